@@ -1,0 +1,57 @@
+# Every target works on a fresh machine: it needs Python 3.11, make and, for `test` and `up`, Debian's apt with root.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STACK_DIR ?= $(CURDIR)/.stack
+IMAGES ?=
+
+.PHONY: setup demo test test-outages test-unit lint format up down settings-doc clean
+
+setup: $(VENV)/.installed
+
+# pip reads exactly the committed versions; the stamp is renewed when they or the package's metadata change.
+$(VENV)/.installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or later is needed; set PYTHON="; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $@
+
+# A generated gallery, or your own pictures with IMAGES=<folder>: ingest, search, and a page to look at.
+demo: setup
+	$(BIN)/pictor demo $(if $(IMAGES),--images '$(IMAGES)')
+
+# All tiers against real services, which are installed when they are missing and stopped at the end.
+test: setup
+	$(PYTHON) -m deploy.stack install
+	$(BIN)/pytest -m 'not outage'
+
+# Each service away for minutes, one by one. Takes ten minutes and more, so it is not part of `test`.
+test-outages: setup
+	$(PYTHON) -m deploy.stack install
+	$(BIN)/pytest -m outage
+
+test-unit: setup
+	$(BIN)/pytest tests/unit tests/golden
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: setup
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+up: setup
+	@$(PYTHON) -m deploy.stack install
+	@$(PYTHON) -m deploy.stack up --flower --dir '$(STACK_DIR)'
+
+down:
+	@$(PYTHON) -m deploy.stack down --dir '$(STACK_DIR)'
+
+settings-doc: setup
+	$(BIN)/python -m docs.make_settings
+
+clean:
+	rm -rf $(VENV) .venv-milvus demo-output build *.egg-info

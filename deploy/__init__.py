@@ -1,0 +1,1 @@
+"""Everything that runs Pictor and the services it needs."""

@@ -1,0 +1,1 @@
+"""The distributed way to run Pictor: the only package that imports Celery."""
