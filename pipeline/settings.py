@@ -1,0 +1,224 @@
+"""The only reader of the environment. Each field is one variable, `PICTOR_<NAME>`.
+
+S3 settings fall back to the standard AWS variables, so that a shell set up for another S3 tool works as
+it is. docs/settings.md is made from the descriptions below.
+"""
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AliasChoices, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from pipeline.errors import ConfigError
+
+COLLECTION_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
+
+
+def _default_home() -> Path:
+    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "pictor"
+
+
+def _default_decode_threads() -> int:
+    return max(1, len(os.sched_getaffinity(0)))  # the cores of this container, not of the machine
+
+
+def _s3(name: str, *standard: str) -> AliasChoices:
+    return AliasChoices(f"PICTOR_S3_{name}", *standard)
+
+
+class Settings(BaseSettings):
+    """All settings, frozen. Empty text means "not set" throughout."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="PICTOR_",
+        frozen=True,
+        extra="ignore",
+        env_ignore_empty=True,
+        hide_input_in_errors=True,  # a mistyped secret must not be printed
+        populate_by_name=True,
+    )
+
+    home: Annotated[Path, Field(description="Where the embedded index, ledger and models live")] = Field(
+        default_factory=_default_home
+    )
+    collection: Annotated[str, Field(description="Collection used when none is named")] = "images"
+    model: Annotated[
+        str,
+        Field(
+            description="`builtin`, `torchvision/<architecture>` or a model file; an existing collection keeps its own"
+        ),
+    ] = ""
+    log_level: Annotated[
+        Literal["DEBUG", "INFO", "WARNING", "ERROR"], Field(description="What workers log to standard error")
+    ] = "INFO"
+    model_dir: Annotated[
+        Path | None, Field(description="Where downloaded weights are cached; default `<home>/models`")
+    ] = None
+    device: Annotated[str, Field(description="`auto`, `cpu` or `cuda:N`")] = "auto"
+
+    milvus_uri: Annotated[
+        str,
+        Field(
+            description="`http(s)://…` of a Milvus server, or a file for Milvus Lite; default `<home>/milvus.db`"
+        ),
+    ] = ""
+    milvus_token: Annotated[
+        SecretStr, Field(description="`user:password` or API key of the Milvus server")
+    ] = SecretStr("")
+    vector_type: Annotated[
+        Literal["float32", "float16"],
+        Field(
+            description="Type of stored vectors for new collections; `float16` needs a Milvus server of 2.4 or later"
+        ),
+    ] = "float32"
+    ledger_url: Annotated[
+        SecretStr, Field(description="SQLAlchemy URL of the ledger; default `sqlite:///<home>/ledger.db`")
+    ] = SecretStr("")
+
+    s3_endpoint: Annotated[
+        str,
+        Field(
+            description="URL of the S3 service; default AWS",
+            validation_alias=_s3("ENDPOINT", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"),
+        ),
+    ] = ""
+    s3_access_key: Annotated[
+        SecretStr,
+        Field(
+            description="Access key; without it the AWS credentials file and instance role are asked",
+            validation_alias=_s3("ACCESS_KEY", "AWS_ACCESS_KEY_ID"),
+        ),
+    ] = SecretStr("")
+    s3_secret_key: Annotated[
+        SecretStr,
+        Field(description="Secret key", validation_alias=_s3("SECRET_KEY", "AWS_SECRET_ACCESS_KEY")),
+    ] = SecretStr("")
+    s3_session_token: Annotated[
+        SecretStr,
+        Field(
+            description="Session token of temporary credentials",
+            validation_alias=_s3("SESSION_TOKEN", "AWS_SESSION_TOKEN"),
+        ),
+    ] = SecretStr("")
+    s3_region: Annotated[
+        str,
+        Field(
+            description="Region used in signatures",
+            validation_alias=_s3("REGION", "AWS_REGION", "AWS_DEFAULT_REGION"),
+        ),
+    ] = "us-east-1"
+    s3_timeout_s: Annotated[float, Field(gt=0, description="Longest wait for one S3 answer, seconds")] = 30.0
+    s3_attempts: Annotated[
+        int, Field(ge=1, le=20, description="Tries of one S3 call before the batch is retried as a whole")
+    ] = 4
+
+    broker_url: Annotated[
+        SecretStr,
+        Field(description="`amqp://user:password@host:port/vhost` of RabbitMQ, for the distributed way"),
+    ] = SecretStr("")
+    preparation: Annotated[
+        Literal["inline", "staged"],
+        Field(
+            description="`inline`: embed workers pull and decode; `staged`: ingest workers do, and leave blocks of pixels in the staging bucket"
+        ),
+    ] = "inline"
+    staging_bucket: Annotated[str, Field(description="Bucket for blocks of pixels in staged mode")] = (
+        "pictor-staging"
+    )
+    outstanding_batches: Annotated[
+        int,
+        Field(
+            ge=1,
+            description="Batches of a job that may be queued or worked on at once; more are planned as these are reported",
+        ),
+    ] = 64
+    run_dir: Annotated[
+        Path | None,
+        Field(description="Folder for a worker's readiness and heartbeat files; default `<home>/run`"),
+    ] = None
+
+    batch_items: Annotated[int, Field(ge=1, le=1000, description="Objects per message")] = 256
+    queue_batches: Annotated[
+        int, Field(ge=1, description="Planned batches waiting in the embedded queue")
+    ] = 4
+    batch_threads: Annotated[
+        int, Field(ge=1, le=16, description="Batches worked on at once by the embedded driver")
+    ] = 2
+    fetch_threads: Annotated[int, Field(ge=1, le=128, description="Objects of a batch fetched at once")] = 8
+    decode_threads: Annotated[
+        int, Field(ge=1, le=128, description="Images decoded at once; default one per core")
+    ] = Field(default_factory=_default_decode_threads)
+    group_items: Annotated[int, Field(ge=1, le=4096, description="Images per forward pass")] = 32
+
+    max_object_bytes: Annotated[int, Field(ge=1, description="Longest object that is read, bytes")] = (
+        64 * 2**20
+    )
+    max_px: Annotated[int, Field(ge=1, description="Most pixels of an image, whatever its format")] = (
+        100_000_000
+    )
+    decode_budget_bytes: Annotated[
+        int,
+        Field(
+            ge=2**20,
+            description="Most memory that decoding one image may need, bytes, estimated from its header",
+        ),
+    ] = 224 * 2**20
+    min_side_px: Annotated[int, Field(ge=1, description="Shortest side of an image, px")] = 4
+
+    @classmethod
+    def from_env(cls) -> Self:
+        """Read and check the environment.
+
+        Raises:
+            ConfigError: a variable has an unusable value; all of them are named, no value is shown.
+        """
+        try:
+            return cls(**_one_identity(os.environ))
+        except ValidationError as err:
+            faults = "; ".join(f"{_variable(fault['loc'])}: {fault['msg']}" for fault in err.errors())
+            raise ConfigError(f"settings: {faults}") from None
+
+    @property
+    def milvus_target(self) -> str:
+        return self.milvus_uri or str(self.home / "milvus.db")
+
+    @property
+    def ledger_target(self) -> str:
+        return self.ledger_url.get_secret_value() or f"sqlite:///{self.home / 'ledger.db'}"
+
+    @property
+    def run_folder(self) -> Path:
+        return self.run_dir or self.home / "run"
+
+    @property
+    def weights_dir(self) -> Path:
+        return self.model_dir or self.home / "models"
+
+
+def _one_identity(environ: Mapping[str, str]) -> dict[str, Any]:
+    """Where one of our own S3 credentials is set, none of the AWS ones may complete it to a mixture."""
+    ours = ("s3_access_key", "s3_secret_key", "s3_session_token")
+    unset = [name for name in ours if not environ.get(f"PICTOR_{name.upper()}")]
+    return {} if len(unset) == len(ours) else dict.fromkeys(unset, SecretStr(""))
+
+
+def check_collection_name(name: str) -> str:
+    """Return the name.
+
+    Raises:
+        ConfigError: Milvus or our own `<name>__<fingerprint>` could not carry it.
+    """
+    if not COLLECTION_NAME.fullmatch(name) or "__" in name:
+        raise ConfigError(
+            f"collection name {name!r}: letters, digits and single underscores, at most 100, not starting with a digit"
+        )
+    return name
+
+
+def _variable(loc: tuple[int | str, ...]) -> str:
+    name = str(loc[0]) if loc else "?"
+    return name if name.isupper() else f"PICTOR_{name.upper()}"
