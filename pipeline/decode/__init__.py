@@ -1,0 +1,121 @@
+"""Bytes of one image in, upright RGB pixels out, in bounded memory.
+
+The header is read and judged before a pixel is allocated: `max_px`, `min_side_px`, and what this format and
+colour mode need at their peak against `decode_budget_bytes`. With the default limits (100 Mpx, 224 MiB) and a
+small file that allows:
+
+    format                                      bytes a pixel at the peak     largest image
+    JPEG, scaled while it is decoded            0.1 to 1.8                    100 Mpx
+    JPEG, too narrow to be scaled               7                              32 Mpx
+    JPEG, progressive or scan by scan, 4:2:0    3 more                         70 Mpx
+    JPEG, progressive or scan by scan, 4:4:4    6 more                         36 Mpx
+    PNG, GIF, BMP: grey, palette, 1 bit         1 (BMP of run lengths: 4)     100 Mpx (16 Mpx)
+    PNG: 16-bit grey                            2                             100 Mpx
+    PNG, BMP: colour, alpha, CMYK               4                              56 Mpx
+    TIFF in strips or tiles, turned by EXIF     4, 8                           56 Mpx, 28 Mpx
+    TIFF of one compressed strip                12 to 20                       19 to 11 Mpx
+    WebP                                        16.5                           13 Mpx
+    AVIF                                        17                             13 Mpx
+
+The bytes of the file count too, for JPEG and WebP twice.
+
+Images whose shorter side is several times the model's input are reduced while they are read: JPEG by the
+decoder itself (DCT scaling), the rest by box averages, strip by strip. Colours are taken as sRGB: embedded
+profiles are not applied, as in the reference transforms of the models. Only the first frame or page is read.
+What Pillow refuses to decode, in whole or in part, is refused here too.
+
+libjpeg (through torchvision) and libtiff print a line on stderr about damage that they find inside the pixel
+data; nothing else does, and no line names the object.
+"""
+
+import struct
+import warnings
+import zlib
+from dataclasses import dataclass
+
+from PIL import AvifImagePlugin, Image, PngImagePlugin
+
+from pipeline.decode.aspect import cut_to_aspect
+from pipeline.decode.colour import read_strips
+from pipeline.decode.failures import to_image_error
+from pipeline.decode.jpeg import decode_jpeg
+from pipeline.decode.memory import choose_goal
+from pipeline.decode.orientation import turn_upright
+from pipeline.decode.source import Source, open_source
+from pipeline.ports import Limits
+from pipeline.types import Pixels
+
+__all__ = ["DecodedImage", "decode_image"]
+
+# Process-wide settings of Pillow, made once at import so that threads never race for them.
+Image.MAX_IMAGE_PIXELS = None  # we judge the header ourselves, by bytes; Pillow's check warns or raises
+AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # decoding runs in our own threads already, each image on one core
+PngImagePlugin.MAX_TEXT_MEMORY = 8 * 2**20  # inflated comments; Pillow would allow 64 MiB
+warnings.filterwarnings("ignore", module=r"PIL\.")  # odd metadata of single images is no news to an operator
+
+# Every family of exception seen from decoders on hostile bytes; ImageError is none of them.
+DECODER_ERRORS = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    BufferError,
+    EOFError,
+    LookupError,
+    MemoryError,
+    OSError,
+    RuntimeError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+    struct.error,
+    zlib.error,
+    Image.DecompressionBombError,
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DecodedImage:
+    """`width` and `height` are those of the upright original; `rgb` may be smaller by a whole factor."""
+
+    rgb: Pixels  # [H, W, 3], contiguous
+    width: int  # px
+    height: int
+
+
+def decode_image(body: bytes, *, limits: Limits, target_px: int) -> DecodedImage:
+    """Decode one image. Safe to call from many threads; the GIL is released while pixels are decoded.
+
+    Args:
+        limits: `max_px`, `min_side_px` and `decode_budget_bytes` are read.
+        target_px: the shorter side that the model's preprocessing resizes to.
+
+    Raises:
+        ImageError: empty, not_an_image, unsupported_format, truncated, too_many_pixels, too_small,
+            decode_error or out_of_memory; nothing else is raised, whatever the bytes.
+    """
+    try:
+        source = open_source(body)
+        goal_px = choose_goal(source, limits, target_px)
+        return _decode(source, goal_px=goal_px, target_px=target_px)
+    except DECODER_ERRORS as err:
+        raise to_image_error(err, body) from err
+
+
+def _decode(source: Source, *, goal_px: int, target_px: int) -> DecodedImage:
+    width, height = source.size
+    rgb = decode_jpeg(source, goal_px=goal_px)
+    if rgb is None:
+        rgb = cut_to_aspect(_decode_with_pillow(source, goal_px=goal_px), source.size, target_px)
+    orientation = source.read_orientation()
+    if orientation >= 5:  # the turns by a quarter
+        width, height = height, width
+    return DecodedImage(rgb=turn_upright(rgb, orientation), width=width, height=height)
+
+
+def _decode_with_pillow(source: Source, *, goal_px: int) -> Pixels:
+    image = source.image
+    image.draft(None, (goal_px, goal_px))  # JPEG only: the decoder delivers 1/2, 1/4 or 1/8, never under goal
+    image.load()
+    rgb = read_strips(image, factor=max(1, min(image.size) // goal_px))
+    image.close()  # its pixels must not stand beside the upright copy
+    return rgb

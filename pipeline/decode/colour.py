@@ -1,0 +1,98 @@
+"""Every colour mode becomes RGB, strip by strip, so that a large image is never held twice.
+
+- Transparent pixels are laid over white, before the reduction, so that colours hidden under full transparency
+  cannot bleed in.
+- 16-bit grey keeps its upper byte. 32-bit integer and float have no agreed range: the smallest finite value
+  becomes 0, the largest 255.
+- CMYK and YCCK go the way Pillow takes them, Adobe's inverted inks included.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from pipeline.types import Pixels
+
+STRIP_PX = 1 << 19  # 2 MiB as RGBA: small beside any budget, large enough that Python's share vanishes
+_MAY_HOLD_ALPHA = frozenset({"1", "L", "P", "RGB", "LA", "PA", "RGBA", "RGBa"})
+
+
+@dataclass(frozen=True, slots=True)
+class _Range:
+    low: float
+    high: float
+
+
+def read_strips(image: Image.Image, *, factor: int) -> Pixels:
+    """A loaded image as RGB, reduced by a whole factor.
+
+    Returns:
+        [H // factor, W // factor, 3]; what is left over at the edges is cut evenly on both sides.
+    """
+    width, height = image.width // factor, image.height // factor
+    left, top = image.width % factor // 2, image.height % factor // 2
+    value_range = _find_range(image) if image.mode in ("I", "F") else None
+    rgb = np.empty((height, width, 3), dtype=np.uint8)
+    rows = max(1, STRIP_PX // (width * factor * factor))
+    for row in range(0, height, rows):
+        stop = min(row + rows, height)
+        box = (left, top + row * factor, left + width * factor, top + stop * factor)
+        strip = _to_rgb(image.crop(box), value_range)
+        rgb[row:stop] = np.asarray(strip.reduce(factor) if factor > 1 else strip)
+    return rgb
+
+
+def _to_rgb(strip: Image.Image, value_range: _Range | None) -> Image.Image:
+    if value_range is not None:
+        return _stretch(strip, value_range)
+    if strip.mode.startswith("I;16"):
+        return _narrow(strip)
+    if strip.mode in _MAY_HOLD_ALPHA and strip.has_transparency_data:
+        rgba = strip.convert("RGBA")
+        white = Image.new("RGB", strip.size, "white")
+        white.paste(rgba, mask=rgba)
+        return white
+    return strip.convert("RGB")
+
+
+def _narrow(strip: Image.Image) -> Image.Image:
+    values = np.asarray(strip)
+    grey = (values >> 8).astype(np.uint8)
+    key = strip.info.get("transparency")  # PNG: this one value is transparent
+    if isinstance(key, int):
+        grey[values == key] = 255
+    return Image.fromarray(grey).convert("RGB")
+
+
+def _stretch(strip: Image.Image, value_range: _Range) -> Image.Image:
+    span = value_range.high - value_range.low
+    values = np.nan_to_num(
+        _values(strip), nan=value_range.low, posinf=value_range.high, neginf=value_range.low
+    )
+    grey = (values - value_range.low) * (255 / span if span > 0 else 0)
+    return Image.fromarray(grey.round().astype(np.uint8)).convert("RGB")
+
+
+def _find_range(image: Image.Image) -> _Range:
+    lows, highs = [], []
+    for box in _row_boxes(image):
+        values = _values(image.crop(box))
+        values = values[np.isfinite(values)]
+        if values.size:
+            lows.append(float(values.min()))
+            highs.append(float(values.max()))
+    return _Range(min(lows, default=0.0), max(highs, default=0.0))
+
+
+def _row_boxes(image: Image.Image) -> Iterator[tuple[int, int, int, int]]:
+    rows = max(1, STRIP_PX // image.width)
+    for top in range(0, image.height, rows):
+        yield 0, top, image.width, min(top + rows, image.height)
+
+
+def _values(strip: Image.Image) -> NDArray[np.float64]:
+    with np.errstate(invalid="ignore"):  # a signalling NaN may be among them
+        return np.asarray(strip).astype(np.float64)  # a 32-bit span overflows 32-bit arithmetic

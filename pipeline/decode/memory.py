@@ -1,0 +1,116 @@
+"""What decoding one image costs at its peak, told from the header. The constants are measured.
+
+A peak has two candidates: inside the decoder, and afterwards, when the decoded image stands beside the array
+made from it. `tests/unit/test_decode_memory.py` builds images at the limit of each format and measures.
+"""
+
+from PIL.TiffImagePlugin import TiffImageFile
+
+from pipeline.decode.source import Source
+from pipeline.errors import ImageError
+from pipeline.ports import Limits
+from pipeline.types import Reason
+
+# On photographs, embeddings of images reduced to 4 targets and then resized are within 0.001 (cosine) of
+# those resized at once, and a 12 Mpx JPEG takes 33 ms instead of 55; 2 and 1 would cost up to 0.004 and 0.02.
+OVERSAMPLING = (4, 2, 1)
+FIXED_BYTES = 4 * 2**20  # strips, decoder tables, the allocator's remainders
+_STORED = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2, "I;16N": 2}  # Pillow: else 4 a pixel
+_WEBP_BYTES_PER_PX = 16.5  # two canvases, the frame as bytes, the image; lossless: its own frame first
+_AVIF_BYTES_PER_PX = 17  # planes of 16-bit 4:4:4 and alpha, pixels, the same as bytes or as image
+_COPIES_OF_BODY = {"JPEG": 2, "WEBP": 2}  # the caller's, and what is made of it; else 1
+_TIFF_UNIT_COPIES = 2  # one strip or tile: decompressed, and converted or in the codec
+_ORIENTATION, _BITS_PER_SAMPLE, _SAMPLES_PER_PIXEL = 274, 258, 277
+_ROWS_PER_STRIP, _TILE_WIDTH, _TILE_LENGTH = 278, 322, 323
+MAX_RLE_PX = 16_000_000  # run-length BMP is decoded in Python, 0.1 us a pixel with the GIL held
+
+
+def choose_goal(source: Source, limits: Limits, target_px: int) -> int:
+    """Judge the header, and say how small the image may be decoded. Nothing is allocated yet.
+
+    Returns:
+        The least shorter side that reduced reading may deliver, px: the target times the first of
+        OVERSAMPLING that the budget allows.
+
+    Raises:
+        ImageError: too_small or too_many_pixels; both values are in the detail.
+    """
+    width, height = source.size
+    if min(width, height) < limits.min_side_px:
+        raise ImageError(Reason.TOO_SMALL, f"{width}x{height}: a side is under {limits.min_side_px} px")
+    if source.frame_px > limits.max_px:
+        raise ImageError(
+            Reason.TOO_MANY_PIXELS,
+            f"{width}x{height}, {source.frame_px} px to decode, is over {limits.max_px} px",
+        )
+    if _codec(source) == "bmp_rle" and width * height > MAX_RLE_PX:
+        raise ImageError(Reason.TOO_MANY_PIXELS, f"{width}x{height} of run lengths is over {MAX_RLE_PX} px")
+    for goal_px in (times * target_px for times in OVERSAMPLING):
+        needed = estimate_peak_bytes(source, goal_px=goal_px)
+        if needed <= limits.decode_budget_bytes:
+            return goal_px
+    raise ImageError(
+        Reason.TOO_MANY_PIXELS,
+        f"{width}x{height} {source.format} needs about {needed} bytes, "
+        f"over the {limits.decode_budget_bytes} that one image may take",
+    )
+
+
+def estimate_peak_bytes(source: Source, *, goal_px: int) -> int:
+    """Bytes above an idle process, the body's copies included."""
+    width, height = _scaled_size(source, goal_px)
+    px = width * height
+    stored = px * _STORED.get(source.image.mode, 4)
+    factor = max(1, min(width, height) // goal_px)
+    array = (width // factor) * (height // factor) * 3
+    decoding = stored + _decoder_bytes(source, px) + array
+    turning = 2 * array  # an upright copy; what the decoder held is gone by then
+    return max(decoding, turning) + _COPIES_OF_BODY.get(source.format, 1) * source.body_bytes + FIXED_BYTES
+
+
+def _scaled_size(source: Source, goal_px: int) -> tuple[int, int]:
+    """What the decoder delivers. Only JPEG scales while it decodes, by what `Image.draft` chooses."""
+    width, height = source.size
+    if source.jpeg is None:
+        return width, height
+    scale = next((s for s in (8, 4, 2) if min(width, height) // goal_px >= s), 1)
+    return -(-width // scale), -(-height // scale)
+
+
+def _decoder_bytes(source: Source, px: int) -> int:
+    """What the decoder holds beside the image it fills."""
+    match source.format:
+        case "JPEG":
+            return source.jpeg.coefficient_bytes if source.jpeg is not None else 0
+        case "WEBP":
+            return int(px * (_WEBP_BYTES_PER_PX - 4))
+        case "AVIF":
+            return source.frame_px * (_AVIF_BYTES_PER_PX - 4)
+        case "BMP" if _codec(source) == "bmp_rle":
+            return px * 3  # a growing array, and the copy made of it
+        case "TIFF":
+            return _tiff_decoder_bytes(source, px)
+        case _:
+            return 0
+
+
+def _tiff_decoder_bytes(source: Source, px: int) -> int:
+    image = source.image
+    if not isinstance(image, TiffImageFile):
+        return 0
+    tags = image.tag_v2
+    turned = 0 if tags.get(_ORIENTATION, 1) == 1 else px * _STORED.get(image.mode, 4)  # Pillow turns a copy
+    if _codec(source) != "libtiff":
+        return turned
+    bits = tags.get(_BITS_PER_SAMPLE, (1,))
+    sample_bytes = -(-int(max(bits)) // 8) * int(tags.get(_SAMPLES_PER_PIXEL, 1))
+    if _TILE_WIDTH in tags:  # a tile may be larger than its image
+        unit_px = int(tags[_TILE_WIDTH]) * int(tags.get(_TILE_LENGTH, source.size[1]))
+    else:
+        unit_px = min(px, source.size[0] * int(tags.get(_ROWS_PER_STRIP, source.size[1])))
+    # libtiff reads a strip as it is stored before it decodes it: all of the body, at worst.
+    return turned + unit_px * max(sample_bytes, 4) * _TIFF_UNIT_COPIES + source.body_bytes
+
+
+def _codec(source: Source) -> str:
+    return source.image.tile[0].codec_name if source.image.tile else ""

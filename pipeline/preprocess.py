@@ -1,0 +1,43 @@
+"""An upright RGB image becomes a model's input: resized, cut, still 8-bit. The device normalises."""
+
+import torch
+from torchvision.transforms import InterpolationMode
+from torchvision.transforms.v2 import functional
+
+from pipeline.types import Pixels, Preprocessing
+
+MAX_ASPECT = 8  # beyond it the longer side is cut first: 4x65535 would become 256 x 4.2 million px
+_INTERPOLATION = {"bilinear": InterpolationMode.BILINEAR, "bicubic": InterpolationMode.BICUBIC}
+
+
+def to_model_input(rgb: Pixels, spec: Preprocessing) -> Pixels:
+    """Resize and cut one image as torchvision's reference transforms do, but on 8-bit pixels.
+
+    Args:
+        rgb: [H, W, 3].
+
+    Returns:
+        [3, S, S], contiguous, 0..255, S = `spec.crop`; not normalised. With `fit="crop"` and sides of more
+        than 8:1 the middle may lie up to half a pixel from where the reference has it.
+    """
+    if spec.fit == "crop":
+        rgb = _cut_to_aspect(rgb)
+    planes = torch.from_numpy(rgb).permute(2, 0, 1)
+    resized = functional.resize(
+        planes,
+        size=[spec.crop, spec.crop] if spec.fit == "stretch" else [spec.resize],
+        interpolation=_INTERPOLATION[spec.interpolation],
+        antialias=True,
+    )
+    if spec.fit == "crop":
+        resized = functional.center_crop(resized, [spec.crop, spec.crop])
+    pixels: Pixels = resized.contiguous().numpy()
+    return pixels
+
+
+def _cut_to_aspect(rgb: Pixels) -> Pixels:
+    """The middle of an image whose longer side is more than MAX_ASPECT times the shorter one."""
+    height, width = rgb.shape[:2]
+    longest = MAX_ASPECT * min(height, width)
+    top, left = max(0, height - longest) // 2, max(0, width - longest) // 2
+    return rgb[top : height - top, left : width - left]
