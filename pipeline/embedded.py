@@ -1,0 +1,221 @@
+"""The embedded driver: planner → bounded queue of encoded messages → workers, all threads of one process.
+
+The same messages and the same `handle_message` as in the distributed way; only who calls it differs. Every
+step is in the ledger before it is acted on, so a job that was stopped, even by kill -9, goes on where it was.
+"""
+
+import fcntl
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pipeline.errors import ConfigError, ImageError, PictorError
+from pipeline.handle import handle_message
+from pipeline.plan import plan_job, retry_batches
+from pipeline.ports import Deps, Limits
+from pipeline.types import Job, JobRequest, JobState, ObjectRef, Verdict
+
+logger = logging.getLogger(__name__)
+
+RETRY_DELAYS_S = (1, 2, 4, 8, 16)  # adapters retry first; this outlasts a service that is being restarted
+PROGRESS_INTERVAL_S = 0.25  # as often as an eye wants it, seldom enough for a counting query
+PUT_TIMEOUT_S = 0.5  # how soon a blocked planner notices that the run was stopped
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DriverOptions:
+    queue_batches: int = 4
+    batch_threads: int = 2  # one batch is fetched and decoded while another is on the device or being written
+    retry_delays_s: Sequence[float] = RETRY_DELAYS_S
+
+
+@dataclass(kw_only=True)
+class _Run:
+    """What the threads of one run share. `messages` is the only way work reaches a worker."""
+
+    job: Job
+    deps: Deps
+    limits: Limits
+    retry_delays_s: Sequence[float]
+    messages: "queue.Queue[bytes | None]"
+    stop: threading.Event = field(default_factory=threading.Event)
+    error: PictorError | None = None
+
+    def fail(self, error: PictorError) -> None:
+        self.error = self.error or error  # the first one is the cause
+        self.stop.set()
+
+
+def open_job(request: JobRequest, deps: Deps, *, restart: bool = False) -> tuple[Job, bool]:
+    """The unfinished job of the same source, filters, collection and model, or a new one.
+
+    Args:
+        restart: cancel an unfinished job and begin anew.
+
+    Returns:
+        The job, and whether it is resumed.
+    """
+    unfinished = deps.ledger.find_unfinished(request)
+    if unfinished is not None and not restart:
+        return unfinished, True
+    if unfinished is not None:
+        deps.ledger.set_state(unfinished.job_id, JobState.CANCELLED)
+    return deps.ledger.create_job(request), False
+
+
+def retry_failed(job: Job, deps: Deps) -> int:
+    """Turn the failures of a job into pending work, with the versions that the objects have now.
+
+    Returns:
+        How many objects will be tried again.
+    """
+    refs = [failure.ref for failure in deps.ledger.failures(job.job_id)]
+    if refs:
+        attempt = f"retry{time.time_ns() // 1000:x}"  # a path never used before in this job
+        batches = retry_batches([_present_version(ref, deps) for ref in refs], job=job, attempt=attempt)
+        deps.ledger.retry_failures(job.job_id, batches, [ref.image_id for ref in refs])
+    return len(refs)
+
+
+def run_job(
+    job: Job,
+    deps: Deps,
+    limits: Limits,
+    options: DriverOptions,
+    *,
+    on_progress: Callable[[Job], None],
+) -> Job:
+    """Run a job to its end.
+
+    Raises:
+        PictorError: the run cannot go on; what is done is recorded, the same call goes on from there.
+        KeyboardInterrupt: after the batches in hand were finished.
+    """
+    run = _Run(
+        job=deps.ledger.get_job(job.job_id),  # as it is now: it was opened before this process held its lock
+        deps=deps,
+        limits=limits,
+        retry_delays_s=options.retry_delays_s,
+        messages=queue.Queue(options.queue_batches),
+    )
+    threads = [threading.Thread(target=_plan, args=(run, options.batch_threads), name="plan")]
+    threads += [
+        threading.Thread(target=_work, args=(run,), name=f"batch-{number}")
+        for number in range(options.batch_threads)
+    ]
+    _run_threads(threads, run, on_progress)
+    if run.error is not None:
+        raise run.error
+    deps.ledger.finish_if_done(job.job_id)
+    finished = deps.ledger.get_job(job.job_id)
+    if finished.counts.indexed > job.counts.indexed:
+        deps.index.settle(job.request.collection)
+    on_progress(finished)
+    return finished
+
+
+@contextmanager
+def job_lock(folder: Path, job_id: str) -> Iterator[None]:
+    """Hold a job: two processes on one job would do everything twice. The lock dies with its process."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / f"{job_id}.lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as err:
+            raise ConfigError(f"job {job_id} is being run by another process") from err
+        yield  # the file stays: to remove it could take away the one that another process has just locked
+
+
+def _present_version(ref: ObjectRef, deps: Deps) -> ObjectRef:
+    try:
+        return deps.store.stat(ref.bucket, ref.key)
+    except ImageError:
+        return ref  # gone or forbidden: the batch itself will say so
+
+
+def _run_threads(threads: list[threading.Thread], run: _Run, on_progress: Callable[[Job], None]) -> None:
+    for thread in threads:
+        thread.start()
+    try:
+        while any(thread.is_alive() for thread in threads):
+            for thread in threads:
+                thread.join(PROGRESS_INTERVAL_S / len(threads))
+            on_progress(run.deps.ledger.get_job(run.job.job_id))
+    finally:
+        run.stop.set()  # Ctrl-C: nothing new is begun
+        for thread in threads:
+            thread.join()
+
+
+def _plan(run: _Run, workers: int) -> None:
+    try:
+        _send_all(run)
+    except PictorError as err:
+        run.fail(err)
+    except BaseException:  # the top of a thread: the run must not wait for a planner that is gone
+        run.fail(PictorError("planning stopped by an internal error; see the log"))
+        logger.exception("planner died")
+    finally:
+        for _ in range(workers):
+            _put(run, None)
+
+
+def _send_all(run: _Run) -> None:
+    ledger, job = run.deps.ledger, run.job
+    for batch in ledger.pending(job.job_id):  # planned before the last stop
+        _put(run, batch.body)
+    if job.planned:
+        return
+    for step in plan_job(job, run.deps.store):
+        batches = [step.batch] if step.batch else []
+        if run.stop.is_set() or not ledger.record_plan(
+            job.job_id, batches, cursor=step.cursor, ignored=step.ignored
+        ):
+            return
+        for batch in batches:
+            _put(run, batch.body)
+    if not run.stop.is_set():
+        ledger.finish_planning(job.job_id, ignored=0)
+
+
+def _put(run: _Run, message: bytes | None) -> None:
+    while not run.stop.is_set():
+        try:
+            run.messages.put(message, timeout=PUT_TIMEOUT_S)
+            return
+        except queue.Full:
+            continue
+
+
+def _work(run: _Run) -> None:
+    try:
+        while (body := _next_message(run)) is not None:
+            _handle_until_done(body, run)
+    except PictorError as err:
+        run.fail(err)
+    except BaseException:  # the top of a thread: fail the run loudly rather than leave it waiting
+        run.fail(PictorError("a batch was stopped by an internal error; see the log"))
+        logger.exception("worker thread died")
+
+
+def _next_message(run: _Run) -> bytes | None:
+    while not run.stop.is_set():
+        try:
+            return run.messages.get(timeout=PUT_TIMEOUT_S)
+        except queue.Empty:
+            continue
+    return None
+
+
+def _handle_until_done(body: bytes, run: _Run) -> None:
+    for delay_s in (*run.retry_delays_s, None):
+        handled = handle_message(body, run.deps, run.limits)
+        if handled.verdict is Verdict.ACK:
+            return
+        if handled.verdict is not Verdict.RETRY or delay_s is None or run.stop.wait(delay_s):
+            raise handled.error or PictorError("a batch was refused without a reason")

@@ -1,0 +1,63 @@
+"""Things that cost seconds to open, opened at their first use: a run that does not need them never pays."""
+
+import threading
+from collections.abc import Callable, Iterator
+from typing import Generic, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.ports import Embedder, ObjectStore
+from pipeline.types import FetchedObject, ModelSpec, ObjectRef
+
+T = TypeVar("T")
+
+
+class Lazy(Generic[T]):
+    """A value made once, by the first thread that asks."""
+
+    def __init__(self, make: Callable[[], T]) -> None:
+        self._make = make
+        self._made: list[T] = []
+        self._lock = threading.Lock()
+
+    def __call__(self) -> T:
+        with self._lock:
+            if not self._made:
+                self._made.append(self._make())
+            return self._made[0]
+
+
+class LazyEmbedder:
+    """Knows its model's spec from the start; the weights are loaded for the first image."""
+
+    def __init__(self, spec: ModelSpec, load: Callable[[], Embedder]) -> None:
+        self.spec = spec
+        self._embedder = Lazy(load)
+
+    def embed_images(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        return self._embedder().embed_images(pixels)
+
+
+class LazyStore:
+    """An S3 client for whoever turns out to need one."""
+
+    def __init__(self, open_store: Callable[[], ObjectStore]) -> None:
+        self._store = Lazy(open_store)
+
+    def list_objects(
+        self, bucket: str, prefix: str = "", start_after: str | None = None
+    ) -> Iterator[ObjectRef]:
+        return self._store().list_objects(bucket, prefix, start_after)
+
+    def stat(self, bucket: str, key: str) -> ObjectRef:
+        return self._store().stat(bucket, key)
+
+    def get(self, ref: ObjectRef, *, max_bytes: int) -> FetchedObject:
+        return self._store().get(ref, max_bytes=max_bytes)
+
+    def put(self, bucket: str, key: str, body: bytes) -> None:
+        self._store().put(bucket, key, body)
+
+    def delete(self, bucket: str, key: str) -> None:
+        self._store().delete(bucket, key)

@@ -1,0 +1,116 @@
+"""ONE BATCH, START TO END. Read this first: the rest of the pipeline is what these lines call."""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import closing
+from datetime import UTC, datetime
+
+from pipeline.embed import embed_all
+from pipeline.ports import Deps, Limits, VectorIndex
+from pipeline.prepare import prepare_all
+from pipeline.timing import StageClock
+from pipeline.types import (
+    CONTENT_REASONS,
+    BatchReport,
+    EmbedBatch,
+    Embedded,
+    IndexRow,
+    Prepared,
+    Rejected,
+)
+
+
+def run_batch(batch: EmbedBatch, deps: Deps, limits: Limits) -> BatchReport:
+    """Bring the index in step with the objects of one batch. Safe to run twice.
+
+    Raises:
+        TransientError: a service is away; nothing is lost by running the batch again.
+        FatalError: this process cannot go on.
+    """
+    clock = StageClock()
+    stored = look_up_versions(batch, deps.index, clock)
+    fresh = [ref for ref in batch.refs if stored.get(ref.image_id) != ref.etag]
+    spec = deps.embedder.spec.preprocessing
+    with closing(prepare_all(fresh, deps.store, spec, limits, clock)) as outcomes:
+        return index_outcomes(batch, outcomes, stored.keys(), deps, limits, clock)
+
+
+def index_outcomes(
+    batch: EmbedBatch,
+    outcomes: Iterable[Prepared | Rejected],
+    stored: Collection[str],
+    deps: Deps,
+    limits: Limits,
+    clock: StageClock,
+) -> BatchReport:
+    """Embed what was prepared, write it, remove what is stale; all else of the batch is unchanged.
+
+    Args:
+        stored: ids that the index holds a row of, in whatever version.
+    """
+    embedded, rejected = embed_outcomes(outcomes, deps, limits, clock)
+    write_rows(batch.collection, embedded, deps, clock)
+    remove_stale(batch.collection, rejected, stored, deps, clock)
+    return BatchReport(
+        job_id=batch.job_id,
+        path=batch.path,
+        indexed=len(embedded),
+        unchanged=len(batch.refs) - len(embedded) - len(rejected),
+        rejected=tuple(rejected),
+        seconds=clock.seconds(),
+    )
+
+
+def look_up_versions(batch: EmbedBatch, index: VectorIndex, clock: StageClock) -> Mapping[str, str]:
+    with clock.measure("lookup"):
+        return index.get_etags(batch.collection, [ref.image_id for ref in batch.refs])
+
+
+def embed_outcomes(
+    outcomes: Iterable[Prepared | Rejected], deps: Deps, limits: Limits, clock: StageClock
+) -> tuple[list[Embedded], list[Rejected]]:
+    embedded: list[Embedded] = []
+    rejected: list[Rejected] = []
+    for outcome in embed_all(outcomes, deps.embedder, limits.group_items, clock):
+        if isinstance(outcome, Embedded):
+            embedded.append(outcome)
+        else:
+            rejected.append(outcome)
+    return embedded, rejected
+
+
+def write_rows(collection: str, embedded: Sequence[Embedded], deps: Deps, clock: StageClock) -> None:
+    if not embedded:
+        return
+    indexed_at = datetime.now(UTC)
+    with clock.measure("write"):
+        deps.index.upsert(collection, [_row(item, indexed_at) for item in embedded])
+
+
+def remove_stale(
+    collection: str,
+    rejected: Sequence[Rejected],
+    stored: Collection[str],
+    deps: Deps,
+    clock: StageClock,
+) -> None:
+    """An object that was good and is not any more must not be found by its former content."""
+    stale = [
+        item.ref.image_id
+        for item in rejected
+        if item.reason in CONTENT_REASONS and item.ref.image_id in stored
+    ]
+    if stale:
+        with clock.measure("write"):
+            deps.index.delete(collection, stale)
+
+
+def _row(item: Embedded, indexed_at: datetime) -> IndexRow:
+    return IndexRow(
+        id=item.ref.image_id,
+        ref=item.ref,
+        vector=item.vector,
+        width=item.width,
+        height=item.height,
+        indexed_at=indexed_at,
+        metadata=item.metadata,
+    )

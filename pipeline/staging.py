@@ -1,0 +1,103 @@
+"""The staged way: CPU workers prepare a batch and leave its pixels in the object store for a GPU worker."""
+
+import logging
+from contextlib import closing
+from dataclasses import replace
+
+from pipeline.block import Block, pack_block, unpack_block
+from pipeline.errors import (
+    ConfigError,
+    CredentialsError,
+    ImageError,
+    MessageError,
+    TargetError,
+    TransientError,
+)
+from pipeline.ports import Deps, Limits
+from pipeline.prepare import prepare_all
+from pipeline.run_batch import index_outcomes, look_up_versions
+from pipeline.timing import StageClock
+from pipeline.types import BatchReport, EmbedBatch, Prepared, Reason
+
+logger = logging.getLogger(__name__)
+
+MAX_BLOCK_BYTES = 2**30  # 1,000 images of 584 px; far more than a batch should hold
+
+
+def stage_batch(batch: EmbedBatch, deps: Deps, limits: Limits) -> EmbedBatch | BatchReport:
+    """Prepare a batch and put its pixels into the staging bucket. Safe to run twice: same key, same block.
+
+    Returns:
+        The batch with its block, to be published; or the report, when no image of it needs the model.
+    """
+    clock = StageClock()
+    stored = look_up_versions(batch, deps.index, clock)
+    fresh = [ref for ref in batch.refs if stored.get(ref.image_id) != ref.etag]
+    with closing(prepare_all(fresh, deps.store, deps.embedder.spec.preprocessing, limits, clock)) as prepared:
+        outcomes = tuple(prepared)
+    if not any(isinstance(outcome, Prepared) for outcome in outcomes):
+        return index_outcomes(batch, outcomes, stored.keys(), deps, limits, clock)
+    block = Block(outcomes=outcomes, stored=frozenset(stored), seconds=clock.seconds())
+    staged = name_block(batch)
+    _put_block(staged, pack_block(batch, block), deps)
+    return staged
+
+
+def run_staged_batch(batch: EmbedBatch, deps: Deps, limits: Limits) -> BatchReport | None:
+    """Load a block, embed it, write it. Safe to run twice while the block is there.
+
+    Returns:
+        None when the block is gone or damaged: the caller prepares the batch anew.
+    """
+    clock = StageClock()
+    with clock.measure("fetch"):
+        block = _load_block(batch, deps)
+    if block is None:
+        return None
+    report = index_outcomes(batch, block.outcomes, block.stored, deps, limits, clock)
+    seconds = {stage: block.seconds.get(stage, 0.0) for stage in block.seconds} | dict(report.seconds)
+    seconds["fetch"] = block.seconds.get("fetch", 0.0) + report.seconds.get("fetch", 0.0)
+    return replace(report, seconds=seconds)
+
+
+def delete_block(batch: EmbedBatch, deps: Deps) -> None:
+    """After the report: a block that outlives its batch is swept later, one that dies before it is lost."""
+    if batch.block:
+        deps.store.delete(deps.staging_bucket, batch.block)
+
+
+def _put_block(batch: EmbedBatch, body: bytes, deps: Deps) -> None:
+    try:
+        deps.store.put(deps.staging_bucket, batch.block, body)
+    except TargetError as err:  # this deployment's bucket, not the job's: no fault of the job
+        raise ConfigError(f"staging: {err}; `pictor init` makes the bucket") from err
+
+
+def name_block(batch: EmbedBatch) -> EmbedBatch:
+    """The same batch with the key that its block has, whether it is there or not."""
+    return replace(batch, block=f"{batch.job_id}/{batch.path}.block")
+
+
+def batch_of_block(key: str) -> tuple[str, str] | None:
+    """Job id and path of the batch that a block's key names; None for a key that is no block's."""
+    job_id, slash, path = key.removesuffix(".block").rpartition("/")
+    return (job_id, path) if slash and key.endswith(".block") else None
+
+
+def _load_block(batch: EmbedBatch, deps: Deps) -> Block | None:
+    try:
+        ref = deps.store.stat(deps.staging_bucket, batch.block)
+        return unpack_block(batch, deps.store.get(ref, max_bytes=MAX_BLOCK_BYTES).body)
+    except ImageError as err:  # in a store's words for images; here it is about a block of ours
+        match err.reason:
+            case Reason.NOT_FOUND | Reason.TOO_LARGE:
+                return None
+            case Reason.ACCESS_DENIED:
+                raise CredentialsError(
+                    f"bucket {deps.staging_bucket}: this process may not read staged blocks"
+                ) from err
+            case _:  # slow, or being put anew by a second delivery of its batch
+                raise TransientError(f"staged block {batch.block} could not be read: {err.reason}") from err
+    except MessageError as err:
+        logger.warning("staged block is damaged", extra={"block": batch.block, "error": str(err)})
+        return None

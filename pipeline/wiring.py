@@ -1,0 +1,144 @@
+"""From settings to adapters: the only place that knows which adapter stands behind a port.
+
+Adapters are imported inside the functions: `pictor --version`, or a client that only submits work, must not
+pay seconds for torch and pymilvus, nor need them installed.
+"""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from pipeline.errors import ConfigError
+from pipeline.lazy import LazyEmbedder, LazyStore
+from pipeline.ports import Embedder, Limits, ObjectStore
+from pipeline.settings import Settings
+from pipeline.source import split_s3_url
+from pipeline.types import CollectionInfo, ModelSpec
+
+if TYPE_CHECKING:
+    from pipeline.adapters.milvus_index import MilvusIndex
+    from pipeline.adapters.model_catalogue import CatalogueEntry
+    from pipeline.adapters.s3_store import S3Store
+    from pipeline.adapters.sql_ledger import SqlLedger
+
+DEFAULT_MODEL = "builtin"
+MAX_WEIGHTS_BYTES = 8 * 2**30  # the largest published classification weights are 2.5 GB
+
+
+def limits_of(settings: Settings) -> Limits:
+    return Limits(
+        max_object_bytes=settings.max_object_bytes,
+        max_px=settings.max_px,
+        decode_budget_bytes=settings.decode_budget_bytes,
+        min_side_px=settings.min_side_px,
+        fetch_threads=settings.fetch_threads,
+        decode_threads=settings.decode_threads,
+        group_items=settings.group_items,
+    )
+
+
+def open_store(settings: Settings) -> ObjectStore:
+    """Folders and, once it is asked for, S3. The S3 client is made at its first use."""
+    from pipeline.adapters.folder_store import FolderStore
+    from pipeline.adapters.routed_store import RoutedStore
+
+    return RoutedStore(folders=FolderStore(), s3=LazyStore(lambda: open_s3(settings)))
+
+
+def open_s3(settings: Settings) -> "S3Store":
+    from pipeline.adapters.s3_config import S3Config
+    from pipeline.adapters.s3_store import S3Store
+
+    return S3Store(
+        S3Config(
+            endpoint=settings.s3_endpoint,
+            access_key=settings.s3_access_key.get_secret_value(),
+            secret_key=settings.s3_secret_key.get_secret_value(),
+            session_token=settings.s3_session_token.get_secret_value(),
+            region=settings.s3_region,
+            timeout_s=settings.s3_timeout_s,
+            attempts=settings.s3_attempts,
+        )
+    )
+
+
+def open_index(settings: Settings) -> "MilvusIndex":
+    from pipeline.adapters.milvus_index import MilvusIndex
+
+    make_home(settings)
+    return MilvusIndex(
+        settings.milvus_target,
+        token=settings.milvus_token.get_secret_value(),
+        vector_type=settings.vector_type,
+    )
+
+
+def open_ledger(settings: Settings) -> "SqlLedger":
+    from pipeline.adapters.sql_ledger import open_ledger as open_sql_ledger
+
+    make_home(settings)
+    return open_sql_ledger(settings.ledger_target)
+
+
+def migrate_ledger(settings: Settings) -> str:
+    """Bring the ledger's schema up to date. Returns its revision."""
+    from pipeline.adapters.ledger_migrate import migrate
+    from pipeline.adapters.ledger_schema import REVISION
+
+    make_home(settings)
+    migrate(settings.ledger_target)
+    return REVISION
+
+
+def make_home(settings: Settings) -> None:
+    try:
+        settings.home.mkdir(parents=True, exist_ok=True)
+    except OSError as err:
+        raise ConfigError(f"PICTOR_HOME: folder {settings.home} cannot be made: {err.strerror}") from err
+
+
+def choose_model(requested: str, existing: CollectionInfo | None) -> str:
+    """What was asked for, else the model that the collection has, else the builtin one."""
+    if requested:
+        return requested
+    return existing.model_source if existing is not None else DEFAULT_MODEL
+
+
+def load_model_spec(source: str, settings: Settings) -> ModelSpec:
+    if source == DEFAULT_MODEL:
+        from pipeline.adapters.builtin_spec import builtin_spec
+
+        return builtin_spec()
+    from pipeline.adapters.model_catalogue import load_spec
+
+    return load_spec(source, weights_dir=settings.weights_dir, fetch_s3=_weights_fetcher(settings))
+
+
+def load_model(source: str, settings: Settings) -> Embedder:
+    from pipeline.adapters.model_catalogue import load_embedder
+
+    return load_embedder(
+        source,
+        weights_dir=settings.weights_dir,
+        device=settings.device,
+        group_items=settings.group_items,
+        fetch_s3=_weights_fetcher(settings),
+    )
+
+
+def list_models(settings: Settings) -> "list[CatalogueEntry]":
+    from pipeline.adapters.model_catalogue import list_models as list_catalogue
+
+    return list_catalogue(weights_dir=settings.weights_dir)
+
+
+def lazy_model(source: str, settings: Settings) -> LazyEmbedder:
+    return LazyEmbedder(load_model_spec(source, settings), lambda: load_model(source, settings))
+
+
+def _weights_fetcher(settings: Settings) -> Callable[[str], bytes]:
+    def fetch(url: str) -> bytes:
+        bucket, key = split_s3_url(url)
+        store = open_s3(settings)
+        return store.get(store.stat(bucket, key), max_bytes=MAX_WEIGHTS_BYTES).body
+
+    return fetch
