@@ -1,0 +1,149 @@
+"""The ledger's tables, for queries. The migrations make them; a test holds the two together.
+
+Counts are never stored: they are sums over `batch`, so `scanned = indexed + unchanged + failed + pending`
+holds by construction, and the check constraints make each row keep its part of it.
+"""
+
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Dialect
+from sqlalchemy.types import TypeDecorator
+
+
+class BatchState(StrEnum):
+    PENDING = "pending"  # planned, no report yet
+    DONE = "done"
+    SPLIT = "split"  # its halves stand in its place and it counts for nothing
+
+
+class UtcTime(TypeDecorator[datetime]):
+    """SQLite forgets time zones and PostgreSQL answers in the session's: both become UTC here."""
+
+    impl = sa.DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, _dialect: Dialect) -> datetime | None:
+        return value.astimezone(UTC) if value else None
+
+    def process_result_value(self, value: datetime | None, _dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
+
+
+class TextTuple(TypeDecorator[tuple[str, ...]]):
+    """A JSON array in a text column: equal tuples are equal text, so that it can be compared in SQL."""
+
+    impl = sa.Text
+    cache_ok = True
+
+    def process_bind_param(self, value: Sequence[str] | None, _dialect: Dialect) -> str:
+        return json.dumps(list(value or ()), ensure_ascii=False)
+
+    def process_result_value(self, value: Any | None, _dialect: Dialect) -> tuple[str, ...]:
+        return tuple(json.loads(value or "[]"))
+
+
+# Byte order in both databases: a PostgreSQL server sorts by its locale unless told otherwise.
+ByteText = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
+
+REVISION = "0001"  # of the migration that makes these tables
+metadata = sa.MetaData()
+
+job = sa.Table(
+    "job",
+    metadata,
+    sa.Column("job_id", ByteText, primary_key=True),
+    sa.Column("source", sa.Text, nullable=False),
+    sa.Column("bucket", sa.Text, nullable=False),
+    sa.Column("prefix", sa.Text, nullable=False),
+    sa.Column("collection", sa.Text, nullable=False),
+    sa.Column("model_name", sa.Text, nullable=False),
+    sa.Column("fingerprint", sa.Text, nullable=False),
+    sa.Column("include", TextTuple, nullable=False),
+    sa.Column("exclude", TextTuple, nullable=False),
+    sa.Column("batch_items", sa.Integer, nullable=False),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("planned", sa.Boolean, nullable=False),
+    sa.Column("cursor", sa.Text),
+    sa.Column("planned_batches", sa.Integer, nullable=False),
+    sa.Column("ignored", sa.BigInteger, nullable=False),
+    sa.Column("error", sa.Text, nullable=False),
+    sa.Column("created_at", UtcTime, nullable=False),
+    sa.Column("updated_at", UtcTime, nullable=False),  # by planner and operator; reports leave the row alone
+    sa.Column("finished_at", UtcTime),
+    sa.Column("plan_step", sa.Integer, nullable=False),  # the planner's chain of messages: see claim_step
+    sa.Column("plan_nonce", sa.Text, nullable=False),
+    sa.Column("stepped_at", UtcTime),
+    sa.CheckConstraint(
+        "state IN ('running', 'paused', 'cancelled', 'completed', 'failed')", name="job_state_is_known"
+    ),
+)
+# Written out, not bound: a prepared statement with a parameter here could not use the partial indexes.
+job_is_running = job.c.state == sa.literal_column("'running'")
+sa.Index("job_running", job.c.created_at, sqlite_where=job_is_running, postgresql_where=job_is_running)
+
+batch = sa.Table(
+    "batch",
+    metadata,
+    sa.Column("job_id", ByteText, sa.ForeignKey("job.job_id", name="batch_of_job"), primary_key=True),
+    sa.Column("path", ByteText, primary_key=True),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("items", sa.Integer, nullable=False),
+    sa.Column("indexed", sa.Integer, nullable=False),
+    sa.Column("unchanged", sa.Integer, nullable=False),
+    sa.Column("failed", sa.Integer, nullable=False),
+    sa.Column("created_at", UtcTime, nullable=False),
+    sa.Column("published_at", UtcTime),  # outbox: committed first, published next, marked last
+    sa.Column("reported_at", UtcTime),
+    sa.Column("seconds", sa.JSON(none_as_null=True)),
+    sa.Column("body", sa.LargeBinary),  # last: SQLite then reads the counts without touching it
+    sa.CheckConstraint("state IN ('pending', 'done', 'split')", name="batch_state_is_known"),
+    sa.CheckConstraint(
+        "items >= 0 AND indexed >= 0 AND unchanged >= 0 AND failed >= 0", name="batch_counts_not_negative"
+    ),
+    sa.CheckConstraint("state <> 'done' OR items = indexed + unchanged + failed", name="batch_done_adds_up"),
+    sa.CheckConstraint("state = 'done' OR indexed + unchanged + failed = 0", name="batch_counts_when_done"),
+    sa.CheckConstraint("(state = 'pending') = (body IS NOT NULL)", name="batch_body_while_pending"),
+)
+batch_is_pending = batch.c.state == sa.literal_column("'pending'")
+sa.Index(
+    "batch_pending",  # as short as the queue is, however many batches the job has
+    batch.c.job_id,
+    batch.c.path,
+    sqlite_where=batch_is_pending,
+    postgresql_where=batch_is_pending,
+)
+sa.Index(
+    "batch_counts",  # all that the sums need: counting a job reads this index and no row
+    batch.c.job_id,
+    batch.c.state,
+    batch.c["items"],
+    batch.c.indexed,
+    batch.c.unchanged,
+    batch.c.failed,
+)
+
+failure = sa.Table(
+    "failure",
+    metadata,
+    sa.Column("job_id", ByteText, primary_key=True),
+    sa.Column("image_id", ByteText, primary_key=True),
+    sa.Column("batch_path", ByteText, nullable=False),
+    sa.Column("bucket", sa.Text, nullable=False),
+    sa.Column("key", ByteText, nullable=False),  # not indexed: PostgreSQL refuses index rows over 2.7 KB
+    sa.Column("etag", sa.Text, nullable=False),
+    sa.Column("size_bytes", sa.BigInteger, nullable=False),
+    sa.Column("stage", sa.Text, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("detail", sa.Text, nullable=False),
+    sa.Column("at", UtcTime, nullable=False),
+    sa.ForeignKeyConstraint(
+        ["job_id", "batch_path"], ["batch.job_id", "batch.path"], name="failure_of_batch"
+    ),
+)

@@ -1,0 +1,220 @@
+"""Finds a model's weights, checks them, and reads them without running anything they contain."""
+
+import contextlib
+import hashlib
+import http.client
+import os
+import pickle
+import re
+import tempfile
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, cast
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from pipeline.errors import ImageError, ModelError
+
+FetchS3 = Callable[[str], bytes]
+OpenUrl = Callable[[str], AbstractContextManager[BinaryIO]]
+
+SUFFIXES = (".safetensors", ".pth", ".pt")
+CONNECT_TIMEOUT_S = 20  # also between two reads; a firewall that drops packets would hang for minutes
+CHUNK_BYTES = 2**20
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WeightsRef:
+    """Where weights are: an absolute path, or an https:// or s3:// URL.
+
+    `sha256` is what the file's digest begins with; published weights carry 8 to 10 digits of it in
+    their name, a model file may give all 64. Empty: not checked.
+    """
+
+    location: str
+    sha256: str = ""
+
+    @property
+    def is_remote(self) -> bool:
+        return self.location.startswith(("https://", "http://", "s3://"))
+
+    @property
+    def file_name(self) -> str:
+        return self.location.rsplit("/", 1)[-1]
+
+
+def open_url(url: str) -> AbstractContextManager[BinaryIO]:
+    # torchvision's own list is the only source of these URLs; s3:// goes through the S3 adapter.
+    return cast(
+        AbstractContextManager[BinaryIO],
+        urllib.request.urlopen(url, timeout=CONNECT_TIMEOUT_S),  # noqa: S310
+    )
+
+
+def cached_path(ref: WeightsRef, weights_dir: Path) -> Path:
+    """Where the file lies or will lie. Two buckets may use one name, so the URL's digest leads."""
+    if not ref.is_remote:
+        return Path(ref.location)
+    if ref.location.startswith("s3://"):
+        return weights_dir / f"{hashlib.sha256(ref.location.encode()).hexdigest()[:16]}-{ref.file_name}"
+    return weights_dir / ref.file_name
+
+
+def find_weights(
+    ref: WeightsRef,
+    *,
+    model: str,
+    weights_dir: Path,
+    fetch_s3: FetchS3 | None = None,
+    open_url: OpenUrl = open_url,
+) -> Path:
+    """The checked file; a remote one is fetched once, whole or not at all.
+
+    Raises:
+        ModelError: it is not there, cannot be fetched, or is not the file that was promised.
+    """
+    path = cached_path(ref, weights_dir)
+    if path.suffix not in SUFFIXES:
+        raise ModelError(f"{model}: weights {path.name}: the name must end in one of {', '.join(SUFFIXES)}")
+    if path.is_file():
+        found = _digest_file(path) if ref.sha256 else ""
+        if found.startswith(ref.sha256):
+            return path
+        if not ref.is_remote:
+            raise ModelError(f"{model}: weights {path}: SHA-256 is {found}, {ref.sha256} was promised")
+    elif not ref.is_remote:
+        raise ModelError(f"{model}: weights {path}: there is no such file")
+    if ref.location.startswith("s3://"):
+        _store(_fetch_object(ref, model, fetch_s3), path, ref, model)
+    else:
+        _store(_download(ref, model, path, open_url), path, ref, model)
+    return path
+
+
+def read_tensors(path: Path, *, model: str) -> dict[str, Tensor]:
+    """The tensors of a .safetensors, .pth or .pt file, by name.
+
+    Raises:
+        ModelError: damaged, or more than a flat dictionary of tensors.
+    """
+    if path.suffix == ".safetensors":
+        try:
+            return safetensors.torch.load_file(path)
+        except (OSError, safetensors.SafetensorError) as err:
+            raise ModelError(f"{model}: weights {path}: damaged, or not a safetensors file") from err
+    return _check_state_dict(_load_checkpoint(path, model), path, model)
+
+
+def digest_tensors(module: nn.Module) -> str:
+    """SHA-256 over every tensor that takes part in the forward pass: the same for any file it came from."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(module.state_dict().items()):
+        if name.endswith("num_batches_tracked"):  # a counter of training
+            continue
+        digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
+        digest.update(tensor.detach().contiguous().reshape(-1).numpy())
+    return digest.hexdigest()
+
+
+def _load_checkpoint(path: Path, model: str) -> object:
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as err:
+        raise ModelError(
+            f"{model}: weights {path}: refused, it is damaged or a pickle with more than tensors, "
+            "which could run code; save the state_dict alone, best as .safetensors"
+        ) from err
+    except (OSError, RuntimeError, EOFError, ValueError, KeyError) as err:
+        raise ModelError(f"{model}: weights {path}: damaged, or not a PyTorch checkpoint") from err
+
+
+def _check_state_dict(loaded: object, path: Path, model: str) -> dict[str, Tensor]:
+    if not isinstance(loaded, dict):
+        raise ModelError(
+            f"{model}: weights {path}: holds a {type(loaded).__name__}, a state_dict was expected"
+        )
+    for name, value in loaded.items():
+        if not isinstance(name, str) or not isinstance(value, Tensor):
+            raise ModelError(
+                f"{model}: weights {path}: entry {str(name)[:80]!r} is a {type(value).__name__}; "
+                "a flat state_dict of names and tensors was expected"
+            )
+    return dict(loaded)
+
+
+def _fetch_object(ref: WeightsRef, model: str, fetch_s3: FetchS3 | None) -> Iterator[bytes]:
+    if fetch_s3 is None:
+        raise ModelError(f"{model}: weights {ref.location}: no S3 service is set up")
+    try:
+        yield fetch_s3(ref.location)
+    except ImageError as err:  # the store speaks of objects as images
+        raise ModelError(f"{model}: weights {ref.location}: {err.reason}") from err
+
+
+def _download(ref: WeightsRef, model: str, path: Path, open_url: OpenUrl) -> Iterator[bytes]:
+    try:
+        with open_url(ref.location) as response:
+            while chunk := response.read(CHUNK_BYTES):
+                yield chunk
+    except urllib.error.HTTPError as err:
+        raise ModelError(f"{model}: weights {ref.file_name}: the server answered {err.code}") from err
+    except (OSError, http.client.HTTPException) as err:
+        raise ModelError(
+            f"{model}: weights {ref.file_name} are not here, and this machine could not fetch them; "
+            f"place the file at {path}, or give a model file (.toml) that names weights you have"
+        ) from err
+
+
+def _store(chunks: Iterator[bytes], path: Path, ref: WeightsRef, model: str) -> None:
+    """Write beside the target, check, then rename: other processes see the whole file or none."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(prefix=".part-", dir=path.parent)
+        with _removed_at_the_end(Path(name)) as part, os.fdopen(descriptor, "wb") as file:
+            digest = _write(chunks, file)
+            if not digest.startswith(ref.sha256):
+                raise ModelError(
+                    f"{model}: weights {ref.location}: SHA-256 is {digest}, {ref.sha256} was promised"
+                )
+            part.chmod(0o644)  # mkstemp's 0600 would hide a shared cache from other users
+            part.replace(path)
+    except OSError as err:
+        raise ModelError(f"{model}: weights {path} cannot be written: {err.strerror}") from err
+
+
+def _write(chunks: Iterator[bytes], file: BinaryIO) -> str:
+    digest = hashlib.sha256()
+    for chunk in chunks:
+        digest.update(chunk)
+        file.write(chunk)
+    file.flush()
+    return digest.hexdigest()
+
+
+@contextlib.contextmanager
+def _removed_at_the_end(part: Path) -> Iterator[Path]:
+    try:
+        yield part
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _digest_file(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+PUBLISHED_DIGEST = re.compile(r"-([0-9a-f]{8,64})\.pth$")
+
+
+def published_ref(url: str) -> WeightsRef:
+    """Published weights, whose file name ends in the first digits of its own digest."""
+    match = PUBLISHED_DIGEST.search(url)
+    return WeightsRef(location=url, sha256=match[1] if match else "")

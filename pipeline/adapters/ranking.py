@@ -1,0 +1,41 @@
+"""What a search may ask and what "best first, ties by id" means, the same for every vector index."""
+
+from collections.abc import Iterable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.errors import ConfigError
+from pipeline.ports import MAX_HITS
+from pipeline.types import SearchHit
+
+# Engines sum in different orders, so the same vector may score 0.9999999 in one segment and 1.0000001 in the
+# next. Six decimals hide that, and still tell apart what float32 can.
+SCORE_DECIMALS = 6
+
+
+def to_score(cosine: float) -> float:
+    """A cosine as it is shown and compared: a Python float within -1..1."""
+    return round(min(1.0, max(-1.0, float(cosine))), SCORE_DECIMALS)
+
+
+def best_first(hits: Iterable[SearchHit], *, k: int, min_score: float | None) -> list[SearchHit]:
+    kept = (hit for hit in hits if min_score is None or hit.score >= min_score)
+    return sorted(kept, key=lambda hit: (-hit.score, hit.id))[:k]
+
+
+def check_query(name: str, dim: int, vectors: NDArray[np.float32], k: int) -> None:
+    """Raises ConfigError: vectors of another length than the collection's, or k out of range."""
+    if vectors.ndim != 2 or vectors.shape[1] != dim:
+        raise ConfigError(
+            f"collection {name!r} holds vectors of {dim} numbers; the query has shape {vectors.shape}"
+        )
+    if not 1 <= k <= MAX_HITS:
+        raise ConfigError(f"{k} hits were asked for; 1 to {MAX_HITS} are possible")
+
+
+def missing_collection(name: str) -> str:
+    return (
+        f"collection {name!r} does not exist; `pictor collections` lists those that do, "
+        f"`pictor ingest` makes one"
+    )

@@ -1,0 +1,137 @@
+"""What an error of the minio SDK means for us. Messages hold endpoint, bucket and the server's error code."""
+
+import re
+import ssl
+import time
+from dataclasses import dataclass
+from email.utils import formatdate
+from xml.etree import ElementTree as ET
+
+from minio.error import InvalidResponseError, MinioException, S3Error, ServerError
+from urllib3.exceptions import HTTPError, NewConnectionError, SSLError
+from urllib3.exceptions import TimeoutError as HTTPTimeoutError
+
+from pipeline.errors import (
+    ConfigError,
+    CredentialsError,
+    FatalError,
+    ImageError,
+    PictorError,
+    TargetError,
+    TransientError,
+)
+from pipeline.types import Reason
+
+# All that a call of the SDK raises. Names are checked before: a ValueError is about the answer.
+SDK_ERRORS = (MinioException, HTTPError, OSError, ET.ParseError, ValueError)
+
+_WRONG_KEYS = frozenset(
+    "InvalidAccessKeyId SignatureDoesNotMatch ExpiredToken InvalidToken InvalidSecurity TokenRefreshRequired "
+    "AccountProblem NotSignedUp InvalidClientTokenId".split()
+)
+_DENIED = frozenset({"AccessDenied", "AllAccessDisabled", "Forbidden"})
+_WRONG_CLOCK = frozenset({"RequestTimeTooSkewed", "RequestExpired"})
+_WRONG_REGION = frozenset(
+    {"AuthorizationHeaderMalformed", "PermanentRedirect", "Redirect", "TemporaryRedirect", "IllegalLocation"}
+)
+_NO_OBJECT = frozenset(
+    {"NoSuchKey", "NoSuchVersion", "InvalidObjectName", "KeyTooLongError", "MethodNotAllowed"}
+)
+_AWAY = frozenset(
+    "SlowDown InternalError ServiceUnavailable RequestTimeout RequestTimeoutException OperationAborted "
+    "IncompleteBody ThrottlingException Throttling TooManyRequests XMinioServerNotInitialized".split()
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What was asked for; `key` None is the bucket itself, bucket "" the service."""
+
+    endpoint: str
+    bucket: str
+    key: str | None
+    timeout_s: float
+
+    def __str__(self) -> str:
+        return f"bucket {self.bucket!r} at {self.endpoint}" if self.bucket else f"S3 at {self.endpoint}"
+
+
+def explain(err: Exception, place: Place) -> PictorError:
+    """Our error for one of `SDK_ERRORS`; TransientError when the same call may work later."""
+    match err:
+        case S3Error():
+            return _explain_answer(err, place)
+        case ServerError():
+            return _explain_status(err.status_code, place)
+        case InvalidResponseError():
+            return _explain_status(int(err._code), place)
+        case SSLError() if err.args and isinstance(err.args[0], ssl.SSLCertVerificationError):
+            return ConfigError(
+                f"{place}: its TLS certificate is not trusted; name the authority's file in SSL_CERT_FILE"
+            )
+        case NewConnectionError():  # before the next, whose subclass it is
+            return TransientError(f"{place}: no connection; is the endpoint right and the service up?")
+        case HTTPTimeoutError():
+            return TransientError(f"{place}: no answer within {place.timeout_s:g} s")
+        case HTTPError() | OSError():
+            return TransientError(f"{place}: the connection broke")
+        case UnicodeDecodeError() | ET.ParseError():
+            return TransientError(f"{place}: the answer was cut or garbled")
+        case _:
+            return ConfigError(f"{place}: does not answer as an S3 service does")
+
+
+def _explain_answer(err: S3Error, place: Place) -> PictorError:
+    code, status = err.code or "", err.response.status
+    if code in _AWAY or status >= 500 or status == 429:
+        return TransientError(f"{place}: answered {status} {_shown(code)}")
+    if code in _WRONG_CLOCK:
+        return FatalError(
+            f"{place}: the clocks differ too much: {err.response.headers.get('date', 'unknown')} there, "
+            f"{formatdate(time.time(), usegmt=True)} here"
+        )
+    if code in _WRONG_KEYS:
+        return CredentialsError(
+            f"{place}: refused the credentials ({_shown(code)}); check PICTOR_S3_ACCESS_KEY, "
+            "PICTOR_S3_SECRET_KEY and PICTOR_S3_SESSION_TOKEN or the AWS variables of the same name"
+        )
+    if code == "NoSuchBucket":
+        return TargetError(f"bucket {place.bucket!r} does not exist at {place.endpoint}")
+    if code in _WRONG_REGION:
+        region = err.response.headers.get("x-amz-bucket-region", "another region")
+        return TargetError(f"{place}: the bucket is in {_shown(region)}; set PICTOR_S3_REGION")
+    if place.key is None:
+        return _explain_bucket(code, place)
+    return _explain_object(code, status)
+
+
+def _explain_bucket(code: str, place: Place) -> PictorError:
+    if code in _DENIED:
+        return TargetError(
+            f"{place}: these credentials may not do this; check the bucket's policy and PICTOR_S3_ACCESS_KEY"
+        )
+    return TargetError(f"{place}: refused with {_shown(code)}")
+
+
+def _explain_object(code: str, status: int) -> ImageError:
+    if code in _NO_OBJECT:
+        return ImageError(Reason.NOT_FOUND, "the object is not there any more")
+    if code == "PreconditionFailed":
+        return ImageError(Reason.CHANGED, "the object was overwritten since it was listed")
+    if code == "InvalidObjectState":
+        return ImageError(Reason.ACCESS_DENIED, "the object is in cold storage and must be restored first")
+    if code in _DENIED:
+        return ImageError(Reason.ACCESS_DENIED, "these credentials may not read the object")
+    return ImageError(Reason.ACCESS_DENIED, f"the server refused with {status} {_shown(code)}")
+
+
+def _explain_status(status: int, place: Place) -> PictorError:
+    """An answer without S3's XML: a proxy's page, or no S3 service at all."""
+    if status >= 500 or status in (408, 429):
+        return TransientError(f"{place}: answered {status}")
+    return ConfigError(f"{place}: answered {status} and not as an S3 service does")
+
+
+def _shown(code: str) -> str:
+    """A server's code is a word; anything else is not repeated."""
+    return code if re.fullmatch(r"[A-Za-z0-9-]{1,64}", code) else "an unnamed error"

@@ -1,0 +1,141 @@
+"""Runs a feature module on a CPU or a GPU, one thread at a time. See `ports.Embedder`."""
+
+import re
+import threading
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from pipeline.errors import ConfigError, FatalError, TransientError
+from pipeline.types import ModelSpec
+
+DEVICE = re.compile(r"cpu|cuda(?::(\d{1,3}))?")
+
+
+def pick_device(name: str) -> torch.device:
+    """`auto` is the first GPU, or the CPU where there is none.
+
+    Raises:
+        ConfigError: the name is none of auto, cpu, cuda:N, or this machine has no such GPU.
+    """
+    if name == "auto":
+        return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
+    match = DEVICE.fullmatch(name)
+    if match is None:
+        raise ConfigError(f"device {name!r} is none of auto, cpu, cuda:N")
+    if name == "cpu":
+        return torch.device("cpu")
+    number, gpus = int(match[1] or 0), torch.cuda.device_count()
+    if number >= gpus:
+        raise ConfigError(f"device {name}: this machine shows {gpus} CUDA devices; use auto or cpu")
+    return torch.device("cuda", number)
+
+
+class TorchEmbedder:
+    """Owns a module on a device.
+
+    Args:
+        module: [N, 3, S, S] of normalised float32 to [N, D] features.
+        group_items: images per forward pass; lowered for good when the device runs out of memory.
+        pad_groups: fill the last group up, so that the device sees one shape for ever and plans once.
+            Default: on a GPU. On a CPU padding only costs time.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        spec: ModelSpec,
+        *,
+        device: torch.device,
+        group_items: int,
+        pad_groups: bool | None = None,
+    ) -> None:
+        if group_items < 1:
+            raise ConfigError(f"group_items is {group_items}, it must be at least 1")
+        self.spec = spec
+        self.group_items = group_items
+        self._device = device
+        self._pad_groups = device.type == "cuda" if pad_groups is None else pad_groups
+        self._lock = threading.Lock()
+        # Convolutions are faster with the channels innermost, on GPUs and on CPUs alike.
+        self._module = module.eval().to(device).to(memory_format=torch.channels_last)
+        self._mean = _per_channel(spec.preprocessing.mean, device)
+        self._std = _per_channel(spec.preprocessing.std, device)
+
+    def embed_images(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """See `ports.Embedder`.
+
+        Raises:
+            ValueError: not uint8 [N, 3, S, S].
+            TransientError: the device has no memory left for a single image.
+            FatalError: the device failed; this process cannot use it any more.
+        """
+        self._check_pixels(pixels)
+        with self._lock:
+            return np.concatenate([np.empty((0, self.spec.dim), np.float32), *self._embed_groups(pixels)])
+
+    def _check_pixels(self, pixels: NDArray[np.uint8]) -> None:
+        side = self.spec.preprocessing.crop
+        if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[1:] != (3, side, side):
+            raise ValueError(
+                f"pixels are {pixels.dtype} {list(pixels.shape)}, "
+                f"{self.spec.name} takes uint8 [N, 3, {side}, {side}]"
+            )
+
+    def _embed_groups(self, pixels: NDArray[np.uint8]) -> Iterator[NDArray[np.float32]]:
+        start = 0
+        while start < len(pixels):
+            group = pixels[start : start + self.group_items]
+            rows = self._embed_group(group)
+            if rows is None:
+                self._lower_group_items()
+            else:
+                yield rows
+                start += len(group)
+
+    def _embed_group(self, group: NDArray[np.uint8]) -> NDArray[np.float32] | None:
+        """None: out of memory. A value and not an exception, whose traceback would keep the tensors alive."""
+        try:
+            with torch.inference_mode():
+                features = self._module(self._to_input(group))[: len(group)]
+                rows: NDArray[np.float32] = _to_unit_rows(features).cpu().numpy()
+                return rows
+        except torch.OutOfMemoryError:
+            return None
+        except RuntimeError as err:
+            # A CUDA context does not recover from a fault: every later call would fail the same way.
+            raise FatalError(
+                f"{self.spec.name} failed on {self._device} in a forward pass of {len(group)} images"
+            ) from err
+
+    def _to_input(self, group: NDArray[np.uint8]) -> Tensor:
+        """Move bytes, a quarter of the floats, and normalise there."""
+        # require: from_numpy takes no read-only array; a decoded block often is one.
+        block = torch.from_numpy(np.require(group, requirements=["C", "W"])).to(self._device)
+        if self._pad_groups and len(block) < self.group_items:
+            padding = block.new_zeros((self.group_items - len(block), *block.shape[1:]))
+            block = torch.cat([block, padding])
+        scaled = block.contiguous(memory_format=torch.channels_last).float().div_(255)
+        return scaled.sub_(self._mean).div_(self._std)
+
+    def _lower_group_items(self) -> None:
+        if self.group_items == 1:
+            raise TransientError(f"{self.spec.name}: {self._device} has no memory left for a single image")
+        self.group_items //= 2
+        if self._device.type == "cuda":
+            torch.cuda.empty_cache()  # blocks cut for the larger group would not fit the smaller one
+
+
+def _per_channel(values: tuple[float, float, float], device: torch.device) -> Tensor:
+    return torch.tensor(values, device=device).view(1, 3, 1, 1)
+
+
+def _to_unit_rows(features: Tensor) -> Tensor:
+    """[N, D] float32 of unit length; a row that is not finite or has no length becomes NaN."""
+    rows = features.flatten(1).float()
+    norms = torch.linalg.vector_norm(rows, dim=1, keepdim=True)
+    usable = torch.isfinite(norms) & (norms > 0)
+    return torch.where(usable, rows / norms, torch.nan)
