@@ -1,0 +1,61 @@
+"""`pictor collections`: which there are, which model each is bound to, and an end to one."""
+
+from typing import Annotated
+
+import typer
+
+from pipeline import wiring
+from pipeline.cli.output import note, write_json, write_table
+from pipeline.errors import ConfigError
+from pipeline.public import collection_json
+from pipeline.settings import Settings
+
+app = typer.Typer(no_args_is_help=True, help="List, show and drop collections.")
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="A collection's name.")]
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON object per line.")]
+
+
+@app.command("list")
+def list_collections(as_json: AsJson = False) -> None:
+    """List collections."""
+    with wiring.open_index(Settings.from_env()) as index:
+        found = index.list_collections()
+    if as_json:
+        for info in found:
+            write_json(collection_json(info))
+        return
+    write_table(
+        ("name", "rows", "model", "dim", "fingerprint"),
+        [(info.name, info.rows, info.model_name, info.dim, info.fingerprint[:8]) for info in found],
+    )
+
+
+@app.command("show")
+def show_collection(name: Name, as_json: AsJson = False) -> None:
+    """Show one collection and the model it is bound to."""
+    with wiring.open_index(Settings.from_env()) as index:
+        info = index.get_collection(name)
+    if info is None:
+        raise ConfigError(f"collection {name} does not exist; `pictor collections list` shows those that do")
+    if as_json:
+        write_json(collection_json(info))
+        return
+    write_table(("field", "value"), list(collection_json(info).items()))
+
+
+@app.command("drop")
+def drop_collection(
+    name: Name, yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False
+) -> None:
+    """Delete a collection and all its vectors. The images themselves are not touched."""
+    with wiring.open_index(Settings.from_env()) as index:
+        info = index.get_collection(name)
+        if info is None:
+            raise ConfigError(
+                f"collection {name} does not exist; `pictor collections list` shows those that do"
+            )
+        if not yes and not typer.confirm(f"Delete collection {name} with {info.rows} rows?", err=True):
+            raise typer.Exit(1)
+        index.drop_collection(name)
+    note(f"dropped {name} ({info.rows} rows)")

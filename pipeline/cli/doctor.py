@@ -1,0 +1,100 @@
+"""`pictor doctor`: each configured component: is it there, which version, and what to do if not."""
+
+import platform
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from typing import Annotated
+
+import typer
+
+from pipeline import wiring
+from pipeline.cli.output import write_json, write_table
+from pipeline.errors import PictorError
+from pipeline.settings import Settings
+
+LOW_DISK_BYTES = 2 * 2**30  # a million vectors of 512 floats
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Finding:
+    component: str
+    ok: bool
+    found: str
+    remedy: str = ""
+
+
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object per line.")] = False,
+) -> None:
+    """Check every configured component. Exits with 1 when one of them cannot be used."""
+    settings = Settings.from_env()
+    findings = list(examine(settings))
+    if as_json:
+        for finding in findings:
+            write_json(asdict(finding))
+    else:
+        rows = [("ok" if f.ok else "FAILED", f.component, f.found, f.remedy) for f in findings]
+        write_table(("", "component", "found", "what to do"), rows)
+    if not all(finding.ok for finding in findings):
+        raise typer.Exit(1)
+
+
+def examine(settings: Settings) -> Iterator[Finding]:
+    yield Finding(
+        component="pictor", ok=True, found=f"{version('pictor')}, Python {platform.python_version()}"
+    )
+    yield _try("home", _disk, "set PICTOR_HOME to a folder on a disk with room", settings)
+    yield _try("index", _index, "start Milvus, or unset PICTOR_MILVUS_URI to use a file", settings)
+    yield _try("ledger", _ledger, "start the database, or unset PICTOR_LEDGER_URL to use a file", settings)
+    yield _try("objects", _objects, "check PICTOR_S3_ENDPOINT and the access key", settings)
+    yield _try("model", _model, "see `pictor models list`, or set PICTOR_MODEL", settings)
+    yield _try("device", _device, "set PICTOR_DEVICE to cpu, or install the driver", settings)
+
+
+def _try(component: str, check: Callable[[Settings], str], remedy: str, settings: Settings) -> Finding:
+    try:
+        return Finding(component=component, ok=True, found=check(settings))
+    except PictorError as err:
+        return Finding(component=component, ok=False, found=str(err), remedy=remedy)
+
+
+def _disk(settings: Settings) -> str:
+    wiring.make_home(settings)
+    free = shutil.disk_usage(settings.home).free
+    if free < LOW_DISK_BYTES:
+        raise PictorError(
+            f"{settings.home}: {free / 2**30:.1f} GiB free, {LOW_DISK_BYTES // 2**30} are wanted"
+        )
+    return f"{settings.home}, {free / 2**30:.0f} GiB free"
+
+
+def _index(settings: Settings) -> str:
+    with wiring.open_index(settings) as index:
+        return (
+            f"{settings.milvus_target}, {index.server_version()}, {len(index.list_collections())} collections"
+        )
+
+
+def _ledger(settings: Settings) -> str:
+    with wiring.open_ledger(settings) as ledger:
+        return ledger.describe()
+
+
+def _objects(settings: Settings) -> str:
+    if not (settings.s3_endpoint or settings.s3_access_key.get_secret_value()):
+        return "folders; no S3 is configured"
+    wiring.open_s3(settings).check()
+    return f"folders and {settings.s3_endpoint or 'AWS S3'}"
+
+
+def _model(settings: Settings) -> str:
+    spec = wiring.load_model_spec(wiring.choose_model(settings.model, None), settings)
+    return f"{spec.name} ({spec.fingerprint[:8]}), {spec.dim} dimensions"
+
+
+def _device(settings: Settings) -> str:
+    from pipeline.adapters.torch_embedder import pick_device
+
+    return str(pick_device(settings.device))

@@ -1,0 +1,107 @@
+"""The distributed way: `pictor init`, `pictor worker`, `pictor sweep`, `pictor dead`."""
+
+from typing import Annotated
+
+import typer
+
+from pipeline import wiring
+from pipeline.cli.output import note, write_json, write_line, write_table
+from pipeline.errors import ConfigError
+from pipeline.settings import Settings
+
+dead_app = typer.Typer(no_args_is_help=True, help="List, replay and purge dead letters.")
+
+
+def init() -> None:
+    """Declare queues, buckets and the collection, and migrate the ledger. Safe to run again."""
+    from workers.init import initialise
+
+    for step in initialise(Settings.from_env()):
+        write_line(step)
+
+
+def worker(
+    queues: Annotated[str, typer.Option(help="Comma-separated: plan, ingest, embed, search.")],
+    children: Annotated[int, typer.Option(help="Processes that do the work.", min=1, max=64)] = 1,
+    name: Annotated[
+        str, typer.Option(help="Name of this worker, one per machine; default: its queues.")
+    ] = "",
+    device: Annotated[str, typer.Option(help="cpu, cuda:N or auto; PICTOR_DEVICE.")] = "",
+) -> None:
+    """Run a worker until SIGTERM, then finish what is in hand and exit with 0."""
+    import os
+
+    from workers.worker import run_worker
+
+    if device:
+        os.environ["PICTOR_DEVICE"] = device  # the children read it; they are fresh interpreters
+    wanted = [queue.strip() for queue in queues.split(",") if queue.strip()]
+    run_worker(Settings.from_env(), queues=wanted, children=children, name=name or "-".join(wanted))
+
+
+def sweep(
+    minutes: Annotated[int, typer.Option(help="Leave alone what is younger.", min=0)] = 60,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+) -> None:
+    """Delete staged blocks that outlived their batch. Safe at any time; run it now and then."""
+    from dataclasses import asdict
+    from datetime import timedelta
+
+    from workers.sweep import sweep_blocks
+
+    settings = Settings.from_env()
+    with wiring.open_ledger(settings) as ledger:
+        swept = sweep_blocks(
+            wiring.open_s3(settings), ledger, settings.staging_bucket, timedelta(minutes=minutes)
+        )
+    if as_json:
+        write_json(asdict(swept))
+        return
+    note(f"deleted {swept.deleted} of {swept.looked_at} blocks, {swept.deleted_bytes / 2**20:.1f} MiB")
+
+
+@dead_app.command("list")
+def list_dead(
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object per line.")] = False,
+) -> None:
+    """Show dead letters and why each is one."""
+    from dataclasses import asdict
+
+    from workers.broker import broker_connection
+    from workers.dead import list_dead as look
+
+    with broker_connection(Settings.from_env()) as connection:
+        letters = look(connection)
+    if as_json:
+        for letter in letters:
+            write_json(asdict(letter))
+        return
+    columns = ("task", "id", "queue", "reason", "bytes", "arguments")
+    write_table(columns, [(x.task, x.task_id, x.queue, x.reason, x.size_bytes, x.shown) for x in letters])
+
+
+@dead_app.command("replay")
+def replay_dead(
+    task_id: Annotated[str, typer.Argument(metavar="[ID]", help="One dead letter; default all.")] = "",
+) -> None:
+    """Put dead letters back on the queue they came from."""
+    from workers.broker import broker_connection
+    from workers.dead import replay_dead as replay
+
+    with broker_connection(Settings.from_env()) as connection:
+        count = replay(connection, task_id or None)
+    if task_id and not count:
+        raise ConfigError(f"no dead letter {task_id}; `pictor dead list` shows those that there are")
+    note(f"replayed {count} dead letters")
+
+
+@dead_app.command("purge")
+def purge_dead(yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False) -> None:
+    """Delete every dead letter."""
+    from workers.broker import broker_connection
+    from workers.dead import purge_dead as purge
+
+    if not yes and not typer.confirm("Delete every dead letter?", err=True):
+        raise typer.Exit(1)
+    with broker_connection(Settings.from_env()) as connection:
+        note(f"purged {purge(connection)} dead letters")

@@ -1,0 +1,43 @@
+"""`pictor models`: what can be given to --model."""
+
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from pipeline import wiring
+from pipeline.cli.output import write_json, write_table
+from pipeline.settings import Settings
+
+app = typer.Typer(no_args_is_help=True, help="List models and show what one is made of.")
+
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON object per line.")]
+
+
+@app.command("list")
+def list_models(as_json: AsJson = False) -> None:
+    """List the builtin model and every torchvision architecture with published weights."""
+    entries = wiring.list_models(Settings.from_env())
+    if as_json:
+        for entry in entries:
+            write_json(asdict(entry))
+        return
+    write_table(
+        ("model", "dim", "input", "cached", "about"),
+        [(e.name, e.dim, f"{e.input_px} px", "yes" if e.cached else "", e.about) for e in entries],
+    )
+
+
+@app.command("show")
+def show_model(
+    source: Annotated[str, typer.Argument(metavar="MODEL", help="builtin, torchvision/NAME or FILE.toml.")],
+    as_json: AsJson = False,
+) -> None:
+    """Show a model's name, dimension, preprocessing and fingerprint. Reads (or downloads) its weights."""
+    spec = wiring.load_model_spec(source, Settings.from_env())
+    fields = asdict(spec)
+    if as_json:
+        write_json(fields)
+        return
+    preprocessing = fields.pop("preprocessing")
+    write_table(("field", "value"), [*fields.items(), *preprocessing.items()])

@@ -1,0 +1,76 @@
+"""A live line on a terminal; silence when the output is piped."""
+
+import time
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+from pipeline.cli.output import console
+from pipeline.types import Job, JobCounts, JobState
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ProgressState:
+    """What is shown of a job, wherever it runs."""
+
+    state: JobState
+    planned: bool
+    counts: JobCounts
+    error: str = ""
+
+    @classmethod
+    def of(cls, job: Job) -> Self:
+        return cls(state=job.state, planned=job.planned, counts=job.counts, error=job.error)
+
+
+class JobProgress:
+    """Shows images/s, time left and failures so far. Use as a context manager.
+
+    Args:
+        done_before: objects settled before this run; they do not count for its speed.
+    """
+
+    def __init__(self, *, done_before: int = 0) -> None:
+        self._started = time.perf_counter()
+        self._done_before = done_before
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.fields[counts]}"),
+            TimeElapsedColumn(),
+            console=console,
+            disable=not console.is_terminal,
+            transient=True,
+        )
+        self._task: TaskID = self._bar.add_task("planning", total=None, counts="")
+
+    def show(self, state: ProgressState) -> None:
+        counts = state.counts
+        done = counts.scanned - counts.pending
+        rate = (done - self._done_before) / max(time.perf_counter() - self._started, 1e-6)
+        left = _left(state, rate)
+        self._bar.update(
+            self._task,
+            description="indexing" if state.planned else "listing and indexing",
+            total=counts.scanned if state.planned else None,  # unknown while the listing goes on
+            completed=done,
+            counts=f"{done}/{counts.scanned} images  {rate:.1f}/s  {left}{counts.failed} failed",
+        )
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.stop()
+
+
+def _left(state: ProgressState, rate: float) -> str:
+    if not state.planned or rate <= 0:
+        return ""
+    minutes, seconds = divmod(round(state.counts.pending / rate), 60)
+    return f"{minutes}:{seconds:02d} left  "

@@ -1,0 +1,91 @@
+"""`pictor ingest … --broker`: submit to the workers and follow the job until it ends."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import cast
+
+import typer
+
+from pipeline.cli.ingest import print_counts
+from pipeline.cli.output import note, warn
+from pipeline.cli.progress import JobProgress, ProgressState
+from pipeline.errors import ConfigError, PictorError, TransientError
+from pipeline.settings import check_collection_name
+from pipeline.source import Source
+from pipeline.types import JobCounts, JobState
+
+POLL_S = 1.0
+START_TIMEOUT_S = 60.0  # how long no worker may answer before the user hears of it
+
+
+def ingest_remotely(
+    broker: str,
+    source: Source,
+    *,
+    collection: str | None,
+    include: Sequence[str],
+    exclude: Sequence[str],
+    batch_items: int | None,
+    max_failure_rate: float,
+    as_json: bool,
+) -> None:
+    """Ctrl-C stops following, not the job.
+
+    Raises:
+        ConfigError: a folder was given, which workers cannot see; or the workers refused the job.
+        TransientError: the broker did not take the job: nothing was submitted.
+    """
+    from workers.client import PictorClient
+
+    if not source.url.startswith("s3://"):
+        raise ConfigError(f"{source.url}: workers elsewhere cannot read a folder; give s3://bucket/prefix")
+    if collection is not None:
+        check_collection_name(collection)
+    with PictorClient(broker) as client:
+        job_id = client.ingest(
+            source.url, collection=collection, include=include, exclude=exclude, batch_items=batch_items
+        )
+        note(f"submitted job {job_id}; `pictor jobs show {job_id}` follows it too")
+        started = time.perf_counter()
+        state = _follow(client.job, job_id)
+    print_counts(job_id, state.counts, time.perf_counter() - started, _done(state.counts), as_json=as_json)
+    if state.state is not JobState.COMPLETED:
+        raise PictorError(f"job {job_id} is {state.state}: {state.error}")
+    if state.counts.failed > max_failure_rate * state.counts.scanned:
+        warn(f"{state.counts.failed} of {state.counts.scanned} images failed, over --max-failure-rate")
+        raise typer.Exit(1)
+
+
+def _follow(ask: Callable[[str], Mapping[str, object]], job_id: str) -> ProgressState:
+    last_news = time.monotonic()
+    with JobProgress() as progress:
+        while True:
+            try:
+                state = _read(ask(job_id))
+            except TransientError as err:
+                state = None
+                if time.monotonic() - last_news > START_TIMEOUT_S:
+                    raise TransientError(f"{err}; job {job_id} stays queued and will be done") from err
+            if state is not None:
+                last_news = time.monotonic()
+                progress.show(state)
+                if state.state not in (JobState.RUNNING, JobState.PAUSED):
+                    return state
+            time.sleep(POLL_S)
+
+
+def _read(answer: Mapping[str, object]) -> ProgressState | None:
+    """None while no worker has made the job yet."""
+    if "state" not in answer:
+        return None
+    names = ("scanned", "indexed", "unchanged", "failed", "pending", "ignored")
+    return ProgressState(
+        state=JobState(str(answer["state"])),
+        planned=bool(answer["planned"]),
+        counts=JobCounts(**{name: cast("int", answer[name]) for name in names}),
+        error=str(answer["error"]),
+    )
+
+
+def _done(counts: JobCounts) -> int:
+    return counts.scanned - counts.pending

@@ -1,0 +1,1 @@
+"""A gallery made from nothing, so that the first five minutes need no pictures and no network."""
