@@ -1,0 +1,37 @@
+"""The Celery application. `celery -A workers.app …` finds `app` here; Flower does so too."""
+
+from celery import Celery
+
+from pipeline.errors import ConfigError
+from pipeline.settings import Settings
+from workers.config import celery_config
+from workers.transport import use_for_amqp
+
+
+def make_app(settings: Settings) -> Celery:
+    """Build an application for these settings.
+
+    Raises:
+        ConfigError: no broker is configured.
+    """
+    url = settings.broker_url.get_secret_value()
+    if not url:
+        raise ConfigError("PICTOR_BROKER_URL is not set; amqp://user:password@host:5672/vhost is expected")
+    if not url.startswith(("amqp://", "amqps://", "pyamqp://")):
+        raise ConfigError(
+            "PICTOR_BROKER_URL: amqp:// or amqps:// is expected; Pictor relies on quorum queues"
+        )
+    use_for_amqp()
+    app = Celery("pictor", set_as_current=False)
+    app.conf.update(celery_config(url))
+    return app
+
+
+def __getattr__(name: str) -> Celery:
+    # Made when it is asked for, so that importing this module reads no environment.
+    if name == "app":
+        app = make_app(Settings.from_env())
+        app.set_current()
+        globals()["app"] = app
+        return app
+    raise AttributeError(name)

@@ -1,0 +1,163 @@
+"""A small typed client for upstream services. Needs Celery and a broker URL, no torch and no database.
+
+    with PictorClient("amqp://user:password@rabbitmq/pictor") as pictor:
+        job_id = pictor.ingest("s3://shop/products/")
+        pictor.job(job_id)["state"]
+        pictor.search("s3://shop/products/1.jpg", k=5)["hits"]
+
+Any other Celery client can send the same tasks: docs/tasks.md has their arguments and answers.
+"""
+
+import uuid
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from types import TracebackType
+from typing import Self, cast
+
+from amqp.exceptions import AMQPError
+from celery import Celery
+from celery.exceptions import TimeoutError as CeleryTimeoutError
+from pydantic import SecretStr
+
+from pipeline.errors import ConfigError, MessageError, TransientError
+from pipeline.settings import Settings
+from workers.app import make_app
+from workers.broker import broker_errors
+from workers.publish import Publisher
+from workers.submission import (
+    Arguments,
+    DeleteArguments,
+    IngestArguments,
+    JobArguments,
+    SearchArguments,
+    read_arguments,
+)
+
+Answer = Mapping[str, object]
+
+
+class PictorClient:
+    """Submits work and asks about it.
+
+    Every call raises ConfigError for arguments that workers would refuse, TransientError when the broker is
+    away, and CredentialsError when it refuses the user.
+    """
+
+    def __init__(self, broker_url: str) -> None:
+        # Nothing of the environment: a service has settings of its own.
+        self._app: Celery = make_app(Settings.model_construct(broker_url=SecretStr(broker_url)))
+        self._publisher = Publisher(self._app, preparation="inline")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        close_app(self._app)
+
+    def ingest(
+        self,
+        source: str,
+        *,
+        collection: str | None = None,
+        include: Sequence[str] = (),
+        exclude: Sequence[str] = (),
+        batch_items: int | None = None,
+        job_id: str | None = None,
+    ) -> str:
+        """Submit a job for `s3://bucket/prefix`.
+
+        Args:
+            job_id: give your own to make a submission that is repeated one job: the first one's.
+
+        Returns:
+            The job's id. The broker has confirmed the task: it is kept, whatever happens to the workers.
+        """
+        wanted = job_id or f"job-{uuid.uuid4().hex}"
+        arguments: dict[str, object] = {
+            "v": 1,
+            "source": source,
+            "collection": collection,
+            "include": list(include),
+            "exclude": list(exclude),
+            "batch_items": batch_items,
+            "job_id": wanted,
+        }
+        self._publisher.send("pictor.ingest", _checked(IngestArguments, "pictor.ingest", arguments))
+        return wanted
+
+    def delete(self, bucket: str, keys: Sequence[str], *, collection: str | None = None) -> None:
+        """Take objects out of the index."""
+        arguments = {"v": 1, "bucket": bucket, "keys": list(keys), "collection": collection}
+        checked = _checked(DeleteArguments, "pictor.delete", arguments)
+        self._publisher.send("pictor.delete", checked, shown=f"{len(keys)} keys of {bucket}")
+
+    def search(
+        self,
+        query: str,
+        *,
+        k: int = 10,
+        collection: str | None = None,
+        min_score: float | None = None,
+        bucket: str = "",
+        prefix: str = "",
+        metadata: Mapping[str, str] | None = None,
+        timeout_s: float = 30.0,
+    ) -> Answer:
+        """Search by `s3://bucket/key` or stored image id.
+
+        Args:
+            bucket, prefix, metadata: only objects of this bucket, with such keys, with this metadata.
+
+        Returns:
+            `query` and `hits`; and `error` when the query cannot be read.
+        """
+        arguments = {
+            "v": 1,
+            "query": query,
+            "k": k,
+            "collection": collection,
+            "min_score": min_score,
+            "bucket": bucket,
+            "prefix": prefix,
+            "metadata": dict(metadata) if metadata else None,
+        }
+        return self._ask("pictor.search", _checked(SearchArguments, "pictor.search", arguments), timeout_s)
+
+    def job(self, job_id: str, *, timeout_s: float = 30.0) -> Answer:
+        """The state and counts of a job, with the fields of `pictor jobs show --json`; or `error`."""
+        arguments = _checked(JobArguments, "pictor.job", {"v": 1, "job_id": job_id})
+        return self._ask("pictor.job", arguments, timeout_s)
+
+    def _ask(self, task: str, arguments: Mapping[str, object], timeout_s: float) -> Answer:
+        result = self._publisher.send(task, arguments, answered=True)
+        try:
+            with broker_errors(f"the broker went away before {task} was answered"):
+                return cast("Answer", result.get(timeout=timeout_s, disable_sync_subtasks=False))
+        except CeleryTimeoutError as err:
+            raise TransientError(f"no worker answered {task} within {timeout_s:g} s") from err
+        finally:
+            result.forget()
+
+
+def close_app(app: Celery) -> None:
+    """Close what `app.close()` leaves open: the connection that answers come in by."""
+    consumer = app.backend.result_consumer
+    if consumer._consumer is not None:
+        with suppress(AMQPError, OSError):  # the broker may have gone first
+            consumer.stop()
+    app.close()
+
+
+def _checked(kind: type[Arguments], task: str, arguments: Mapping[str, object]) -> dict[str, object]:
+    """What was given, once it is known that a worker will read it."""
+    given = {name: value for name, value in arguments.items() if value is not None}
+    try:
+        read_arguments(kind, task, given)
+    except MessageError as err:
+        raise ConfigError(str(err)) from None
+    return given

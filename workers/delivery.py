@@ -1,0 +1,133 @@
+"""From a verdict to what Celery does with a message: acknowledge, retry, set aside, or give back and stop.
+
+A message is acknowledged after its work is reported, or after the broker has confirmed its successor: the
+copy that comes back later, the halves of its batch, the next tier's message, the dead letter. Celery rejects
+what ends with an exception it does not know, which makes dead letters that nobody asked for: so nothing
+leaves this module but Retry and Reject.
+"""
+
+import logging
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import assert_never
+
+from celery import Task
+from celery.exceptions import Reject, TaskPredicate
+
+from pipeline.errors import ConfigError, FatalError, MessageError, PictorError, TransientError
+from pipeline.handle import Handled
+from pipeline.message import decode_batch
+from pipeline.ports import Deps, Limits
+from pipeline.types import JobState, Verdict
+from workers.context import FOLDER_VARIABLE, Context, current, stop_worker
+from workers.dead import set_aside
+from workers.poison import SPLIT_AT_DELIVERY, SPLIT_AT_FAULT, isolate, split_when_slow
+
+logger = logging.getLogger(__name__)
+
+RETRY_DELAYS_S = (2, 5, 10, 20, 30)  # then 30 s for ever: an outage is nobody's fault and loses nothing
+FAULTS_HEADER = "pictor-faults"  # how many unforeseen exceptions a message has caused
+
+Handle = Callable[[bytes, Deps, Limits], Handled]
+
+
+def run_message(task: Task, message: str, handle: Handle) -> None:
+    """Do one batch message and settle it. Raises what makes Celery settle it as the verdict says."""
+    with every_error_settled(task):
+        context = current()
+        _settle(task, message, _handle(task, message.encode(), handle, context), context)
+
+
+def _handle(task: Task, body: bytes, handle: Handle, context: Context) -> Handled:
+    if deliveries_before(task) >= SPLIT_AT_DELIVERY or faults_before(task) >= SPLIT_AT_FAULT:
+        return _isolated(body, context, faults=faults_before(task))
+    with split_when_slow(body, context):
+        return handle(body, context.deps, context.limits)
+
+
+def _isolated(body: bytes, context: Context, *, faults: int) -> Handled:
+    try:
+        return isolate(body, context, faults=faults)
+    except MessageError as err:
+        return Handled(verdict=Verdict.DEAD_LETTER, error=err)
+
+
+def deliveries_before(task: Task) -> int:
+    """How often a quorum queue has delivered this very message before; a retry is a new message."""
+    return int((task.request.headers or {}).get("x-delivery-count") or 0)
+
+
+def faults_before(task: Task) -> int:
+    return int((task.request.headers or {}).get(FAULTS_HEADER) or 0)
+
+
+def _settle(task: Task, message: str, handled: Handled, context: Context) -> None:
+    match handled.verdict:
+        case Verdict.ACK:
+            if handled.forward is not None:
+                context.publisher.publish_staged(handled.forward)
+        case Verdict.RETRY:
+            retry_later(task, handled.error)
+        case Verdict.DEAD_LETTER:
+            set_aside(task, {"message": message}, str(handled.error))
+        case Verdict.FAIL_JOB:
+            context.deps.ledger.set_state(
+                decode_batch(message.encode()).job_id, JobState.FAILED, error=str(handled.error)
+            )
+        case Verdict.REQUEUE_AND_STOP:
+            give_back_and_stop(task, handled.error)
+        case _:
+            assert_never(handled.verdict)
+
+
+@contextmanager
+def every_error_settled(task: Task) -> Iterator[None]:
+    """Let only Retry and Reject through."""
+    try:
+        yield
+    except TaskPredicate:  # Retry, Reject: how Celery is told what to do
+        raise
+    except TransientError as err:  # the broker did not take what was to be published before acknowledging
+        retry_later(task, err)
+    except (FatalError, ConfigError) as err:
+        give_back_and_stop(task, err)
+    except Exception as err:  # the top of a task: an odd answer of a service, memory, or a fault of ours
+        logger.exception("internal error", extra={"task": task.name, "task_id": task.request.id})
+        cause = PictorError(f"{task.name}: internal error of kind {type(err).__name__}")
+        retry_later(task, cause, **{FAULTS_HEADER: faults_before(task) + 1})
+
+
+def retry_later(task: Task, error: PictorError | None, **headers: object) -> None:
+    """Put a copy on the queue that is delivered after a pause, and have this one acknowledged.
+
+    Args:
+        headers: of the copy, in addition to those of this message.
+    """
+    delay_s = RETRY_DELAYS_S[min(task.request.retries, len(RETRY_DELAYS_S) - 1)]
+    logger.warning(
+        "retry",
+        extra={
+            "task": task.name,
+            "retries": task.request.retries,
+            "delay_s": delay_s,
+            "error": str(error),
+        },
+    )
+    # Without the broker's own headers: the copy has been delivered as often as it has been, not as this one.
+    own = {name: x for name, x in (task.request.headers or {}).items() if not name.startswith("x-")}
+    try:
+        retry = task.retry(countdown=delay_s, exc=error, throw=False, headers=own | headers)
+    except Reject as err:  # Celery would drop a message whose copy no broker took
+        raise Reject(str(error), requeue=True) from err
+    raise retry
+
+
+def give_back_and_stop(task: Task, error: PictorError | None) -> None:
+    """Another worker may be able to do it. A copy, since giving it back would count as a delivery."""
+    error = error or PictorError("a batch was refused without a reason")
+    try:
+        retry_later(task, error)
+    finally:
+        stop_worker(error, Path(os.environ[FOLDER_VARIABLE]))

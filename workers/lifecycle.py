@@ -1,0 +1,114 @@
+"""The life of a worker's processes: warm-up of each child, readiness and heartbeat files, stalled planners.
+
+Files in the worker's folder, for probes that cost nothing:
+
+    ready        every child has loaded its model and opened its connections
+    heartbeat    touched every few seconds while the main process's event loop turns
+    stopped      why the worker stopped itself
+"""
+
+import logging
+import os
+import threading
+import time
+import uuid
+from pathlib import Path
+
+from celery import Celery, bootsteps, current_app
+from celery.signals import setup_logging, worker_process_init
+
+from pipeline import wiring
+from pipeline.errors import PictorError, TransientError
+from pipeline.logs import configure_logging
+from pipeline.settings import Settings
+from workers.context import CHILDREN_VARIABLE, FOLDER_VARIABLE, stop_worker, warm_up
+from workers.planner import STALLED_AFTER_S
+from workers.publish import Publisher
+from workers.transport import use_for_amqp
+
+logger = logging.getLogger(__name__)
+
+HEARTBEAT_S = 5.0
+WARM_UP_PATIENCE_S, WARM_UP_PAUSE_S = 300.0, 2.0  # below worker_proc_alive_timeout, which kills
+WATCH_S = 15.0  # how often stalled planners are looked for
+
+
+@worker_process_init.connect(weak=False)  # type: ignore[untyped-decorator]
+def warm_child(**_: object) -> None:
+    """Runs in each child before it takes work. A child that cannot warm up ends the worker, loudly."""
+    use_for_amqp()  # the application was made in the main process and arrived here pickled
+    folder = Path(os.environ[FOLDER_VARIABLE])
+    try:
+        _warm_up_patiently(current_app._get_current_object())
+    except PictorError as err:
+        stop_worker(err, folder)
+        _take_no_task()
+    except Exception:  # the top of a process; Celery would log it and give this child work all the same
+        logger.exception("warm-up died")
+        stop_worker(PictorError("warm-up stopped by an internal error; see the log"), folder)
+        _take_no_task()
+    (folder / f"warm-{os.getpid()}").touch()
+    if len(list(folder.glob("warm-*"))) >= int(os.environ[CHILDREN_VARIABLE]):
+        (folder / "ready").touch()
+
+
+def _warm_up_patiently(app: Celery) -> None:
+    """A child that takes the place of a dead one may do so while the database restarts."""
+    deadline = time.monotonic() + WARM_UP_PATIENCE_S
+    while True:
+        try:
+            warm_up(app)
+        except TransientError as err:
+            if time.monotonic() > deadline:
+                raise
+            logger.warning("waiting to warm up", extra={"error": str(err)})
+            time.sleep(WARM_UP_PAUSE_S)
+        else:
+            return
+
+
+def _take_no_task() -> None:
+    """Until the main process ends this one."""
+    time.sleep(3600)
+
+
+@setup_logging.connect(weak=False)  # type: ignore[untyped-decorator]
+def keep_our_logging(**_: object) -> None:
+    """With a receiver connected, Celery leaves logging alone; children are fresh interpreters without it."""
+    configure_logging(Settings.from_env().log_level)
+
+
+class Heartbeat(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery is untyped
+    """Touches a file from the main process's event loop: a hung loop lets it grow old."""
+
+    requires = ("celery.worker.components:Timer",)
+
+    def start(self, worker: "object") -> None:
+        path = Path(os.environ[FOLDER_VARIABLE]) / "heartbeat"
+        path.touch()
+        worker.timer.call_repeatedly(HEARTBEAT_S, path.touch, priority=10)  # type: ignore[attr-defined]
+
+
+class StalledWatch(threading.Thread):
+    """Starts the planner again of each job whose chain of plan messages was cut."""
+
+    def __init__(self, settings: Settings, app: Celery) -> None:
+        super().__init__(name="stalled-watch", daemon=True)  # ends with the process; holds nothing
+        self._settings = settings
+        self._publisher = Publisher(app, preparation=settings.preparation)
+
+    def run(self) -> None:
+        while True:
+            time.sleep(WATCH_S)
+            try:
+                self.restart_stalled()
+            except PictorError as err:  # the database or the broker is away; the next round asks again
+                logger.warning("stalled jobs not looked for", extra={"error": str(err)})
+            except Exception:  # the top of a thread that nobody would miss before a job hangs
+                logger.exception("stalled jobs not looked for")
+
+    def restart_stalled(self) -> None:
+        with wiring.open_ledger(self._settings) as ledger:
+            for job_id, step in ledger.stalled_jobs(STALLED_AFTER_S):
+                logger.warning("planner restarted", extra={"job_id": job_id})
+                self._publisher.publish_plan_step(job_id, step + 1, uuid.uuid4().hex)

@@ -1,0 +1,108 @@
+"""What upstream services may ask for: the public, versioned arguments of each task, checked.
+
+app.send_task("pictor.ingest", kwargs={"v": 1, "source": "s3://shop/products/"}, …)
+app.send_task("pictor.delete", kwargs={"v": 1, "bucket": "shop", "keys": ["a.jpg"]}, …)
+app.send_task("pictor.search", kwargs={"v": 1, "query": "s3://shop/a.jpg", "k": 10}, …)
+app.send_task("pictor.job", kwargs={"v": 1, "job_id": "…"}, …)
+
+docs/tasks.md is the page for their authors.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Literal, TypeVar
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from pipeline.errors import MessageError
+
+VERSION = 1
+MAX_SHOWN_FAULTS = 5  # of 10,000 keys, all could be wrong
+JOB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_UNSTORABLE = re.compile("[\0\ud800-\udfff]")  # no database keeps NUL, no encoding half of a surrogate pair
+
+
+def _check_storable(text: str) -> str:
+    if _UNSTORABLE.search(text):
+        raise ValueError("holds a character that cannot be stored")
+    return text
+
+
+_STORABLE = AfterValidator(_check_storable)
+Text = Annotated[str, Field(max_length=1024), _STORABLE]
+Key = Annotated[str, Field(min_length=1, max_length=1024), _STORABLE]
+Globs = Annotated[list[Key], Field(max_length=1000)]
+Bucket = Annotated[str, Field(min_length=1, max_length=255), _STORABLE]
+JobId = Annotated[str, Field(pattern=rf"^{JOB_ID.pattern}$")]
+# Only its size: a name that breaks the rules for names fails a job that can be looked up by its id.
+CollectionName = Annotated[str, Field(min_length=1, max_length=255), _STORABLE]
+
+
+class Arguments(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, hide_input_in_errors=True)
+
+    v: Literal[1]
+
+
+class IngestArguments(Arguments):
+    """`job_id`, chosen by the caller, makes a submission that is sent twice one job."""
+
+    source: Annotated[str, Field(pattern=r"(?s)^s3://[^/]+(/.*)?$", max_length=2048), _STORABLE]
+    collection: CollectionName | None = None
+    job_id: JobId | None = None
+    include: Globs = []
+    exclude: Globs = []
+    batch_items: Annotated[int, Field(ge=1, le=1000)] | None = None
+
+
+class DeleteArguments(Arguments):
+    bucket: Bucket
+    keys: Annotated[list[Key], Field(min_length=1, max_length=10_000)]
+    collection: CollectionName | None = None
+
+
+class SearchArguments(Arguments):
+    """`query` is an s3:// object or a stored image id."""
+
+    query: Annotated[str, Field(min_length=1, max_length=2048), _STORABLE]
+    collection: CollectionName | None = None
+    k: Annotated[int, Field(ge=1, le=1000)] = 10
+    min_score: Annotated[float, Field(ge=-1, le=1)] | None = None
+    bucket: Text = ""
+    prefix: Text = ""
+    metadata: Annotated[dict[Text, Text], Field(max_length=100)] = {}
+
+
+class JobArguments(Arguments):
+    job_id: JobId
+
+
+A = TypeVar("A", bound=Arguments)
+
+
+def read_arguments(kind: type[A], task: str, arguments: Mapping[str, object]) -> A:
+    """Check the arguments of a public task.
+
+    Raises:
+        MessageError: names the arguments that are wrong, and what was allowed; their values are not repeated.
+    """
+    _check_version(task, arguments)
+    try:
+        return kind.model_validate(arguments)
+    except ValidationError as err:
+        faults = [f"{_place(fault['loc'])}: {fault['msg']}" for fault in err.errors()]
+        more = f"; and {len(faults) - MAX_SHOWN_FAULTS} more" if len(faults) > MAX_SHOWN_FAULTS else ""
+        raise MessageError(f"{task}: {'; '.join(faults[:MAX_SHOWN_FAULTS])}{more}") from None
+
+
+def _check_version(task: str, arguments: Mapping[str, object]) -> None:
+    # First: the arguments of another version would be called wrong one by one.
+    version = arguments.get("v")
+    if version != VERSION:
+        found = "no argument v" if version is None else f"version {version!r:.40}"
+        raise MessageError(f"{task}: {found}; this worker reads version {VERSION} of the arguments")
+
+
+def _place(loc: tuple[int | str, ...]) -> str:
+    """Where the fault is. Names of unknown arguments are the caller's, of whatever length."""
+    return ".".join(f"{step:.60}" if isinstance(step, str) else str(step) for step in loc)

@@ -1,0 +1,124 @@
+"""`pictor worker`: one Celery worker with the right pool, checked before it starts, one per name."""
+
+import fcntl
+import logging
+import os
+import shutil
+import socket
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from pipeline import wiring
+from pipeline.errors import ConfigError, FatalError, TransientError
+from pipeline.logs import configure_logging
+from pipeline.model_binding import check_binding
+from pipeline.settings import Settings
+from workers.app import make_app
+from workers.broker import broker_connection
+from workers.context import CHILDREN_VARIABLE, FOLDER_VARIABLE, QUEUES_VARIABLE
+from workers.lifecycle import Heartbeat, StalledWatch
+from workers.queues import PLAN, WORK_QUEUES
+
+logger = logging.getLogger(__name__)
+
+WAIT_FOR_SERVICES_S = 300.0  # a cluster that starts as a whole: services come up after their workers
+
+
+def run_worker(settings: Settings, *, queues: Sequence[str], children: int, name: str) -> None:
+    """Run until SIGTERM, then drain.
+
+    Raises:
+        ConfigError: unknown queue, a second worker of this name, or a collection of another model.
+        FatalError: it stopped itself; the message says why.
+    """
+    unknown = sorted(set(queues) - set(WORK_QUEUES))
+    if unknown or not queues:
+        raise ConfigError(f"--queues {','.join(unknown) or '(none)'}: {', '.join(WORK_QUEUES)} are allowed")
+    app = make_app(settings)
+    folder = settings.run_folder / name
+    with _only_one(folder, name):
+        configure_logging(settings.log_level)
+        _check_services(settings)
+        _tell_children(folder, queues, children)
+        app.set_current()
+        app.set_default()
+        app.steps["worker"].add(Heartbeat)
+        if PLAN in queues:
+            StalledWatch(settings, app).start()
+        worker = app.Worker(
+            hostname=f"{name}@{socket.gethostname()}",
+            pool="prefork",  # a crash or a hung kernel costs one child; threads would share the blame
+            concurrency=children,
+            queues=list(queues),
+            task_events=True,
+            quiet=True,  # no banner: it would be one log line of twenty
+            without_gossip=True,  # a second per reconnect, and nobody listens
+            without_mingle=True,
+        )
+        worker.start()
+        _raise_if_it_stopped_itself(folder)
+        if worker.exitcode:
+            raise FatalError("worker ended with an error that it could not recover from; see its log")
+
+
+def check_collection(settings: Settings) -> None:
+    """Refuse to start on a collection of another model. Waits for nothing.
+
+    Raises:
+        ModelMismatchError: names both models.
+    """
+    spec = wiring.load_model_spec(wiring.choose_model(settings.model, None), settings)
+    with wiring.open_index(settings) as index:
+        info = index.get_collection(settings.collection)
+        if info is not None:
+            check_binding(info, spec)
+
+
+def _check_services(settings: Settings) -> None:
+    """What an operator would otherwise find out from the hundredth failed task."""
+    deadline = time.monotonic() + WAIT_FOR_SERVICES_S
+    pause_s = 1.0
+    while True:
+        try:
+            with broker_connection(settings):
+                pass  # a wrong password would be tried for ever
+            with wiring.open_ledger(settings):
+                check_collection(settings)
+            wiring.open_s3(settings).check()
+            return
+        except TransientError as err:
+            if time.monotonic() > deadline:
+                raise
+            logger.warning("waiting for services", extra={"error": str(err)})
+            time.sleep(pause_s)
+            pause_s = min(2 * pause_s, 10.0)
+
+
+@contextmanager
+def _only_one(folder: Path, name: str) -> Iterator[None]:
+    """Two workers of one name would share a control queue and each other's files."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder.parent / f"{name}.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as err:
+            raise ConfigError(
+                f"a worker named {name} runs here already; give another --name or another PICTOR_RUN_DIR"
+            ) from err
+        shutil.rmtree(folder)  # a former worker's "ready" says nothing about this one
+        folder.mkdir()
+        yield
+
+
+def _tell_children(folder: Path, queues: Sequence[str], children: int) -> None:
+    os.environ[FOLDER_VARIABLE] = str(folder)
+    os.environ[QUEUES_VARIABLE] = ",".join(queues)
+    os.environ[CHILDREN_VARIABLE] = str(children)
+
+
+def _raise_if_it_stopped_itself(folder: Path) -> None:
+    reason = folder / "stopped"
+    if reason.exists():
+        raise FatalError(f"worker stopped: {reason.read_text(encoding='utf-8').strip()}")
