@@ -1,0 +1,652 @@
+"""What every VectorIndex does. Runs on memory, Milvus Lite and, where there is one, a Milvus server."""
+
+import os
+import subprocess
+import sys
+import textwrap
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from random import Random
+from typing import Any
+from uuid import uuid4
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from milvus_lite.adapter.grpc.server import start_server_in_thread
+from numpy.typing import NDArray
+
+from pipeline.adapters.memory_index import MemoryIndex, matches
+from pipeline.adapters.milvus_index import MilvusIndex
+from pipeline.errors import ConfigError, ModelMismatchError, TargetError, TransientError
+from pipeline.ports import MAX_HITS, VectorIndex
+from pipeline.types import IndexRow, ModelSpec, ObjectRef, Preprocessing, SearchFilter, image_id_of
+from tests.conftest import missing
+
+DIM = 8
+BUCKET = "photos"
+WHEN = datetime(2026, 3, 1, 12, 30, 15, 123456, tzinfo=UTC)
+
+
+@pytest.fixture(scope="module", params=["memory", "lite", "server"])
+def index(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[VectorIndex]:
+    if request.param == "memory":
+        yield MemoryIndex()
+        return
+    with MilvusIndex(_uri(request.param, tmp_path_factory)) as index:
+        yield index
+
+
+@pytest.fixture(scope="module", params=["lite", "server"])
+def milvus(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[MilvusIndex]:
+    with MilvusIndex(_uri(request.param, tmp_path_factory)) as index:
+        yield index
+
+
+def _uri(kind: str, tmp_path_factory: pytest.TempPathFactory) -> str:
+    if kind == "lite":
+        return str(tmp_path_factory.mktemp("lite") / "milvus.db")
+    uri = os.environ.get("PICTOR_TEST_MILVUS_URI", "")
+    if not uri:
+        missing("no Milvus server: set PICTOR_TEST_MILVUS_URI")
+    return uri
+
+
+@pytest.fixture
+def name(index: VectorIndex) -> Iterator[str]:
+    """An empty collection of its own for each test."""
+    name = f"t_{uuid4().hex[:12]}"
+    index.create_collection(name, model())
+    yield name
+    if index.get_collection(name):
+        index.drop_collection(name)
+
+
+def model(name: str = "first", fingerprint: str = "a1" * 32, dim: int = DIM) -> ModelSpec:
+    return ModelSpec(
+        name=name,
+        source=f"builtin/{name}",
+        architecture="none",
+        fingerprint=fingerprint,
+        dim=dim,
+        preprocessing=Preprocessing(resize=8, crop=8, mean=(0, 0, 0), std=(1, 1, 1)),
+    )
+
+
+def row(
+    key: str,
+    vector: NDArray[np.float32] | None = None,
+    *,
+    bucket: str = BUCKET,
+    etag: str = "e1",
+    metadata: dict[str, str] | None = None,
+    region: str = "",
+) -> IndexRow:
+    return IndexRow(
+        id=image_id_of(bucket, key) + region,
+        ref=ObjectRef(bucket=bucket, key=key, etag=etag, size_bytes=len(key)),
+        vector=axis(0) if vector is None else vector,
+        width=640,
+        height=480,
+        indexed_at=WHEN,
+        metadata=metadata or {},
+    )
+
+
+def axis(place: int) -> NDArray[np.float32]:
+    vector = np.zeros(DIM, dtype=np.float32)
+    vector[place] = 1
+    return vector
+
+
+def unit(seed: int, count: int) -> NDArray[np.float32]:
+    vectors = np.random.default_rng(seed).normal(size=(count, DIM)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    return vectors
+
+
+def ids(rows: list[IndexRow]) -> list[str]:
+    return [row.id for row in rows]
+
+
+def keys_found(index: VectorIndex, name: str, where: SearchFilter) -> set[str]:
+    hits = index.search(name, axis(0)[None], k=1000, where=where)[0]
+    return {hit.key for hit in hits}
+
+
+class TestCollections:
+    def test_a_new_collection_knows_its_model_and_is_empty(self, index: VectorIndex, name: str) -> None:
+        info = index.get_collection(name)
+        assert info is not None
+        assert (info.name, info.model_name, info.model_source) == (name, "first", "builtin/first")
+        assert (info.fingerprint, info.dim, info.vector_type, info.rows) == ("a1" * 32, DIM, "float32", 0)
+
+    def test_creating_it_again_changes_nothing(self, index: VectorIndex, name: str) -> None:
+        index.upsert(name, [row("a")])
+        index.create_collection(name, model())
+        assert list(index.list_ids(name)) == [row("a").id]
+
+    def test_another_model_is_refused_and_both_are_named(self, index: VectorIndex, name: str) -> None:
+        with pytest.raises(ModelMismatchError, match=r"'first' \(a1a1a1a1\).*'second' \(b2b2b2b2\)"):
+            index.create_collection(name, model("second", "b2" * 32))
+
+    def test_the_check_before_a_batch_tells_the_collections_own_model_from_another(
+        self, index: VectorIndex, name: str
+    ) -> None:
+        index.check_model(name, model())
+        with pytest.raises(ModelMismatchError, match=r"'first' \(a1a1a1a1\).*'second' \(b2b2b2b2\)"):
+            index.check_model(name, model("second", "b2" * 32))
+        with pytest.raises(TargetError, match="collection 'never_made' does not exist"):
+            index.check_model("never_made", model())
+
+    def test_fingerprints_that_begin_alike_are_told_apart(self, index: VectorIndex, name: str) -> None:
+        with pytest.raises(ModelMismatchError):
+            index.create_collection(name, model("second", "a1" * 4 + "b2" * 28))
+
+    def test_a_collection_that_is_not_there_is_none(self, index: VectorIndex) -> None:
+        assert index.get_collection("never_made") is None
+
+    @pytest.mark.parametrize("bad", ["", "1a", "a b", "a__b", "ä", "a" * 101])
+    def test_a_name_that_milvus_could_not_carry_is_refused(self, index: VectorIndex, bad: str) -> None:
+        with pytest.raises(ConfigError, match="collection name"):
+            index.create_collection(bad, model())
+
+    def test_the_list_counts_the_rows(self, index: VectorIndex, name: str) -> None:
+        index.upsert(name, [row("a"), row("b")])
+        assert {info.name: info.rows for info in index.list_collections()}[name] == 2
+
+    def test_dropping_takes_the_rows_and_frees_the_name_for_another_model(
+        self, index: VectorIndex, name: str
+    ) -> None:
+        index.upsert(name, [row("a")])
+        index.drop_collection(name)
+        assert index.get_collection(name) is None
+        assert name not in {info.name for info in index.list_collections()}
+        assert index.create_collection(name, model("second", "b2" * 32, dim=4)).rows == 0
+
+    def test_every_operation_on_a_missing_collection_says_so(self, index: VectorIndex) -> None:
+        gone = "never_made"
+        for operation in (
+            lambda: index.upsert(gone, [row("a")]),
+            lambda: index.delete(gone, ["a"]),
+            lambda: index.get_etags(gone, ["a"]),
+            lambda: index.get_rows(gone, ["a"]),
+            lambda: index.list_ids(gone),
+            lambda: index.search(gone, axis(0)[None], k=1),
+            lambda: index.settle(gone),
+            lambda: index.drop_collection(gone),
+        ):
+            with pytest.raises(ConfigError, match="collection 'never_made' does not exist"):
+                operation()
+
+    def test_operations_after_a_drop_say_so_too(self, index: VectorIndex, name: str) -> None:
+        index.upsert(name, [row("a")])
+        index.drop_collection(name)
+        with pytest.raises(ConfigError, match="does not exist"):
+            index.upsert(name, [row("a")])
+
+    def test_many_creators_at_once_make_one_collection(self, index: VectorIndex) -> None:
+        name = f"t_{uuid4().hex[:12]}"
+        made: list[str] = []
+        threads = [
+            threading.Thread(
+                target=lambda: made.append(index.create_collection(name, model()).fingerprint),
+                name=f"maker-{n}",
+            )
+            for n in range(4)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(timeout=60)
+        assert made == ["a1" * 32] * 4
+        index.drop_collection(name)
+
+
+class TestRows:
+    def test_what_was_written_comes_back_whole(self, index: VectorIndex, name: str) -> None:
+        vector = unit(1, 1)[0]
+        written = row(
+            "dir/ä \"'\\\n%_😀.jpg", vector, metadata={"cam": "1", "Ö~/[x]\"'\\": 'a\n"b\\ é😀', "": "x"}
+        )
+        index.upsert(name, [written])
+        (read,) = index.get_rows(name, [written.id])
+        assert np.allclose(read.vector, vector, atol=1e-6)
+        assert read.vector.dtype == np.float32
+        assert (read.id, read.ref, read.width, read.height) == (written.id, written.ref, 640, 480)
+        assert read.indexed_at == WHEN
+        assert read.metadata == written.metadata
+
+    def test_rows_come_in_the_order_that_was_asked_for(self, index: VectorIndex, name: str) -> None:
+        rows = [row(f"{n}") for n in range(20)]
+        index.upsert(name, rows)
+        asked = [rows[7].id, "0" * 32, rows[3].id, rows[15].id]
+        assert ids(index.get_rows(name, asked)) == [rows[7].id, rows[3].id, rows[15].id]
+
+    def test_the_same_rows_twice_leave_the_same_index(self, index: VectorIndex, name: str) -> None:
+        rows = [row(f"{n}", vector) for n, vector in enumerate(unit(2, 30))]
+        index.upsert(name, rows)
+        index.upsert(name, rows)
+        assert sorted(index.list_ids(name)) == sorted(ids(rows))
+        assert len(index.search(name, axis(0)[None], k=100)[0]) == 30
+
+    def test_the_same_id_twice_in_one_call_is_one_row_the_last(self, index: VectorIndex, name: str) -> None:
+        index.upsert(name, [row("a", etag="old"), row("a", etag="new")])
+        assert list(index.list_ids(name)) == [row("a").id]
+        assert index.get_etags(name, [row("a").id]) == {row("a").id: "new"}
+
+    def test_a_new_version_replaces_the_old(self, index: VectorIndex, name: str) -> None:
+        index.upsert(name, [row("a", axis(0), etag="e1"), row("b", axis(1))])
+        index.upsert(name, [row("a", axis(2), etag="e2")])
+        assert index.get_etags(name, [row("a").id]) == {row("a").id: "e2"}
+        hit = index.search(name, axis(2)[None], k=1)[0][0]
+        assert (hit.key, hit.etag) == ("a", "e2")
+        assert hit.score >= 0.999
+
+    def test_etags_are_of_the_rows_that_are_there(self, index: VectorIndex, name: str) -> None:
+        index.upsert(name, [row("a", etag='"q"-1'), row("b", etag="e2")])
+        asked = [row("a").id, row("gone").id, row("b").id]
+        assert index.get_etags(name, asked) == {row("a").id: '"q"-1', row("b").id: "e2"}
+        assert index.get_etags(name, []) == {}
+
+    def test_deleted_rows_are_gone_from_everywhere_and_deleting_twice_is_no_error(
+        self, index: VectorIndex, name: str
+    ) -> None:
+        index.upsert(name, [row("a", axis(0)), row("b", axis(1))])
+        for _ in range(2):
+            index.delete(name, [row("a").id, row("gone").id])
+        assert list(index.list_ids(name)) == [row("b").id]
+        assert index.get_rows(name, [row("a").id]) == []
+        assert [hit.key for hit in index.search(name, axis(0)[None], k=10)[0]] == ["b"]
+
+    def test_a_deleted_row_can_come_back(self, index: VectorIndex, name: str) -> None:
+        index.upsert(name, [row("a", etag="e1")])
+        index.delete(name, [row("a").id])
+        index.upsert(name, [row("a", etag="e2")])
+        assert index.get_etags(name, [row("a").id]) == {row("a").id: "e2"}
+
+    def test_an_id_is_data_and_never_syntax(self, index: VectorIndex, name: str) -> None:
+        index.upsert(name, [row("a"), row("b")])
+        for hostile in ("x'] or id != '", 'x"] or id != "', "x\\", "x\n"):
+            index.delete(name, [hostile])
+            assert index.get_rows(name, [hostile]) == []
+        assert len(list(index.list_ids(name))) == 2
+
+    def test_regions_of_one_image_are_rows_of_their_own(self, index: VectorIndex, name: str) -> None:
+        index.upsert(name, [row("a"), row("a", axis(1), region=":01")])
+        assert sorted(index.list_ids(name)) == [row("a").id, row("a").id + ":01"]
+
+    def test_a_vector_of_another_length_is_refused_and_nothing_is_written(
+        self, index: VectorIndex, name: str
+    ) -> None:
+        with pytest.raises(ConfigError, match="vectors of 8 numbers"):
+            index.upsert(name, [row("good"), row("bad", np.ones(DIM + 1, dtype=np.float32))])
+        assert list(index.list_ids(name)) == []
+
+    def test_the_longest_key_is_held(self, index: VectorIndex, name: str) -> None:
+        longest = row("é" * 2048)
+        index.upsert(name, [longest])
+        assert index.get_rows(name, [longest.id])[0].ref.key == longest.ref.key
+
+    def test_thousands_of_ids_are_listed_once_each(self, index: VectorIndex, name: str) -> None:
+        rows = [row(f"{n}", vector) for n, vector in enumerate(unit(3, 9000))]
+        index.upsert(name, rows)
+        listed = list(index.list_ids(name))
+        assert len(listed) == 9000
+        assert set(listed) == set(ids(rows))
+        assert len(index.get_etags(name, ids(rows))) == 9000
+        assert index.get_collection(name).rows == 9000  # type: ignore[union-attr]
+
+    def test_threads_share_one_index(self, index: VectorIndex, name: str) -> None:
+        parts = [[row(f"{part}/{n}") for n in range(100)] for part in range(4)]
+        failures: list[BaseException] = []
+
+        def write(part: list[IndexRow]) -> None:
+            try:
+                for start in range(0, 100, 20):
+                    index.upsert(name, part[start : start + 20])
+                    index.search(name, axis(0)[None], k=5)
+                    index.get_etags(name, ids(part))
+            except BaseException as err:
+                failures.append(err)
+                raise
+
+        threads = [
+            threading.Thread(target=write, args=(part,), name=f"writer-{part[0].id}") for part in parts
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(timeout=120)
+        assert failures == []
+        assert set(index.list_ids(name)) == {row.id for part in parts for row in part}
+
+
+class TestSearch:
+    def test_nearest_first_with_everything_a_hit_tells(self, index: VectorIndex, name: str) -> None:
+        near = (axis(0) * 0.8 + axis(1) * 0.6).astype(np.float32)
+        index.upsert(
+            name, [row("far", axis(2)), row("near", near), row("same", axis(0), metadata={"c": "1"})]
+        )
+        hits = index.search(name, axis(0)[None], k=3)[0]
+        assert [hit.key for hit in hits] == ["same", "near", "far"]
+        assert [hit.score for hit in hits] == pytest.approx([1.0, 0.8, 0.0], abs=1e-4)
+        assert all(type(hit.score) is float and -1 <= hit.score <= 1 for hit in hits)
+        first = hits[0]
+        assert (first.id, first.bucket, first.etag) == (row("same").id, BUCKET, "e1")
+        assert (first.width, first.height, first.size_bytes) == (640, 480, 4)
+        assert (first.indexed_at, first.metadata) == (WHEN, {"c": "1"})
+
+    def test_many_vectors_get_an_answer_each_in_their_order(self, index: VectorIndex, name: str) -> None:
+        vectors = unit(4, 300)
+        rows = [row(f"{n}", vector) for n, vector in enumerate(vectors)]
+        index.upsert(name, rows)
+        answers = index.search(name, vectors, k=40)  # more than one call's worth of hits
+        assert [answer[0].id for answer in answers] == ids(rows)
+        assert {len(answer) for answer in answers} == {40}
+
+    def test_equal_scores_are_ordered_by_id_at_the_cut_too(self, index: VectorIndex, name: str) -> None:
+        twins = sorted((row(f"twin{n}", axis(3)) for n in range(12)), key=lambda twin: twin.id)
+        index.upsert(name, list(reversed(twins)))
+        for k in (1, 5, 12):
+            assert [hit.id for hit in index.search(name, axis(3)[None], k=k)[0]] == ids(twins)[:k]
+
+    def test_hits_below_the_score_are_left_out(self, index: VectorIndex, name: str) -> None:
+        half = (axis(0) * 0.6 + axis(1) * 0.8).astype(np.float32)
+        index.upsert(name, [row("one", axis(0)), row("half", half), row("none", axis(2))])
+        found = index.search(name, axis(0)[None], k=10, min_score=0.5)[0]
+        assert [hit.key for hit in found] == ["one", "half"]
+        assert [hit.key for hit in index.search(name, axis(0)[None], k=10, min_score=0.999)[0]] == ["one"]
+        opposite = index.search(name, -axis(0)[None], k=10, min_score=-1.0)[0]
+        assert len(opposite) == 3
+
+    def test_a_thousand_hits_can_be_had(self, index: VectorIndex, name: str) -> None:
+        index.upsert(name, [row(f"{n}", vector) for n, vector in enumerate(unit(5, 1200))])
+        hits = index.search(name, axis(0)[None], k=1000)[0]
+        assert len({hit.id for hit in hits}) == 1000
+        assert [hit.score for hit in hits] == sorted((hit.score for hit in hits), reverse=True)
+
+    @pytest.mark.parametrize("k", [0, -1, MAX_HITS + 1])
+    def test_other_numbers_of_hits_are_refused(self, index: VectorIndex, name: str, k: int) -> None:
+        with pytest.raises(ConfigError, match=f"1 to {MAX_HITS}"):
+            index.search(name, axis(0)[None], k=k)
+
+    def test_a_query_of_another_length_is_refused(self, index: VectorIndex, name: str) -> None:
+        with pytest.raises(ConfigError, match="vectors of 8 numbers"):
+            index.search(name, np.ones((1, DIM + 1), dtype=np.float32), k=1)
+
+    def test_an_empty_collection_answers_with_nothing(self, index: VectorIndex, name: str) -> None:
+        assert index.search(name, unit(6, 2), k=5) == [[], []]
+
+    def test_a_search_sees_the_write_before_it(self, index: VectorIndex, name: str) -> None:
+        for n in range(20):
+            vector = unit(100 + n, 1)[0]
+            index.upsert(name, [row(f"{n}", vector)])
+            assert index.search(name, vector[None], k=1)[0][0].key == f"{n}"
+
+    def test_settled_rows_are_found_as_before(self, index: VectorIndex, name: str) -> None:
+        vectors = unit(7, 2000)
+        index.upsert(name, [row(f"{n}", vector) for n, vector in enumerate(vectors)])
+        index.settle(name)
+        answers = index.search(name, vectors[:50], k=1)
+        assert [answer[0].key for answer in answers] == [f"{n}" for n in range(50)]
+        index.settle(name)  # nothing new: no error
+
+    def test_conditions_are_joined_by_and(self, index: VectorIndex, name: str) -> None:
+        index.upsert(
+            name,
+            [
+                row("in/a", metadata={"cam": "1", "day": "mo"}),
+                row("in/b", metadata={"cam": "2", "day": "mo"}),
+                row("out/a", metadata={"cam": "1", "day": "mo"}),
+                row("in/a", bucket="other", metadata={"cam": "1", "day": "mo"}),
+                row("in/c", metadata={"cam": "1"}),
+            ],
+        )
+        where = SearchFilter(key_prefix="in/", bucket=BUCKET, metadata={"cam": "1", "day": "mo"})
+        hits = index.search(name, axis(0)[None], k=10, where=where)[0]
+        assert [(hit.bucket, hit.key) for hit in hits] == [(BUCKET, "in/a")]
+
+    def test_a_text_is_not_a_number(self, index: VectorIndex, name: str) -> None:
+        index.upsert(name, [row("a", metadata={"n": "1"}), row("b", metadata={"n": "01"}), row("c")])
+        assert keys_found(index, name, SearchFilter(metadata={"n": "1"})) == {"a"}
+        assert keys_found(index, name, SearchFilter(metadata={"n": ""})) == set()
+
+
+# What is syntax in `like` or in a literal comes often, so that values differ by it alone; then everything
+# that is syntax elsewhere, and the ends of the code point range.
+SYNTAX = 'ab%_\\"'
+ODD = "'/[]~{}$().*?\n\r\t\0\x1f\x7f ÄÖ😀\ud7ff\ue000\uffff\U0010ffff"
+TEXT = st.text(st.sampled_from(SYNTAX * 8 + ODD), max_size=4)
+
+
+def odd_text(random: Random) -> str:
+    return "".join(random.choices(SYNTAX * 8 + ODD, k=random.randint(0, 4)))
+
+
+def odd_rows(random: Random) -> list[IndexRow]:
+    names = [odd_text(random) for _ in range(30)]
+    return [
+        row(
+            odd_text(random),
+            bucket=bucket,
+            metadata={random.choice(names): odd_text(random) for _ in range(2)},
+        )
+        for bucket in [odd_text(random) for _ in range(8)]
+        for _ in range(60)
+    ]
+
+
+@pytest.mark.parametrize("kind", ["lite", "server"])
+def test_filters_mean_on_milvus_what_they_mean_in_memory(
+    kind: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    rows = list({row.id: row for row in odd_rows(Random(7))}.values())
+    keys, buckets = [row.ref.key for row in rows], [row.ref.bucket for row in rows]
+    metadata = [{name: text} for row in rows for name, text in row.metadata.items()]
+    prefixes = st.builds(lambda key, length: key[:length], st.sampled_from(keys), st.integers(1, 3)) | TEXT
+    filters = st.one_of(
+        st.builds(SearchFilter, key_prefix=prefixes),
+        st.builds(SearchFilter, bucket=st.sampled_from(buckets) | TEXT),
+        st.builds(SearchFilter, metadata=st.sampled_from(metadata) | st.dictionaries(TEXT, TEXT, max_size=2)),
+        st.builds(SearchFilter, key_prefix=prefixes, bucket=st.sampled_from(buckets)),
+    )
+    with MilvusIndex(_uri(kind, tmp_path_factory)) as milvus:
+        name = f"t_{uuid4().hex[:12]}"
+        milvus.create_collection(name, model())
+        milvus.upsert(name, rows)
+
+        @settings(max_examples=300, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+        @given(where=filters)
+        def check(where: SearchFilter) -> None:
+            hits = milvus.search(name, axis(0)[None], k=1000, where=where)[0]
+            assert {hit.id for hit in hits} == {row.id for row in rows if matches(row, where)}
+
+        try:
+            check()
+        finally:
+            milvus.drop_collection(name)
+
+
+class TestMilvus:
+    def test_a_collection_made_by_somebody_else_is_refused(self, milvus: MilvusIndex) -> None:
+        name = f"t_{uuid4().hex[:12]}"
+        milvus._connection.call(lambda client: client.create_collection(name, dimension=DIM))
+        with pytest.raises(ConfigError, match="was not made by Pictor"):
+            milvus.get_collection(name)
+        with pytest.raises(ConfigError, match="was not made by Pictor"):
+            milvus.create_collection(name, model())
+        assert name not in {info.name for info in milvus.list_collections()}
+        milvus._connection.call(lambda client: client.drop_collection(name))
+
+    def test_an_interrupted_drop_is_finished_by_the_next(self, milvus: MilvusIndex) -> None:
+        name = f"t_{uuid4().hex[:12]}"
+        milvus.create_collection(name, model())
+        milvus._connection.call(lambda client: client.drop_alias(name))
+        milvus.drop_collection(name)
+        assert not milvus._connection.call(lambda client: client.has_collection(f"{name}__a1a1a1a1"))
+
+    def test_an_interrupted_creation_is_finished_by_the_next(self, milvus: MilvusIndex) -> None:
+        name = f"t_{uuid4().hex[:12]}"
+        milvus.create_collection(name, model())
+        milvus._connection.call(lambda client: client.drop_alias(name))
+        assert milvus.create_collection(name, model()).rows == 0
+        milvus.drop_collection(name)
+
+    def test_a_released_collection_is_loaded_again(self, milvus: MilvusIndex) -> None:
+        name = f"t_{uuid4().hex[:12]}"
+        milvus.create_collection(name, model())
+        milvus.upsert(name, [row("a")])
+        milvus._connection.call(lambda client: client.release_collection(f"{name}__a1a1a1a1"))
+        assert milvus.search(name, axis(0)[None], k=1)[0][0].key == "a"
+        milvus.drop_collection(name)
+
+    def test_the_version_is_told(self, milvus: MilvusIndex) -> None:
+        assert milvus.server_version().startswith("Milvus")
+
+    def test_processes_that_create_at_once_agree(self, milvus: MilvusIndex) -> None:
+        if milvus._connection.lite:
+            pytest.skip("Milvus Lite serves one process")
+        name = f"t_{uuid4().hex[:12]}"
+        script = f"""
+            from tests.contract.test_vector_index import MilvusIndex, model
+            with MilvusIndex({os.environ.get("PICTOR_TEST_MILVUS_URI")!r}) as index:
+                print(index.create_collection({name!r}, model()).fingerprint)
+        """
+        makers = [_python(script) for _ in range(3)]
+        assert [maker.communicate(timeout=120)[0].strip() for maker in makers] == ["a1" * 32] * 3
+        milvus.drop_collection(name)
+
+
+def test_a_server_that_is_away_is_transient_and_named_without_its_password() -> None:
+    with pytest.raises(TransientError, match=r"Milvus at http://127\.0\.0\.1:1 is unavailable"):
+        MilvusIndex("http://user:secret@127.0.0.1:1", timeout_s=2)
+
+
+@pytest.mark.parametrize("uri", ["ftp://host:1", "http://host:port", "http://", "http://:19530"])
+def test_a_uri_that_cannot_be_one_is_refused(uri: str) -> None:
+    with pytest.raises(ConfigError, match="Milvus URI"):
+        MilvusIndex(uri)
+
+
+def test_a_server_that_was_away_is_found_again(tmp_path: Path) -> None:
+    directory = str(tmp_path / "served.db")
+    server, engine, port = start_server_in_thread(directory)
+    with MilvusIndex(f"http://127.0.0.1:{port}") as index:
+        index.create_collection("photos", model())
+        index.upsert("photos", [row("a")])
+        _stop(server, engine)
+        for _ in range(6):  # enough for gRPC's own patience to wear thin
+            with pytest.raises(TransientError):
+                index.get_etags("photos", [row("a").id])
+        server, engine, _ = start_server_in_thread(directory, port=port)
+        try:
+            assert index.get_etags("photos", [row("a").id]) == {row("a").id: "e1"}
+        finally:
+            _stop(server, engine)
+
+
+def _stop(server: Any, engine: Any) -> None:
+    server.stop(grace=0).wait()
+    engine.close()
+
+
+class TestMilvusLite:
+    def test_a_second_process_is_told_who_has_the_index(self, tmp_path: Path) -> None:
+        path = tmp_path / "milvus.db"
+        script = f"""
+            from pipeline.adapters.milvus_index import MilvusIndex
+            from pipeline.errors import ConfigError
+            try:
+                MilvusIndex({str(path)!r})
+            except ConfigError as err:
+                print(err)
+        """
+        with MilvusIndex(str(path)):
+            said = _python(script).communicate(timeout=60)[0]
+        assert said.startswith(f"{path}: another pictor process has the index open")
+        assert "PICTOR_MILVUS_URI" in said
+
+    def test_a_closed_index_can_be_opened_again_with_its_rows(self, tmp_path: Path) -> None:
+        path = str(tmp_path / "new" / "milvus.db")
+        with MilvusIndex(path) as index:
+            index.create_collection("photos", model())
+            index.upsert("photos", [row("a", axis(1))])
+        with MilvusIndex(path) as index:
+            assert index.list_collections()[0].rows == 1
+            assert index.search("photos", axis(1)[None], k=1)[0][0].score >= 0.999
+
+    def test_float16_is_refused_with_both_versions(self, tmp_path: Path) -> None:
+        with MilvusIndex(str(tmp_path / "half.db"), vector_type="float16") as half:
+            with pytest.raises(ConfigError, match=r"float16 .* 2\.4 or later, this is Milvus Lite 3"):
+                half.create_collection("photos", model())
+            assert half.list_collections() == []
+
+    def test_a_file_in_the_way_is_named(self, tmp_path: Path) -> None:
+        path = tmp_path / "milvus.db"
+        path.write_bytes(b"SQLite format 3\0")
+        with pytest.raises(ConfigError, match=r"milvus\.db is a file"):
+            MilvusIndex(str(path))
+
+    def test_a_process_killed_while_writing_loses_nothing_that_was_acknowledged(self, tmp_path: Path) -> None:
+        path = tmp_path / "milvus.db"
+        acknowledged: dict[str, str] = {}
+        for life in range(3):
+            writer = _python(_WRITER.format(path=str(path), life=life))
+            lines = _read_until(writer, 5 + 7 * life)
+            writer.kill()
+            lines += writer.communicate(timeout=30)[0].splitlines()
+            for number in filter(str.isdigit, lines):
+                acknowledged |= {f"{place}": f"{life}.{number}" for place in _written_places(int(number))}
+        with MilvusIndex(str(path)) as index:
+            listed = list(index.list_ids("photos"))
+            assert len(listed) == len(set(listed))
+            asked = {row(key).id: etag for key, etag in acknowledged.items()}
+            stored = index.get_etags("photos", list(asked))
+            behind = {
+                key for key, etag in asked.items() if _version(stored.get(key, "-1.-1")) < _version(etag)
+            }
+            assert behind == set()
+            assert index.get_collection("photos").rows == len(listed)  # type: ignore[union-attr]
+
+
+_WRITER = """
+    from tests.contract.test_vector_index import MilvusIndex, model, row, _written_places
+    index = MilvusIndex({path!r})
+    index.create_collection("photos", model())
+    for number in range(10_000):
+        etag = f"{life}.{{number}}"
+        index.upsert("photos", [row(str(place), etag=etag) for place in _written_places(number)])
+        print(number, flush=True)
+"""
+
+
+def _written_places(number: int) -> range:
+    """Keys of one upsert: half of them were in the upsert before."""
+    start = number * 50 % 2000
+    return range(start, start + 100)
+
+
+def _version(etag: str) -> tuple[int, int]:
+    life, _, number = etag.partition(".")
+    return int(life), int(number)
+
+
+def _read_until(process: "subprocess.Popen[str]", count: int) -> list[str]:
+    assert process.stdout is not None
+    lines = [process.stdout.readline().strip() for _ in range(count)]
+    assert lines[-1].isdigit(), process.stderr.read() if process.stderr else ""
+    return lines
+
+
+def _python(script: str) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(script)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=Path(__file__).parent.parent.parent,
+    )

@@ -1,0 +1,346 @@
+"""A distributed system of its own for a test: real worker processes on the session's real services.
+
+    with own_place(rabbitmq, s3_server, milvus_server, postgres, folder) as env, Fleet(env, folder) as fleet:
+        fleet.init()
+        fleet.start(queues="plan,search", name="planner").ready()
+        embed = fleet.start(queues="embed", children=2).ready()
+        job = fleet.wait_for_job(fleet.submit("s3://photos"), JobState.COMPLETED)
+        embed.kill9()
+
+Logs of every worker are in `folder`; their ends are part of each failure message.
+"""
+
+import json
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, cast
+from urllib.parse import urlsplit
+
+from pipeline import wiring
+from pipeline.adapters.milvus_index import MilvusIndex
+from pipeline.adapters.s3_store import S3Store
+from pipeline.adapters.sql_ledger import SqlLedger
+from pipeline.errors import PictorError
+from pipeline.settings import Settings
+from pipeline.types import Job, JobState
+from tests.broker import BrokerApi
+from tests.conftest import REPOSITORY
+from tests.contract.ledger_databases import run_on, with_database
+from tests.services import MilvusServer, PostgresServer, RabbitMQServer, S3Server
+
+READY_S = 180.0  # a worker imports torch; on a machine that runs several at once this has taken a minute
+JOB_S = 180.0
+POLL_S = 0.1
+_PASSED_ON = ("PATH", "HOME", "LANG", "TMPDIR", "LD_LIBRARY_PATH")
+
+
+@contextmanager
+def own_place(
+    rabbitmq: RabbitMQServer,
+    s3: S3Server,
+    milvus: MilvusServer,
+    postgres: PostgresServer,
+    folder: Path,
+    **more: str,
+) -> Iterator[dict[str, str]]:
+    """The environment of a system that shares servers with others and nothing else: a virtual host, a
+    database, a staging bucket, a collection, a home. All but the bucket are gone afterwards.
+
+    Args:
+        more: further variables, such as PICTOR_PREPARATION="staged".
+    """
+    name = f"t{secrets.token_hex(4)}"
+    api = BrokerApi(rabbitmq.api_url)
+    database = with_database(postgres.admin_url, name)
+    api.make_vhost(name, urlsplit(rabbitmq.broker_url).username or "")
+    run_on(postgres.admin_url, f"CREATE DATABASE {name}")
+    env = {
+        "PICTOR_BROKER_URL": urlsplit(rabbitmq.broker_url)._replace(path=f"/{name}").geturl(),
+        "PICTOR_RABBITMQ_API": rabbitmq.api_url,
+        "PICTOR_S3_ENDPOINT": s3.endpoint,
+        "PICTOR_S3_ACCESS_KEY": s3.access_key,
+        "PICTOR_S3_SECRET_KEY": s3.secret_key,
+        "PICTOR_MILVUS_URI": milvus.uri,
+        "PICTOR_LEDGER_URL": database,
+        "PICTOR_STAGING_BUCKET": f"{name}-staging",
+        "PICTOR_COLLECTION": name,
+        "PICTOR_HOME": str(folder / "home"),
+        "PICTOR_RUN_DIR": str(folder / "run"),
+        "PICTOR_BATCH_ITEMS": "16",
+        "PICTOR_DEVICE": "cpu",
+        **more,
+    }
+    try:
+        yield env
+    finally:
+        with suppress(PictorError), wiring.open_index(settings_of(env)) as index:
+            for info in index.list_collections():
+                if info.name.startswith(name):
+                    index.drop_collection(info.name)
+        with suppress(OSError):  # a test may have left the broker down
+            api.drop_vhost(name)
+        run_on(postgres.admin_url, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def settings_of(env: Mapping[str, str]) -> Settings:
+    """The settings that a process with this environment reads."""
+    given = {name.removeprefix("PICTOR_").lower(): value for name, value in env.items()}
+    return Settings(**cast("dict[str, Any]", given))
+
+
+def wait_until(condition: Callable[[], bool], what: str, timeout_s: float = 30.0) -> None:
+    """Raises AssertionError, saying `what` did not happen."""
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {timeout_s:g} s: {what}")
+        time.sleep(POLL_S)
+
+
+class Worker:
+    """One `pictor worker` process and its children."""
+
+    def __init__(self, process: subprocess.Popen[bytes], name: str, folder: Path, log: Path) -> None:
+        self.process = process
+        self.name = name
+        self.folder = folder  # with ready, heartbeat, stopped and a file for each warm child
+        self.log_file = log
+
+    def ready(self, timeout_s: float = READY_S) -> Self:
+        """Wait until every child is warm."""
+        deadline = time.monotonic() + timeout_s
+        while not (self.folder / "ready").exists():
+            if self.process.poll() is not None:
+                raise AssertionError(f"{self.name} ended with {self.process.returncode}:\n{self.log()}")
+            if time.monotonic() > deadline:
+                raise AssertionError(f"{self.name} is not ready after {timeout_s:g} s:\n{self.log()}")
+            time.sleep(POLL_S)
+        return self
+
+    def terminate(self, timeout_s: float = 60.0) -> int:
+        """SIGTERM; the exit code."""
+        self.process.terminate()
+        return self.wait(timeout_s)
+
+    def wait(self, timeout_s: float = 60.0) -> int:
+        """The exit code of a process that ends by itself."""
+        try:
+            return self.process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"{self.name} runs still after {timeout_s:g} s:\n{self.log()}") from None
+
+    def kill9(self) -> None:
+        """SIGKILL to the main process and to every child."""
+        for pid in [self.process.pid, *self.pids()]:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self.process.wait(10)
+        wait_until(lambda: not self.pids(), f"{self.name}'s processes are gone")
+
+    def children_pids(self) -> list[int]:
+        """Of the warm children that are alive, which do the work."""
+        alive = set(self.pids())
+        return sorted(
+            pid for path in self.folder.glob("warm-*") if (pid := int(path.name.rpartition("-")[2])) in alive
+        )
+
+    def pids(self) -> list[int]:
+        """Of every living process that was started for this worker, its own included."""
+        marker = f"{MARKER}={self.folder}".encode()
+        return [pid for pid in _all_pids() if marker in _environment_of(pid)]
+
+    def log(self, lines: int = 40) -> str:
+        return "\n".join(self.log_file.read_text(errors="replace").splitlines()[-lines:])
+
+
+MARKER = "PICTOR_TEST_WORKER"  # in the environment of a worker and its children: its folder
+
+
+class Fleet:
+    """Starts workers, talks to them and to their stores, and leaves no process behind."""
+
+    def __init__(self, env: Mapping[str, str], folder: Path) -> None:
+        self.env = dict(env)
+        self.folder = folder
+        self.settings = settings_of(self.env)
+        self.workers: list[Worker] = []
+        self.api = BrokerApi(self.env["PICTOR_RABBITMQ_API"])
+        self.vhost = urlsplit(self.env["PICTOR_BROKER_URL"]).path.lstrip("/")
+        self._ledger: SqlLedger | None = None
+        self._index: MilvusIndex | None = None
+        self._store: S3Store | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+        if error is not None:
+            print(self.logs())
+
+    # Processes
+
+    def init(self) -> None:
+        done = self.pictor("init")
+        assert done.returncode == 0, done.stderr
+
+    def start(
+        self,
+        *,
+        queues: str,
+        children: int = 1,
+        name: str = "",
+        extra_env: Mapping[str, str] | None = None,
+    ) -> Worker:
+        """Start a worker; `ready()` waits for it."""
+        name = name or queues.replace(",", "-")
+        folder = Path(self.env["PICTOR_RUN_DIR"]) / name
+        log = self.folder / f"{name}-{len(self.workers)}.log"
+        command = [sys.executable, "-m", "pipeline.cli", "worker", "--queues", queues]
+        command += ["--children", str(children), "--name", name]
+        with log.open("wb") as out:
+            process = subprocess.Popen(
+                # A test session that is killed must not leave workers behind.
+                ["setpriv", "--pdeathsig", "KILL", *command],
+                cwd=REPOSITORY,
+                env=self._environment({MARKER: str(folder), **(extra_env or {})}),
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # Ctrl-C is for the test session
+            )
+        worker = Worker(process, name, folder, log)
+        self.workers.append(worker)
+        return worker
+
+    def terminate(self) -> list[int]:
+        """SIGTERM to every worker that runs still; their exit codes."""
+        running = [worker for worker in self.workers if worker.process.poll() is None]
+        for worker in running:
+            worker.process.terminate()
+        return [worker.wait() for worker in running]
+
+    def stop(self) -> None:
+        """SIGTERM, then SIGKILL to what is left."""
+        with suppress(AssertionError):
+            self.terminate()
+        for worker in self.workers:
+            if worker.pids() or worker.process.poll() is None:
+                worker.kill9()
+        for opened in (self._ledger, self._index, self._store):
+            if opened is not None:
+                opened.close()
+        self._ledger, self._index, self._store = None, None, None
+
+    def pictor(
+        self, *arguments: str, timeout_s: float = 120.0, extra_env: Mapping[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """Run one command to its end."""
+        return subprocess.run(
+            [sys.executable, "-m", "pipeline.cli", *arguments],
+            cwd=REPOSITORY,
+            env=self._environment(extra_env or {}),
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
+            check=False,
+        )
+
+    def pictor_json(self, *arguments: str) -> list[dict[str, Any]]:
+        """The JSON lines that a command which must succeed prints."""
+        done = self.pictor(*arguments, "--json")
+        assert done.returncode == 0, f"pictor {' '.join(arguments)}: {done.stderr}\n{self.logs()}"
+        return [json.loads(line) for line in done.stdout.splitlines()]
+
+    def logs(self, lines: int = 40) -> str:
+        return "\n".join(f"--- {worker.name}\n{worker.log(lines)}" for worker in self.workers)
+
+    # Work
+
+    def submit(self, source: str, **options: Any) -> str:
+        """Submit a job as an upstream service does. Returns its id."""
+        from workers.client import PictorClient
+
+        with PictorClient(self.env["PICTOR_BROKER_URL"]) as client:
+            return client.ingest(source, **options)
+
+    def job(self, job_id: str) -> Job | None:
+        """None while no worker has made it, and while the database is away."""
+        with suppress(PictorError):
+            return self.ledger.get_job(job_id)
+        return None
+
+    def wait_for_job(self, job_id: str, *states: JobState, timeout_s: float = JOB_S) -> Job:
+        """Wait until the job is in one of `states`; default: at an end of whatever kind."""
+        wanted = states or (JobState.COMPLETED, JobState.FAILED, JobState.CANCELLED)
+        deadline = time.monotonic() + timeout_s
+        while True:
+            job = self.job(job_id)
+            if job is not None and job.state in wanted:
+                return job
+            if time.monotonic() > deadline:
+                raise AssertionError(f"{job_id} not {wanted} in {timeout_s:g} s: {job}\n{self.logs()}")
+            time.sleep(POLL_S)
+
+    def put_all(self, bucket: str, bodies: Mapping[str, bytes]) -> None:
+        self.store.make_bucket(bucket)
+        for key, body in bodies.items():
+            self.store.put(bucket, key, body)
+
+    # State to assert on
+
+    @property
+    def ledger(self) -> SqlLedger:
+        self._ledger = self._ledger or wiring.open_ledger(self.settings)
+        return self._ledger
+
+    @property
+    def index(self) -> MilvusIndex:
+        self._index = self._index or wiring.open_index(self.settings)
+        return self._index
+
+    @property
+    def store(self) -> S3Store:
+        self._store = self._store or wiring.open_s3(self.settings)
+        return self._store
+
+    def indexed_keys(self, collection: str = "") -> list[str]:
+        name = collection or self.settings.collection
+        ids = list(self.index.list_ids(name))
+        return sorted(row.ref.key for row in self.index.get_rows(name, ids))
+
+    def staged_keys(self) -> list[str]:
+        return [ref.key for ref in self.store.list_objects(self.settings.staging_bucket)]
+
+    def messages(self, queue: str) -> int:
+        """Ready and unacknowledged. Exact only once nothing has moved for a while: see `wait_for_queue`."""
+        return self.api.messages(self.vhost, queue)
+
+    def wait_for_queue(self, queue: str, count: int, timeout_s: float = 30.0) -> None:
+        """Wait until the broker counts this many; it counts every few seconds."""
+        wait_until(lambda: self.messages(queue) == count, f"queue {queue} holds {count}", timeout_s)
+
+    def _environment(self, more: Mapping[str, str]) -> dict[str, str]:
+        passed = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+        # One thread of torch for each child: they share the machine's cores.
+        return passed | {"OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"} | self.env | dict(more)
+
+
+def _all_pids() -> Sequence[int]:
+    return [int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit()]
+
+
+def _environment_of(pid: int) -> Sequence[bytes]:
+    try:
+        return Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    except OSError:  # it has ended, or is somebody else's
+        return ()

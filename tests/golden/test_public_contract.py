@@ -1,0 +1,176 @@
+"""What scripts and services rely on: field names, codes, exit codes. Adding is fine, changing is not."""
+
+from datetime import UTC, datetime
+
+from pipeline.cli.exit_codes import EXIT_INTERRUPTED, EXIT_UNFINISHED, EXIT_USAGE
+from pipeline.public import answer_json, collection_json, failure_json, hit_json, job_json
+from pipeline.search import SearchAnswer
+from pipeline.types import (
+    CollectionInfo,
+    Failure,
+    Job,
+    JobCounts,
+    JobRequest,
+    JobState,
+    ObjectRef,
+    Reason,
+    SearchHit,
+    Stage,
+    Verdict,
+)
+
+NOON = datetime(2026, 1, 2, 12, 0, tzinfo=UTC)
+
+HIT = SearchHit(
+    id="0" * 32,
+    bucket="shop",
+    key="cam1/a.jpg",
+    etag="e1",
+    score=0.123456789,
+    width=640,
+    height=480,
+    size_bytes=91234,
+    indexed_at=NOON,
+    metadata={"camera": "7"},
+)
+HIT_JSON = {
+    "id": "0" * 32,
+    "bucket": "shop",
+    "key": "cam1/a.jpg",
+    "score": 0.123457,
+    "width": 640,
+    "height": 480,
+    "size_bytes": 91234,
+    "etag": "e1",
+    "indexed_at": "2026-01-02T12:00:00+00:00",
+    "metadata": {"camera": "7"},
+}
+JOB = Job(
+    job_id="20260102T120000-a1b2c3",
+    request=JobRequest(
+        source="s3://shop/cam1",
+        bucket="shop",
+        prefix="cam1",
+        collection="images",
+        model_name="builtin",
+        fingerprint="f0" * 32,
+    ),
+    state=JobState.COMPLETED,
+    planned=True,
+    cursor="cam1/z.jpg",
+    planned_batches=3,
+    counts=JobCounts(scanned=10, indexed=5, unchanged=2, failed=3, pending=0, ignored=4),
+    error="",
+    created_at=NOON,
+    finished_at=None,
+)
+
+
+def test_a_hit_has_these_fields() -> None:
+    assert hit_json(HIT) == HIT_JSON
+
+
+def test_an_answer_has_these_fields_and_an_error_only_when_there_is_one() -> None:
+    assert answer_json(SearchAnswer(query="q.jpg", hits=(HIT,))) == {"query": "q.jpg", "hits": [HIT_JSON]}
+    assert answer_json(SearchAnswer(query="q.jpg", fault="not_found: gone")) == {
+        "query": "q.jpg",
+        "hits": [],
+        "error": "not_found: gone",
+    }
+
+
+def test_a_job_has_these_fields() -> None:
+    assert job_json(JOB) == {
+        "job_id": "20260102T120000-a1b2c3",
+        "state": "completed",
+        "source": "s3://shop/cam1",
+        "collection": "images",
+        "model": "builtin",
+        "scanned": 10,
+        "indexed": 5,
+        "unchanged": 2,
+        "failed": 3,
+        "pending": 0,
+        "ignored": 4,
+        "planned": True,
+        "error": "",
+        "created_at": "2026-01-02T12:00:00+00:00",
+        "finished_at": None,
+    }
+
+
+def test_a_failure_has_these_fields() -> None:
+    failure = Failure(
+        ref=ObjectRef(bucket="shop", key="cam1/a.jpg", etag="e1", size_bytes=91234),
+        batch_path="00000000",
+        stage=Stage.DECODE,
+        reason=Reason.TRUNCATED,
+        detail="the data ends before the picture does",
+    )
+    assert failure_json(failure) == {
+        "key": "cam1/a.jpg",
+        "stage": "decode",
+        "reason": "truncated",
+        "detail": "the data ends before the picture does",
+        "bucket": "shop",
+        "etag": "e1",
+        "size_bytes": 91234,
+        "id": failure.ref.image_id,
+    }
+
+
+def test_a_collection_has_these_fields() -> None:
+    info = CollectionInfo(
+        name="images",
+        model_name="builtin",
+        model_source="builtin",
+        fingerprint="f0" * 32,
+        dim=919,
+        vector_type="float32",
+        rows=10,
+    )
+    assert collection_json(info) == {
+        "name": "images",
+        "rows": 10,
+        "model": "builtin",
+        "model_source": "builtin",
+        "fingerprint": "f0" * 32,
+        "dim": 919,
+        "vector_type": "float32",
+    }
+
+
+def test_the_reason_codes_are_these() -> None:
+    assert [reason.value for reason in Reason] == [
+        "not_found",
+        "changed",
+        "access_denied",
+        "too_large",
+        "empty",
+        "not_an_image",
+        "unsupported_format",
+        "truncated",
+        "too_many_pixels",
+        "too_small",
+        "decode_error",
+        "timeout",
+        "out_of_memory",
+        "not_finite",
+        "worker_crash",
+    ]
+
+
+def test_the_stages_states_and_verdicts_are_these() -> None:
+    assert [stage.value for stage in Stage] == ["fetch", "decode", "embed", "worker"]
+    assert [state.value for state in JobState] == ["running", "paused", "cancelled", "completed", "failed"]
+    assert [verdict.value for verdict in Verdict] == [
+        "ack",
+        "retry",
+        "dead_letter",
+        "fail_job",
+        "requeue_and_stop",
+    ]
+
+
+def test_the_exit_codes_are_these() -> None:
+    assert (EXIT_UNFINISHED, EXIT_USAGE, EXIT_INTERRUPTED) == (1, 2, 130)

@@ -1,0 +1,51 @@
+"""The bytes between versions of Pictor. A change here breaks queues that are in use: make it version 2."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from pipeline.message import decode_batch, encode_batch
+from pipeline.types import EmbedBatch, ObjectRef, image_id_of
+
+HERE = Path(__file__).parent
+
+BATCH = EmbedBatch(
+    job_id="20260102T030405-a1b2c3",
+    path="00000012",
+    collection="images",
+    fingerprint="0123456789abcdef" * 4,
+    refs=(
+        ObjectRef(
+            bucket="shop", key="cam1/2024/a.jpg", etag="9e107d9d372bb6826bd81d3542a419d6", size_bytes=91234
+        ),
+        ObjectRef(
+            bucket="shop",
+            key='odd/"quoted"\n名 é😀.png',
+            etag="d41d8cd98f00b204e9800998ecf8427e-3",
+            size_bytes=5 * 2**30,
+        ),
+        ObjectRef(bucket="shop", key="locked/", etag="", size_bytes=0),
+    ),
+)
+GOLDEN = {
+    "embed_batch_v1.json": BATCH,
+    "embed_batch_v1_staged.json": replace(
+        BATCH, refs=BATCH.refs[:1], block="20260102T030405-a1b2c3/00000012.block"
+    ),
+}
+
+
+@pytest.mark.parametrize("name", GOLDEN)
+def test_a_message_is_these_bytes_and_no_others(name: str) -> None:
+    assert encode_batch(GOLDEN[name]) == (HERE / name).read_bytes()
+
+
+@pytest.mark.parametrize("name", GOLDEN)
+def test_these_bytes_are_this_message(name: str) -> None:
+    assert decode_batch((HERE / name).read_bytes()) == GOLDEN[name]
+
+
+def test_the_identity_of_an_object_is_fixed() -> None:
+    # Rows of every collection are named by it; SHA-256 of "shop", NUL, key, as `sha256sum` gives it.
+    assert image_id_of("shop", "cam1/2024/a.jpg") == "dfd1aa4a17d1c9a9d7a91d0df153c4d6"

@@ -1,0 +1,170 @@
+"""The main job on real photographs, through the command line: ingest, again, search, kill, retry."""
+
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pipeline.adapters.milvus_index import MilvusIndex
+from pipeline.adapters.sql_ledger import open_ledger
+from pipeline.demo.scenes import draw_scene
+from tests.cli import Pictor
+
+PHOTOS = 462
+DEADLINE_S = 120
+
+
+@pytest.fixture(scope="module")
+def photos(test_data: Path) -> Path:
+    return test_data / "photos"
+
+
+@pytest.fixture(scope="module")
+def indexed(shared_pictor: Pictor, photos: Path) -> dict[str, Any]:
+    return shared_pictor("ingest", photos, "--json").last
+
+
+def test_every_photograph_is_indexed(indexed: dict[str, Any]) -> None:
+    counts = {
+        name: indexed[name] for name in ("scanned", "indexed", "unchanged", "failed", "pending", "ignored")
+    }
+    # The one file that is no picture is their index, photos.csv.
+    assert counts == {
+        "scanned": PHOTOS, "indexed": PHOTOS, "unchanged": 0, "failed": 0, "pending": 0, "ignored": 1,
+    }  # fmt: skip
+
+
+def test_a_second_run_embeds_nothing(shared_pictor: Pictor, photos: Path, indexed: dict[str, Any]) -> None:
+    again = shared_pictor("ingest", photos, "--json").last
+    assert (again["scanned"], again["unchanged"], again["indexed"]) == (PHOTOS, PHOTOS, 0)
+    stages = shared_pictor("jobs", "show", again["job_id"], "--json").last["stage_seconds"]
+    assert set(stages) <= {"lookup", "wait"}  # no fetch, no decode, no device
+
+
+def test_every_photograph_finds_itself_first(
+    shared_pictor: Pictor, photos: Path, indexed: dict[str, Any]
+) -> None:
+    queries = sorted(photos.rglob("*.jpg"))
+    answers = shared_pictor("search", *queries, "-k", "1", "--json").lines
+    assert [answer["query"] for answer in answers] == [str(query) for query in queries]
+    first = [answer["hits"][0] for answer in answers]
+    assert [hit["key"] for hit in first] == [str(query.relative_to(photos)) for query in queries]
+    assert min(hit["score"] for hit in first) >= 0.999
+
+
+def test_a_prefix_keeps_other_keys_out(shared_pictor: Pictor, photos: Path, indexed: dict[str, Any]) -> None:
+    query = next(photos.glob("cid22/*.jpg"))
+    hits = shared_pictor("search", query, "--prefix", "kodak/", "-k", "5", "--json").last["hits"]
+    everywhere = shared_pictor("search", query, "-k", "5", "--json").last["hits"]
+    assert all(hit["key"].startswith("kodak/") for hit in hits)
+    assert any(not hit["key"].startswith("kodak/") for hit in everywhere)
+
+
+def test_three_kills_leave_the_same_index_as_an_undisturbed_run(
+    pictor: Pictor, shared_pictor: Pictor, photos: Path, indexed: dict[str, Any]
+) -> None:
+    for kills in range(3):
+        running = pictor.start("ingest", photos, "--batch-items", "16", "--json")
+        _wait_for_batches(pictor, more_than=3 * kills)
+        os.kill(running.pid, signal.SIGKILL)
+        running.wait(timeout=DEADLINE_S)
+    last = pictor("ingest", photos, "--batch-items", "16", "--json").last
+    assert last["scanned"] == last["indexed"] + last["unchanged"] == PHOTOS
+    assert (last["failed"], last["pending"]) == (0, 0)
+    assert len(pictor("jobs", "list", "--json").lines) == 1  # each run went on with the same job
+    disturbed, undisturbed = _vectors(pictor), _vectors(shared_pictor)
+    assert disturbed.keys() == undisturbed.keys()
+    assert max(np.abs(disturbed[id_] - undisturbed[id_]).max() for id_ in disturbed) < 1e-3
+
+
+def test_a_retry_tries_the_failed_objects_and_no_other(pictor: Pictor, tmp_path: Path) -> None:
+    folder = _gallery(tmp_path / "gallery", 5)
+    good = (folder / "scene-3.jpg").read_bytes()
+    (folder / "scene-3.jpg").write_bytes(good[: len(good) // 2])
+    first = pictor("ingest", folder, "--json").last
+    assert (first["indexed"], first["failed"]) == (4, 1)
+    (failure,) = pictor("jobs", "failures", first["job_id"], "--json").lines
+    assert (failure["key"], failure["stage"], failure["reason"]) == ("scene-3.jpg", "decode", "truncated")
+    (folder / "scene-3.jpg").write_bytes(good)
+    retried = pictor("jobs", "retry", first["job_id"], "--json").last
+    assert (retried["scanned"], retried["indexed"], retried["failed"], retried["pending"]) == (5, 5, 0, 0)
+    assert pictor("jobs", "failures", first["job_id"], "--json").lines == []
+    job = pictor("jobs", "show", first["job_id"], "--json").last
+    assert (job["state"], job["indexed"], job["unchanged"]) == ("completed", 5, 0)
+
+
+def test_a_changed_file_is_embedded_again_and_a_spoilt_one_is_not_found_any_more(
+    pictor: Pictor, tmp_path: Path
+) -> None:
+    folder = _gallery(tmp_path / "gallery", 4)
+    pictor("ingest", folder, "--json")
+    draw_scene(40).save(folder / "scene-1.jpg")
+    (folder / "scene-2.jpg").write_bytes(b"no picture any more")
+    again = pictor("ingest", folder, "--json").last
+    assert (again["indexed"], again["unchanged"], again["failed"]) == (1, 2, 1)
+    hits = pictor("search", folder / "scene-1.jpg", "-k", "10", "--json").last["hits"]
+    assert (hits[0]["key"], hits[0]["score"] > 0.999) == ("scene-1.jpg", True)
+    assert {hit["key"] for hit in hits} == {"scene-0.jpg", "scene-1.jpg", "scene-3.jpg"}
+
+
+ODD_NAMES = [
+    "it's.jpg", 'say "hi".jpg', "back\\slash.jpg", "new\nline.jpg", "tab\t.jpg", "🦊.jpg", "100%_off.jpg",
+    "a b+c&d=e?f#g.jpg", "Zürich e\u0301.jpg", "[bold]x.jpg", "'; drop.jpg", "{x}.jpg",
+]  # fmt: skip
+
+
+def test_odd_names_are_indexed_found_and_filtered_as_they_are(pictor: Pictor, tmp_path: Path) -> None:
+    folder = tmp_path / "gallery"
+    folder.mkdir()
+    for number, name in enumerate(ODD_NAMES):
+        draw_scene(number).save(folder / name)
+    os.rename(folder / "it's.jpg", os.fsencode(folder) + b"/caf\xe9.jpg")  # noqa: PTH104 - not UTF-8
+    counts = pictor("ingest", folder, "--json").last
+    assert (counts["scanned"], counts["indexed"]) == (len(ODD_NAMES), len(ODD_NAMES))
+    queries = [folder / name for name in ODD_NAMES[1:]]
+    found = [answer["hits"][0]["key"] for answer in pictor("search", *queries, "-k", "1", "--json").lines]
+    assert found == ODD_NAMES[1:]
+    for name in ("back\\slash.jpg", 'say "hi".jpg', "100%_off.jpg", "new\nline.jpg"):
+        hits = pictor("search", queries[0], "--prefix", name, "--json").last["hits"]
+        assert [hit["key"] for hit in hits] == [name]
+
+
+def test_the_page_is_whole_in_one_file(pictor: Pictor, tmp_path: Path) -> None:
+    folder = _gallery(tmp_path / "<gallery> & co", 3)
+    pictor("ingest", folder, "--json")
+    pictor("search", folder / "scene-0.jpg", "-k", "3", "--html", tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text()
+    assert page.count('src="data:image/jpeg;base64,') == 4  # the query and three hits
+    assert "http://" not in page
+    assert "https://" not in page
+    assert "<script" not in page
+
+
+def _gallery(folder: Path, count: int) -> Path:
+    folder.mkdir()
+    for number in range(count):
+        draw_scene(number).save(folder / f"scene-{number}.jpg", quality=90)
+    return folder
+
+
+def _wait_for_batches(pictor: Pictor, *, more_than: int) -> None:
+    """Until this many batches are reported: the run is in the middle of its work."""
+    deadline = time.monotonic() + DEADLINE_S
+    while time.monotonic() < deadline:
+        if (pictor.home / "ledger.db").exists():
+            with open_ledger(f"sqlite:///{pictor.home / 'ledger.db'}") as ledger:
+                jobs = ledger.list_jobs()
+            if jobs and jobs[0].counts.indexed + jobs[0].counts.unchanged > 16 * more_than:
+                return
+        time.sleep(0.05)  # between two looks at a condition with a deadline
+    raise AssertionError(f"not {more_than} batches within {DEADLINE_S} s")
+
+
+def _vectors(pictor: Pictor) -> dict[str, np.ndarray]:
+    with MilvusIndex(str(pictor.home / "milvus.db")) as index:
+        ids = list(index.list_ids("images"))
+        return {row.id: row.vector for row in index.get_rows("images", ids)}

@@ -1,0 +1,143 @@
+"""A block: what was packed is unpacked, and nothing else passes for a block."""
+
+import json
+import struct
+from contextlib import suppress
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline.block import MAGIC, Block, pack_block, unpack_block
+from pipeline.errors import MessageError
+from pipeline.types import EmbedBatch, Prepared, Reason, Rejected, Stage
+from tests.unit.fakes import COLLECTION, SPEC, ref_of
+
+SIDE = 4
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+
+
+def batch_of(items: int, path: str = "00000000") -> EmbedBatch:
+    refs = tuple(ref_of(f"{number}.jpg") for number in range(items))
+    return EmbedBatch(job_id="j", path=path, collection=COLLECTION, fingerprint=SPEC.fingerprint, refs=refs)
+
+
+@st.composite
+def blocks(draw: st.DrawFn) -> tuple[EmbedBatch, Block]:
+    """A batch, and any outcomes of some of its objects: the others were unchanged."""
+    batch = batch_of(draw(st.integers(1, 8)))
+    outcomes: list[Prepared | Rejected] = []
+    for ref in batch.refs:
+        kind = draw(st.sampled_from(["unchanged", "prepared", "rejected"]))
+        if kind == "prepared":
+            pixels = np.full((3, SIDE, SIDE), draw(st.integers(0, 255)), dtype=np.uint8)
+            pixels[0, 0, 0] = len(outcomes)
+            metadata = draw(st.dictionaries(TEXT, TEXT, max_size=2))
+            outcomes.append(Prepared(ref=ref, pixels=pixels, width=5, height=7, metadata=metadata))
+        if kind == "rejected":
+            reason, stage = draw(st.sampled_from(Reason)), draw(st.sampled_from(Stage))
+            outcomes.append(Rejected(ref=ref, stage=stage, reason=reason, detail=draw(TEXT)))
+    stored = draw(st.frozensets(st.sampled_from([ref.image_id for ref in batch.refs])))
+    return batch, Block(outcomes=tuple(outcomes), stored=stored, seconds={"fetch": 0.5})
+
+
+@given(blocks())
+@settings(max_examples=60, deadline=None)
+def test_what_was_packed_is_unpacked(made: tuple[EmbedBatch, Block]) -> None:
+    batch, block = made
+    found = unpack_block(batch, pack_block(batch, block))
+    assert (found.stored, dict(found.seconds)) == (block.stored, dict(block.seconds))
+    assert [plain(outcome) for outcome in found.outcomes] == [plain(outcome) for outcome in block.outcomes]
+
+
+def plain(outcome: Prepared | Rejected) -> object:
+    """Something that can be compared: arrays cannot."""
+    if isinstance(outcome, Rejected):
+        return outcome
+    return (outcome.ref, outcome.pixels.tolist(), outcome.width, outcome.height, dict(outcome.metadata))
+
+
+def a_block() -> tuple[EmbedBatch, bytes]:
+    batch = batch_of(3)
+    pixels = np.zeros((3, SIDE, SIDE), dtype=np.uint8)
+    outcomes = (
+        Prepared(ref=batch.refs[0], pixels=pixels, width=1, height=1),
+        Prepared(ref=batch.refs[2], pixels=pixels, width=1, height=1),
+    )
+    return batch, pack_block(batch, Block(outcomes=outcomes, stored=frozenset(), seconds={}))
+
+
+@given(st.data())
+@settings(max_examples=60, deadline=None)
+def test_a_block_that_is_cut_anywhere_is_refused(data: st.DataObject) -> None:
+    batch, body = a_block()
+    with pytest.raises(MessageError):
+        unpack_block(batch, body[: data.draw(st.integers(0, len(body) - 1))])
+
+
+@given(st.data())
+@settings(max_examples=200, deadline=None)
+def test_a_block_with_changed_bytes_is_refused_or_read_but_never_anything_else(data: st.DataObject) -> None:
+    batch, body = a_block()
+    changed = bytearray(body)
+    for place in data.draw(st.lists(st.integers(0, len(body) - 1), min_size=1, max_size=4)):
+        changed[place] = data.draw(st.integers(0, 255))
+    with suppress(MessageError):
+        unpack_block(batch, bytes(changed))
+
+
+def with_header(body: bytes, **changes: object) -> bytes:
+    (length,) = struct.unpack("<I", body[len(MAGIC) : len(MAGIC) + 4])
+    start = len(MAGIC) + 4
+    text = json.dumps(json.loads(body[start : start + length]) | changes).encode()
+    return MAGIC + struct.pack("<I", len(text)) + text + body[start + length :]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"n": 1},
+        {"n": -2},
+        {"side": -4},
+        {"n": 10**30},
+        {"n": "two"},
+        {"outcomes": [[0, 1, 1, {}]]},
+        {"outcomes": [[0, 1, 1, {}], [0, 1, 1, {}]]},
+        {"outcomes": [[0, 1, 1, {}], [-1, 1, 1, {}]]},
+        {"outcomes": [[0, 1, 1, {}], [3, 1, 1, {}]]},
+        {"outcomes": [[0, 1, 1, {}], [1, 1, 1, {}], [2, 1, 1, {}]]},
+        {"outcomes": [[0, 1, 1, {}], [2, "decode", "no such reason", ""]]},
+        {"outcomes": [[0, 1, 1, {}], []]},
+        {"outcomes": 5},
+        {"stored": None},
+        {"seconds": [1]},
+        {"batch": 5},
+    ],
+    ids=str,
+)
+def test_a_header_that_does_not_fit_is_refused(changes: dict[str, object]) -> None:
+    batch, body = a_block()
+    unpack_block(batch, with_header(body))
+    with pytest.raises(MessageError, match="j/00000000"):
+        unpack_block(batch, with_header(body, **changes))
+
+
+def test_a_block_of_another_batch_is_refused_and_both_are_named() -> None:
+    _, body = a_block()
+    with pytest.raises(MessageError, match="block of batch j/00000001 is one of batch j/00000000"):
+        unpack_block(batch_of(3, path="00000001"), body)
+
+
+def test_a_block_without_a_picture_keeps_its_rejections() -> None:
+    batch = batch_of(1)
+    gone = Rejected(ref=batch.refs[0], stage=Stage.FETCH, reason=Reason.NOT_FOUND, detail="gone")
+    block = Block(outcomes=(gone,), stored=frozenset(), seconds={})
+    assert unpack_block(batch, pack_block(batch, block)).outcomes == (gone,)
+
+
+def test_pixels_are_views_into_the_body_and_not_copies() -> None:
+    batch, body = a_block()
+    [first, _] = unpack_block(batch, body).outcomes
+    assert isinstance(first, Prepared)
+    assert not first.pixels.flags.owndata

@@ -1,0 +1,267 @@
+"""What the commands print and how they end, as far as it needs neither index nor model."""
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+
+from pipeline.adapters.memory_store import MemoryStore
+from pipeline.adapters.sql_ledger import open_ledger
+from pipeline.cli import main
+from pipeline.cli.exit_codes import EXIT_USAGE
+from pipeline.cli.ingest import finish
+from pipeline.cli.output import fail, visible, write_json, write_table
+from pipeline.embedded import job_lock, open_job
+from pipeline.errors import FatalError
+from pipeline.ports import Deps
+from pipeline.settings import Settings
+from pipeline.types import BatchReport, Job, PlannedBatch, Reason, Rejected, Stage
+from tests.unit.fakes import BUCKET, FakeEmbedder, distinct_png, ref_of, request_of
+
+BAD_KEY = 'odd\n"key"\x1b[31m.jpg'
+Output = pytest.CaptureFixture[str]
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name in list(os.environ):
+        if name.startswith(("PICTOR_", "AWS_")):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("PICTOR_HOME", str(tmp_path))
+    return tmp_path
+
+
+@pytest.fixture
+def job(home: Path) -> Job:
+    """A finished job with one failure, in the ledger that the commands open."""
+    with open_ledger(f"sqlite:///{home}/ledger.db") as ledger:
+        job = ledger.create_job(request_of())
+        ledger.record_plan(
+            job.job_id, [PlannedBatch(path="00000000", items=3, body=b"x")], cursor="c.jpg", ignored=2
+        )
+        ledger.finish_planning(job.job_id, ignored=0)
+        rejected = Rejected(
+            ref=ref_of(BAD_KEY), stage=Stage.DECODE, reason=Reason.TRUNCATED, detail="cut short"
+        )
+        ledger.report(
+            BatchReport(
+                job_id=job.job_id,
+                path="00000000",
+                indexed=2,
+                unchanged=0,
+                rejected=(rejected,),
+                seconds={"fetch": 1.5},
+            )
+        )
+        ledger.finish_if_done(job.job_id)
+        return ledger.get_job(job.job_id)
+
+
+def pictor(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    """Run the command line in this process. Returns the exit code."""
+    monkeypatch.setattr(sys, "argv", ["pictor", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    return ended.value.code if isinstance(ended.value.code, int) else 0
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("plain name.jpg", "plain name.jpg"),
+        ("图/é/😀", "图/é/😀"),
+        ("a\nb", "a\\nb"),
+        ("\x1b[31mred", "\\x1b[31mred"),
+        ("\x9b31m", "\\x9b31m"),
+        ("\u202egpj.exe", "\\u202egpj.exe"),
+        ("\udcff.jpg", "\\udcff.jpg"),
+        ("", ""),
+    ],
+)
+def test_what_a_terminal_would_obey_is_made_visible(text: str, shown: str) -> None:
+    assert visible(text) == shown
+
+
+def test_an_object_is_one_line_whatever_its_keys_hold(capsys: Output) -> None:
+    write_json({"key": BAD_KEY, "name": "图", "score": 0.5})
+    out, err = capsys.readouterr()
+    assert out.count("\n") == 1
+    assert json.loads(out) == {"key": BAD_KEY, "name": "图", "score": 0.5}
+    assert "图" in out
+    assert err == ""
+
+
+def test_a_table_shows_cells_as_they_are_and_obeys_nothing_in_them(capsys: Output) -> None:
+    write_table(("key", "n"), [("[red]a[/red].jpg", 1), (BAD_KEY, 2)])
+    out, _ = capsys.readouterr()
+    assert "[red]a[/red].jpg" in out
+    assert visible(BAD_KEY) in out
+    assert "\x1b" not in out
+
+
+def test_errors_go_to_standard_error_as_one_line(capsys: Output) -> None:
+    fail(f"{BAD_KEY}: [bold]gone[/bold]")
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err == f"error: {visible(BAD_KEY)}: [bold]gone[/bold]\n"
+
+
+@pytest.fixture
+def gallery(home: Path, deps: Deps, store: MemoryStore) -> Deps:
+    """Three good images, a broken one and a text."""
+    for number in range(3):
+        store.put(BUCKET, f"{number}.png", distinct_png(number))
+    store.put(BUCKET, "broken.jpg", b"no picture, but a text of some length")
+    store.put(BUCKET, "notes.txt", b"")
+    return deps
+
+
+def run_to_the_end(deps: Deps, *, max_failure_rate: float = 1.0, as_json: bool = True) -> None:
+    job, _ = open_job(request_of(), deps)
+    finish(job, deps, Settings.from_env(), max_failure_rate=max_failure_rate, as_json=as_json)
+
+
+def test_ingest_prints_its_counts_as_one_object(gallery: Deps, capsys: Output) -> None:
+    run_to_the_end(gallery)
+    out, _ = capsys.readouterr()
+    outcome = json.loads(out)
+    seconds, images_per_s = outcome.pop("seconds"), outcome.pop("images_per_s")
+    assert outcome == {
+        "job_id": gallery.ledger.list_jobs()[0].job_id,
+        "scanned": 4,
+        "indexed": 3,
+        "unchanged": 0,
+        "failed": 1,
+        "pending": 0,
+        "ignored": 1,
+    }
+    assert images_per_s == pytest.approx(4 / seconds, rel=0.05)  # both are rounded
+
+
+def test_ingest_prints_for_people_what_adds_up(gallery: Deps, capsys: Output) -> None:
+    run_to_the_end(gallery, as_json=False)
+    out, _ = capsys.readouterr()
+    assert "4 scanned = 3 indexed + 0 unchanged + 1 failed + 0 pending; 1 ignored" in out
+
+
+def test_too_large_a_share_of_failures_ends_with_1_after_the_counts(gallery: Deps, capsys: Output) -> None:
+    run_to_the_end(gallery, max_failure_rate=0.25)
+    with pytest.raises(typer.Exit) as ended:
+        run_to_the_end(gallery, max_failure_rate=0.24)
+    assert ended.value.exit_code == 1
+    out, err = capsys.readouterr()
+    assert json.loads(out.splitlines()[-1])["failed"] == 1
+    assert "1 of 4 images failed" in err
+
+
+def test_an_unfinished_job_prints_its_counts_and_how_to_go_on(
+    gallery: Deps, embedder: FakeEmbedder, capsys: Output
+) -> None:
+    embedder.fail_next(FatalError("the device is gone"))
+    with pytest.raises(FatalError):
+        run_to_the_end(gallery)
+    out, err = capsys.readouterr()
+    assert json.loads(out)["pending"] == 4
+    assert "Run the same command again" in err
+
+
+def test_a_job_that_another_process_runs_is_left_alone(
+    job: Job, home: Path, monkeypatch: pytest.MonkeyPatch, capsys: Output
+) -> None:
+    with job_lock(home / "locks", job.job_id):
+        assert pictor(monkeypatch, "jobs", "retry", job.job_id) == EXIT_USAGE
+    assert f"job {job.job_id} is being run by another process" in capsys.readouterr().err
+
+
+def test_a_job_is_shown_with_counts_that_add_up(
+    job: Job, monkeypatch: pytest.MonkeyPatch, capsys: Output
+) -> None:
+    assert pictor(monkeypatch, "jobs", "list", "--json") == 0
+    [line] = capsys.readouterr().out.splitlines()
+    shown = json.loads(line)
+    assert shown["job_id"] == job.job_id
+    assert shown["state"] == "completed"
+    assert (shown["scanned"], shown["indexed"], shown["unchanged"]) == (3, 2, 0)
+    assert (shown["failed"], shown["pending"], shown["ignored"]) == (1, 0, 2)
+    assert pictor(monkeypatch, "jobs", "show", job.job_id, "--json") == 0
+    assert json.loads(capsys.readouterr().out) == shown | {"stage_seconds": {"fetch": 1.5}}
+
+
+def test_a_failure_is_shown_with_stage_reason_and_object(
+    job: Job, monkeypatch: pytest.MonkeyPatch, capsys: Output
+) -> None:
+    assert pictor(monkeypatch, "jobs", "failures", job.job_id, "--json") == 0
+    [line] = capsys.readouterr().out.splitlines()
+    assert json.loads(line) == {
+        "key": BAD_KEY,
+        "stage": "decode",
+        "reason": "truncated",
+        "detail": "cut short",
+        "bucket": BUCKET,
+        "etag": "e1",
+        "size_bytes": 10,
+        "id": ref_of(BAD_KEY).image_id,
+    }
+
+
+def test_tables_show_the_same_for_people(job: Job, monkeypatch: pytest.MonkeyPatch, capsys: Output) -> None:
+    assert pictor(monkeypatch, "jobs", "list") == 0
+    assert job.job_id in capsys.readouterr().out
+    assert pictor(monkeypatch, "jobs", "failures", job.job_id) == 0
+    out, _ = capsys.readouterr()
+    assert visible(BAD_KEY) in out
+    assert "\x1b" not in out
+
+
+BAD_USAGE = {
+    "no such command": ["scan", "."],
+    "no arguments": [],
+    "no source": ["ingest"],
+    "an unknown option": ["ingest", ".", "--fast"],
+    "a source that is not there": ["ingest", "/no/such/folder"],
+    "an unset variable as source": ["ingest", ""],
+    "an unknown scheme": ["ingest", "gs://shop"],
+    "a bad collection name": ["ingest", ".", "--collection", "no-dashes"],
+    "a batch that is too large": ["ingest", ".", "--batch-items", "1001"],
+    "a query that is nothing": ["search", "/no/such/file.jpg"],
+    "a query that is a folder": ["search", "/"],
+    "a query without a key": ["search", "s3://shop"],
+    "a k of zero": ["search", "0" * 32, "-k", "0"],
+    "metadata that is no pair": ["search", "0" * 32, "--metadata", "camera"],
+    "a job that is not there": ["jobs", "show", "no-such-job"],
+    "failures of a job that is not there": ["jobs", "failures", "no-such-job"],
+}
+
+
+@pytest.mark.parametrize("arguments", BAD_USAGE.values(), ids=BAD_USAGE)
+def test_bad_usage_ends_with_2_and_says_why_on_standard_error(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: Output, arguments: list[str]
+) -> None:
+    assert pictor(monkeypatch, *arguments) == 2
+    out, err = capsys.readouterr()
+    assert out == "" or not arguments  # without arguments the help is the answer
+    assert "Traceback" not in err
+    assert err.strip() or not arguments
+
+
+def test_a_bad_setting_ends_with_2_and_does_not_show_its_value(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: Output
+) -> None:
+    monkeypatch.setenv("PICTOR_BATCH_ITEMS", "hunter2")
+    assert pictor(monkeypatch, "jobs", "list") == 2
+    out, err = capsys.readouterr()
+    assert "PICTOR_BATCH_ITEMS" in err
+    assert "hunter2" not in out + err
+
+
+@pytest.mark.parametrize("arguments", [["--version"], ["--help"], ["ingest", "--help"], ["jobs", "list"]])
+def test_what_is_asked_and_answered_ends_with_0(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: Output, arguments: list[str]
+) -> None:
+    assert pictor(monkeypatch, *arguments) == 0
+    out, err = capsys.readouterr()
+    assert out != ""
+    assert err == ""

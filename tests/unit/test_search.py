@@ -1,0 +1,211 @@
+"""From queries to hits."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from pipeline.adapters.memory_index import MemoryIndex
+from pipeline.adapters.memory_store import MemoryStore
+from pipeline.errors import TransientError
+from pipeline.ports import Deps, Embedder
+from pipeline.run_batch import run_batch
+from pipeline.search import (
+    QUERIES_AT_ONCE,
+    ObjectQuery,
+    Query,
+    SearchAnswer,
+    SearchDeps,
+    SearchRequest,
+    StoredQuery,
+    search_images,
+)
+from pipeline.types import EmbedBatch, SearchFilter, SearchHit, image_id_of
+from tests.unit.fakes import (
+    BLACK,
+    BUCKET,
+    COLLECTION,
+    LIMITS,
+    SPEC,
+    FakeEmbedder,
+    distinct_png,
+    is_dark,
+    png,
+)
+
+KEYS = [f"{number}.png" for number in range(6)]
+MISSING_ID = "0" * 32
+
+
+class CountingIndex(MemoryIndex):
+    """Notes how many vectors each search was asked for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.searches: list[int] = []
+
+    def search(
+        self,
+        name: str,
+        vectors: NDArray[np.float32],
+        *,
+        k: int,
+        where: SearchFilter | None = None,
+        min_score: float | None = None,
+    ) -> list[list[SearchHit]]:
+        self.searches.append(len(vectors))
+        return super().search(name, vectors, k=k, where=where, min_score=min_score)
+
+
+@pytest.fixture
+def index() -> CountingIndex:
+    index = CountingIndex()
+    index.create_collection(COLLECTION, SPEC)
+    return index
+
+
+@pytest.fixture
+def search_deps(deps: Deps, store: MemoryStore) -> SearchDeps:
+    for number, key in enumerate(KEYS):
+        store.put(BUCKET, key, distinct_png(number), {"parity": str(number % 2)})
+    refs = tuple(store.list_objects(BUCKET))
+    batch = EmbedBatch(job_id="j", path="0", collection=COLLECTION, fingerprint=SPEC.fingerprint, refs=refs)
+    run_batch(batch, deps, LIMITS)
+    return SearchDeps(store=store, index=deps.index, embedder=lambda: deps.embedder)
+
+
+def no_model() -> Embedder:
+    raise AssertionError("the model is not needed")
+
+
+def by_key(key: str) -> ObjectQuery:
+    return ObjectQuery(text=f"s3://{BUCKET}/{key}", bucket=BUCKET, key=key)
+
+
+def by_id(key: str) -> StoredQuery:
+    id_ = image_id_of(BUCKET, key)
+    return StoredQuery(text=id_, id=id_)
+
+
+def search(
+    queries: Sequence[Query],
+    deps: SearchDeps,
+    *,
+    k: int = 1,
+    min_score: float | None = None,
+    where: SearchFilter | None = None,
+) -> list[SearchAnswer]:
+    request = SearchRequest(collection=COLLECTION, k=k, min_score=min_score, where=where or SearchFilter())
+    return list(search_images(queries, request, deps, LIMITS))
+
+
+def first_keys(answers: Sequence[SearchAnswer]) -> list[str]:
+    return [answer.hits[0].key if answer.hits else answer.fault.split(":")[0] for answer in answers]
+
+
+def test_an_indexed_image_finds_itself_first(search_deps: SearchDeps) -> None:
+    [answer] = search([by_key("3.png")], search_deps, k=6)
+    assert answer.query == f"s3://{BUCKET}/3.png"
+    assert answer.location == (BUCKET, "3.png")
+    assert answer.fault == ""
+    assert answer.hits[0].key == "3.png"
+    assert answer.hits[0].score == pytest.approx(1)
+    assert sorted(hit.key for hit in answer.hits) == KEYS
+    assert [hit.score for hit in answer.hits] == sorted((hit.score for hit in answer.hits), reverse=True)
+
+
+def test_answers_come_in_the_order_of_the_queries_of_whatever_kind(search_deps: SearchDeps) -> None:
+    queries: list[Query] = [by_key("5.png"), by_id("0.png"), by_key("1.png"), by_id("4.png"), by_key("2.png")]
+    answers = search(queries, search_deps)
+    assert first_keys(answers) == ["5.png", "0.png", "1.png", "4.png", "2.png"]
+    assert [answer.query for answer in answers] == [query.text for query in queries]
+    assert [answer.location for answer in answers] == [
+        (BUCKET, key) for key in ("5.png", "0.png", "1.png", "4.png", "2.png")
+    ]
+
+
+def test_a_query_that_is_asked_twice_is_answered_twice(search_deps: SearchDeps) -> None:
+    queries: list[Query] = [by_key("2.png"), by_id("3.png"), by_key("2.png"), by_id("3.png"), by_key("2.png")]
+    assert first_keys(search(queries, search_deps)) == ["2.png", "3.png", "2.png", "3.png", "2.png"]
+
+
+def test_a_stored_id_needs_neither_the_model_nor_the_object(
+    search_deps: SearchDeps, store: MemoryStore
+) -> None:
+    store.delete(BUCKET, "3.png")
+    deps = SearchDeps(store=store, index=search_deps.index, embedder=no_model)
+    assert first_keys(search([by_id("3.png")], deps)) == ["3.png"]
+
+
+def test_faults_cost_nobody_else_s_answer(
+    search_deps: SearchDeps, store: MemoryStore, embedder: FakeEmbedder
+) -> None:
+    embedder.answer_with(float("nan"), is_dark)
+    store.put(BUCKET, "text.jpg", b"no picture, but a text of some length")
+    store.put(BUCKET, "dark.png", png(BLACK))
+    queries: list[Query] = [
+        by_key("no-such.png"),
+        by_key("1.png"),
+        StoredQuery(text=MISSING_ID, id=MISSING_ID),
+        by_key("text.jpg"),
+        by_id("2.png"),
+        by_key("dark.png"),
+        by_key("3.png"),
+    ]
+    answers = search(queries, search_deps)
+    assert first_keys(answers) == [
+        "not_found",
+        "1.png",
+        "not_found",
+        "not_an_image",
+        "2.png",
+        "not_finite",
+        "3.png",
+    ]
+    assert [bool(answer.fault) for answer in answers] == [not answer.hits for answer in answers]
+    assert MISSING_ID in answers[2].fault
+    assert COLLECTION in answers[2].fault
+
+
+def test_when_every_query_is_at_fault_neither_model_nor_index_is_searched(
+    search_deps: SearchDeps, store: MemoryStore, index: CountingIndex
+) -> None:
+    deps = SearchDeps(store=store, index=index, embedder=no_model)
+    answers = search([by_key("no-such.png"), StoredQuery(text=MISSING_ID, id=MISSING_ID)], deps)
+    assert first_keys(answers) == ["not_found", "not_found"]
+    assert index.searches == []
+
+
+def test_no_queries_give_no_answers(search_deps: SearchDeps) -> None:
+    assert search([], search_deps) == []
+
+
+def test_many_queries_are_searched_in_chunks(search_deps: SearchDeps, index: CountingIndex) -> None:
+    keys = [KEYS[number % 6] for number in range(2 * QUERIES_AT_ONCE + 5)]
+    answers = search([by_id(key) for key in keys], search_deps)
+    assert first_keys(answers) == keys
+    assert index.searches == [QUERIES_AT_ONCE, QUERIES_AT_ONCE, 5]
+
+
+def test_answers_come_before_later_chunks_are_searched(search_deps: SearchDeps, index: CountingIndex) -> None:
+    queries = [by_id("0.png")] * (QUERIES_AT_ONCE + 1)
+    answers = search_images(queries, SearchRequest(collection=COLLECTION, k=1), search_deps, LIMITS)
+    next(answers)
+    assert index.searches == [QUERIES_AT_ONCE]
+
+
+def test_k_min_score_and_filters_are_obeyed(search_deps: SearchDeps) -> None:
+    query = [by_id("3.png")]
+    assert len(search(query, search_deps, k=4)[0].hits) == 4
+    assert first_keys(search(query, search_deps, k=6, min_score=0.9999)) == ["3.png"]
+    [answer] = search(query, search_deps, k=6, where=SearchFilter(metadata={"parity": "1"}))
+    assert sorted(hit.key for hit in answer.hits) == ["1.png", "3.png", "5.png"]
+    [answer] = search(query, search_deps, k=6, where=SearchFilter(bucket="elsewhere"))
+    assert (answer.hits, answer.fault) == ((), "")
+
+
+def test_a_store_that_is_away_fails_the_search(search_deps: SearchDeps, store: MemoryStore) -> None:
+    store.fail_next(TransientError("the store is away"))
+    with pytest.raises(TransientError):
+        search([by_key("0.png")], search_deps)

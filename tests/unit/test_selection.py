@@ -1,0 +1,84 @@
+"""Which keys of a listing are tried."""
+
+import pytest
+
+from pipeline.selection import Selection
+from tests.unit.fakes import ref_of
+
+
+def wants(
+    key: str,
+    *,
+    include: tuple[str, ...] = (),
+    exclude: tuple[str, ...] = (),
+    etag: str = "e1",
+    size_bytes: int = 10,
+) -> bool:
+    ref = ref_of(key, etag=etag, size_bytes=size_bytes)
+    return Selection(include=include, exclude=exclude).wants(ref)
+
+
+@pytest.mark.parametrize(
+    "key", ["a.jpg", "in/A.JPEG", "no-suffix", "photo.psd", "film.heic", "a.b/c", "a/../b.png", "x/ends."]
+)
+def test_an_image_an_unknown_and_a_missing_suffix_are_tried(key: str) -> None:
+    assert wants(key)
+
+
+@pytest.mark.parametrize("key", ["readme.TXT", "a/b/c.tar.gz", "model.safetensors", "clip.mp4", "app.js"])
+def test_a_suffix_that_says_no_image_is_ignored(key: str) -> None:
+    assert not wants(key)
+
+
+@pytest.mark.parametrize("key", [".DS_Store", "a/.git/b.jpg", ".thumbs/a.jpg", "a/.hidden"])
+def test_hidden_files_and_folders_are_ignored(key: str) -> None:
+    assert not wants(key)
+
+
+@pytest.mark.parametrize("key", [".hidden/a.jpg", "notes.txt"])
+def test_with_include_the_patterns_alone_decide(key: str) -> None:
+    assert wants(key, include=("*.jpg", "*.txt"))
+    assert not wants(key, include=("*.png",))
+
+
+def test_exclude_wins_over_include() -> None:
+    assert not wants("cam/a.jpg", include=("*.jpg",), exclude=("cam/*",))
+    assert wants("dog/a.jpg", include=("*.jpg",), exclude=("cam/*",))
+
+
+def test_a_pattern_without_a_slash_is_matched_against_the_last_part_of_the_key() -> None:
+    assert wants("deep/down/a.jpg", include=("a.*",))
+    assert not wants("a.d/b.jpg", include=("a.*",))
+
+
+def test_a_pattern_with_a_slash_is_matched_against_the_whole_key_and_crosses_slashes() -> None:
+    assert wants("in/2024/05/a.jpg", include=("in/*.jpg",))
+    assert not wants("out/in/a.jpg", include=("in/*.jpg",))
+
+
+def test_patterns_match_odd_keys_and_regular_expression_syntax_is_plain_text() -> None:
+    assert wants("line\nbreak.jpg", include=("*.jpg",))
+    assert wants("a+(b).jpg", include=("a+(b).jpg",))
+    assert not wants("aab.jpg", include=("a+(b).jpg",))
+
+
+def test_an_empty_object_that_stands_for_a_folder_is_ignored() -> None:
+    assert not wants("in/", size_bytes=0)
+    assert not wants("in/", size_bytes=0, include=("*",))
+
+
+def test_an_object_with_bytes_is_tried_even_if_its_key_ends_in_a_slash() -> None:
+    assert wants("in/", size_bytes=10)
+
+
+@pytest.mark.parametrize("include", [(), ("*.jpg",), ("cam/*",)])
+def test_a_folder_that_could_not_be_read_is_tried_so_that_it_is_seen_to_fail(
+    include: tuple[str, ...],
+) -> None:
+    assert wants("locked/", etag="", size_bytes=0, include=include)
+
+
+def test_a_folder_that_could_not_be_read_can_be_excluded_or_hidden() -> None:
+    assert not wants("locked/", etag="", size_bytes=0, exclude=("locked/*",))
+    assert not wants(".trash/", etag="", size_bytes=0)
+    assert not wants(".trash/", etag="", size_bytes=0, include=("*.jpg",))

@@ -1,0 +1,166 @@
+"""The environment, read once."""
+
+import os
+from pathlib import Path
+from typing import get_args
+
+import pytest
+from pydantic import SecretStr, ValidationError
+
+from docs.make_settings import PAGE, make_page
+from pipeline.errors import ConfigError
+from pipeline.settings import Settings, check_collection_name
+
+S3_STANDARD = {
+    "AWS_ENDPOINT_URL": "https://objects.example",
+    "AWS_ACCESS_KEY_ID": "standard-access",
+    "AWS_SECRET_ACCESS_KEY": "standard-secret",
+    "AWS_SESSION_TOKEN": "standard-token",
+    "AWS_REGION": "eu-west-1",
+}
+SECRETS = [name for name, field in Settings.model_fields.items() if field.annotation is SecretStr]
+
+
+@pytest.fixture(autouse=True)
+def empty_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in list(os.environ):
+        if name.upper().startswith(("PICTOR_", "AWS_", "XDG_")):
+            monkeypatch.delenv(name)
+
+
+def with_env(monkeypatch: pytest.MonkeyPatch, **variables: str) -> Settings:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    return Settings.from_env()
+
+
+def test_nothing_need_be_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = with_env(monkeypatch, HOME="/home/me")
+    assert settings.home == Path("/home/me/.local/share/pictor")
+    assert settings.milvus_target == "/home/me/.local/share/pictor/milvus.db"
+    assert settings.ledger_target == "sqlite:////home/me/.local/share/pictor/ledger.db"
+    assert settings.weights_dir == Path("/home/me/.local/share/pictor/models")
+    assert settings.decode_threads >= 1
+
+
+def test_everything_lives_below_home_unless_told_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert with_env(monkeypatch, XDG_DATA_HOME="/data").home == Path("/data/pictor")
+    settings = with_env(monkeypatch, PICTOR_HOME="/srv/pictor")
+    assert settings.milvus_target == "/srv/pictor/milvus.db"
+    assert settings.weights_dir == Path("/srv/pictor/models")
+    settings = with_env(
+        monkeypatch, PICTOR_MILVUS_URI="http://milvus:19530", PICTOR_LEDGER_URL="postgresql://db/pictor"
+    )
+    assert settings.milvus_target == "http://milvus:19530"
+    assert settings.ledger_target == "postgresql://db/pictor"
+
+
+def usable_value(name: str, default: object) -> str:
+    """A value within the limits of any number, or another one of the words that are allowed."""
+    words = [word for word in get_args(Settings.model_fields[name].annotation) if isinstance(word, str)]
+    if words:
+        return next(word for word in words if word != default)
+    return "2000000" if name == "decode_budget_bytes" else "13"
+
+
+@pytest.mark.parametrize("name", Settings.model_fields)
+def test_each_field_is_the_variable_that_bears_its_name(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    default = getattr(Settings.from_env(), name)
+    value = usable_value(name, default)
+    changed = getattr(with_env(monkeypatch, **{f"PICTOR_{name.upper()}": value}), name)
+    assert changed != default
+    assert (changed.get_secret_value() if isinstance(changed, SecretStr) else str(changed)) in (value, "13.0")
+
+
+def test_s3_settings_fall_back_to_the_standard_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = with_env(monkeypatch, **S3_STANDARD)
+    assert settings.s3_endpoint == "https://objects.example"
+    assert settings.s3_access_key.get_secret_value() == "standard-access"
+    assert settings.s3_secret_key.get_secret_value() == "standard-secret"
+    assert settings.s3_session_token.get_secret_value() == "standard-token"
+    assert settings.s3_region == "eu-west-1"
+
+
+def test_the_more_specific_standard_variable_wins(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = with_env(
+        monkeypatch,
+        AWS_ENDPOINT_URL="https://all.example",
+        AWS_ENDPOINT_URL_S3="https://s3.example",
+        AWS_DEFAULT_REGION="us-west-2",
+    )
+    assert settings.s3_endpoint == "https://s3.example"
+    assert settings.s3_region == "us-west-2"
+    assert with_env(monkeypatch, AWS_REGION="eu-west-1").s3_region == "eu-west-1"
+
+
+def test_our_own_variable_wins_over_the_standard_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = with_env(monkeypatch, **S3_STANDARD, PICTOR_S3_ENDPOINT="http://minio:9000")
+    assert settings.s3_endpoint == "http://minio:9000"
+
+
+def test_an_empty_variable_counts_as_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = with_env(
+        monkeypatch, **S3_STANDARD, PICTOR_S3_REGION="", PICTOR_BATCH_ITEMS="", PICTOR_COLLECTION=""
+    )
+    assert settings.s3_region == "eu-west-1"
+    assert settings.batch_items == 256
+    assert settings.collection == "images"
+
+
+def test_all_unusable_variables_are_named_and_no_value_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ConfigError) as caught:
+        with_env(
+            monkeypatch,
+            PICTOR_BATCH_ITEMS="hunter2",
+            PICTOR_S3_TIMEOUT_S="hunter3",
+            PICTOR_VECTOR_TYPE="hunter4",
+            PICTOR_FETCH_THREADS="0",
+        )
+    text = str(caught.value)
+    for name in ("PICTOR_BATCH_ITEMS", "PICTOR_S3_TIMEOUT_S", "PICTOR_VECTOR_TYPE", "PICTOR_FETCH_THREADS"):
+        assert name in text
+    assert "hunter" not in text
+    assert caught.value.__cause__ is None, "the traceback would show the values"
+
+
+def test_secrets_are_not_shown_when_settings_are_printed(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert set(SECRETS) >= {
+        "ledger_url",
+        "milvus_token",
+        "s3_access_key",
+        "s3_secret_key",
+        "s3_session_token",
+    }
+    settings = with_env(monkeypatch, **{f"PICTOR_{name.upper()}": "hunter2" for name in SECRETS})
+    assert settings.s3_secret_key.get_secret_value() == "hunter2"
+    for text in (repr(settings), str(settings), str(settings.model_dump()), settings.model_dump_json()):
+        assert "hunter2" not in text
+
+
+def test_there_is_no_default_password() -> None:
+    settings = Settings.from_env()
+    assert [getattr(settings, name).get_secret_value() for name in SECRETS] == [""] * len(SECRETS)
+
+
+def test_settings_do_not_change() -> None:
+    with pytest.raises(ValidationError):
+        Settings.from_env().batch_items = 1
+
+
+@pytest.mark.parametrize("name", ["images", "a", "_x", "Cam_1", "x" * 100])
+def test_a_usable_collection_name_is_returned(name: str) -> None:
+    assert check_collection_name(name) == name
+
+
+@pytest.mark.parametrize("name", ["", "1st", "a-b", "a b", "a__b", "é", "a\n", "x" * 101, "a'; drop"])
+def test_an_unusable_collection_name_is_refused(name: str) -> None:
+    with pytest.raises(ConfigError, match="collection name"):
+        check_collection_name(name)
+
+
+def test_the_settings_document_is_up_to_date() -> None:
+    assert PAGE.read_text(encoding="utf-8") == make_page(), "run: make settings-doc"
+
+
+def test_every_setting_is_explained() -> None:
+    assert [name for name, field in Settings.model_fields.items() if not field.description] == []
