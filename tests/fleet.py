@@ -24,6 +24,8 @@ from types import TracebackType
 from typing import Any, Self, cast
 from urllib.parse import urlsplit
 
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
+
 from pipeline import wiring
 from pipeline.adapters.milvus_index import MilvusIndex
 from pipeline.adapters.s3_store import S3Store
@@ -90,10 +92,20 @@ def own_place(
         run_on(postgres.admin_url, f"DROP DATABASE {name} WITH (FORCE)")
 
 
+class _GivenSettings(Settings):
+    """Reads nothing but its arguments: the test session's own environment may name other servers."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource, **_: object
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return (init_settings,)
+
+
 def settings_of(env: Mapping[str, str]) -> Settings:
-    """The settings that a process with this environment reads."""
-    given = {name.removeprefix("PICTOR_").lower(): value for name, value in env.items()}
-    return Settings(**cast("dict[str, Any]", given))
+    """The settings that a process with this environment, and nothing else in it, reads."""
+    given = {name.removeprefix("PICTOR_").lower(): value for name, value in env.items() if value}
+    return _GivenSettings(**cast("dict[str, Any]", given))
 
 
 def wait_until(condition: Callable[[], bool], what: str, timeout_s: float = 30.0) -> None:

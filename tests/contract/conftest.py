@@ -7,7 +7,7 @@ import pytest
 from tests.services import Server, exported
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="package", autouse=True)  # later tiers must not find other servers there
 def servers_in_the_environment(request: pytest.FixtureRequest) -> Iterator[None]:
     """A server that cannot be had skips only its own tests; in CI it fails here, at once."""
     servers: list[Server] = []

@@ -13,7 +13,7 @@ import pytest
 from pipeline.types import IndexRow, Job, JobState
 from tests.chaos.pictures import Gallery, make_gallery, picture
 from tests.conftest import REPOSITORY
-from tests.fleet import Fleet, own_place, settings_of, wait_until
+from tests.fleet import Fleet, own_place, wait_until
 from tests.services import MilvusServer, PostgresServer, RabbitMQServer, S3Server
 
 OBJECTS, BROKEN = 200, 24
@@ -91,7 +91,6 @@ def embedded(fleet: Fleet, shop: str, tmp_path_factory: pytest.TempPathFactory) 
     home = tmp_path_factory.mktemp("embedded")
     apart = {"PICTOR_MILVUS_URI": "", "PICTOR_LEDGER_URL": "", "PICTOR_HOME": str(home)}
     with Fleet({**fleet.env, **apart}, home) as alone:
-        alone.settings = settings_of({k: v for k, v in alone.env.items() if v})
         [counts] = alone.pictor_json("ingest", f"s3://{shop}")
         yield way_of(alone, counts["job_id"], shop)
 
