@@ -67,7 +67,7 @@ class ObjectStore(Protocol):
 
 
 class Embedder(Protocol):
-    """A model on a device, owned by one thread at a time: calls queue up behind a lock."""
+    """A model on a device. Safe to share between threads: calls beyond what the device takes at once wait."""
 
     @property
     def spec(self) -> ModelSpec: ...

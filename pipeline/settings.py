@@ -22,8 +22,9 @@ def _default_home() -> Path:
     return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "pictor"
 
 
-def _default_decode_threads() -> int:
-    return max(1, len(os.sched_getaffinity(0)))  # the cores of this container, not of the machine
+def available_cores() -> int:
+    """The cores of this container, not of the machine."""
+    return len(os.sched_getaffinity(0))
 
 
 def _s3(name: str, *standard: str) -> AliasChoices:
@@ -59,6 +60,20 @@ class Settings(BaseSettings):
         Path | None, Field(description="Where downloaded weights are cached; default `<home>/models`")
     ] = None
     device: Annotated[str, Field(description="`auto`, `cpu` or `cuda:N`")] = "auto"
+    precision: Annotated[
+        Literal["auto", "float32", "bfloat16"],
+        Field(
+            description="Of trained models' forward pass; `auto` is bfloat16 where the device has it and embeddings keep a cosine of 0.999 to float32"
+        ),
+    ] = "auto"
+    device_threads: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=256,
+            description="CPU threads of one forward pass; 0 shares the cores out over the passes",
+        ),
+    ] = 0
 
     milvus_uri: Annotated[
         str,
@@ -141,7 +156,7 @@ class Settings(BaseSettings):
         Field(description="Folder for a worker's readiness and heartbeat files; default `<home>/run`"),
     ] = None
 
-    batch_items: Annotated[int, Field(ge=1, le=1000, description="Objects per message")] = 256
+    batch_items: Annotated[int, Field(ge=1, le=1000, description="Objects per message")] = 64
     queue_batches: Annotated[
         int, Field(ge=1, description="Planned batches waiting in the embedded queue")
     ] = 4
@@ -151,7 +166,7 @@ class Settings(BaseSettings):
     fetch_threads: Annotated[int, Field(ge=1, le=128, description="Objects of a batch fetched at once")] = 8
     decode_threads: Annotated[
         int, Field(ge=1, le=128, description="Images decoded at once; default one per core")
-    ] = Field(default_factory=_default_decode_threads)
+    ] = Field(default_factory=available_cores)
     group_items: Annotated[int, Field(ge=1, le=4096, description="Images per forward pass")] = 32
 
     max_object_bytes: Annotated[int, Field(ge=1, description="Longest object that is read, bytes")] = (

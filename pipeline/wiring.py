@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from pipeline.errors import ConfigError
 from pipeline.lazy import LazyEmbedder, LazyStore
 from pipeline.ports import Embedder, Limits, ObjectStore
-from pipeline.settings import Settings
+from pipeline.settings import Settings, available_cores
 from pipeline.source import split_s3_url
 from pipeline.types import CollectionInfo, ModelSpec
 
@@ -24,14 +24,15 @@ DEFAULT_MODEL = "builtin"
 MAX_WEIGHTS_BYTES = 8 * 2**30  # the largest published classification weights are 2.5 GB
 
 
-def limits_of(settings: Settings) -> Limits:
+def limits_of(settings: Settings, *, sharers: int = 1) -> Limits:
+    """Args: `sharers` is how many batches, in whatever process, share this machine's cores."""
     return Limits(
         max_object_bytes=settings.max_object_bytes,
         max_px=settings.max_px,
         decode_budget_bytes=settings.decode_budget_bytes,
         min_side_px=settings.min_side_px,
         fetch_threads=settings.fetch_threads,
-        decode_threads=settings.decode_threads,
+        decode_threads=max(1, settings.decode_threads // sharers),
         group_items=settings.group_items,
     )
 
@@ -113,14 +114,23 @@ def load_model_spec(source: str, settings: Settings) -> ModelSpec:
     return load_spec(source, weights_dir=settings.weights_dir, fetch_s3=_weights_fetcher(settings))
 
 
-def load_model(source: str, settings: Settings) -> Embedder:
+def load_model(source: str, settings: Settings, *, passes: int = 1, processes: int = 1) -> Embedder:
+    """Load the weights.
+
+    Args:
+        passes: forward passes at once in this process.
+        processes: that do the same on this machine.
+    """
     from pipeline.adapters.model_catalogue import load_embedder
 
     return load_embedder(
         source,
         weights_dir=settings.weights_dir,
         device=settings.device,
+        precision=settings.precision,
         group_items=settings.group_items,
+        passes=passes,
+        threads=settings.device_threads or max(1, available_cores() // (passes * processes)),
         fetch_s3=_weights_fetcher(settings),
     )
 
@@ -131,8 +141,11 @@ def list_models(settings: Settings) -> "list[CatalogueEntry]":
     return list_catalogue(weights_dir=settings.weights_dir)
 
 
-def lazy_model(source: str, settings: Settings) -> LazyEmbedder:
-    return LazyEmbedder(load_model_spec(source, settings), lambda: load_model(source, settings))
+def lazy_model(source: str, settings: Settings, *, passes: int = 1, processes: int = 1) -> LazyEmbedder:
+    return LazyEmbedder(
+        load_model_spec(source, settings),
+        lambda: load_model(source, settings, passes=passes, processes=processes),
+    )
 
 
 def _weights_fetcher(settings: Settings) -> Callable[[str], bytes]:

@@ -71,13 +71,14 @@ def open_context(settings: Settings, app: Celery) -> Context:
     return Context(
         settings=settings,
         deps=open_deps(settings),
-        limits=wiring.limits_of(settings),
+        limits=wiring.limits_of(settings, sharers=_children()),
         publisher=Publisher(app, preparation=settings.preparation),
     )
 
 
 def open_deps(settings: Settings) -> Deps:
-    embedder = wiring.lazy_model(wiring.choose_model(settings.model, None), settings)
+    source = wiring.choose_model(settings.model, None)
+    embedder = wiring.lazy_model(source, settings, processes=_children())
     return Deps(
         store=wiring.open_s3(settings),  # no folders: a message must not read files of this machine
         index=wiring.open_index(settings),
@@ -85,6 +86,11 @@ def open_deps(settings: Settings) -> Deps:
         ledger=wiring.open_ledger(settings),
         staging_bucket=settings.staging_bucket,
     )
+
+
+def _children() -> int:
+    """How many processes this worker has; 1 in a process that no worker started."""
+    return int(os.environ.get(CHILDREN_VARIABLE, "1"))
 
 
 def stop_worker(error: PictorError, folder: Path) -> None:

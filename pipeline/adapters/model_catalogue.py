@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from torch import nn
 
 from pipeline.adapters.builtin_descriptor import BuiltinDescriptor
@@ -13,6 +14,7 @@ from pipeline.adapters.builtin_spec import (
     builtin_spec,
     fingerprint_of,
 )
+from pipeline.adapters.inference import has_native_bfloat16, pick_dtype, quicken
 from pipeline.adapters.model_file import ARCHITECTURE_PREFIX, ModelFile, read_model_file
 from pipeline.adapters.model_weights import (
     FetchS3,
@@ -63,14 +65,33 @@ def load_embedder(
     *,
     weights_dir: Path,
     device: str,
+    precision: str = "float32",
     group_items: int,
+    passes: int = 1,
+    threads: int | None = None,
     fetch_s3: FetchS3 | None = None,
     open_url: OpenUrl = open_url,
 ) -> TorchEmbedder:
-    """Raises ModelError as `load_spec` does, and ConfigError for a device that is not there."""
+    """Load a model and make it ready for its device.
+
+    Args:
+        precision: auto, float32 or bfloat16. The builtin model has no weights to be fast with: its histograms
+            are float32 always.
+        passes: forward passes at once.
+        threads: of one forward pass on a CPU; torch knows one number for the whole process.
+
+    Raises:
+        ModelError: as `load_spec` does.
+        ConfigError: the device is not there.
+    """
     chosen = pick_device(device)  # before the weights are read: it is the cheaper mistake
+    if threads is not None:
+        torch.set_num_threads(threads)
     spec, module = _open_model(source, weights_dir, fetch_s3, open_url)
-    return TorchEmbedder(module, spec, device=chosen, group_items=group_items)
+    wanted = "float32" if source == BUILTIN else precision
+    dtype = pick_dtype(wanted, native=has_native_bfloat16(chosen))
+    quick, dtype = quicken(module, spec, device=chosen, dtype=dtype, required=wanted == "bfloat16")
+    return TorchEmbedder(quick, spec, device=chosen, group_items=group_items, dtype=dtype, passes=passes)
 
 
 def list_models(*, weights_dir: Path) -> list[CatalogueEntry]:

@@ -1,8 +1,10 @@
-"""Runs a feature module on a CPU or a GPU, one thread at a time. See `ports.Embedder`."""
+"""Runs a feature module on a CPU or a GPU. See `ports.Embedder`."""
 
+import queue
 import re
 import threading
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 
 import numpy as np
 import torch
@@ -35,11 +37,14 @@ def pick_device(name: str) -> torch.device:
 
 
 class TorchEmbedder:
-    """Owns a module on a device.
+    """Owns a module on a device. Safe to share between threads.
 
     Args:
-        module: [N, 3, S, S] of normalised float32 to [N, D] features.
+        module: on the device, channels last; [N, 3, S, S] of normalised `dtype` to [N, D] features.
         group_items: images per forward pass; lowered for good when the device runs out of memory.
+        passes: forward passes at once, by as many threads. On a GPU each has a stream of its own, so that
+            one copies while another computes; on a CPU single-threaded passes side by side are faster than
+            one after the other on all cores, which wait for each other at the end of every layer.
         pad_groups: fill the last group up, so that the device sees one shape for ever and plans once.
             Default: on a GPU. On a CPU padding only costs time.
     """
@@ -51,6 +56,8 @@ class TorchEmbedder:
         *,
         device: torch.device,
         group_items: int,
+        dtype: torch.dtype = torch.float32,
+        passes: int = 1,
         pad_groups: bool | None = None,
     ) -> None:
         if group_items < 1:
@@ -58,10 +65,13 @@ class TorchEmbedder:
         self.spec = spec
         self.group_items = group_items
         self._device = device
+        self._dtype = dtype
         self._pad_groups = device.type == "cuda" if pad_groups is None else pad_groups
         self._lock = threading.Lock()
-        # Convolutions are faster with the channels innermost, on GPUs and on CPUs alike.
-        self._module = module.eval().to(device).to(memory_format=torch.channels_last)
+        self._lanes: queue.SimpleQueue[AbstractContextManager[object]] = queue.SimpleQueue()
+        for _ in range(passes):
+            self._lanes.put(_open_lane(device))
+        self._module = module
         self._mean = _per_channel(spec.preprocessing.mean, device)
         self._std = _per_channel(spec.preprocessing.std, device)
 
@@ -74,8 +84,12 @@ class TorchEmbedder:
             FatalError: the device failed; this process cannot use it any more.
         """
         self._check_pixels(pixels)
-        with self._lock:
-            return np.concatenate([np.empty((0, self.spec.dim), np.float32), *self._embed_groups(pixels)])
+        lane = self._lanes.get()  # waits while as many passes as may be are at work
+        try:
+            with lane:
+                return np.concatenate([np.empty((0, self.spec.dim), np.float32), *self._embed_groups(pixels)])
+        finally:
+            self._lanes.put(lane)
 
     def _check_pixels(self, pixels: NDArray[np.uint8]) -> None:
         side = self.spec.preprocessing.crop
@@ -88,19 +102,20 @@ class TorchEmbedder:
     def _embed_groups(self, pixels: NDArray[np.uint8]) -> Iterator[NDArray[np.float32]]:
         start = 0
         while start < len(pixels):
-            group = pixels[start : start + self.group_items]
-            rows = self._embed_group(group)
+            group_items = self.group_items  # another thread may lower it meanwhile
+            group = pixels[start : start + group_items]
+            rows = self._embed_group(group, group_items)
             if rows is None:
-                self._lower_group_items()
+                self._lower_group_items(group_items)
             else:
                 yield rows
                 start += len(group)
 
-    def _embed_group(self, group: NDArray[np.uint8]) -> NDArray[np.float32] | None:
+    def _embed_group(self, group: NDArray[np.uint8], padded_items: int) -> NDArray[np.float32] | None:
         """None: out of memory. A value and not an exception, whose traceback would keep the tensors alive."""
         try:
             with torch.inference_mode():
-                features = self._module(self._to_input(group))[: len(group)]
+                features = self._module(self._to_input(group, padded_items))[: len(group)]
                 rows: NDArray[np.float32] = _to_unit_rows(features).cpu().numpy()
                 return rows
         except torch.OutOfMemoryError:
@@ -111,22 +126,36 @@ class TorchEmbedder:
                 f"{self.spec.name} failed on {self._device} in a forward pass of {len(group)} images"
             ) from err
 
-    def _to_input(self, group: NDArray[np.uint8]) -> Tensor:
+    def _to_input(self, group: NDArray[np.uint8], padded_items: int) -> Tensor:
         """Move bytes, a quarter of the floats, and normalise there."""
         # require: from_numpy takes no read-only array; a decoded block often is one.
-        block = torch.from_numpy(np.require(group, requirements=["C", "W"])).to(self._device)
-        if self._pad_groups and len(block) < self.group_items:
-            padding = block.new_zeros((self.group_items - len(block), *block.shape[1:]))
+        block = torch.from_numpy(np.require(group, requirements=["C", "W"]))
+        if self._device.type == "cuda":
+            # From pinned memory the copy is the device's own work, and other lanes compute meanwhile.
+            block = block.pin_memory().to(self._device, non_blocking=True)
+        if self._pad_groups and len(block) < padded_items:
+            padding = block.new_zeros((padded_items - len(block), *block.shape[1:]))
             block = torch.cat([block, padding])
         scaled = block.contiguous(memory_format=torch.channels_last).float().div_(255)
-        return scaled.sub_(self._mean).div_(self._std)
+        return scaled.sub_(self._mean).div_(self._std).to(self._dtype)
 
-    def _lower_group_items(self) -> None:
-        if self.group_items == 1:
+    def _lower_group_items(self, tried: int) -> None:
+        """Args: `tried` images were too many."""
+        if tried == 1:
             raise TransientError(f"{self.spec.name}: {self._device} has no memory left for a single image")
-        self.group_items //= 2
+        with self._lock:  # two passes that fail together halve it once
+            self.group_items = min(self.group_items, tried // 2)
         if self._device.type == "cuda":
             torch.cuda.empty_cache()  # blocks cut for the larger group would not fit the smaller one
+
+
+def _open_lane(device: torch.device) -> AbstractContextManager[object]:
+    if device.type != "cuda":
+        return nullcontext()
+    lane: AbstractContextManager[object] = torch.cuda.stream(
+        torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+    )
+    return lane
 
 
 def _per_channel(values: tuple[float, float, float], device: torch.device) -> Tensor:

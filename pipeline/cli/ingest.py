@@ -72,7 +72,7 @@ def ingest(
         model_source = wiring.choose_model(model or settings.model, existing)
         if existing is None and not (model or settings.model):
             note(BUILTIN_NOTICE)
-        embedder = wiring.lazy_model(model_source, settings)
+        embedder = wiring.lazy_model(model_source, settings, passes=settings.batch_threads)
         store = wiring.open_store(settings)
         deps = Deps(store=store, index=index, embedder=embedder, ledger=ledger)
         request = JobRequest(
@@ -98,6 +98,7 @@ def ingest(
 def finish(job: Job, deps: Deps, settings: Settings, *, max_failure_rate: float, as_json: bool) -> None:
     """Run a job, whose lock the caller holds, to its end; show its progress and print its counts."""
     options = DriverOptions(queue_batches=settings.queue_batches, batch_threads=settings.batch_threads)
+    limits = wiring.limits_of(settings, sharers=settings.batch_threads)
     started = time.perf_counter()
     error: PictorError | None = None
     interrupted = False
@@ -108,7 +109,7 @@ def finish(job: Job, deps: Deps, settings: Settings, *, max_failure_rate: float,
             progress.show(ProgressState.of(job))
 
         try:
-            run_job(job, deps, wiring.limits_of(settings), options, on_progress=show)
+            run_job(job, deps, limits, options, on_progress=show)
         except PictorError as err:
             error = err
         except KeyboardInterrupt:

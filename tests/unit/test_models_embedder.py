@@ -1,6 +1,7 @@
 """TorchEmbedder: shapes, lengths, failures of the device."""
 
 import threading
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -176,6 +177,27 @@ def test_one_thread_at_a_time_is_on_the_device() -> None:
         thread.join(timeout=60)
     assert len(module.groups) == 200
     assert module.most_threads_inside == 1
+
+
+def test_as_many_passes_as_are_allowed_run_at_once_and_no_more() -> None:
+    together = threading.Barrier(2)
+
+    class Meeting(MeanColour):
+        def forward(self, images: Tensor) -> Tensor:
+            with suppress(threading.BrokenBarrierError):
+                together.wait(timeout=30)  # nobody comes past it alone
+            return super().forward(images)
+
+    module = Meeting()
+    spec = make_embedder(module).spec
+    embedder = TorchEmbedder(module, spec, device=torch.device("cpu"), group_items=2, passes=2)
+    threads = [threading.Thread(target=embedder.embed_images, args=(make_pixels(2),)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=60)
+    assert not together.broken
+    assert module.groups == [2, 2, 2, 2]
 
 
 @pytest.mark.parametrize("name", ["gpu", "cuda:x", "cuda:-1", "CPU", "", "mps"])

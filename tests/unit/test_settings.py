@@ -103,7 +103,7 @@ def test_an_empty_variable_counts_as_not_set(monkeypatch: pytest.MonkeyPatch) ->
         monkeypatch, **S3_STANDARD, PICTOR_S3_REGION="", PICTOR_BATCH_ITEMS="", PICTOR_COLLECTION=""
     )
     assert settings.s3_region == "eu-west-1"
-    assert settings.batch_items == 256
+    assert settings.batch_items == 64
     assert settings.collection == "images"
 
 
