@@ -67,4 +67,5 @@ def collection_json(info: CollectionInfo) -> dict[str, object]:
         "fingerprint": info.fingerprint,
         "dim": info.dim,
         "vector_type": info.vector_type,
+        "precision": info.precision,
     }

@@ -272,6 +272,7 @@ class CollectionInfo:
     fingerprint: str
     dim: int
     vector_type: str  # "float32" or "float16"
+    precision: str  # that its vectors are computed in: "auto", "float32" or "bfloat16"
     rows: int
 
 

@@ -70,6 +70,7 @@ def open_index(settings: Settings) -> "MilvusIndex":
         settings.milvus_target,
         token=settings.milvus_token.get_secret_value(),
         vector_type=settings.vector_type,
+        precision=settings.precision,
     )
 
 
@@ -104,6 +105,21 @@ def choose_model(requested: str, existing: CollectionInfo | None) -> str:
     return existing.model_source if existing is not None else DEFAULT_MODEL
 
 
+def choose_precision(requested: str, existing: CollectionInfo | None) -> str:
+    """What was asked for, else what the collection's record says.
+
+    Raises:
+        ConfigError: bfloat16 was asked for, and the record promises float32.
+    """
+    recorded = existing.precision if existing is not None else requested
+    if existing is not None and (requested, recorded) == ("bfloat16", "float32"):
+        raise ConfigError(
+            f"collection {existing.name!r} holds vectors computed in float32; "
+            "set PICTOR_PRECISION to auto or float32, or use another collection"
+        )
+    return recorded if requested == "auto" else requested
+
+
 def load_model_spec(source: str, settings: Settings) -> ModelSpec:
     if source == DEFAULT_MODEL:
         from pipeline.adapters.builtin_spec import builtin_spec
@@ -114,10 +130,13 @@ def load_model_spec(source: str, settings: Settings) -> ModelSpec:
     return load_spec(source, weights_dir=settings.weights_dir, fetch_s3=_weights_fetcher(settings))
 
 
-def load_model(source: str, settings: Settings, *, passes: int = 1, processes: int = 1) -> Embedder:
+def load_model(
+    source: str, settings: Settings, *, precision: str, passes: int = 1, processes: int = 1
+) -> Embedder:
     """Load the weights.
 
     Args:
+        precision: see `choose_precision`.
         passes: forward passes at once in this process.
         processes: that do the same on this machine.
     """
@@ -127,7 +146,7 @@ def load_model(source: str, settings: Settings, *, passes: int = 1, processes: i
         source,
         weights_dir=settings.weights_dir,
         device=settings.device,
-        precision=settings.precision,
+        precision=precision,
         group_items=settings.group_items,
         passes=passes,
         threads=settings.device_threads or max(1, available_cores() // (passes * processes)),
@@ -141,10 +160,25 @@ def list_models(settings: Settings) -> "list[CatalogueEntry]":
     return list_catalogue(weights_dir=settings.weights_dir)
 
 
-def lazy_model(source: str, settings: Settings, *, passes: int = 1, processes: int = 1) -> LazyEmbedder:
+def lazy_model(
+    requested: str,
+    settings: Settings,
+    *,
+    existing: CollectionInfo | None,
+    passes: int = 1,
+    processes: int = 1,
+) -> LazyEmbedder:
+    """The model that was asked for, or the collection's own. Its weights are loaded for the first image.
+
+    Args:
+        existing: the collection that it is for, if it is there already.
+        passes, processes: see `load_model`.
+    """
+    source = choose_model(requested, existing)
+    precision = choose_precision(settings.precision, existing)
     return LazyEmbedder(
         load_model_spec(source, settings),
-        lambda: load_model(source, settings, passes=passes, processes=processes),
+        lambda: load_model(source, settings, precision=precision, passes=passes, processes=processes),
     )
 
 

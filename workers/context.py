@@ -77,11 +77,16 @@ def open_context(settings: Settings, app: Celery) -> Context:
 
 
 def open_deps(settings: Settings) -> Deps:
-    source = wiring.choose_model(settings.model, None)
-    embedder = wiring.lazy_model(source, settings, processes=_children())
+    index = wiring.open_index(settings)
+    embedder = wiring.lazy_model(
+        settings.model or wiring.DEFAULT_MODEL,
+        settings,
+        existing=index.get_collection(settings.collection),
+        processes=_children(),
+    )
     return Deps(
         store=wiring.open_s3(settings),  # no folders: a message must not read files of this machine
-        index=wiring.open_index(settings),
+        index=index,
         embedder=embedder,
         ledger=wiring.open_ledger(settings),
         staging_bucket=settings.staging_bucket,

@@ -129,6 +129,7 @@ def _bind(name: str, model: ModelSpec) -> CollectionInfo:
         fingerprint=model.fingerprint,
         dim=model.dim,
         vector_type="float32",
+        precision="float32",
         rows=0,
     )
 

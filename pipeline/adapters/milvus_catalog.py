@@ -12,6 +12,7 @@ from typing import TypeVar
 from pymilvus import MilvusClient
 
 from pipeline.adapters import milvus_schema as schema
+from pipeline.adapters.builtin_spec import BUILTIN
 from pipeline.adapters.milvus_connection import MilvusConnection, MissingCollectionError, NotLoadedError
 from pipeline.adapters.milvus_schema import Binding
 from pipeline.errors import ConfigError, ModelMismatchError, PictorError, TargetError, TransientError
@@ -26,10 +27,11 @@ LOAD_TIMEOUT_S = 600.0  # a server reads a large collection back into memory
 class MilvusCatalog:
     """Safe to share between threads."""
 
-    def __init__(self, connection: MilvusConnection, *, vector_type: str) -> None:
+    def __init__(self, connection: MilvusConnection, *, vector_type: str, precision: str) -> None:
         self._connection = connection
         self._timeout_s = connection.timeout_s
         self._vector_type = vector_type
+        self._precision = precision
         self._create_lock = threading.Lock()
         self._known: dict[str, Binding] = {}  # as last read; by name
 
@@ -37,7 +39,8 @@ class MilvusCatalog:
         check_collection_name(name)
         with self._create_lock:
             if self.find(name) is None:
-                self._make(schema.bind(name, model, self._vector_type))
+                precision = "float32" if model.source == BUILTIN else self._precision
+                self._make(schema.bind(name, model, self._vector_type, precision))
             binding = self.find(name)  # ours, or that of a process that was faster
         if binding is None:
             raise TransientError(f"collection {name!r} was dropped while it was being made")

@@ -36,6 +36,7 @@ class MilvusIndex:
         uri: URL of a server, or the path of a Milvus Lite directory, which is made if need be.
         token: `user:password` or API key.
         vector_type: of collections made from now on, "float32" or "float16".
+        precision: for their record; see `CollectionInfo`.
         timeout_s: longest wait for one answer.
 
     Raises:
@@ -43,10 +44,16 @@ class MilvusIndex:
     """
 
     def __init__(
-        self, uri: str, *, token: str = "", vector_type: str = "float32", timeout_s: float = 30.0
+        self,
+        uri: str,
+        *,
+        token: str = "",
+        vector_type: str = "float32",
+        precision: str = "auto",
+        timeout_s: float = 30.0,
     ) -> None:
         self._connection = MilvusConnection(uri, token=token, timeout_s=timeout_s)
-        self._catalog = MilvusCatalog(self._connection, vector_type=vector_type)
+        self._catalog = MilvusCatalog(self._connection, vector_type=vector_type, precision=precision)
         self._timeout_s = timeout_s
         self._written_at: dict[str, float] = {}  # monotonic, last write of this process; by name
 

@@ -50,6 +50,7 @@ class Binding:
     fingerprint: str
     dim: int
     vector_type: str
+    precision: str = "float32"  # collections that do not say are from before there was a choice
 
     @property
     def physical(self) -> str:
@@ -63,11 +64,12 @@ class Binding:
             fingerprint=self.fingerprint,
             dim=self.dim,
             vector_type=self.vector_type,
+            precision=self.precision,
             rows=rows,
         )
 
 
-def bind(name: str, model: ModelSpec, vector_type: str) -> Binding:
+def bind(name: str, model: ModelSpec, vector_type: str, precision: str) -> Binding:
     return Binding(
         schema_version=SCHEMA_VERSION,
         name=name,
@@ -76,6 +78,7 @@ def bind(name: str, model: ModelSpec, vector_type: str) -> Binding:
         fingerprint=model.fingerprint,
         dim=model.dim,
         vector_type=vector_type,
+        precision=precision,
     )
 
 
@@ -96,7 +99,7 @@ def read_binding(described: Mapping[str, Any]) -> Binding | None:
             f"collection {described['collection_name']!r} has schema version {version}; "
             f"this version of Pictor knows {SCHEMA_VERSION}"
         )
-    return Binding(**{field: fields[field] for field in Binding.__dataclass_fields__})
+    return Binding(**{field: fields[field] for field in Binding.__dataclass_fields__ if field in fields})
 
 
 def binding_text(binding: Binding) -> str:

@@ -69,10 +69,11 @@ def ingest(
     name = check_collection_name(collection or settings.collection)
     with wiring.open_index(settings) as index, wiring.open_ledger(settings) as ledger:
         existing = index.get_collection(name)
-        model_source = wiring.choose_model(model or settings.model, existing)
         if existing is None and not (model or settings.model):
             note(BUILTIN_NOTICE)
-        embedder = wiring.lazy_model(model_source, settings, passes=settings.batch_threads)
+        embedder = wiring.lazy_model(
+            model or settings.model, settings, existing=existing, passes=settings.batch_threads
+        )
         store = wiring.open_store(settings)
         deps = Deps(store=store, index=index, embedder=embedder, ledger=ledger)
         request = JobRequest(

@@ -108,7 +108,9 @@ def _file_query(text: str, path: Path) -> ObjectQuery:
 def _matching_model(requested: str, info: CollectionInfo, settings: Settings) -> Embedder:
     from pipeline.model_binding import check_binding
 
-    embedder = wiring.load_model(wiring.choose_model(requested or settings.model, info), settings)
+    source = wiring.choose_model(requested or settings.model, info)
+    precision = wiring.choose_precision(settings.precision, info)
+    embedder = wiring.load_model(source, settings, precision=precision)
     check_binding(info, embedder.spec)
     return embedder
 

@@ -127,6 +127,7 @@ def test_a_collection_has_these_fields() -> None:
         fingerprint="f0" * 32,
         dim=919,
         vector_type="float32",
+        precision="auto",
         rows=10,
     )
     assert collection_json(info) == {
@@ -137,6 +138,7 @@ def test_a_collection_has_these_fields() -> None:
         "fingerprint": "f0" * 32,
         "dim": 919,
         "vector_type": "float32",
+        "precision": "auto",
     }
 
 

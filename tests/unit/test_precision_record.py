@@ -1,0 +1,71 @@
+"""The precision of a collection's vectors is on record, and the record is kept."""
+
+import json
+
+import pytest
+
+from pipeline.adapters import milvus_schema as schema
+from pipeline.errors import ConfigError
+from pipeline.types import CollectionInfo, ModelSpec, Preprocessing
+from pipeline.wiring import choose_precision
+
+MODEL = ModelSpec(
+    name="m",
+    source="m.toml",
+    architecture="torchvision/resnet18",
+    fingerprint="a" * 64,
+    dim=512,
+    preprocessing=Preprocessing(resize=256, crop=224, mean=(0.5,) * 3, std=(0.2,) * 3),
+)
+
+
+def collection_of(precision: str) -> CollectionInfo:
+    return schema.bind("photos", MODEL, "float32", precision).to_info(rows=7)
+
+
+def described(text: str) -> dict[str, object]:
+    return {"collection_name": "photos__aaaaaaaa", "properties": {schema.BINDING_PROPERTY: text}}
+
+
+def test_a_binding_is_read_as_it_was_written() -> None:
+    binding = schema.bind("photos", MODEL, "float32", "bfloat16")
+    assert schema.read_binding(described(schema.binding_text(binding))) == binding
+    assert binding.to_info(rows=7).precision == "bfloat16"
+
+
+def test_a_collection_from_before_there_was_a_choice_is_one_of_float32() -> None:
+    fields = json.loads(schema.binding_text(schema.bind("photos", MODEL, "float32", "auto")))
+    del fields["pictor"]["precision"]
+    old = schema.read_binding(described(json.dumps(fields)))
+    assert old is not None
+    assert old.precision == "float32"
+
+
+def test_a_new_collection_has_what_was_asked_for() -> None:
+    assert [choose_precision(asked, None) for asked in ("auto", "float32", "bfloat16")] == [
+        "auto",
+        "float32",
+        "bfloat16",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("asked", "recorded", "chosen"),
+    [
+        ("auto", "auto", "auto"),
+        ("auto", "float32", "float32"),
+        ("auto", "bfloat16", "bfloat16"),
+        ("float32", "auto", "float32"),
+        ("float32", "bfloat16", "float32"),
+        ("bfloat16", "auto", "bfloat16"),
+    ],
+)
+def test_a_collection_keeps_its_precision_unless_another_is_asked_for(
+    asked: str, recorded: str, chosen: str
+) -> None:
+    assert choose_precision(asked, collection_of(recorded)) == chosen
+
+
+def test_what_is_on_record_as_float32_gets_nothing_less() -> None:
+    with pytest.raises(ConfigError, match=r"'photos'.*float32.*PICTOR_PRECISION"):
+        choose_precision("bfloat16", collection_of("float32"))
