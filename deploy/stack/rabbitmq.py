@@ -17,6 +17,8 @@ _CONFIG = """\
 listeners.tcp.default = 127.0.0.1:{amqp}    # the default is every interface
 management.tcp.ip = 127.0.0.1
 management.tcp.port = {management}
+prometheus.tcp.ip = 127.0.0.1
+prometheus.tcp.port = {prometheus}
 default_user = {user}                       # takes the place of guest, which then does not exist
 default_pass = {password}
 default_vhost = {vhost}
@@ -35,11 +37,11 @@ class RabbitMQ(Service):
         return None if _SERVER.exists() else "RabbitMQ is not installed (Debian package rabbitmq-server)"
 
     def _prepare(self) -> None:
-        self._take_ports("amqp", "management", "epmd", "distribution")
+        self._take_ports("amqp", "management", "prometheus", "epmd", "distribution")
         self._record.secrets = {"user": "pictor", "password": secrets.token_hex(16), "vhost": "pictor"}
         (self.home / "rabbitmq.conf").write_text(_CONFIG.format(**self._record.ports, **self._record.secrets))
         (self.home / "rabbitmq.conf").chmod(0o600)
-        (self.home / "enabled_plugins").write_text("[rabbitmq_management].\n")
+        (self.home / "enabled_plugins").write_text("[rabbitmq_management,rabbitmq_prometheus].\n")
 
     def _launch(self) -> None:
         # Our own port mapper, in the foreground: otherwise Erlang starts one as a daemon that outlives us.
@@ -86,8 +88,17 @@ class RabbitMQ(Service):
         login = "{user}:{password}".format(**self._record.secrets)
         return f"http://{login}@127.0.0.1:{self.ports['management']}/api/"
 
+    @property
+    def metrics_url(self) -> str:
+        """Of the page that Prometheus scrapes; `/detailed` below it has a line for each queue."""
+        return f"http://127.0.0.1:{self.ports['prometheus']}/metrics"
+
     def variables(self) -> dict[str, str]:
-        return {"PICTOR_BROKER_URL": self.broker_url, "PICTOR_RABBITMQ_API": self.api_url}
+        return {
+            "PICTOR_BROKER_URL": self.broker_url,
+            "PICTOR_RABBITMQ_API": self.api_url,
+            "PICTOR_RABBITMQ_METRICS": self.metrics_url,
+        }
 
 
 def _connects(port: int) -> bool:
