@@ -49,6 +49,7 @@ def prepare_one(
     try:
         with clock.measure("fetch"):
             fetched = fetch_object(ref, store, limits)
+        clock.count_fetched(len(fetched.body))
         stage = Stage.DECODE
         with decode_slots, clock.measure("decode"):
             return decode_object(ref, fetched, spec, limits)

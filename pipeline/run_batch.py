@@ -19,14 +19,17 @@ from pipeline.types import (
 )
 
 
-def run_batch(batch: EmbedBatch, deps: Deps, limits: Limits) -> BatchReport:
+def run_batch(batch: EmbedBatch, deps: Deps, limits: Limits, clock: StageClock | None = None) -> BatchReport:
     """Bring the index in step with the objects of one batch. Safe to run twice.
+
+    Args:
+        clock: one that has measured what went before; the report's seconds include that.
 
     Raises:
         TransientError: a service is away; nothing is lost by running the batch again.
         FatalError: this process cannot go on.
     """
-    clock = StageClock()
+    clock = clock or StageClock()
     stored = look_up_versions(batch, deps.index, clock)
     fresh = [ref for ref in batch.refs if stored.get(ref.image_id) != ref.etag]
     spec = deps.embedder.spec.preprocessing

@@ -1,6 +1,7 @@
 """The staged way: CPU workers prepare a batch and leave its pixels in the object store for a GPU worker."""
 
 import logging
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import replace
 
@@ -24,16 +25,18 @@ logger = logging.getLogger(__name__)
 MAX_BLOCK_BYTES = 2**30  # 1,000 images of 584 px; far more than a batch should hold
 
 
-def stage_batch(batch: EmbedBatch, deps: Deps, limits: Limits) -> EmbedBatch | BatchReport:
+def stage_batch(batch: EmbedBatch, deps: Deps, limits: Limits, clock: StageClock) -> EmbedBatch | BatchReport:
     """Prepare a batch and put its pixels into the staging bucket. Safe to run twice: same key, same block.
+
+    The block carries what `clock` measured, so that the ledger's account of the batch is whole.
 
     Returns:
         The batch with its block, to be published; or the report, when no image of it needs the model.
     """
-    clock = StageClock()
     stored = look_up_versions(batch, deps.index, clock)
     fresh = [ref for ref in batch.refs if stored.get(ref.image_id) != ref.etag]
-    with closing(prepare_all(fresh, deps.store, deps.embedder.spec.preprocessing, limits, clock)) as prepared:
+    spec = deps.embedder.spec.preprocessing
+    with closing(prepare_all(fresh, deps.store, spec, limits, clock)) as prepared, clock.measure("wait"):
         outcomes = tuple(prepared)
     if not any(isinstance(outcome, Prepared) for outcome in outcomes):
         return index_outcomes(batch, outcomes, stored.keys(), deps, limits, clock)
@@ -43,27 +46,29 @@ def stage_batch(batch: EmbedBatch, deps: Deps, limits: Limits) -> EmbedBatch | B
     return staged
 
 
-def run_staged_batch(batch: EmbedBatch, deps: Deps, limits: Limits) -> BatchReport | None:
+def run_staged_batch(batch: EmbedBatch, deps: Deps, limits: Limits, clock: StageClock) -> BatchReport | None:
     """Load a block, embed it, write it. Safe to run twice while the block is there.
 
     Returns:
         None when the block is gone or damaged: the caller prepares the batch anew.
     """
-    clock = StageClock()
-    with clock.measure("fetch"):
-        block = _load_block(batch, deps)
+    with clock.measure("load"):
+        block = _load_block(batch, deps, clock)
     if block is None:
         return None
     report = index_outcomes(batch, block.outcomes, block.stored, deps, limits, clock)
-    seconds = {stage: block.seconds.get(stage, 0.0) for stage in block.seconds} | dict(report.seconds)
-    seconds["fetch"] = block.seconds.get("fetch", 0.0) + report.seconds.get("fetch", 0.0)
-    return replace(report, seconds=seconds)
+    return replace(report, seconds=_sum(block.seconds, report.seconds))
 
 
 def delete_block(batch: EmbedBatch, deps: Deps) -> None:
     """After the report: a block that outlives its batch is swept later, one that dies before it is lost."""
     if batch.block:
         deps.store.delete(deps.staging_bucket, batch.block)
+
+
+def _sum(of_block: Mapping[str, float], of_this_process: Mapping[str, float]) -> Mapping[str, float]:
+    stages = {**of_block, **of_this_process}
+    return {stage: of_block.get(stage, 0.0) + of_this_process.get(stage, 0.0) for stage in stages}
 
 
 def _put_block(batch: EmbedBatch, body: bytes, deps: Deps) -> None:
@@ -84,10 +89,12 @@ def batch_of_block(key: str) -> tuple[str, str] | None:
     return (job_id, path) if slash and key.endswith(".block") else None
 
 
-def _load_block(batch: EmbedBatch, deps: Deps) -> Block | None:
+def _load_block(batch: EmbedBatch, deps: Deps, clock: StageClock) -> Block | None:
     try:
         ref = deps.store.stat(deps.staging_bucket, batch.block)
-        return unpack_block(batch, deps.store.get(ref, max_bytes=MAX_BLOCK_BYTES).body)
+        body = deps.store.get(ref, max_bytes=MAX_BLOCK_BYTES).body
+        clock.count_fetched(len(body))
+        return unpack_block(batch, body)
     except ImageError as err:  # in a store's words for images; here it is about a block of ours
         match err.reason:
             case Reason.NOT_FOUND | Reason.TOO_LARGE:

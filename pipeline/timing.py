@@ -1,4 +1,4 @@
-"""Where the time of one batch goes: seconds by stage, added up over all threads that worked on it."""
+"""Where the time of one batch goes: seconds by stage, added up over all its threads; and bytes."""
 
 import threading
 import time
@@ -8,9 +8,17 @@ from contextlib import contextmanager
 
 
 class StageClock:
-    """Stages in use: lookup, fetch, decode, wait (the device thread waits for pixels), device, write."""
+    """One batch in one process. Stages in use:
+
+        of the batch's own thread   lookup, wait (for pixels), load (of a staged block), device, write, report
+        of the threads beside it    fetch, decode
+
+    `report` is the wait for the ledger: whether the batch is still open, then its report. What the ledger
+    keeps of a batch holds only the first of the two, since a row cannot hold the time of its own writing.
+    """
 
     def __init__(self) -> None:
+        self._fetched_bytes = 0
         self._seconds: defaultdict[str, float] = defaultdict(float)
         self._lock = threading.Lock()
 
@@ -23,6 +31,15 @@ class StageClock:
             elapsed = time.perf_counter() - started
             with self._lock:
                 self._seconds[stage] += elapsed
+
+    def count_fetched(self, size_bytes: int) -> None:
+        with self._lock:
+            self._fetched_bytes += size_bytes
+
+    def fetched_bytes(self) -> int:
+        """Of objects and staged blocks, as they came over the network."""
+        with self._lock:
+            return self._fetched_bytes
 
     def seconds(self) -> Mapping[str, float]:
         with self._lock:
