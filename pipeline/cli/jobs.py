@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from pipeline import wiring
+from pipeline.bottleneck import find_bottleneck
 from pipeline.cli.ingest import finish
 from pipeline.cli.output import note, write_json, write_table
 from pipeline.embedded import job_lock, retry_failed
@@ -37,11 +38,17 @@ def list_jobs(
 
 @app.command("show")
 def show_job(job_id: JobId, as_json: AsJson = False) -> None:
-    """Show one job: its state, its counts and where the time went."""
-    with wiring.open_ledger(Settings.from_env()) as ledger:
+    """Show one job: its state, its counts, where the time went and what held it up."""
+    settings = Settings.from_env()
+    with wiring.open_ledger(settings) as ledger:
         job = ledger.get_job(job_id)
         seconds = dict(ledger.seconds(job_id))
-    fields = job_json(job) | {"stage_seconds": seconds}
+    bottleneck = find_bottleneck(
+        seconds,  # the threads are those of workers with the settings of whoever asks
+        fetch_threads=settings.fetch_threads,
+        decode_threads=settings.decode_threads,
+    )
+    fields = job_json(job) | {"stage_seconds": seconds, "bottleneck": str(bottleneck or "")}
     if as_json:
         write_json(fields)
         return

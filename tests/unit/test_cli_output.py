@@ -53,7 +53,7 @@ def job(home: Path) -> Job:
                 indexed=2,
                 unchanged=0,
                 rejected=(rejected,),
-                seconds={"fetch": 1.5},
+                seconds={"fetch": 1.5, "wait": 1.0, "device": 3.0},
             )
         )
         ledger.finish_if_done(job.job_id)
@@ -187,7 +187,10 @@ def test_a_job_is_shown_with_counts_that_add_up(
     assert (shown["scanned"], shown["indexed"], shown["unchanged"]) == (3, 2, 0)
     assert (shown["failed"], shown["pending"], shown["ignored"]) == (1, 0, 2)
     assert pictor(monkeypatch, "jobs", "show", job.job_id, "--json") == 0
-    assert json.loads(capsys.readouterr().out) == shown | {"stage_seconds": {"fetch": 1.5}}
+    assert json.loads(capsys.readouterr().out) == shown | {
+        "stage_seconds": {"fetch": 1.5, "wait": 1.0, "device": 3.0},
+        "bottleneck": "device-bound: 75 % of worker time, add embed workers or a faster device",
+    }
 
 
 def test_a_failure_is_shown_with_stage_reason_and_object(
@@ -210,6 +213,8 @@ def test_a_failure_is_shown_with_stage_reason_and_object(
 def test_tables_show_the_same_for_people(job: Job, monkeypatch: pytest.MonkeyPatch, capsys: Output) -> None:
     assert pictor(monkeypatch, "jobs", "list") == 0
     assert job.job_id in capsys.readouterr().out
+    assert pictor(monkeypatch, "jobs", "show", job.job_id) == 0
+    assert "device-bound: 75 % of worker time" in capsys.readouterr().out
     assert pictor(monkeypatch, "jobs", "failures", job.job_id) == 0
     out, _ = capsys.readouterr()
     assert visible(BAD_KEY) in out
