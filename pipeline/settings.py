@@ -155,6 +155,17 @@ class Settings(BaseSettings):
         Path | None,
         Field(description="Folder for a worker's readiness and heartbeat files; default `<home>/run`"),
     ] = None
+    metrics_port: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=65535,
+            description="Port on which a worker answers Prometheus, one for each worker of a machine; 0: none",
+        ),
+    ] = 0
+    metrics_address: Annotated[
+        str, Field(description="Address of that port; anybody who reaches it can read")
+    ] = "0.0.0.0"  # noqa: S104 - who asks is another machine, and the port is off until it is wanted
 
     batch_items: Annotated[int, Field(ge=1, le=1000, description="Objects per message")] = 64
     queue_batches: Annotated[

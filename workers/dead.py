@@ -9,6 +9,7 @@ from celery import Task
 from kombu import Connection, Message, Queue
 
 from workers.broker import broker_errors
+from workers.queue_wait import due_stamp
 from workers.queues import DEAD, DEAD_EXCHANGE, dead_queue
 
 REASON_HEADER, QUEUE_HEADER = "x-pictor-reason", "x-pictor-queue"
@@ -87,7 +88,7 @@ def replay_dead(connection: Connection, task_id: str | None = None) -> int:
                 routing_key=letter.queue,
                 content_type=message.content_type,
                 content_encoding=message.content_encoding,
-                headers=headers,
+                headers=headers | due_stamp(),
                 correlation_id=letter.task_id,
                 delivery_mode=2,
             )

@@ -8,6 +8,7 @@ leaves this module but Retry and Reject.
 
 import logging
 import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,9 +22,12 @@ from pipeline.handle import Handled
 from pipeline.message import decode_batch
 from pipeline.ports import Deps, Limits
 from pipeline.types import JobState, Verdict
+from workers.config import ROUTES
 from workers.context import FOLDER_VARIABLE, Context, current, stop_worker
 from workers.dead import set_aside
+from workers.metrics import metrics
 from workers.poison import SPLIT_AT_DELIVERY, SPLIT_AT_FAULT, isolate, split_when_slow
+from workers.queue_wait import due_stamp
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +41,10 @@ def run_message(task: Task, message: str, handle: Handle) -> None:
     """Do one batch message and settle it. Raises what makes Celery settle it as the verdict says."""
     with every_error_settled(task):
         context = current()
-        _settle(task, message, _handle(task, message.encode(), handle, context), context)
+        started = time.perf_counter()
+        handled = _handle(task, message.encode(), handle, context)
+        metrics().record_batch(ROUTES[task.name], handled, seconds=time.perf_counter() - started)
+        _settle(task, message, handled, context)
 
 
 def _handle(task: Task, body: bytes, handle: Handle, context: Context) -> Handled:
@@ -95,6 +102,7 @@ def every_error_settled(task: Task) -> Iterator[None]:
         give_back_and_stop(task, err)
     except Exception as err:  # the top of a task: an odd answer of a service, memory, or a fault of ours
         logger.exception("internal error", extra={"task": task.name, "task_id": task.request.id})
+        metrics().record_fault(ROUTES[task.name])
         cause = PictorError(f"{task.name}: internal error of kind {type(err).__name__}")
         retry_later(task, cause, **{FAULTS_HEADER: faults_before(task) + 1})
 
@@ -118,7 +126,8 @@ def retry_later(task: Task, error: PictorError | None, **headers: object) -> Non
     # Without the broker's own headers: the copy has been delivered as often as it has been, not as this one.
     own = {name: x for name, x in (task.request.headers or {}).items() if not name.startswith("x-")}
     try:
-        retry = task.retry(countdown=delay_s, exc=error, throw=False, headers=own | headers)
+        headers_of_copy = own | due_stamp(delay_s) | headers
+        retry = task.retry(countdown=delay_s, exc=error, throw=False, headers=headers_of_copy)
     except Reject as err:  # Celery would drop a message whose copy no broker took
         raise Reject(str(error), requeue=True) from err
     raise retry

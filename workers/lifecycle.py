@@ -14,16 +14,21 @@ import time
 import uuid
 from pathlib import Path
 
-from celery import Celery, bootsteps, current_app
-from celery.signals import setup_logging, worker_process_init
+from celery import Celery, Task, bootsteps, current_app
+from celery.signals import setup_logging, task_prerun, worker_process_init
 
 from pipeline import wiring
+from pipeline.adapters.sql_ledger import SqlLedger
 from pipeline.errors import PictorError, TransientError
 from pipeline.logs import configure_logging
 from pipeline.settings import Settings
-from workers.context import CHILDREN_VARIABLE, FOLDER_VARIABLE, stop_worker, warm_up
+from workers.config import ROUTES
+from workers.context import CHILDREN_VARIABLE, FOLDER_VARIABLE, Context, stop_worker, warm_up
+from workers.metrics import metrics
 from workers.planner import STALLED_AFTER_S
+from workers.progress import ProgressWatch
 from workers.publish import Publisher
+from workers.queue_wait import waited_s
 from workers.transport import use_for_amqp
 
 logger = logging.getLogger(__name__)
@@ -39,7 +44,8 @@ def warm_child(**_: object) -> None:
     use_for_amqp()  # the application was made in the main process and arrived here pickled
     folder = Path(os.environ[FOLDER_VARIABLE])
     try:
-        _warm_up_patiently(current_app._get_current_object())
+        context = _warm_up_patiently(current_app._get_current_object())
+        metrics().record_warm(context.deps.embedder.spec, context.settings.device)
     except PictorError as err:
         stop_worker(err, folder)
         _take_no_task()
@@ -52,19 +58,25 @@ def warm_child(**_: object) -> None:
         (folder / "ready").touch()
 
 
-def _warm_up_patiently(app: Celery) -> None:
+@task_prerun.connect(weak=False)  # type: ignore[untyped-decorator]
+def record_wait(task: Task, **_: object) -> None:
+    """Runs in a child, before each task."""
+    waited = waited_s(task.request.headers)
+    if waited is not None and task.name in ROUTES:
+        metrics().record_queue_wait(ROUTES[task.name], waited)
+
+
+def _warm_up_patiently(app: Celery) -> Context:
     """A child that takes the place of a dead one may do so while the database restarts."""
     deadline = time.monotonic() + WARM_UP_PATIENCE_S
     while True:
         try:
-            warm_up(app)
+            return warm_up(app)
         except TransientError as err:
             if time.monotonic() > deadline:
                 raise
             logger.warning("waiting to warm up", extra={"error": str(err)})
             time.sleep(WARM_UP_PAUSE_S)
-        else:
-            return
 
 
 def _take_no_task() -> None:
@@ -90,25 +102,31 @@ class Heartbeat(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery is unt
 
 
 class StalledWatch(threading.Thread):
-    """Starts the planner again of each job whose chain of plan messages was cut."""
+    """Starts the planner again of each job whose chain of plan messages was cut, and counts what runs."""
 
     def __init__(self, settings: Settings, app: Celery) -> None:
         super().__init__(name="stalled-watch", daemon=True)  # ends with the process; holds nothing
         self._settings = settings
         self._publisher = Publisher(app, preparation=settings.preparation)
+        self._progress = ProgressWatch()
 
     def run(self) -> None:
         while True:
             time.sleep(WATCH_S)
             try:
-                self.restart_stalled()
+                with wiring.open_ledger(self._settings) as ledger:
+                    self._record_progress(ledger)
+                    self._restart_stalled(ledger)
             except PictorError as err:  # the database or the broker is away; the next round asks again
                 logger.warning("stalled jobs not looked for", extra={"error": str(err)})
             except Exception:  # the top of a thread that nobody would miss before a job hangs
                 logger.exception("stalled jobs not looked for")
 
-    def restart_stalled(self) -> None:
-        with wiring.open_ledger(self._settings) as ledger:
-            for job_id, step in ledger.stalled_jobs(STALLED_AFTER_S):
-                logger.warning("planner restarted", extra={"job_id": job_id})
-                self._publisher.publish_plan_step(job_id, step + 1, uuid.uuid4().hex)
+    def _record_progress(self, ledger: SqlLedger) -> None:
+        looks = ledger.running_looks()
+        metrics().record_jobs(len(looks), self._progress.oldest_progress_s(looks, time.time()))
+
+    def _restart_stalled(self, ledger: SqlLedger) -> None:
+        for job_id, step in ledger.stalled_jobs(STALLED_AFTER_S):
+            logger.warning("planner restarted", extra={"job_id": job_id})
+            self._publisher.publish_plan_step(job_id, step + 1, uuid.uuid4().hex)

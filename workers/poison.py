@@ -23,7 +23,16 @@ from pipeline.message import decode_batch, encode_batch
 from pipeline.run_batch import index_outcomes, look_up_versions
 from pipeline.staging import delete_block, name_block
 from pipeline.timing import StageClock
-from pipeline.types import BatchStatus, EmbedBatch, PlannedBatch, Reason, Rejected, Stage, Verdict
+from pipeline.types import (
+    BatchReport,
+    BatchStatus,
+    EmbedBatch,
+    PlannedBatch,
+    Reason,
+    Rejected,
+    Stage,
+    Verdict,
+)
 from workers.context import Context
 from workers.trial import Fate, run_trial
 
@@ -137,12 +146,13 @@ def _settle_alone(batch: EmbedBatch, context: Context, *, faults: int) -> Handle
             break  # nobody's SIGKILL looks like that, and a second one takes as long
         if fate is Fate.FAULT and faults < SPLIT_AT_FAULT:
             raise PictorError(f"batch {batch.path} of job {batch.job_id}: internal error in a trial")
-    _record_failure(batch, fate, context)
+    report = _record_failure(batch, fate, context)
     _delete_blocks(batch, context)
-    return Handled(verdict=Verdict.ACK)
+    return Handled(verdict=Verdict.ACK, report=report)
 
 
-def _record_failure(batch: EmbedBatch, fate: Fate, context: Context) -> None:
+def _record_failure(batch: EmbedBatch, fate: Fate, context: Context) -> BatchReport | None:
+    """Returns the report, or None when the batch was reported before."""
     reason, detail = _DETAILS[fate]
     rejected = Rejected(ref=batch.refs[0], stage=Stage.WORKER, reason=reason, detail=detail)
     clock = StageClock()
@@ -150,8 +160,9 @@ def _record_failure(batch: EmbedBatch, fate: Fate, context: Context) -> None:
     stored = look_up_versions(batch, deps.index, clock)
     # The row of an earlier version of the object goes, as with any other content that cannot be indexed.
     report = index_outcomes(batch, (rejected,), stored.keys(), deps, context.limits, clock)
-    deps.ledger.report(report)
+    is_new = deps.ledger.report(report)
     deps.ledger.finish_if_done(batch.job_id)
+    return report if is_new else None
 
 
 def _delete_blocks(batch: EmbedBatch, context: Context) -> None:

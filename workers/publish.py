@@ -9,6 +9,7 @@ from pipeline.message import decode_batch
 from pipeline.ports import Ledger
 from pipeline.types import PlannedBatch
 from workers.broker import broker_errors
+from workers.queue_wait import due_stamp
 
 PAGE = 32  # batches published before they are marked: a crash repeats at most these
 
@@ -76,5 +77,6 @@ class Publisher:
                 kwargsrepr=shown or repr(dict(arguments)),
                 argsrepr="()",
                 countdown=delay_s or None,
+                headers=due_stamp(delay_s),
                 ignore_result=not answered,
             )

@@ -1,6 +1,7 @@
 """What the public tasks and the planner do, once Celery is peeled off."""
 
 import logging
+import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 
@@ -16,6 +17,7 @@ from pipeline.types import Job, JobRequest, JobState, SearchFilter, image_id_of
 from workers.context import Context, current
 from workers.dead import set_aside
 from workers.delivery import every_error_settled, faults_before
+from workers.metrics import metrics
 from workers.planner import run_plan_step
 from workers.poison import SPLIT_AT_FAULT
 from workers.submission import (
@@ -68,6 +70,13 @@ def delete(task: Task, args: Sequence[object], kwargs: Arguments) -> None:
 
 def search(task: Task, args: Sequence[object], kwargs: Arguments) -> dict[str, object]:
     """Answer one query. What is wrong with it is in `error`; the caller waits, so nothing is retried here."""
+    started = time.perf_counter()
+    found = _answer(task, args, kwargs)
+    metrics().record_search(time.perf_counter() - started, failed="error" in found)
+    return found
+
+
+def _answer(task: Task, args: Sequence[object], kwargs: Arguments) -> dict[str, object]:
     context = current()
     try:
         wanted = read_arguments(SearchArguments, task.name, _keywords(task, args, kwargs))

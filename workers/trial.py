@@ -24,6 +24,7 @@ from pipeline.logs import configure_logging
 from pipeline.settings import Settings
 from pipeline.types import Verdict
 from workers.context import open_deps, warm_model
+from workers.metrics import metrics
 
 logger = logging.getLogger(__name__)
 
@@ -99,6 +100,7 @@ def main(limit_s: int) -> None:
     signal.alarm(limit_s)
     try:
         handled = handle_message(body, deps, wiring.limits_of(settings))
+        metrics().record_work(handled)  # here, because the answer does not hold it
         answer = {"verdict": handled.verdict.value, "error": str(handled.error or "")}
     except Exception:  # the top of a process; the answer fails the one who waits
         logger.exception("trial died")

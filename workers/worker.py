@@ -18,6 +18,7 @@ from pipeline.settings import Settings
 from workers.app import make_app
 from workers.broker import broker_connection
 from workers.context import CHILDREN_VARIABLE, FOLDER_VARIABLE, QUEUES_VARIABLE
+from workers.exporter import exported_metrics
 from workers.lifecycle import Heartbeat, StalledWatch
 from workers.queues import PLAN, WORK_QUEUES
 
@@ -38,7 +39,7 @@ def run_worker(settings: Settings, *, queues: Sequence[str], children: int, name
         raise ConfigError(f"--queues {','.join(unknown) or '(none)'}: {', '.join(WORK_QUEUES)} are allowed")
     app = make_app(settings)
     folder = settings.run_folder / name
-    with _only_one(folder, name):
+    with _only_one(folder, name), exported_metrics(settings, folder, queues=queues, children=children):
         configure_logging(settings.log_level)
         _check_services(settings)
         _tell_children(folder, queues, children)

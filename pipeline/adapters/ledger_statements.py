@@ -10,7 +10,7 @@ from sqlalchemy import exc
 from sqlalchemy.dialects import postgresql, sqlite
 
 from pipeline.adapters.ledger_rows import Values, batch_values
-from pipeline.adapters.ledger_schema import BatchState, batch, batch_is_pending, failure, job
+from pipeline.adapters.ledger_schema import BatchState, batch, batch_is_pending, failure, job, job_is_running
 from pipeline.errors import ConfigError, MessageError, PictorError
 from pipeline.types import JobState, PlannedBatch
 
@@ -68,6 +68,13 @@ def select_pending(job_id: str) -> sa.Select[Any]:
         .where(batch.c.job_id == job_id, batch_is_pending)
         .order_by(batch.c.path)
     )
+
+
+def select_running_looks() -> sa.Select[Any]:
+    pending = sa.select(sa.func.count()).where(batch.c.job_id == job.c.job_id, batch_is_pending)
+    return sa.select(
+        job.c.job_id, job.c.updated_at, pending.correlate(job).scalar_subquery().label("pending")
+    ).where(job_is_running)
 
 
 def select_seconds(job_id: str, dialect: str) -> sa.Select[Any]:

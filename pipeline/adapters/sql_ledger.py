@@ -50,6 +50,7 @@ from pipeline.adapters.ledger_statements import (
     looks_done,
     no_such_job,
     select_pending,
+    select_running_looks,
     select_seconds,
     slices,
     take_back,
@@ -151,6 +152,14 @@ class SqlLedger:
         """Ids, oldest first."""
         query = sa.select(job.c.job_id).where(job_is_running).order_by(job.c.created_at, job.c.job_id)
         return list(self._read(lambda connection: connection.scalars(query).all()))
+
+    def running_looks(self) -> dict[str, tuple[datetime, int]]:
+        """Of each running job something that changes whenever its planner, an operator or a report moves it.
+
+        Cheap at any size of job: only what is pending is counted.
+        """
+        rows = self._read(lambda connection: connection.execute(select_running_looks()).all())
+        return {row.job_id: (row.updated_at, row.pending) for row in rows}
 
     def set_state(self, job_id: str, state: JobState, *, error: str = "") -> None:
         over = state not in (JobState.RUNNING, JobState.PAUSED)

@@ -490,6 +490,34 @@ def test_a_stopped_job_is_not_completed_by_its_last_report(
 # The outbox
 
 
+def test_a_running_job_looks_different_after_each_move_and_the_same_while_it_stands_still(
+    ledger: SqlLedger, job: Job
+) -> None:
+    looks: list[object] = []
+
+    def look() -> None:
+        looks.append(ledger.running_looks()[job.job_id])
+
+    look()
+    ledger.record_plan(job.job_id, planned(2, 2), cursor="b", ignored=0)
+    look()
+    ledger.report(reported(job, "00000000", indexed=2))
+    look()
+    ledger.record_plan(job.job_id, planned(2, first=2), cursor="c", ignored=0)
+    look()  # as many are pending as two looks ago
+    ledger.finish_planning(job.job_id, ignored=0)
+    look()
+    assert len(set(looks)) == len(looks)
+    ledger.claim_step(job.job_id, 1, "n")  # a planner that finds nothing to do is no progress
+    ledger.mark_published(job.job_id, ["00000001"])
+    assert ledger.running_looks() == {job.job_id: looks[-1]}
+
+
+def test_only_running_jobs_are_looked_at(ledger: SqlLedger, job: Job) -> None:
+    ledger.set_state(job.job_id, JobState.PAUSED)
+    assert ledger.running_looks() == {}
+
+
 def test_a_batch_leaves_the_outbox_when_it_is_published_reported_or_split(
     ledger: SqlLedger, job: Job
 ) -> None:

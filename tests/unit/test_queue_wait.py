@@ -1,0 +1,22 @@
+"""How long a message waited, by what its sender wrote on it."""
+
+import time
+
+import pytest
+
+from workers.queue_wait import DUE_HEADER, due_stamp, waited_s
+
+
+def test_a_message_has_waited_since_it_was_sent() -> None:
+    assert waited_s({DUE_HEADER: time.time() - 60}) == pytest.approx(60, abs=5)
+
+
+def test_a_delay_that_was_asked_for_is_no_wait() -> None:
+    assert waited_s(due_stamp(delay_s=3600)) == 0.0  # nor is a sender's clock that is ahead of ours
+    stamp = due_stamp(delay_s=-60)
+    assert waited_s(stamp) == pytest.approx(60, abs=5)
+
+
+@pytest.mark.parametrize("headers", [None, {}, {DUE_HEADER: "noon"}, {DUE_HEADER: None}, {DUE_HEADER: True}])
+def test_a_foreign_sender_need_not_say(headers: dict[str, object] | None) -> None:
+    assert waited_s(headers) is None
