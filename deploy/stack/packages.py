@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from deploy.stack import milvus
+from deploy.stack import milvus, promtool
 from deploy.stack.ceph import Ceph
 from deploy.stack.errors import PackagesMissingError, StackError
 from deploy.stack.postgres import Postgres
@@ -32,6 +32,8 @@ def install() -> None:
     """
     milvus.install()
     wanted = [name for kind, names in _DEBIAN.items() if kind.missing() for name in names]
+    if promtool.missing():
+        wanted.append(promtool.PACKAGE)
     if not wanted:
         return
     if os.geteuid() != 0:
