@@ -73,7 +73,7 @@ class Server:
 
 class RabbitMQServer(Server):
     kind = RabbitMQ
-    needed = ("PICTOR_BROKER_URL", "PICTOR_RABBITMQ_API")
+    needed = ("PICTOR_BROKER_URL", "PICTOR_RABBITMQ_API", "PICTOR_RABBITMQ_METRICS")
 
     @property
     def broker_url(self) -> str:
@@ -83,6 +83,11 @@ class RabbitMQServer(Server):
     def api_url(self) -> str:
         """Of the HTTP API, with user and password, ending in /api/."""
         return self.env["PICTOR_RABBITMQ_API"]
+
+    @property
+    def metrics_url(self) -> str:
+        """Of the page for Prometheus."""
+        return self.env["PICTOR_RABBITMQ_METRICS"]
 
 
 class S3Server(Server):
