@@ -1,7 +1,8 @@
 """The only reader of the environment. Each field is one variable, `PICTOR_<NAME>`.
 
 S3 settings fall back to the standard AWS variables, so that a shell set up for another S3 tool works as
-it is. docs/settings.md is made from the descriptions below.
+it is. Secrets may also stand in files, one each, so that containers need not have them in their environment.
+docs/settings.md is made from the descriptions below.
 """
 
 import os
@@ -166,6 +167,12 @@ class Settings(BaseSettings):
     metrics_address: Annotated[
         str, Field(description="Address of that port; anybody who reaches it can read")
     ] = "0.0.0.0"  # noqa: S104 - who asks is another machine, and the port is off until it is wanted
+    secrets_dir: Annotated[
+        Path | None,
+        Field(
+            description="Folder with a file for each secret, named like its variable (`PICTOR_BROKER_URL`, …); a variable that is set wins"
+        ),
+    ] = None
 
     batch_items: Annotated[int, Field(ge=1, le=1000, description="Objects per message")] = 64
     queue_batches: Annotated[
@@ -200,10 +207,12 @@ class Settings(BaseSettings):
         """Read and check the environment.
 
         Raises:
-            ConfigError: a variable has an unusable value; all of them are named, no value is shown.
+            ConfigError: a variable has an unusable value; all of them are named, no value is shown. Or the
+                folder of secrets, or a file in it, cannot be read.
         """
         try:
-            return cls(**_one_identity(os.environ))
+            secrets = _secrets_in_files(cls, os.environ)
+            return cls(**(_one_identity(os.environ, secrets) | secrets))
         except ValidationError as err:
             faults = "; ".join(f"{_variable(fault['loc'])}: {fault['msg']}" for fault in err.errors())
             raise ConfigError(f"settings: {faults}") from None
@@ -225,10 +234,34 @@ class Settings(BaseSettings):
         return self.model_dir or self.home / "models"
 
 
-def _one_identity(environ: Mapping[str, str]) -> dict[str, Any]:
+def _secrets_in_files(model: type[BaseSettings], environ: Mapping[str, str]) -> dict[str, Any]:
+    """What PICTOR_SECRETS_DIR holds of the secrets that no variable of ours gives."""
+    folder = environ.get("PICTOR_SECRETS_DIR")
+    if not folder:
+        return {}
+    secrets = [name for name, field in model.model_fields.items() if field.annotation is SecretStr]
+    asked = [name for name in secrets if not environ.get(f"PICTOR_{name.upper()}")]
+    found = {name: _read_secret(Path(folder), f"PICTOR_{name.upper()}") for name in asked}
+    return {name: SecretStr(text) for name, text in found.items() if text}
+
+
+def _read_secret(folder: Path, file_name: str) -> str:
+    """Empty when there is no such file. An editor's newline at the end is no part of a secret."""
+    try:
+        if not folder.is_dir():
+            raise ConfigError(f"PICTOR_SECRETS_DIR: {folder} is not a folder")
+        return (folder / file_name).read_text(encoding="utf-8").strip()
+    except FileNotFoundError:
+        return ""
+    except (OSError, UnicodeDecodeError) as err:
+        # Not chained: the error of a decoder holds the bytes.
+        raise ConfigError(f"PICTOR_SECRETS_DIR: {folder / file_name}: {type(err).__name__}") from None
+
+
+def _one_identity(environ: Mapping[str, str], secrets: Mapping[str, object]) -> dict[str, Any]:
     """Where one of our own S3 credentials is set, none of the AWS ones may complete it to a mixture."""
     ours = ("s3_access_key", "s3_secret_key", "s3_session_token")
-    unset = [name for name in ours if not environ.get(f"PICTOR_{name.upper()}")]
+    unset = [name for name in ours if not environ.get(f"PICTOR_{name.upper()}") and name not in secrets]
     return {} if len(unset) == len(ours) else dict.fromkeys(unset, SecretStr(""))
 
 

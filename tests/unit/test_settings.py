@@ -64,9 +64,11 @@ def usable_value(name: str, default: object) -> str:
 
 
 @pytest.mark.parametrize("name", Settings.model_fields)
-def test_each_field_is_the_variable_that_bears_its_name(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+def test_each_field_is_the_variable_that_bears_its_name(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str
+) -> None:
     default = getattr(Settings.from_env(), name)
-    value = usable_value(name, default)
+    value = str(tmp_path) if name == "secrets_dir" else usable_value(name, default)
     changed = getattr(with_env(monkeypatch, **{f"PICTOR_{name.upper()}": value}), name)
     assert changed != default
     assert (changed.get_secret_value() if isinstance(changed, SecretStr) else str(changed)) in (value, "13.0")
@@ -105,6 +107,63 @@ def test_an_empty_variable_counts_as_not_set(monkeypatch: pytest.MonkeyPatch) ->
     assert settings.s3_region == "eu-west-1"
     assert settings.batch_items == 64
     assert settings.collection == "images"
+
+
+# Secrets in files
+
+
+def secret_files(folder: Path, **secrets: str) -> str:
+    folder.mkdir(exist_ok=True)
+    for name, text in secrets.items():
+        (folder / name).write_text(text)
+    return str(folder)
+
+
+def test_each_secret_may_stand_in_a_file_that_bears_its_name(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    files = {f"PICTOR_{name.upper()}": f"from-file-{name}\n" for name in SECRETS}
+    settings = with_env(monkeypatch, PICTOR_SECRETS_DIR=secret_files(tmp_path, **files))
+    assert {name: getattr(settings, name).get_secret_value() for name in SECRETS} == {
+        name: f"from-file-{name}" for name in SECRETS
+    }
+
+
+def test_a_variable_wins_over_a_file_and_an_empty_file_counts_as_not_set(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    folder = secret_files(tmp_path, PICTOR_BROKER_URL="amqp://file", PICTOR_MILVUS_TOKEN=" \n")
+    settings = with_env(monkeypatch, PICTOR_SECRETS_DIR=folder, PICTOR_BROKER_URL="amqp://variable")
+    assert settings.broker_url.get_secret_value() == "amqp://variable"
+    assert settings.milvus_token.get_secret_value() == ""
+
+
+def test_an_access_key_in_a_file_is_not_completed_by_the_standard_variables(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    folder = secret_files(tmp_path, PICTOR_S3_ACCESS_KEY="ours", PICTOR_S3_SECRET_KEY="ours-too")
+    settings = with_env(monkeypatch, PICTOR_SECRETS_DIR=folder, **S3_STANDARD)
+    assert settings.s3_access_key.get_secret_value() == "ours"
+    assert settings.s3_secret_key.get_secret_value() == "ours-too"
+    assert settings.s3_session_token.get_secret_value() == ""
+
+
+def test_only_secrets_are_read_from_files(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    folder = secret_files(tmp_path, PICTOR_COLLECTION="other", PICTOR_BATCH_ITEMS="13")
+    settings = with_env(monkeypatch, PICTOR_SECRETS_DIR=folder)
+    assert (settings.collection, settings.batch_items) == ("images", 256)
+
+
+def test_a_folder_or_file_of_secrets_that_cannot_be_read_is_named_and_not_shown(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match=r"PICTOR_SECRETS_DIR: .*/absent is not a folder"):
+        with_env(monkeypatch, PICTOR_SECRETS_DIR=str(tmp_path / "absent"))
+    (tmp_path / "PICTOR_BROKER_URL").write_bytes(b"hunter2\xff")
+    with pytest.raises(ConfigError, match=r"PICTOR_BROKER_URL: UnicodeDecodeError") as caught:
+        with_env(monkeypatch, PICTOR_SECRETS_DIR=str(tmp_path))
+    assert "hunter2" not in str(caught.value)
+    assert caught.value.__cause__ is None
 
 
 def test_all_unusable_variables_are_named_and_no_value_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
