@@ -267,6 +267,17 @@ class Fleet:
             check=False,
         )
 
+    def begin(self, *arguments: str) -> subprocess.Popen[str]:
+        """Start one command, and read what it says while it runs."""
+        return subprocess.Popen(
+            ["setpriv", "--pdeathsig", "KILL", sys.executable, "-m", "pipeline.cli", *arguments],
+            cwd=REPOSITORY,
+            env=self._environment({}),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
     def pictor_json(self, *arguments: str) -> list[dict[str, Any]]:
         """The JSON lines that a command which must succeed prints."""
         done = self.pictor(*arguments, "--json")

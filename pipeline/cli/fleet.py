@@ -12,11 +12,13 @@ from pipeline.settings import Settings
 dead_app = typer.Typer(no_args_is_help=True, help="List, replay and purge dead letters.")
 
 
-def init() -> None:
+def init(
+    wait: Annotated[float, typer.Option(help="Seconds to keep trying while services come up.", min=0)] = 0.0,
+) -> None:
     """Declare queues, buckets and the collection, and migrate the ledger. Safe to run again."""
-    from workers.init import initialise
+    from workers.init import initialise_when_there
 
-    for step in initialise(Settings.from_env()):
+    for step in initialise_when_there(Settings.from_env(), wait):
         write_line(step)
 
 
