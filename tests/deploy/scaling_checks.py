@@ -1,0 +1,74 @@
+"""Queues and what scales on them, held against the workers' own configuration."""
+
+from collections.abc import Iterator, Sequence
+
+from tests.deploy.rendered import Doc, containers, of_kind, options_of, title, worker_containers, workloads
+from workers.config import TASK_HARD_LIMIT_S
+from workers.queues import PLAN, WORK_QUEUES
+
+
+def scaling_faults(docs: Sequence[Doc]) -> Iterator[str]:
+    consumers: dict[str, list[str]] = {}  # by the name of the Deployment
+    for name, workload, _, container in worker_containers(docs):
+        consumers[workload["metadata"]["name"]] = options_of(container).get("--queues", "").split(",")
+        unknown = set(consumers[workload["metadata"]["name"]]) - set(WORK_QUEUES)
+        if unknown:
+            yield f"{name}: queue: {', '.join(sorted(unknown))} is none of ours"
+    consumed = {queue for queues in consumers.values() for queue in queues}
+    yield from (f"queue: nobody consumes {queue}" for queue in WORK_QUEUES if queue not in consumed)
+    scaled = set()
+    for doc in of_kind(docs, "ScaledObject"):
+        target = doc["spec"]["scaleTargetRef"]["name"]
+        scaled.add(target)
+        yield from (f"{title(doc)}: {fault}" for fault in _scaled_object_faults(doc, consumers.get(target)))
+    deployments = {doc["metadata"]["name"]: doc for doc in of_kind(docs, "Deployment")}
+    for name, queues in consumers.items():
+        has_number = "replicas" in deployments[name]["spec"]
+        if has_number == (name in scaled):
+            yield f"Deployment/{name}: scaling: either replicas or a ScaledObject is expected"
+        if (queues == [PLAN]) == (name in scaled):
+            yield f"Deployment/{name}: scaling: the planner has a number, all others are scaled"
+    yield from _device_faults(docs)
+
+
+def _scaled_object_faults(doc: Doc, queues: list[str] | None) -> Iterator[str]:
+    spec = doc["spec"]
+    if queues is None:
+        yield f"scaling: there is no worker {spec['scaleTargetRef']['name']}"
+        return
+    if spec["minReplicaCount"] >= spec["maxReplicaCount"]:
+        yield "scaling: no room between its bounds"
+    if spec["cooldownPeriod"] <= TASK_HARD_LIMIT_S:
+        yield f"scaling: to zero after {spec['cooldownPeriod']} s, a task may take {TASK_HARD_LIMIT_S} s"
+    if "fallback" not in spec:
+        yield "scaling: without a fallback it loses its pods when the broker's API is away"
+    down = (
+        spec.get("advanced", {})
+        .get("horizontalPodAutoscalerConfig", {})
+        .get("behavior", {})
+        .get("scaleDown", {})
+    )
+    if down.get("stabilizationWindowSeconds", 0) < 300:
+        yield "scaling: it scales down fast"
+    [trigger] = spec["triggers"]
+    metadata = trigger["metadata"]
+    if [metadata["queueName"]] != queues:
+        yield f"queue: it looks at {metadata['queueName']}, its workers take {', '.join(queues)}"
+    if metadata.get("protocol") != "http" or metadata.get("excludeUnacknowledged") != "false":
+        yield "scaling: messages in hand are not counted"
+
+
+def _device_faults(docs: Sequence[Doc]) -> Iterator[str]:
+    for name, _, template in workloads(docs):
+        spec = template["spec"]
+        devices = [
+            resource
+            for container in containers(template)
+            for resource in container.get("resources", {}).get("limits", {})
+            if resource.startswith("nvidia.com/")
+        ]
+        tolerated = any(each.get("key") == "nvidia.com/gpu" for each in spec.get("tolerations", []))
+        if devices and not (tolerated and spec.get("nodeSelector")):
+            yield f"{name}: device: {devices[0]} without a node that has it"
+        if devices and not all(container["image"].endswith("-cuda") for container in containers(template)):
+            yield f"{name}: device: {devices[0]} without the image for it"

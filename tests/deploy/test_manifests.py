@@ -1,0 +1,85 @@
+"""The manifests of every overlay, rendered as they would be applied, offline."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import REPOSITORY
+from tests.deploy.pod_checks import pod_faults
+from tests.deploy.reference_checks import reference_faults
+from tests.deploy.rendered import OVERLAYS, Doc, environment, named, of_kind, render, worker_containers
+from tests.deploy.scaling_checks import scaling_faults
+from tests.deploy.schema_checks import schema_faults
+
+
+def all_faults(docs: list[Doc], secrets: dict[str, set[str]], crd: Path) -> list[str]:
+    """Our own checks read fields without asking what they are: the schemas come first."""
+    return schema_faults(docs, crd) or [
+        *pod_faults(docs),
+        *reference_faults(docs, secrets),
+        *scaling_faults(docs),
+    ]
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_an_overlay_has_no_fault(
+    overlay: str, secret_keys: dict[str, set[str]], scaled_object_crd: Path
+) -> None:
+    assert all_faults(render(overlay), secret_keys, scaled_object_crd) == []
+
+
+def test_every_overlay_is_checked() -> None:
+    folders = {path.parent.name for path in (REPOSITORY / "k8s" / "overlays").glob("*/kustomization.yaml")}
+    assert folders == set(OVERLAYS)
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_each_worker_has_a_budget_of_one_pod_at_a_time(overlay: str) -> None:
+    docs = render(overlay)
+    names = {workload["metadata"]["name"] for _, workload, _, _ in worker_containers(docs)}
+    budgets = {doc["metadata"]["name"]: doc["spec"] for doc in of_kind(docs, "PodDisruptionBudget")}
+    assert set(budgets) == names == {"plan-worker", "ingest-worker", "embed-worker", "search-worker"}
+    assert {budget["maxUnavailable"] for budget in budgets.values()} == {1}
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_nothing_outside_reaches_flower_or_a_worker_but_the_collector_of_metrics(overlay: str) -> None:
+    docs = render(overlay)
+    assert named(docs, "NetworkPolicy", "deny-all")["spec"] == {
+        "podSelector": {},
+        "policyTypes": ["Ingress", "Egress"],
+    }
+    for name in ("pictor", "flower"):
+        [rule] = named(docs, "NetworkPolicy", name)["spec"]["ingress"]
+        assert rule["from"] == [
+            {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}
+        ]
+    assert of_kind(docs, "Ingress") == []
+
+
+def test_with_gpus_embedding_is_staged_and_scales_to_zero() -> None:
+    for overlay, device in (("gpu", "nvidia.com/gpu"), ("gpu-mig", "nvidia.com/mig-1g.10gb")):
+        docs = render(overlay)
+        assert named(docs, "ScaledObject", "embed")["spec"]["minReplicaCount"] == 0
+        [container] = [
+            container
+            for name, _, _, container in worker_containers(docs)
+            if name == "Deployment/embed-worker"
+        ]
+        limits = container["resources"]["limits"]
+        assert [name for name in limits if name.startswith("nvidia.com/")] == [device]
+        seen = environment(container, docs)
+        assert (seen["PICTOR_PREPARATION"], seen["PICTOR_DEVICE"]) == ("staged", "cuda:0")
+
+
+@pytest.mark.parametrize(
+    ("copy", "original"),
+    [
+        ("rabbitmq.conf", "rabbitmq/rabbitmq.conf"),
+        ("enabled_plugins", "rabbitmq/enabled_plugins"),
+        ("embedEtcd.yaml", "milvus/embedEtcd.yaml"),
+    ],
+)
+def test_servers_are_configured_alike_on_one_host_and_in_a_cluster(copy: str, original: str) -> None:
+    in_cluster = REPOSITORY / "k8s" / "overlays" / "dev" / copy  # kustomize reads no file outside its folder
+    assert in_cluster.read_text() == (REPOSITORY / "deploy" / original).read_text()
