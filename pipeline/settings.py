@@ -5,6 +5,7 @@ it is. Secrets may also stand in files, one each, so that containers need not ha
 docs/settings.md is made from the descriptions below.
 """
 
+import math
 import os
 import re
 from collections.abc import Mapping
@@ -23,9 +24,17 @@ def _default_home() -> Path:
     return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "pictor"
 
 
-def available_cores() -> int:
-    """The cores of this container, not of the machine."""
-    return len(os.sched_getaffinity(0))
+CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")  # cgroup 2: "<quota> <period>" in microseconds, or "max <period>"
+
+
+def available_cores(quota_file: Path = CPU_QUOTA) -> int:
+    """The cores of this container, not of the machine: a limit of 1.5 CPUs counts as 2."""
+    allowed = len(os.sched_getaffinity(0))
+    try:
+        quota, period = quota_file.read_text(encoding="ascii").split()
+        return max(1, min(allowed, math.ceil(int(quota) / int(period))))
+    except (OSError, ValueError, ZeroDivisionError):  # no limit, or cgroup 1
+        return allowed
 
 
 def _s3(name: str, *standard: str) -> AliasChoices:

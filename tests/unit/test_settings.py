@@ -9,7 +9,7 @@ from pydantic import SecretStr, ValidationError
 
 from docs.make_settings import PAGE, make_page
 from pipeline.errors import ConfigError
-from pipeline.settings import Settings, check_collection_name
+from pipeline.settings import Settings, available_cores, check_collection_name
 
 S3_STANDARD = {
     "AWS_ENDPOINT_URL": "https://objects.example",
@@ -151,7 +151,7 @@ def test_an_access_key_in_a_file_is_not_completed_by_the_standard_variables(
 def test_only_secrets_are_read_from_files(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     folder = secret_files(tmp_path, PICTOR_COLLECTION="other", PICTOR_BATCH_ITEMS="13")
     settings = with_env(monkeypatch, PICTOR_SECRETS_DIR=folder)
-    assert (settings.collection, settings.batch_items) == ("images", 256)
+    assert (settings.collection, settings.batch_items) == ("images", 64)
 
 
 def test_a_folder_or_file_of_secrets_that_cannot_be_read_is_named_and_not_shown(
@@ -223,3 +223,21 @@ def test_the_settings_document_is_up_to_date() -> None:
 
 def test_every_setting_is_explained() -> None:
     assert [name for name, field in Settings.model_fields.items() if not field.description] == []
+
+
+@pytest.mark.parametrize(
+    ("quota", "cores"),
+    [("50000 100000", 1), ("100000 100000", 1), ("max 100000", None), ("", None), ("9 0", None)],
+)
+def test_the_cores_of_a_container_are_those_of_its_limit(
+    quota: str, cores: int | None, tmp_path: Path
+) -> None:
+    file = tmp_path / "cpu.max"
+    file.write_text(quota)
+    assert available_cores(file) == (cores or available_cores(tmp_path / "absent"))
+
+
+def test_a_limit_above_the_cores_that_there_are_changes_nothing(tmp_path: Path) -> None:
+    file = tmp_path / "cpu.max"
+    file.write_text("99900000 100000")
+    assert available_cores(file) == available_cores(tmp_path / "absent")
