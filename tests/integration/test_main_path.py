@@ -42,7 +42,7 @@ def test_a_second_run_embeds_nothing(shared_pictor: Pictor, photos: Path, indexe
     again = shared_pictor("ingest", photos, "--json").last
     assert (again["scanned"], again["unchanged"], again["indexed"]) == (PHOTOS, PHOTOS, 0)
     stages = shared_pictor("jobs", "show", again["job_id"], "--json").last["stage_seconds"]
-    assert set(stages) <= {"lookup", "wait"}  # no fetch, no decode, no device
+    assert set(stages) <= {"lookup", "wait", "report"}  # no fetch, no decode, no device
 
 
 def test_every_photograph_finds_itself_first(
