@@ -42,7 +42,8 @@ def stage_batch(batch: EmbedBatch, deps: Deps, limits: Limits, clock: StageClock
         return index_outcomes(batch, outcomes, stored.keys(), deps, limits, clock)
     block = Block(outcomes=outcomes, stored=frozenset(stored), seconds=clock.seconds())
     staged = name_block(batch)
-    _put_block(staged, pack_block(batch, block), deps)
+    with clock.measure("put"):
+        _put_block(staged, pack_block(batch, block), deps)
     return staged
 
 

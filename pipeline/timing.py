@@ -10,11 +10,13 @@ from contextlib import contextmanager
 class StageClock:
     """One batch in one process. Stages in use:
 
-        of the batch's own thread   lookup, wait (for pixels), load (of a staged block), device, write, report
+        of the batch's own thread   lookup, wait (for pixels), device, write, report
+        in the staged way, too      put (a block into the staging bucket), load (it from there)
         of the threads beside it    fetch, decode
 
     `report` is the wait for the ledger: whether the batch is still open, then its report. What the ledger
-    keeps of a batch holds only the first of the two, since a row cannot hold the time of its own writing.
+    keeps of a batch holds only the first of the two, since a row cannot hold the time of its own writing;
+    nor does it hold `put`, since a block carries what was measured before it. Metrics hold both.
     """
 
     def __init__(self) -> None:
