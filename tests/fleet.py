@@ -257,15 +257,11 @@ class Fleet:
         self, *arguments: str, timeout_s: float = 120.0, extra_env: Mapping[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
         """Run one command to its end."""
-        return subprocess.run(
-            [sys.executable, "-m", "pipeline.cli", *arguments],
-            cwd=REPOSITORY,
-            env=self._environment(extra_env or {}),
-            capture_output=True,
-            text=True,
-            timeout=timeout_s,
-            check=False,
-        )
+        return self._run(["-m", "pipeline.cli", *arguments], timeout_s, extra_env or {})
+
+    def run_script(self, path: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run one of the project's scripts to its end."""
+        return self._run([path, *arguments], 120.0, {"PYTHONPATH": str(REPOSITORY)})
 
     def begin(self, *arguments: str) -> subprocess.Popen[str]:
         """Start one command, and read what it says while it runs."""
@@ -351,6 +347,19 @@ class Fleet:
     def wait_for_queue(self, queue: str, count: int, timeout_s: float = 30.0) -> None:
         """Wait until the broker counts this many; it counts every few seconds."""
         wait_until(lambda: self.messages(queue) == count, f"queue {queue} holds {count}", timeout_s)
+
+    def _run(
+        self, arguments: Sequence[str], timeout_s: float, more: Mapping[str, str]
+    ) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, *arguments],
+            cwd=REPOSITORY,
+            env=self._environment(more),
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
+            check=False,
+        )
 
     def _environment(self, more: Mapping[str, str]) -> dict[str, str]:
         passed = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
