@@ -1,0 +1,1 @@
+"""How fast Pictor is, measured against what it could be and against others: `python -m benchmarks`."""

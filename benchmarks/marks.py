@@ -1,0 +1,68 @@
+"""The marks that the project has set itself, and which figure each is read from."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from benchmarks.figures import Result
+
+
+class Verdict(StrEnum):
+    """What became of a mark. Only a measurement can meet one."""
+
+    MET = "met"
+    MISSED = "missed"
+    NOT_MEASURED = "not measured"
+    SMOKE = "smoke run, not judged"
+    FAILED = "part failed"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Mark:
+    """One of `at_least` and `at_most` is given; the median of the figure is compared with it."""
+
+    part: str
+    figure: str
+    at_least: float | None = None
+    at_most: float | None = None
+
+    @property
+    def text(self) -> str:
+        return f"≥ {self.at_least:,g}" if self.at_least is not None else f"≤ {self.at_most:,g}"
+
+    def is_met_by(self, value: float) -> bool:
+        if self.at_least is not None:
+            return value >= self.at_least
+        return self.at_most is not None and value <= self.at_most
+
+
+def judge(mark: Mark, result: Result) -> Verdict:
+    if result.failure:
+        return Verdict.FAILED
+    figure = result.figure(mark.figure)
+    if figure is None or figure.missing:
+        return Verdict.NOT_MEASURED
+    if result.quick:
+        return Verdict.SMOKE
+    return Verdict.MET if mark.is_met_by(figure.median) else Verdict.MISSED
+
+
+MARKS = (
+    Mark(
+        part="stages", figure="everything but the model, 512x512, S3, Milvus server", at_most=3
+    ),  # ms of CPU an image
+    Mark(part="end_to_end", figure="embedded, float32 ÷ computed limit", at_least=0.93),
+    Mark(part="end_to_end", figure="embedded, float32 ÷ best DataLoader loop", at_least=1.1),
+    Mark(part="end_to_end", figure="embedded, float32 ÷ Ray Data, from the call", at_least=1.8),
+    Mark(part="end_to_end", figure="embedded, float32 ÷ Daft, from the call", at_least=1.35),
+    Mark(part="end_to_end", figure="embedded, bfloat16 ÷ Ray Data, from the call", at_least=3),
+    Mark(part="end_to_end", figure="distributed, inline ÷ embedded", at_least=0.88),
+    Mark(part="search", figure="recall@10 against brute force", at_least=0.99),
+    Mark(part="search", figure="service ÷ pymilvus, stored id, 1 at once: p50", at_most=1.3),
+    Mark(part="scale", figure="planner, 1 M keys", at_least=10_000),  # keys/s
+    Mark(part="scale", figure="planner, 1 M keys, peak memory", at_most=200),  # MB
+    Mark(part="scale", figure="growth of the embed worker, image 5,000 to 50,000", at_most=0.03),
+    Mark(
+        part="gpu", figure="ResNet-50, better decoder", at_least=6_000
+    ),  # images/s, on an H200 with 16 cores
+    Mark(part="gpu", figure="ResNet-50, better decoder ÷ slower of decode and forward", at_least=0.8),
+)
