@@ -1,0 +1,92 @@
+"""Pictor in one process: folder, Milvus Lite and SQLite, through the code that `pictor ingest` runs.
+
+Its settings come from the environment, as always. The model is loaded and warm before the first image is
+read, as it is in a worker.
+"""
+
+import time
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.contestants.clock import Clock, parser_of, print_result
+from pipeline import wiring
+from pipeline.embedded import DriverOptions, open_job, run_job
+from pipeline.ports import Deps, Embedder, VectorIndex
+from pipeline.settings import Settings
+from pipeline.types import Job, JobRequest, JobState
+
+COLLECTION = "photos"
+
+
+def main() -> None:
+    parser = parser_of(__doc__)
+    parser.add_argument("--index", choices=("milvus", "memory"), default="milvus")
+    options = parser.parse_args()
+    settings = Settings.from_env()
+    loading = time.perf_counter()
+    embedder = wiring.load_model(str(options.weights.with_suffix(".toml")), settings)
+    warm_up(embedder, settings.group_items)
+    loaded_in_s = time.perf_counter() - loading
+    with open_index(settings, options.index) as index, wiring.open_ledger(settings) as ledger:
+        deps = Deps(store=wiring.open_store(settings), index=index, embedder=embedder, ledger=ledger)
+        job = prepare_job(options.photos, deps, settings)
+        clock = Clock()
+        finished = run_job(
+            job, deps, wiring.limits_of(settings), driver_options(settings), on_progress=ignore_progress
+        )
+        clocked = clock.stop(finished.counts.indexed)
+    check(finished)
+    print_result(replace(clocked, seconds=clocked.seconds + loaded_in_s))
+
+
+def warm_up(embedder: Embedder, group_items: int) -> None:
+    """As a worker does before it takes work; and with the shape of a full group, which is planned once."""
+    side = embedder.spec.preprocessing.crop
+    for items in (1, group_items):
+        embedder.embed_images(np.zeros((items, 3, side, side), dtype=np.uint8))
+
+
+def prepare_job(photos: Path, deps: Deps, settings: Settings) -> Job:
+    folder = str(photos.resolve())
+    spec = deps.embedder.spec
+    deps.index.create_collection(COLLECTION, spec)
+    request = JobRequest(
+        source=photos.resolve().as_uri(),
+        bucket=folder,
+        prefix="",
+        collection=COLLECTION,
+        model_name=spec.name,
+        fingerprint=spec.fingerprint,
+        batch_items=settings.batch_items,
+    )
+    return open_job(request, deps)[0]
+
+
+def driver_options(settings: Settings) -> DriverOptions:
+    return DriverOptions(queue_batches=settings.queue_batches, batch_threads=settings.batch_threads)
+
+
+def open_index(settings: Settings, kind: str) -> AbstractContextManager[VectorIndex]:
+    if kind == "milvus":
+        return wiring.open_index(settings)
+    from pipeline.adapters.memory_index import MemoryIndex  # where no Milvus is installed
+
+    return nullcontext(MemoryIndex())
+
+
+def check(job: Job) -> None:
+    """Raises RuntimeError unless every image was embedded: a fast failure is no speed."""
+    counts = job.counts
+    if job.state is not JobState.COMPLETED or counts.indexed != counts.scanned:
+        raise RuntimeError(f"job is {job.state}, counts are {counts}")
+
+
+def ignore_progress(_: Job) -> None:
+    """Progress is for people."""
+
+
+if __name__ == "__main__":
+    main()
