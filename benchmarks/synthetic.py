@@ -1,0 +1,168 @@
+"""A world whose only limits are those of the code under test: endless listings, a free model and index."""
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.errors import ImageError
+from pipeline.types import (
+    CollectionInfo,
+    FetchedObject,
+    IndexRow,
+    ModelSpec,
+    ObjectRef,
+    Preprocessing,
+    Reason,
+    SearchFilter,
+    SearchHit,
+)
+
+BUCKET = "synthetic"
+DIM = 512  # of ResNet-18
+READY_VECTORS = 1024  # drawn once and handed out in turn: drawing would cost more than the rest
+
+
+def free_spec(*, resize: int = 256, crop: int = 224) -> ModelSpec:
+    return ModelSpec(
+        name="free",
+        source="free",
+        architecture="free",
+        fingerprint="f4" * 32,
+        dim=DIM,
+        preprocessing=Preprocessing(
+            resize=resize, crop=crop, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)
+        ),
+    )
+
+
+def unit_vectors(count: int, seed: int, dim: int = DIM) -> NDArray[np.float32]:
+    """[count, dim], random directions of unit length."""
+    vectors = np.random.default_rng(seed).standard_normal((count, dim), dtype=np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    return vectors
+
+
+class FreeEmbedder:
+    """Embedder whose vectors lie ready: what is left is the cost of everything but the model."""
+
+    def __init__(self, spec: ModelSpec | None = None) -> None:
+        self.spec = spec or free_spec()
+        self._vectors = unit_vectors(READY_VECTORS, seed=1, dim=self.spec.dim)
+
+    def embed_images(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        return self._vectors[np.arange(len(pixels)) % READY_VECTORS]
+
+
+class SleepingEmbedder:
+    """Embedder that takes its time and no core: it shows what is lost between batches and nothing else."""
+
+    def __init__(self, inner: FreeEmbedder, seconds_per_image: float) -> None:
+        self.spec = inner.spec
+        self._inner = inner
+        self._seconds_per_image = seconds_per_image
+
+    def embed_images(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        time.sleep(len(pixels) * self._seconds_per_image)
+        return self._inner.embed_images(pixels)
+
+
+class EndlessStore:
+    """ObjectStore of `count` objects that share a few bodies: it takes no memory for an object.
+
+    Args:
+        prefix: of every key, so that two stores list different objects.
+    """
+
+    def __init__(self, bodies: Sequence[bytes], count: int, prefix: str = "") -> None:
+        self._bodies = bodies
+        self._count = count
+        self._prefix = prefix
+
+    def list_objects(
+        self, bucket: str, prefix: str = "", start_after: str | None = None
+    ) -> Iterator[ObjectRef]:
+        for number in range(self._count):
+            key = f"{self._prefix}{number:09d}.jpg"
+            if key > (start_after or "") and key.startswith(prefix):
+                yield self._ref(bucket, key, number)
+
+    def stat(self, bucket: str, key: str) -> ObjectRef:
+        number = int(key.removeprefix(self._prefix).removesuffix(".jpg"))
+        if number >= self._count:
+            raise ImageError(Reason.NOT_FOUND, f"there are {self._count} objects")
+        return self._ref(bucket, key, number)
+
+    def get(self, ref: ObjectRef, *, max_bytes: int) -> FetchedObject:
+        number = int(ref.key.removeprefix(self._prefix).removesuffix(".jpg"))
+        return FetchedObject(body=self._bodies[number % len(self._bodies)])
+
+    def put(self, bucket: str, key: str, body: bytes) -> None:
+        raise NotImplementedError("the objects are made up")
+
+    def delete(self, bucket: str, key: str) -> None:
+        raise NotImplementedError("the objects are made up")
+
+    def _ref(self, bucket: str, key: str, number: int) -> ObjectRef:
+        body = self._bodies[number % len(self._bodies)]
+        return ObjectRef(bucket=bucket, key=key, etag="1", size_bytes=len(body))
+
+
+class ForgetfulIndex:
+    """VectorIndex that counts rows and keeps none, so that memory which grows is the pipeline's own."""
+
+    def __init__(self) -> None:
+        self.rows = 0
+
+    def create_collection(self, name: str, model: ModelSpec) -> CollectionInfo:
+        return CollectionInfo(
+            name=name,
+            model_name=model.name,
+            model_source=model.source,
+            fingerprint=model.fingerprint,
+            dim=model.dim,
+            vector_type="float32",
+            rows=self.rows,
+        )
+
+    def get_collection(self, name: str) -> CollectionInfo | None:
+        return None
+
+    def check_model(self, name: str, model: ModelSpec) -> None:
+        """Any will do."""
+
+    def list_collections(self) -> list[CollectionInfo]:
+        return []
+
+    def drop_collection(self, name: str) -> None:
+        self.rows = 0
+
+    def upsert(self, name: str, rows: Sequence[IndexRow]) -> None:
+        self.rows += len(rows)
+
+    def delete(self, name: str, ids: Sequence[str]) -> None:
+        """There is nothing to delete."""
+
+    def get_etags(self, name: str, ids: Sequence[str]) -> Mapping[str, str]:
+        return {}
+
+    def get_rows(self, name: str, ids: Sequence[str]) -> list[IndexRow]:
+        return []
+
+    def list_ids(self, name: str) -> Iterator[str]:
+        return iter(())
+
+    def search(
+        self,
+        name: str,
+        vectors: NDArray[np.float32],
+        *,
+        k: int,
+        where: SearchFilter | None = None,
+        min_score: float | None = None,
+    ) -> list[list[SearchHit]]:
+        return [[] for _ in vectors]
+
+    def settle(self, name: str) -> None:
+        """There is nothing to settle."""
