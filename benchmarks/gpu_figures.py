@@ -1,0 +1,111 @@
+"""From the runs on a GPU to the figures of the table. Pure: values in, values out."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import median
+
+from benchmarks.figures import Figure
+from benchmarks.processes import Ran
+from benchmarks.rounds import absent, figure, ratio
+
+ARCHITECTURES = {"resnet50": "ResNet-50", "vit_b_16": "ViT-B/16"}
+DECODERS = {"cpu": "CPU decode", "cuda": "CUDA decode"}
+NO_GPU = "not measured: no GPU at hand"
+NO_SAMPLES = "not measured: nvidia-smi told nothing"
+NO_CUDA_DECODER = "not measured: no CUDA device, or no PICTOR_JPEG_DECODER in this version"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GpuRun:
+    """`busy_share` is None where the driver told nothing."""
+
+    ran: Ran
+    busy_share: float | None
+
+
+Runs = Mapping[str, Sequence[GpuRun]]
+
+
+def key_of(architecture: str, decoder: str) -> str:
+    return f"{architecture} {decoder}"
+
+
+def figures_of(runs: Runs) -> list[Figure]:
+    found = [_decode_alone(runs, decoder) for decoder in DECODERS]
+    for architecture in ARCHITECTURES:
+        found += _of_architecture(runs, architecture)
+    return found
+
+
+def absent_figures(why: str) -> list[Figure]:
+    """The same figures, none of them measured."""
+    nothing: Runs = {}
+    return [absent(each.name, each.unit, why) for each in figures_of(nothing)]
+
+
+def _decode_alone(runs: Runs, decoder: str) -> Figure:
+    name = f"{DECODERS[decoder]} alone, whole machine"
+    if f"decode {decoder}" not in runs:
+        return absent(name, "images/s", NO_CUDA_DECODER)
+    return figure(name, "images/s", _rates(runs[f"decode {decoder}"]))
+
+
+def _of_architecture(runs: Runs, architecture: str) -> list[Figure]:
+    title, forward = ARCHITECTURES[architecture], f"forward {architecture}"
+    alone = f"{title}, forward pass alone"
+    found = [
+        figure(alone, "images/s", _rates(runs[forward]))
+        if forward in runs
+        else absent(alone, "images/s", NO_GPU)
+    ]
+    for decoder in DECODERS:
+        found += _of_way(runs, architecture, decoder)
+    return [*found, *_best(runs, architecture)]
+
+
+def _of_way(runs: Runs, architecture: str, decoder: str) -> list[Figure]:
+    name = f"{ARCHITECTURES[architecture]}, {DECODERS[decoder]}"
+    series = runs.get(key_of(architecture, decoder))
+    if series is None:
+        return [
+            absent(name, "images/s", NO_CUDA_DECODER),
+            absent(f"{name} ÷ slower of decode and forward alone", "ratio", NO_CUDA_DECODER),
+            absent(f"{name}, GPU busy share", "share", NO_CUDA_DECODER),
+        ]
+    shares = [run.busy_share for run in series if run.busy_share is not None]
+    busy = f"{name}, GPU busy share"
+    return [
+        figure(name, "images/s", _rates(series)),
+        ratio(
+            f"{name} ÷ slower of decode and forward alone",
+            _rates(series),
+            _slower(runs, architecture, decoder),
+        ),
+        figure(busy, "share", shares) if len(shares) == len(series) else absent(busy, "share", NO_SAMPLES),
+    ]
+
+
+def _best(runs: Runs, architecture: str) -> list[Figure]:
+    """The decoder with the better median: whoever runs it chooses that one."""
+    name = f"{ARCHITECTURES[architecture]}, better decoder"
+    ways = [decoder for decoder in DECODERS if key_of(architecture, decoder) in runs]
+    if not ways:
+        return [
+            absent(name, "images/s", NO_GPU),
+            absent(f"{name} ÷ slower of decode and forward", "ratio", NO_GPU),
+        ]
+    best = max(ways, key=lambda decoder: median(_rates(runs[key_of(architecture, decoder)])))
+    rates = _rates(runs[key_of(architecture, best)])
+    return [
+        figure(name, "images/s", rates),
+        ratio(f"{name} ÷ slower of decode and forward", rates, _slower(runs, architecture, best)),
+    ]
+
+
+def _slower(runs: Runs, architecture: str, decoder: str) -> list[float]:
+    decode, forward = _rates(runs[f"decode {decoder}"]), _rates(runs[f"forward {architecture}"])
+    return [min(pair) for pair in zip(decode, forward, strict=True)]
+
+
+def _rates(series: Sequence[GpuRun]) -> list[float]:
+    return [run.ran.warm_rate for run in series]
