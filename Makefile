@@ -1,11 +1,12 @@
 # Every target works on a fresh machine: it needs Python 3.11, make and, for `test` and `up`, Debian's apt with root.
 PYTHON ?= python3
 VENV := .venv
+BENCH_VENV := .venv-bench
 BIN := $(VENV)/bin
 STACK_DIR ?= $(CURDIR)/.stack
 IMAGES ?=
 
-.PHONY: setup demo test test-outages test-unit lint format up down settings-doc clean
+.PHONY: setup demo test test-outages test-unit bench lint format up down settings-doc clean
 
 setup: $(VENV)/.installed
 
@@ -33,6 +34,19 @@ test-outages: setup
 test-unit: setup
 	$(BIN)/pytest tests/unit tests/golden
 
+# How fast it is, beside others: a quarter of an hour on two cores that have nothing else to do.
+bench: setup $(BENCH_VENV)/.installed
+	$(PYTHON) -m deploy.stack install
+	$(BIN)/python -m benchmarks
+
+# Ray Data and Daft, which Pictor does not need. They see Pictor's torch, 5 GB, through a path file.
+$(BENCH_VENV)/.installed: benchmarks/requirements-competitors.txt $(VENV)/.installed
+	$(PYTHON) -m venv $(BENCH_VENV)
+	$(BENCH_VENV)/bin/pip install --quiet --disable-pip-version-check -r $<
+	$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' > $(BENCH_VENV)/pictor.pth
+	mv $(BENCH_VENV)/pictor.pth "$$($(BENCH_VENV)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"
+	touch $@
+
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -54,4 +68,4 @@ settings-doc: setup
 	$(BIN)/python -m docs.make_settings
 
 clean:
-	rm -rf $(VENV) .venv-milvus demo-output build *.egg-info
+	rm -rf $(VENV) $(BENCH_VENV) .venv-milvus demo-output build *.egg-info
