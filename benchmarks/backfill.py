@@ -50,7 +50,13 @@ def main() -> None:
             batch_items=BATCH_ITEMS,
         )
         job, _ = open_job(request, deps)
-        run_job(job, deps, wiring.limits_of(settings), driver_options(settings), on_progress=ignore_progress)
+        run_job(
+            job,
+            deps,
+            wiring.limits_of(settings, sharers=settings.batch_threads),
+            driver_options(settings),
+            on_progress=ignore_progress,
+        )
 
 
 @contextmanager

@@ -53,7 +53,13 @@ def run(prefix: str, objects: int, bodies: list[bytes], ledger: SqlLedger, setti
     )
     job, _ = open_job(request, deps)
     check(
-        run_job(job, deps, wiring.limits_of(settings), driver_options(settings), on_progress=ignore_progress)
+        run_job(
+            job,
+            deps,
+            wiring.limits_of(settings, sharers=settings.batch_threads),
+            driver_options(settings),
+            on_progress=ignore_progress,
+        )
     )
 
 

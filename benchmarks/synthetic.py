@@ -123,6 +123,7 @@ class ForgetfulIndex:
             fingerprint=model.fingerprint,
             dim=model.dim,
             vector_type="float32",
+            precision="float32",
             rows=self.rows,
         )
 

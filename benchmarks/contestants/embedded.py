@@ -27,16 +27,17 @@ def main() -> None:
     options = parser.parse_args()
     settings = Settings.from_env()
     loading = time.perf_counter()
-    embedder = wiring.load_model(str(options.weights.with_suffix(".toml")), settings)
+    model = str(options.weights.with_suffix(".toml"))
+    at_once = settings.batch_threads  # as `pictor ingest` does
+    embedder = wiring.load_model(model, settings, precision=settings.precision, passes=at_once)
     warm_up(embedder, settings.group_items)
     loaded_in_s = time.perf_counter() - loading
     with open_index(settings, options.index) as index, wiring.open_ledger(settings) as ledger:
         deps = Deps(store=wiring.open_store(settings), index=index, embedder=embedder, ledger=ledger)
         job = prepare_job(options.photos, deps, settings)
         clock = Clock()
-        finished = run_job(
-            job, deps, wiring.limits_of(settings), driver_options(settings), on_progress=ignore_progress
-        )
+        limits = wiring.limits_of(settings, sharers=at_once)
+        finished = run_job(job, deps, limits, driver_options(settings), on_progress=ignore_progress)
         clocked = clock.stop(finished.counts.indexed)
     check(finished)
     print_result(replace(clocked, seconds=clocked.seconds + loaded_in_s))
