@@ -8,6 +8,7 @@ from typing import Any
 
 import compose_spec
 import pytest
+import yaml
 
 from deploy.make_secrets import write_secrets
 from tests.conftest import REPOSITORY
@@ -168,3 +169,14 @@ def test_stray_dollars_are_no_variables() -> None:
     text = FILE.read_text(encoding="utf-8")
     assert re.findall(r"(?<!\$)\$(?![${])|\$\{(?![A-Z][A-Z0-9_]*:-)", text) == []
     assert (REPOSITORY / "deploy" / "Dockerfile").is_file()
+
+
+def test_prometheus_asks_every_kind_of_worker_where_it_answers() -> None:
+    services = load()["services"]
+    asked = yaml.safe_load((REPOSITORY / "deploy" / "prometheus" / "prometheus.yml").read_text())
+    [where] = next(job for job in asked["scrape_configs"] if job["job_name"] == "pictor-workers")[
+        "dns_sd_configs"
+    ]
+    assert set(where["names"]) == {name for name, service in services.items() if queues_of(service)}
+    ports = {services[name]["environment"]["PICTOR_METRICS_PORT"] for name in where["names"]}
+    assert ports == {str(where["port"])}
