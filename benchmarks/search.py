@@ -32,7 +32,7 @@ ROWS, QUICK_ROWS = 100_000, 2_000
 QUERIES, QUICK_QUERIES = 1_000, 30  # in each turn: ten answers lie above the 99th percentile
 TURN_S = 5.0  # a way that is slow answers fewer; the percentiles are then of those
 RECALL_QUERIES = 200
-ROUNDS, QUICK_ROUNDS = 3, 1
+ROUNDS, QUICK_ROUNDS = 2, 1
 CLIENTS = (1, 8)
 
 Turns = Mapping[str, Sequence[Latencies]]
