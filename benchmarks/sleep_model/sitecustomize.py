@@ -16,7 +16,7 @@ from typing import Any
 def sleep_instead(module: Any) -> None:
     load_spec = module.load_model_spec
 
-    def load_model(source: str, settings: Any) -> Any:
+    def load_model(source: str, settings: Any, **_: Any) -> Any:
         from benchmarks.synthetic import FreeEmbedder, SleepingEmbedder
 
         seconds = float(os.environ["PICTOR_BENCH_SLEEP_S"])
