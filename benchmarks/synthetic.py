@@ -148,7 +148,7 @@ class ForgetfulIndex:
     def get_etags(self, name: str, ids: Sequence[str]) -> Mapping[str, str]:
         return {}
 
-    def get_rows(self, name: str, ids: Sequence[str]) -> list[IndexRow]:
+    def get_rows(self, name: str, ids: Sequence[str], *, latest: bool = True) -> list[IndexRow]:
         return []
 
     def list_ids(self, name: str) -> Iterator[str]:

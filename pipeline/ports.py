@@ -122,8 +122,13 @@ class VectorIndex(Protocol):
         """The stored version of each id that is there, as of all writes that returned before this call."""
         ...
 
-    def get_rows(self, name: str, ids: Sequence[str]) -> list[IndexRow]:
-        """The rows that are there, in the order of `ids`."""
+    def get_rows(self, name: str, ids: Sequence[str], *, latest: bool = True) -> list[IndexRow]:
+        """The rows that are there, in the order of `ids`.
+
+        Args:
+            latest: as of all writes that returned before this call, whoever made them. Else what a search
+                sees, which may lag behind the writes of other processes by seconds and costs a fraction.
+        """
         ...
 
     def list_ids(self, name: str) -> Iterator[str]: ...

@@ -105,7 +105,11 @@ def read_examples(
 
 
 def _stored_examples(queries: Sequence[StoredQuery], collection: str, index: VectorIndex) -> list[Example]:
-    rows = {row.id: row for row in index.get_rows(collection, sorted({query.id for query in queries}))}
+    ids = sorted({query.id for query in queries})
+    rows = {row.id: row for row in index.get_rows(collection, ids, latest=False)}
+    unseen = [id_ for id_ in ids if id_ not in rows]
+    if unseen:  # written within the last seconds, perhaps: "not found" must be true
+        rows |= {row.id: row for row in index.get_rows(collection, unseen)}
     return [
         Example(vector=row.vector, location=(row.ref.bucket, row.ref.key))
         if (row := rows.get(query.id))

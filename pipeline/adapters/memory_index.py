@@ -74,7 +74,7 @@ class MemoryIndex:
     def get_etags(self, name: str, ids: Sequence[str]) -> Mapping[str, str]:
         return {row.id: row.ref.etag for row in self.get_rows(name, ids)}
 
-    def get_rows(self, name: str, ids: Sequence[str]) -> list[IndexRow]:
+    def get_rows(self, name: str, ids: Sequence[str], *, latest: bool = True) -> list[IndexRow]:  # noqa: ARG002
         with self._lock:
             rows = self._get(name).rows
             return [rows[id_] for id_ in ids if id_ in rows]

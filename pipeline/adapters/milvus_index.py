@@ -24,6 +24,7 @@ ROWS_PER_CALL = 4096  # of the 16,384 that one query may return
 IDS_PER_PAGE = 16_384  # the most there may be, because Milvus Lite reads the whole collection for each page
 HITS_PER_CALL = 10_000  # over all vectors of one call: some megabytes
 TIE_ROOM = 16  # extra hits, so that a group of equal scores around the k-th place is ordered by id
+LATEST = "Strong"  # all writes that returned, whoever made them; waits for a time tick of the server, 200 ms
 STALENESS_S = 10.0  # "Bounded" reads may miss the last 5 s of writes; twice that to be sure
 SETTLE_TIMEOUT_S = 600.0  # building HNSW over some million rows takes minutes
 POLL_S = 0.2
@@ -106,19 +107,22 @@ class MilvusIndex:
 
     def get_etags(self, name: str, ids: Sequence[str]) -> Mapping[str, str]:
         binding = self._catalog.get(name)
-        entities = self._get(binding, ids, ["id", "etag"], ROWS_PER_CALL)
+        entities = self._get(binding, ids, ["id", "etag"], ROWS_PER_CALL, LATEST)
         return {entity["id"]: entity["etag"] for entity in entities}
 
-    def get_rows(self, name: str, ids: Sequence[str]) -> list[IndexRow]:
+    def get_rows(self, name: str, ids: Sequence[str], *, latest: bool = True) -> list[IndexRow]:
         binding = self._catalog.get(name)
         rows_per_call = max(1, min(ROWS_PER_CALL, MESSAGE_BYTES // schema.usual_row_bytes(binding.dim)))
-        entities = self._get(binding, ids, schema.ALL_FIELDS, rows_per_call)
+        consistency = LATEST if latest else self._freshness(name)
+        entities = self._get(binding, ids, schema.ALL_FIELDS, rows_per_call, consistency)
         by_id = {entity["id"]: entity for entity in entities}
         return [schema.to_row(by_id[id_]) for id_ in ids if id_ in by_id]
 
     def list_ids(self, name: str) -> Iterator[str]:
         binding = self._catalog.get(name)
-        self._get_chunk(binding, ids_expression([""]), ["id"])  # iterators do not wait for writes: we do
+        self._get_chunk(
+            binding, ids_expression([""]), ["id"], LATEST
+        )  # iterators do not wait for writes: we do
         pages = self._catalog.call(
             name,
             lambda client: client.query_iterator(
@@ -183,12 +187,14 @@ class MilvusIndex:
         self._written_at[binding.name] = time.monotonic()
 
     def _get(
-        self, binding: Binding, ids: Sequence[str], fields: list[str], rows_per_call: int
+        self, binding: Binding, ids: Sequence[str], fields: list[str], rows_per_call: int, consistency: str
     ) -> Iterator[dict[str, Any]]:
         for chunk in _chunks(ids, rows_per_call):
-            yield from self._get_chunk(binding, ids_expression(chunk), fields)
+            yield from self._get_chunk(binding, ids_expression(chunk), fields, consistency)
 
-    def _get_chunk(self, binding: Binding, expression: str, fields: list[str]) -> list[dict[str, Any]]:
+    def _get_chunk(
+        self, binding: Binding, expression: str, fields: list[str], consistency: str
+    ) -> list[dict[str, Any]]:
         return list(
             self._catalog.call(
                 binding.name,
@@ -196,7 +202,7 @@ class MilvusIndex:
                     binding.physical,
                     filter=expression,
                     output_fields=fields,
-                    consistency_level="Strong",  # the contract: all writes that returned, whoever made them
+                    consistency_level=consistency,
                     timeout=self._timeout_s,
                 ),
             )

@@ -21,7 +21,7 @@ from pipeline.search import (
     StoredQuery,
     search_images,
 )
-from pipeline.types import EmbedBatch, SearchFilter, SearchHit, image_id_of
+from pipeline.types import EmbedBatch, IndexRow, SearchFilter, SearchHit, image_id_of
 from tests.unit.fakes import (
     BLACK,
     BUCKET,
@@ -39,11 +39,15 @@ MISSING_ID = "0" * 32
 
 
 class CountingIndex(MemoryIndex):
-    """Notes how many vectors each search was asked for."""
+    """Notes how many vectors each search was asked for. `lags`: a cheap look does not see the rows yet."""
 
     def __init__(self) -> None:
         super().__init__()
         self.searches: list[int] = []
+        self.lags = False
+
+    def get_rows(self, name: str, ids: Sequence[str], *, latest: bool = True) -> list[IndexRow]:
+        return super().get_rows(name, ids) if latest or not self.lags else []
 
     def search(
         self,
@@ -209,3 +213,12 @@ def test_a_store_that_is_away_fails_the_search(search_deps: SearchDeps, store: M
     store.fail_next(TransientError("the store is away"))
     with pytest.raises(TransientError):
         search([by_key("0.png")], search_deps)
+
+
+def test_an_image_that_another_process_has_just_written_is_found_by_its_id(
+    search_deps: SearchDeps, index: CountingIndex
+) -> None:
+    index.lags = True
+    (answer,) = search([by_id(KEYS[2])], search_deps)
+    assert answer.fault == ""
+    assert answer.hits[0].key == KEYS[2]
