@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STACK_DIR ?= $(CURDIR)/.stack
 IMAGES ?=
 
-.PHONY: setup demo test test-outages test-unit bench lint format up down settings-doc clean
+.PHONY: setup demo test test-outages test-bench test-unit bench lint format up down settings-doc clean
 
 setup: $(VENV)/.installed
 
@@ -24,12 +24,17 @@ demo: setup
 # All tiers against real services, which are installed when they are missing and stopped at the end.
 test: setup
 	$(PYTHON) -m deploy.stack install
-	$(BIN)/pytest -m 'not outage'
+	$(BIN)/pytest -m 'not outage and not bench'
 
 # Each service away for minutes, one by one. Takes ten minutes and more, so it is not part of `test`.
 test-outages: setup
 	$(PYTHON) -m deploy.stack install
 	$(BIN)/pytest -m outage
+
+# Every benchmark's script in quick mode: six minutes for what no user runs, so it is not part of `test`.
+test-bench: setup
+	$(PYTHON) -m deploy.stack install
+	$(BIN)/pytest -m bench
 
 test-unit: setup
 	$(BIN)/pytest tests/unit tests/golden

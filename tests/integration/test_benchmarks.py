@@ -14,6 +14,8 @@ from tests.services import MilvusServer, PostgresServer, RabbitMQServer, S3Serve
 
 TIMEOUT_S = 600
 
+pytestmark = pytest.mark.bench
+
 
 def run(*arguments: str, **env: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
@@ -56,14 +58,12 @@ def stack(
     return str(services.stack.directory)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("part", ["stages", "search", "scale"])
 def test_a_part_measures_all_of_its_figures(part: str, stack: str, test_data: Path, tmp_path: Path) -> None:
     result = quick_result(part, tmp_path, "--stack", stack, PICTOR_TEST_DATA=str(test_data))
     assert measured(result) == {figure.name for figure in result.figures}
 
 
-@pytest.mark.slow
 def test_the_end_to_end_part_runs_both_ways(stack: str, test_data: Path, tmp_path: Path) -> None:
     result = quick_result("end_to_end", tmp_path, "--stack", stack, PICTOR_TEST_DATA=str(test_data))
     assert measured(result) >= {
@@ -75,7 +75,6 @@ def test_the_end_to_end_part_runs_both_ways(stack: str, test_data: Path, tmp_pat
     }
 
 
-@pytest.mark.slow
 def test_the_gpu_part_runs_without_one(tmp_path: Path) -> None:
     result = quick_result("gpu", tmp_path, "--device", "cpu", "--images", "8", PICTOR_TEST_DATA="/nowhere")
     assert measured(result) >= {"ResNet-50, CPU decode", "ViT-B/16, CPU decode"}
