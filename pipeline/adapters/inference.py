@@ -59,7 +59,7 @@ def quicken(
     probes = _probes(spec, device)
     wanted = _unit(exact(probes))
     folded = _fold_batch_norms(exact)
-    if _least_cosine(folded, probes, wanted) < MIN_COSINE:
+    if folded is not exact and _least_cosine(folded, probes, wanted) < MIN_COSINE:
         folded = exact
     if dtype is torch.float32:
         return folded, torch.float32
