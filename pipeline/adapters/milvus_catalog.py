@@ -15,7 +15,15 @@ from pipeline.adapters import milvus_schema as schema
 from pipeline.adapters.builtin_spec import BUILTIN
 from pipeline.adapters.milvus_connection import MilvusConnection, MissingCollectionError, NotLoadedError
 from pipeline.adapters.milvus_schema import Binding
-from pipeline.errors import ConfigError, ModelMismatchError, PictorError, TargetError, TransientError
+from pipeline.adapters.ranking import missing_collection
+from pipeline.errors import (
+    ConfigError,
+    CredentialsError,
+    ModelMismatchError,
+    PictorError,
+    TargetError,
+    TransientError,
+)
 from pipeline.settings import check_collection_name
 from pipeline.types import ModelSpec
 
@@ -80,15 +88,27 @@ class MilvusCatalog:
         self._known.pop(name, None)
 
     def call(self, name: str, operation: Callable[[MilvusClient], T]) -> T:
-        """One operation on a collection, which is loaded if the server (or a new Lite process) needs that."""
+        """One operation on a collection, which is loaded if the server (or a new Lite process) needs that.
+
+        Raises TargetError, whatever the server says of it, when the collection is not there.
+        """
+        try:
+            return self._call_loaded(name, operation)
+        except PictorError as err:
+            if isinstance(err, TransientError | CredentialsError):
+                raise
+            self._known.pop(name, None)  # it may have been dropped, or made anew for another model
+            if isinstance(err, MissingCollectionError) or self._has_alias(name):
+                raise
+            # A request that a drop overtakes fails with whatever was taken away first.
+            raise MissingCollectionError(missing_collection(name)) from err
+
+    def _call_loaded(self, name: str, operation: Callable[[MilvusClient], T]) -> T:
         try:
             return self._connection.call(operation, collection=name)
         except NotLoadedError:
             self._load(self.get(name))
             return self._connection.call(operation, collection=name)
-        except MissingCollectionError:
-            self._known.pop(name, None)
-            raise
 
     def _make(self, binding: Binding) -> None:
         """Each step may have been done by another process, or by one that died after it."""
@@ -111,8 +131,8 @@ class MilvusCatalog:
             lambda client: client.create_index(
                 physical, schema.make_index(lite=self._connection.lite), timeout=self._timeout_s
             ),
-            is_done=lambda: self.call(
-                name, lambda client: bool(client.list_indexes(physical, timeout=self._timeout_s))
+            is_done=lambda: self._connection.call(
+                lambda client: bool(client.list_indexes(physical, timeout=self._timeout_s)), collection=name
             ),
         )
         self._load(binding)
@@ -129,7 +149,7 @@ class MilvusCatalog:
         if is_done():
             return
         try:
-            self.call(name, step)
+            self._connection.call(step, collection=name)
         except PictorError:
             if not is_done():
                 raise
@@ -165,8 +185,8 @@ class MilvusCatalog:
 
     def _has_alias(self, name: str) -> bool:
         try:
-            described = self.call(
-                name, lambda client: client.describe_collection(name, timeout=self._timeout_s)
+            described = self._connection.call(
+                lambda client: client.describe_collection(name, timeout=self._timeout_s), collection=name
             )
         except MissingCollectionError:
             return False

@@ -40,6 +40,7 @@ _COLLECTION_NOT_LOADED = 101
 # Milvus' own numbers: 2..10 service unavailable, memory, rate and quota limits; 102, 103 being loaded;
 # 5xx channels and 6xx segments on the move; 9xx nodes that left; 10xx storage; 12xx the message stream.
 _TRANSIENT_CODES = {*range(2, 11), 102, 103, *range(500, 700), *range(900, 1100), *range(1200, 1300)}
+_TRANSIENT_TEXT = r"not ready|channel not available|[Tt]imeout"
 
 
 class MissingCollectionError(TargetError):
@@ -183,8 +184,9 @@ def _is_transient(err: Exception, status: grpc.StatusCode | None, code: int | No
         return True
     if status is not None:
         return status not in _PERMANENT_STATUS
-    # Code 1 is both "not ready yet" and pymilvus' word for everything else; only the text tells them apart.
-    return code in _TRANSIENT_CODES or re.search(r"not ready|[Tt]imeout", str(err)) is not None
+    # Code 1 is both "not ready yet" and pymilvus' word for everything else, 65535 the server's, "channel not
+    # available" (it moves to another node, or a drop takes it away) among it; only the text tells them apart.
+    return code in _TRANSIENT_CODES or re.search(_TRANSIENT_TEXT, str(err)) is not None
 
 
 def _checked_without_credentials(uri: str) -> str:

@@ -18,10 +18,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from milvus_lite.adapter.grpc.server import start_server_in_thread
 from numpy.typing import NDArray
+from pymilvus import MilvusClient
+from pymilvus.exceptions import MilvusException
 
 from pipeline.adapters.memory_index import MemoryIndex, matches
 from pipeline.adapters.milvus_index import MilvusIndex
-from pipeline.errors import ConfigError, ModelMismatchError, TargetError, TransientError
+from pipeline.errors import ConfigError, ModelMismatchError, PictorError, TargetError, TransientError
 from pipeline.ports import MAX_HITS, VectorIndex
 from pipeline.types import IndexRow, ModelSpec, ObjectRef, Preprocessing, SearchFilter, image_id_of
 from tests.conftest import missing
@@ -490,6 +492,21 @@ class TestMilvus:
         milvus._connection.call(lambda client: client.drop_alias(name))
         milvus.drop_collection(name)
         assert not milvus._connection.call(lambda client: client.has_collection(f"{name}__a1a1a1a1"))
+
+    def test_a_request_that_a_drop_overtakes_says_that_the_collection_is_gone(
+        self, milvus: MilvusIndex
+    ) -> None:
+        name = f"t_{uuid4().hex[:12]}"
+        milvus.create_collection(name, model())
+
+        def overtaken(client: MilvusClient) -> None:
+            raise MilvusException(65535, "fail to Query")
+
+        with pytest.raises(PictorError, match=r"refused a request on collection .* \(code 65535\)"):
+            milvus._catalog.call(name, overtaken)
+        milvus.drop_collection(name)
+        with pytest.raises(TargetError, match=f"collection '{name}' does not exist"):
+            milvus._catalog.call(name, overtaken)
 
     def test_an_interrupted_creation_is_finished_by_the_next(self, milvus: MilvusIndex) -> None:
         name = f"t_{uuid4().hex[:12]}"
