@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from pipeline.adapters.torch_embedder import TorchEmbedder, pick_device
+from pipeline.adapters.torch_embedder import CPU_PASS_ITEMS, TorchEmbedder, pick_device
 from pipeline.errors import ConfigError, FatalError, TransientError
 from pipeline.types import ModelSpec, Preprocessing
 
@@ -179,15 +179,20 @@ def test_one_thread_at_a_time_is_on_the_device() -> None:
     assert module.most_threads_inside == 1
 
 
+class Meeting(MeanColour):
+    """Two passes meet in it; nobody comes past it alone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.together = threading.Barrier(2)
+
+    def forward(self, images: Tensor) -> Tensor:
+        with suppress(threading.BrokenBarrierError):
+            self.together.wait(timeout=30)
+        return super().forward(images)
+
+
 def test_as_many_passes_as_are_allowed_run_at_once_and_no_more() -> None:
-    together = threading.Barrier(2)
-
-    class Meeting(MeanColour):
-        def forward(self, images: Tensor) -> Tensor:
-            with suppress(threading.BrokenBarrierError):
-                together.wait(timeout=30)  # nobody comes past it alone
-            return super().forward(images)
-
     module = Meeting()
     spec = make_embedder(module).spec
     embedder = TorchEmbedder(module, spec, device=torch.device("cpu"), group_items=2, passes=2)
@@ -196,8 +201,24 @@ def test_as_many_passes_as_are_allowed_run_at_once_and_no_more() -> None:
         thread.start()
     for thread in threads:
         thread.join(timeout=60)
-    assert not together.broken
+    assert not module.together.broken
     assert module.groups == [2, 2, 2, 2]
+    assert module.most_threads_inside <= 2
+
+
+def test_the_groups_of_one_call_are_shared_between_the_passes() -> None:
+    module = Meeting()
+    spec = make_embedder(module).spec
+    embedder = TorchEmbedder(module, spec, device=torch.device("cpu"), group_items=2, passes=2)
+    pixels = make_pixels(8)
+    assert np.allclose(embedder.embed_images(pixels), expected_rows(pixels), atol=1e-6)
+    assert not module.together.broken
+
+
+def test_a_cpu_takes_no_more_at_once_than_its_caches_hold() -> None:
+    module = MeanColour()
+    make_embedder(module, group_items=64).embed_images(make_pixels(CPU_PASS_ITEMS + 1))
+    assert module.groups == [CPU_PASS_ITEMS, 1]
 
 
 @pytest.mark.parametrize("name", ["gpu", "cuda:x", "cuda:-1", "CPU", "", "mps"])
