@@ -145,7 +145,7 @@ class ForgetfulIndex:
     def delete(self, name: str, ids: Sequence[str]) -> None:
         """There is nothing to delete."""
 
-    def get_etags(self, name: str, ids: Sequence[str]) -> Mapping[str, str]:
+    def get_etags(self, name: str, ids: Sequence[str], *, latest: bool = True) -> Mapping[str, str]:
         return {}
 
     def get_rows(self, name: str, ids: Sequence[str], *, latest: bool = True) -> list[IndexRow]:

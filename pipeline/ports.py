@@ -118,8 +118,13 @@ class VectorIndex(Protocol):
         """Safe to run twice."""
         ...
 
-    def get_etags(self, name: str, ids: Sequence[str]) -> Mapping[str, str]:
-        """The stored version of each id that is there, as of all writes that returned before this call."""
+    def get_etags(self, name: str, ids: Sequence[str], *, latest: bool = True) -> Mapping[str, str]:
+        """The stored version of each id that is there.
+
+        Args:
+            latest: as of all writes that returned before this call, whoever made them. Else of those before
+                the last `create_collection`, and of later ones after some seconds; it costs a fraction.
+        """
         ...
 
     def get_rows(self, name: str, ids: Sequence[str], *, latest: bool = True) -> list[IndexRow]:

@@ -64,8 +64,9 @@ def index_outcomes(
 
 
 def look_up_versions(batch: EmbedBatch, index: VectorIndex, clock: StageClock) -> Mapping[str, str]:
+    # Seconds lie between this look and the write anyway; a job's first step has seen all that was before it.
     with clock.measure("lookup"):
-        return index.get_etags(batch.collection, [ref.image_id for ref in batch.refs])
+        return index.get_etags(batch.collection, [ref.image_id for ref in batch.refs], latest=False)
 
 
 def embed_outcomes(

@@ -71,8 +71,8 @@ class MemoryIndex:
             for id_ in ids:
                 collection.rows.pop(id_, None)
 
-    def get_etags(self, name: str, ids: Sequence[str]) -> Mapping[str, str]:
-        return {row.id: row.ref.etag for row in self.get_rows(name, ids)}
+    def get_etags(self, name: str, ids: Sequence[str], *, latest: bool = True) -> Mapping[str, str]:
+        return {row.id: row.ref.etag for row in self.get_rows(name, ids, latest=latest)}
 
     def get_rows(self, name: str, ids: Sequence[str], *, latest: bool = True) -> list[IndexRow]:  # noqa: ARG002
         with self._lock:

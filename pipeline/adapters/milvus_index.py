@@ -25,6 +25,7 @@ IDS_PER_PAGE = 16_384  # the most there may be, because Milvus Lite reads the wh
 HITS_PER_CALL = 10_000  # over all vectors of one call: some megabytes
 TIE_ROOM = 16  # extra hits, so that a group of equal scores around the k-th place is ordered by id
 LATEST = "Strong"  # all writes that returned, whoever made them; waits for a time tick of the server, 200 ms
+LAGGING = "Bounded"  # what the query nodes have by now, which is never older than 5 s; waits for nothing
 STALENESS_S = 10.0  # "Bounded" reads may miss the last 5 s of writes; twice that to be sure
 SETTLE_TIMEOUT_S = 600.0  # building HNSW over some million rows takes minutes
 POLL_S = 0.2
@@ -74,12 +75,13 @@ class MilvusIndex:
         return self._connection.server_version()
 
     def create_collection(self, name: str, model: ModelSpec) -> CollectionInfo:
-        return self._to_info(self._catalog.create(name, model))
+        # Read with "Strong", so that lagging reads after it, of whatever process, have seen all until here.
+        return self._to_info(self._catalog.create(name, model), LATEST)
 
     def get_collection(self, name: str) -> CollectionInfo | None:
         binding = self._catalog.find(name)
         try:
-            return self._to_info(binding) if binding else None
+            return self._to_info(binding, self._freshness(name)) if binding else None
         except MissingCollectionError:
             return None  # dropped in between
 
@@ -105,9 +107,9 @@ class MilvusIndex:
         for chunk in _chunks(ids, ROWS_PER_CALL):
             self._delete_chunk(binding, ids_expression(chunk))
 
-    def get_etags(self, name: str, ids: Sequence[str]) -> Mapping[str, str]:
+    def get_etags(self, name: str, ids: Sequence[str], *, latest: bool = True) -> Mapping[str, str]:
         binding = self._catalog.get(name)
-        entities = self._get(binding, ids, ["id", "etag"], ROWS_PER_CALL, LATEST)
+        entities = self._get(binding, ids, ["id", "etag"], ROWS_PER_CALL, LATEST if latest else LAGGING)
         return {entity["id"]: entity["etag"] for entity in entities}
 
     def get_rows(self, name: str, ids: Sequence[str], *, latest: bool = True) -> list[IndexRow]:
@@ -160,13 +162,13 @@ class MilvusIndex:
         anything = np.ones((1, binding.dim), dtype=np.float32)
         self._search(binding, anything, 1, "", "Strong")
 
-    def _to_info(self, binding: Binding) -> CollectionInfo:
+    def _to_info(self, binding: Binding, consistency: str) -> CollectionInfo:
         answer = self._catalog.call(
             binding.name,
             lambda client: client.query(
                 binding.physical,
                 output_fields=["count(*)"],
-                consistency_level=self._freshness(binding.name),
+                consistency_level=consistency,
                 timeout=self._timeout_s,
             ),
         )

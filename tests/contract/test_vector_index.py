@@ -256,6 +256,14 @@ class TestRows:
         assert index.get_etags(name, asked) == {row("a").id: '"q"-1', row("b").id: "e2"}
         assert index.get_etags(name, []) == {}
 
+    def test_a_lagging_look_sees_what_was_there_when_the_collection_was_asked_for(
+        self, index: VectorIndex, name: str
+    ) -> None:
+        for number in range(10):
+            index.upsert(name, [row("a", etag=f"e{number}")])
+            index.create_collection(name, model())
+            assert index.get_etags(name, [row("a").id], latest=False) == {row("a").id: f"e{number}"}
+
     def test_deleted_rows_are_gone_from_everywhere_and_deleting_twice_is_no_error(
         self, index: VectorIndex, name: str
     ) -> None:
@@ -525,6 +533,18 @@ class TestMilvus:
 
     def test_the_version_is_told(self, milvus: MilvusIndex) -> None:
         assert milvus.server_version().startswith("Milvus")
+
+    def test_a_lagging_look_sees_what_another_process_had_written(self, milvus: MilvusIndex) -> None:
+        if milvus._connection.lite:
+            pytest.skip("Milvus Lite serves one process")
+        name = f"t_{uuid4().hex[:12]}"
+        milvus.create_collection(name, model())
+        with MilvusIndex(os.environ["PICTOR_TEST_MILVUS_URI"]) as other:
+            for number in range(10):
+                other.upsert(name, [row("a", etag=f"e{number}")])
+                milvus.create_collection(name, model())
+                assert milvus.get_etags(name, [row("a").id], latest=False) == {row("a").id: f"e{number}"}
+        milvus.drop_collection(name)
 
     def test_processes_that_create_at_once_agree(self, milvus: MilvusIndex) -> None:
         if milvus._connection.lite:
