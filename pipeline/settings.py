@@ -196,7 +196,7 @@ class Settings(BaseSettings):
     ] = Field(default_factory=available_cores)
     group_items: Annotated[
         int,
-        Field(ge=1, le=4096, description="Images given to the device at once; a CPU takes them 16 by 16"),
+        Field(ge=1, le=4096, description="Images given to the device at once; a CPU takes them 8 by 8"),
     ] = 32
 
     max_object_bytes: Annotated[int, Field(ge=1, description="Longest object that is read, bytes")] = (

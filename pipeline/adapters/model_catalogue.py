@@ -85,12 +85,12 @@ def load_embedder(
         ConfigError: the device is not there.
     """
     chosen = pick_device(device)  # before the weights are read: it is the cheaper mistake
-    if threads is not None:
-        torch.set_num_threads(threads)
     spec, module = _open_model(source, weights_dir, fetch_s3, open_url)
     wanted = "float32" if source == BUILTIN else precision
     dtype = pick_dtype(wanted, native=has_native_bfloat16(chosen))
     quick, dtype = quicken(module, spec, device=chosen, dtype=dtype, required=wanted == "bfloat16")
+    if threads is not None:
+        torch.set_num_threads(threads)  # after the checks, which run alone and may have every core
     return TorchEmbedder(quick, spec, device=chosen, group_items=group_items, dtype=dtype, passes=passes)
 
 
