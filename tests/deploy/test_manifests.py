@@ -4,10 +4,21 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.figures import read_result
+from benchmarks.part import RESULTS
 from tests.conftest import REPOSITORY
 from tests.deploy.pod_checks import pod_faults
 from tests.deploy.reference_checks import reference_faults
-from tests.deploy.rendered import OVERLAYS, Doc, environment, named, of_kind, render, worker_containers
+from tests.deploy.rendered import (
+    OVERLAYS,
+    Doc,
+    environment,
+    named,
+    of_kind,
+    options_of,
+    render,
+    worker_containers,
+)
 from tests.deploy.scaling_checks import scaling_faults
 from tests.deploy.schema_checks import schema_faults
 
@@ -70,6 +81,32 @@ def test_with_gpus_embedding_is_staged_and_scales_to_zero() -> None:
         assert [name for name in limits if name.startswith("nvidia.com/")] == [device]
         seen = environment(container, docs)
         assert (seen["PICTOR_PREPARATION"], seen["PICTOR_DEVICE"]) == ("staged", "cuda:0")
+
+
+@pytest.mark.parametrize("overlay", ["dev", "production"])
+def test_a_worker_asks_for_what_the_benchmark_measured_and_uses_the_cores_that_it_asks_for(
+    overlay: str,
+) -> None:
+    measured = read_result(RESULTS / "scale.json").figure("embed worker at image 50,000")
+    assert measured is not None
+    assert measured.unit == "MiB"
+    docs = render(overlay)
+    for name, _, _, container in worker_containers(docs):
+        requests, seen = container["resources"]["requests"], environment(container, docs)
+        if name == "Deployment/embed-worker":
+            assert _mebibytes(requests["memory"]) > measured.median * _children(container)
+        if name in ("Deployment/embed-worker", "Deployment/search-worker"):
+            assert int(seen["PICTOR_DEVICE_THREADS"]) * _children(container) == int(requests["cpu"]), name
+        if name != "Deployment/plan-worker":
+            assert seen["PICTOR_DECODE_THREADS"] == requests["cpu"], name
+
+
+def _children(container: Doc) -> int:
+    return int(options_of(container).get("--children", "1"))
+
+
+def _mebibytes(quantity: str) -> int:
+    return int(quantity[:-2]) * {"Mi": 1, "Gi": 1024}[quantity[-2:]]
 
 
 @pytest.mark.parametrize(
