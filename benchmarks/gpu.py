@@ -124,6 +124,8 @@ def _contestants(tasks: Mapping[str, Task], device: str, index: str) -> dict[str
                 "PICTOR_JPEG_DECODER": decoder,
                 "PICTOR_GROUP_ITEMS": str(GROUP_ITEMS if on_gpu else CPU_GROUP_ITEMS),
             }
+            if decoder == "cuda":  # threads that wait for the GPU, as many as make a batch worth its start
+                env |= {"PICTOR_FETCH_THREADS": "32", "PICTOR_DECODE_THREADS": "64"}
             found[key_of(architecture, decoder)] = partial(_run, "embedded", task, ["--index", index], env)
     return found
 

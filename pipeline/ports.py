@@ -274,3 +274,4 @@ class Limits:
     fetch_threads: int = 8
     decode_threads: int = 2
     group_items: int = 32  # images per forward pass
+    jpeg_device: str = ""  # `cuda:N`, where ordinary JPEGs are decoded; none: on the CPU, like all others

@@ -82,10 +82,19 @@ def _check_metadata(fetched: FetchedObject) -> None:
 def decode_object(ref: ObjectRef, fetched: FetchedObject, spec: Preprocessing, limits: Limits) -> Prepared:
     """Turn bytes into a model's input. Raises ImageError."""
     # Imported at the first image: torch costs seconds, and a run that finds nothing new never needs it.
-    from pipeline.decode import decode_image
-    from pipeline.preprocess import to_model_input
+    from pipeline.decode import decode_image, decode_on_gpu
+    from pipeline.preprocess import planes_to_model_input, to_model_input
 
     target_px = spec.crop if spec.fit == "stretch" else spec.resize
+    ordinary = decode_on_gpu(fetched.body, limits=limits, target_px=target_px) if limits.jpeg_device else None
+    if ordinary is not None:
+        return Prepared(
+            ref=ref,
+            pixels=planes_to_model_input(ordinary.planes, spec),
+            width=ordinary.width,
+            height=ordinary.height,
+            metadata=fetched.metadata,
+        )
     image = decode_image(fetched.body, limits=limits, target_px=target_px)
     return Prepared(
         ref=ref,

@@ -1,6 +1,7 @@
 """An upright RGB image becomes a model's input: resized, cut, still 8-bit. The device normalises."""
 
 import torch
+from torch import Tensor
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional
 
@@ -20,9 +21,13 @@ def to_model_input(rgb: Pixels, spec: Preprocessing) -> Pixels:
         [3, S, S], contiguous, 0..255, S = `spec.crop`; not normalised. With `fit="crop"` and sides of more
         than 8:1 the middle may lie up to half a pixel from where the reference has it.
     """
+    return planes_to_model_input(torch.from_numpy(rgb).permute(2, 0, 1), spec)
+
+
+def planes_to_model_input(planes: Tensor, spec: Preprocessing) -> Pixels:
+    """The same for uint8 [3, H, W] on whatever device: what comes back from there is small."""
     if spec.fit == "crop":
-        rgb = _cut_to_aspect(rgb)
-    planes = torch.from_numpy(rgb).permute(2, 0, 1)
+        planes = _cut_to_aspect(planes)
     resized = functional.resize(
         planes,
         size=[spec.crop, spec.crop] if spec.fit == "stretch" else [spec.resize],
@@ -31,13 +36,13 @@ def to_model_input(rgb: Pixels, spec: Preprocessing) -> Pixels:
     )
     if spec.fit == "crop":
         resized = functional.center_crop(resized, [spec.crop, spec.crop])
-    pixels: Pixels = resized.contiguous().numpy()
+    pixels: Pixels = resized.contiguous().cpu().numpy()
     return pixels
 
 
-def _cut_to_aspect(rgb: Pixels) -> Pixels:
+def _cut_to_aspect(planes: Tensor) -> Tensor:
     """The middle of an image whose longer side is more than MAX_ASPECT times the shorter one."""
-    height, width = rgb.shape[:2]
+    height, width = planes.shape[1:]
     longest = MAX_ASPECT * min(height, width)
     top, left = max(0, height - longest) // 2, max(0, width - longest) // 2
-    return rgb[top : height - top, left : width - left]
+    return planes[:, top : height - top, left : width - left]

@@ -76,6 +76,12 @@ class Settings(BaseSettings):
             description="Of trained models' forward pass; `auto` is bfloat16 where the device has it and embeddings keep a cosine of 0.999 to float32"
         ),
     ] = "auto"
+    jpeg_decoder: Annotated[
+        Literal["cpu", "cuda"],
+        Field(
+            description="Where ordinary JPEGs are decoded; `cuda`: on the GPU of the model, or the first one, in batches of at most as many as `PICTOR_DECODE_THREADS`"
+        ),
+    ] = "cpu"
     device_threads: Annotated[
         int,
         Field(

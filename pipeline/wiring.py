@@ -34,7 +34,14 @@ def limits_of(settings: Settings, *, sharers: int = 1) -> Limits:
         fetch_threads=settings.fetch_threads,
         decode_threads=max(1, settings.decode_threads // sharers),
         group_items=settings.group_items,
+        jpeg_device=_jpeg_device(settings),
     )
+
+
+def _jpeg_device(settings: Settings) -> str:
+    if settings.jpeg_decoder == "cpu":
+        return ""
+    return settings.device if settings.device.startswith("cuda") else "cuda:0"
 
 
 def open_store(settings: Settings) -> ObjectStore:

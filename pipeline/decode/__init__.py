@@ -37,6 +37,7 @@ from PIL import AvifImagePlugin, Image, PngImagePlugin
 
 from pipeline.decode.aspect import cut_to_aspect
 from pipeline.decode.colour import read_strips
+from pipeline.decode.cuda_jpeg import JpegBatcher, PlanesImage, batcher_on, decode_ordinary
 from pipeline.decode.failures import to_image_error
 from pipeline.decode.jpeg import decode_jpeg
 from pipeline.decode.memory import choose_goal
@@ -45,7 +46,7 @@ from pipeline.decode.source import Source, open_source
 from pipeline.ports import Limits
 from pipeline.types import Pixels
 
-__all__ = ["DecodedImage", "decode_image"]
+__all__ = ["DecodedImage", "PlanesImage", "decode_image", "decode_on_gpu"]
 
 # Process-wide settings of Pillow, made once at import so that threads never race for them.
 Image.MAX_IMAGE_PIXELS = None  # we judge the header ourselves, by bytes; Pillow's check warns or raises
@@ -99,6 +100,29 @@ def decode_image(body: bytes, *, limits: Limits, target_px: int) -> DecodedImage
         return _decode(source, goal_px=goal_px, target_px=target_px)
     except DECODER_ERRORS as err:
         raise to_image_error(err, body) from err
+
+
+def decode_on_gpu(
+    body: bytes, *, limits: Limits, target_px: int, batcher: JpegBatcher | None = None
+) -> PlanesImage | None:
+    """Decode an ordinary JPEG on the device `limits.jpeg_device`.
+
+    Args:
+        batcher: default, the one of that device.
+
+    Returns:
+        None when `decode_image` is to be asked.
+
+    Raises:
+        ImageError: over a limit, or not an image: what `decode_image` would say.
+        ConfigError: the device is not there.
+    """
+    batcher = batcher or batcher_on(limits.jpeg_device)
+    try:
+        source = open_source(body)
+        return decode_ordinary(source, batcher, goal_px=choose_goal(source, limits, target_px))
+    except DECODER_ERRORS:
+        return None
 
 
 def _decode(source: Source, *, goal_px: int, target_px: int) -> DecodedImage:
