@@ -88,21 +88,11 @@ def decode_object(ref: ObjectRef, fetched: FetchedObject, spec: Preprocessing, l
     target_px = spec.crop if spec.fit == "stretch" else spec.resize
     ordinary = decode_on_gpu(fetched.body, limits=limits, target_px=target_px) if limits.jpeg_device else None
     if ordinary is not None:
-        return Prepared(
-            ref=ref,
-            pixels=planes_to_model_input(ordinary.planes, spec),
-            width=ordinary.width,
-            height=ordinary.height,
-            metadata=fetched.metadata,
-        )
-    image = decode_image(fetched.body, limits=limits, target_px=target_px)
-    return Prepared(
-        ref=ref,
-        pixels=to_model_input(image.rgb, spec),
-        width=image.width,
-        height=image.height,
-        metadata=fetched.metadata,
-    )
+        pixels, size = planes_to_model_input(ordinary.planes, spec), (ordinary.width, ordinary.height)
+    else:
+        image = decode_image(fetched.body, limits=limits, target_px=target_px)
+        pixels, size = to_model_input(image.rgb, spec), (image.width, image.height)
+    return Prepared(ref=ref, pixels=pixels, width=size[0], height=size[1], metadata=fetched.metadata)
 
 
 def _in_order(

@@ -160,7 +160,7 @@ class MilvusIndex:
         # "Strong" makes every query node catch up, so that other processes find all of it from here on;
         # and the first search after a flush reads the new segments.
         anything = np.ones((1, binding.dim), dtype=np.float32)
-        self._search(binding, anything, 1, "", "Strong")
+        self._search(binding, anything, 1, "", LATEST)
 
     def _to_info(self, binding: Binding, consistency: str) -> CollectionInfo:
         answer = self._catalog.call(
@@ -244,7 +244,7 @@ class MilvusIndex:
         """
         written_at = self._written_at.get(name)
         recent = written_at is not None and time.monotonic() - written_at < STALENESS_S
-        return "Session" if recent else "Bounded"
+        return "Session" if recent else LAGGING
 
     def _wait_for_index(self, binding: Binding) -> None:
         deadline = time.monotonic() + SETTLE_TIMEOUT_S

@@ -55,7 +55,13 @@ class JpegBatcher:
             batch = [self._waiting.get()]
             while len(batch) < BATCH_ITEMS and not self._waiting.empty():
                 batch.append(self._waiting.get())
-            for (_, decoded), planes in zip(batch, self._decode([body for body, _ in batch]), strict=True):
+            try:
+                found = self._decode([body for body, _ in batch])
+            except Exception as err:  # noqa: BLE001 - passed on; were this thread to die, all would wait for ever
+                for _, decoded in batch:
+                    decoded.set_exception(err)
+                continue
+            for (_, decoded), planes in zip(batch, found, strict=True):
                 decoded.set_result(planes)
 
     def _decode(self, bodies: Sequence[Tensor]) -> Sequence[Tensor | None]:

@@ -161,6 +161,21 @@ def test_a_file_beyond_the_decoder_costs_its_batch_nothing() -> None:
     assert decode_batch.sizes == [1, 3, 1, 1, 1]
 
 
+def test_a_fault_of_its_own_reaches_who_asked_and_the_next_is_served() -> None:
+    answers = iter([TypeError("not a list"), [torch.zeros(3, 1, 1)]])
+
+    def decode_batch(_bodies: Sequence[Tensor]) -> Sequence[Tensor]:
+        answer = next(answers)
+        if isinstance(answer, TypeError):
+            raise answer
+        return answer
+
+    batcher = JpegBatcher(decode_batch)
+    with pytest.raises(TypeError, match="not a list"):
+        batcher.decode(jpeg())
+    assert batcher.decode(jpeg()) is not None
+
+
 def prepared(body: bytes, limits: Limits) -> NDArray[np.uint8]:
     ref = ObjectRef(bucket="b", key="k", etag="e", size_bytes=len(body))
     outcome = decode_object(ref, FetchedObject(body=body, metadata={}), SPEC, limits)
