@@ -17,13 +17,13 @@ from pipeline.settings import Settings
 from pipeline.types import ModelSpec
 from tests.fleet import JOB_S, Fleet
 
-BATCH_ITEMS = 32  # one group: with 462 photographs, larger batches leave one of two children idle at the end
+BATCH_ITEMS = Settings.model_fields["batch_items"].default  # the fleet's own are for tests, and smaller
 
 Workers = Sequence[tuple[str, int]]  # queue and children of each worker
 
-# One child of torch per core, each with one thread (the fleet's OMP_NUM_THREADS). The planner needs no core.
-INLINE: Workers = (("plan", 1), ("embed", 2))
-STAGED: Workers = (("plan", 1), ("ingest", 1), ("embed", 2))
+# As in compose.yaml and k8s/: one child for each embed worker, with every core. The planner needs none.
+INLINE: Workers = (("plan", 1), ("embed", 1))
+STAGED: Workers = (("plan", 1), ("ingest", 1), ("embed", 1))
 
 
 class Distributed:

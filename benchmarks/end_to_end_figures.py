@@ -50,7 +50,8 @@ def notes_of(images: int) -> list[str]:
         "the model and what a framework starts for it; “whole process” also the imports.",
         "The computed limit is cores ÷ (core-seconds of decoding and resizing + core-seconds of the forward "
         "pass) for one image.",
-        "Servers and idle workers of the distributed way are up while the others run.",
+        "Servers and idle workers of the distributed way are up while the others run. They have done a job "
+        "before; the time of each job is from its submission to its last report.",
     ]
 
 

@@ -87,7 +87,7 @@ class Settings(BaseSettings):
         Field(
             ge=0,
             le=256,
-            description="CPU threads of one forward pass; 0 shares the cores out over the passes",
+            description="CPU threads that a process has for forward passes; 0: its share of the cores",
         ),
     ] = 0
 

@@ -138,13 +138,13 @@ def load_model_spec(source: str, settings: Settings) -> ModelSpec:
 
 
 def load_model(
-    source: str, settings: Settings, *, precision: str, passes: int = 1, processes: int = 1
+    source: str, settings: Settings, *, precision: str, batches: int = 0, processes: int = 1
 ) -> Embedder:
     """Load the weights.
 
     Args:
         precision: see `choose_precision`.
-        passes: forward passes at once in this process.
+        batches: at once in this process; 0 for single queries.
         processes: that do the same on this machine.
     """
     from pipeline.adapters.model_catalogue import load_embedder
@@ -155,8 +155,8 @@ def load_model(
         device=settings.device,
         precision=precision,
         group_items=settings.group_items,
-        passes=passes,
-        threads=settings.device_threads or max(1, available_cores() // (passes * processes)),
+        batches=batches,
+        threads=settings.device_threads or max(1, available_cores() // processes),
         fetch_s3=_weights_fetcher(settings),
     )
 
@@ -172,20 +172,20 @@ def lazy_model(
     settings: Settings,
     *,
     existing: CollectionInfo | None,
-    passes: int = 1,
+    batches: int = 0,
     processes: int = 1,
 ) -> LazyEmbedder:
     """The model that was asked for, or the collection's own. Its weights are loaded for the first image.
 
     Args:
         existing: the collection that it is for, if it is there already.
-        passes, processes: see `load_model`.
+        batches, processes: see `load_model`.
     """
     source = choose_model(requested, existing)
     precision = choose_precision(settings.precision, existing)
     return LazyEmbedder(
         load_model_spec(source, settings),
-        lambda: load_model(source, settings, precision=precision, passes=passes, processes=processes),
+        lambda: load_model(source, settings, precision=precision, batches=batches, processes=processes),
     )
 
 

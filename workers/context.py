@@ -82,6 +82,7 @@ def open_deps(settings: Settings) -> Deps:
         settings.model or wiring.DEFAULT_MODEL,
         settings,
         existing=index.get_collection(settings.collection),
+        batches=1 if EMBED in os.environ.get(QUEUES_VARIABLE, "").split(",") else 0,
         processes=_children(),
     )
     return Deps(

@@ -30,7 +30,7 @@ def main() -> None:
     loading = time.perf_counter()
     model = str(options.weights.with_suffix(".toml"))
     at_once = settings.batch_threads  # as `pictor ingest` does
-    embedder = wiring.load_model(model, settings, precision=settings.precision, passes=at_once)
+    embedder = wiring.load_model(model, settings, precision=settings.precision, batches=at_once)
     warm_up(embedder)
     loaded_in_s = time.perf_counter() - loading
     with open_index(settings, options.index) as index, wiring.open_ledger(settings) as ledger:

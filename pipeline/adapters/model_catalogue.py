@@ -25,7 +25,7 @@ from pipeline.adapters.model_weights import (
     open_url,
     read_tensors,
 )
-from pipeline.adapters.torch_embedder import TorchEmbedder, pick_device
+from pipeline.adapters.torch_embedder import TorchEmbedder, pick_device, share_cores
 from pipeline.adapters.torchvision_models import (
     check_architecture,
     feature_dim,
@@ -67,7 +67,7 @@ def load_embedder(
     device: str,
     precision: str = "float32",
     group_items: int,
-    passes: int = 1,
+    batches: int = 0,
     threads: int | None = None,
     fetch_s3: FetchS3 | None = None,
     open_url: OpenUrl = open_url,
@@ -77,8 +77,9 @@ def load_embedder(
     Args:
         precision: auto, float32 or bfloat16. The builtin model has no weights to be fast with: its histograms
             are float32 always.
-        passes: forward passes at once.
-        threads: of one forward pass on a CPU; torch knows one number for the whole process.
+        batches: at once in this process; 0 for single queries. See `share_cores`.
+        threads: for forward passes on a CPU; by default as many as torch takes. torch knows one number of
+            threads of a pass, for the whole process.
 
     Raises:
         ModelError: as `load_spec` does.
@@ -89,8 +90,10 @@ def load_embedder(
     wanted = "float32" if source == BUILTIN else precision
     dtype = pick_dtype(wanted, native=has_native_bfloat16(chosen))
     quick, dtype = quicken(module, spec, device=chosen, dtype=dtype, required=wanted == "bfloat16")
-    if threads is not None:
-        torch.set_num_threads(threads)  # after the checks, which run alone and may have every core
+    passes, pass_threads = share_cores(
+        chosen, threads=threads or torch.get_num_threads(), batches=batches, group_items=group_items
+    )
+    torch.set_num_threads(pass_threads)  # after the checks, which run alone and may have every core
     return TorchEmbedder(quick, spec, device=chosen, group_items=group_items, dtype=dtype, passes=passes)
 
 

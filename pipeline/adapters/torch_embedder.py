@@ -39,6 +39,23 @@ def pick_device(name: str) -> torch.device:
     return torch.device("cuda", number)
 
 
+def share_cores(device: torch.device, *, threads: int, batches: int, group_items: int) -> tuple[int, int]:
+    """How many forward passes at once, and CPU threads of each.
+
+    On a CPU as many as there can be groups in hand, since passes side by side beat one pass on all cores;
+    on a GPU one for each batch, to copy while another computes.
+
+    Args:
+        threads: that this process has for forward passes.
+        batches: at once in this process; 0 for single queries, each of which waits for its one pass.
+        group_items: images given to the device at once.
+    """
+    if device.type == "cuda" or not batches:
+        return max(1, batches), threads
+    passes = min(threads, batches * -(-group_items // CPU_PASS_ITEMS))
+    return passes, threads // passes
+
+
 class TorchEmbedder:
     """Owns a module on a device. Safe to share between threads.
 

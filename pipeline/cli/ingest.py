@@ -72,7 +72,7 @@ def ingest(
         if existing is None and not (model or settings.model):
             note(BUILTIN_NOTICE)
         embedder = wiring.lazy_model(
-            model or settings.model, settings, existing=existing, passes=settings.batch_threads
+            model or settings.model, settings, existing=existing, batches=settings.batch_threads
         )
         store = wiring.open_store(settings)
         deps = Deps(store=store, index=index, embedder=embedder, ledger=ledger)

@@ -86,7 +86,7 @@ def retry_job(job_id: JobId, as_json: AsJson = False) -> None:
             raise ConfigError(
                 f"job {job_id}: its collection {job.request.collection} does not exist any more"
             )
-        embedder = wiring.lazy_model(settings.model, settings, existing=info, passes=settings.batch_threads)
+        embedder = wiring.lazy_model(settings.model, settings, existing=info, batches=settings.batch_threads)
         index.create_collection(info.name, embedder.spec)  # refuses another model
         deps = Deps(store=wiring.open_store(settings), index=index, embedder=embedder, ledger=ledger)
         note(f"retrying {retry_failed(job, deps)} objects of job {job_id}")

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from pipeline.adapters.torch_embedder import CPU_PASS_ITEMS, TorchEmbedder, pick_device
+from pipeline.adapters.torch_embedder import CPU_PASS_ITEMS, TorchEmbedder, pick_device, share_cores
 from pipeline.errors import ConfigError, FatalError, TransientError
 from pipeline.types import ModelSpec, Preprocessing
 
@@ -213,6 +213,26 @@ def test_the_groups_of_one_call_are_shared_between_the_passes() -> None:
     pixels = make_pixels(8)
     assert np.allclose(embedder.embed_images(pixels), expected_rows(pixels), atol=1e-6)
     assert not module.together.broken
+
+
+@pytest.mark.parametrize(
+    ("device", "threads", "batches", "shared"),
+    [
+        pytest.param("cpu", 2, 1, (2, 1), id="an embed child on two cores"),
+        pytest.param("cpu", 2, 2, (2, 1), id="the embedded driver on two cores"),
+        pytest.param("cpu", 16, 1, (4, 4), id="no more passes than a batch has groups of 8 in hand"),
+        pytest.param("cpu", 16, 2, (8, 2), id="as many from each of two batches"),
+        pytest.param("cpu", 6, 1, (4, 1), id="never more threads than there are"),
+        pytest.param("cpu", 4, 0, (1, 4), id="a query waits for one pass on every core"),
+        pytest.param("cuda", 4, 2, (2, 4), id="a GPU: one pass for each batch"),
+        pytest.param("cuda", 4, 0, (1, 4), id="a GPU: one query"),
+    ],
+)
+def test_cores_are_shared_out_over_as_many_passes_as_have_work(
+    device: str, threads: int, batches: int, shared: tuple[int, int]
+) -> None:
+    found = share_cores(torch.device(device), threads=threads, batches=batches, group_items=32)
+    assert found == shared
 
 
 def test_a_cpu_takes_no_more_at_once_than_its_caches_hold() -> None:
