@@ -10,11 +10,11 @@ from typing import Self
 from benchmarks.contestants.clock import Clocked
 from benchmarks.contestants.embedded import check
 from benchmarks.processes import Ran
-from benchmarks.servers import place_on
 from deploy.stack.stack import Stack
 from pipeline import wiring
 from pipeline.settings import Settings
 from pipeline.types import ModelSpec
+from tests.chaos.system import place_on
 from tests.fleet import JOB_S, Fleet
 
 BATCH_ITEMS = Settings.model_fields["batch_items"].default  # the fleet's own are for tests, and smaller
@@ -48,7 +48,7 @@ class Distributed:
 
     def __enter__(self) -> Self:
         with ExitStack() as opened:
-            env = opened.enter_context(place_on(self._stack, self._folder, **self._more))
+            env, _ = opened.enter_context(place_on(self._stack, self._folder, **self._more))
             self.fleet = opened.enter_context(Fleet(env, self._folder))
             self.fleet.init()
             self.workers = [

@@ -15,10 +15,11 @@ from benchmarks.model_file import make_model_file
 from benchmarks.part import REPOSITORY, parser_of, run_part, tell
 from benchmarks.programs import run_program, start_program
 from benchmarks.rounds import figure, interleave, ratio
-from benchmarks.servers import VERSIONS, place_on, running_stack
+from benchmarks.servers import VERSIONS, running_stack
 from benchmarks.worker_memory import resident_at, upload_pictures, watch_job
 from deploy.stack.stack import Stack
 from pipeline import wiring
+from tests.chaos.system import place_on
 from tests.fleet import settings_of
 
 MIB = 2**20
@@ -93,7 +94,7 @@ def _show_ms(ms: float) -> str:
 
 
 def _planning(stack: Stack, folder: Path, keys: int) -> list[Figure]:
-    with place_on(stack, folder / "planner") as env:
+    with place_on(stack, folder / "planner") as (env, _):
         wiring.migrate_ledger(settings_of(env))
         rate, peak_bytes = _plan(env, {"a/": keys})
         rate_of_two, _ = _plan(env, {"b/": keys // 2, "c/": keys // 2})

@@ -23,9 +23,10 @@ from benchmarks.part import parser_of, run_part, tell
 from benchmarks.rounds import figure, interleave, ratio
 from benchmarks.search_ways import BARE, BARE_VECTOR, PORT, SERVICE, K, recall_of, search_ways
 from benchmarks.searched_collection import DIRECTIONS, draw_vectors, fill_collection, nearest_rows
-from benchmarks.servers import VERSIONS, place_on, running_stack
+from benchmarks.servers import VERSIONS, running_stack
 from pipeline import wiring
 from pipeline.adapters.milvus_index import MilvusIndex
+from tests.chaos.system import place_on
 from tests.fleet import settings_of
 
 ROWS, QUICK_ROWS = 100_000, 2_000
@@ -49,13 +50,13 @@ def measure(options: argparse.Namespace) -> Measured:
     with ExitStack() as opened:
         folder = Path(opened.enter_context(tempfile.TemporaryDirectory(prefix="bench-search-")))
         stack = opened.enter_context(running_stack(options.stack))
-        env = opened.enter_context(place_on(stack, folder / "place"))
+        env, _ = opened.enter_context(place_on(stack, folder / "place"))
         settings = settings_of(env)
         index = opened.enter_context(wiring.open_index(settings))
         ids = fill_collection(index, settings.collection, vectors)
         tell(f"  {rows} rows are indexed")
         recall = _recall(index, settings.collection, ids, vectors)
-        client = MilvusClient(uri=settings.milvus_uri)
+        client = MilvusClient(uri=settings.milvus_uri, token=settings.milvus_token.get_secret_value())
         opened.callback(client.close)
         ways = search_ways(index, client, settings.collection, ids[:queries], vectors[:queries])
         quiet = interleave(_turns(ways, CLIENTS, queries), rounds, tell, _show)

@@ -1,4 +1,4 @@
-"""Real servers for a part of the benchmark, and a place of its own on them."""
+"""Real servers for a part of the benchmark."""
 
 import subprocess
 import sys
@@ -6,14 +6,10 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import cast
 
 from benchmarks.part import REPOSITORY, tell
 from deploy.stack.milvus import VERSION as MILVUS_VERSION
 from deploy.stack.stack import SERVICES, Stack
-from tests.chaos.system import servers_of
-from tests.fleet import own_place
-from tests.services import MilvusServer, PostgresServer, RabbitMQServer, S3Server
 
 VERSIONS = {"milvus server": MILVUS_VERSION}
 
@@ -40,29 +36,6 @@ def running_stack(directory: Path | None) -> Iterator[Stack]:
             assert guard.stdin
             guard.stdin.close()
             guard.wait(timeout=60)
-
-
-@contextmanager
-def place_on(stack: Stack, folder: Path, **more: str) -> Iterator[dict[str, str]]:
-    """The environment of a system of its own: virtual host, database, buckets, collections.
-
-    Args:
-        folder: for its home and its workers' logs; made if need be.
-        more: further variables of the environment.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    with (
-        servers_of(stack) as servers,
-        own_place(
-            cast("RabbitMQServer", servers["rabbitmq"]),
-            cast("S3Server", servers["s3"]),
-            cast("MilvusServer", servers["milvus"]),
-            cast("PostgresServer", servers["postgres"]),
-            folder,
-            **more,
-        ) as env,
-    ):
-        yield env
 
 
 def resident_bytes_of(pids: Sequence[int]) -> int:

@@ -20,13 +20,14 @@ from benchmarks.photographs import Photograph, read_photographs
 from benchmarks.pixel_stages import pixel_stages
 from benchmarks.rounds import figure, interleave, ratio
 from benchmarks.row_stages import row_stages
-from benchmarks.servers import VERSIONS, place_on, running_stack
+from benchmarks.servers import VERSIONS, running_stack
 from benchmarks.synthetic import FreeEmbedder
 from benchmarks.whole_batch import check_all_indexed, handle_all, plan_whole_job
 from pipeline import wiring
 from pipeline.adapters.s3_store import S3Store
 from pipeline.ports import Deps, ObjectStore
 from pipeline.settings import Settings
+from tests.chaos.system import place_on
 from tests.fleet import settings_of
 
 ROUNDS, QUICK_ROUNDS = 5, 1
@@ -56,7 +57,7 @@ def measure(options: argparse.Namespace) -> Measured:
     with ExitStack() as opened:
         folder = Path(opened.enter_context(tempfile.TemporaryDirectory(prefix="bench-stages-")))
         stack = opened.enter_context(running_stack(options.stack))
-        env = opened.enter_context(place_on(stack, folder / "place"))
+        env, _ = opened.enter_context(place_on(stack, folder / "place"))
         settings = settings_of(env)
         wiring.migrate_ledger(settings)
         store = wiring.open_s3(settings)

@@ -16,15 +16,13 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
 from deploy.stack.stack import SERVICES, Stack
 from pipeline.types import Job, JobState, image_id_of
 from tests.chaos.disturbances import Disturbance, all_disturbances
 from tests.chaos.pictures import Gallery, make_gallery
-from tests.chaos.system import Supervisor, servers_of
-from tests.fleet import POLL_S, Fleet, own_place, wait_until
-from tests.services import MilvusServer, PostgresServer, RabbitMQServer, S3Server
+from tests.chaos.system import Supervisor, place_on
+from tests.fleet import POLL_S, Fleet, wait_until
 
 BATCH_ITEMS = 16
 BROKEN_SHARE = 0.02
@@ -93,18 +91,7 @@ def run(
     gallery = make_gallery(objects, broken=int(objects * BROKEN_SHARE), killers=1, seed=seed)
     bucket = f"chaos-{seed}-{os.getpid()}"
     more = {"PICTOR_BATCH_ITEMS": str(BATCH_ITEMS), "PICTOR_PREPARATION": "staged" if staged else "inline"}
-    with (
-        servers_of(stack) as servers,
-        own_place(
-            cast("RabbitMQServer", servers["rabbitmq"]),
-            cast("S3Server", servers["s3"]),
-            cast("MilvusServer", servers["milvus"]),
-            cast("PostgresServer", servers["postgres"]),
-            folder,
-            **more,
-        ) as env,
-        Fleet(env, folder) as fleet,
-    ):
+    with place_on(stack, folder, **more) as (env, servers), Fleet(env, folder) as fleet:
         fleet.init()
         _upload(fleet, bucket, gallery)
         with Supervisor(fleet, STAGED_ROLES if staged else INLINE_ROLES) as supervisor:

@@ -9,10 +9,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Self, cast
 
 from deploy.stack.stack import SERVICES, Stack
-from tests.fleet import Fleet, Worker
+from tests.fleet import Fleet, Worker, own_place
 from tests.services import MilvusServer, PostgresServer, RabbitMQServer, S3Server, Server
 
 HOOK = {"PYTHONPATH": str(Path(__file__).resolve().parent / "crash_hook")}
@@ -104,3 +104,26 @@ def servers_of(stack: Stack) -> Iterator[dict[str, Server]]:
         for server in found.values():
             server.thaw()
             server.start()
+
+
+@contextmanager
+def place_on(stack: Stack, folder: Path, **more: str) -> Iterator[tuple[dict[str, str], dict[str, Server]]]:
+    """The environment of a system of its own on a running stack, and the servers, to disturb.
+
+    Args:
+        folder: for its home and its workers' logs; made if need be.
+        more: further variables of the environment.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (
+        servers_of(stack) as servers,
+        own_place(
+            cast("RabbitMQServer", servers["rabbitmq"]),
+            cast("S3Server", servers["s3"]),
+            cast("MilvusServer", servers["milvus"]),
+            cast("PostgresServer", servers["postgres"]),
+            folder,
+            **more,
+        ) as env,
+    ):
+        yield env, servers
