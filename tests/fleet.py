@@ -71,6 +71,7 @@ def own_place(
         "PICTOR_S3_ACCESS_KEY": s3.access_key,
         "PICTOR_S3_SECRET_KEY": s3.secret_key,
         "PICTOR_MILVUS_URI": milvus.uri,
+        "PICTOR_MILVUS_TOKEN": milvus.token,
         "PICTOR_LEDGER_URL": database,
         "PICTOR_STAGING_BUCKET": f"{name}-staging",
         "PICTOR_COLLECTION": name,

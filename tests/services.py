@@ -124,11 +124,15 @@ class S3Server(Server):
 
 class MilvusServer(Server):
     kind = Milvus
-    needed = ("PICTOR_TEST_MILVUS_URI",)
+    needed = ("PICTOR_TEST_MILVUS_URI", "PICTOR_TEST_MILVUS_TOKEN")
 
     @property
     def uri(self) -> str:
         return self.env["PICTOR_TEST_MILVUS_URI"]
+
+    @property
+    def token(self) -> str:
+        return self.env["PICTOR_TEST_MILVUS_TOKEN"]
 
 
 class PostgresServer(Server):

@@ -9,6 +9,7 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import ClassVar
+from urllib.parse import quote
 
 from deploy.stack import http
 from deploy.stack.errors import StackError
@@ -21,6 +22,7 @@ _VENV = Path(__file__).resolve().parents[2] / ".venv-milvus"  # its own: the pac
 _UNPACKED = _VENV / f"server-{VERSION}"
 _RUN_FOLDERS = ("/run/milvus", "/tmp/milvus")  # noqa: S108 - where the server leaves files; not to be chosen
 _RECOVERY_S = 5.0
+TOKEN = "root:Milvus"  # noqa: S105 - of every new server; this version takes no other from its file
 _ROLES = ("rootCoord", "queryCoord", "queryNode", "indexNode", "dataCoord", "dataNode")
 
 # Only what differs from the server's defaults.
@@ -37,6 +39,7 @@ common:
   # After a crash the new server waits until the old one's sessions expire: 15 s until collections are loaded
   # again, not 40. The price: a server that was frozen for longer than this does not recover by itself.
   session: {{ttl: 10}}
+  security: {{authorizationEnabled: true}}  # as deploy/make_secrets.py has it, so that tests show a token
 mq: {{type: rocksmq}}  # inside the server, not Pulsar
 rocksmq: {{path: {home}/data/rocksmq}}
 log: {{level: error}}  # the default writes several lines for each request
@@ -115,7 +118,9 @@ class Milvus(Service):
         return http.get(f"http://127.0.0.1:{self.ports['health']}/healthz") == "OK"
 
     def _lists_collections(self) -> bool:
-        answer = http.get(f"{self.uri}/v1/vector/collections")
+        answer = http.get(
+            f"http://{quote(TOKEN, safe='')}@127.0.0.1:{self.ports['grpc']}/v1/vector/collections"
+        )
         return answer is not None and json.loads(answer).get("code") == 200
 
     @property
@@ -123,7 +128,12 @@ class Milvus(Service):
         return f"http://127.0.0.1:{self.ports['grpc']}"
 
     def variables(self) -> dict[str, str]:
-        return {"PICTOR_MILVUS_URI": self.uri, "PICTOR_TEST_MILVUS_URI": self.uri}
+        return {
+            "PICTOR_MILVUS_URI": self.uri,
+            "PICTOR_MILVUS_TOKEN": TOKEN,
+            "PICTOR_TEST_MILVUS_URI": self.uri,
+            "PICTOR_TEST_MILVUS_TOKEN": TOKEN,
+        }
 
 
 def _open_to_all_users(folder: Path) -> None:

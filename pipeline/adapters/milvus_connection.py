@@ -32,7 +32,6 @@ BACKOFFS_S = (0.2, 1.0)  # bridges a dropped connection; a longer outage is the 
 # gRPC waits up to two minutes before it tries a server again, and all channels of the process share that
 # wait: a server that is back would seem away.
 _CHANNEL_OPTIONS = {"grpc.max_reconnect_backoff_ms": 1000, "grpc.use_local_subchannel_pool": 1}
-_AUTH_STATUS = {grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED}
 _PERMANENT_STATUS = {grpc.StatusCode.UNIMPLEMENTED, grpc.StatusCode.INVALID_ARGUMENT}
 _AUTH_CODES = {1400, 1401, 1402, 1403, 1800}
 _COLLECTION_NOT_FOUND = 100
@@ -112,8 +111,10 @@ class MilvusConnection:
     def _translate(self, err: Exception, collection: str) -> PictorError:
         status, code = _status_and_code(err)
         where = f"Milvus at {self.label}"
-        if status in _AUTH_STATUS or code in _AUTH_CODES:
-            return CredentialsError(f"{where} refused the token")
+        if status is grpc.StatusCode.PERMISSION_DENIED:
+            return CredentialsError(f"{where}: the user of PICTOR_MILVUS_TOKEN has no right to do this")
+        if status is grpc.StatusCode.UNAUTHENTICATED or code in _AUTH_CODES:
+            return CredentialsError(f"{where} refused the token; is PICTOR_MILVUS_TOKEN right?")
         if code == _COLLECTION_NOT_FOUND:
             return MissingCollectionError(missing_collection(collection))
         if code == _COLLECTION_NOT_LOADED:

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+import traceback
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,10 +24,18 @@ from pymilvus.exceptions import MilvusException
 
 from pipeline.adapters.memory_index import MemoryIndex, matches
 from pipeline.adapters.milvus_index import MilvusIndex
-from pipeline.errors import ConfigError, ModelMismatchError, PictorError, TargetError, TransientError
+from pipeline.errors import (
+    ConfigError,
+    CredentialsError,
+    ModelMismatchError,
+    PictorError,
+    TargetError,
+    TransientError,
+)
 from pipeline.ports import MAX_HITS, VectorIndex
 from pipeline.types import IndexRow, ModelSpec, ObjectRef, Preprocessing, SearchFilter, image_id_of
 from tests.conftest import missing
+from tests.fleet import wait_until
 
 DIM = 8
 BUCKET = "photos"
@@ -38,23 +47,27 @@ def index(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     if request.param == "memory":
         yield MemoryIndex()
         return
-    with MilvusIndex(_uri(request.param, tmp_path_factory)) as index:
+    with open_index(request.param, tmp_path_factory) as index:
         yield index
 
 
 @pytest.fixture(scope="module", params=["lite", "server"])
 def milvus(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[MilvusIndex]:
-    with MilvusIndex(_uri(request.param, tmp_path_factory)) as index:
+    with open_index(request.param, tmp_path_factory) as index:
         yield index
 
 
-def _uri(kind: str, tmp_path_factory: pytest.TempPathFactory) -> str:
+def open_index(kind: str, tmp_path_factory: pytest.TempPathFactory) -> MilvusIndex:
     if kind == "lite":
-        return str(tmp_path_factory.mktemp("lite") / "milvus.db")
+        return MilvusIndex(str(tmp_path_factory.mktemp("lite") / "milvus.db"))
+    return open_server()
+
+
+def open_server(**options: Any) -> MilvusIndex:
     uri = os.environ.get("PICTOR_TEST_MILVUS_URI", "")
     if not uri:
         missing("no Milvus server: set PICTOR_TEST_MILVUS_URI")
-    return uri
+    return MilvusIndex(uri, **{"token": os.environ.get("PICTOR_TEST_MILVUS_TOKEN", ""), **options})
 
 
 @pytest.fixture
@@ -466,7 +479,7 @@ def test_filters_mean_on_milvus_what_they_mean_in_memory(
         st.builds(SearchFilter, metadata=st.sampled_from(metadata) | st.dictionaries(TEXT, TEXT, max_size=2)),
         st.builds(SearchFilter, key_prefix=prefixes, bucket=st.sampled_from(buckets)),
     )
-    with MilvusIndex(_uri(kind, tmp_path_factory)) as milvus:
+    with open_index(kind, tmp_path_factory) as milvus:
         name = f"t_{uuid4().hex[:12]}"
         milvus.create_collection(name, model())
         milvus.upsert(name, rows)
@@ -539,7 +552,7 @@ class TestMilvus:
             pytest.skip("Milvus Lite serves one process")
         name = f"t_{uuid4().hex[:12]}"
         milvus.create_collection(name, model())
-        with MilvusIndex(os.environ["PICTOR_TEST_MILVUS_URI"]) as other:
+        with open_server() as other:
             for number in range(10):
                 other.upsert(name, [row("a", etag=f"e{number}")])
                 milvus.create_collection(name, model())
@@ -551,8 +564,8 @@ class TestMilvus:
             pytest.skip("Milvus Lite serves one process")
         name = f"t_{uuid4().hex[:12]}"
         script = f"""
-            from tests.contract.test_vector_index import MilvusIndex, model
-            with MilvusIndex({os.environ.get("PICTOR_TEST_MILVUS_URI")!r}) as index:
+            from tests.contract.test_vector_index import model, open_server
+            with open_server() as index:
                 print(index.create_collection({name!r}, model()).fingerprint)
         """
         makers = [_python(script) for _ in range(3)]
@@ -563,6 +576,52 @@ class TestMilvus:
 def test_a_server_that_is_away_is_transient_and_named_without_its_password() -> None:
     with pytest.raises(TransientError, match=r"Milvus at http://127\.0\.0\.1:1 is unavailable"):
         MilvusIndex("http://user:secret@127.0.0.1:1", timeout_s=2)
+
+
+@pytest.mark.parametrize("token", ["root:a-wrong-password", "nobody:a-wrong-password", ""])
+def test_a_refused_token_is_said_and_not_shown(token: str) -> None:
+    with pytest.raises(
+        CredentialsError, match=r"^Milvus at http://\S+ refused the token; is PICTOR_MILVUS_TOKEN right\?$"
+    ) as caught:
+        open_server(token=token)
+    assert "a-wrong-password" not in "".join(traceback.format_exception(caught.value))
+
+
+@pytest.fixture
+def second_user() -> Iterator[str]:
+    """The token of a user of the server that has no rights."""
+    user, password = f"u_{uuid4().hex[:12]}", "a-password-of-a-test"
+    with open_server() as root:
+        root._connection.call(lambda client: client.create_user(user, password))
+        yield f"{user}:{password}"
+        root._connection.call(lambda client: client.drop_user(user))
+
+
+def test_a_user_without_rights_is_told_so(second_user: str) -> None:
+    with open_server() as root, open_server(token=second_user) as index:
+        root.create_collection("rights", model())
+        with pytest.raises(CredentialsError, match="the user of PICTOR_MILVUS_TOKEN has no right to do this"):
+            index.get_collection("rights")
+        root.drop_collection("rights")
+
+
+def test_a_user_that_is_removed_under_way_is_refused(second_user: str) -> None:
+    with open_server() as root:
+        root.create_collection("removed", model())
+        user = second_user.partition(":")[0]
+        root._connection.call(lambda client: client.grant_role(user, "admin"))
+        with open_server(token=second_user) as index:
+            wait_until(lambda: _may_read(index, "removed"), "its rights have arrived", 30)
+            root._connection.call(lambda client: client.drop_user(user))
+            wait_until(lambda: not _may_read(index, "removed"), "it is refused", 30)
+        root.drop_collection("removed")
+
+
+def _may_read(index: MilvusIndex, name: str) -> bool:
+    try:
+        return index.get_collection(name) is not None
+    except CredentialsError:
+        return False
 
 
 @pytest.mark.parametrize("uri", ["ftp://host:1", "http://host:port", "http://", "http://:19530"])

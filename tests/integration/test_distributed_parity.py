@@ -89,7 +89,12 @@ COUNTS = ("scanned", "indexed", "unchanged", "failed", "pending", "ignored", "st
 def embedded(fleet: Fleet, shop: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Way]:
     """The same commands with Milvus Lite, SQLite and no broker."""
     home = tmp_path_factory.mktemp("embedded")
-    apart = {"PICTOR_MILVUS_URI": "", "PICTOR_LEDGER_URL": "", "PICTOR_HOME": str(home)}
+    apart = {
+        "PICTOR_MILVUS_URI": "",
+        "PICTOR_MILVUS_TOKEN": "",
+        "PICTOR_LEDGER_URL": "",
+        "PICTOR_HOME": str(home),
+    }
     with Fleet({**fleet.env, **apart}, home) as alone:
         [counts] = alone.pictor_json("ingest", f"s3://{shop}")
         yield way_of(alone, counts["job_id"], shop)

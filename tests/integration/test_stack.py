@@ -80,14 +80,14 @@ def test_an_object_outlives_an_orderly_stop_of_the_gateway(s3_server: S3Server, 
 
 
 def test_a_row_outlives_the_vector_index(milvus_server: MilvusServer, name: str) -> None:
-    client = MilvusClient(milvus_server.uri)
+    client = MilvusClient(milvus_server.uri, token=milvus_server.token)
     client.create_collection(name, dimension=2, consistency_level="Strong")
     client.insert(name, ROWS)
     client.close()
 
     crash(milvus_server)
 
-    client = MilvusClient(milvus_server.uri)
+    client = MilvusClient(milvus_server.uri, token=milvus_server.token)
     client.load_collection(name)  # returns when the restarted server has loaded it again
     kept = client.query(name, filter="id >= 0", output_fields=["id"])
     assert sorted(row["id"] for row in kept) == [0, 1, 2]
