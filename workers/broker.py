@@ -10,17 +10,19 @@ from kombu.exceptions import OperationalError
 from pipeline.errors import ConfigError, CredentialsError, TransientError
 from pipeline.settings import Settings
 from workers.app import make_app
+from workers.transport import UnconfirmedError
 
 # Half a minute in all, for a command that a person waits for; a worker comes back by itself.
 _TRIES, _FIRST_PAUSE_S, _LONGER_BY_S = 3, 0.5, 1.0
 
 
 @contextmanager
-def broker_errors(otherwise: str) -> Iterator[None]:
+def broker_errors(otherwise: str, *, unconfirmed: str = "") -> Iterator[None]:
     """Translate what Celery, Kombu and amqp raise.
 
     Args:
         otherwise: the message when the broker is away, which is no fault of the settings.
+        unconfirmed: the message when it may have what it was sent, but did not say so; else as `otherwise`.
     """
     try:
         yield
@@ -36,7 +38,10 @@ def broker_errors(otherwise: str) -> Iterator[None]:
             "give Pictor a virtual host of its own, or delete it"
         ) from err
     except (AMQPError, OperationalError, OSError) as err:
-        raise TransientError(otherwise) from err
+        is_unknown = isinstance(err, UnconfirmedError | TimeoutError) or isinstance(
+            err.__cause__, TimeoutError
+        )
+        raise TransientError(unconfirmed if is_unknown and unconfirmed else otherwise) from err
 
 
 @contextmanager

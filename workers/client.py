@@ -46,6 +46,7 @@ class PictorClient:
     def __init__(self, broker_url: str) -> None:
         # Nothing of the environment: a service has settings of its own.
         self._app: Celery = make_app(Settings.model_construct(broker_url=SecretStr(broker_url)))
+        self._app.conf.broker_transport_options = {"confirm_publish": True}  # a caller is told at once
         self._publisher = Publisher(self._app, preparation="inline")
 
     def __enter__(self) -> Self:

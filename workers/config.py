@@ -5,6 +5,9 @@ from collections.abc import Mapping
 from workers.queues import EMBED, INGEST, PLAN, SEARCH, work_queue
 
 TASK_HARD_LIMIT_S = 660  # after poison.SPLIT_AFTER_S; far below RabbitMQ's consumer timeout of 30 minutes
+BLOCKED_PATIENCE_S = (
+    240.0  # of a broker with a full disk; twice, for a batch and its retry, is within the limit
+)
 BROKER_HEARTBEAT_S = 20  # a half-open connection is noticed within two of them
 
 ROUTES = {
@@ -25,7 +28,10 @@ def celery_config(broker_url: str) -> Mapping[str, object]:
         "broker_heartbeat": BROKER_HEARTBEAT_S,
         "broker_connection_retry_on_startup": True,  # a worker may start before its broker
         "broker_connection_max_retries": None,  # the default gives up after 100, in a long outage
-        "broker_transport_options": {"confirm_publish": True},  # else a lost publish is silent
+        "broker_transport_options": {
+            "confirm_publish": True,  # else a lost publish is silent
+            "blocked_patience_s": BLOCKED_PATIENCE_S,  # else each try of a minute counts as a delivery
+        },
         "control_queue_exclusive": False,  # exclusive: a half-open drop locks the worker out of its own queue
         "control_queue_durable": True,
         "task_queues": tuple(queues.values()),

@@ -68,9 +68,14 @@ class Publisher:
             shown: what events and Flower show in the place of the arguments, which may hold a thousand keys.
 
         Raises:
-            TransientError: the broker is away or did not confirm; nothing is known to be queued.
+            TransientError: the broker is away, or did not confirm and may take the task yet; the message says
+                which.
         """
-        with broker_errors(f"the broker did not take {task}: nothing was submitted"):
+        of_job = f" of job {arguments['job_id']}" if arguments.get("job_id") else ""
+        with broker_errors(
+            f"the broker did not take {task}: nothing was submitted",
+            unconfirmed=f"the broker did not confirm {task}{of_job}, and may take it yet; is its disk full?",
+        ):
             return self._app.send_task(
                 task,
                 kwargs=dict(arguments),

@@ -75,6 +75,15 @@ class RabbitMQ(Service):
         # Not the port mapper: it stands for a cluster's name service, which outlives a broker.
         return [process for name, process in self.processes.items() if name == "server"]
 
+    def control(self, *arguments: str) -> None:
+        """Run rabbitmqctl on this node. Raises StackError with what it printed."""
+        node = self._server_environment()["RABBITMQ_NODENAME"]
+        self._launch_of(
+            [str(_SERVER.with_name("rabbitmqctl")), "--node", node, *arguments],
+            "control",
+            ERL_EPMD_PORT=str(self.ports["epmd"]),
+        ).run()
+
     def answers(self) -> bool:
         return self.is_prepared and _greets(self.ports["amqp"]) and _vhosts_run(self.api_url)
 

@@ -33,7 +33,7 @@ def ingest_remotely(
 
     Raises:
         ConfigError: a folder was given, which workers cannot see; or the workers refused the job.
-        TransientError: the broker did not take the job: nothing was submitted.
+        TransientError: the broker did not take the job, or did not confirm it; the message says which.
     """
     from workers.client import PictorClient
 

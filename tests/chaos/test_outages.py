@@ -5,12 +5,15 @@ the log, nothing lost, no dead letters.
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import cast
 
 import pytest
 
+from deploy.stack.rabbitmq import RabbitMQ
 from pipeline.types import Job, JobState
 from tests.chaos.conftest import MakeFleet
 from tests.chaos.pictures import picture
@@ -96,14 +99,50 @@ def test_a_full_disk_under_the_ledger_is_named_and_loses_nothing(
         _move_database(fleet, postgres, None)
 
 
-def _at_work(fleet: Fleet) -> tuple[Worker, str]:
-    """A worker, some of whose job is done and some is not."""
+@pytest.mark.parametrize("preparation", ["inline", "staged"])
+def test_a_job_outlasts_a_broker_whose_disk_is_full(
+    make_fleet: MakeFleet, rabbitmq: RabbitMQServer, preparation: str
+) -> None:
+    fleet = make_fleet(**BATCHES, PICTOR_OUTSTANDING_BATCHES="2", PICTOR_PREPARATION=preparation)
+    planner, job_id = _planned(fleet)
+    queues = ("ingest", "embed") if preparation == "staged" else ("embed",)
+    fleet.wait_for_queue(queues[0], 2)
+    with _disk_alarm(rabbitmq):
+        workers = [fleet.start(queues=queue).ready() for queue in queues]
+        publisher = workers[0] if preparation == "staged" else planner
+        wait_until(lambda: "holds publishers back" in publisher.log(2000), "it is said", 60)
+        time.sleep(
+            70
+        )  # longer than an amqp client's usual tries, each of which would be a copy of the message
+    _assert_all_done(fleet, job_id)
+    assert "takes messages again" in publisher.log(2000)
+    assert not [worker.name for worker in fleet.workers if "workers.delivery retry" in worker.log(5000)]
+
+
+def test_a_submission_to_a_broker_whose_disk_is_full_is_not_called_refused(
+    make_fleet: MakeFleet, rabbitmq: RabbitMQServer
+) -> None:
+    fleet = make_fleet()
+    with _disk_alarm(rabbitmq):
+        done = fleet.pictor("ingest", "s3://nobody", "--broker", fleet.env["PICTOR_BROKER_URL"])
+    assert done.returncode == 1
+    assert "did not confirm pictor.ingest of job job-" in done.stderr
+    assert "nothing was submitted" not in done.stderr
+    fleet.wait_for_queue("plan", 1)  # it did take it, once
+
+
+def _planned(fleet: Fleet) -> tuple[Worker, str]:
+    """A planner, and a job that nobody works on."""
     bucket = f"chaos-{fleet.vhost}"  # of this test alone, also on servers that outlive it
     fleet.put_all(bucket, {f"{number:03d}.jpg": picture(number) for number in range(OBJECTS)})
-    planner, worker = fleet.start(queues="plan,search"), fleet.start(queues="embed")
-    planner.ready()
-    worker.ready()
-    job_id = fleet.submit(f"s3://{bucket}")
+    planner = fleet.start(queues="plan,search").ready()
+    return planner, fleet.submit(f"s3://{bucket}")
+
+
+def _at_work(fleet: Fleet) -> tuple[Worker, str]:
+    """A worker, some of whose job is done and some is not."""
+    worker = fleet.start(queues="embed").ready()
+    _, job_id = _planned(fleet)
     wait_until(lambda: 0 < _done(fleet.job(job_id)) < OBJECTS, "some of the job is done", 60)
     return worker, job_id
 
@@ -119,6 +158,17 @@ def _assert_all_done(fleet: Fleet, job_id: str) -> None:
     assert len(fleet.indexed_keys()) == OBJECTS
     for queue in ("plan", "embed", "dead"):
         fleet.wait_for_queue(queue, 0)
+
+
+@contextmanager
+def _disk_alarm(rabbitmq: RabbitMQServer) -> Iterator[None]:
+    """The broker takes its disk for full, and holds back whoever publishes."""
+    service = cast("RabbitMQ", rabbitmq.service or missing("the broker is not ours to fill"))
+    service.control("set_disk_free_limit", "100000GB")
+    try:
+        yield
+    finally:
+        service.control("set_disk_free_limit", "50MB")  # RabbitMQ's default
 
 
 @contextmanager
