@@ -165,6 +165,7 @@ class Ceph(Service):
             "AWS_ENDPOINT_URL": self.endpoint,
             "AWS_ACCESS_KEY_ID": access_key,
             "AWS_SECRET_ACCESS_KEY": secret_key,
+            "CEPH_CONF": f"{self.home}/ceph.conf",  # for radosgw-admin, which makes users and keys
             "PICTOR_TEST_S3_ACCESS_KEY2": access_key2,
             "PICTOR_TEST_S3_SECRET_KEY2": secret_key2,
         }

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from tests.chaos.pictures import picture
-from tests.conftest import REPOSITORY
+from tests.conftest import REPOSITORY, missing
 from tests.fleet import Fleet, own_place
 from tests.integration.runbook import PAGE, alike, run, steps
+from tests.scrape import free_port
 from tests.services import MilvusServer, PostgresServer, RabbitMQServer, S3Server
 
 TIMEOUT_S = 400
@@ -28,7 +29,13 @@ def printed(
 ) -> Iterator[list[str]]:
     """What each command of the page prints."""
     folder = tmp_path_factory.mktemp("runbook")
-    with own_place(rabbitmq, s3_server, milvus_server, postgres, folder) as env, Fleet(env, folder) as fleet:
+    if "CEPH_CONF" not in s3_server.env:
+        missing("the S3 server is not the stack's, whose keys the page changes")
+    with (
+        own_place(rabbitmq, s3_server, milvus_server, postgres, folder) as env,
+        Fleet(env, folder) as fleet,
+        free_port() as flower_port,
+    ):
         fleet.put_all("runbook", {f"{n:02}.jpg": picture(n) for n in range(12)})
         fleet.put_all("runbook-more", {f"{n:02}.jpg": picture(n + 100) for n in range(12)})
         programs = [Path(sys.executable).parent, *sorted(Path("/usr/lib/postgresql").glob("*/bin"))]
@@ -37,6 +44,8 @@ def printed(
             "PYTHONPATH": str(REPOSITORY),
             "HOME": str(folder),
             "OMP_NUM_THREADS": "1",
+            "CEPH_CONF": s3_server.env["CEPH_CONF"],
+            "PICTOR_FLOWER_PORT": str(flower_port),
         }
         commands = [step.command for step in steps((REPOSITORY / PAGE).read_text(encoding="utf-8"))]
         names = {env["PICTOR_STAGING_BUCKET"]: "pictor-staging", env["PICTOR_COLLECTION"]: "images"}
