@@ -1,0 +1,73 @@
+"""A standalone Milvus is backed up by a copy of its folder, as docs/operations.md says."""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from deploy.stack.milvus import TOKEN, Milvus
+from pipeline.adapters.builtin_spec import builtin_spec
+from pipeline.adapters.milvus_index import MilvusIndex
+from pipeline.types import IndexRow, ObjectRef
+from tests.conftest import missing
+
+pytestmark = pytest.mark.slow
+
+NAME = "photos"
+IDS = [f"{number:032x}" for number in range(20)]
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Milvus]:
+    """A server of this test alone, because it is stopped and loses everything."""
+    absent = Milvus.missing()
+    if absent:
+        missing(absent)
+    service = Milvus(tmp_path)
+    service.start()
+    try:
+        yield service
+    finally:
+        service.discard()
+
+
+def row(image_id: str) -> IndexRow:
+    vector = np.zeros(builtin_spec().dim, np.float32)
+    vector[int(image_id, 16)] = 1
+    ref = ObjectRef(bucket="shop", key=f"{image_id}.jpg", etag="e1", size_bytes=1)
+    return IndexRow(
+        id=image_id, ref=ref, vector=vector, width=8, height=8, indexed_at=datetime(2026, 1, 2, tzinfo=UTC)
+    )
+
+
+def test_a_copy_of_a_stopped_server_s_folder_brings_everything_back(server: Milvus, tmp_path: Path) -> None:
+    with closing(MilvusIndex(server.uri, token=TOKEN)) as index:
+        index.create_collection(NAME, builtin_spec())
+        index.upsert(NAME, [row(image_id) for image_id in IDS])
+        before = index.get_rows(NAME, IDS)
+
+    server.stop()
+    shutil.copytree(server.home / "data", tmp_path / "backup")
+    server.start()
+
+    with closing(MilvusIndex(server.uri, token=TOKEN)) as index:
+        index.drop_collection(NAME)
+        assert index.list_collections() == []
+
+    server.stop()
+    shutil.rmtree(server.home / "data")
+    shutil.copytree(tmp_path / "backup", server.home / "data")
+    server.start()
+
+    with closing(MilvusIndex(server.uri, token=TOKEN)) as index:
+        info = index.create_collection(NAME, builtin_spec())  # it is there, and bound to the same model
+        assert info.rows == len(IDS)
+        after = index.get_rows(NAME, IDS)
+        assert [kept.id for kept in after] == [kept.id for kept in before]
+        assert all(np.array_equal(a.vector, b.vector) for a, b in zip(after, before, strict=True))
+        ((best,),) = index.search(NAME, row(IDS[3]).vector[None], k=1)
+        assert best.id == IDS[3]
