@@ -5,9 +5,7 @@ from collections.abc import Mapping
 from workers.queues import EMBED, INGEST, PLAN, SEARCH, work_queue
 
 TASK_HARD_LIMIT_S = 660  # after poison.SPLIT_AFTER_S; far below RabbitMQ's consumer timeout of 30 minutes
-BLOCKED_PATIENCE_S = (
-    240.0  # of a broker with a full disk; twice, for a batch and its retry, is within the limit
-)
+BLOCKED_PATIENCE_S = 240.0  # with a broker whose disk is full; twice, for a batch and its retry, fits above
 BROKER_HEARTBEAT_S = 20  # a half-open connection is noticed within two of them
 
 ROUTES = {

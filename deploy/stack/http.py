@@ -3,18 +3,18 @@
 import base64
 import urllib.request
 from http.client import HTTPException
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 
-def get(url: str, timeout_s: float = 3) -> str | None:
-    """The body of a good answer, or None. User and password, or a token alone, are taken out of the URL."""
+def get(url: str, timeout_s: float = 3, *, token: str = "") -> str | None:
+    """The body of a good answer, or None. User and password of the URL are sent as a header, or the token."""
     parts = urlsplit(url)
     request = urllib.request.Request(  # noqa: S310 - the URL is ours, always http
         parts._replace(netloc=f"{parts.hostname}:{parts.port}").geturl()
     )
-    if parts.username and parts.password is None:
-        request.add_header("Authorization", f"Bearer {unquote(parts.username)}")
-    elif parts.username:
+    if token:
+        request.add_header("Authorization", f"Bearer {token}")
+    if parts.username:
         login = base64.b64encode(f"{parts.username}:{parts.password}".encode()).decode()
         request.add_header("Authorization", f"Basic {login}")
     # Without the proxy of the environment: it cannot reach this machine's loopback.

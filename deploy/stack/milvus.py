@@ -9,7 +9,6 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import ClassVar
-from urllib.parse import quote
 
 from deploy.stack import http
 from deploy.stack.errors import StackError
@@ -118,9 +117,7 @@ class Milvus(Service):
         return http.get(f"http://127.0.0.1:{self.ports['health']}/healthz") == "OK"
 
     def _lists_collections(self) -> bool:
-        answer = http.get(
-            f"http://{quote(TOKEN, safe='')}@127.0.0.1:{self.ports['grpc']}/v1/vector/collections"
-        )
+        answer = http.get(f"{self.uri}/v1/vector/collections", token=TOKEN)
         return answer is not None and json.loads(answer).get("code") == 200
 
     @property

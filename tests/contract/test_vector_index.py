@@ -63,11 +63,12 @@ def open_index(kind: str, tmp_path_factory: pytest.TempPathFactory) -> MilvusInd
     return open_server()
 
 
-def open_server(**options: Any) -> MilvusIndex:
+def open_server(token: str | None = None) -> MilvusIndex:
+    """By default with a token that may do everything."""
     uri = os.environ.get("PICTOR_TEST_MILVUS_URI", "")
     if not uri:
         missing("no Milvus server: set PICTOR_TEST_MILVUS_URI")
-    return MilvusIndex(uri, **{"token": os.environ.get("PICTOR_TEST_MILVUS_TOKEN", ""), **options})
+    return MilvusIndex(uri, token=os.environ["PICTOR_TEST_MILVUS_TOKEN"] if token is None else token)
 
 
 @pytest.fixture

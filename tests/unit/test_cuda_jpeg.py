@@ -111,8 +111,8 @@ def test_a_limit_is_a_limit_there_too() -> None:
     assert caught.value.reason is Reason.TOO_MANY_PIXELS
 
 
-def test_what_waits_is_decoded_together_and_never_more_than_fits() -> None:
-    decode_batch = CpuBatches()
+def decode_together(decode_batch: CpuBatches, items: int) -> dict[int, Tensor | None]:
+    """What comes of so many pictures, by seed: all others wait while the first is being decoded."""
     decode_batch.may_go_on.clear()
     batcher = JpegBatcher(decode_batch)
     found: dict[int, Tensor | None] = {}
@@ -120,15 +120,21 @@ def test_what_waits_is_decoded_together_and_never_more_than_fits() -> None:
     def ask(seed: int) -> None:
         found[seed] = batcher.decode(jpeg(seed))
 
-    threads = [threading.Thread(target=ask, args=(seed,)) for seed in range(BATCH_ITEMS + 6)]
+    threads = [threading.Thread(target=ask, args=(seed,)) for seed in range(items)]
     threads[0].start()
     wait_until(lambda: decode_batch.sizes == [1], "the first is being decoded")
     for thread in threads[1:]:
         thread.start()
-    wait_until(lambda: batcher._waiting.qsize() == BATCH_ITEMS + 5, "the others wait")
+    wait_until(lambda: batcher._waiting.qsize() == items - 1, "the others wait")
     decode_batch.may_go_on.set()
     for thread in threads:
         thread.join(30)
+    return found
+
+
+def test_what_waits_is_decoded_together_and_never_more_than_fits() -> None:
+    decode_batch = CpuBatches()
+    found = decode_together(decode_batch, BATCH_ITEMS + 6)
     assert decode_batch.sizes == [1, BATCH_ITEMS, 5]
     for seed, planes in found.items():
         assert planes is not None
@@ -140,23 +146,8 @@ def test_what_waits_is_decoded_together_and_never_more_than_fits() -> None:
 
 def test_a_file_beyond_the_decoder_costs_its_batch_nothing() -> None:
     decode_batch = CpuBatches()
-    decode_batch.may_go_on.clear()
     decode_batch.refused = jpeg(2)
-    batcher = JpegBatcher(decode_batch)
-    found: dict[int, Tensor | None] = {}
-
-    def ask(seed: int) -> None:
-        found[seed] = batcher.decode(jpeg(seed))
-
-    threads = [threading.Thread(target=ask, args=(seed,)) for seed in range(4)]
-    threads[0].start()
-    wait_until(lambda: decode_batch.sizes == [1], "the first is being decoded")
-    for thread in threads[1:]:
-        thread.start()
-    wait_until(lambda: batcher._waiting.qsize() == 3, "the others wait")
-    decode_batch.may_go_on.set()
-    for thread in threads:
-        thread.join(30)
+    found = decode_together(decode_batch, 4)
     assert {seed for seed, planes in found.items() if planes is None} == {2}
     assert decode_batch.sizes == [1, 3, 1, 1, 1]
 
