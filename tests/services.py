@@ -145,6 +145,20 @@ class PostgresServer(Server):
         return self.env["PICTOR_TEST_POSTGRES_URL"]
 
 
+@contextmanager
+def own_milvus(directory: Path) -> Iterator[MilvusServer]:
+    """A server that nobody shares: for a test that stops it, or on which little may have been dropped."""
+    absent = Milvus.missing()
+    if absent:
+        missing(absent)
+    service = Milvus(directory)
+    service.start()
+    try:
+        yield MilvusServer(env=service.variables(), service=service)
+    finally:
+        service.discard()
+
+
 S = TypeVar("S", bound=Server)
 
 

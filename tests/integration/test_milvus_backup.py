@@ -13,26 +13,12 @@ from deploy.stack.milvus import TOKEN, Milvus
 from pipeline.adapters.builtin_spec import builtin_spec
 from pipeline.adapters.milvus_index import MilvusIndex
 from pipeline.types import IndexRow, ObjectRef
-from tests.conftest import missing
+from tests.services import own_milvus
 
 pytestmark = pytest.mark.slow
 
 NAME = "photos"
 IDS = [f"{number:032x}" for number in range(20)]
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[Milvus]:
-    """A server of this test alone, because it is stopped and loses everything."""
-    absent = Milvus.missing()
-    if absent:
-        missing(absent)
-    service = Milvus(tmp_path)
-    service.start()
-    try:
-        yield service
-    finally:
-        service.discard()
 
 
 def row(image_id: str) -> IndexRow:
@@ -42,6 +28,13 @@ def row(image_id: str) -> IndexRow:
     return IndexRow(
         id=image_id, ref=ref, vector=vector, width=8, height=8, indexed_at=datetime(2026, 1, 2, tzinfo=UTC)
     )
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Milvus]:
+    with own_milvus(tmp_path) as milvus:
+        assert isinstance(milvus.service, Milvus)
+        yield milvus.service
 
 
 def test_a_copy_of_a_stopped_server_s_folder_brings_everything_back(server: Milvus, tmp_path: Path) -> None:
