@@ -5,6 +5,7 @@ Files in the worker's folder, for probes that cost nothing:
     ready        every child has loaded its model and opened its connections
     heartbeat    touched every few seconds while the main process's event loop turns
     stopped      why the worker stopped itself
+    stopping     it drains
 """
 
 import logging
@@ -15,7 +16,7 @@ import uuid
 from pathlib import Path
 
 from celery import Celery, Task, bootsteps, current_app
-from celery.signals import setup_logging, task_prerun, worker_process_init
+from celery.signals import setup_logging, task_prerun, worker_process_init, worker_shutting_down
 
 from pipeline import wiring
 from pipeline.adapters.sql_ledger import SqlLedger
@@ -36,6 +37,7 @@ logger = logging.getLogger(__name__)
 HEARTBEAT_S = 5.0
 WARM_UP_PATIENCE_S, WARM_UP_PAUSE_S = 300.0, 2.0  # below worker_proc_alive_timeout, which kills
 WATCH_S = 15.0  # how often stalled planners are looked for
+STOPPING, STOPPING_S = "stopping", 0.2  # a file, and how often it is looked for
 
 
 @worker_process_init.connect(weak=False)  # type: ignore[untyped-decorator]
@@ -48,11 +50,11 @@ def warm_child(**_: object) -> None:
         metrics().record_warm(context.deps.embedder.spec, context.settings.device)
     except PictorError as err:
         stop_worker(err, folder)
-        _take_no_task()
+        _take_no_task(folder)
     except Exception:  # the top of a process; Celery would log it and give this child work all the same
         logger.exception("warm-up died")
         stop_worker(PictorError("warm-up stopped by an internal error; see the log"), folder)
-        _take_no_task()
+        _take_no_task(folder)
     (folder / f"warm-{os.getpid()}").touch()
     if len(list(folder.glob("warm-*"))) >= int(os.environ[CHILDREN_VARIABLE]):
         (folder / "ready").touch()
@@ -79,9 +81,18 @@ def _warm_up_patiently(app: Celery) -> Context:
             time.sleep(WARM_UP_PAUSE_S)
 
 
-def _take_no_task() -> None:
-    """Until the main process ends this one."""
-    time.sleep(3600)
+def _take_no_task(folder: Path) -> None:
+    """Wait for the end of the worker, which another child would be started before, and end."""
+    main = os.getppid()
+    while os.getppid() == main and not (folder / STOPPING).exists():
+        time.sleep(STOPPING_S)
+    os._exit(0)
+
+
+@worker_shutting_down.connect(weak=False)  # type: ignore[untyped-decorator]
+def tell_children(**_: object) -> None:
+    """Runs in the main process, which waits for its children. One that takes no task hears nothing else."""
+    (Path(os.environ[FOLDER_VARIABLE]) / STOPPING).touch()
 
 
 @setup_logging.connect(weak=False)  # type: ignore[untyped-decorator]

@@ -80,6 +80,13 @@ def test_a_worker_for_a_queue_that_is_not_ours_is_refused(quiet: Fleet) -> None:
     assert_refused(quiet.start(queues="embed,emded", name="typo"), "--queues emded", "plan, ingest, embed")
 
 
+def test_a_worker_whose_children_cannot_load_the_model_ends(quiet: Fleet) -> None:
+    worker = quiet.start(queues="embed", name="no-gpu", children=2, extra_env={"PICTOR_DEVICE": "cuda:7"})
+    assert_refused(worker, "worker stopped: device cuda:7: this machine shows", code=1)
+    assert not (worker.folder / "ready").exists()
+    wait_until(lambda: not worker.pids(), "its processes are gone")
+
+
 SECRET = "wrong-and-never-to-be-seen"
 
 
