@@ -145,16 +145,19 @@ class PostgresServer(Server):
         return self.env["PICTOR_TEST_POSTGRES_URL"]
 
 
+OwnService = TypeVar("OwnService", bound=Service)
+
+
 @contextmanager
-def own_milvus(directory: Path) -> Iterator[MilvusServer]:
-    """A server that nobody shares: for a test that stops it, or on which little may have been dropped."""
-    absent = Milvus.missing()
+def own_service(kind: type[OwnService], directory: Path) -> Iterator[OwnService]:
+    """A server that nobody shares, for a test that changes it for all or needs one that others left alone."""
+    absent = kind.missing()
     if absent:
         missing(absent)
-    service = Milvus(directory)
+    service = kind(directory)
     service.start()
     try:
-        yield MilvusServer(env=service.variables(), service=service)
+        yield service
     finally:
         service.discard()
 

@@ -14,13 +14,14 @@ from urllib.parse import urlsplit
 import pytest
 
 from deploy.make_secrets import write_secrets
-from deploy.stack.ports import Reservation
 from deploy.stack.rabbitmq import RabbitMQ
 from pipeline.errors import CredentialsError
 from pipeline.settings import Settings
 from tests.chaos.pictures import picture
-from tests.conftest import REPOSITORY, missing
+from tests.conftest import REPOSITORY
 from tests.fleet import Fleet, wait_until
+from tests.scrape import free_port
+from tests.services import own_service
 from workers.broker import broker_connection
 from workers.queues import declare_queues
 
@@ -35,19 +36,12 @@ def secrets(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def broker(secrets: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitMQ]:
     """A broker of its own with the users of the definitions; they take the place of the stack's."""
-    absent = RabbitMQ.missing()
-    if absent:
-        missing(absent)
-    service = RabbitMQ(tmp_path_factory.mktemp("broker"))
-    service.start()
-    try:
+    with own_service(RabbitMQ, tmp_path_factory.mktemp("broker")) as service:
         definitions = (secrets / "rabbitmq-definitions" / "definitions.json").read_bytes()
         parts = urlsplit(service.api_url)
         login = f"{parts.username}:{parts.password}"
         assert ask(service, "definitions", login, definitions)[0] == 204
         yield service
-    finally:
-        service.discard()
 
 
 def ask(service: RabbitMQ, path: str, login: str, body: bytes | None = None) -> tuple[int, str]:
@@ -104,17 +98,20 @@ def test_the_scaler_s_user_sees_a_queue_s_length_and_may_do_no_more(secrets: Pat
     assert ask(broker, "users", login)[0] == 401
 
 
+@pytest.fixture
+def port() -> Iterator[int]:
+    with free_port() as number:
+        yield number
+
+
 def test_flower_asks_for_the_password_in_its_file_and_shows_it_to_no_one(
-    secrets: Path, broker: RabbitMQ, tmp_path: Path
+    secrets: Path, broker: RabbitMQ, port: int, tmp_path: Path
 ) -> None:
     folder = tmp_path / "secrets"
     shutil.copytree(secrets / "pictor-secrets", folder)
     (folder / "PICTOR_BROKER_URL").write_text(broker_url(secrets, broker))
     config = secrets / "flower-config" / "flowerconfig.py"
     passwords = json.loads((secrets / "passwords.json").read_text())
-    reservation = Reservation()
-    port = reservation.take()
-    reservation.release()
     with (tmp_path / "flower.log").open("w") as log:
         process = subprocess.Popen(
             [

@@ -13,7 +13,7 @@ from deploy.stack.milvus import TOKEN, Milvus
 from pipeline.adapters.builtin_spec import builtin_spec
 from pipeline.adapters.milvus_index import MilvusIndex
 from pipeline.types import IndexRow, ObjectRef
-from tests.services import own_milvus
+from tests.services import own_service
 
 pytestmark = pytest.mark.slow
 
@@ -32,9 +32,8 @@ def row(image_id: str) -> IndexRow:
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Milvus]:
-    with own_milvus(tmp_path) as milvus:
-        assert isinstance(milvus.service, Milvus)
-        yield milvus.service
+    with own_service(Milvus, tmp_path) as service:
+        yield service
 
 
 def test_a_copy_of_a_stopped_server_s_folder_brings_everything_back(server: Milvus, tmp_path: Path) -> None:

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from deploy.stack.milvus import Milvus
 from tests.chaos.pictures import picture
 from tests.conftest import REPOSITORY, missing
 from tests.fleet import Fleet, own_place
 from tests.integration.runbook import PAGE, alike, run, steps
 from tests.scrape import free_port
-from tests.services import PostgresServer, RabbitMQServer, S3Server, own_milvus
+from tests.services import MilvusServer, PostgresServer, RabbitMQServer, S3Server, own_service
 
 TIMEOUT_S = 400
 
@@ -32,8 +33,8 @@ def printed(
         missing("the S3 server is not the stack's, whose keys the page changes")
     with (
         # Milvus gives out rights between the clean-ups of dropped collections; other tests drop hundreds.
-        own_milvus(folder) as milvus,
-        own_place(rabbitmq, s3_server, milvus, postgres, folder) as env,
+        own_service(Milvus, folder) as milvus,
+        own_place(rabbitmq, s3_server, MilvusServer(env=milvus.variables()), postgres, folder) as env,
         Fleet(env, folder) as fleet,
         free_port() as flower_port,
     ):
