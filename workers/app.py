@@ -8,8 +8,12 @@ from workers.config import celery_config
 from workers.transport import use_for_amqp
 
 
-def make_app(settings: Settings) -> Celery:
+def make_app(settings: Settings, *, blocked_patience_s: float = 0.0) -> Celery:
     """Build an application for these settings.
+
+    Args:
+        blocked_patience_s: how long a publisher waits for a broker that takes nothing now. A person or a
+            service wants to be told; a worker has time.
 
     Raises:
         ConfigError: no broker is configured.
@@ -23,7 +27,7 @@ def make_app(settings: Settings) -> Celery:
         )
     use_for_amqp()
     app = Celery("pictor", set_as_current=False)
-    app.conf.update(celery_config(url))
+    app.conf.update(celery_config(url, blocked_patience_s))
     return app
 
 

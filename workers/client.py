@@ -46,11 +46,6 @@ class PictorClient:
     def __init__(self, broker_url: str) -> None:
         # Nothing of the environment: a service has settings of its own.
         self._app: Celery = make_app(Settings.model_construct(broker_url=SecretStr(broker_url)))
-        # A caller is told at once when the broker takes nothing.
-        self._app.conf.broker_transport_options = {
-            **self._app.conf.broker_transport_options,
-            "blocked_patience_s": 0.0,
-        }
         self._publisher = Publisher(self._app, preparation="inline")
 
     def __enter__(self) -> Self:

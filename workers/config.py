@@ -5,7 +5,9 @@ from collections.abc import Mapping
 from workers.queues import EMBED, INGEST, PLAN, SEARCH, work_queue
 
 TASK_HARD_LIMIT_S = 660  # after poison.SPLIT_AFTER_S; far below RabbitMQ's consumer timeout of 30 minutes
-BLOCKED_PATIENCE_S = 240.0  # with a broker whose disk is full; twice, for a batch and its retry, fits above
+# A worker's, with a broker whose disk is full: else each try of a minute counts as a delivery. Twice, for a
+# batch and its retry, fits above.
+BLOCKED_PATIENCE_S = 240.0
 BROKER_HEARTBEAT_S = 20  # a half-open connection is noticed within two of them
 
 ROUTES = {
@@ -19,7 +21,7 @@ ROUTES = {
 }
 
 
-def celery_config(broker_url: str) -> Mapping[str, object]:
+def celery_config(broker_url: str, blocked_patience_s: float) -> Mapping[str, object]:
     queues = {name: work_queue(name) for name in (PLAN, INGEST, EMBED, SEARCH)}
     return {
         "broker_url": broker_url,
@@ -28,7 +30,7 @@ def celery_config(broker_url: str) -> Mapping[str, object]:
         "broker_connection_max_retries": None,  # the default gives up after 100, in a long outage
         "broker_transport_options": {
             "confirm_publish": True,  # else a lost publish is silent
-            "blocked_patience_s": BLOCKED_PATIENCE_S,  # else each try of a minute counts as a delivery
+            "blocked_patience_s": blocked_patience_s,  # see workers.transport
         },
         "control_queue_exclusive": False,  # exclusive: a half-open drop locks the worker out of its own queue
         "control_queue_durable": True,

@@ -106,7 +106,11 @@ def purge_dead(connection: Connection) -> int:
 
 
 def _translated() -> AbstractContextManager[None]:
-    return broker_errors("the broker went away while dead letters were read; none is lost")
+    return broker_errors(
+        "the broker went away while dead letters were read; none is lost",
+        unconfirmed="the broker did not confirm a dead letter that was sent again: it is kept, and may be on "
+        "its queue, too; is the broker's disk full?",
+    )
 
 
 def _take(queue: Queue, limit: int) -> Iterator[Message]:

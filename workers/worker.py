@@ -17,6 +17,7 @@ from pipeline.model_binding import check_binding
 from pipeline.settings import Settings
 from workers.app import make_app
 from workers.broker import broker_connection
+from workers.config import BLOCKED_PATIENCE_S
 from workers.context import CHILDREN_VARIABLE, FOLDER_VARIABLE, QUEUES_VARIABLE
 from workers.exporter import exported_metrics
 from workers.lifecycle import Heartbeat, StalledWatch
@@ -37,7 +38,7 @@ def run_worker(settings: Settings, *, queues: Sequence[str], children: int, name
     unknown = sorted(set(queues) - set(WORK_QUEUES))
     if unknown or not queues:
         raise ConfigError(f"--queues {','.join(unknown) or '(none)'}: {', '.join(WORK_QUEUES)} are allowed")
-    app = make_app(settings)
+    app = make_app(settings, blocked_patience_s=BLOCKED_PATIENCE_S)
     folder = settings.run_folder / name
     with _only_one(folder, name), exported_metrics(settings, folder, queues=queues, children=children):
         configure_logging(settings.log_level)

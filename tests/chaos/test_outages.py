@@ -21,6 +21,9 @@ from tests.conftest import missing
 from tests.contract.ledger_databases import run_on
 from tests.fleet import Fleet, Worker, wait_until
 from tests.services import MilvusServer, PostgresServer, RabbitMQServer, S3Server, Server
+from workers.broker import broker_connection
+from workers.dead import QUEUE_HEADER
+from workers.queues import DEAD, DEAD_EXCHANGE
 
 pytestmark = pytest.mark.outage  # minutes each: `make test-outages`
 
@@ -129,6 +132,21 @@ def test_a_submission_to_a_broker_whose_disk_is_full_is_not_called_refused(
     assert "did not confirm pictor.ingest of job job-" in done.stderr
     assert "nothing was submitted" not in done.stderr
     fleet.wait_for_queue("plan", 1)  # it did take it, once
+
+
+def test_a_dead_letter_is_kept_while_its_copy_is_not_confirmed(
+    make_fleet: MakeFleet, rabbitmq: RabbitMQServer
+) -> None:
+    fleet = make_fleet()
+    with broker_connection(fleet.settings) as connection, connection.Producer() as producer:
+        headers = {"task": "pictor.embed_batch", "id": "a-task", QUEUE_HEADER: "embed"}
+        producer.publish([[], {}, {}], exchange=DEAD_EXCHANGE, routing_key=DEAD, headers=headers)
+    with _disk_alarm(rabbitmq):
+        done = fleet.pictor("dead", "replay")
+    assert done.returncode == 1
+    assert "did not confirm a dead letter that was sent again: it is kept" in done.stderr
+    fleet.wait_for_queue("dead", 1)
+    fleet.wait_for_queue("embed", 1)
 
 
 def _planned(fleet: Fleet) -> tuple[Worker, str]:
