@@ -7,7 +7,7 @@ pay seconds for torch and pymilvus, nor need them installed.
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, ModelError
 from pipeline.lazy import LazyEmbedder, LazyStore
 from pipeline.ports import Embedder, Limits, ObjectStore
 from pipeline.settings import Settings, available_cores
@@ -172,6 +172,7 @@ def lazy_model(
     settings: Settings,
     *,
     existing: CollectionInfo | None,
+    spec: ModelSpec | None = None,
     batches: int = 0,
     processes: int = 1,
 ) -> LazyEmbedder:
@@ -179,14 +180,27 @@ def lazy_model(
 
     Args:
         existing: the collection that it is for, if it is there already.
+        spec: the model's, when another process has read it.
         batches, processes: see `load_model`.
+
+    Raises:
+        ModelError: as `load_model_spec` does; and with the first image, when the weights are not those of the
+            spec.
     """
     source = choose_model(requested, existing)
     precision = choose_precision(settings.precision, existing)
-    return LazyEmbedder(
-        load_model_spec(source, settings),
-        lambda: load_model(source, settings, precision=precision, batches=batches, processes=processes),
-    )
+    known = spec or load_model_spec(source, settings)
+
+    def load() -> Embedder:
+        loaded = load_model(source, settings, precision=precision, batches=batches, processes=processes)
+        if loaded.spec.fingerprint != known.fingerprint:
+            raise ModelError(
+                f"model {source} was {known.fingerprint[:8]} when this was started and is "
+                f"{loaded.spec.fingerprint[:8]} now; start it again"
+            )
+        return loaded
+
+    return LazyEmbedder(known, load)
 
 
 def _weights_fetcher(settings: Settings) -> Callable[[str], bytes]:

@@ -14,6 +14,7 @@ from pipeline import wiring
 from pipeline.errors import FatalError, PictorError
 from pipeline.ports import Deps, Limits
 from pipeline.settings import Settings
+from workers.model import told_spec
 from workers.publish import Publisher
 from workers.queues import EMBED, SEARCH
 
@@ -82,6 +83,7 @@ def open_deps(settings: Settings) -> Deps:
         settings.model or wiring.DEFAULT_MODEL,
         settings,
         existing=index.get_collection(settings.collection),
+        spec=told_spec(),
         batches=1 if EMBED in os.environ.get(QUEUES_VARIABLE, "").split(",") else 0,
         processes=_children(),
     )

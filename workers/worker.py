@@ -12,9 +12,12 @@ from pathlib import Path
 
 from pipeline import wiring
 from pipeline.errors import ConfigError, FatalError, TransientError
+from pipeline.lazy import Lazy
 from pipeline.logs import configure_logging
 from pipeline.model_binding import check_binding
 from pipeline.settings import Settings
+from pipeline.types import ModelSpec
+from workers import model
 from workers.app import make_app
 from workers.broker import broker_connection
 from workers.config import BLOCKED_PATIENCE_S
@@ -42,7 +45,7 @@ def run_worker(settings: Settings, *, queues: Sequence[str], children: int, name
     folder = settings.run_folder / name
     with _only_one(folder, name), exported_metrics(settings, folder, queues=queues, children=children):
         configure_logging(settings.log_level)
-        _check_services(settings)
+        model.tell_children(_wait_for_services(settings))
         _tell_children(folder, queues, children)
         app.set_current()
         app.set_default()
@@ -65,31 +68,31 @@ def run_worker(settings: Settings, *, queues: Sequence[str], children: int, name
             raise FatalError("worker ended with an error that it could not recover from; see its log")
 
 
-def check_collection(settings: Settings) -> None:
+def check_collection(settings: Settings, spec: ModelSpec) -> None:
     """Refuse to start on a collection of another model. Waits for nothing.
 
     Raises:
         ModelMismatchError: names both models.
     """
-    spec = wiring.load_model_spec(wiring.choose_model(settings.model, None), settings)
     with wiring.open_index(settings) as index:
         info = index.get_collection(settings.collection)
         if info is not None:
             check_binding(info, spec)
 
 
-def _check_services(settings: Settings) -> None:
-    """What an operator would otherwise find out from the hundredth failed task."""
+def _wait_for_services(settings: Settings) -> ModelSpec:
+    """Returns the model's spec. What is wrong, an operator would find out from the hundredth failed task."""
+    spec = Lazy(lambda: model.read_spec(settings))  # once, however long a service is away
     deadline = time.monotonic() + WAIT_FOR_SERVICES_S
     pause_s = 1.0
     while True:
         try:
             with broker_connection(settings):
                 pass  # a wrong password would be tried for ever
-            with wiring.open_ledger(settings):
-                check_collection(settings)
             wiring.open_s3(settings).check()
-            return
+            with wiring.open_ledger(settings):
+                check_collection(settings, spec())
+            return spec()
         except TransientError as err:
             if time.monotonic() > deadline:
                 raise
