@@ -49,6 +49,7 @@ class FreeEmbedder:
 
     def __init__(self, spec: ModelSpec | None = None) -> None:
         self.spec = spec or free_spec()
+        self.device = "cpu"
         self._vectors = unit_vectors(READY_VECTORS, seed=1, dim=self.spec.dim)
 
     def embed_images(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -59,7 +60,7 @@ class SleepingEmbedder:
     """Embedder that takes its time and no core: it shows what is lost between batches and nothing else."""
 
     def __init__(self, inner: FreeEmbedder, seconds_per_image: float) -> None:
-        self.spec = inner.spec
+        self.spec, self.device = inner.spec, inner.device
         self._inner = inner
         self._seconds_per_image = seconds_per_image
 

@@ -27,6 +27,11 @@ class Lazy(Generic[T]):
                 self._made.append(self._make())
             return self._made[0]
 
+    @property
+    def made(self) -> T | None:
+        """None while nobody has asked."""
+        return self._made[0] if self._made else None
+
 
 class LazyEmbedder:
     """Knows its model's spec from the start; the weights are loaded for the first image."""
@@ -34,6 +39,11 @@ class LazyEmbedder:
     def __init__(self, spec: ModelSpec, load: Callable[[], Embedder]) -> None:
         self.spec = spec
         self._embedder = Lazy(load)
+
+    @property
+    def device(self) -> str:
+        loaded = self._embedder.made
+        return loaded.device if loaded is not None else ""
 
     def embed_images(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         return self._embedder().embed_images(pixels)

@@ -72,6 +72,11 @@ class Embedder(Protocol):
     @property
     def spec(self) -> ModelSpec: ...
 
+    @property
+    def device(self) -> str:
+        """Where it computes: "cpu" or "cuda:0"; empty while its weights are not loaded."""
+        ...
+
     def embed_images(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Embed one group.
 

@@ -47,7 +47,7 @@ def warm_child(**_: object) -> None:
     folder = Path(os.environ[FOLDER_VARIABLE])
     try:
         context = _warm_up_patiently(current_app._get_current_object())
-        metrics().record_warm(context.deps.embedder.spec, context.settings.device)
+        metrics().record_warm(context.deps.embedder.spec, context.deps.embedder.device)
     except PictorError as err:
         stop_worker(err, folder)
         _take_no_task(folder)

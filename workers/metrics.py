@@ -103,7 +103,7 @@ class Metrics:
         )
         self._model = Gauge(
             "pictor_model_info",
-            "1; the model of this worker, with the first 8 digits of its fingerprint",
+            "1; the model, the first 8 digits of its fingerprint, the device that holds it or none",
             ["model", "fingerprint", "device"],
             registry=registry,
             multiprocess_mode="livemax",

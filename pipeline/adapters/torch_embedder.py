@@ -85,6 +85,7 @@ class TorchEmbedder:
         if group_items < 1:
             raise ConfigError(f"group_items is {group_items}, it must be at least 1")
         self.spec = spec
+        self.device = str(device)
         self.group_items = group_items if device.type == "cuda" else min(group_items, CPU_PASS_ITEMS)
         self._device = device
         self._dtype = dtype

@@ -176,7 +176,7 @@ def test_searches_waits_models_and_jobs_are_on_the_page(monitored: Monitored, bu
     embed = monitored.page("embed")
     messages = embed.total("pictor_queue_wait_seconds_count", queue="embed")
     assert messages >= embed.total("pictor_batches_total", queue="embed") > 0
-    assert embed.total("pictor_model_info", model="builtin") == 1
+    assert embed.total("pictor_model_info", model="builtin", device="cpu") == 1
     assert embed.total("pictor_build_info") == 1
     assert embed.total("pictor_worker_children_wanted") == 2
 

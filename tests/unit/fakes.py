@@ -70,6 +70,7 @@ class FakeEmbedder:
 
     def __init__(self, spec: ModelSpec = SPEC) -> None:
         self.spec = spec
+        self.device = "cpu"
         self.calls: list[int] = []  # group sizes
         self._errors: list[Exception] = []
         self._broken: Callable[[NDArray[np.uint8]], bool] = lambda _pixels: False
