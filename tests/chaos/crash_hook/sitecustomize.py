@@ -4,6 +4,7 @@ A body with a marker in it kills or hangs the process that decodes it, or raises
 Variables do the rest:
 
     PICTOR_TEST_LOST_DEVICE     the model fails after this many groups, as a device that fell off the bus
+    PICTOR_TEST_GROUP_S         what the model takes longer for a group
     PICTOR_TEST_CLOCK_S         requests to S3 are signed by a clock that is wrong by so many seconds
     PICTOR_TEST_SPLIT_AFTER_S   a batch is slow after this, and so is a trial
     PICTOR_TEST_RETRY_DELAY_S   between two tries of a task
@@ -39,17 +40,19 @@ def hurt_decoding(module: Any) -> None:
     module.decode_image = decode_image
 
 
-def lose_device(module: Any) -> None:
+def hurt_device(module: Any) -> None:
     from pipeline.errors import FatalError
 
     embed = module.TorchEmbedder.embed_images
     groups_left = int(os.environ.get("PICTOR_TEST_LOST_DEVICE", sys.maxsize))
+    longer_s = float(os.environ.get("PICTOR_TEST_GROUP_S", "0"))
 
     def embed_images(self: Any, pixels: Any) -> Any:
         nonlocal groups_left
         groups_left -= 1
         if groups_left < 0:
             raise FatalError("builtin failed on cuda:0 in a forward pass: the device is lost")
+        time.sleep(longer_s)
         return embed(self, pixels)
 
     module.TorchEmbedder.embed_images = embed_images
@@ -77,7 +80,7 @@ def retry_sooner(module: Any) -> None:
 
 CHANGES: dict[str, Callable[[Any], None]] = {
     "pipeline.decode": hurt_decoding,
-    "pipeline.adapters.torch_embedder": lose_device,
+    "pipeline.adapters.torch_embedder": hurt_device,
     "minio.time": shift_clock,
     "workers.poison": hasten,
     "workers.trial": hasten,
