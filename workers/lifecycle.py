@@ -82,7 +82,7 @@ def _warm_up_patiently(app: Celery) -> Context:
 
 
 def _take_no_task(folder: Path) -> None:
-    """Wait for the end of the worker, which another child would be started before, and end."""
+    """End when the worker does; another child would be started in the place of one that ends before."""
     main = os.getppid()
     while os.getppid() == main and not (folder / STOPPING).exists():
         time.sleep(STOPPING_S)
