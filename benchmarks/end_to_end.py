@@ -26,7 +26,7 @@ from benchmarks.servers import VERSIONS, running_stack
 from pipeline.settings import Settings
 from tests.fleet import Fleet
 
-ROUNDS = 2  # of four minutes each; the whole benchmark is to take a quarter of an hour
+ROUNDS = 2  # of three minutes each; the whole benchmark is to take less than a quarter of an hour
 QUICK_PHOTOS = 16
 FORWARD_GROUPS, QUICK_FORWARD_GROUPS = 10, 1  # of 32: 320 images take seven seconds, and more change nothing
 PRECISIONS = ("float32", "bfloat16")

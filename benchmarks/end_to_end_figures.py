@@ -7,7 +7,7 @@ from benchmarks.figures import Figure
 from benchmarks.processes import NO_COMPETITORS, Ran
 from benchmarks.rounds import absent, figure, ratio
 
-LOADER_WORKERS = (0, 1, 2)
+LOADER_WORKERS = (1, 2)  # none at all is the plain loop
 NO_BFLOAT16 = "not measured: no native bfloat16 on this CPU, or no PICTOR_PRECISION in this version"
 
 Runs = Mapping[str, Sequence[Ran]]

@@ -31,7 +31,7 @@ from tests.fleet import settings_of
 
 ROWS, QUICK_ROWS = 100_000, 2_000
 QUERIES, QUICK_QUERIES = 1_000, 30  # in each turn: ten answers lie above the 99th percentile
-TURN_S = 5.0  # a way that is slow answers fewer; the percentiles are then of those
+TURN_S = 4.0  # a way that is slow answers fewer; the percentiles are then of those
 RECALL_QUERIES = 200
 ROUNDS, QUICK_ROUNDS = 2, 1
 CLIENTS = (1, 8)

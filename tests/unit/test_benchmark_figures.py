@@ -22,7 +22,6 @@ RUNS = {
     "forward bfloat16": [ran(100), ran(80)],
     "decode": [ran(500, cpu_s=0.2), ran(250, cpu_s=0.4)],
     "loop": [ran(30), ran(30)],
-    "loader 0": [ran(20), ran(20)],
     "loader 1": [ran(35), ran(32)],
     "loader 2": [ran(33), ran(33)],
     "loader fast": [ran(38), ran(38)],
