@@ -179,6 +179,15 @@ class Worker:
         return "\n".join(self.log_file.read_text(errors="replace").splitlines()[-lines:])
 
 
+def assert_refused(worker: Worker, *words: str, code: int = 2) -> None:
+    """It ends by itself, with one line that says why and shows no secret."""
+    assert worker.wait() == code, worker.log()
+    [line] = [line for line in worker.log().splitlines() if line.startswith("error: ")]
+    for word in words:
+        assert word in line
+    assert "Traceback" not in worker.log()
+
+
 MARKER = "PICTOR_TEST_WORKER"  # in the environment of a worker and its children: its folder
 
 

@@ -5,7 +5,7 @@ Files in the worker's folder, for probes that cost nothing:
     ready        every child has loaded its model and opened its connections
     heartbeat    touched every few seconds while the main process's event loop turns
     stopped      why the worker stopped itself
-    stopping     it drains
+    stopping     it drains; for a child that takes no task
 """
 
 import logging
@@ -90,7 +90,7 @@ def _take_no_task(folder: Path) -> None:
 
 
 @worker_shutting_down.connect(weak=False)  # type: ignore[untyped-decorator]
-def tell_children(**_: object) -> None:
+def mark_stopping(**_: object) -> None:
     """Runs in the main process, which waits for its children. One that takes no task hears nothing else."""
     (Path(os.environ[FOLDER_VARIABLE]) / STOPPING).touch()
 

@@ -45,7 +45,8 @@ def read_spec(settings: Settings) -> ModelSpec:
     return _SPEC.validate_python(answer)
 
 
-def tell_children(spec: ModelSpec) -> None:
+def tell_spec(spec: ModelSpec) -> None:
+    """To the children that this process will start."""
     os.environ[MODEL_VARIABLE] = _SPEC.dump_json(spec).decode()
 
 

@@ -17,13 +17,13 @@ from pipeline.logs import configure_logging
 from pipeline.model_binding import check_binding
 from pipeline.settings import Settings
 from pipeline.types import ModelSpec
-from workers import model
 from workers.app import make_app
 from workers.broker import broker_connection
 from workers.config import BLOCKED_PATIENCE_S
 from workers.context import CHILDREN_VARIABLE, FOLDER_VARIABLE, QUEUES_VARIABLE
 from workers.exporter import exported_metrics
 from workers.lifecycle import Heartbeat, StalledWatch
+from workers.model import read_spec, tell_spec
 from workers.queues import PLAN, WORK_QUEUES
 
 logger = logging.getLogger(__name__)
@@ -45,7 +45,7 @@ def run_worker(settings: Settings, *, queues: Sequence[str], children: int, name
     folder = settings.run_folder / name
     with _only_one(folder, name), exported_metrics(settings, folder, queues=queues, children=children):
         configure_logging(settings.log_level)
-        model.tell_children(_wait_for_services(settings))
+        tell_spec(_wait_for_services(settings))
         _tell_children(folder, queues, children)
         app.set_current()
         app.set_default()
@@ -82,7 +82,7 @@ def check_collection(settings: Settings, spec: ModelSpec) -> None:
 
 def _wait_for_services(settings: Settings) -> ModelSpec:
     """Returns the model's spec. What is wrong, an operator would find out from the hundredth failed task."""
-    spec = Lazy(lambda: model.read_spec(settings))  # once, however long a service is away
+    spec = Lazy(lambda: read_spec(settings))  # once, however long a service is away
     deadline = time.monotonic() + WAIT_FOR_SERVICES_S
     pause_s = 1.0
     while True:

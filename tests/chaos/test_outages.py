@@ -70,6 +70,16 @@ def test_a_lost_device_stops_its_worker_and_another_one_finishes_the_job(make_fl
     _assert_all_done(fleet, job_id)
 
 
+def test_a_worker_whose_children_cannot_warm_up_ends_with_the_reason(make_fleet: MakeFleet) -> None:
+    fleet = make_fleet(**BATCHES)
+    broken = fleet.start(
+        queues="embed", name="broken", children=2, extra_env={"PICTOR_TEST_LOST_DEVICE": "0"}
+    )
+    assert broken.wait() != 0
+    assert "worker stopped: builtin failed on cuda:0" in broken.log()
+    assert broken.pids() == []
+
+
 def test_a_worker_whose_clock_is_wrong_says_so_at_its_start(make_fleet: MakeFleet) -> None:
     fleet = make_fleet()
     late = fleet.start(queues="embed", extra_env={"PICTOR_TEST_CLOCK_S": "3600"})

@@ -16,7 +16,7 @@ from pipeline.message import encode_batch
 from pipeline.staging import name_block
 from pipeline.types import EmbedBatch, Job, JobRequest, JobState, ObjectRef, PlannedBatch
 from tests.chaos.pictures import picture
-from tests.fleet import Fleet, Worker, own_place, wait_until
+from tests.fleet import Fleet, assert_refused, own_place, wait_until
 from tests.image_files import encode
 from tests.services import MilvusServer, PostgresServer, RabbitMQServer, S3Server
 from workers.broker import broker_connection
@@ -47,15 +47,6 @@ def ready_messages(fleet: Fleet, queue: str) -> int:
     declared = dead_queue() if queue == "dead" else work_queue(queue)
     with broker_connection(fleet.settings) as connection, connection.channel() as channel:
         return int(declared.bind(channel).queue_declare(passive=True).message_count)
-
-
-def assert_refused(worker: Worker, *words: str, code: int = 2) -> None:
-    """It ends by itself, with one line that says why and shows no secret."""
-    assert worker.wait() == code, worker.log()
-    [line] = [line for line in worker.log().splitlines() if line.startswith("error: ")]
-    for word in words:
-        assert word in line
-    assert "Traceback" not in worker.log()
 
 
 # Workers that are refused

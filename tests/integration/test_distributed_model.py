@@ -7,22 +7,15 @@ from pathlib import Path
 
 import pytest
 import safetensors.torch
-import torch
 
-from pipeline.adapters.torchvision_models import lay_out
+from benchmarks.model_file import make_model_file
 from pipeline.types import JobState
 from tests.chaos.pictures import picture
-from tests.fleet import Fleet, Worker, own_place
+from tests.fleet import Fleet, assert_refused, own_place
 from tests.services import MilvusServer, PostgresServer, RabbitMQServer, S3Server
 
 ARCHITECTURE = "squeezenet1_1"  # 3 MB
-
-
-def save_weights(path: Path, *, seed: int) -> None:
-    generator = torch.Generator().manual_seed(seed)
-    wanted = lay_out(ARCHITECTURE, side=64).module.state_dict()
-    tensors = {name: 0.1 * torch.randn(want.shape, generator=generator) for name, want in wanted.items()}
-    safetensors.torch.save_file(tensors, path)
+WEIGHTS = f"{ARCHITECTURE}.safetensors"
 
 
 @pytest.fixture
@@ -33,12 +26,8 @@ def trained(
     postgres: PostgresServer,
     tmp_path: Path,
 ) -> Iterator[Fleet]:
-    """A system with a model of its own and no workers yet. Its weights are in `w.safetensors`."""
-    save_weights(tmp_path / "w.safetensors", seed=0)
-    model = tmp_path / "mine.toml"
-    model.write_text(
-        f'name = "mine"\narchitecture = "torchvision/{ARCHITECTURE}"\nweights = "w.safetensors"\ncrop = 64\n'
-    )
+    """A system with a model of its own and no workers yet. Its weights are in the fleet's folder."""
+    model = make_model_file(tmp_path, ARCHITECTURE, resize=72, crop=64)
     more = {"PICTOR_MODEL": str(model), "PICTOR_PREPARATION": "staged"}
     with (
         own_place(rabbitmq, s3_server, milvus_server, postgres, tmp_path, **more) as env,
@@ -67,21 +56,15 @@ def test_only_who_embeds_holds_the_model_and_a_job_is_done(trained: Fleet) -> No
 
 def test_a_worker_whose_weights_are_replaced_stops_and_says_so(trained: Fleet) -> None:
     worker = trained.start(queues="embed").ready()
-    save_weights(trained.folder / "w.safetensors", seed=1)
+    weights = trained.folder / WEIGHTS
+    safetensors.torch.save_file(
+        {name: tensor + 1 for name, tensor in safetensors.torch.load_file(weights).items()}, weights
+    )
     [child] = worker.children_pids()
     os.kill(child, signal.SIGKILL)  # the next one reads the new weights
-    assert worker.wait(120) == 1
-    assert "model" in _error_of(worker)
-    assert "start it again" in _error_of(worker)
+    assert_refused(worker, "model", "start it again", code=1)
 
 
 def test_a_worker_of_a_model_that_cannot_be_read_is_refused(trained: Fleet) -> None:
-    (trained.folder / "w.safetensors").write_bytes(b"no tensors")
-    worker = trained.start(queues="plan")
-    assert worker.wait() == 2
-    assert "w.safetensors: damaged, or not a safetensors file" in _error_of(worker)
-
-
-def _error_of(worker: Worker) -> str:
-    [line] = [line for line in worker.log().splitlines() if line.startswith("error: ")]
-    return line
+    (trained.folder / WEIGHTS).write_bytes(b"no tensors")
+    assert_refused(trained.start(queues="plan"), f"{WEIGHTS}: damaged, or not a safetensors file")

@@ -8,7 +8,7 @@ import pytest
 from pipeline.adapters.builtin_spec import builtin_spec
 from pipeline.errors import ConfigError, FatalError, PictorError, TransientError
 from pipeline.settings import Settings
-from workers.model import MODEL_VARIABLE, read_spec, tell_children, told_spec
+from workers.model import MODEL_VARIABLE, read_spec, tell_spec, told_spec
 
 TRAINED = Settings.model_construct(model="torchvision/resnet18")
 
@@ -25,7 +25,7 @@ def test_the_builtin_model_is_known_without_a_process(monkeypatch: pytest.Monkey
 def test_children_are_told_what_was_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(MODEL_VARIABLE, "")
     assert told_spec() is None
-    tell_children(builtin_spec())
+    tell_spec(builtin_spec())
     assert told_spec() == builtin_spec()
 
 
