@@ -1,5 +1,6 @@
 """The world in memory: what `handle_message` needs, without a service and without a model."""
 
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -48,3 +49,13 @@ def ledger(tmp_path: Path, empty_ledger_file: Path) -> Iterator[SqlLedger]:
 @pytest.fixture
 def deps(store: MemoryStore, index: MemoryIndex, embedder: FakeEmbedder, ledger: SqlLedger) -> Deps:
     return Deps(store=store, index=index, embedder=embedder, ledger=ledger)
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The home of the commands that a test runs, without any other setting."""
+    for name in list(os.environ):
+        if name.startswith(("PICTOR_", "AWS_")):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("PICTOR_HOME", str(tmp_path))
+    return tmp_path
