@@ -135,7 +135,7 @@ class Metrics:
         )
         self._oldest_progress = Gauge(
             "pictor_jobs_oldest_progress_timestamp_seconds",
-            "When the running job of the workers that has stood still for longest last moved; 0 when no job runs",
+            "When the job of the workers that has stood still for longest last moved; 0 when none runs",
             registry=registry,
             multiprocess_mode="livemax",
         )

@@ -244,7 +244,8 @@ def test_an_embedded_job_on_the_ledger_of_the_workers_is_left_alone(fleet: Fleet
     )
     run_on(
         fleet.env["PICTOR_LEDGER_URL"],
-        "UPDATE job SET created_at = created_at - interval '2 minutes' WHERE state = 'running' AND plan_step < 0",
+        "UPDATE job SET created_at = created_at - interval '2 minutes' "
+        "WHERE state = 'running' AND plan_step < 0",
     )
     fleet.wait_for_job(lost.job_id, JobState.COMPLETED)
     after = fleet.job(embedded.job_id)
