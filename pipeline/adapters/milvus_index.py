@@ -151,7 +151,9 @@ class MilvusIndex:
         for chunk in _chunks(vectors, max(1, HITS_PER_CALL // limit)):
             answers = self._search(binding, chunk, limit, expression, self._freshness(name))
             found += [
-                rank(hits, limit=limit, k=k, min_score=min_score, ask=self._asker(binding, vector, expression))
+                rank(
+                    hits, limit=limit, k=k, min_score=min_score, ask=self._asker(binding, vector, expression)
+                )
                 for vector, hits in zip(chunk, answers, strict=True)
             ]
         return found
