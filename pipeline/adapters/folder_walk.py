@@ -4,8 +4,8 @@ Links that lead to a file or folder below the root are followed, and what they l
 below the link. A folder is not entered again from within itself. Links that lead out of the root, or nowhere,
 are listed with the ETag `NOT_FOLLOWED`.
 
-Safety: every directory is opened relative to its parent and no step follows a link; `folder_links` says how one
-is followed all the same. Pipes, sockets and devices are never opened and never listed. One descriptor and
+Safety: every directory is opened relative to its parent and no step follows a link; `folder_links` says how
+one is followed all the same. Pipes, sockets and devices are never opened and never listed. One descriptor and
 the names of one directory are held per level.
 """
 

@@ -28,8 +28,8 @@ BUILTIN_NOTICE = (
 
 # At the end of --help, where a line is as wide as the terminal.
 NOTES = (
-    "A glob without / is about the last part of a key. In a glob, * also matches /, and **/ means any number of "
-    "folders or none.\n\n"
+    "A glob without / is about the last part of a key. In a glob, * also matches /, and **/ means any "
+    "number of folders or none.\n\n"
     f"Below a local folder, what NAS and sync programs keep is left out: {', '.join(SYSTEM_FOLDERS)}. "
     "To index one of these, name it: --include '**/@eaDir/**'."
 )

@@ -155,9 +155,12 @@ def test_subtrees_before_the_start_or_outside_the_prefix_are_not_opened(tmp_path
     with pytest.MonkeyPatch.context() as patch:
         opened: list[object] = []
         real = os.open
-        patch.setattr(
-            os, "open", lambda path, *rest, **more: opened.append(path) or real(path, *rest, **more)
-        )
+
+        def note_and_open(path: str | bytes, *rest: Any, **more: Any) -> int:
+            opened.append(path)
+            return real(path, *rest, **more)
+
+        patch.setattr(os, "open", note_and_open)
         assert keys(tmp_path, "b", "b0zzz") == ["b1/1"]
     assert b"b1" in opened
     assert b"b0" not in opened
