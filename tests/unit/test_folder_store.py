@@ -204,7 +204,7 @@ def test_links_to_what_lies_inside_are_followed_and_have_keys_of_their_own(tmp_p
     root = tmp_path / "root"
     write(root, "real/a.jpg", body=b"a")
     write(root, "real/deep/b.jpg", body=b"b")
-    links = {
+    links: dict[str, str | Path] = {
         "album/one.jpg": "../real/a.jpg",
         "album/whole": root / "real",
         "album/again": "whole",
@@ -228,7 +228,7 @@ def test_links_to_what_lies_inside_are_followed_and_have_keys_of_their_own(tmp_p
 def test_links_that_lead_out_or_nowhere_are_listed_as_not_followed_and_never_read(tmp_path: Path) -> None:
     root = tmp_path / "root"
     write(tmp_path, "secret.txt", "root-2/b.jpg", "root/real/a.jpg")
-    links = {
+    links: dict[str, str | Path] = {
         "absolute": tmp_path / "secret.txt",
         "beside": "../root-2",  # whose path begins like the root's
         "dangling": "real/gone.jpg",
