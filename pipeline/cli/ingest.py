@@ -14,12 +14,21 @@ from pipeline.errors import ConfigError
 from pipeline.ports import Deps
 from pipeline.settings import Settings, check_collection_name
 from pipeline.source import Source, parse_source
+from pipeline.system_folders import SYSTEM_FOLDERS
 from pipeline.types import Job, JobRequest
 
 BUILTIN_NOTICE = (
     "Using the builtin model: a training-free descriptor that finds copies, edits and similar layouts.\n"
     "To find similar things by meaning, choose a trained model: --model torchvision/resnet50, or your own\n"
     "weights with --model FILE.toml (see `pictor models list`)."
+)
+
+# At the end of --help, where a line is as wide as the terminal.
+NOTES = (
+    "A glob without / is about the last part of a key. In a glob, * also matches /, and **/ means any "
+    "number of folders or none.\n\n"
+    f"Below a local folder, what NAS and sync programs keep is left out: {', '.join(SYSTEM_FOLDERS)}. "
+    "To index one of these, name it: --include '**/@eaDir/**'."
 )
 
 
@@ -36,7 +45,8 @@ def ingest(
         list[str] | None, typer.Option(help="Only keys that match this glob (repeatable).")
     ] = None,
     exclude: Annotated[
-        list[str] | None, typer.Option(help="No keys that match this glob (repeatable).")
+        list[str] | None,
+        typer.Option(help="No keys that match this glob (repeatable)."),
     ] = None,
     max_failure_rate: Annotated[
         float, typer.Option(help="Exit with 1 when a larger share of the images failed.", min=0, max=1)

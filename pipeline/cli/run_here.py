@@ -8,6 +8,7 @@ import typer
 
 from pipeline import wiring
 from pipeline.cli.exit_codes import EXIT_INTERRUPTED
+from pipeline.cli.missed_links import MissedLinks
 from pipeline.cli.outcome import check_failure_rate, done_of, print_counts
 from pipeline.cli.output import note
 from pipeline.cli.progress import JobProgress, ProgressState
@@ -52,13 +53,16 @@ def finish(job: Job, deps: Deps, settings: Settings, *, max_failure_rate: float,
     error: PictorError | None = None
     interrupted = False
     state = JobState.RUNNING
+    missed_links = MissedLinks()
     with JobProgress(done_before=done_of(job.counts)) as progress:
 
         def show(job: Job) -> None:
             progress.show(ProgressState.of(job))
 
         try:
-            state = run_job(job, deps, limits, options, on_progress=show).state
+            state = run_job(
+                job, deps, limits, options, on_progress=show, on_missed_link=missed_links.add
+            ).state
         except PictorError as err:
             error = err
         except KeyboardInterrupt:
@@ -66,6 +70,7 @@ def finish(job: Job, deps: Deps, settings: Settings, *, max_failure_rate: float,
     seconds = time.perf_counter() - started
     counts = deps.ledger.get_job(job.job_id).counts
     print_counts(job.job_id, counts, seconds, done_of(counts) - done_of(job.counts), as_json=as_json)
+    missed_links.note()
     if error is not None or interrupted:
         note("The job is unfinished; what is done is kept. Run the same command again to go on.")
         raise error or typer.Exit(EXIT_INTERRUPTED)
