@@ -11,7 +11,11 @@ from pipeline.adapters.memory_index import MemoryIndex
 from pipeline.adapters.memory_store import MemoryStore
 from pipeline.adapters.sql_ledger import SqlLedger, open_ledger
 from pipeline.ports import Deps
-from tests.unit.fakes import BUCKET, COLLECTION, SPEC, FakeEmbedder
+from pipeline.settings import Settings
+from tests.unit.fakes import BUCKET, COLLECTION, LIMITS, SPEC, FakeEmbedder, Signals, identity_of
+from tests.unit.memory_broker import MemoryBroker
+from workers.context import Context, make_current
+from workers.publish import Publisher
 
 
 @pytest.fixture(scope="session")
@@ -59,3 +63,38 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             monkeypatch.delenv(name)
     monkeypatch.setenv("PICTOR_HOME", str(tmp_path))
     return tmp_path
+
+
+@pytest.fixture
+def broker() -> MemoryBroker:
+    return MemoryBroker()
+
+
+@pytest.fixture
+def signals(monkeypatch: pytest.MonkeyPatch) -> Signals:
+    """The signals that this process sends, and that nobody gets."""
+    sent: Signals = []
+    monkeypatch.setattr(os, "kill", lambda pid, number: sent.append((pid, number)))
+    return sent
+
+
+@pytest.fixture
+def context(
+    deps: Deps,
+    broker: MemoryBroker,
+    signals: Signals,  # a task may stop its worker, and that would be the parent of the tests
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[Context]:
+    """This process is a child of an `embed` worker, with its folder in `tmp_path`."""
+    for name, value in identity_of(tmp_path, main_pid=os.getppid()).to_env().items():
+        monkeypatch.setenv(name, value)
+    context = Context(
+        settings=Settings(),
+        deps=deps,
+        limits=LIMITS,
+        publisher=Publisher(broker.app, preparation="inline"),
+    )
+    make_current(context)
+    yield context
+    make_current(None)

@@ -4,6 +4,7 @@ import dataclasses
 import io
 import threading
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,7 @@ from pipeline.types import (
     SearchFilter,
     embedded_on,
 )
+from workers.identity import Identity
 
 SIDE = 8
 BUCKET = "photos"
@@ -127,6 +129,14 @@ def request_of(
         exclude=exclude,
         batch_items=batch_items,
     )
+
+
+Signals = list[tuple[int, int]]  # process and number of each that was sent
+
+
+def identity_of(folder: Path, *, main_pid: int = 1) -> Identity:
+    """Of a process of a worker with two children."""
+    return Identity(folder=folder, main_pid=main_pid, queues=("embed",), children=2, device="cpu", model=SPEC)
 
 
 def plan_one_batch(deps: Deps, *keys: str, spec: ModelSpec = SPEC) -> EmbedBatch:
