@@ -3,8 +3,8 @@
 import ast
 import re
 from collections.abc import Iterator
+from typing import Any
 
-import click
 import pytest
 import typer
 
@@ -41,14 +41,16 @@ def hints() -> set[str]:
 
 
 def is_command(words: str) -> bool:
-    command: click.Command = typer.main.get_command(app)
+    """What follows a command are its arguments."""
+    command: Any = typer.main.get_command(app)  # Typer brings a Click of its own
     for word in words.split():
-        if not isinstance(command, click.Group):
-            return True  # what follows are its arguments
-        if word not in command.commands:
+        commands = getattr(command, "commands", None)
+        if commands is None:
+            return True
+        if word not in commands:
             return False
-        command = command.commands[word]
-    return not isinstance(command, click.Group)
+        command = commands[word]
+    return not hasattr(command, "commands")
 
 
 @pytest.mark.parametrize("hint", sorted(hints()))
