@@ -159,9 +159,13 @@ def _letter(message: Message) -> DeadLetter:
         task_id=str(headers.get("id", "")),
         queue=str(headers.get(QUEUE_HEADER) or death.get("queue") or ""),
         reason=str(headers.get(REASON_HEADER) or death.get("reason") or "unknown"),
-        size_bytes=len(message.body or ""),
+        size_bytes=_length_bytes(message.body or b""),
         shown=str(headers.get("kwargsrepr") or _start_of(message.body))[:200],
     )
+
+
+def _length_bytes(body: bytes | str) -> int:
+    return len(body if isinstance(body, bytes) else body.encode("utf-8", "surrogatepass"))
 
 
 def _start_of(body: bytes | str | None) -> str:

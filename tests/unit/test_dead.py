@@ -62,9 +62,9 @@ def waiting(broker: Connection) -> list[tuple[str, dict[str, Any]]]:
 
 
 def test_a_look_changes_nothing_and_says_what_each_letter_is(broker: Connection) -> None:
-    bury(broker, "a", "b")
+    bury(broker, "a", "b", body="[[], {}, {'é'}]".encode())
     expected = DeadLetter(
-        task="pictor.ingest", task_id="a", queue=PLAN, reason="not wanted", size_bytes=12, shown="{}"
+        task="pictor.ingest", task_id="a", queue=PLAN, reason="not wanted", size_bytes=16, shown="{}"
     )
     assert expected in list_dead(broker)
     assert buried(broker) == ["a", "b"]
