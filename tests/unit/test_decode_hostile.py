@@ -1,4 +1,4 @@
-"""Files that are cut short, lie in their header, are no image or are odd: decoded or refused with a reason."""
+"""Files that are cut short, lie in their header, are no image or are odd: decoded or refused for a reason."""
 
 import pytest
 
