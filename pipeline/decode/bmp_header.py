@@ -18,6 +18,22 @@ _RAW, _RLE8, _RLE4, _MASKS = 0, 1, 2, 3
 _COMPRESSIONS = {4: "JPEG inside", 5: "PNG inside", 6: "masks with alpha", 11: "CMYK", 12: "CMYK", 13: "CMYK"}
 _OS2_COMPRESSIONS = {3: "Huffman codes", 4: "run lengths of 24 bits"}
 _BITS = {_RAW: (1, 4, 8, 16, 24, 32), _RLE8: (8,), _RLE4: (4,), _MASKS: (16, 24, 32)}
+# Red, green, blue and alpha; of 16 and 24 bits, alpha is not looked at.
+_KNOWN_MASKS: dict[int, set[tuple[int, ...]]] = {
+    16: {(0xF800, 0x7E0, 0x1F), (0x7C00, 0x3E0, 0x1F)},
+    24: {(0xFF0000, 0xFF00, 0xFF)},
+    32: {
+        (0xFF0000, 0xFF00, 0xFF, 0),
+        (0xFF000000, 0xFF0000, 0xFF00, 0),
+        (0xFF000000, 0xFF00, 0xFF, 0),
+        (0xFF000000, 0xFF0000, 0xFF00, 0xFF),
+        (0xFF, 0xFF00, 0xFF0000, 0xFF000000),
+        (0xFF0000, 0xFF00, 0xFF, 0xFF000000),
+        (0xFF000000, 0xFF00, 0xFF, 0xFF0000),
+        (0, 0, 0, 0),
+    },
+}
+_MASKS_AT = 54
 _CHECKED_ROWS = 64
 
 
@@ -36,6 +52,16 @@ def check_bmp(body: bytes) -> None:
         raise _unsupported(f"with {_COMPRESSIONS.get(compression, f'compression {compression}')}")
     if bits not in _BITS[compression]:
         raise _unsupported(f"of {bits} bits a pixel and compression {compression}")
+    if compression == _MASKS:
+        _check_masks(body, bits, has_alpha=header_bytes >= 56)
+
+
+def _check_masks(body: bytes, bits: int, *, has_alpha: bool) -> None:
+    masks: tuple[int, ...] = struct.unpack_from("<4I", body.ljust(_MASKS_AT + 16, b"\0"), _MASKS_AT)
+    if not has_alpha:
+        masks = (*masks[:3], 0)
+    if masks[: 4 if bits == 32 else 3] not in _KNOWN_MASKS[bits]:
+        raise _unsupported(f"with the masks {', '.join(f'{mask:x}' for mask in masks)}")
 
 
 def fill_unused_alpha(image: Image.Image) -> None:

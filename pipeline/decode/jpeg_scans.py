@@ -35,7 +35,7 @@ def find_scans(body: bytes, first_scan: int, component_ids: bytes) -> Scans:
     Raises:
         ImageError: decode_error, for more than MAX_MARKERS markers.
     """
-    at, count = first_scan, 0
+    at, count, scan_end = first_scan, 0, first_scan
     missing = {(component, number) for component in component_ids for number in range(64)}
     for _ in range(MAX_MARKERS):
         marker = body[at + 1]
@@ -49,12 +49,12 @@ def find_scans(body: bytes, first_scan: int, component_ids: bytes) -> Scans:
             count += 1
             missing -= _finished_by(body[at + 4 : segment_end])
         found = _MARKER.search(body, segment_end)
+        if found is None and marker == _SOS:
+            scan_end = len(body.rstrip(b"\xff"))  # half a marker at the end is no data
         if found is None:
-            # A marker that lost its second half is no data: fill bytes before the end are dropped.
-            end = len(body.rstrip(b"\xff"))
-            whole = not missing and segment_end <= len(body)
-            return Scans(count=count, end=end, has_end_marker=False, is_complete=whole)
+            return Scans(count=count, end=scan_end, has_end_marker=False, is_complete=not missing)
         at = found.start()
+        scan_end = at if marker == _SOS else scan_end
     raise ImageError(Reason.DECODE_ERROR, f"more than {MAX_MARKERS} markers in one JPEG")
 
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from io import BytesIO
+from typing import assert_never
 
 from PIL import Image
 from PIL.ImageFile import ImageFile
@@ -12,7 +13,7 @@ from pipeline.decode.bmp_header import check_bmp
 from pipeline.decode.item_transforms import Box, Transforms, read_transforms
 from pipeline.decode.jpeg_header import JpegHeader, read_jpeg_header
 from pipeline.decode.orientation import find_orientation
-from pipeline.decode.signatures import FORMATS, identify
+from pipeline.decode.signatures import FORMATS, Kind, identify
 from pipeline.decode.structure import check_structure
 from pipeline.errors import ImageError
 from pipeline.types import Reason
@@ -59,11 +60,9 @@ def open_source(body: bytes) -> Source:
     """
     if not body:
         raise ImageError(Reason.EMPTY, "0 bytes")
-    found = identify(body)
-    if found is None:
-        raise ImageError(Reason.NOT_AN_IMAGE, f"{len(body)} bytes without the signature of an image format")
-    if found not in FORMATS:
-        raise ImageError(Reason.UNSUPPORTED_FORMAT, f"{found} is not one of {', '.join(FORMATS)}")
+    found = _name_format(body)
+    if found == "HEIF":
+        raise ImageError(Reason.UNSUPPORTED_FORMAT, "HEIF is not decoded here; install pictor[heif]")
     check_structure(found, body)
     if found == "BMP":
         check_bmp(body)
@@ -80,3 +79,20 @@ def open_source(body: bytes) -> Source:
         transforms=read_transforms(body, image.size) if found == "AVIF" else None,
         first_frame=find_first_frame(image, body),
     )
+
+
+def _name_format(body: bytes) -> str:
+    """One of FORMATS. Raises ImageError (not_an_image, unsupported_format)."""
+    signature = identify(body)
+    if signature is None:
+        raise ImageError(Reason.NOT_AN_IMAGE, f"{len(body)} bytes without the signature of an image format")
+    match signature.kind:
+        case Kind.DECODED:
+            return signature.name
+        case Kind.IMAGE:
+            words = f"{signature.name} is not one of {', '.join(FORMATS)}"
+            raise ImageError(Reason.UNSUPPORTED_FORMAT, words)
+        case Kind.OTHER:
+            raise ImageError(Reason.NOT_AN_IMAGE, f"{len(body)} bytes that are {signature.name}")
+        case _:
+            assert_never(signature.kind)
