@@ -123,8 +123,9 @@ class ObjectRef:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FetchedObject:
-    body: bytes
+    body: bytes  # unpacked, where the store says that it holds the object in gzip
     metadata: Mapping[str, str] = field(default_factory=dict)  # the user's own metadata on the object
+    encoding: str = ""  # Content-Encoding, as the store has it
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
