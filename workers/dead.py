@@ -1,7 +1,7 @@
 """Dead letters: what could not be understood, or killed its workers to the last, kept for a person to see."""
 
 import reprlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
@@ -28,16 +28,17 @@ class DeadLetter:
     shown: str  # the arguments in short, or how a body begins that is no task's
 
 
-def set_aside(task: Task, arguments: Mapping[str, object], reason: str) -> None:
+def set_aside(task: Task, reason: str) -> None:
     """Put a task into the dead-letter queue with a reason a person can read, and let Celery acknowledge it.
 
     Raises:
         TransientError: the broker did not take it; the message must not be acknowledged.
     """
     request = task.request
+    keywords = request.kwargs or {}
     with broker_errors("the broker did not take a dead letter"), task.app.producer_or_acquire() as producer:
         producer.publish(
-            [list(request.args or ()), dict(arguments), {}],
+            [list(request.args or ()), keywords, {}],
             exchange=DEAD_EXCHANGE,
             routing_key=DEAD,
             serializer="json",
@@ -47,7 +48,7 @@ def set_aside(task: Task, arguments: Mapping[str, object], reason: str) -> None:
                 "lang": "py",
                 "argsrepr": "()",
                 # Absent when a foreign program sent the task.
-                "kwargsrepr": getattr(request, "kwargsrepr", None) or reprlib.repr(dict(arguments)),
+                "kwargsrepr": getattr(request, "kwargsrepr", None) or reprlib.repr(keywords),
                 REASON_HEADER: reason,
                 QUEUE_HEADER: (request.delivery_info or {}).get("routing_key", ""),
             },

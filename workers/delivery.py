@@ -15,7 +15,14 @@ from typing import assert_never
 from celery import Task
 from celery.exceptions import Reject, TaskPredicate
 
-from pipeline.errors import ConfigError, FatalError, MessageError, PictorError, TransientError
+from pipeline.errors import (
+    ConfigError,
+    FatalError,
+    MessageError,
+    PictorError,
+    TargetError,
+    TransientError,
+)
 from pipeline.handle import Handled
 from pipeline.message import decode_batch
 from pipeline.ports import Deps, Limits
@@ -40,35 +47,41 @@ def run_message(task: Task, message: str, handle: Handle) -> None:
     with every_error_settled(task):
         context = current()
         started = time.perf_counter()
-        handled = _handle(task, message.encode(), handle, context)
+        # JSON can spell half of a surrogate pair. It passes here, and where batches are read it is refused.
+        body = message.encode(errors="surrogatepass")
+        handled = _handle(task, body, handle, context)
         metrics().record_batch(ROUTES[task.name], handled, seconds=time.perf_counter() - started)
-        _settle(task, message, handled, context)
+        _settle(task, body, handled, context)
 
 
 def _handle(task: Task, body: bytes, handle: Handle, context: Context) -> Handled:
-    if deliveries_before(task) >= SPLIT_AT_DELIVERY or faults_before(task) >= SPLIT_AT_FAULT:
-        return _isolated(body, context, faults=faults_before(task))
-    with split_when_slow(body, context):
-        return handle(body, context.deps, context.limits)
-
-
-def _isolated(body: bytes, context: Context, *, faults: int) -> Handled:
     try:
-        return isolate(body, context, faults=faults)
+        if deliveries_before(task) >= SPLIT_AT_DELIVERY or faults_before(task) >= SPLIT_AT_FAULT:
+            return isolate(body, context, faults=faults_before(task))
+        with split_when_slow(body, context):
+            return handle(body, context.deps, context.limits)
     except MessageError as err:
         return Handled(verdict=Verdict.DEAD_LETTER, error=err)
+    except TargetError as err:  # no worker can do it: given back, it would stop them all, one by one
+        return Handled(verdict=Verdict.FAIL_JOB, error=err)
 
 
 def deliveries_before(task: Task) -> int:
     """How often a quorum queue has delivered this very message before; a retry is a new message."""
-    return int((task.request.headers or {}).get("x-delivery-count") or 0)
+    return _count(task, "x-delivery-count")
 
 
 def faults_before(task: Task) -> int:
-    return int((task.request.headers or {}).get(FAULTS_HEADER) or 0)
+    return _count(task, FAULTS_HEADER)
 
 
-def _settle(task: Task, message: str, handled: Handled, context: Context) -> None:
+def _count(task: Task, header: str) -> int:
+    """0 also for what is no count: anybody who may publish can put anything there."""
+    value = (task.request.headers or {}).get(header)
+    return max(value, 0) if isinstance(value, int) and not isinstance(value, bool) else 0
+
+
+def _settle(task: Task, body: bytes, handled: Handled, context: Context) -> None:
     match handled.verdict:
         case Verdict.ACK:
             if handled.forward is not None:
@@ -76,11 +89,10 @@ def _settle(task: Task, message: str, handled: Handled, context: Context) -> Non
         case Verdict.RETRY:
             retry_later(task, handled.error)
         case Verdict.DEAD_LETTER:
-            set_aside(task, {"message": message}, str(handled.error))
+            set_aside(task, str(handled.error))
         case Verdict.FAIL_JOB:
-            context.deps.ledger.set_state(
-                decode_batch(message.encode()).job_id, JobState.FAILED, error=str(handled.error)
-            )
+            job_id = decode_batch(body).job_id
+            context.deps.ledger.set_state(job_id, JobState.FAILED, error=str(handled.error))
         case Verdict.REQUEUE_AND_STOP:
             give_back_and_stop(task, handled.error)
         case _:

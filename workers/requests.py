@@ -118,7 +118,7 @@ def _settled(
         except (MessageError, TargetError) as err:  # also what it names: no worker could do it
             if on_refusal is not None:
                 on_refusal(err)
-            set_aside(task, task.request.kwargs or {}, str(err))
+            set_aside(task, str(err))
 
 
 def _check_faults(task: Task) -> None:

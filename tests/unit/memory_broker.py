@@ -18,6 +18,7 @@ from kombu.transport import memory
 
 import workers.tasks  # noqa: F401 - which registers them
 from workers.config import ROUTES, celery_config
+from workers.consumer import drop_headers, fault_of
 from workers.dead import DeadLetter, list_dead, replay_dead
 from workers.queues import DEAD, WORK_QUEUES, declare_queues
 
@@ -96,10 +97,14 @@ class MemoryBroker:
             return replay_dead(connection)
 
     def deliver(self, message: Message) -> tuple[Settled, Any]:
-        """Do one message as a child does. Returns its answer, too; what else a task raises is a fault."""
+        """Do one message as a worker does. Returns its answer, too; what else a task raises is a fault."""
+        headers = dict(message.headers)
+        if fault_of(headers, "application/json", json.dumps([message.args, message.kwargs, {}])):
+            return Settled.REJECTED, None
+        drop_headers(headers)
         task: Task = self.app.tasks[message.task]
         request = {
-            **message.headers,
+            **headers,
             "args": message.args,
             "kwargs": message.kwargs,
             "hostname": "embed@here",
