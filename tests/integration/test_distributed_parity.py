@@ -96,13 +96,13 @@ def embedded(fleet: Fleet, shop: str, tmp_path_factory: pytest.TempPathFactory) 
         "PICTOR_HOME": str(home),
     }
     with Fleet({**fleet.env, **apart}, home) as alone:
-        [counts] = alone.pictor_json("ingest", f"s3://{shop}")
+        [counts] = alone.pictor_json("ingest", f"s3://{shop}", "--local")
         yield way_of(alone, counts["job_id"], shop)
 
 
 @pytest.fixture(scope="module")
 def inline(fleet: Fleet, shop: str) -> Way:
-    [counts] = fleet.pictor_json("ingest", f"s3://{shop}", "--broker", fleet.env["PICTOR_BROKER_URL"])
+    [counts] = fleet.pictor_json("ingest", f"s3://{shop}")  # by PICTOR_BROKER_URL
     return way_of(fleet, counts["job_id"], shop)
 
 

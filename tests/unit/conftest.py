@@ -56,6 +56,16 @@ def deps(store: MemoryStore, index: MemoryIndex, embedder: FakeEmbedder, ledger:
 
 
 @pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The home of the commands that a test runs, without any other setting."""
+    for name in list(os.environ):
+        if name.startswith(("PICTOR_", "AWS_")):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("PICTOR_HOME", str(tmp_path))
+    return tmp_path
+
+
+@pytest.fixture
 def broker() -> MemoryBroker:
     return MemoryBroker()
 

@@ -14,6 +14,7 @@ from pipeline.errors import PictorError
 from pipeline.message import encode_batch
 from pipeline.ports import Deps, Limits
 from pipeline.types import (
+    WORKERS,
     EmbedBatch,
     JobRequest,
     ModelSpec,
@@ -22,12 +23,14 @@ from pipeline.types import (
     Preprocessing,
     Reason,
     SearchFilter,
+    embedded_on,
 )
 from workers.identity import Identity
 
 SIDE = 8
 BUCKET = "photos"
 COLLECTION = "images"
+HERE = embedded_on("this-host")
 SPEC = ModelSpec(
     name="fake",
     source="fake",
@@ -139,7 +142,7 @@ def identity_of(folder: Path, *, main_pid: int = 1) -> Identity:
 def plan_one_batch(deps: Deps, *keys: str, spec: ModelSpec = SPEC) -> EmbedBatch:
     """A batch of the present versions of some objects (all, when none is named), known to the ledger."""
     refs = [ref for ref in deps.store.list_objects(BUCKET) if not keys or ref.key in keys]
-    job = deps.ledger.create_job(request_of(spec=spec))
+    job = deps.ledger.create_job(request_of(spec=spec), driver=WORKERS)
     batch = EmbedBatch(
         job_id=job.job_id,
         path="00000000",

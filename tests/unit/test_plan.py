@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pipeline.adapters.folder_store import FolderStore
 from pipeline.message import MAX_MESSAGE_BYTES, decode_batch
 from pipeline.plan import MAX_BATCH_KEY_BYTES, PlanStep, cut_batches, plan_job, retry_batches
-from pipeline.types import Job, JobCounts, JobRequest, JobState, ObjectRef
+from pipeline.types import WORKERS, Job, JobCounts, JobRequest, JobState, ObjectRef
 from tests.unit.fakes import ref_of, request_of
 
 # About half of the keys are ignored: .txt is no image's suffix.
@@ -37,6 +37,7 @@ def job_of(request: JobRequest) -> Job:
     return Job(
         job_id="j",
         request=request,
+        driver=WORKERS,
         state=JobState.RUNNING,
         planned=True,
         cursor=None,
