@@ -6,7 +6,7 @@ queues are a dictionary, and what the child does after a task is written out in 
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum, auto
 from typing import Any, ClassVar
 
@@ -43,6 +43,9 @@ class Message:
     @property
     def task(self) -> str:
         return str(self.headers["task"])
+
+    def with_headers(self, headers: Mapping[str, object]) -> "Message":
+        return replace(self, headers={**self.headers, **headers})
 
 
 class _Channel(memory.Channel):  # type: ignore[misc]  # kombu is untyped
@@ -126,13 +129,11 @@ class MemoryBroker:
             task.request_stack.pop()
 
 
-def message_of(
-    task: str, *args: object, headers: Mapping[str, object] | None = None, **kwargs: object
-) -> Message:
+def message_of(task: str, /, *args: object, **kwargs: object) -> Message:
     """What a foreign program may put on the queue of a task: no more headers than it must have."""
     return Message(
         queue=ROUTES[task],
-        headers={"task": task, "id": "of-a-test", "lang": "py", **(headers or {})},
+        headers={"task": task, "id": "of-a-test", "lang": "py"},
         args=list(args),
         kwargs=dict(kwargs),
     )

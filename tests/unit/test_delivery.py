@@ -67,7 +67,7 @@ def handle(broker: MemoryBroker) -> Callable[[Handled | Exception], Answering]:
     def replace_task(answer: Handled | Exception) -> Answering:
         answering = Answering(answer)
         task = broker.app.tasks[EMBED]
-        task.run = lambda message: run_message(task, message, answering)
+        task.run = lambda *_, **__: run_message(task, answering)
         return answering
 
     return replace_task
@@ -307,7 +307,7 @@ def test_a_copy_keeps_its_senders_headers_and_not_the_brokers(
 ) -> None:
     handle(verdict(Verdict.RETRY, TransientError("away")))
     given = {"tenant": "shop", "x-delivery-count": 1, "x-death": [], FAULTS_HEADER: 3, DUE_HEADER: 5.0}
-    broker.deliver(replace(message, headers={**message.headers, **given}))
+    broker.deliver(message.with_headers(given))
     [copy] = broker.messages("embed")
     assert (copy.headers["tenant"], copy.headers[FAULTS_HEADER]) == ("shop", 3)
     assert [name for name in copy.headers if name.startswith("x-")] == []
@@ -348,7 +348,7 @@ def test_headers_that_make_no_sense_hurt_nobody(
 ) -> None:
     """Anybody who may publish could send them. What they leave behind can be delivered like any other."""
     handle(KeyError("pixels"))
-    message = replace(message, headers={**message.headers, **wrong})
+    message = message.with_headers(wrong)
     for crashes in (1, 2):
         assert broker.deliver(message)[0] is Settled.ACKNOWLEDGED
         [message] = broker.messages("embed")
@@ -381,7 +381,7 @@ def test_a_suspect_batch_is_split_before_it_is_touched(
     for key in ("a.jpg", "b.jpg"):
         context.deps.store.put("photos", key, jpeg())
     batch = plan_one_batch(context.deps)
-    broker.deliver(message_of(EMBED, message=encode_batch(batch).decode(), headers=headers))
+    broker.deliver(message_of(EMBED, message=encode_batch(batch).decode()).with_headers(headers))
     halves = [decode_batch(half.kwargs["message"].encode()).path for half in broker.messages("embed")]
     assert halves == (["00000000.0", "00000000.1"] if is_suspect else [])
     assert bool(embedder.calls) != is_suspect
@@ -394,7 +394,7 @@ def test_a_suspect_batch_is_split_before_it_is_touched(
 def test_what_is_no_batch_is_set_aside_at_once(
     broker: MemoryBroker, context: Context, garbage: object, headers: dict[str, object]
 ) -> None:
-    assert broker.deliver(message_of(EMBED, message=garbage, headers=headers))[0] is Settled.ACKNOWLEDGED
+    assert broker.deliver(message_of(EMBED, message=garbage).with_headers(headers))[0] is Settled.ACKNOWLEDGED
     assert len(broker.dead()) == 1
     assert broker.messages("embed") == []
 
@@ -404,6 +404,6 @@ def test_a_batch_that_this_ledger_does_not_know_is_set_aside(
     broker: MemoryBroker, context: Context, batch: EmbedBatch, headers: dict[str, object]
 ) -> None:
     foreign = encode_batch(replace(batch, job_id="of-another-ledger", refs=(ref_of("a.jpg"), ref_of("b"))))
-    broker.deliver(message_of(EMBED, message=foreign.decode(), headers=headers))
+    broker.deliver(message_of(EMBED, message=foreign.decode()).with_headers(headers))
     [letter] = broker.dead()
     assert letter.reason == "batch 00000000 of job of-another-ledger is not in this ledger"
