@@ -90,10 +90,10 @@ def replay_dead(
     from workers.dead import replay_dead as replay
 
     with broker_connection(Settings.from_env()) as connection:
-        count = replay(connection, task_id or None)
-    if task_id and not count:
+        done = replay(connection, task_id or None)
+    if task_id and not done.replayed:
         raise ConfigError(f"no dead letter {task_id}; `pictor dead list` shows those that there are")
-    note(f"replayed {count} dead letters")
+    note(f"replayed {done.replayed} dead letters, {done.left} are left")
 
 
 @dead_app.command("purge")

@@ -97,7 +97,7 @@ class MemoryBroker:
 
     def replay(self) -> int:
         with self.app.connection_for_write() as connection:
-            return replay_dead(connection)
+            return replay_dead(connection).replayed
 
     def deliver(self, message: Message) -> tuple[Settled, Any]:
         """Do one message as a worker does. Returns its answer, too; what else a task raises is a fault."""
