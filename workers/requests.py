@@ -4,10 +4,11 @@ import logging
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 
 from celery import Task
 
-from pipeline.errors import REFUSALS, MessageError, PictorError
+from pipeline.errors import REFUSALS, FatalError, MessageError, NotFoundError, PictorError
 from pipeline.service.access import Caller, Role
 from pipeline.service.answers import answer_json, error_json, job_json
 from pipeline.service.arguments import read_query, read_search
@@ -19,13 +20,14 @@ from pipeline.service.submit import Submission, record_refusal, submit_to_worker
 from pipeline.settings import Settings
 from pipeline.source import parse_source
 from pipeline.types import JobState
-from workers.context import Context, current
+from workers.context import current, stop_worker
 from workers.dead import set_aside
-from workers.delivery import every_error_settled, faults_before
+from workers.delivery import every_error_settled, faults_before, internal_error
 from workers.metrics import metrics
 from workers.planner import run_plan_step
 from workers.poison import SPLIT_AT_FAULT
 from workers.submission import (
+    JOB_ID,
     DeleteArguments,
     IngestArguments,
     JobArguments,
@@ -38,20 +40,26 @@ logger = logging.getLogger(__name__)
 Arguments = Mapping[str, object]
 
 
-def plan(task: Task, job_id: str, step: int, nonce: str) -> None:
-    context = current()
-    _settled(
-        task,
-        lambda: run_plan_step(job_id, step, nonce, context.deps, context),
-        on_refusal=lambda error: context.deps.ledger.set_state(job_id, JobState.FAILED, error=str(error)),
-    )
+def plan(task: Task, args: Sequence[object], kwargs: Arguments) -> None:
+    """Do one step of a job's plan."""
+
+    def work() -> None:
+        context = current()
+        run_plan_step(*_read_step(task, args, kwargs), context.deps, context)
+
+    def fail_job(error: PictorError) -> None:
+        with suppress(MessageError, NotFoundError):  # not one of our steps, or of no job in this ledger
+            job_id, _, _ = _read_step(task, args, kwargs)
+            current().deps.ledger.set_state(job_id, JobState.FAILED, error=str(error))
+
+    _settled(task, work, on_refusal=fail_job)
 
 
 def ingest(task: Task, args: Sequence[object], kwargs: Arguments) -> None:
     """Create a job and start its planner. The same job id twice is one job."""
-    context = current()
 
     def work() -> None:
+        context = current()
         wanted = read_arguments(IngestArguments, task.name, _keywords(task, args, kwargs))
         submission = _submission(wanted, context.settings)
         job = submit_to_workers(submission, context.deps, _caller(task), job_id=wanted.job_id)
@@ -59,21 +67,18 @@ def ingest(task: Task, args: Sequence[object], kwargs: Arguments) -> None:
             # Step 0, which a job that was begun before refuses: a second submission is no second planner.
             context.publisher.publish_plan_step(job.job_id, 0, uuid.uuid4().hex)
 
-    _settled(task, work, on_refusal=lambda error: _record_refusal(task, kwargs, error, context))
+    _settled(task, work, on_refusal=lambda error: _record_refusal(task, kwargs, error))
 
 
 def delete(task: Task, args: Sequence[object], kwargs: Arguments) -> None:
     """Take objects out of the index by key. Safe to run twice."""
-    context = current()
 
     def work() -> None:
+        context = current()
         wanted = read_arguments(DeleteArguments, task.name, _keywords(task, args, kwargs))
+        collection = wanted.collection or context.settings.collection
         delete_objects(
-            wanted.bucket,
-            wanted.keys,
-            collection=wanted.collection or context.settings.collection,
-            index=context.deps.index,
-            caller=_caller(task),
+            wanted.bucket, wanted.keys, collection=collection, index=context.deps.index, caller=_caller(task)
         )
 
     _settled(task, work)
@@ -82,41 +87,54 @@ def delete(task: Task, args: Sequence[object], kwargs: Arguments) -> None:
 def search(task: Task, args: Sequence[object], kwargs: Arguments) -> dict[str, object]:
     """Answer one query. What is wrong with it is in `error`; the caller waits, so nothing is retried here."""
     started = time.perf_counter()
-    found = _answer(task, args, kwargs)
-    metrics().record_search(time.perf_counter() - started, failed="error" in found)
-    return found
+    answer = _answered(
+        task, lambda: _hits(task, args, kwargs), refusal={"query": kwargs.get("query"), "hits": []}
+    )
+    metrics().record_search(time.perf_counter() - started, failed="error" in answer)
+    return answer
 
 
-def _answer(task: Task, args: Sequence[object], kwargs: Arguments) -> dict[str, object]:
+def _hits(task: Task, args: Sequence[object], kwargs: Arguments) -> dict[str, object]:
     context = current()
+    wanted = read_arguments(SearchArguments, task.name, _keywords(task, args, kwargs))
+    request = read_search(
+        collection=wanted.collection or context.settings.collection,
+        k=wanted.k,
+        min_score=wanted.min_score,
+        bucket=wanted.bucket,
+        prefix=wanted.prefix,
+        metadata=wanted.metadata,
+    )
     deps = context.deps
-    try:
-        wanted = read_arguments(SearchArguments, task.name, _keywords(task, args, kwargs))
-        request = read_search(
-            collection=wanted.collection or context.settings.collection,
-            k=wanted.k,
-            min_score=wanted.min_score,
-            bucket=wanted.bucket,
-            prefix=wanted.prefix,
-            metadata=wanted.metadata,
-        )
-        models = ResidentModel(deps.embedder, deps.index)
-        ports = SearchPorts(store=deps.store, index=deps.index, models=models)
-        queries = [read_query(wanted.query)]
-        (answer,) = search_images(queries, request, ports, context.limits, _caller(task))
-    except PictorError as err:
-        return {"query": kwargs.get("query"), "hits": []} | error_json(err)
+    models = ResidentModel(deps.embedder, deps.index)
+    ports = SearchPorts(store=deps.store, index=deps.index, models=models)
+    (answer,) = search_images([read_query(wanted.query)], request, ports, context.limits, _caller(task))
     return answer_json(answer)
 
 
 def job(task: Task, args: Sequence[object], kwargs: Arguments) -> dict[str, object]:
     """The state and counts of one job."""
-    context = current()
-    try:
+
+    def work() -> dict[str, object]:
         wanted = read_arguments(JobArguments, task.name, _keywords(task, args, kwargs))
-        return job_json(find_job(wanted.job_id, context.deps.ledger, _caller(task)))
+        return job_json(find_job(wanted.job_id, current().deps.ledger, _caller(task)))
+
+    return _answered(task, work, refusal={"job_id": kwargs.get("job_id")})
+
+
+def _answered(
+    task: Task, work: Callable[[], dict[str, object]], *, refusal: dict[str, object]
+) -> dict[str, object]:
+    """What `work` answers, or `refusal` with the error: somebody waits, so nothing is tried again here."""
+    try:
+        return work()
+    except FatalError as err:  # this process would answer each further call so, before its healthy neighbours
+        stop_worker(err)
+        return refusal | error_json(err)
     except PictorError as err:
-        return {"job_id": kwargs.get("job_id")} | error_json(err)
+        return refusal | error_json(err)
+    except Exception as err:  # noqa: BLE001 - it is logged; its text may be a library's and is not for the caller
+        return refusal | error_json(internal_error(task, err))
 
 
 def _settled(
@@ -130,7 +148,18 @@ def _settled(
         except REFUSALS as err:  # no worker could do it
             if on_refusal is not None:
                 on_refusal(err)
-            set_aside(task, task.request.kwargs or {}, str(err))
+            set_aside(task, str(err))
+
+
+def _read_step(task: Task, args: Sequence[object], kwargs: Arguments) -> tuple[str, int, str]:
+    """Job, number and nonce of a plan step."""
+    match kwargs:
+        case {"job_id": str(job_id), "step": int(step), "nonce": str(nonce)} if (
+            not args and JOB_ID.fullmatch(job_id) and 0 <= step < 2**31
+        ):
+            return job_id, step, nonce
+        case _:
+            raise MessageError(f"{task.name}: job_id, step and nonce are expected")
 
 
 def _check_faults(task: Task) -> None:
@@ -159,11 +188,11 @@ def _submission(wanted: IngestArguments, settings: Settings) -> Submission:
     )
 
 
-def _record_refusal(task: Task, kwargs: Arguments, error: PictorError, context: Context) -> None:
+def _record_refusal(task: Task, kwargs: Arguments, error: PictorError) -> None:
     record_refusal(
         _shown(kwargs.get("source", ""), 200),
         _shown(kwargs.get("collection") or "", 100),
-        context.deps.ledger,
+        current().deps.ledger,
         # An id of its own: the one that was asked for stays free for a submission that is right.
         job_id=f"refused-{_shown(task.request.id, 100)}",
         error=error,

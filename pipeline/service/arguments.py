@@ -87,7 +87,7 @@ def _existing_file(text: str) -> Path | None:
 
 def _what_is_wrong(text: str, *, files: bool) -> str:
     if not files:
-        return "s3://bucket/key or a stored image id (32 hex digits) is expected"
+        return "s3://bucket/key or a stored image id is expected; an id has 32 hex digits"
     if local_path(text).is_dir():
         return "is a folder; a file, s3://bucket/key or a stored image id is expected"
     return "does not exist, and is no image id (32 hex digits) either"

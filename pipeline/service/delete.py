@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pipeline.model_binding import find_collection
 from pipeline.ports import VectorIndex
 from pipeline.service.access import Caller, Role, require
+from pipeline.settings import check_collection_name
 from pipeline.types import CollectionInfo, image_id_of
 
 
@@ -14,10 +15,11 @@ def delete_objects(
     """Take objects out of the index by key, whether or not they are in it. Safe to run twice.
 
     Raises:
+        ArgumentError: no collection can have this name.
         TargetError: there is no such collection.
     """
     require(caller, Role.WRITE)
-    index.delete(collection, [image_id_of(bucket, key) for key in keys])
+    index.delete(check_collection_name(collection), [image_id_of(bucket, key) for key in keys])
 
 
 def drop_collection(name: str, index: VectorIndex, caller: Caller) -> CollectionInfo:
