@@ -16,6 +16,7 @@ from pipeline.adapters.sql_ledger import open_ledger
 from pipeline.errors import ConfigError, CredentialsError, FatalError, PictorError, TransientError
 from pipeline.types import WORKERS, JobRequest, JobState, PlannedBatch
 from tests.contract.ledger_databases import KINDS, ask, empty_database, run_on, with_database
+from tests.old_ledgers import DRIVERS_OF_0001, copy_ledger_0001
 
 REQUEST = JobRequest(
     source="file:///photos",
@@ -106,6 +107,14 @@ def test_migrating_again_keeps_what_is_there(empty: str) -> None:
     assert migrate(empty) == REVISION
     with open_ledger(empty) as ledger:
         assert ledger.list_jobs() == [job]
+
+
+def test_a_ledger_of_revision_0001_is_taken_over_with_its_jobs(empty: str, tmp_path: Path) -> None:
+    copy_ledger_0001(empty, tmp_path)
+    for _ in range(2):
+        assert migrate(empty) == REVISION
+        with open_ledger(empty) as ledger:
+            assert {job.job_id: job.driver for job in ledger.list_jobs()} == DRIVERS_OF_0001
 
 
 @pytest.mark.parametrize("call", [open_ledger, migrate])
