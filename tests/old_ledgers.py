@@ -43,10 +43,11 @@ def copy_ledger_0001(url: str, folder: Path) -> None:
         config.set_main_option("script_location", str(MIGRATIONS))
         config.attributes["connection"] = connection
         command.upgrade(config, "0001")
-    with source.connect() as reading, target.begin() as writing:
-        for name in ("job", "batch", "failure"):
+    for name in ("job", "batch", "failure"):
+        table = _table(name, target)  # looked at before it is written to
+        with source.connect() as reading, target.begin() as writing:
             rows = reading.execute(sa.select(_table(name, source))).mappings().all()
-            writing.execute(_table(name, target).insert(), [dict(row) for row in rows])
+            writing.execute(table.insert(), [dict(row) for row in rows])
     target.dispose()
 
 

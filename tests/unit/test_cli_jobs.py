@@ -146,6 +146,15 @@ def test_a_broker_on_the_command_line_wins_over_that_of_the_environment(
     assert "amqp:// or amqps:// is expected" in capsys.readouterr().err
 
 
+def test_a_collection_of_the_environment_goes_to_the_broker_with_the_job(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: Output
+) -> None:
+    monkeypatch.setenv("PICTOR_BROKER_URL", WRONG_BROKER)
+    monkeypatch.setenv("PICTOR_COLLECTION", "no-dashes")
+    assert pictor(monkeypatch, "ingest", "s3://shop") == 2
+    assert "collection name 'no-dashes'" in capsys.readouterr().err
+
+
 def test_a_folder_cannot_go_to_the_broker_and_local_is_named(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Output
 ) -> None:
