@@ -26,7 +26,7 @@ IDS_PER_STATEMENT = 5000  # SQLite takes 32766 parameters, PostgreSQL 65535
 
 
 def no_such_job(job_id: str) -> ConfigError:
-    return ConfigError(f"no job {job_id!r} in this ledger; `pictor jobs` lists them")
+    return ConfigError(f"no job {job_id!r} in this ledger; `pictor jobs list` shows them")
 
 
 def lock_job(connection: sa.Connection, job_id: str) -> sa.Row[Any]:

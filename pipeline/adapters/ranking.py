@@ -36,6 +36,6 @@ def check_query(name: str, dim: int, vectors: NDArray[np.float32], k: int) -> No
 
 def missing_collection(name: str) -> str:
     return (
-        f"collection {name!r} does not exist; `pictor collections` lists those that do, "
-        f"`pictor ingest` makes one"
+        f"collection {name!r} does not exist; `pictor collections list` shows those that do, "
+        "and `pictor ingest FOLDER` makes one"
     )
