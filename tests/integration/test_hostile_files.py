@@ -17,6 +17,12 @@ from tests.conftest import missing
 PEAK_LIMIT_BYTES = 300_000_000
 DECODABLE = {"JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF"}
 WITHOUT_SIGNATURE = {"IMT"}  # off the list, and its first bytes are any text
+# Pillow gives up on damage beside the pixels. The pixels are whole, or what Pillow makes of them without it.
+SOUND_PIXELS = {
+    "pillow/unknown_compression_method.png",  # of its ICC profile
+    "zune/fuzz-corpus/png/02e7afd1c44e54905fa5fd317974983c881b214a.crash",  # a later frame of an animation
+    "zune/fuzz-corpus/png/7d4b3dc5f8ec7f1f6e40b36a75cefe7c1c70a4d1.crash",  # checksums of comments
+}
 
 # One process for all files; its peak over its idle size is then an upper bound for each of them. The file
 # during which the peak grew last is the one to blame.
@@ -115,7 +121,7 @@ def test_what_pillow_refuses_is_refused(
 ) -> None:
     refused = [path for path, row in hostile.items() if row["result"] != "ok"]
     assert len(refused) > 250
-    assert [path for path in refused if isinstance(outcomes[path], DecodedImage)] == []
+    assert {path for path in refused if isinstance(outcomes[path], DecodedImage)} == SOUND_PIXELS
 
 
 def test_sizes_are_those_that_pillow_reads(
@@ -126,6 +132,7 @@ def test_sizes_are_those_that_pillow_reads(
         path: (result.width, result.height)
         for path, result in outcomes.items()
         if isinstance(result, DecodedImage)
+        and path not in SOUND_PIXELS  # Pillow tells no size
         and {result.width, result.height} != {int(hostile[path]["width"]), int(hostile[path]["height"])}
     }
     assert different == {}
