@@ -94,23 +94,23 @@ def pack(file: TiffFile, unit: NDArray[Any]) -> bytes:
     if file.predictor == 2:
         values = np.concatenate([values[:, :1], np.diff(values, axis=1)], axis=1)  # wraps, as it must
     if file.predictor == 3:
-        return imagecodecs.floatpred_encode(values, axis=-2, dist=unit.shape[2])
+        return bytes(imagecodecs.floatpred_encode(values, axis=-2, dist=unit.shape[2]))
     return values.astype(dtype).tobytes()
 
 
 def compress(compression: int, raw: bytes, *, row_bytes: int) -> bytes:
     match compression:
         case 5:
-            return imagecodecs.lzw_encode(raw)
+            return bytes(imagecodecs.lzw_encode(raw))
         case 8 | 32946:
             return zlib.compress(raw)
         case 32773:  # each row by itself
             rows = (raw[at : at + row_bytes] for at in range(0, len(raw), row_bytes))
             return b"".join(imagecodecs.packbits_encode(row) for row in rows)
         case 34925:
-            return imagecodecs.lzma_encode(raw)
+            return bytes(imagecodecs.lzma_encode(raw))
         case 50000:
-            return imagecodecs.zstd_encode(raw)
+            return bytes(imagecodecs.zstd_encode(raw))
         case _:
             return raw
 

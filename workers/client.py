@@ -9,7 +9,7 @@ Any other Celery client can send the same tasks: docs/tasks.md has their argumen
 """
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from types import TracebackType
 from typing import Self, cast
@@ -23,8 +23,9 @@ from pipeline.errors import ConfigError, MessageError, TransientError
 from pipeline.settings import Settings
 from workers.app import make_app
 from workers.broker import broker_errors
-from workers.publish import Publisher
+from workers.publish import MAX_ARGUMENTS_BYTES, Publisher, json_bytes
 from workers.submission import (
+    MAX_KEYS,
     Arguments,
     DeleteArguments,
     IngestArguments,
@@ -34,6 +35,8 @@ from workers.submission import (
 )
 
 Answer = Mapping[str, object]
+
+MAX_KEYS_BYTES = MAX_ARGUMENTS_BYTES - 2**16  # the other arguments are two names
 
 
 class PictorClient:
@@ -91,10 +94,16 @@ class PictorClient:
         return wanted
 
     def delete(self, bucket: str, keys: Sequence[str], *, collection: str | None = None) -> None:
-        """Take objects out of the index."""
-        arguments = {"v": 1, "bucket": bucket, "keys": list(keys), "collection": collection}
-        checked = _checked(DeleteArguments, "pictor.delete", arguments)
-        self._publisher.send("pictor.delete", checked, shown=f"{len(keys)} keys of {bucket}")
+        """Take objects out of the index, in as many messages as the keys need.
+
+        All keys are checked before the first message is sent. When this raises TransientError, some of the
+        messages may be on their way: call it again with the same keys.
+        """
+        given = {"v": 1, "bucket": bucket, "collection": collection}
+        parts = list(_parts_of(keys))
+        checked = [_checked(DeleteArguments, "pictor.delete", given | {"keys": part}) for part in parts]
+        for part, arguments in zip(parts, checked, strict=True):
+            self._publisher.send("pictor.delete", arguments, shown=f"{len(part)} keys of {bucket}")
 
     def search(
         self,
@@ -151,6 +160,21 @@ def close_app(app: Celery) -> None:
         with suppress(AMQPError, OSError):  # the broker may have gone first
             consumer.stop()
     app.close()
+
+
+def _parts_of(keys: Sequence[str]) -> Iterator[list[str]]:
+    """Runs of keys, each of which fits into one message. At least one, which may be empty."""
+    part: list[str] = []
+    length_bytes = 0
+    for key in keys:
+        # What is no text is refused by the check that comes next.
+        key_bytes = json_bytes(key) + len(", ") if isinstance(key, str) else 0
+        if part and (len(part) == MAX_KEYS or length_bytes + key_bytes > MAX_KEYS_BYTES):
+            yield part
+            part, length_bytes = [], 0
+        part.append(key)
+        length_bytes += key_bytes
+    yield part
 
 
 def _checked(kind: type[Arguments], task: str, arguments: Mapping[str, object]) -> dict[str, object]:

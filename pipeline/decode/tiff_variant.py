@@ -55,6 +55,8 @@ def recognise_tiff(page: Page) -> TiffVariant:
     _check_stored(stored, bits, sample_format, planar=planar)
     if photometric is Photometric.WHITE_IS_ZERO and stored in ("LA", "La"):
         raise _unsupported("alpha where white is zero", "alpha where black is zero")
+    if stored == "YCbCr" and page.number(Tag.FILL_ORDER, 1) != 1 and compression not in JPEG:
+        raise _unsupported("YCbCr of FillOrder 2", "YCbCr of FillOrder 1")  # libtiff fails on some of them
     _check_compression(page, compression, photometric, stored, bits, sample_format)
     return TiffVariant(
         stored=stored,

@@ -7,6 +7,7 @@ import struct
 import subprocess
 import sys
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -117,7 +118,9 @@ def planes_of_16_bits(side: int) -> bytes:
     return stream.getvalue()
 
 
-WORST = {  # close under the largest that the default limits accept, see the table in pipeline.decode
+WORST: dict[
+    str, Callable[[], bytes]
+] = {  # close under the largest that the default limits accept, see the table in pipeline.decode
     "rgba.png": lambda: encode(tile(7300, 7300, "RGBA"), "PNG", compress_level=1),
     "interlaced.png": lambda: interlaced_png(7300),
     "16-bit.png": lambda: deep_png(7300),

@@ -107,7 +107,7 @@ def pack(row: NDArray[Any], bits: int) -> bytes:
 def palette(bits: int) -> NDArray[np.int64]:
     index = np.arange(1 << bits)
     top = max(1, (1 << bits) - 1)
-    return np.dstack([index * 255 // top, 255 - index * 200 // top, index * 37 % 256])[0]
+    return np.stack([index * 255 // top, 255 - index * 200 // top, index * 37 % 256], axis=1)
 
 
 def meant(png: Png) -> NDArray[np.float64]:

@@ -86,9 +86,11 @@ def test_facsimile_is_black_on_white(compression: str, white: int) -> None:
     drawn[:, 20:30] = True
     stored = Image.fromarray(drawn if white else ~drawn)
     body = encode(stored, "TIFF", compression=compression, tiffinfo={262: white})
-    assert tifffile.TiffFile(io.BytesIO(body)).pages[0].photometric == white
-    reference = np.asarray(Image.open(io.BytesIO(body)).convert("RGB"))
-    np.testing.assert_array_equal(decode(body).rgb, reference)
+    with tifffile.TiffFile(io.BytesIO(body)) as file:
+        assert file.pages.first.tags[262].value == white
+        is_white = file.asarray().reshape(32, 64) == white
+    assert 0 < is_white.sum() < is_white.size
+    np.testing.assert_array_equal(decode(body).rgb[:, :, 0] == 255, is_white)
 
 
 def test_a_file_that_does_not_say_what_its_samples_are_is_taken_as_libtiff_takes_it() -> None:
@@ -197,7 +199,7 @@ def two_pages(first: dict[int, int], second: dict[int, int], *, inside: bool) ->
     entries = sorted(second.items())
     directory = struct.pack("<H", len(entries))
     directory += b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in entries) + bytes(4)
-    more = {tag: ("I", (value,)) for tag, value in first.items()}
+    more: dict[int, tuple[str, tuple[int, ...]]] = {tag: ("I", (value,)) for tag, value in first.items()}
     if inside:
         more[330] = ("I", (at,))
     body = rgb_tiff(more)

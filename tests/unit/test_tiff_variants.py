@@ -24,7 +24,7 @@ from pipeline.types import Reason
 from tests.tiff_writer import TiffFile, write_tiff
 
 # 1 tries all combinations, in minutes. A prime, so that each value of each tag meets each of the others.
-STRIDE = int(os.environ.get("PICTOR_TEST_VARIANT_STRIDE", "41"))
+STRIDE = int(os.environ.get("PICTOR_TEST_VARIANT_STRIDE", "97"))
 HEIGHT, WIDTH = 20, 40  # three tiles across and two down, of which some hang over
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, MASK, CMYK, YCBCR, LAB = 0, 1, 2, 3, 4, 5, 6, 8
 UNSIGNED, SIGNED, FLOAT = 1, 2, 3
@@ -111,25 +111,25 @@ def make_samples(kind: Kind) -> NDArray[Any]:
 def to_numbers(kind: Kind, light: NDArray[Any]) -> NDArray[Any]:
     match kind.sample_format:
         case 3:
-            dtype = np.dtype(f"f{kind.bits // 8}")
-            return (light * 200 - 100).astype(dtype)
+            numbers = light * 200 - 100
+            dtype = f"f{kind.bits // 8}"
         case 2:
             top = 2 ** (kind.bits - 1) - 1
-            return np.clip(np.round((light * 2 - 1) * top), -top, top * (1 - 1e-16)).astype(
-                f"i{kind.bits // 8}"
-            )
+            numbers = np.clip(np.round((light * 2 - 1) * top), -top, top * (1 - 1e-16))
+            dtype = f"i{kind.bits // 8}"
         case _:
             top = 2**kind.bits - 1
-            wide = np.round(light * top) if kind.bits < 64 else light * 2.0**63
-            return wide.astype(np.uint64)
+            numbers = np.round(light * top) if kind.bits < 64 else light * 2.0**63
+            dtype = "u8"
+    stored: NDArray[Any] = numbers.astype(dtype)
+    return stored
 
 
 def colour_map(bits: int) -> NDArray[np.int64]:
     """[2**bits, 3], of 16 bits."""
     index = np.arange(2**bits)
-    return np.dstack([index * 65535 // (2**bits - 1), 65535 - index * 40000 // 2**bits, index * 777 % 65536])[
-        0
-    ]
+    red, green, blue = index * 65535 // (2**bits - 1), 65535 - index * 40000 // 2**bits, index * 777 % 65536
+    return np.stack([red, green, blue], axis=1)
 
 
 def meant(kind: Kind, numbers: NDArray[Any]) -> NDArray[np.float64]:
@@ -181,7 +181,10 @@ def lab_to_rgb(stored: NDArray[np.float64]) -> NDArray[np.float64]:
         ]
     )
     linear = np.clip(xyz @ from_d50.T, 0, 1)
-    return np.where(linear <= 0.0031308, linear * 12.92, 1.055 * linear ** (1 / 2.4) - 0.055) * 255
+    light: NDArray[np.float64] = np.where(
+        linear <= 0.0031308, linear * 12.92, 1.055 * linear ** (1 / 2.4) - 0.055
+    )
+    return light * 255
 
 
 def make(kind: Kind, **storage: Any) -> tuple[TiffFile, NDArray[Any]]:
@@ -260,7 +263,8 @@ def test_each_combination_gives_right_pixels_or_is_named_as_unsupported() -> Non
 def test_an_independent_reader_finds_the_numbers_that_were_written(order: str, planar: bool) -> None:
     """Or a fault of the writer could hide a fault of the decoder."""
     read = 0
-    for kind, compression, layout in itertools.product(sorted(EVERYDAY, key=str), COMPRESSIONS, LAYOUTS):
+    every = itertools.product(sorted(EVERYDAY, key=str), COMPRESSIONS, LAYOUTS)
+    for kind, compression, layout in itertools.islice(every, 0, None, 5):
         if not is_possible(kind, compression) or (kind.bits % 8 and planar):
             continue
         file, numbers = make(kind, planar=planar, order=order, **compression, **layout)
@@ -269,4 +273,4 @@ def test_an_independent_reader_finds_the_numbers_that_were_written(order: str, p
             found = found.transpose(1, 2, 0)
         np.testing.assert_array_equal(found.reshape(numbers.shape), numbers, err_msg=str((kind, compression)))
         read += 1
-    assert read > 900
+    assert read > 180
