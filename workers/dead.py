@@ -2,7 +2,7 @@
 
 import logging
 import reprlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
@@ -42,7 +42,7 @@ class Replay:
     left: int
 
 
-def set_aside(task: Task, arguments: Mapping[str, object], reason: str) -> None:
+def set_aside(task: Task, reason: str) -> None:
     """Put a task into the dead-letter queue with a reason a person can read, and let Celery acknowledge it.
 
     Raises:
@@ -50,11 +50,12 @@ def set_aside(task: Task, arguments: Mapping[str, object], reason: str) -> None:
         Reject: the letter is too long for the broker, which then makes one of the message itself.
     """
     request = task.request
+    keywords = request.kwargs or {}
     shown = getattr(request, "kwargsrepr", None)  # absent when a foreign program sent the task
     with broker_errors("the broker did not take a dead letter"), task.app.producer_or_acquire() as producer:
         try:
             producer.publish(
-                [list(request.args or ()), dict(arguments), {}],
+                [list(request.args or ()), keywords, {}],
                 exchange=DEAD_EXCHANGE,
                 routing_key=DEAD,
                 serializer="json",
@@ -63,7 +64,7 @@ def set_aside(task: Task, arguments: Mapping[str, object], reason: str) -> None:
                     "id": request.id,
                     "lang": "py",
                     "argsrepr": "()",
-                    "kwargsrepr": str(shown or reprlib.repr(dict(arguments)))[:MAX_SHOWN_CHARS],
+                    "kwargsrepr": str(shown or reprlib.repr(keywords))[:MAX_SHOWN_CHARS],
                     REASON_HEADER: reason[:MAX_SHOWN_CHARS],
                     QUEUE_HEADER: (request.delivery_info or {}).get("routing_key", ""),
                 },

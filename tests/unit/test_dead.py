@@ -161,7 +161,7 @@ def task_on(transport: type[memory.Transport], **request: object) -> Task:
 
 
 def test_what_is_set_aside_has_its_reason_and_can_be_replayed(broker: Connection) -> None:
-    set_aside(task_on(memory.Transport), {"v": 1, "source": "s3://shop"}, "no argument v")
+    set_aside(task_on(memory.Transport, kwargs={"v": 1, "source": "s3://shop"}), "no argument v")
     [letter] = list_dead(broker)
     assert (letter.task, letter.task_id, letter.queue) == ("pictor.ingest", "a", PLAN)
     assert (letter.reason, letter.shown) == ("no argument v", "{'source': 's3://shop', 'v': 1}")
@@ -169,8 +169,8 @@ def test_what_is_set_aside_has_its_reason_and_can_be_replayed(broker: Connection
 
 
 def test_what_is_shown_of_a_letter_fits_into_a_frame(broker: Connection) -> None:
-    task = task_on(memory.Transport, kwargsrepr="k" * 200_000)
-    set_aside(task, {"source": "x" * 200_000}, "r" * 200_000)
+    task = task_on(memory.Transport, kwargs={"source": "x" * 200_000}, kwargsrepr="k" * 200_000)
+    set_aside(task, "r" * 200_000)
     [message] = [dead_queue().bind(broker.default_channel).get(no_ack=True)]
     assert message is not None
     assert max(len(str(value)) for value in message.headers.values()) == MAX_SHOWN_CHARS
@@ -184,5 +184,5 @@ class TakesLittle(memory.Channel):  # type: ignore[misc]  # kombu is untyped
 
 def test_a_letter_that_is_too_long_for_the_broker_leaves_the_message_to_it() -> None:
     with pytest.raises(Reject) as error:
-        set_aside(task_on(transport_of(TakesLittle)), {"v": 1}, "no argument source")
+        set_aside(task_on(transport_of(TakesLittle), kwargs={"v": 1}), "no argument source")
     assert (error.value.requeue, error.value.reason) == (False, "no argument source")
