@@ -19,7 +19,7 @@ from celery import Celery
 from celery.exceptions import TimeoutError as CeleryTimeoutError
 from pydantic import SecretStr
 
-from pipeline.errors import ConfigError, MessageError, TransientError
+from pipeline.errors import ArgumentError, MessageError, TransientError
 from pipeline.settings import Settings
 from workers.app import make_app
 from workers.broker import broker_errors
@@ -42,7 +42,7 @@ MAX_KEYS_BYTES = MAX_ARGUMENTS_BYTES - 2**16  # the other arguments are two name
 class PictorClient:
     """Submits work and asks about it.
 
-    Every call raises ConfigError for arguments that workers would refuse, TransientError when the broker is
+    Every call raises ArgumentError for arguments that workers would refuse, TransientError when the broker is
     away, and CredentialsError when it refuses the user.
     """
 
@@ -183,5 +183,5 @@ def _checked(kind: type[Arguments], task: str, arguments: Mapping[str, object]) 
     try:
         read_arguments(kind, task, given)
     except MessageError as err:
-        raise ConfigError(str(err)) from None
+        raise ArgumentError(str(err)) from None
     return given

@@ -7,7 +7,7 @@ from celery.result import AsyncResult
 from celery.utils.saferepr import saferepr
 from kombu.utils.json import dumps
 
-from pipeline.errors import ConfigError
+from pipeline.errors import ArgumentError
 from pipeline.message import decode_batch
 from pipeline.ports import Ledger
 from pipeline.types import PlannedBatch
@@ -75,7 +75,7 @@ class Publisher:
             shown: what events and Flower show in the place of the arguments, which may hold a thousand keys.
 
         Raises:
-            ConfigError: the arguments are too long for one message.
+            ArgumentError: the arguments are too long for one message.
             TransientError: the broker is away, or did not confirm and may take the task yet; the message says
                 which.
         """
@@ -104,7 +104,7 @@ def json_bytes(value: object) -> int:
 def _check_size(task: str, arguments: Mapping[str, object]) -> None:
     size_bytes = json_bytes(dict(arguments))
     if size_bytes > MAX_ARGUMENTS_BYTES:
-        raise ConfigError(
+        raise ArgumentError(
             f"{task}: its arguments are {size_bytes / 2**20:.1f} MiB as JSON, and one message holds at most "
             f"{MAX_ARGUMENTS_BYTES // 2**20} MiB; nothing was submitted"
         )

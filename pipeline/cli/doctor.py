@@ -13,6 +13,7 @@ import typer
 from pipeline import wiring
 from pipeline.cli.output import write_json, write_table
 from pipeline.errors import PictorError
+from pipeline.model_binding import choose_model
 from pipeline.settings import Settings
 
 EMBEDDED_INDEX_BYTES = 2 * 2**30  # a million vectors of 512 floats
@@ -110,7 +111,7 @@ def _objects(settings: Settings) -> str:
 
 
 def _model(settings: Settings) -> str:
-    spec = wiring.load_model_spec(wiring.choose_model(settings.model, None), settings)
+    spec = wiring.load_model_spec(choose_model(settings.model, None), settings)
     return f"{spec.name} ({spec.fingerprint[:8]}), {spec.dim} dimensions"
 
 

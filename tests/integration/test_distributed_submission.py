@@ -204,9 +204,9 @@ def test_a_job_for_a_collection_of_another_model_fails_and_names_both(
     name = f"{fleet.settings.collection}_other"
     fleet.index.create_collection(name, replace(builtin_spec(), name="other", fingerprint="0e" * 32))
     error = error_of(fleet, client.ingest(f"s3://{shop}", collection=name))
-    assert "belongs to model 'other' (0e0e0e0e)" in error
-    assert "not to 'builtin'" in error
-    assert "belongs to model" in str(client.search(f"s3://{shop}/0.jpg", collection=name)["error"])
+    assert "holds vectors of model 'other' (0e0e0e0e)" in error
+    assert "not of 'builtin'" in error
+    assert "holds vectors of model" in str(client.search(f"s3://{shop}/0.jpg", collection=name)["error"])
     assert_works(fleet, upstream, shop)
 
 

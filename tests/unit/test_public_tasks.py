@@ -146,7 +146,7 @@ def test_a_finished_job_that_is_submitted_again_stays_as_it_is(
     [
         ({"source": "s3://nowhere/"}, "bucket 'nowhere' does not exist"),
         ({"collection": "no-name"}, "collection name 'no-name'"),
-        ({"collection": "of_another"}, "belongs to model 'other'"),
+        ({"collection": "of_another"}, "holds vectors of model 'other'"),
     ],
 )
 def test_a_job_that_can_never_work_fails_at_once_and_stops_no_worker(
@@ -228,7 +228,10 @@ def test_a_search_answers_with_hits(broker: MemoryBroker, context: Context, inde
         ({"v": 1, "query": "s3://nowhere/0.png"}, "bucket 'nowhere' does not exist"),
         ({"v": 1, "query": "s3://photos/0.png", "collection": "no-name"}, "collection name 'no-name'"),
         ({"v": 1, "query": "0" * 32, "collection": "unknown"}, "'unknown'"),
-        ({"v": 1, "query": "s3://photos/0.png", "collection": "of_another"}, "belongs to model 'other'"),
+        (
+            {"v": 1, "query": "s3://photos/0.png", "collection": "of_another"},
+            "holds vectors of model 'other'",
+        ),
     ],
 )
 def test_a_search_that_cannot_be_answered_says_why(
