@@ -19,6 +19,8 @@ from tests.chaos.system import HOOK
 from tests.fleet import Fleet, own_place
 from tests.services import MilvusServer, PostgresServer, RabbitMQServer, S3Server
 
+pytestmark = pytest.mark.outage
+
 WORKERS_OF = {
     "inline": [("plan", 1), ("embed", 2)],
     "staged": [("plan", 1), ("ingest", 2), ("embed", 1)],
