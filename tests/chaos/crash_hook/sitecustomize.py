@@ -87,8 +87,8 @@ CHANGES: dict[str, Callable[[Any], None]] = {
     "pipeline.decode": hurt_decoding,
     "pipeline.adapters.torch_embedder": hurt_device,
     "minio.time": shift_clock,
-    "workers.poison": split_sooner,
-    "workers.trial": try_shorter,
+    "workers.isolation.halve": split_sooner,
+    "workers.isolation.sandbox": try_shorter,
     "workers.delivery": retry_sooner,
 }
 
