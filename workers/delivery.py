@@ -29,7 +29,7 @@ from pipeline.ports import Deps, Limits
 from pipeline.types import JobState, Verdict
 from workers.config import ROUTES
 from workers.context import Context, current, stop_worker
-from workers.dead import set_aside
+from workers.dead_letters import set_aside
 from workers.isolation.halve import SPLIT_AT_DELIVERY, SPLIT_AT_FAULT, isolate, split_when_slow
 from workers.metrics import metrics
 from workers.queue_wait import due_stamp
