@@ -16,7 +16,7 @@ def init(
     wait: Annotated[float, typer.Option(help="Seconds to keep trying while services come up.", min=0)] = 0.0,
 ) -> None:
     """Declare queues, buckets and the collection, and migrate the ledger. Safe to run again."""
-    from workers.init import initialise_when_there
+    from workers.provision import initialise_when_there
 
     for step in initialise_when_there(Settings.from_env(), wait):
         write_line(step)
