@@ -23,7 +23,7 @@ from workers.config import BLOCKED_PATIENCE_S
 from workers.exporter import exported_metrics
 from workers.identity import Identity, tell_children
 from workers.lifecycle import Heartbeat, StalledWatch
-from workers.model import read_spec
+from workers.model_probe import read_spec
 from workers.queues import PLAN, WORK_QUEUES
 
 logger = logging.getLogger(__name__)
