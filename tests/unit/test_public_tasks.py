@@ -33,7 +33,7 @@ from tests.unit.fakes import (
     request_of,
 )
 from tests.unit.memory_broker import MemoryBroker, Message, Settled, message_of
-from workers.config import ROUTES
+from workers.celery_config import ROUTES
 from workers.context import Context, make_current
 from workers.delivery import FAULTS_HEADER
 from workers.isolation.halve import SPLIT_AT_FAULT
