@@ -2,7 +2,7 @@
 
 A batch is suspect at its third delivery, after several unforeseen exceptions, or when it takes too long.
 Halving costs an innocent batch nothing but a message, so it is done on suspicion. A verdict on a single
-object is not: it is tried alone first (workers/trial.py), and only what fails there is recorded as failed.
+object is not: it is tried alone first (see sandbox.py), and only what fails there is recorded as failed.
 
 No crash can lose a half: halves are rows of the ledger from the moment that their batch is closed, in one
 transaction, and what of them is not on a queue yet is published by this process, by the redelivery of the
@@ -34,7 +34,7 @@ from pipeline.types import (
     Verdict,
 )
 from workers.context import Context
-from workers.trial import Fate, run_trial
+from workers.isolation.sandbox import Fate, run_trial
 
 logger = logging.getLogger(__name__)
 
@@ -157,9 +157,10 @@ def _record_failure(batch: EmbedBatch, fate: Fate, context: Context) -> BatchRep
     rejected = Rejected(ref=batch.refs[0], stage=Stage.WORKER, reason=reason, detail=detail)
     clock = StageClock()
     deps = context.deps
-    stored = look_up_versions(batch, deps.index, clock)
-    # The row of an earlier version of the object goes, as with any other content that cannot be indexed.
-    report = index_outcomes(batch, (rejected,), stored.keys(), deps, context.limits, clock)
+    earlier = look_up_versions(batch, deps.index, clock)
+    if earlier:  # an object must not be found by its former content
+        deps.index.delete(batch.collection, list(earlier))
+    report = index_outcomes(batch, (rejected,), (), deps, context.limits, clock)
     is_new = deps.ledger.report(report)
     deps.ledger.finish_if_done(batch.job_id)
     return report if is_new else None
