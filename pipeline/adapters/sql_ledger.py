@@ -59,7 +59,7 @@ from pipeline.adapters.ledger_statements import (
     update_job,
     upsert_failures,
 )
-from pipeline.errors import PictorError
+from pipeline.errors import ConflictError
 from pipeline.types import BatchReport, BatchStatus, Failure, Job, JobRequest, JobState, PlannedBatch
 
 PAGE_BATCHES = 64  # with bodies of 16 KB a page is 1 MB
@@ -224,7 +224,10 @@ class SqlLedger:
                 return  # the repetition of a call whose answer was lost
             planned, deleted = sum(planned.items for planned in batches), failed_in.total()
             if planned != deleted:
-                raise PictorError(f"job {job_id}: retry batches of {planned} items for {deleted} failures")
+                raise ConflictError(
+                    f"job {job_id}: retry batches of {planned} items for {deleted} failures; "
+                    "if another retry came first, ask again"
+                )
             take_back(connection, job_id, failed_in)
             insert_batches(connection, job_id, batches)
             update_job(
@@ -300,7 +303,6 @@ class SqlLedger:
                 yield failure_of(row)
 
     def seconds(self, job_id: str) -> Mapping[str, float]:
-        """Time by stage, summed over the job's reports."""
         query = select_seconds(job_id, self._engine.dialect.name)
         rows = self._read(lambda connection: connection.execute(query).all())
         return {row.key: row.seconds for row in rows}
