@@ -108,7 +108,8 @@ def reference_pixels(body: bytes) -> NDArray[np.uint8]:
     profile = image.info.get("icc_profile")
     if profile is not None:
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        image = ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
+        to_srgb = ImageCms.buildTransform(source, ImageCms.createProfile("sRGB"), "RGB", "RGB")
+        image = to_srgb.apply(image)
     image = reference.center_crop(reference.resize(image, [SPEC.resize], antialias=True), [SPEC.crop] * 2)
     return np.ascontiguousarray(np.asarray(image).transpose(2, 0, 1))
 
