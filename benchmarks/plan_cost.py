@@ -13,7 +13,7 @@ from pathlib import Path
 
 from benchmarks.synthetic import BUCKET, EndlessStore, free_spec
 from pipeline import wiring
-from pipeline.plan import plan_job
+from pipeline.plan import plan_job, sum_findings
 from pipeline.settings import Settings
 from pipeline.types import JobRequest
 
@@ -40,11 +40,17 @@ def main() -> None:
     with wiring.open_ledger(settings) as ledger:
         job = ledger.create_job(request)
         started = time.perf_counter()
-        steps = plan_job(job, store)
+        steps = plan_job(job, store, ledger.book)
         while group := list(islice(steps, GROUP_BATCHES)):
             batches = [step.batch for step in group if step.batch is not None]
             ignored = sum(step.ignored for step in group)
-            ledger.record_plan(job.job_id, batches, cursor=group[-1].cursor, ignored=ignored)
+            ledger.record_plan(
+                job.job_id,
+                batches,
+                cursor=group[-1].cursor,
+                ignored=ignored,
+                findings=sum_findings(group),
+            )
         ledger.finish_planning(job.job_id, ignored=0)
         seconds = time.perf_counter() - started
         planned = ledger.get_job(job.job_id).counts.scanned

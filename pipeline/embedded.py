@@ -18,6 +18,7 @@ from pipeline.errors import ConfigError, ImageError, PictorError
 from pipeline.handle import handle_message
 from pipeline.plan import plan_job, retry_batches
 from pipeline.ports import Deps, Limits
+from pipeline.sync import prepare_book, remove_missing
 from pipeline.types import Job, JobRequest, JobState, ObjectRef, Verdict
 
 logger = logging.getLogger(__name__)
@@ -62,7 +63,8 @@ def open_job(request: JobRequest, deps: Deps, *, restart: bool = False) -> tuple
     """
     unfinished = deps.ledger.find_unfinished(request)
     if unfinished is not None and not restart:
-        return unfinished, True
+        deps.ledger.set_sync(unfinished.job_id, request)  # these may be other than at the first try
+        return deps.ledger.get_job(unfinished.job_id), True
     if unfinished is not None:
         deps.ledger.set_state(unfinished.job_id, JobState.CANCELLED)
     return deps.ledger.create_job(request), False
@@ -111,6 +113,8 @@ def run_job(
     _run_threads(threads, run, on_progress)
     if run.error is not None:
         raise run.error
+    if not deps.ledger.outstanding(job.job_id):  # or the run was stopped between planning and the last batch
+        remove_missing(job.job_id, deps, lambda: True)
     deps.ledger.finish_if_done(job.job_id)
     finished = deps.ledger.get_job(job.job_id)
     if finished.counts.indexed > job.counts.indexed:
@@ -169,12 +173,12 @@ def _send_all(run: _Run) -> None:
     ledger, job = run.deps.ledger, run.job
     for batch in ledger.pending(job.job_id):  # planned before the last stop
         _put(run, batch.body)
-    if job.planned:
+    if job.planned or not prepare_book(job, run.deps, lambda: not run.stop.is_set()):
         return
-    for step in plan_job(job, run.deps.store):
+    for step in plan_job(job, run.deps.store, ledger.book):
         batches = [step.batch] if step.batch else []
         if run.stop.is_set() or not ledger.record_plan(
-            job.job_id, batches, cursor=step.cursor, ignored=step.ignored
+            job.job_id, batches, cursor=step.cursor, ignored=step.ignored, findings=step.findings
         ):
             return
         for batch in batches:

@@ -13,6 +13,7 @@ from pipeline.public import answer_json, job_json
 from pipeline.search import ROW_ID, ObjectQuery, Query, SearchDeps, SearchRequest, StoredQuery, search_images
 from pipeline.settings import check_collection_name
 from pipeline.source import parse_source, split_s3_url
+from pipeline.sync import delete_images
 from pipeline.types import Job, JobRequest, JobState, SearchFilter, image_id_of
 from workers.context import Context, current
 from workers.dead import set_aside
@@ -63,7 +64,7 @@ def delete(task: Task, args: Sequence[object], kwargs: Arguments) -> None:
     def work() -> None:
         wanted = read_arguments(DeleteArguments, task.name, _keywords(task, args, kwargs))
         collection = wanted.collection or context.settings.collection
-        context.deps.index.delete(collection, [image_id_of(wanted.bucket, key) for key in wanted.keys])
+        delete_images(collection, [image_id_of(wanted.bucket, key) for key in wanted.keys], context.deps)
 
     _settled(task, work)
 
@@ -145,6 +146,9 @@ def _job_request(wanted: IngestArguments, context: Context) -> JobRequest:
         include=tuple(wanted.include),
         exclude=tuple(wanted.exclude),
         batch_items=wanted.batch_items or context.settings.batch_items,
+        keep_missing=wanted.keep_missing,
+        max_delete_share=wanted.max_delete_share,
+        retry_failed=wanted.retry_failed,
     )
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pipeline.adapters.ranking import best_first, check_query, missing_collection, to_score
 from pipeline.errors import ConfigError, ModelMismatchError, TargetError
 from pipeline.settings import check_collection_name
-from pipeline.types import CollectionInfo, IndexRow, ModelSpec, SearchFilter, SearchHit
+from pipeline.types import CollectionInfo, IndexRow, ModelSpec, ObjectRef, SearchFilter, SearchHit
 
 
 @dataclass(slots=True)
@@ -82,6 +82,11 @@ class MemoryIndex:
     def list_ids(self, name: str) -> Iterator[str]:
         with self._lock:
             return iter(sorted(self._get(name).rows))
+
+    def list_versions(self, name: str, *, start_after: str = "") -> Iterator[ObjectRef]:
+        with self._lock:
+            found = {row.ref.image_id: row.ref for row in self._get(name).rows.values()}
+        return iter([found[image_id] for image_id in sorted(found) if image_id > start_after])
 
     def search(
         self,

@@ -4,6 +4,7 @@ import random
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -65,7 +66,7 @@ class S3Store:
                 for listed in self._minio.list_objects(
                     bucket, prefix=prefix, recursive=True, start_after=last or None
                 ):
-                    ref = _ref(bucket, listed)
+                    ref = _listed_ref(bucket, listed)
                     self._check_order(ref, last)
                     yield ref
                     last, fails = ref.key, 0
@@ -265,6 +266,12 @@ def _ref(bucket: str, found: "Object") -> ObjectRef:
     return ObjectRef(
         bucket=bucket, key=found.object_name or "", etag=found.etag or "", size_bytes=found.size or 0
     )
+
+
+def _listed_ref(bucket: str, listed: "Object") -> ObjectRef:
+    # Of the listing alone: the answer to a HEAD has whole seconds where the listing has milliseconds.
+    modified = listed.last_modified
+    return replace(_ref(bucket, listed), modified_ms=round(modified.timestamp() * 1000) if modified else None)
 
 
 def _check_version(response: "BaseHTTPResponse", etag: str) -> None:

@@ -4,7 +4,7 @@ Every method is one transaction. Each may be repeated when its answer was lost, 
 """
 
 import secrets
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import Self
@@ -12,8 +12,7 @@ from typing import Self
 import sqlalchemy as sa
 
 from pipeline.adapters.ledger_engine import (
-    WRITES,
-    Answer,
+    Transactions,
     location_of,
     make_engine,
     make_folder,
@@ -37,8 +36,10 @@ from pipeline.adapters.ledger_schema import (
     batch,
     batch_is_pending,
     failure,
+    is_missing,
     job,
     job_is_running,
+    version,
 )
 from pipeline.adapters.ledger_statements import (
     are_there,
@@ -46,6 +47,7 @@ from pipeline.adapters.ledger_statements import (
     delete_failures,
     finish_if_done,
     insert_batches,
+    insert_settled,
     lock_job,
     looks_done,
     no_such_job,
@@ -57,8 +59,28 @@ from pipeline.adapters.ledger_statements import (
     update_job,
     upsert_failures,
 )
+from pipeline.adapters.ledger_versions import (
+    delete_versions,
+    entry_of,
+    mark_missing,
+    note_seen,
+    write_versions,
+)
+from pipeline.adapters.sql_version_book import SqlVersionBook
 from pipeline.errors import PictorError
-from pipeline.types import BatchReport, BatchStatus, Failure, Job, JobRequest, JobState, PlannedBatch
+from pipeline.ports import NO_FINDINGS
+from pipeline.types import (
+    BatchReport,
+    BatchStatus,
+    Failure,
+    Findings,
+    Job,
+    JobRequest,
+    JobState,
+    PlannedBatch,
+    VersionEntry,
+    generation_of,
+)
 
 PAGE_BATCHES = 64  # with bodies of 16 KB a page is 1 MB
 PAGE_ROWS = 1000
@@ -92,7 +114,8 @@ class SqlLedger:
 
     def __init__(self, engine: sa.Engine) -> None:
         self._engine = engine
-        self._writer = engine.execution_options(**{WRITES: True})
+        self._transactions = Transactions(engine)
+        self.book = SqlVersionBook(self._transactions)
 
     def __enter__(self) -> Self:
         return self
@@ -120,11 +143,13 @@ class SqlLedger:
             if not connection.scalar(sa.select(sa.exists().where(job.c.job_id == new_id))):
                 connection.execute(job.insert(), job_values(new_id, request, now))
 
-        self._write(insert)
+        self._transactions.write(insert)
         return self.get_job(new_id)
 
     def get_job(self, job_id: str) -> Job:
-        row = self._read(lambda connection: connection.execute(select_jobs(job.c.job_id == job_id)).first())
+        row = self._transactions.read(
+            lambda connection: connection.execute(select_jobs(job.c.job_id == job_id)).first()
+        )
         if row is None:
             raise no_such_job(job_id)
         return job_of(row)
@@ -132,7 +157,9 @@ class SqlLedger:
     def list_jobs(self, *, limit: int = 50) -> list[Job]:
         newest = sa.select(job.c.job_id).order_by(job.c.created_at.desc(), job.c.job_id.desc()).limit(limit)
         query = select_jobs(job.c.job_id.in_(newest.scalar_subquery()))
-        return [job_of(row) for row in self._read(lambda connection: connection.execute(query).all())]
+        return [
+            job_of(row) for row in self._transactions.read(lambda connection: connection.execute(query).all())
+        ]
 
     def find_unfinished(self, request: JobRequest) -> Job | None:
         same = sa.and_(
@@ -145,20 +172,22 @@ class SqlLedger:
             job.c.include == request.include,
             job.c.exclude == request.exclude,
         )
-        row = self._read(lambda connection: connection.execute(select_jobs(same).limit(1)).first())
+        row = self._transactions.read(
+            lambda connection: connection.execute(select_jobs(same).limit(1)).first()
+        )
         return job_of(row) if row is not None else None
 
     def running_jobs(self) -> list[str]:
         """Ids, oldest first."""
         query = sa.select(job.c.job_id).where(job_is_running).order_by(job.c.created_at, job.c.job_id)
-        return list(self._read(lambda connection: connection.scalars(query).all()))
+        return list(self._transactions.read(lambda connection: connection.scalars(query).all()))
 
     def running_looks(self) -> dict[str, tuple[datetime, int]]:
         """Of each running job something that changes whenever its planner, an operator or a report moves it.
 
         Cheap at any size of job: only what is pending is counted.
         """
-        rows = self._read(lambda connection: connection.execute(select_running_looks()).all())
+        rows = self._transactions.read(lambda connection: connection.execute(select_running_looks()).all())
         return {row.job_id: (row.updated_at, row.pending) for row in rows}
 
     def set_state(self, job_id: str, state: JobState, *, error: str = "") -> None:
@@ -168,18 +197,26 @@ class SqlLedger:
             "error": error,
             "finished_at": datetime.now(UTC) if over else None,
         }
-        if not self._write(lambda connection: update_job(connection, job_id, values)):
+        if not self._transactions.write(lambda connection: update_job(connection, job_id, values)):
             raise no_such_job(job_id)
 
     def finish_if_done(self, job_id: str) -> bool:
         # Asked after every batch: a look without a lock says "not yet" nearly every time.
-        if not self._read(lambda connection: looks_done(connection, job_id)):
+        if not self._transactions.read(lambda connection: looks_done(connection, job_id)):
             return False
-        return self._write(lambda connection: finish_if_done(connection, job_id))
+        return self._transactions.write(lambda connection: finish_if_done(connection, job_id))
 
     # Planning
 
-    def record_plan(self, job_id: str, batches: Sequence[PlannedBatch], *, cursor: str, ignored: int) -> bool:
+    def record_plan(
+        self,
+        job_id: str,
+        batches: Sequence[PlannedBatch],
+        *,
+        cursor: str,
+        ignored: int,
+        findings: Findings = NO_FINDINGS,
+    ) -> bool:
         def record(connection: sa.Connection) -> bool:
             present = lock_job(connection, job_id)
             if present.state != JobState.RUNNING:
@@ -189,6 +226,10 @@ class SqlLedger:
             if present.cursor == cursor and are_there(connection, job_id, batches):
                 return True
             insert_batches(connection, job_id, batches)
+            insert_settled(connection, job_id, cursor, findings)
+            generation = generation_of(present.collection, present.fingerprint)
+            mark_missing(connection, generation, findings.missing, job_id)
+            note_seen(connection, generation, findings.noted)
             return update_job(
                 connection,
                 job_id,
@@ -196,17 +237,51 @@ class SqlLedger:
                     "cursor": cursor,
                     "planned_batches": job.c.planned_batches + len(batches),
                     "ignored": job.c.ignored + ignored,
+                    "held": job.c.held + findings.held,
+                    "lost": job.c.lost + findings.lost,
+                    "removals_due": sa.true() if findings.missing else job.c.removals_due,
                 },
             )
 
-        return self._write(record)
+        return self._transactions.write(record)
 
     def finish_planning(self, job_id: str, *, ignored: int) -> None:
         def finish(connection: sa.Connection) -> None:
             if not lock_job(connection, job_id).planned:  # a repetition must not add `ignored` again
                 update_job(connection, job_id, {"planned": True, "ignored": job.c.ignored + ignored})
 
-        self._write(finish)
+        self._transactions.write(finish)
+
+    def set_sync(self, job_id: str, request: JobRequest) -> None:
+        values = {
+            "keep_missing": request.keep_missing,
+            "max_delete_share": request.max_delete_share,
+            "retry_failed": request.retry_failed,
+        }
+        if not self._transactions.write(lambda connection: update_job(connection, job_id, values)):
+            raise no_such_job(job_id)
+
+    # Removal of what is in the source no more
+
+    def missing(self, job_id: str, *, limit: int) -> list[VersionEntry]:
+        query = sa.select(version).where(is_missing, version.c.missing_in == job_id).limit(limit)
+        rows = self._transactions.read(lambda connection: connection.execute(query).all())
+        return [entry_of(row) for row in rows]
+
+    def record_removal(self, job_id: str, image_ids: Sequence[str]) -> None:
+        def remove(connection: sa.Connection) -> None:
+            present = lock_job(connection, job_id)
+            generation = generation_of(present.collection, present.fingerprint)
+            # Each row is deleted once, so it is counted once, however often this is repeated.
+            removed = delete_versions(connection, generation, image_ids)
+            update_job(connection, job_id, {"removed": job.c.removed + removed})
+
+        self._transactions.write(remove)
+
+    def finish_removals(self, job_id: str, *, error: str = "") -> None:
+        values: Values = {"removals_due": False} | ({"error": error} if error else {})
+        if not self._transactions.write(lambda connection: update_job(connection, job_id, values)):
+            raise no_such_job(job_id)
 
     def retry_failures(self, job_id: str, batches: Sequence[PlannedBatch], image_ids: Sequence[str]) -> None:
         def retry(connection: sa.Connection) -> None:
@@ -223,7 +298,7 @@ class SqlLedger:
                 connection, job_id, {"state": JobState.RUNNING.value, "error": "", "finished_at": None}
             )
 
-        self._write(retry)
+        self._transactions.write(retry)
 
     # Batches
 
@@ -235,7 +310,7 @@ class SqlLedger:
 
     def outstanding(self, job_id: str) -> int:
         query = sa.select(sa.func.count()).where(batch.c.job_id == job_id, batch_is_pending)
-        return self._read(lambda connection: connection.scalar(query)) or 0
+        return self._transactions.read(lambda connection: connection.scalar(query)) or 0
 
     def report(self, report: BatchReport) -> bool:
         items = report.indexed + report.unchanged + len(report.rejected)
@@ -252,10 +327,11 @@ class SqlLedger:
         def write(connection: sa.Connection) -> bool:
             if not close_batch(connection, report.job_id, report.path, items, values):
                 return False
-            upsert_failures(connection, failure_values(report, now))
+            upsert_failures(connection, failure_values(report.job_id, report.path, report.rejected, now))
+            write_versions(connection, report)
             return True
 
-        return self._write(write)
+        return self._transactions.write(write)
 
     def batch_status(self, job_id: str, path: str) -> BatchStatus:
         query = (
@@ -263,7 +339,7 @@ class SqlLedger:
             .join(job, job.c.job_id == batch.c.job_id)
             .where(batch.c.job_id == job_id, batch.c.path == path)
         )
-        row = self._read(lambda connection: connection.execute(query).one_or_none())
+        row = self._transactions.read(lambda connection: connection.execute(query).one_or_none())
         if row is None:
             return BatchStatus.UNKNOWN
         return (
@@ -281,7 +357,7 @@ class SqlLedger:
             insert_batches(connection, job_id, halves)
             return True
 
-        return self._write(split)
+        return self._transactions.write(split)
 
     def failures(self, job_id: str) -> Iterator[Failure]:
         query = (
@@ -294,7 +370,7 @@ class SqlLedger:
     def seconds(self, job_id: str) -> Mapping[str, float]:
         """Time by stage, summed over the job's reports."""
         query = select_seconds(job_id, self._engine.dialect.name)
-        rows = self._read(lambda connection: connection.execute(query).all())
+        rows = self._transactions.read(lambda connection: connection.execute(query).all())
         return {row.key: row.seconds for row in rows}
 
     # The outbox of the distributed way: commit, publish, mark. A crash in between publishes twice, never not.
@@ -302,7 +378,7 @@ class SqlLedger:
     def unpublished(self, job_id: str, limit: int) -> list[PlannedBatch]:
         """Pending batches that no queue has taken yet, by path."""
         query = select_pending(job_id).where(batch.c.published_at.is_(None)).limit(limit)
-        return self._read(lambda connection: planned_batches_of(connection.execute(query)))
+        return self._transactions.read(lambda connection: planned_batches_of(connection.execute(query)))
 
     def mark_published(self, job_id: str, paths: Sequence[str]) -> None:
         """Safe to run twice."""
@@ -313,12 +389,12 @@ class SqlLedger:
                 mine = sa.and_(batch.c.job_id == job_id, batch.c.path.in_(some))
                 connection.execute(batch.update().where(mine).values(published_at=now))
 
-        self._write(mark)
+        self._transactions.write(mark)
 
     def forget_published(self, job_id: str) -> None:
         """Publish every pending batch again: after a queue was purged, or a broker's disk was lost."""
         waiting = sa.and_(batch.c.job_id == job_id, batch_is_pending)
-        self._write(
+        self._transactions.write(
             lambda connection: connection.execute(batch.update().where(waiting).values(published_at=None))
         )
 
@@ -335,25 +411,17 @@ class SqlLedger:
             mine = job.update().where(job.c.job_id == job_id, free).values(values)
             return connection.execute(mine).rowcount == 1
 
-        return self._write(claim)
+        return self._transactions.write(claim)
 
     def stalled_jobs(self, older_than_s: float) -> list[tuple[str, int]]:
         limit = datetime.now(UTC) - timedelta(seconds=older_than_s)
         moved = sa.func.coalesce(job.c.stepped_at, job.c.created_at)
         query = sa.select(job.c.job_id, job.c.plan_step).where(job_is_running, moved < limit)
-        return [(row[0], row[1]) for row in self._read(lambda connection: connection.execute(query).all())]
+        return [
+            (row[0], row[1])
+            for row in self._transactions.read(lambda connection: connection.execute(query).all())
+        ]
 
     def _pending_page(self, job_id: str, *, after: str) -> list[PlannedBatch]:
         query = select_pending(job_id).where(batch.c.path > after).limit(PAGE_BATCHES)
-        return self._read(lambda connection: planned_batches_of(connection.execute(query)))
-
-    def _read(self, work: Callable[[sa.Connection], Answer]) -> Answer:
-        return repeated(lambda: _run(self._engine, work))
-
-    def _write(self, work: Callable[[sa.Connection], Answer]) -> Answer:
-        return repeated(lambda: _run(self._writer, work))
-
-
-def _run(engine: sa.Engine, work: Callable[[sa.Connection], Answer]) -> Answer:
-    with translated(engine.url), engine.begin() as connection:
-        return work(connection)
+        return self._transactions.read(lambda connection: planned_batches_of(connection.execute(query)))

@@ -9,6 +9,7 @@ from pipeline.cli.output import note, write_json, write_table
 from pipeline.errors import ConfigError
 from pipeline.public import collection_json
 from pipeline.settings import Settings
+from pipeline.types import generation_of
 
 app = typer.Typer(no_args_is_help=True, help="List, show and drop collections.")
 
@@ -49,7 +50,8 @@ def drop_collection(
     name: Name, yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False
 ) -> None:
     """Delete a collection and all its vectors. The images themselves are not touched."""
-    with wiring.open_index(Settings.from_env()) as index:
+    settings = Settings.from_env()
+    with wiring.open_index(settings) as index, wiring.open_ledger(settings) as ledger:
         info = index.get_collection(name)
         if info is None:
             raise ConfigError(
@@ -58,4 +60,5 @@ def drop_collection(
         if not yes and not typer.confirm(f"Delete collection {name} with {info.rows} rows?", err=True):
             raise typer.Exit(1)
         index.drop_collection(name)
+        ledger.book.forget_generation(generation_of(name, info.fingerprint))
     note(f"dropped {name} ({info.rows} rows)")

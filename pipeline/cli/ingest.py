@@ -8,14 +8,16 @@ from typing import Annotated
 import typer
 
 from pipeline import wiring
+from pipeline.cli.dry_run import show_outlook
 from pipeline.cli.exit_codes import EXIT_INTERRUPTED, EXIT_UNFINISHED
 from pipeline.cli.output import note, warn, write_json, write_line
 from pipeline.cli.progress import JobProgress, ProgressState
 from pipeline.embedded import DriverOptions, job_lock, open_job, run_job
-from pipeline.errors import PictorError
+from pipeline.errors import ConfigError, PictorError
 from pipeline.ports import Deps
 from pipeline.settings import Settings, check_collection_name
-from pipeline.source import Source, parse_source
+from pipeline.source import parse_source
+from pipeline.sync import holds_any
 from pipeline.types import Job, JobCounts, JobRequest
 
 BUILTIN_NOTICE = (
@@ -47,11 +49,31 @@ def ingest(
         str, typer.Option(help="Submit to the workers on this RabbitMQ (amqp://…) and follow the job.")
     ] = "",
     restart: Annotated[bool, typer.Option("--restart", help="Do not resume an unfinished job.")] = False,
+    keep_missing: Annotated[
+        bool, typer.Option("--keep-missing", help="Keep in the index what is in SOURCE no more.")
+    ] = False,
+    max_delete_share: Annotated[
+        float | None,
+        typer.Option(
+            help="Remove nothing when a larger share of the indexed objects of SOURCE has vanished. "
+            "Default 0.2, and up to 4 objects in any case.",
+            min=0,
+            max=1,
+        ),
+    ] = None,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Try objects again that failed and have not changed.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only show what is new, changed and vanished. Write nothing.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on the last line.")] = False,
 ) -> None:
-    """Index every image of SOURCE. Run it again at any time: only what is new or changed is embedded."""
+    """Bring a collection in step with SOURCE: embed what is new or changed, remove what has vanished."""
     settings = Settings.from_env()
     where = parse_source(source)
+    if broker and dry_run:
+        raise ConfigError("--dry-run compares SOURCE with the ledger itself; run it without --broker")
     if broker:
         from pipeline.cli.remote import ingest_remotely
 
@@ -62,6 +84,9 @@ def ingest(
             include=include or (),
             exclude=exclude or (),
             batch_items=batch_items or None,
+            keep_missing=keep_missing,
+            max_delete_share=max_delete_share,
+            retry_failed=retry_failed,
             max_failure_rate=max_failure_rate,
             as_json=as_json,
         )
@@ -86,8 +111,14 @@ def ingest(
             include=tuple(include or ()),
             exclude=tuple(exclude or ()),
             batch_items=batch_items or settings.batch_items,
+            keep_missing=keep_missing,
+            max_delete_share=max_delete_share,
+            retry_failed=retry_failed,
         )
-        _check_source(where, deps)
+        if dry_run:
+            show_outlook(request, existing, store, ledger.book, as_json=as_json)
+            return
+        _check_source(request, deps)
         index.create_collection(name, embedder.spec)
         job, resumed = open_job(request, deps, restart=restart)
         if resumed:
@@ -119,15 +150,25 @@ def finish(job: Job, deps: Deps, settings: Settings, *, max_failure_rate: float,
     if error is not None or interrupted:
         note("The job is unfinished; what is done is kept. Run the same command again to go on.")
         raise error or typer.Exit(EXIT_INTERRUPTED)
-    counts = deps.ledger.get_job(job.job_id).counts
+    done = deps.ledger.get_job(job.job_id)
+    counts = done.counts
+    if done.error:  # the job is done, but for what it did not dare to remove
+        warn(done.error)
+        raise typer.Exit(EXIT_UNFINISHED)
     if counts.failed > max_failure_rate * counts.scanned:
         warn(f"{counts.failed} of {counts.scanned} images failed, over --max-failure-rate {max_failure_rate}")
         raise typer.Exit(EXIT_UNFINISHED)
 
 
-def _check_source(where: Source, deps: Deps) -> None:
+def _check_source(request: JobRequest, deps: Deps) -> None:
     # The first page of the listing: a bucket that is not there must be said before a job is made.
-    next(deps.store.list_objects(where.bucket, where.prefix), None)
+    first = next(deps.store.list_objects(request.bucket, request.prefix), None)
+    may_be_a_slip = request.max_delete_share is None and not request.keep_missing
+    if first is None and may_be_a_slip and holds_any(request, deps.ledger.book):
+        raise ConfigError(
+            f"{request.source} is empty, but the collection {request.collection} has images of it. Is it not "
+            "mounted? To remove them all, add --max-delete-share 1; to keep them, --keep-missing"
+        )
 
 
 def _resume_note(job: Job) -> str:
@@ -153,7 +194,7 @@ def print_counts(job_id: str, counts: JobCounts, seconds: float, done: int, *, a
     write_line(
         f"job {job_id}: {counts.scanned} scanned = {counts.indexed} indexed + "
         f"{counts.unchanged} unchanged + {counts.failed} failed + {counts.pending} pending; "
-        f"{counts.ignored} ignored; {seconds:.1f} s, {rate} images/s"
+        f"{counts.ignored} ignored, {counts.removed} removed; {seconds:.1f} s, {rate} images/s"
     )
     if counts.failed and sys.stdout.isatty():
         note(f"Why they failed: pictor jobs failures {job_id}")

@@ -26,6 +26,9 @@ def ingest_remotely(
     include: Sequence[str],
     exclude: Sequence[str],
     batch_items: int | None,
+    keep_missing: bool,
+    max_delete_share: float | None,
+    retry_failed: bool,
     max_failure_rate: float,
     as_json: bool,
 ) -> None:
@@ -43,7 +46,14 @@ def ingest_remotely(
         check_collection_name(collection)
     with PictorClient(broker) as client:
         job_id = client.ingest(
-            source.url, collection=collection, include=include, exclude=exclude, batch_items=batch_items
+            source.url,
+            collection=collection,
+            include=include,
+            exclude=exclude,
+            batch_items=batch_items,
+            keep_missing=keep_missing,
+            max_delete_share=max_delete_share,
+            retry_failed=retry_failed,
         )
         note(f"submitted job {job_id}; `pictor jobs show {job_id}` follows it too")
         started = time.perf_counter()
@@ -51,6 +61,9 @@ def ingest_remotely(
     print_counts(job_id, state.counts, time.perf_counter() - started, _done(state.counts), as_json=as_json)
     if state.state is not JobState.COMPLETED:
         raise PictorError(f"job {job_id} is {state.state}: {state.error}")
+    if state.error:  # the job is done, but for what it did not dare to remove
+        warn(state.error)
+        raise typer.Exit(1)
     if state.counts.failed > max_failure_rate * state.counts.scanned:
         warn(f"{state.counts.failed} of {state.counts.scanned} images failed, over --max-failure-rate")
         raise typer.Exit(1)
@@ -78,11 +91,11 @@ def _read(answer: Mapping[str, object]) -> ProgressState | None:
     """None while no worker has made the job yet."""
     if "state" not in answer:
         return None
-    names = ("scanned", "indexed", "unchanged", "failed", "pending", "ignored")
+    names = ("scanned", "indexed", "unchanged", "failed", "pending", "ignored", "removed")
     return ProgressState(
         state=JobState(str(answer["state"])),
         planned=bool(answer["planned"]),
-        counts=JobCounts(**{name: cast("int", answer[name]) for name in names}),
+        counts=JobCounts(**{name: cast("int", answer.get(name, 0)) for name in names}),
         error=str(answer["error"]),
     )
 

@@ -1,5 +1,6 @@
 """The migrations and the tables that the queries use are two texts of one schema."""
 
+import re
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -38,4 +39,13 @@ def test_the_revision_of_the_tables_is_that_of_the_last_migration() -> None:
 def statements_of(url: str) -> set[str]:
     with sa.create_engine(url, poolclass=sa.NullPool).connect() as connection:
         query = sa.text("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL AND tbl_name <> :ours")
-        return {" ".join(text.split()) for text in connection.scalars(query, {"ours": VERSION_TABLE})}
+        return {in_any_order(text) for text in connection.scalars(query, {"ours": VERSION_TABLE})}
+
+
+def in_any_order(statement: str) -> str:
+    """A table's columns and constraints sorted: ALTER TABLE puts a new column behind the constraints."""
+    if not statement.startswith("CREATE TABLE"):
+        return " ".join(statement.split())
+    begin, _, parts = " ".join(statement.split()).partition("(")
+    lines = re.split(r", (?![^(]*\))", parts.removesuffix(")").strip())
+    return f"{begin}({', '.join(sorted(line.strip() for line in lines))})"

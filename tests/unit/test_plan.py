@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.compare import compare_versions
 from pipeline.message import MAX_MESSAGE_BYTES, decode_batch
 from pipeline.plan import MAX_BATCH_KEY_BYTES, PlanStep, cut_batches, retry_batches
 from pipeline.types import Job, JobCounts, JobRequest, JobState, ObjectRef
@@ -24,7 +25,8 @@ def refs_of(keys: Iterable[str]) -> list[ObjectRef]:
 
 
 def cut(refs: Iterable[ObjectRef], request: JobRequest, first_number: int = 0) -> list[PlanStep]:
-    return list(cut_batches(refs, job_id="j", request=request, first_number=first_number))
+    compared = compare_versions(refs, iter(()), request)
+    return list(cut_batches(compared, job_id="j", request=request, first_number=first_number))
 
 
 def keys_in(step: PlanStep) -> list[str]:
@@ -147,7 +149,8 @@ def test_the_listing_is_consumed_as_batches_are_taken_and_not_before() -> None:
             taken.append(key)
             yield ref_of(key)
 
-    steps = cut_batches(listing(), job_id="j", request=request_of(batch_items=2))
+    compared = compare_versions(listing(), iter(()), request_of(batch_items=2))
+    steps = cut_batches(compared, job_id="j", request=request_of(batch_items=2))
     next(steps)
     assert taken == ["a", "b"]
 

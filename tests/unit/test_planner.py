@@ -10,9 +10,9 @@ from pipeline.adapters.memory_store import MemoryStore
 from pipeline.adapters.sql_ledger import SqlLedger
 from pipeline.errors import TargetError, TransientError
 from pipeline.message import decode_batch
-from pipeline.ports import Deps, Ledger
+from pipeline.ports import NO_FINDINGS, Deps, Ledger
 from pipeline.settings import Settings
-from pipeline.types import BatchReport, Job, JobState, ObjectRef, PlannedBatch
+from pipeline.types import BatchReport, Findings, Job, JobState, ObjectRef, PlannedBatch
 from tests.unit.fakes import BUCKET, COLLECTION, LIMITS, ref_of, request_of
 from workers.context import Context
 from workers.planner import run_plan_step, wake_planner
@@ -304,12 +304,18 @@ def test_two_planners_at_once_leave_every_key_in_one_batch(
         overtake = True
 
         def record_plan(
-            self, job_id: str, batches: Sequence[PlannedBatch], *, cursor: str, ignored: int
+            self,
+            job_id: str,
+            batches: Sequence[PlannedBatch],
+            *,
+            cursor: str,
+            ignored: int,
+            findings: Findings = NO_FINDINGS,
         ) -> bool:
             if self.overtake:
                 self.overtake = False
                 step(context, job, 1)
-            return super().record_plan(job_id, batches, cursor=cursor, ignored=ignored)
+            return super().record_plan(job_id, batches, cursor=cursor, ignored=ignored, findings=findings)
 
     first = replace(context, deps=replace(context.deps, ledger=Overtaken(ledger._engine)))
     run_plan_step(job.job_id, 0, "first", first.deps, first)
