@@ -14,7 +14,7 @@ from pipeline.types import LASTING_REASONS, JobRequest, ObjectRef, VersionEntry,
 
 class Change(Enum):
     NEW = auto()
-    CHANGED = auto()  # another version than the book has
+    CHANGED = auto()  # another version than the book has, or one whose batch was not reported
     REWRITTEN = auto()  # the same bytes, written again since: metadata may be new
     AGAIN = auto()  # this version failed, and is to be tried again
     UNCHANGED = auto()
@@ -72,8 +72,8 @@ def _listed(
 
 
 def _change(ref: ObjectRef, entry: VersionEntry, request: JobRequest) -> Change:
-    if not ref.etag or entry.ref != ref:  # without an ETag, no two versions can be called the same
-        return Change.CHANGED
+    if not ref.etag or entry.ref != ref or entry.state is VersionState.PLANNED:
+        return Change.CHANGED  # without an ETag, no two versions can be called the same
     if entry.state is VersionState.FAILED:
         again = request.retry_failed or entry.reason not in LASTING_REASONS
         return Change.AGAIN if again else Change.KNOWN_FAILURE

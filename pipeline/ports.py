@@ -326,7 +326,9 @@ class VersionBook(Protocol):
         """All of it: for a generation that was dropped. Its next reader fills it from the index."""
         ...
 
-    def is_empty(self, generation: str) -> bool: ...
+    def holds_rows(self, generation: str) -> bool:
+        """Whether any object of it has rows in the index, so far as the book knows."""
+        ...
 
     def filled_to(self, generation: str) -> str | None:
         """How far the filling from the index has come: an image id, "" at the start, None at the end."""

@@ -36,7 +36,7 @@ def prepare_book(job: Job, deps: Deps, go_on: GoOn) -> bool:
     info = deps.index.get_collection(job.request.collection)
     if info is None:
         return True  # dropped since the job was made: its batches will say so
-    if info.rows == 0 and not book.is_empty(generation):  # dropped and made anew, or lost
+    if info.rows == 0 and book.holds_rows(generation):  # dropped and made anew, or lost
         book.forget_generation(generation)
         filled_to = ""
     if filled_to is None:

@@ -68,6 +68,7 @@ class Stage(StrEnum):
 class VersionState(StrEnum):
     """What became of one version of an object."""
 
+    PLANNED = "planned"  # on its way: the index may hold any version of it, or none
     INDEXED = "indexed"
     NOTHING_FOUND = "nothing_found"  # read and understood, but it holds nothing that the model looks for
     FAILED = "failed"
@@ -264,13 +265,14 @@ class Findings:
     """What a planner learned by comparing a stretch of the listing with the version book.
 
     `known` failed before in this very version. `missing` are image ids that the book has and the listing has
-    not. `noted` are unchanged objects of which the book has to learn when they were written, or that they are
-    there after all.
+    not. `planned` are in batches. `noted` are unchanged objects of which the book has to learn when they were
+    written, or that they are there after all.
     """
 
     unchanged: int = 0
     known: tuple[Rejected, ...] = ()
     missing: tuple[str, ...] = ()
+    planned: tuple[ObjectRef, ...] = ()
     noted: tuple[ObjectRef, ...] = ()
     held: int = 0  # objects of the job's source with rows in the index, as the book has it
     lost: int = 0  # of these, the ones that are missing

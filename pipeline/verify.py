@@ -102,6 +102,8 @@ def _indexed(ref: ObjectRef, entry: VersionEntry) -> Iterator[Found]:
     if entry.state is VersionState.INDEXED:
         if entry.ref.etag != ref.etag:
             yield Found(Difference.OTHER_VERSION, ref)
+    elif entry.state is VersionState.PLANNED:
+        yield Found(Difference.NOT_IN_BOOK, ref)
     elif not entry.vectors:
         # Of the very version that failed: another worker got it indexed. Of an older one: it should be gone.
         same = entry.ref.etag == ref.etag

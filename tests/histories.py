@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from pipeline.handle import handle_message
 from pipeline.ports import Deps, Limits
+from pipeline.selection import Selection
 from pipeline.settings import Settings
 from pipeline.types import (
     Job,
@@ -166,9 +167,18 @@ class World:
 
     # What a job does
 
-    def ingest(self, *, deaths: float = 0.0, changes: float = 0.0, give_up: float = 0.0) -> Job:
+    def ingest(
+        self,
+        request: JobRequest | None = None,
+        *,
+        deaths: float = 0.0,
+        changes: float = 0.0,
+        give_up: float = 0.0,
+    ) -> Job:
         """Args: shares of the moments at which a process dies, the bucket changes, the job is cancelled."""
-        job = self.real.ledger.create_job(self.request)
+        request = request or self.request
+        others = self._rows_outside(request)
+        job = self.real.ledger.create_job(request)
         queue = Queue()
         queue.publish_plan_step(job.job_id, 0, "first")
         context = Context(settings=Settings(), deps=self.deps, limits=self.limits, publisher=queue)
@@ -185,7 +195,30 @@ class World:
         done = self.real.ledger.get_job(job.job_id)
         assert done.state in (JobState.COMPLETED, JobState.CANCELLED)
         check_adds_up(done)
+        assert self._rows_outside(request) == others, "a job leaves alone what is not its own"
         return done
+
+    def _rows_outside(self, request: JobRequest) -> dict[str, str]:
+        index, collection = self.real.index, self.request.collection
+        rows = index.get_rows(collection, list(index.list_ids(collection)))
+        chosen = Selection(include=request.include, exclude=request.exclude)
+        return {
+            row.ref.key: row.ref.etag
+            for row in rows
+            if not row.ref.key.startswith(request.prefix) or not chosen.wants(row.ref)
+        }
+
+    def a_request(self) -> JobRequest:
+        """For all of the bucket, or a part of it."""
+        parts: tuple[dict[str, Any], ...] = (
+            {},
+            {},
+            {"prefix": "b"},
+            {"prefix": "b/"},
+            {"include": ("b/*",)},
+            {"exclude": ("1.png", "a*")},
+        )
+        return replace(self.request, **self.rng.choice(parts))
 
     def _deliver(self, message: bytes | tuple[str, int, str], queue: Queue, context: Context) -> None:
         try:
@@ -254,5 +287,7 @@ def live_through(world: World) -> None:
         for _ in range(world.rng.randint(1, 6)):
             world.change_something()
         deaths, changes = world.rng.choice((0.0, 0.1, 0.3)), world.rng.choice((0.0, 0.2))
-        world.ingest(deaths=deaths, changes=changes, give_up=world.rng.choice((0.0, 0.0, 0.1)))
+        world.ingest(
+            world.a_request(), deaths=deaths, changes=changes, give_up=world.rng.choice((0.0, 0.0, 0.1))
+        )
     world.check()

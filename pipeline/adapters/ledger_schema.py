@@ -177,7 +177,10 @@ version = sa.Table(
     sa.Column("job_id", sa.Text, nullable=False),
     sa.Column("missing_in", ByteText, nullable=False),  # job whose listing did not show it, or ""
     sa.Column("at", UtcTime, nullable=False),
-    sa.CheckConstraint("state IN ('indexed', 'nothing_found', 'failed')", name="version_state_is_known"),
+    sa.CheckConstraint(
+        "state IN ('planned', 'indexed', 'nothing_found', 'failed')", name="version_state_is_known"
+    ),
+    sqlite_with_rowid=False,  # the rows are the index by image id, not a second copy
 )
 # PostgreSQL refuses index rows over 2.7 KB, and keys may be longer: 512 characters are at most 2 KB.
 KEY_HEAD_CHARS = 512

@@ -61,9 +61,11 @@ from pipeline.adapters.ledger_statements import (
 )
 from pipeline.adapters.ledger_versions import (
     delete_versions,
+    enter_planned,
     entry_of,
     mark_missing,
     note_seen,
+    plan_again,
     write_versions,
 )
 from pipeline.adapters.sql_version_book import SqlVersionBook
@@ -228,6 +230,7 @@ class SqlLedger:
             insert_batches(connection, job_id, batches)
             insert_settled(connection, job_id, cursor, findings)
             generation = generation_of(present.collection, present.fingerprint)
+            enter_planned(connection, generation, findings.planned, job_id)
             mark_missing(connection, generation, findings.missing, job_id)
             note_seen(connection, generation, findings.noted)
             return update_job(
@@ -285,7 +288,7 @@ class SqlLedger:
 
     def retry_failures(self, job_id: str, batches: Sequence[PlannedBatch], image_ids: Sequence[str]) -> None:
         def retry(connection: sa.Connection) -> None:
-            lock_job(connection, job_id)
+            present = lock_job(connection, job_id)
             failed_in = delete_failures(connection, job_id, image_ids)
             if not failed_in and are_there(connection, job_id, batches):
                 return  # the repetition of a call whose answer was lost
@@ -293,6 +296,7 @@ class SqlLedger:
             if planned != deleted:
                 raise PictorError(f"job {job_id}: retry batches of {planned} items for {deleted} failures")
             take_back(connection, job_id, failed_in)
+            plan_again(connection, generation_of(present.collection, present.fingerprint), image_ids)
             insert_batches(connection, job_id, batches)
             update_job(
                 connection, job_id, {"state": JobState.RUNNING.value, "error": "", "finished_at": None}

@@ -57,9 +57,9 @@ class SqlVersionBook:
 
         self._transactions.write(forget)
 
-    def is_empty(self, generation: str) -> bool:
-        query = sa.select(sa.exists().where(version.c.generation == generation))
-        return not self._transactions.read(lambda connection: connection.scalar(query))
+    def holds_rows(self, generation: str) -> bool:
+        query = sa.select(sa.exists().where(version.c.generation == generation, version.c.vectors > 0))
+        return bool(self._transactions.read(lambda connection: connection.scalar(query)))
 
     def filled_to(self, generation: str) -> str | None:
         query = sa.select(book.c.filled_to).where(book.c.generation == generation)

@@ -51,7 +51,10 @@ def _create_version() -> None:
         sa.Column("job_id", sa.Text, nullable=False),
         sa.Column("missing_in", BYTE_TEXT, nullable=False),
         sa.Column("at", sa.DateTime(timezone=True), nullable=False),
-        sa.CheckConstraint("state IN ('indexed', 'nothing_found', 'failed')", name="version_state_is_known"),
+        sa.CheckConstraint(
+            "state IN ('planned', 'indexed', 'nothing_found', 'failed')", name="version_state_is_known"
+        ),
+        sqlite_with_rowid=False,
     )
     op.create_index(
         "version_by_key", "version", ["generation", "bucket_id", sa.text('substr("key", 1, 512)')]
