@@ -21,7 +21,7 @@ from pipeline.adapters.milvus_index import MilvusIndex
 from pipeline.embedded import open_job, run_job
 from pipeline.ports import Deps
 from pipeline.settings import Settings
-from pipeline.types import JobRequest
+from pipeline.types import JobRequest, embedded_on
 
 SECONDS_PER_IMAGE = 0.005  # 200 images/s: four times what two cores of ResNet-18 could ask the index to take
 OBJECTS = 10_000_000  # it is killed long before
@@ -49,7 +49,7 @@ def main() -> None:
             fingerprint=embedder.spec.fingerprint,
             batch_items=BATCH_ITEMS,
         )
-        job, _ = open_job(request, deps)
+        job, _ = open_job(request, deps, driver=embedded_on("benchmark"))
         run_job(
             job,
             deps,

@@ -16,7 +16,7 @@ from pipeline import wiring
 from pipeline.plan import plan_job, sum_findings
 from pipeline.ports import VersionBook
 from pipeline.settings import Settings
-from pipeline.types import JobRequest, generation_of, indexed_version
+from pipeline.types import WORKERS, JobRequest, generation_of, indexed_version
 
 GROUP_BATCHES = 32  # in one transaction, as in workers.planner
 
@@ -42,7 +42,7 @@ def main() -> None:
     with wiring.open_ledger(settings) as ledger:
         if options.known:
             enter_all(store, request, ledger.book)
-        job = ledger.create_job(request)
+        job = ledger.create_job(request, driver=WORKERS)
         started = time.perf_counter()
         steps = plan_job(job, store, ledger.book)
         while group := list(islice(steps, GROUP_BATCHES)):

@@ -1,12 +1,13 @@
 """From a listing and the version book to batches: streamed, in order, resumable from a cursor."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import assert_never
 
 from pipeline.compare import Change, Compared, compare_versions
 from pipeline.message import encode_batch
 from pipeline.ports import NO_FINDINGS, ObjectStore, VersionBook
+from pipeline.selection import Selection
 from pipeline.types import (
     EmbedBatch,
     Findings,
@@ -41,19 +42,34 @@ class PlanStep:
     findings: Findings = NO_FINDINGS
 
 
-def plan_job(job: Job, store: ObjectStore, book: VersionBook) -> Iterator[PlanStep]:
-    """Cut what is left of a job into batches. Holds one batch and a page of listing and book in memory."""
+def plan_job(
+    job: Job,
+    store: ObjectStore,
+    book: VersionBook,
+    *,
+    on_missed_link: Callable[[ObjectRef], None] = lambda _: None,
+) -> Iterator[PlanStep]:
+    """Cut what is left of a job into batches. Holds one batch and a page of listing and book in memory.
+
+    Args:
+        on_missed_link: is told of each link that is not followed and would be tried if it were.
+    """
     request = job.request
-    compared = compare_versions(
-        store.list_objects(request.bucket, request.prefix, job.cursor),
-        book.list_versions(
-            generation_of(request.collection, request.fingerprint),
-            request.bucket,
-            request.prefix,
-            start_after=job.cursor,
-        ),
-        request,
+    selection = Selection(include=request.include, exclude=request.exclude)
+
+    def listed() -> Iterator[ObjectRef]:
+        for ref in store.list_objects(request.bucket, request.prefix, job.cursor):
+            if selection.misses(ref):
+                on_missed_link(ref)
+            yield ref
+
+    entries = book.list_versions(
+        generation_of(request.collection, request.fingerprint),
+        request.bucket,
+        request.prefix,
+        start_after=job.cursor,
     )
+    compared = compare_versions(listed(), entries, request)
     return cut_batches(compared, job_id=job.job_id, request=request, first_number=job.planned_batches)
 
 

@@ -29,6 +29,7 @@ def job_json(job: Job) -> dict[str, object]:
     return {
         "job_id": job.job_id,
         "state": job.state.value,
+        "driver": job.driver,
         "source": job.request.source,
         "collection": job.request.collection,
         "model": job.request.model_name,

@@ -10,7 +10,7 @@ from itertools import islice
 
 from pipeline.compare import Change, compare_versions
 from pipeline.ports import Deps, ObjectStore, VersionBook
-from pipeline.types import Job, JobRequest, generation_of, indexed_version
+from pipeline.types import Job, JobRequest, JobState, generation_of, indexed_version
 
 DEFAULT_DELETE_SHARE = 0.2
 ALWAYS_REMOVED = 4  # objects; of ten pictures, who deletes three means it. Only where no share was asked for
@@ -59,10 +59,12 @@ def remove_missing(job_id: str, deps: Deps, go_on: GoOn) -> bool:
     job = deps.ledger.get_job(job_id)
     if not job.removals_due:
         return True
+    if not _may_remove(job):
+        return False
     if error := refusal(job.request, scanned=job.counts.scanned, held=job.held, lost=job.lost):
         deps.ledger.finish_removals(job_id, error=error)
         return True
-    while go_on():
+    while go_on() and _may_remove(deps.ledger.get_job(job_id)):
         missing = deps.ledger.missing(job_id, limit=REMOVED_AT_ONCE)
         if not missing:
             deps.ledger.finish_removals(job_id)
@@ -71,6 +73,14 @@ def remove_missing(job_id: str, deps: Deps, go_on: GoOn) -> bool:
         deps.index.delete(job.request.collection, image_ids)
         deps.ledger.record_removal(job_id, image_ids)
     return False
+
+
+def _may_remove(job: Job) -> bool:
+    """Not while its listing goes on or was given up, nor after somebody has stopped it.
+
+    A worker of the version before completes a job without a look at its removals: they are still due.
+    """
+    return job.planned and job.state in (JobState.RUNNING, JobState.COMPLETED)
 
 
 def delete_images(collection: str, image_ids: Sequence[str], deps: Deps) -> None:

@@ -4,7 +4,10 @@ Adapters are imported inside the functions: `pictor --version`, or a client that
 pay seconds for torch and pymilvus, nor need them installed.
 """
 
+import os
+import socket
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.errors import ConfigError, ModelError
@@ -12,7 +15,7 @@ from pipeline.lazy import LazyEmbedder, LazyStore
 from pipeline.ports import Embedder, Limits, ObjectStore
 from pipeline.settings import Settings, available_cores
 from pipeline.source import split_s3_url
-from pipeline.types import CollectionInfo, ModelSpec
+from pipeline.types import CollectionInfo, ModelSpec, embedded_on
 
 if TYPE_CHECKING:
     from pipeline.adapters.milvus_index import MilvusIndex
@@ -96,6 +99,31 @@ def migrate_ledger(settings: Settings) -> str:
     make_home(settings)
     migrate(settings.ledger_target)
     return REVISION
+
+
+def driver_here(settings: Settings) -> str:
+    """Who drives a job that this process runs.
+
+    The name of the host is noted in the home when it is first asked for: a container has another one at
+    each start, and its home stays.
+    """
+    make_home(settings)
+    noted = settings.home / "host"
+    try:
+        if not noted.exists():
+            written = settings.home / f"host.{os.getpid()}"  # whole or not at all: others may read at once
+            written.write_text(socket.gethostname(), encoding="utf-8")
+            written.replace(noted)
+        return embedded_on(noted.read_text(encoding="utf-8").strip())
+    except (OSError, UnicodeDecodeError) as err:
+        raise ConfigError(f"PICTOR_HOME: file {noted} cannot be read or written") from err
+
+
+def job_locks(settings: Settings) -> Path:
+    """The folder of locks of embedded jobs: beside a ledger that is a file, whoever else uses it."""
+    from pipeline.adapters.ledger_engine import folder_of, read_url
+
+    return (folder_of(read_url(settings.ledger_target)) or settings.home) / "locks"
 
 
 def make_home(settings: Settings) -> None:

@@ -14,6 +14,7 @@ from pipeline.ports import Deps, Limits
 from pipeline.selection import Selection
 from pipeline.settings import Settings
 from pipeline.types import (
+    WORKERS,
     Job,
     JobRequest,
     JobState,
@@ -178,7 +179,7 @@ class World:
         """Args: shares of the moments at which a process dies, the bucket changes, the job is cancelled."""
         request = request or self.request
         others = self._rows_outside(request)
-        job = self.real.ledger.create_job(request)
+        job = self.real.ledger.create_job(request, driver=WORKERS)
         queue = Queue()
         queue.publish_plan_step(job.job_id, 0, "first")
         context = Context(settings=Settings(), deps=self.deps, limits=self.limits, publisher=queue)

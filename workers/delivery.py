@@ -7,11 +7,9 @@ leaves this module but Retry and Reject.
 """
 
 import logging
-import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import assert_never
 
 from celery import Task
@@ -23,7 +21,7 @@ from pipeline.message import decode_batch
 from pipeline.ports import Deps, Limits
 from pipeline.types import JobState, Verdict
 from workers.config import ROUTES
-from workers.context import FOLDER_VARIABLE, Context, current, stop_worker
+from workers.context import Context, current, stop_worker
 from workers.dead import set_aside
 from workers.metrics import metrics
 from workers.poison import SPLIT_AT_DELIVERY, SPLIT_AT_FAULT, isolate, split_when_slow
@@ -139,4 +137,4 @@ def give_back_and_stop(task: Task, error: PictorError | None) -> None:
     try:
         retry_later(task, error)
     finally:
-        stop_worker(error, Path(os.environ[FOLDER_VARIABLE]))
+        stop_worker(error)

@@ -1,11 +1,10 @@
-"""What the processes of a worker know of its model, though only those that embed load it.
+"""The spec of a worker's model, which its main process tells every child, though only some load the model.
 
 It is read once, by a process that ends: torch and the weights would stay in the memory of the main process
 and of every planner.
 """
 
 import json
-import os
 import subprocess
 import sys
 
@@ -15,9 +14,6 @@ from pipeline import wiring
 from pipeline.errors import ConfigError, FatalError, PictorError, TransientError
 from pipeline.settings import Settings
 from pipeline.types import ModelSpec
-
-# How the main process tells its children; not a setting.
-MODEL_VARIABLE = "PICTOR_WORKER_MODEL"
 
 _SPEC = TypeAdapter(ModelSpec)
 # What becomes of the worker is decided by the class, so that much of an error comes across.
@@ -43,17 +39,6 @@ def read_spec(settings: Settings) -> ModelSpec:
         if kind.__name__ in answer:
             raise kind(answer[kind.__name__])
     return _SPEC.validate_python(answer)
-
-
-def tell_spec(spec: ModelSpec) -> None:
-    """To the children that this process will start."""
-    os.environ[MODEL_VARIABLE] = _SPEC.dump_json(spec).decode()
-
-
-def told_spec() -> ModelSpec | None:
-    """What the main process of this worker has read; None in a process that no worker started."""
-    told = os.environ.get(MODEL_VARIABLE)
-    return _SPEC.validate_json(told) if told else None
 
 
 def _source(settings: Settings) -> str:

@@ -14,7 +14,7 @@ from pipeline.search import ROW_ID, ObjectQuery, Query, SearchDeps, SearchReques
 from pipeline.settings import check_collection_name
 from pipeline.source import parse_source, split_s3_url
 from pipeline.sync import delete_images
-from pipeline.types import Job, JobRequest, JobState, SearchFilter, image_id_of
+from pipeline.types import WORKERS, Job, JobRequest, JobState, SearchFilter, image_id_of
 from workers.context import Context, current
 from workers.dead import set_aside
 from workers.delivery import every_error_settled, faults_before
@@ -49,7 +49,9 @@ def ingest(task: Task, args: Sequence[object], kwargs: Arguments) -> None:
 
     def work() -> None:
         wanted = read_arguments(IngestArguments, task.name, _keywords(task, args, kwargs))
-        job = context.deps.ledger.create_job(_job_request(wanted, context), job_id=wanted.job_id)
+        job = context.deps.ledger.create_job(
+            _job_request(wanted, context), driver=WORKERS, job_id=wanted.job_id
+        )
         if job.state is JobState.RUNNING and not _fails_at_once(job, context):
             # Step 0, which a job that was begun before refuses: a second submission is no second planner.
             context.publisher.publish_plan_step(job.job_id, 0, uuid.uuid4().hex)
@@ -174,7 +176,9 @@ def _record_refusal(task: Task, kwargs: Arguments, error: PictorError, context: 
         fingerprint="",
     )
     # Under an id of its own: the one that was asked for stays free for a submission that is right.
-    refused = context.deps.ledger.create_job(request, job_id=f"refused-{_shown(task.request.id, 100)}")
+    refused = context.deps.ledger.create_job(
+        request, driver=WORKERS, job_id=f"refused-{_shown(task.request.id, 100)}"
+    )
     context.deps.ledger.set_state(refused.job_id, JobState.FAILED, error=str(error))
 
 

@@ -24,6 +24,7 @@ from pipeline.logs import configure_logging
 from pipeline.settings import Settings
 from pipeline.types import Verdict
 from workers.context import open_deps, warm_model
+from workers.identity import told_identity
 from workers.metrics import metrics
 
 logger = logging.getLogger(__name__)
@@ -94,7 +95,7 @@ def main(limit_s: int) -> None:
     signal.alarm(LOADING_LIMIT_S)  # its default action ends a process whose native code hangs, too
     settings = Settings.from_env().model_copy(update={"device": "cpu"})
     configure_logging(settings.log_level)
-    deps = open_deps(settings)
+    deps = open_deps(settings, told_identity())
     warm_model(deps)
     print(json.dumps({"begun": "yes"}), file=answers, flush=True)
     signal.alarm(limit_s)

@@ -20,10 +20,10 @@ from pipeline.types import ModelSpec
 from workers.app import make_app
 from workers.broker import broker_connection
 from workers.config import BLOCKED_PATIENCE_S
-from workers.context import CHILDREN_VARIABLE, FOLDER_VARIABLE, QUEUES_VARIABLE
 from workers.exporter import exported_metrics
+from workers.identity import Identity, tell_children
 from workers.lifecycle import Heartbeat, StalledWatch
-from workers.model import read_spec, tell_spec
+from workers.model import read_spec
 from workers.queues import PLAN, WORK_QUEUES
 
 logger = logging.getLogger(__name__)
@@ -45,8 +45,15 @@ def run_worker(settings: Settings, *, queues: Sequence[str], children: int, name
     folder = settings.run_folder / name
     with _only_one(folder, name), exported_metrics(settings, folder, queues=queues, children=children):
         configure_logging(settings.log_level)
-        tell_spec(_wait_for_services(settings))
-        _tell_children(folder, queues, children)
+        identity = Identity(
+            folder=folder,
+            main_pid=os.getpid(),
+            queues=tuple(queues),
+            children=children,
+            device=settings.device,
+            model=_wait_for_services(settings),
+        )
+        tell_children(identity)
         app.set_current()
         app.set_default()
         app.steps["worker"].add(Heartbeat)
@@ -115,12 +122,6 @@ def _only_one(folder: Path, name: str) -> Iterator[None]:
         shutil.rmtree(folder)  # a former worker's "ready" says nothing about this one
         folder.mkdir()
         yield
-
-
-def _tell_children(folder: Path, queues: Sequence[str], children: int) -> None:
-    os.environ[FOLDER_VARIABLE] = str(folder)
-    os.environ[QUEUES_VARIABLE] = ",".join(queues)
-    os.environ[CHILDREN_VARIABLE] = str(children)
 
 
 def _raise_if_it_stopped_itself(folder: Path) -> None:

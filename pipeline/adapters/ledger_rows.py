@@ -64,6 +64,7 @@ def job_of(row: sa.Row[Any]) -> Job:
             max_delete_share=row.max_delete_share,
             retry_failed=row.retry_failed,
         ),
+        driver=row.driver,
         state=JobState(row.state),
         planned=row.planned,
         cursor=row.cursor,
@@ -86,9 +87,10 @@ def job_of(row: sa.Row[Any]) -> Job:
     )
 
 
-def job_values(job_id: str, request: JobRequest, now: datetime) -> Values:
+def job_values(job_id: str, request: JobRequest, driver: str, now: datetime) -> Values:
     return {
         "job_id": job_id,
+        "driver": driver,
         "source": request.source,
         "bucket": request.bucket,
         "prefix": request.prefix,

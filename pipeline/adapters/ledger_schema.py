@@ -15,6 +15,8 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
 
+from pipeline.types import WORKERS
+
 
 class BatchState(StrEnum):
     PENDING = "pending"  # planned, no report yet
@@ -81,6 +83,9 @@ job = sa.Table(
     sa.Column("plan_step", sa.Integer, nullable=False),  # the planner's chain of messages: see claim_step
     sa.Column("plan_nonce", sa.Text, nullable=False),
     sa.Column("stepped_at", UtcTime),
+    # The default is for workers of the build before this column that are still at work: they plan jobs only.
+    sa.Column("driver", sa.Text, nullable=False, server_default=WORKERS),
+    # So are these. What a job may remove, what it found missing, and whether that is still to be decided.
     sa.Column("keep_missing", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Column("max_delete_share", sa.Double),
     sa.Column("retry_failed", sa.Boolean, nullable=False, server_default=sa.false()),
@@ -92,6 +97,7 @@ job = sa.Table(
         "state IN ('running', 'paused', 'cancelled', 'completed', 'failed')", name="job_state_is_known"
     ),
 )
+job_is_for_workers = job.c.driver == WORKERS
 # Written out, not bound: a prepared statement with a parameter here could not use the partial indexes.
 job_is_running = job.c.state == sa.literal_column("'running'")
 sa.Index("job_running", job.c.created_at, sqlite_where=job_is_running, postgresql_where=job_is_running)

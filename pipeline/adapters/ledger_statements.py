@@ -11,9 +11,17 @@ from sqlalchemy import exc
 from sqlalchemy.dialects import postgresql, sqlite
 
 from pipeline.adapters.ledger_rows import Values, batch_values, failure_values
-from pipeline.adapters.ledger_schema import BatchState, batch, batch_is_pending, failure, job, job_is_running
+from pipeline.adapters.ledger_schema import (
+    BatchState,
+    batch,
+    batch_is_pending,
+    failure,
+    job,
+    job_is_for_workers,
+    job_is_running,
+)
 from pipeline.errors import ConfigError, MessageError, PictorError
-from pipeline.types import Findings, JobState, PlannedBatch
+from pipeline.types import EMBEDDED, WORKERS, Findings, JobState, PlannedBatch
 
 IDS_PER_STATEMENT = 5000  # SQLite takes 32766 parameters, PostgreSQL 65535
 
@@ -43,6 +51,13 @@ def lock_job(connection: sa.Connection, job_id: str) -> sa.Row[Any]:
 def update_job(connection: sa.Connection, job_id: str, values: Values) -> bool:
     values = {**values, "updated_at": datetime.now(UTC)}
     return connection.execute(job.update().where(job.c.job_id == job_id).values(values)).rowcount == 1
+
+
+def is_open_to(driver: str) -> sa.ColumnElement[bool]:
+    """Of a job that this driver may run."""
+    if driver == WORKERS:
+        return job_is_for_workers
+    return job.c.driver.in_([driver, EMBEDDED])
 
 
 def looks_done(connection: sa.Connection, job_id: str) -> bool:
@@ -85,7 +100,7 @@ def select_running_looks() -> sa.Select[Any]:
     pending = sa.select(sa.func.count()).where(batch.c.job_id == job.c.job_id, batch_is_pending)
     return sa.select(
         job.c.job_id, job.c.updated_at, pending.correlate(job).scalar_subquery().label("pending")
-    ).where(job_is_running)
+    ).where(job_is_running, job_is_for_workers)
 
 
 def select_seconds(job_id: str, dialect: str) -> sa.Select[Any]:

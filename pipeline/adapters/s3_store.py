@@ -18,6 +18,7 @@ from pipeline.adapters.s3_config import Endpoint, S3Config, parse_endpoint
 from pipeline.adapters.s3_credentials import CredentialSource
 from pipeline.adapters.s3_errors import SDK_ERRORS, Place, explain
 from pipeline.adapters.s3_reader import FastReader, reads_with_obstore
+from pipeline.content_encoding import undo_encoding
 from pipeline.errors import ConfigError, ImageError, TargetError, TransientError
 from pipeline.types import FetchedObject, ObjectRef, Reason
 
@@ -182,8 +183,9 @@ class S3Store:
         response = self._minio.get_object(ref.bucket, ref.key, request_headers=pin)
         try:
             _check_version(response, ref.etag)
-            body = self._read_body(response, max_bytes)
-            return FetchedObject(body=body, metadata=_user_metadata(response))
+            encoding = response.headers.get("content-encoding", "")
+            body = undo_encoding(self._read_body(response, max_bytes), encoding, max_bytes=max_bytes)
+            return FetchedObject(body=body, metadata=_user_metadata(response), encoding=encoding)
         finally:
             response.close()
             response.release_conn()

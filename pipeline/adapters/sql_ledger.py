@@ -38,6 +38,7 @@ from pipeline.adapters.ledger_schema import (
     failure,
     is_missing,
     job,
+    job_is_for_workers,
     job_is_running,
     version,
 )
@@ -48,6 +49,7 @@ from pipeline.adapters.ledger_statements import (
     finish_if_done,
     insert_batches,
     insert_settled,
+    is_open_to,
     lock_job,
     looks_done,
     no_such_job,
@@ -116,8 +118,10 @@ class SqlLedger:
 
     def __init__(self, engine: sa.Engine) -> None:
         self._engine = engine
-        self._transactions = Transactions(engine)
-        self.book = SqlVersionBook(self._transactions)
+        transactions = Transactions(engine)
+        self._writer = transactions.writer
+        self._read, self._write = transactions.read, transactions.write
+        self.book = SqlVersionBook(transactions)
 
     def __enter__(self) -> Self:
         return self
@@ -136,22 +140,20 @@ class SqlLedger:
 
     # Jobs
 
-    def create_job(self, request: JobRequest, *, job_id: str | None = None) -> Job:
+    def create_job(self, request: JobRequest, *, driver: str, job_id: str | None = None) -> Job:
         now = datetime.now(UTC)
         new_id = job_id or f"{now:%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
 
         def insert(connection: sa.Connection) -> None:
             # There already when only the answer was lost, or when a caller submits its job twice.
             if not connection.scalar(sa.select(sa.exists().where(job.c.job_id == new_id))):
-                connection.execute(job.insert(), job_values(new_id, request, now))
+                connection.execute(job.insert(), job_values(new_id, request, driver, now))
 
-        self._transactions.write(insert)
+        self._write(insert)
         return self.get_job(new_id)
 
     def get_job(self, job_id: str) -> Job:
-        row = self._transactions.read(
-            lambda connection: connection.execute(select_jobs(job.c.job_id == job_id)).first()
-        )
+        row = self._read(lambda connection: connection.execute(select_jobs(job.c.job_id == job_id)).first())
         if row is None:
             raise no_such_job(job_id)
         return job_of(row)
@@ -159,13 +161,12 @@ class SqlLedger:
     def list_jobs(self, *, limit: int = 50) -> list[Job]:
         newest = sa.select(job.c.job_id).order_by(job.c.created_at.desc(), job.c.job_id.desc()).limit(limit)
         query = select_jobs(job.c.job_id.in_(newest.scalar_subquery()))
-        return [
-            job_of(row) for row in self._transactions.read(lambda connection: connection.execute(query).all())
-        ]
+        return [job_of(row) for row in self._read(lambda connection: connection.execute(query).all())]
 
-    def find_unfinished(self, request: JobRequest) -> Job | None:
+    def find_unfinished(self, request: JobRequest, *, driver: str) -> Job | None:
         same = sa.and_(
             job_is_running,
+            is_open_to(driver),
             job.c.source == request.source,
             job.c.bucket == request.bucket,
             job.c.prefix == request.prefix,
@@ -174,22 +175,25 @@ class SqlLedger:
             job.c.include == request.include,
             job.c.exclude == request.exclude,
         )
-        row = self._transactions.read(
-            lambda connection: connection.execute(select_jobs(same).limit(1)).first()
-        )
+        row = self._read(lambda connection: connection.execute(select_jobs(same).limit(1)).first())
         return job_of(row) if row is not None else None
+
+    def take_up(self, job_id: str, driver: str) -> bool:
+        mine = job.update().where(job.c.job_id == job_id, is_open_to(driver)).values(driver=driver)
+        return self._write(lambda connection: connection.execute(mine).rowcount == 1)
 
     def running_jobs(self) -> list[str]:
         """Ids, oldest first."""
         query = sa.select(job.c.job_id).where(job_is_running).order_by(job.c.created_at, job.c.job_id)
-        return list(self._transactions.read(lambda connection: connection.scalars(query).all()))
+        return list(self._read(lambda connection: connection.scalars(query).all()))
 
     def running_looks(self) -> dict[str, tuple[datetime, int]]:
-        """Of each running job something that changes whenever its planner, an operator or a report moves it.
+        """Of each running job of the workers something that changes whenever its planner, an operator or a
+        report moves it.
 
         Cheap at any size of job: only what is pending is counted.
         """
-        rows = self._transactions.read(lambda connection: connection.execute(select_running_looks()).all())
+        rows = self._read(lambda connection: connection.execute(select_running_looks()).all())
         return {row.job_id: (row.updated_at, row.pending) for row in rows}
 
     def set_state(self, job_id: str, state: JobState, *, error: str = "") -> None:
@@ -199,14 +203,14 @@ class SqlLedger:
             "error": error,
             "finished_at": datetime.now(UTC) if over else None,
         }
-        if not self._transactions.write(lambda connection: update_job(connection, job_id, values)):
+        if not self._write(lambda connection: update_job(connection, job_id, values)):
             raise no_such_job(job_id)
 
     def finish_if_done(self, job_id: str) -> bool:
         # Asked after every batch: a look without a lock says "not yet" nearly every time.
-        if not self._transactions.read(lambda connection: looks_done(connection, job_id)):
+        if not self._read(lambda connection: looks_done(connection, job_id)):
             return False
-        return self._transactions.write(lambda connection: finish_if_done(connection, job_id))
+        return self._write(lambda connection: finish_if_done(connection, job_id))
 
     # Planning
 
@@ -246,14 +250,14 @@ class SqlLedger:
                 },
             )
 
-        return self._transactions.write(record)
+        return self._write(record)
 
     def finish_planning(self, job_id: str, *, ignored: int) -> None:
         def finish(connection: sa.Connection) -> None:
             if not lock_job(connection, job_id).planned:  # a repetition must not add `ignored` again
                 update_job(connection, job_id, {"planned": True, "ignored": job.c.ignored + ignored})
 
-        self._transactions.write(finish)
+        self._write(finish)
 
     def set_sync(self, job_id: str, request: JobRequest) -> None:
         values = {
@@ -261,14 +265,14 @@ class SqlLedger:
             "max_delete_share": request.max_delete_share,
             "retry_failed": request.retry_failed,
         }
-        if not self._transactions.write(lambda connection: update_job(connection, job_id, values)):
+        if not self._write(lambda connection: update_job(connection, job_id, values)):
             raise no_such_job(job_id)
 
     # Removal of what is in the source no more
 
     def missing(self, job_id: str, *, limit: int) -> list[VersionEntry]:
         query = sa.select(version).where(is_missing, version.c.missing_in == job_id).limit(limit)
-        rows = self._transactions.read(lambda connection: connection.execute(query).all())
+        rows = self._read(lambda connection: connection.execute(query).all())
         return [entry_of(row) for row in rows]
 
     def record_removal(self, job_id: str, image_ids: Sequence[str]) -> None:
@@ -279,11 +283,11 @@ class SqlLedger:
             removed = delete_versions(connection, generation, image_ids)
             update_job(connection, job_id, {"removed": job.c.removed + removed})
 
-        self._transactions.write(remove)
+        self._write(remove)
 
     def finish_removals(self, job_id: str, *, error: str = "") -> None:
         values: Values = {"removals_due": False} | ({"error": error} if error else {})
-        if not self._transactions.write(lambda connection: update_job(connection, job_id, values)):
+        if not self._write(lambda connection: update_job(connection, job_id, values)):
             raise no_such_job(job_id)
 
     def retry_failures(self, job_id: str, batches: Sequence[PlannedBatch], image_ids: Sequence[str]) -> None:
@@ -302,7 +306,7 @@ class SqlLedger:
                 connection, job_id, {"state": JobState.RUNNING.value, "error": "", "finished_at": None}
             )
 
-        self._transactions.write(retry)
+        self._write(retry)
 
     # Batches
 
@@ -314,7 +318,7 @@ class SqlLedger:
 
     def outstanding(self, job_id: str) -> int:
         query = sa.select(sa.func.count()).where(batch.c.job_id == job_id, batch_is_pending)
-        return self._transactions.read(lambda connection: connection.scalar(query)) or 0
+        return self._read(lambda connection: connection.scalar(query)) or 0
 
     def report(self, report: BatchReport) -> bool:
         items = report.indexed + report.unchanged + len(report.rejected)
@@ -335,7 +339,7 @@ class SqlLedger:
             write_versions(connection, report)
             return True
 
-        return self._transactions.write(write)
+        return self._write(write)
 
     def batch_status(self, job_id: str, path: str) -> BatchStatus:
         query = (
@@ -343,7 +347,7 @@ class SqlLedger:
             .join(job, job.c.job_id == batch.c.job_id)
             .where(batch.c.job_id == job_id, batch.c.path == path)
         )
-        row = self._transactions.read(lambda connection: connection.execute(query).one_or_none())
+        row = self._read(lambda connection: connection.execute(query).one_or_none())
         if row is None:
             return BatchStatus.UNKNOWN
         return (
@@ -361,7 +365,7 @@ class SqlLedger:
             insert_batches(connection, job_id, halves)
             return True
 
-        return self._transactions.write(split)
+        return self._write(split)
 
     def failures(self, job_id: str) -> Iterator[Failure]:
         query = (
@@ -374,7 +378,7 @@ class SqlLedger:
     def seconds(self, job_id: str) -> Mapping[str, float]:
         """Time by stage, summed over the job's reports."""
         query = select_seconds(job_id, self._engine.dialect.name)
-        rows = self._transactions.read(lambda connection: connection.execute(query).all())
+        rows = self._read(lambda connection: connection.execute(query).all())
         return {row.key: row.seconds for row in rows}
 
     # The outbox of the distributed way: commit, publish, mark. A crash in between publishes twice, never not.
@@ -382,7 +386,7 @@ class SqlLedger:
     def unpublished(self, job_id: str, limit: int) -> list[PlannedBatch]:
         """Pending batches that no queue has taken yet, by path."""
         query = select_pending(job_id).where(batch.c.published_at.is_(None)).limit(limit)
-        return self._transactions.read(lambda connection: planned_batches_of(connection.execute(query)))
+        return self._read(lambda connection: planned_batches_of(connection.execute(query)))
 
     def mark_published(self, job_id: str, paths: Sequence[str]) -> None:
         """Safe to run twice."""
@@ -393,12 +397,11 @@ class SqlLedger:
                 mine = sa.and_(batch.c.job_id == job_id, batch.c.path.in_(some))
                 connection.execute(batch.update().where(mine).values(published_at=now))
 
-        self._transactions.write(mark)
+        self._write(mark)
 
     def forget_published(self, job_id: str) -> None:
-        """Publish every pending batch again: after a queue was purged, or a broker's disk was lost."""
         waiting = sa.and_(batch.c.job_id == job_id, batch_is_pending)
-        self._transactions.write(
+        self._write(
             lambda connection: connection.execute(batch.update().where(waiting).values(published_at=None))
         )
 
@@ -412,20 +415,20 @@ class SqlLedger:
 
         def claim(connection: sa.Connection) -> bool:
             values = {"plan_step": step, "plan_nonce": nonce, "stepped_at": datetime.now(UTC)}
-            mine = job.update().where(job.c.job_id == job_id, free).values(values)
+            mine = job.update().where(job.c.job_id == job_id, job_is_for_workers, free).values(values)
             return connection.execute(mine).rowcount == 1
 
-        return self._transactions.write(claim)
+        return self._write(claim)
 
     def stalled_jobs(self, older_than_s: float) -> list[tuple[str, int]]:
+        """Running jobs of the workers whose planner has taken no step for so long, and its last step."""
         limit = datetime.now(UTC) - timedelta(seconds=older_than_s)
         moved = sa.func.coalesce(job.c.stepped_at, job.c.created_at)
-        query = sa.select(job.c.job_id, job.c.plan_step).where(job_is_running, moved < limit)
-        return [
-            (row[0], row[1])
-            for row in self._transactions.read(lambda connection: connection.execute(query).all())
-        ]
+        query = sa.select(job.c.job_id, job.c.plan_step).where(
+            job_is_running, job_is_for_workers, moved < limit
+        )
+        return [(row[0], row[1]) for row in self._read(lambda connection: connection.execute(query).all())]
 
     def _pending_page(self, job_id: str, *, after: str) -> list[PlannedBatch]:
         query = select_pending(job_id).where(batch.c.path > after).limit(PAGE_BATCHES)
-        return self._transactions.read(lambda connection: planned_batches_of(connection.execute(query)))
+        return self._read(lambda connection: planned_batches_of(connection.execute(query)))

@@ -31,14 +31,13 @@ def worker(
     device: Annotated[str, typer.Option(help="cpu, cuda:N or auto; PICTOR_DEVICE.")] = "",
 ) -> None:
     """Run a worker until SIGTERM, then finish what is in hand and exit with 0."""
-    import os
-
     from workers.worker import run_worker
 
+    settings = Settings.from_env()
     if device:
-        os.environ["PICTOR_DEVICE"] = device  # the children read it; they are fresh interpreters
-    wanted = [queue.strip() for queue in queues.split(",") if queue.strip()]
-    run_worker(Settings.from_env(), queues=wanted, children=children, name=name or "-".join(wanted))
+        settings = settings.model_copy(update={"device": device})
+    names = [queue.strip() for queue in queues.split(",") if queue.strip()]
+    run_worker(settings, queues=names, children=children, name=name or "-".join(names))
 
 
 def sweep(

@@ -34,12 +34,15 @@ import zlib
 from dataclasses import dataclass
 
 from PIL import AvifImagePlugin, Image, PngImagePlugin
+from PIL.ImageFile import ImageFile
 
 from pipeline.decode.aspect import cut_to_aspect
+from pipeline.decode.bmp_header import fill_unused_alpha
 from pipeline.decode.colour import read_strips
 from pipeline.decode.cuda_jpeg import JpegBatcher, PlanesImage, batcher_on, decode_ordinary
 from pipeline.decode.failures import to_image_error
 from pipeline.decode.jpeg import decode_jpeg
+from pipeline.decode.jpeg_end import decode_without_end
 from pipeline.decode.memory import choose_goal
 from pipeline.decode.orientation import turn_upright
 from pipeline.decode.source import Source, open_source
@@ -126,10 +129,10 @@ def decode_on_gpu(
 
 
 def _decode(source: Source, *, goal_px: int, target_px: int) -> DecodedImage:
-    width, height = source.size
+    width, height = source.shown_size
     rgb = decode_jpeg(source, goal_px=goal_px)
     if rgb is None:
-        rgb = cut_to_aspect(_decode_with_pillow(source, goal_px=goal_px), source.size, target_px)
+        rgb = cut_to_aspect(_decode_with_pillow(source, goal_px=goal_px), source.shown_size, target_px)
     orientation = source.read_orientation()
     if orientation >= 5:  # the turns by a quarter
         width, height = height, width
@@ -137,9 +140,18 @@ def _decode(source: Source, *, goal_px: int, target_px: int) -> DecodedImage:
 
 
 def _decode_with_pillow(source: Source, *, goal_px: int) -> Pixels:
-    image = source.image
+    if source.jpeg is not None and not source.jpeg.has_end_marker:
+        return decode_without_end(source.jpeg.stripped, lambda image: _read(image, source, goal_px=goal_px))
+    return _read(source.image, source, goal_px=goal_px)
+
+
+def _read(image: ImageFile, source: Source, *, goal_px: int) -> Pixels:
     image.draft(None, (goal_px, goal_px))  # JPEG only: the decoder delivers 1/2, 1/4 or 1/8, never under goal
     image.load()
-    rgb = read_strips(image, factor=max(1, min(image.size) // goal_px))
+    if source.format == "BMP" and image.mode == "RGBA":
+        fill_unused_alpha(image)
+    window = source.window if source.transforms is not None else (0, 0, *image.size)
+    factor = max(1, min(window[2] - window[0], window[3] - window[1]) // goal_px)
+    rgb = read_strips(image, factor=factor, window=window, filled=source.first_frame)
     image.close()  # its pixels must not stand beside the upright copy
     return rgb

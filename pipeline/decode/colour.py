@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from pipeline.decode.item_transforms import Box
 from pipeline.types import Pixels
 
 STRIP_PX = 1 << 19  # 2 MiB as RGBA: small beside any budget, large enough that Python's share vanishes
@@ -26,14 +27,19 @@ class _Range:
     high: float
 
 
-def read_strips(image: Image.Image, *, factor: int) -> Pixels:
+def read_strips(image: Image.Image, *, factor: int, window: Box, filled: Box | None = None) -> Pixels:
     """A loaded image as RGB, reduced by a whole factor.
 
+    Args:
+        window: the part to read.
+        filled: outside of it every pixel is transparent, whatever it holds; None is everywhere.
+
     Returns:
-        [H // factor, W // factor, 3]; what is left over at the edges is cut evenly on both sides.
+        [H // factor, W // factor, 3], of the window; what is left over at its edges is cut evenly from both.
     """
-    width, height = image.width // factor, image.height // factor
-    left, top = image.width % factor // 2, image.height % factor // 2
+    left, top, right, bottom = window
+    width, height = (right - left) // factor, (bottom - top) // factor
+    left, top = left + (right - left) % factor // 2, top + (bottom - top) % factor // 2
     value_range = _find_range(image) if image.mode in ("I", "F") else None
     rgb = np.empty((height, width, 3), dtype=np.uint8)
     rows = max(1, STRIP_PX // (width * factor * factor))
@@ -41,6 +47,8 @@ def read_strips(image: Image.Image, *, factor: int) -> Pixels:
         stop = min(row + rows, height)
         box = (left, top + row * factor, left + width * factor, top + stop * factor)
         strip = _to_rgb(image.crop(box), value_range)
+        if filled is not None:
+            strip = _keep(strip, box, filled)
         rgb[row:stop] = np.asarray(strip.reduce(factor) if factor > 1 else strip)
     return rgb
 
@@ -56,6 +64,17 @@ def _to_rgb(strip: Image.Image, value_range: _Range | None) -> Image.Image:
         white.paste(rgba, mask=rgba)
         return white
     return strip.convert("RGB")
+
+
+def _keep(strip: Image.Image, box: Box, filled: Box) -> Image.Image:
+    """White outside the filled part. `box` is where the strip lies in the image."""
+    left, top = max(box[0], filled[0]), max(box[1], filled[1])
+    right, bottom = min(box[2], filled[2]), min(box[3], filled[3])
+    white = Image.new("RGB", strip.size, "white")
+    if left < right and top < bottom:
+        part = strip.crop((left - box[0], top - box[1], right - box[0], bottom - box[1]))
+        white.paste(part, (left - box[0], top - box[1]))
+    return white
 
 
 def _narrow(strip: Image.Image) -> Image.Image:

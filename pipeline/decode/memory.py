@@ -18,7 +18,6 @@ FIXED_BYTES = 4 * 2**20  # strips, decoder tables, the allocator's remainders
 _STORED = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2, "I;16N": 2}  # Pillow: else 4 a pixel
 _WEBP_BYTES_PER_PX = 16.5  # two canvases, the frame as bytes, the image; lossless: its own frame first
 _AVIF_BYTES_PER_PX = 17  # planes of 16-bit 4:4:4 and alpha, pixels, the same as bytes or as image
-_COPIES_OF_BODY = {"JPEG": 2, "WEBP": 2}  # the caller's, and what is made of it; else 1
 _TIFF_UNIT_COPIES = 2  # one strip or tile: decompressed, and converted or in the codec
 _ORIENTATION, _BITS_PER_SAMPLE, _SAMPLES_PER_PIXEL = 274, 258, 277
 _ROWS_PER_STRIP, _TILE_WIDTH, _TILE_LENGTH = 278, 322, 323
@@ -35,7 +34,7 @@ def choose_goal(source: Source, limits: Limits, target_px: int) -> int:
     Raises:
         ImageError: too_small or too_many_pixels; both values are in the detail.
     """
-    width, height = source.size
+    width, height = source.shown_size
     if min(width, height) < limits.min_side_px:
         raise ImageError(Reason.TOO_SMALL, f"{width}x{height}: a side is under {limits.min_side_px} px")
     if source.frame_px > limits.max_px:
@@ -65,7 +64,18 @@ def estimate_peak_bytes(source: Source, *, goal_px: int) -> int:
     array = (width // factor) * (height // factor) * 3
     decoding = stored + _decoder_bytes(source, px) + array
     turning = 2 * array  # an upright copy; what the decoder held is gone by then
-    return max(decoding, turning) + _COPIES_OF_BODY.get(source.format, 1) * source.body_bytes + FIXED_BYTES
+    return max(decoding, turning) + _copies_of_body(source) * source.body_bytes + FIXED_BYTES
+
+
+def _copies_of_body(source: Source) -> int:
+    """The caller's, and what is made of it."""
+    match source.format:
+        case "JPEG" if source.jpeg is not None and not source.jpeg.has_end_marker:
+            return 3  # one with an end
+        case "JPEG" | "WEBP":
+            return 2
+        case _:
+            return 1
 
 
 def _scaled_size(source: Source, goal_px: int) -> tuple[int, int]:

@@ -55,6 +55,7 @@ JOB = Job(
         model_name="builtin",
         fingerprint="f0" * 32,
     ),
+    driver="workers",
     state=JobState.COMPLETED,
     planned=True,
     cursor="cam1/z.jpg",
@@ -83,6 +84,7 @@ def test_a_job_has_these_fields() -> None:
     assert job_json(JOB) == {
         "job_id": "20260102T120000-a1b2c3",
         "state": "completed",
+        "driver": "workers",
         "source": "s3://shop/cam1",
         "collection": "images",
         "model": "builtin",
