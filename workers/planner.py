@@ -19,6 +19,7 @@ from pipeline.ports import Deps
 from pipeline.sync import prepare_book, remove_missing
 from pipeline.types import Job, JobState
 from workers.context import Context
+from workers.metrics import metrics
 from workers.publish import Publisher
 
 logger = logging.getLogger(__name__)
@@ -100,13 +101,18 @@ def _plan_groups(job: Job, claim: Claim, deadline: float, deps: Deps, context: C
             job.job_id, batches, cursor=group[-1].cursor, ignored=ignored, findings=findings
         ):
             return True  # cancelled or paused meanwhile: the next step will see it
+        metrics().record_findings(findings)
         context.publisher.publish_outbox(deps.ledger, job.job_id)
     return True
 
 
 def _remove(job: Job, go_on: Claim, deps: Deps) -> bool:
     """After the last report: until then a batch may want the vector of an object that has moved."""
-    return deps.ledger.outstanding(job.job_id) > 0 or remove_missing(job.job_id, deps, go_on)
+    if deps.ledger.outstanding(job.job_id):
+        return True
+    is_settled = remove_missing(job.job_id, deps, go_on)
+    metrics().record_removal(deps.ledger.get_job(job.job_id).counts.removed - job.counts.removed)
+    return is_settled
 
 
 def _credits(job: Job, deps: Deps, context: Context) -> int:
