@@ -18,8 +18,9 @@ from benchmarks.processes import clean_environment
 from benchmarks.synthetic import BUCKET, EndlessStore, FreeEmbedder, SleepingEmbedder
 from pipeline import wiring
 from pipeline.adapters.milvus_index import MilvusIndex
-from pipeline.embedded import open_job, run_job
+from pipeline.embedded import run_job
 from pipeline.ports import Deps
+from pipeline.service.submit import open_job
 from pipeline.settings import Settings
 from pipeline.types import JobRequest, embedded_on
 

@@ -14,8 +14,9 @@ from benchmarks.photographs import draw_jpeg
 from benchmarks.synthetic import BUCKET, EndlessStore, ForgetfulIndex, FreeEmbedder, free_spec
 from pipeline import wiring
 from pipeline.adapters.sql_ledger import SqlLedger
-from pipeline.embedded import open_job, run_job
+from pipeline.embedded import run_job
 from pipeline.ports import Deps
+from pipeline.service.submit import open_job
 from pipeline.settings import Settings
 from pipeline.types import JobRequest, embedded_on
 

@@ -13,12 +13,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pipeline.errors import ConfigError, PictorError
+from pipeline.errors import ConflictError, PictorError
 from pipeline.handle import handle_message
 from pipeline.plan import plan_job
 from pipeline.ports import Deps, Ledger, Limits
 from pipeline.sync import prepare_book, remove_missing
-from pipeline.types import EMBEDDED, WORKERS, Job, JobRequest, JobState, ObjectRef, Verdict
+from pipeline.types import EMBEDDED, WORKERS, Job, ObjectRef, Verdict
 
 logger = logging.getLogger(__name__)
 
@@ -50,25 +50,6 @@ class _Run:
     def fail(self, error: PictorError) -> None:
         self.error = self.error or error  # the first one is the cause
         self.stop.set()
-
-
-def open_job(request: JobRequest, deps: Deps, *, driver: str, restart: bool = False) -> tuple[Job, bool]:
-    """The unfinished job of the same source, filters, collection and model, or a new one.
-
-    Args:
-        driver: `embedded_on` the present host. Jobs of the workers and of other hosts are left to them.
-        restart: cancel an unfinished job and begin anew.
-
-    Returns:
-        The job, and whether it is resumed.
-    """
-    unfinished = deps.ledger.find_unfinished(request, driver=driver)
-    if unfinished is not None and not restart:
-        deps.ledger.set_sync(unfinished.job_id, request)  # these may be other than at the first try
-        return deps.ledger.get_job(unfinished.job_id), True
-    if unfinished is not None:
-        deps.ledger.set_state(unfinished.job_id, JobState.CANCELLED)
-    return deps.ledger.create_job(request, driver=driver), False
 
 
 def run_job(
@@ -122,14 +103,14 @@ def held_job(job_id: str, ledger: Ledger, *, driver: str, lock_folder: Path) -> 
     """Hold an embedded job of this host, and take up one whose host was not noted.
 
     Raises:
-        ConfigError: it is another driver's, or another process runs it.
+        ConflictError: it is another driver's, or another process runs it.
     """
     if ledger.get_job(job_id).driver == WORKERS:
-        raise ConfigError(f"job {job_id} is run by the workers and cannot be run here")
+        raise ConflictError(f"job {job_id} is run by the workers and cannot be run here")
     with job_lock(lock_folder, job_id):
         if not ledger.take_up(job_id, driver):
             host, here = (name.removeprefix(EMBEDDED) for name in (ledger.get_job(job_id).driver, driver))
-            raise ConfigError(
+            raise ConflictError(
                 f"job {job_id} is run on host {host} and cannot be run on {here}; give the command there"
             )
         yield ledger.get_job(job_id)
@@ -147,7 +128,7 @@ def job_lock(folder: Path, job_id: str) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as err:
-            raise ConfigError(f"job {job_id} is being run by another process") from err
+            raise ConflictError(f"job {job_id} is being run by another process") from err
         yield  # the file stays: to remove it could take away the one that another process has just locked
 
 

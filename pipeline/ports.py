@@ -191,7 +191,7 @@ class Ledger(Protocol):
         ...
 
     def get_job(self, job_id: str) -> Job:
-        """Raises ConfigError when there is no such job."""
+        """Raises NotFoundError when there is no such job."""
         ...
 
     def list_jobs(self, *, limit: int = 50) -> list[Job]:
@@ -304,12 +304,20 @@ class Ledger(Protocol):
         """
         ...
 
+    def seconds(self, job_id: str) -> Mapping[str, float]:
+        """Time by stage, summed over the job's reports."""
+        ...
+
     def failures(self, job_id: str) -> Iterator[Failure]:
         """By key."""
         ...
 
     def retry_failures(self, job_id: str, batches: Sequence[PlannedBatch], image_ids: Sequence[str]) -> None:
-        """Turn failures into pending batches: one transaction, `scanned` unchanged, the job runs again."""
+        """Turn failures into pending batches: one transaction, `scanned` unchanged, the job runs again.
+
+        Raises:
+            ConflictError: they are not the job's failures any more; nothing is written.
+        """
         ...
 
     def finish_if_done(self, job_id: str) -> bool:

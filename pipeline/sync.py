@@ -4,7 +4,7 @@ Removal is the last act of a job. The index comes first and the book second: a p
 leaves entries that are still marked, and the next one finds nothing in the index and goes on.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import islice
 
@@ -81,17 +81,6 @@ def _may_remove(job: Job) -> bool:
     A worker of the version before completes a job without a look at its removals: they are still due.
     """
     return job.planned and job.state in (JobState.RUNNING, JobState.COMPLETED)
-
-
-def delete_images(collection: str, image_ids: Sequence[str], deps: Deps) -> None:
-    """Take images out of the index and the book, because somebody asked for it. Safe to run twice.
-
-    What of them is still in its source comes back with the next job.
-    """
-    info = deps.index.get_collection(collection)
-    deps.index.delete(collection, image_ids)
-    if info is not None:
-        deps.ledger.book.forget(generation_of(collection, info.fingerprint), image_ids)
 
 
 def refusal(request: JobRequest, *, scanned: int, held: int, lost: int) -> str:

@@ -11,6 +11,7 @@ from celery import Celery
 
 from pipeline import wiring
 from pipeline.errors import FatalError, PictorError
+from pipeline.model_binding import DEFAULT_MODEL
 from pipeline.ports import Deps, Limits
 from pipeline.settings import Settings
 from workers.identity import Identity, told_identity
@@ -80,7 +81,7 @@ def open_context(settings: Settings, identity: Identity, app: Celery) -> Context
 def open_deps(settings: Settings, identity: Identity) -> Deps:
     index = wiring.open_index(settings)
     embedder = wiring.lazy_model(
-        settings.model or wiring.DEFAULT_MODEL,
+        settings.model or DEFAULT_MODEL,
         settings,
         existing=index.get_collection(settings.collection),
         spec=identity.model,

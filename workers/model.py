@@ -12,6 +12,7 @@ from pydantic import TypeAdapter
 
 from pipeline import wiring
 from pipeline.errors import ConfigError, FatalError, PictorError, TransientError
+from pipeline.model_binding import DEFAULT_MODEL, choose_model
 from pipeline.settings import Settings
 from pipeline.types import ModelSpec
 
@@ -28,7 +29,7 @@ def read_spec(settings: Settings) -> ModelSpec:
         FatalError: the S3 service that holds its weights refused the credentials.
         TransientError: that service is away, or the process that reads the model was killed.
     """
-    if _source(settings) == wiring.DEFAULT_MODEL:  # has no weights, and needs no torch to say so
+    if _source(settings) == DEFAULT_MODEL:  # has no weights, and needs no torch to say so
         return _load(settings)
     command = [sys.executable, "-m", "workers.model"]
     done = subprocess.run(command, stdout=subprocess.PIPE, check=False)
@@ -42,7 +43,7 @@ def read_spec(settings: Settings) -> ModelSpec:
 
 
 def _source(settings: Settings) -> str:
-    return wiring.choose_model(settings.model, None)
+    return choose_model(settings.model, None)
 
 
 def _load(settings: Settings) -> ModelSpec:

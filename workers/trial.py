@@ -63,27 +63,31 @@ def run_trial(body: bytes) -> Handled | Fate:
     return _outcome(lines, status)
 
 
-def _converse(process: subprocess.Popen[bytes], body: bytes) -> list[dict[str, str]]:
+def _converse(process: subprocess.Popen[bytes], body: bytes) -> list[bytes]:
     assert process.stdin
     assert process.stdout
     with suppress(BrokenPipeError):  # it died; its status tells
         process.stdin.write(body + b"\n")
         process.stdin.flush()  # and left open: its end tells the trial that nobody waits for it any more
-    return [json.loads(line) for line in process.stdout]
+    return list(process.stdout)
 
 
-def _outcome(lines: list[dict[str, str]], status: int) -> Handled | Fate:
-    match lines:
-        case []:
-            raise TransientError(f"a process for a trial did not begin its work; it ended with {status}")
-        case [_]:
-            return Fate.TIMED_OUT if status == -signal.SIGALRM else Fate.CRASHED
-        case [_, {"fate": fate}]:
-            return Fate(fate)
-        case [_, {"verdict": verdict, "error": error}]:
-            return Handled(verdict=Verdict(verdict), error=PictorError(error) if error else None)
-        case _:
-            raise TransientError("a process for a trial gave an answer that is none")
+def _outcome(lines: list[bytes], status: int) -> Handled | Fate:
+    if not lines:
+        raise TransientError(f"a process for a trial did not begin its work; it ended with {status}")
+    answer = _read_answer(lines[1]) if len(lines) > 1 else None
+    return answer or (Fate.TIMED_OUT if status == -signal.SIGALRM else Fate.CRASHED)
+
+
+def _read_answer(line: bytes) -> Handled | Fate | None:
+    """None when the process ended while it wrote."""
+    with suppress(ValueError):
+        match json.loads(line):
+            case {"fate": fate}:
+                return Fate(fate)
+            case {"verdict": verdict, "error": error}:
+                return Handled(verdict=Verdict(verdict), error=PictorError(error) if error else None)
+    return None
 
 
 def main(limit_s: int) -> None:

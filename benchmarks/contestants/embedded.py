@@ -14,8 +14,9 @@ import torchvision  # noqa: F401 - seconds, which the others have behind them, t
 
 from benchmarks.contestants.clock import Clock, parser_of, print_result
 from pipeline import wiring
-from pipeline.embedded import DriverOptions, open_job, run_job
+from pipeline.embedded import DriverOptions, run_job
 from pipeline.ports import Deps, Embedder, VectorIndex
+from pipeline.service.submit import open_job
 from pipeline.settings import Settings
 from pipeline.types import Job, JobRequest, JobState, embedded_on
 

@@ -20,14 +20,14 @@ from pipeline.adapters.ledger_schema import (
     job_is_for_workers,
     job_is_running,
 )
-from pipeline.errors import ConfigError, MessageError, PictorError
+from pipeline.errors import MessageError, NotFoundError, PictorError
 from pipeline.types import EMBEDDED, WORKERS, Findings, JobState, PlannedBatch
 
 IDS_PER_STATEMENT = 5000  # SQLite takes 32766 parameters, PostgreSQL 65535
 
 
-def no_such_job(job_id: str) -> ConfigError:
-    return ConfigError(f"no job {job_id!r} in this ledger; `pictor jobs` lists them")
+def no_such_job(job_id: str) -> NotFoundError:
+    return NotFoundError(f"no job {job_id!r} in this ledger; `pictor jobs list` shows those that there are")
 
 
 def lock_job(connection: sa.Connection, job_id: str) -> sa.Row[Any]:

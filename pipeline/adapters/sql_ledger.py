@@ -71,7 +71,7 @@ from pipeline.adapters.ledger_versions import (
     write_versions,
 )
 from pipeline.adapters.sql_version_book import SqlVersionBook
-from pipeline.errors import PictorError
+from pipeline.errors import ConflictError
 from pipeline.ports import NO_FINDINGS
 from pipeline.types import (
     BatchReport,
@@ -298,7 +298,10 @@ class SqlLedger:
                 return  # the repetition of a call whose answer was lost
             planned, deleted = sum(planned.items for planned in batches), failed_in.total()
             if planned != deleted:
-                raise PictorError(f"job {job_id}: retry batches of {planned} items for {deleted} failures")
+                raise ConflictError(
+                    f"job {job_id}: retry batches of {planned} items for {deleted} failures; "
+                    "if another retry came first, ask again"
+                )
             take_back(connection, job_id, failed_in)
             plan_again(connection, generation_of(present.collection, present.fingerprint), image_ids)
             insert_batches(connection, job_id, batches)
@@ -376,7 +379,6 @@ class SqlLedger:
                 yield failure_of(row)
 
     def seconds(self, job_id: str) -> Mapping[str, float]:
-        """Time by stage, summed over the job's reports."""
         query = select_seconds(job_id, self._engine.dialect.name)
         rows = self._read(lambda connection: connection.execute(query).all())
         return {row.key: row.seconds for row in rows}

@@ -5,7 +5,7 @@ from itertools import chain
 from pipeline.cli.output import note, visible, warn, write_json, write_line
 from pipeline.compare import Change
 from pipeline.errors import ConfigError
-from pipeline.ports import ObjectStore, VersionBook
+from pipeline.ports import Deps
 from pipeline.sync import Outlook, preview, refusal
 from pipeline.types import CollectionInfo, JobRequest, generation_of
 
@@ -26,8 +26,7 @@ _NAMED = ("new", "changed", "retried", "vanished")
 def show_outlook(
     request: JobRequest,
     existing: CollectionInfo | None,
-    store: ObjectStore,
-    book: VersionBook,
+    deps: Deps,
     *,
     as_json: bool,
 ) -> None:
@@ -37,12 +36,12 @@ def show_outlook(
         ConfigError: the collection is older than the version book, which has not been filled from it yet.
     """
     generation = generation_of(request.collection, request.fingerprint)
-    if existing is not None and existing.rows and book.filled_to(generation) is not None:
+    if existing is not None and existing.rows and deps.ledger.book.filled_to(generation) is not None:
         raise ConfigError(
             f"collection {request.collection} was made before Pictor kept a version book; "
             f"run `pictor verify {request.collection} --repair` once, then --dry-run can tell"
         )
-    outlook = preview(request, store, book, first=FIRST_KEYS)
+    outlook = preview(request, deps.store, deps.ledger.book, first=FIRST_KEYS)
     counts = {kind: sum(outlook.counts[change] for change in changes) for kind, changes in _KINDS.items()}
     keys = {kind: _first_keys(outlook, kind) for kind in _NAMED}
     refused = refusal(request, scanned=outlook.scanned, held=outlook.held, lost=outlook.lost)

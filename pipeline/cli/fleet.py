@@ -6,7 +6,7 @@ import typer
 
 from pipeline import wiring
 from pipeline.cli.output import note, write_json, write_line, write_table
-from pipeline.errors import ConfigError
+from pipeline.errors import NotFoundError
 from pipeline.settings import Settings
 
 dead_app = typer.Typer(no_args_is_help=True, help="List, replay and purge dead letters.")
@@ -90,10 +90,10 @@ def replay_dead(
     from workers.dead import replay_dead as replay
 
     with broker_connection(Settings.from_env()) as connection:
-        count = replay(connection, task_id or None)
-    if task_id and not count:
-        raise ConfigError(f"no dead letter {task_id}; `pictor dead list` shows those that there are")
-    note(f"replayed {count} dead letters")
+        done = replay(connection, task_id or None)
+    if task_id and not done.replayed:
+        raise NotFoundError(f"no dead letter {task_id}; `pictor dead list` shows those that there are")
+    note(f"replayed {done.replayed} dead letters, {done.left} are left")
 
 
 @dead_app.command("purge")

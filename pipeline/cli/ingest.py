@@ -10,14 +10,14 @@ from pipeline.cli.dry_run import show_outlook
 from pipeline.cli.outcome import done_of
 from pipeline.cli.output import note
 from pipeline.cli.run_here import finish, job_held_here
-from pipeline.embedded import open_job
-from pipeline.errors import ConfigError
+from pipeline.errors import ArgumentError
 from pipeline.ports import Deps
+from pipeline.service.access import local_caller
+from pipeline.service.submit import Submission, submit_embedded
 from pipeline.settings import Settings, check_collection_name
 from pipeline.source import parse_source
-from pipeline.sync import holds_any
 from pipeline.system_folders import SYSTEM_FOLDERS
-from pipeline.types import Job, JobRequest
+from pipeline.types import Job
 
 BUILTIN_NOTICE = (
     "Using the builtin model: a training-free descriptor that finds copies, edits and similar layouts.\n"
@@ -87,7 +87,7 @@ def ingest(
     settings = Settings.from_env()
     where = parse_source(source)
     if dry_run and broker:
-        raise ConfigError("--dry-run compares SOURCE with the ledger in this process; leave --broker out")
+        raise ArgumentError("--dry-run compares SOURCE with the ledger in this process; leave --broker out")
     if (broker_url := _broker_of(broker, settings, local=local)) and not dry_run:
         from pipeline.cli.remote import ingest_remotely
 
@@ -106,36 +106,29 @@ def ingest(
             as_json=as_json,
         )
         return
-    name = check_collection_name(collection or settings.collection)
+    wanted = Submission(
+        source=where,
+        collection=check_collection_name(collection or settings.collection),
+        include=include or (),
+        exclude=exclude or (),
+        batch_items=batch_items or settings.batch_items,
+        keep_missing=keep_missing,
+        max_delete_share=max_delete_share,
+        retry_failed=retry_failed,
+    )
     with wiring.open_index(settings) as index, wiring.open_ledger(settings) as ledger:
-        existing = index.get_collection(name)
+        existing = index.get_collection(wanted.collection)
         if existing is None and not (model or settings.model):
             note(BUILTIN_NOTICE)
         embedder = wiring.lazy_model(
             model or settings.model, settings, existing=existing, batches=settings.batch_threads
         )
-        store = wiring.open_store(settings)
-        deps = Deps(store=store, index=index, embedder=embedder, ledger=ledger)
-        request = JobRequest(
-            source=where.url,
-            bucket=where.bucket,
-            prefix=where.prefix,
-            collection=name,
-            model_name=embedder.spec.name,
-            fingerprint=embedder.spec.fingerprint,
-            include=tuple(include or ()),
-            exclude=tuple(exclude or ()),
-            batch_items=batch_items or settings.batch_items,
-            keep_missing=keep_missing,
-            max_delete_share=max_delete_share,
-            retry_failed=retry_failed,
-        )
+        deps = Deps(store=wiring.open_store(settings), index=index, embedder=embedder, ledger=ledger)
         if dry_run:
-            show_outlook(request, existing, store, ledger.book, as_json=as_json)
+            show_outlook(wanted.request_for(embedder.spec), existing, deps, as_json=as_json)
             return
-        _check_source(request, deps)
-        index.create_collection(name, embedder.spec)
-        job, resumed = open_job(request, deps, driver=wiring.driver_here(settings), restart=restart)
+        driver = wiring.driver_here(settings)
+        job, resumed = submit_embedded(wanted, deps, local_caller(), driver=driver, restart=restart)
         if resumed:
             note(_resume_note(job))
         with job_held_here(job.job_id, ledger, settings):
@@ -145,25 +138,14 @@ def ingest(
 def _broker_of(broker: str, settings: Settings, *, local: bool) -> str:
     """The broker to submit to; empty when the job runs in this process."""
     if local and broker:
-        raise ConfigError("--local and --broker exclude each other")
+        raise ArgumentError("--local and --broker exclude each other")
     return "" if local else broker or settings.broker_url.get_secret_value()
 
 
 def _refuse_local_options(given: Mapping[str, object]) -> None:
     for option, value in given.items():
         if value:
-            raise ConfigError(f"{option} is for --local; the workers of the broker do not read it")
-
-
-def _check_source(request: JobRequest, deps: Deps) -> None:
-    # The first page of the listing: a bucket that is not there must be said before a job is made.
-    first = next(deps.store.list_objects(request.bucket, request.prefix), None)
-    may_be_a_slip = request.max_delete_share is None and not request.keep_missing
-    if first is None and may_be_a_slip and holds_any(request, deps.ledger.book):
-        raise ConfigError(
-            f"{request.source} is empty, but the collection {request.collection} has images of it. Is it not "
-            "mounted? To remove them all, add --max-delete-share 1; to keep them, --keep-missing"
-        )
+            raise ArgumentError(f"{option} is for --local; the workers of the broker do not read it")
 
 
 def _resume_note(job: Job) -> str:

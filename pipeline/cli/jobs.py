@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pipeline import wiring
-from pipeline.bottleneck import find_bottleneck
 from pipeline.cli.outcome import print_counts
 from pipeline.cli.output import note, write_json, write_table
 from pipeline.cli.remote import wake_planner
 from pipeline.cli.run_here import deps_of_job, finish, job_held_here
-from pipeline.public import failure_json, job_json
-from pipeline.service import move
+from pipeline.service import move, show
+from pipeline.service.access import local_caller
+from pipeline.service.answers import failure_json, job_json
 from pipeline.service.retry import retry_failures
 from pipeline.settings import Settings
 from pipeline.types import WORKERS, Job
@@ -31,7 +31,7 @@ def list_jobs(
 ) -> None:
     """List jobs, newest first."""
     with wiring.open_ledger(Settings.from_env()) as ledger:
-        jobs = ledger.list_jobs(limit=limit)
+        jobs = show.list_jobs(ledger, local_caller(), limit=limit)
     if as_json:
         for job in jobs:
             write_json(job_json(job))
@@ -55,15 +55,13 @@ def list_jobs(
 def show_job(job_id: JobId, as_json: AsJson = False) -> None:
     """Show one job: its state, its counts, where the time went and what held it up."""
     settings = Settings.from_env()
+    limits = wiring.limits_of(settings)  # the threads are those of workers with the settings of whoever asks
     with wiring.open_ledger(settings) as ledger:
-        job = ledger.get_job(job_id)
-        seconds = dict(ledger.seconds(job_id))
-    bottleneck = find_bottleneck(
-        seconds,  # the threads are those of workers with the settings of whoever asks
-        fetch_threads=settings.fetch_threads,
-        decode_threads=settings.decode_threads,
-    )
-    fields = job_json(job) | {"stage_seconds": seconds, "bottleneck": str(bottleneck or "")}
+        shown = show.show_job(job_id, ledger, limits, local_caller())
+    fields = job_json(shown.job) | {
+        "stage_seconds": dict(shown.seconds),
+        "bottleneck": str(shown.bottleneck or ""),
+    }
     if as_json:
         write_json(fields)
         return
@@ -76,8 +74,7 @@ def show_job(job_id: JobId, as_json: AsJson = False) -> None:
 def show_failures(job_id: JobId, as_json: AsJson = False) -> None:
     """Show each object that failed, with the stage, the reason and the detail."""
     with wiring.open_ledger(Settings.from_env()) as ledger:
-        ledger.get_job(job_id)
-        failures = ledger.failures(job_id)
+        failures = show.show_failures(job_id, ledger, local_caller())
         if as_json:
             for failure in failures:
                 write_json(failure_json(failure))
@@ -101,7 +98,7 @@ def retry_job(job_id: JobId, as_json: AsJson = False) -> None:
 def cancel_job(job_id: JobId) -> None:
     """Stop a job: nothing more is planned, batches still queued are skipped. What is indexed stays."""
     with wiring.open_ledger(Settings.from_env()) as ledger:
-        move.cancel_job(job_id, ledger)
+        move.cancel_job(job_id, ledger, local_caller())
     note(f"job {job_id} is cancelled")
 
 
@@ -109,7 +106,7 @@ def cancel_job(job_id: JobId) -> None:
 def pause_job(job_id: JobId) -> None:
     """Plan nothing more for now; batches already queued are finished."""
     with wiring.open_ledger(Settings.from_env()) as ledger:
-        move.pause_job(job_id, ledger)
+        move.pause_job(job_id, ledger, local_caller())
     note(f"job {job_id} is paused")
 
 
@@ -119,7 +116,7 @@ def resume_job(job_id: JobId) -> None:
     settings = Settings.from_env()
     with wiring.open_ledger(settings) as ledger:
         if ledger.get_job(job_id).driver == WORKERS:
-            move.resume_job(job_id, ledger)
+            move.resume_job(job_id, ledger, local_caller())
             note(f"job {job_id} is running")
             wake_planner(job_id, ledger, settings)
         else:
@@ -127,7 +124,8 @@ def resume_job(job_id: JobId) -> None:
 
 
 def _retry_by_workers(job_id: str, ledger: "SqlLedger", settings: Settings, *, as_json: bool) -> None:
-    count = retry_failures(ledger.get_job(job_id), ledger, wiring.open_store(settings))
+    job = ledger.get_job(job_id)
+    count = retry_failures(job, ledger, wiring.open_store(settings), local_caller())
     note(f"{count} objects of job {job_id} are tried again by the workers")
     if count:
         wake_planner(job_id, ledger, settings)
@@ -136,13 +134,14 @@ def _retry_by_workers(job_id: str, ledger: "SqlLedger", settings: Settings, *, a
 
 def _retry_here(job_id: str, ledger: "SqlLedger", settings: Settings, *, as_json: bool) -> None:
     with job_held_here(job_id, ledger, settings) as job, deps_of_job(job, ledger, settings) as deps:
-        note(f"retrying {retry_failures(job, ledger, deps.store)} objects of job {job_id}")
+        count = retry_failures(job, ledger, deps.store, local_caller())
+        note(f"retrying {count} objects of job {job_id}")
         finish(ledger.get_job(job_id), deps, settings, max_failure_rate=1.0, as_json=as_json)
 
 
 def _resume_here(job_id: str, ledger: "SqlLedger", settings: Settings) -> None:
     with job_held_here(job_id, ledger, settings) as job, deps_of_job(job, ledger, settings) as deps:
-        resumed = move.resume_job(job_id, ledger)
+        resumed = move.resume_job(job_id, ledger, local_caller())
         note(f"job {job_id} is running in this process")
         finish(resumed, deps, settings, max_failure_rate=1.0, as_json=False)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, cast
 from pipeline.cli.outcome import check_failure_rate, done_of, fail_if_refused, print_counts
 from pipeline.cli.output import note
 from pipeline.cli.progress import JobProgress, ProgressState
-from pipeline.errors import ConfigError, PictorError, TransientError
+from pipeline.errors import ArgumentError, PictorError, TransientError
 from pipeline.settings import Settings, check_collection_name
 from pipeline.source import Source
 from pipeline.types import JobCounts, JobState
@@ -37,13 +37,13 @@ def ingest_remotely(
     """Ctrl-C stops following, not the job.
 
     Raises:
-        ConfigError: a folder was given, which workers cannot see; or the workers refused the job.
+        ArgumentError: a folder was given, which workers cannot see; or the workers refused the job.
         TransientError: the broker did not take the job, or did not confirm it; the message says which.
     """
     from workers.client import PictorClient
 
     if not source.url.startswith("s3://"):
-        raise ConfigError(
+        raise ArgumentError(
             f"{source.url}: workers elsewhere cannot read a folder; give s3://bucket/prefix, or --local to "
             "run the job in this process"
         )

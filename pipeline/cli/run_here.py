@@ -13,7 +13,8 @@ from pipeline.cli.outcome import check_failure_rate, done_of, fail_if_refused, p
 from pipeline.cli.output import note
 from pipeline.cli.progress import JobProgress, ProgressState
 from pipeline.embedded import DriverOptions, held_job, run_job
-from pipeline.errors import ConfigError, PictorError
+from pipeline.errors import PictorError
+from pipeline.model_binding import find_collection
 from pipeline.ports import Deps, Ledger
 from pipeline.settings import Settings
 from pipeline.types import Job, JobState
@@ -32,14 +33,11 @@ def deps_of_job(job: Job, ledger: Ledger, settings: Settings) -> Iterator[Deps]:
     """What an existing job needs to go on in this process: the model is that of its collection.
 
     Raises:
-        ConfigError: the collection does not exist any more, or belongs to another model.
+        NotFoundError: the collection does not exist any more.
+        ModelMismatchError: it belongs to another model.
     """
     with wiring.open_index(settings) as index:
-        info = index.get_collection(job.request.collection)
-        if info is None:
-            raise ConfigError(
-                f"job {job.job_id}: its collection {job.request.collection} does not exist any more"
-            )
+        info = find_collection(job.request.collection, index)
         embedder = wiring.lazy_model(settings.model, settings, existing=info, batches=settings.batch_threads)
         index.create_collection(info.name, embedder.spec)  # refuses another model
         yield Deps(store=wiring.open_store(settings), index=index, embedder=embedder, ledger=ledger)

@@ -7,7 +7,8 @@ import typer
 from pipeline import wiring
 from pipeline.cli.exit_codes import EXIT_UNFINISHED
 from pipeline.cli.output import note, write_json, write_line
-from pipeline.errors import ConfigError
+from pipeline.service.access import local_caller
+from pipeline.service.show import show_collection
 from pipeline.settings import Settings
 from pipeline.verify import Verification, verify_collection
 
@@ -34,11 +35,7 @@ def verify(
     """
     settings = Settings.from_env()
     with wiring.open_index(settings) as index, wiring.open_ledger(settings) as ledger:
-        info = index.get_collection(collection)
-        if info is None:
-            raise ConfigError(
-                f"collection {collection} does not exist; `pictor collections list` shows those that do"
-            )
+        info = show_collection(collection, index, local_caller())
         found = verify_collection(info, index, ledger.book, repair=repair, first=FIRST_IDS)
     _print(collection, found, repair=repair, as_json=as_json)
     if found.differences and not repair:

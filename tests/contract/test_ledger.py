@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from pipeline.adapters.ledger_migrate import migrate
 from pipeline.adapters.sql_ledger import SqlLedger, open_ledger
-from pipeline.errors import ConfigError, MessageError, PictorError
+from pipeline.errors import MessageError, NotFoundError, PictorError
 from pipeline.types import (
     EMBEDDED,
     WORKERS,
@@ -152,7 +152,7 @@ def test_an_unknown_job_is_a_config_error_that_names_it(ledger: SqlLedger, missi
         lambda: ledger.record_plan(missing_id, planned(1), cursor="a", ignored=0),
         lambda: ledger.retry_failures(missing_id, [], []),
     ):
-        with pytest.raises(ConfigError, match="pictor jobs") as caught:
+        with pytest.raises(NotFoundError, match="pictor jobs list") as caught:
             call()
         assert repr(missing_id) in str(caught.value)
 

@@ -3,8 +3,8 @@
 from datetime import UTC, datetime
 
 from pipeline.cli.exit_codes import EXIT_INTERRUPTED, EXIT_UNFINISHED, EXIT_USAGE
-from pipeline.public import answer_json, collection_json, failure_json, hit_json, job_json
-from pipeline.search import SearchAnswer
+from pipeline.service.answers import answer_json, collection_json, failure_json, hit_json, job_json
+from pipeline.service.search import SearchAnswer
 from pipeline.types import (
     CollectionInfo,
     Failure,
@@ -73,10 +73,11 @@ def test_a_hit_has_these_fields() -> None:
 
 def test_an_answer_has_these_fields_and_an_error_only_when_there_is_one() -> None:
     assert answer_json(SearchAnswer(query="q.jpg", hits=(HIT,))) == {"query": "q.jpg", "hits": [HIT_JSON]}
-    assert answer_json(SearchAnswer(query="q.jpg", fault="not_found: gone")) == {
+    assert answer_json(SearchAnswer(query="q.jpg", error="not_found: gone", code="not_found")) == {
         "query": "q.jpg",
         "hits": [],
         "error": "not_found: gone",
+        "code": "not_found",
     }
 
 

@@ -68,7 +68,7 @@ def test_a_folder_is_followed_and_nothing_goes_by_mistake(
     for path in photos.iterdir():
         path.unlink()
     assert pictor(monkeypatch, "ingest", source) == 2
-    assert "Is it not mounted?" in capsys.readouterr().err
+    assert "Is it mounted?" in capsys.readouterr().err
     assert pictor(monkeypatch, "ingest", source, "--keep-missing") == 0
     assert pictor(monkeypatch, "jobs", "list", "--limit", "1") == 0
     assert "removed" in capsys.readouterr().out

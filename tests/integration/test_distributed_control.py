@@ -74,7 +74,9 @@ def test_a_worker_with_another_model_than_its_collection_is_refused(quiet: Fleet
     name = f"{quiet.settings.collection}_other"
     quiet.index.create_collection(name, replace(builtin_spec(), name="other", fingerprint="0e" * 32))
     worker = quiet.start(queues="embed", extra_env={"PICTOR_COLLECTION": name})
-    assert_refused(worker, f"collection {name} holds vectors of other (0e0e0e0e)", "is builtin")
+    assert_refused(
+        worker, f"collection {name!r} holds vectors of model 'other' (0e0e0e0e)", "not of 'builtin'"
+    )
 
 
 def test_a_worker_for_a_queue_that_is_not_ours_is_refused(quiet: Fleet) -> None:

@@ -23,7 +23,9 @@ from pipeline.adapters.memory_store import MemoryStore
 from pipeline.adapters.milvus_index import MilvusIndex
 from pipeline.demo.gallery import write_edits
 from pipeline.ports import Embedder, Limits
-from pipeline.search import SearchDeps, SearchRequest, StoredQuery, search_images
+from pipeline.search.query import Stored
+from pipeline.service.access import local_caller
+from pipeline.service.search import SearchPorts, SearchRequest, search_images
 from pipeline.types import image_id_of
 from tests.cli import Pictor
 from tests.sample_data import photograph_sets
@@ -196,9 +198,10 @@ def search_all(
     """The five nearest others of every key, by search; and the stored vectors, in the order of `keys`."""
     ids = [image_id_of(bucket, key) for key in keys]
     with MilvusIndex(str(pictor.home / "milvus.db")) as index:
-        deps = SearchDeps(store=MemoryStore(), index=index, embedder=no_model_is_needed)
-        queries = [StoredQuery(text=key, id=id_) for key, id_ in zip(keys, ids, strict=True)]
-        answers = list(search_images(queries, SearchRequest(collection="images", k=6), deps, Limits()))
+        ports = SearchPorts(store=MemoryStore(), index=index, models=NoModel())
+        queries = [Stored(text=key, id=id_) for key, id_ in zip(keys, ids, strict=True)]
+        request = SearchRequest(collection="images", k=6)
+        answers = list(search_images(queries, request, ports, Limits(), local_caller()))
         vectors = np.stack([row.vector for row in index.get_rows("images", ids)])
     others = {
         answer.query: [hit.key for hit in answer.hits if hit.key != answer.query][:5] for answer in answers
@@ -206,8 +209,9 @@ def search_all(
     return others, vectors
 
 
-def no_model_is_needed() -> Embedder:
-    raise AssertionError("a search by stored id asked for the model")
+class NoModel:
+    def answering(self, collection: str) -> Embedder:
+        raise AssertionError("a search by stored id asked for the model")
 
 
 def judge(

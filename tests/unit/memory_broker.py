@@ -6,7 +6,7 @@ queues are a dictionary, and what the child does after a task is written out in 
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum, auto
 from typing import Any, ClassVar
 
@@ -18,6 +18,7 @@ from kombu.transport import memory
 
 import workers.tasks  # noqa: F401 - which registers them
 from workers.config import ROUTES, celery_config
+from workers.consumer import drop_headers, fault_of
 from workers.dead import DeadLetter, list_dead, replay_dead
 from workers.queues import DEAD, WORK_QUEUES, declare_queues
 
@@ -42,6 +43,9 @@ class Message:
     @property
     def task(self) -> str:
         return str(self.headers["task"])
+
+    def with_headers(self, headers: Mapping[str, object]) -> "Message":
+        return replace(self, headers={**self.headers, **headers})
 
 
 class _Channel(memory.Channel):  # type: ignore[misc]  # kombu is untyped
@@ -93,13 +97,17 @@ class MemoryBroker:
 
     def replay(self) -> int:
         with self.app.connection_for_write() as connection:
-            return replay_dead(connection)
+            return replay_dead(connection).replayed
 
     def deliver(self, message: Message) -> tuple[Settled, Any]:
-        """Do one message as a child does. Returns its answer, too; what else a task raises is a fault."""
+        """Do one message as a worker does. Returns its answer, too; what else a task raises is a fault."""
+        headers = dict(message.headers)
+        if fault_of(headers, "application/json", json.dumps([message.args, message.kwargs, {}])):
+            return Settled.REJECTED, None
+        drop_headers(headers)
         task: Task = self.app.tasks[message.task]
         request = {
-            **message.headers,
+            **headers,
             "args": message.args,
             "kwargs": message.kwargs,
             "hostname": "embed@here",
@@ -121,13 +129,11 @@ class MemoryBroker:
             task.request_stack.pop()
 
 
-def message_of(
-    task: str, *args: object, headers: Mapping[str, object] | None = None, **kwargs: object
-) -> Message:
+def message_of(task: str, /, *args: object, **kwargs: object) -> Message:
     """What a foreign program may put on the queue of a task: no more headers than it must have."""
     return Message(
         queue=ROUTES[task],
-        headers={"task": task, "id": "of-a-test", "lang": "py", **(headers or {})},
+        headers={"task": task, "id": "of-a-test", "lang": "py"},
         args=list(args),
         kwargs=dict(kwargs),
     )

@@ -16,9 +16,10 @@ from pipeline.adapters.sql_ledger import open_ledger
 from pipeline.cli.exit_codes import EXIT_USAGE
 from pipeline.cli.output import fail, visible, write_json, write_table
 from pipeline.cli.run_here import finish
-from pipeline.embedded import job_lock, open_job
+from pipeline.embedded import job_lock
 from pipeline.errors import FatalError, PictorError
 from pipeline.ports import Deps, Ledger
+from pipeline.service.submit import open_job
 from pipeline.settings import Settings
 from pipeline.system_folders import SYSTEM_FOLDERS
 from pipeline.types import BatchReport, Job, JobState, PlannedBatch, Reason, Rejected, Stage, embedded_on

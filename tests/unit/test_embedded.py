@@ -13,10 +13,12 @@ from numpy.typing import NDArray
 
 from pipeline.adapters.memory_index import MemoryIndex
 from pipeline.adapters.memory_store import MemoryStore
-from pipeline.embedded import DriverOptions, held_job, job_lock, open_job, run_job
-from pipeline.errors import ConfigError, FatalError, PictorError, TransientError
+from pipeline.embedded import DriverOptions, held_job, job_lock, run_job
+from pipeline.errors import ConfigError, ConflictError, FatalError, PictorError, TransientError
 from pipeline.ports import Deps
+from pipeline.service.access import local_caller
 from pipeline.service.retry import retry_failures
+from pipeline.service.submit import open_job
 from pipeline.types import (
     EMBEDDED,
     WORKERS,
@@ -406,7 +408,7 @@ def test_only_failures_are_tried_again_and_in_their_present_version(deps: Deps, 
     store.delete(BUCKET, "07.png")
     store.put(BUCKET, "new.png", distinct_png(14))  # for another job: this one's listing is at its end
     store.read.clear()
-    assert retry_failures(job, deps.ledger, deps.store) == 3
+    assert retry_failures(job, deps.ledger, deps.store, local_caller()) == 3
     waiting = deps.ledger.get_job(job.job_id)
     assert waiting.state is JobState.RUNNING
     assert waiting.counts == replace(job.counts, failed=0, pending=3)
@@ -422,14 +424,14 @@ def test_failures_can_be_tried_again_and_again(deps: Deps, store: WatchedStore) 
     store.put(BUCKET, "02.png", TEXT)
     job = ingest(deps)
     for _ in range(3):
-        assert retry_failures(job, deps.ledger, deps.store) == 1
+        assert retry_failures(job, deps.ledger, deps.store, local_caller()) == 1
         job = run(deps.ledger.get_job(job.job_id), deps)
         assert job.counts == JobCounts(scanned=10, indexed=9, unchanged=0, failed=1, pending=0, ignored=0)
 
 
 def test_without_failures_there_is_nothing_to_retry(deps: Deps) -> None:
     job = ingest(deps)
-    assert retry_failures(job, deps.ledger, deps.store) == 0
+    assert retry_failures(job, deps.ledger, deps.store, local_caller()) == 0
     assert deps.ledger.get_job(job.job_id) == job
 
 
@@ -437,14 +439,14 @@ def test_a_job_is_held_by_one_process_at_a_time(tmp_path: Path) -> None:
     folder = tmp_path / "locks"
     with job_lock(folder, "job-1"):
         with (
-            pytest.raises(ConfigError, match="job-1 is being run by another process"),
+            pytest.raises(ConflictError, match="job-1 is being run by another process"),
             job_lock(folder, "job-1"),
         ):
             pass
         with job_lock(folder, "job-2"):
             pass
         # A refused one must not have loosened it.
-        with pytest.raises(ConfigError), job_lock(folder, "job-1"):
+        with pytest.raises(ConflictError), job_lock(folder, "job-1"):
             pass
 
 
@@ -485,7 +487,7 @@ def test_a_held_job_is_this_host_s_and_nobody_else_s(deps: Deps, tmp_path: Path)
     job = deps.ledger.create_job(request_of(), driver=EMBEDDED)
     with hold(deps, job, tmp_path) as held:
         assert held == replace(job, driver=HERE)
-        with pytest.raises(ConfigError, match="is being run by another process"), hold(deps, job, tmp_path):
+        with pytest.raises(ConflictError, match="is being run by another process"), hold(deps, job, tmp_path):
             pass
     with hold(deps, job, tmp_path):
         pass
@@ -500,6 +502,6 @@ def test_a_held_job_is_this_host_s_and_nobody_else_s(deps: Deps, tmp_path: Path)
 )
 def test_a_job_of_another_driver_is_not_held(deps: Deps, tmp_path: Path, driver: str, said: str) -> None:
     job = deps.ledger.create_job(request_of(), driver=driver)
-    with pytest.raises(ConfigError, match=said), hold(deps, job, tmp_path):
+    with pytest.raises(ConflictError, match=said), hold(deps, job, tmp_path):
         pass
     assert deps.ledger.get_job(job.job_id) == job

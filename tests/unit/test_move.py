@@ -5,7 +5,8 @@ import itertools
 import pytest
 
 from pipeline.adapters.sql_ledger import SqlLedger
-from pipeline.errors import ConfigError
+from pipeline.errors import ConflictError
+from pipeline.service.access import local_caller
 from pipeline.service.move import cancel_job, pause_job, resume_job
 from pipeline.types import WORKERS, JobState, PlannedBatch
 from tests.unit.fakes import HERE, request_of
@@ -26,11 +27,11 @@ def test_a_job_moves_as_the_table_says_whoever_drives_it(
     job = ledger.create_job(request_of(), driver=driver)
     ledger.set_state(job.job_id, before, error="of before")
     if before in allowed:
-        move(job.job_id, ledger)
+        move(job.job_id, ledger, local_caller())
         assert (ledger.get_job(job.job_id).state, ledger.get_job(job.job_id).error) == (after, "")
         return
-    with pytest.raises(ConfigError, match=f"job {job.job_id} is {before}; only a job that is"):
-        move(job.job_id, ledger)
+    with pytest.raises(ConflictError, match=f"job {job.job_id} is {before}; only a job that is"):
+        move(job.job_id, ledger, local_caller())
     assert ledger.get_job(job.job_id).state is before
 
 
@@ -41,7 +42,7 @@ def test_a_job_of_the_workers_that_is_resumed_gets_its_messages_again(ledger: Sq
             job.job_id, [PlannedBatch(path="00000000", items=1, body=b"x")], cursor="a", ignored=0
         )
         ledger.mark_published(job.job_id, ["00000000"])
-        assert resume_job(job.job_id, ledger) == ledger.get_job(job.job_id)
+        assert resume_job(job.job_id, ledger, local_caller()) == ledger.get_job(job.job_id)
         assert len(ledger.unpublished(job.job_id, 10)) == sent_again
 
 
@@ -50,6 +51,6 @@ def test_a_refused_resume_sends_no_message_again(ledger: SqlLedger) -> None:
     ledger.record_plan(job.job_id, [PlannedBatch(path="00000000", items=1, body=b"x")], cursor="a", ignored=0)
     ledger.mark_published(job.job_id, ["00000000"])
     ledger.set_state(job.job_id, JobState.CANCELLED)
-    with pytest.raises(ConfigError):
-        resume_job(job.job_id, ledger)
+    with pytest.raises(ConflictError):
+        resume_job(job.job_id, ledger, local_caller())
     assert ledger.unpublished(job.job_id, 10) == []

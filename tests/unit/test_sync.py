@@ -10,11 +10,14 @@ from pipeline.adapters.folder_store import FolderStore
 from pipeline.adapters.memory_index import MemoryIndex
 from pipeline.adapters.memory_store import MemoryStore
 from pipeline.compare import Change
-from pipeline.embedded import DriverOptions, open_job, run_job
+from pipeline.embedded import DriverOptions, run_job
 from pipeline.errors import PictorError, TransientError
 from pipeline.ports import Deps
+from pipeline.service.access import local_caller
+from pipeline.service.delete import delete_objects
 from pipeline.service.retry import retry_failures
-from pipeline.sync import delete_images, preview, refusal
+from pipeline.service.submit import open_job
+from pipeline.sync import preview, refusal
 from pipeline.types import (
     Job,
     JobRequest,
@@ -159,7 +162,7 @@ def test_known_failures_of_a_job_can_be_retried_and_then_count_as_indexed(
     job = ingest(deps)
     assert failed_reasons(deps, job.job_id) == {"dark.png": Reason.NOT_FINITE}
     embedder.answer_with(float("nan"), lambda _pixels: False)
-    assert retry_failures(job, deps.ledger, deps.store) == 1
+    assert retry_failures(job, deps.ledger, deps.store, local_caller()) == 1
     again = run_job(deps.ledger.get_job(job.job_id), deps, LIMITS, DriverOptions(), on_progress=check_adds_up)
     assert (again.counts.scanned, again.counts.indexed, again.counts.failed) == (21, 1, 0)
     assert booked(deps)["dark.png"] is VersionState.INDEXED
@@ -357,7 +360,14 @@ def test_a_collection_that_was_dropped_and_made_anew_is_filled_again(deps: Deps,
 
 def test_what_was_deleted_by_hand_comes_back_while_it_is_in_the_source(deps: Deps) -> None:
     ingest(deps)
-    delete_images(COLLECTION, [image_id_of(BUCKET, "03.png")], deps)
+    delete_objects(
+        BUCKET,
+        ["03.png"],
+        collection=COLLECTION,
+        index=deps.index,
+        book=deps.ledger.book,
+        caller=local_caller(),
+    )
     assert "03.png" not in indexed_keys(deps)
     assert ingest(deps).counts.indexed == 1
     assert indexed_keys(deps) == KEYS
