@@ -12,8 +12,9 @@ small file that allows:
     PNG, GIF, BMP: grey, palette, 1 bit         1 (BMP of run lengths: 4)     100 Mpx (16 Mpx)
     PNG: 16-bit grey                            2                             100 Mpx
     PNG, BMP: colour, alpha, CMYK               4                              56 Mpx
-    TIFF in strips or tiles, turned by EXIF     4, 8                           56 Mpx, 28 Mpx
-    TIFF of one compressed strip                12 to 20                       19 to 11 Mpx
+    PNG: RGB of 16 bits with a colour key       9                              25 Mpx
+    TIFF in strips or tiles                     4                              56 Mpx
+    TIFF of one compressed strip                12 to 16                       19 to 14 Mpx
     WebP                                        16.5                           13 Mpx
     AVIF                                        17                             13 Mpx
 
@@ -33,7 +34,7 @@ import warnings
 import zlib
 from dataclasses import dataclass
 
-from PIL import AvifImagePlugin, Image, PngImagePlugin
+from PIL import AvifImagePlugin, Image
 from PIL.ImageFile import ImageFile
 
 from pipeline.decode.aspect import cut_to_aspect
@@ -43,9 +44,11 @@ from pipeline.decode.cuda_jpeg import JpegBatcher, PlanesImage, batcher_on, deco
 from pipeline.decode.failures import to_image_error
 from pipeline.decode.jpeg import decode_jpeg
 from pipeline.decode.jpeg_end import decode_without_end
+from pipeline.decode.levels import AS_DECODED
 from pipeline.decode.memory import choose_goal
 from pipeline.decode.orientation import turn_upright
 from pipeline.decode.source import Source, open_source
+from pipeline.decode.tiff_pixels import TiffPixels
 from pipeline.ports import Limits
 from pipeline.types import Pixels
 
@@ -54,7 +57,6 @@ __all__ = ["DecodedImage", "PlanesImage", "decode_image", "decode_on_gpu"]
 # Process-wide settings of Pillow, made once at import so that threads never race for them.
 Image.MAX_IMAGE_PIXELS = None  # we judge the header ourselves, by bytes; Pillow's check warns or raises
 AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # decoding runs in our own threads already, each image on one core
-PngImagePlugin.MAX_TEXT_MEMORY = 8 * 2**20  # inflated comments; Pillow would allow 64 MiB
 warnings.filterwarnings("ignore", module=r"PIL\.")  # odd metadata of single images is no news to an operator
 
 # Every family of exception seen from decoders on hostile bytes; ImageError is none of them.
@@ -152,6 +154,7 @@ def _read(image: ImageFile, source: Source, *, goal_px: int) -> Pixels:
         fill_unused_alpha(image)
     window = source.window if source.transforms is not None else (0, 0, *image.size)
     factor = max(1, min(window[2] - window[0], window[3] - window[1]) // goal_px)
-    rgb = read_strips(image, factor=factor, window=window, filled=source.first_frame)
+    levels = image.variant.levels if isinstance(image, TiffPixels) else AS_DECODED
+    rgb = read_strips(image, levels, factor=factor, window=window, filled=source.first_frame)
     image.close()  # its pixels must not stand beside the upright copy
     return rgb

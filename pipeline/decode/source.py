@@ -10,11 +10,13 @@ from PIL.ImageFile import ImageFile
 from pipeline.decode.animation import find_first_frame
 from pipeline.decode.av1_frame import largest_frame_px
 from pipeline.decode.bmp_header import check_bmp
+from pipeline.decode.camera_raw import check_signature
 from pipeline.decode.item_transforms import Box, Transforms, read_transforms
 from pipeline.decode.jpeg_header import JpegHeader, read_jpeg_header
 from pipeline.decode.orientation import find_orientation
+from pipeline.decode.png_pixels import PngPixels
 from pipeline.decode.signatures import FORMATS, Kind, identify
-from pipeline.decode.structure import check_structure
+from pipeline.decode.tiff_pixels import TiffPixels, open_tiff
 from pipeline.errors import ImageError
 from pipeline.types import Reason
 
@@ -43,9 +45,11 @@ class Source:
         return right - left, bottom - top
 
     def read_orientation(self) -> int:
-        """EXIF orientation, 1 to 8. Call it after the pixels: a PNG may hold it behind them."""
+        """EXIF orientation, 1 to 8."""
         if self.jpeg is not None:
             return find_orientation(self.jpeg.exif, self.jpeg.xmp)
+        if isinstance(self.image, TiffPixels | PngPixels):
+            return self.image.read_orientation()
         if self.transforms is not None:
             return self.transforms.orientation
         return find_orientation(self.image.info.get("exif"), self.image.info.get("xmp"))
@@ -60,14 +64,14 @@ def open_source(body: bytes) -> Source:
     """
     if not body:
         raise ImageError(Reason.EMPTY, "0 bytes")
+    check_signature(body)
     found = _name_format(body)
     if found == "HEIF":
         raise ImageError(Reason.UNSUPPORTED_FORMAT, "HEIF is not decoded here; install pictor[heif]")
-    check_structure(found, body)
     if found == "BMP":
         check_bmp(body)
     jpeg = read_jpeg_header(body) if found == "JPEG" else None
-    image = Image.open(BytesIO(body if jpeg is None else jpeg.stripped), formats=[found])
+    image = _open_image(found, body if jpeg is None else jpeg.stripped)
     frame_px = largest_frame_px(body) if found == "AVIF" else 0
     return Source(
         image=image,
@@ -79,6 +83,16 @@ def open_source(body: bytes) -> Source:
         transforms=read_transforms(body, image.size) if found == "AVIF" else None,
         first_frame=find_first_frame(image, body),
     )
+
+
+def _open_image(found: str, body: bytes) -> ImageFile:
+    match found:
+        case "PNG":
+            return PngPixels(body)
+        case "TIFF":
+            return open_tiff(body)
+        case _:
+            return Image.open(BytesIO(body), formats=[found])
 
 
 def _name_format(body: bytes) -> str:

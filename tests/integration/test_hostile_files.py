@@ -22,6 +22,12 @@ PEAK_LIMIT_BYTES = 300_000_000
 DECODABLE = {"JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF"}
 # Off the list. Their first bytes are any text, or so few that other files have them, too.
 WITHOUT_SIGNATURE = {"IMT", "XBM", "TGA", "DIB", "PCX", "DCX", "SGI", "FLI", "PIXAR", "PPM"}
+# Pillow gives up on damage beside the pixels. The pixels are whole, or what Pillow makes of them without it.
+SOUND_PIXELS = {
+    "pillow/unknown_compression_method.png",  # of its ICC profile
+    "zune/fuzz-corpus/png/02e7afd1c44e54905fa5fd317974983c881b214a.crash",  # a later frame of an animation
+    "zune/fuzz-corpus/png/7d4b3dc5f8ec7f1f6e40b36a75cefe7c1c70a4d1.crash",  # checksums of comments
+}
 
 # One process for all files; its peak over its idle size is then an upper bound for each of them. The file
 # during which the peak grew last is the one to blame.
@@ -121,7 +127,7 @@ def test_what_pillow_refuses_is_refused(
 ) -> None:
     refused = [path for path, row in hostile.items() if row["result"] != "ok"]
     assert len(refused) > 250
-    assert [path for path in refused if isinstance(outcomes[path], DecodedImage)] == []
+    assert {path for path in refused if isinstance(outcomes[path], DecodedImage)} == SOUND_PIXELS
 
 
 @pytest.mark.large_sets
@@ -133,6 +139,7 @@ def test_sizes_are_those_that_pillow_reads(
         path: (result.width, result.height)
         for path, result in outcomes.items()
         if isinstance(result, DecodedImage)
+        and path not in SOUND_PIXELS  # Pillow tells no size
         and {result.width, result.height} != {int(hostile[path]["width"]), int(hostile[path]["height"])}
     }
     assert different == {}
