@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pillow_heif
 import pytest
 from PIL import Image
 
@@ -66,6 +67,13 @@ def measure_peaks(paths: list[Path]) -> list[tuple[str, int]]:
     )
     lines = [line.split() for line in done.stdout.splitlines()]
     return [(result, int(peak)) for result, peak in lines]
+
+
+def heic(image: Image.Image, *, chroma: int) -> bytes:
+    stream = io.BytesIO()
+    file = pillow_heif.from_pillow(image)
+    file.save(stream, quality=20, chroma=chroma, enc_params={"preset": "ultrafast"})
+    return stream.getvalue()
 
 
 def tile(width: int, height: int, mode: str = "RGB") -> Image.Image:
@@ -136,6 +144,8 @@ WORST: dict[
     "444-alpha.avif": lambda: encode(
         tile(3400, 3400, "RGBA"), "AVIF", speed=10, quality=30, subsampling="4:4:4"
     ),
+    "420.heic": lambda: heic(tile(5200, 5200), chroma=420),
+    "444-alpha.heic": lambda: heic(tile(3700, 3700, "RGBA"), chroma=444),
     "strips.tiff": lambda: encode(tile(7000, 7000), "TIFF", compression="tiff_adobe_deflate"),
     "one-turned-strip.tiff": lambda: encode(
         tile(4100, 4100), "TIFF", compression="tiff_adobe_deflate", tiffinfo={278: 4100, 274: 6}

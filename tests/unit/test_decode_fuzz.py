@@ -3,6 +3,7 @@
 import io
 
 import numpy as np
+import pillow_heif
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -19,6 +20,12 @@ def _encode(format_name: str, mode: str = "RGB", **options: object) -> bytes:
     stream = io.BytesIO()
     image = Image.linear_gradient("L").resize((48, 36)).convert(mode)
     image.save(stream, format_name, **options)
+    return stream.getvalue()
+
+
+def _encode_heif() -> bytes:
+    stream = io.BytesIO()
+    pillow_heif.from_pillow(Image.linear_gradient("L").resize((48, 36)).convert("RGB")).save(stream)
     return stream.getvalue()
 
 
@@ -40,6 +47,7 @@ VALID = {
     "jpeg tiff": _encode("TIFF", compression="jpeg"),
     "float tiff": _encode("TIFF", "F"),
     "avif": _encode("AVIF", exif=_EXIF.tobytes()),
+    "heif": _encode_heif(),
 }
 
 
