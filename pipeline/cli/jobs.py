@@ -36,7 +36,18 @@ def list_jobs(
         for job in jobs:
             write_json(job_json(job))
         return
-    columns = ("id", "state", "scanned", "indexed", "unchanged", "failed", "pending", "collection", "source")
+    columns = (
+        "id",
+        "state",
+        "scanned",
+        "indexed",
+        "unchanged",
+        "failed",
+        "pending",
+        "removed",
+        "collection",
+        "source",
+    )
     write_table(columns, [_job_row(job) for job in jobs])
 
 
@@ -113,8 +124,7 @@ def resume_job(job_id: JobId) -> None:
 
 
 def _retry_by_workers(job_id: str, ledger: "SqlLedger", settings: Settings, *, as_json: bool) -> None:
-    job = ledger.get_job(job_id)
-    count = retry_failures(job, ledger, wiring.open_store(settings), local_caller())
+    count = retry_failures(job_id, ledger, wiring.open_store(settings), local_caller())
     note(f"{count} objects of job {job_id} are tried again by the workers")
     if count:
         wake_planner(job_id, ledger, settings)
@@ -123,7 +133,7 @@ def _retry_by_workers(job_id: str, ledger: "SqlLedger", settings: Settings, *, a
 
 def _retry_here(job_id: str, ledger: "SqlLedger", settings: Settings, *, as_json: bool) -> None:
     with job_held_here(job_id, ledger, settings) as job, deps_of_job(job, ledger, settings) as deps:
-        count = retry_failures(job, ledger, deps.store, local_caller())
+        count = retry_failures(job_id, ledger, deps.store, local_caller())
         note(f"retrying {count} objects of job {job_id}")
         finish(ledger.get_job(job_id), deps, settings, max_failure_rate=1.0, as_json=as_json)
 
@@ -137,5 +147,12 @@ def _resume_here(job_id: str, ledger: "SqlLedger", settings: Settings) -> None:
 
 def _job_row(job: Job) -> tuple[object, ...]:
     counts = job.counts
-    numbers = (counts.scanned, counts.indexed, counts.unchanged, counts.failed, counts.pending)
+    numbers = (
+        counts.scanned,
+        counts.indexed,
+        counts.unchanged,
+        counts.failed,
+        counts.pending,
+        counts.removed,
+    )
     return (job.job_id, job.state.value, *numbers, job.request.collection, job.request.source)

@@ -12,7 +12,7 @@ from pipeline.decode.av1_frame import largest_frame_px
 from pipeline.decode.bmp_header import check_bmp
 from pipeline.decode.camera_raw import check_signature
 from pipeline.decode.heif_pixels import HeifPixels
-from pipeline.decode.item_transforms import Box, Transforms, read_transforms
+from pipeline.decode.item_transforms import Box, Transforms, check_kind, read_transforms
 from pipeline.decode.jpeg_header import JpegHeader, read_jpeg_header
 from pipeline.decode.orientation import find_orientation
 from pipeline.decode.png_pixels import PngPixels
@@ -77,6 +77,8 @@ def open_source(body: bytes) -> Source:
     found = _name_format(body)
     if found == "BMP":
         check_bmp(body)
+    if found == "AVIF":
+        check_kind(body)
     jpeg = read_jpeg_header(body) if found == "JPEG" else None
     image = _open_image(found, body if jpeg is None else jpeg.stripped)
     frame_px = image.frames.px if isinstance(image, HeifPixels) else 0
