@@ -82,6 +82,7 @@ def delete(task: Task, args: Sequence[object], kwargs: Arguments) -> None:
             arguments.keys,
             collection=collection,
             index=context.deps.index,
+            book=context.deps.ledger.book,
             caller=_caller(task),
         )
 
@@ -189,6 +190,9 @@ def _submission(arguments: IngestArguments, settings: Settings) -> Submission:
         include=arguments.include,
         exclude=arguments.exclude,
         batch_items=arguments.batch_items or settings.batch_items,
+        keep_missing=arguments.keep_missing,
+        max_delete_share=arguments.max_delete_share,
+        retry_failed=arguments.retry_failed,
     )
 
 
