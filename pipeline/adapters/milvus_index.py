@@ -8,11 +8,12 @@ from typing import Any, Self, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.adapters import milvus_rows
 from pipeline.adapters import milvus_schema as schema
+from pipeline.adapters.milvus_binding import Binding
 from pipeline.adapters.milvus_catalog import MilvusCatalog
 from pipeline.adapters.milvus_connection import MilvusConnection, MissingCollectionError
 from pipeline.adapters.milvus_filter import ids_expression, to_expression
-from pipeline.adapters.milvus_schema import Binding
 from pipeline.adapters.milvus_ties import MAX_LIMIT, Ask, rank
 from pipeline.adapters.ranking import check_query
 from pipeline.errors import TransientError
@@ -99,8 +100,8 @@ class MilvusIndex:
     def upsert(self, name: str, rows: Sequence[IndexRow]) -> None:
         binding = self._catalog.get(name)
         # By id: Milvus does not look for duplicates within one request.
-        entities = list({row.id: schema.to_entity(row, binding) for row in rows}.values())
-        for start, end in _message_spans([schema.entity_bytes(entity) for entity in entities]):
+        entities = list({row.id: milvus_rows.to_entity(row, binding) for row in rows}.values())
+        for start, end in _message_spans([milvus_rows.entity_bytes(entity) for entity in entities]):
             self._upsert_chunk(binding, entities[start:end])
 
     def delete(self, name: str, ids: Sequence[str]) -> None:
@@ -115,11 +116,11 @@ class MilvusIndex:
 
     def get_rows(self, name: str, ids: Sequence[str], *, latest: bool = True) -> list[IndexRow]:
         binding = self._catalog.get(name)
-        rows_per_call = max(1, min(ROWS_PER_CALL, MESSAGE_BYTES // schema.usual_row_bytes(binding.dim)))
+        rows_per_call = max(1, min(ROWS_PER_CALL, MESSAGE_BYTES // milvus_rows.usual_row_bytes(binding.dim)))
         consistency = LATEST if latest else self._freshness(name)
-        entities = self._get(binding, ids, schema.ALL_FIELDS, rows_per_call, consistency)
+        entities = self._get(binding, ids, milvus_rows.ALL_FIELDS, rows_per_call, consistency)
         by_id = {entity["id"]: entity for entity in entities}
-        return [schema.to_row(by_id[id_]) for id_ in ids if id_ in by_id]
+        return [milvus_rows.to_row(by_id[id_]) for id_ in ids if id_ in by_id]
 
     def list_ids(self, name: str) -> Iterator[str]:
         binding = self._catalog.get(name)
@@ -230,17 +231,17 @@ class MilvusIndex:
             binding.name,
             lambda client: client.search(
                 binding.physical,
-                list(vectors.astype(schema.NUMPY_TYPES[binding.vector_type])),
+                list(vectors.astype(milvus_rows.NUMPY_TYPES[binding.vector_type])),
                 anns_field="embedding",
                 filter=expression,
                 limit=limit,
                 search_params=schema.search_params(limit),
-                output_fields=schema.SCALAR_FIELDS,
+                output_fields=milvus_rows.SCALAR_FIELDS,
                 consistency_level=consistency,
                 timeout=self._timeout_s,
             ),
         )
-        return [[schema.to_hit(hit["entity"], hit["distance"]) for hit in answer] for answer in answers]
+        return [[milvus_rows.to_hit(hit["entity"], hit["distance"]) for hit in answer] for answer in answers]
 
     def _asker(self, binding: Binding, vector: NDArray[np.float32], expression: str) -> Ask:
         """Asks about one vector again, for other numbers of hits and further conditions."""
