@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, ModelMismatchError
 from pipeline.types import CollectionInfo, ModelSpec
 
 SCHEMA_VERSION = 1
@@ -81,3 +81,12 @@ def read_binding(described: Mapping[str, Any]) -> Binding | None:
 
 def binding_text(binding: Binding) -> str:
     return json.dumps({"pictor": asdict(binding)}, separators=(",", ":"))
+
+
+def check_model(binding: Binding, model: ModelSpec) -> None:
+    if binding.fingerprint != model.fingerprint:
+        raise ModelMismatchError(
+            f"collection {binding.name!r} belongs to model {binding.model_name!r} "
+            f"({binding.fingerprint[:8]}), not to {model.name!r} ({model.fingerprint[:8]}); "
+            "use another collection or drop this one"
+        )

@@ -13,13 +13,19 @@ from pymilvus import MilvusClient
 
 from pipeline.adapters import milvus_schema as schema
 from pipeline.adapters.builtin_spec import BUILTIN
-from pipeline.adapters.milvus_binding import BINDING_PROPERTY, Binding, bind, binding_text, read_binding
+from pipeline.adapters.milvus_binding import (
+    BINDING_PROPERTY,
+    Binding,
+    bind,
+    binding_text,
+    check_model,
+    read_binding,
+)
 from pipeline.adapters.milvus_connection import MilvusConnection, MissingCollectionError, NotLoadedError
 from pipeline.adapters.ranking import missing_collection
 from pipeline.errors import (
     ConfigError,
     CredentialsError,
-    ModelMismatchError,
     PictorError,
     TargetError,
     TransientError,
@@ -52,12 +58,12 @@ class MilvusCatalog:
             binding = self.find(name)  # ours, or that of a process that was faster
         if binding is None:
             raise TransientError(f"collection {name!r} was dropped while it was being made")
-        _check_model(binding, model)
+        check_model(binding, model)
         return binding
 
     def check_model(self, name: str, model: ModelSpec) -> None:
         """By the binding that the next write goes to: who was checked cannot write into another's rows."""
-        _check_model(self.get(name), model)
+        check_model(self.get(name), model)
 
     def find(self, name: str) -> Binding | None:
         try:
@@ -220,12 +226,3 @@ class MilvusCatalog:
             return None  # dropped since the listing
         binding = read_binding(described)
         return binding if binding and binding.physical == physical else None
-
-
-def _check_model(binding: Binding, model: ModelSpec) -> None:
-    if binding.fingerprint != model.fingerprint:
-        raise ModelMismatchError(
-            f"collection {binding.name!r} belongs to model {binding.model_name!r} "
-            f"({binding.fingerprint[:8]}), not to {model.name!r} ({model.fingerprint[:8]}); "
-            "use another collection or drop this one"
-        )
