@@ -190,7 +190,8 @@ class TestTheCopy:
                 except TransientError as err:
                     print(err)
                 resource.setrlimit(resource.RLIMIT_FSIZE, (largest, largest))
-                print(index.search("photos", axis(1)[None], k=1)[0][0].key, len(list(index.list_ids("photos"))))
+                best = index.search("photos", axis(1)[None], k=1)[0][0]
+                print(best.key, len(list(index.list_ids("photos"))))
         """
         said = run_python(script).splitlines()
         assert said == [f"{path}.copy: the index cannot be written (File too large)", "new 2001"]
