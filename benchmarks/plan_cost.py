@@ -15,7 +15,7 @@ from benchmarks.synthetic import BUCKET, EndlessStore, free_spec
 from pipeline import wiring
 from pipeline.plan import plan_job
 from pipeline.settings import Settings
-from pipeline.types import JobRequest
+from pipeline.types import WORKERS, JobRequest
 
 GROUP_BATCHES = 32  # in one transaction, as in workers.planner
 
@@ -38,7 +38,7 @@ def main() -> None:
     )
     store = EndlessStore([b"x" * 80_000], options.keys, options.prefix)
     with wiring.open_ledger(settings) as ledger:
-        job = ledger.create_job(request)
+        job = ledger.create_job(request, driver=WORKERS)
         started = time.perf_counter()
         steps = plan_job(job, store)
         while group := list(islice(steps, GROUP_BATCHES)):

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pipeline.handle import handle_message
 from pipeline.plan import plan_job
 from pipeline.ports import Deps, Limits
-from pipeline.types import JobRequest, JobState, Verdict
+from pipeline.types import WORKERS, JobRequest, JobState, Verdict
 
 
 def plan_whole_job(deps: Deps, *, bucket: str, collection: str, batch_items: int) -> tuple[str, list[bytes]]:
@@ -25,7 +25,7 @@ def plan_whole_job(deps: Deps, *, bucket: str, collection: str, batch_items: int
         fingerprint=spec.fingerprint,
         batch_items=batch_items,
     )
-    job = deps.ledger.create_job(request)
+    job = deps.ledger.create_job(request, driver=WORKERS)
     bodies = []
     for step in plan_job(job, deps.store):
         batches = [step.batch] if step.batch else []

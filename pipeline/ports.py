@@ -169,20 +169,35 @@ class VectorIndex(Protocol):
 class Ledger(Protocol):
     """The account of every job: batches, counts, failures. Safe to share between threads."""
 
-    def create_job(self, request: JobRequest, *, job_id: str | None = None) -> Job:
-        """A new job; or, with an id that is there already, that job as it is."""
+    def create_job(self, request: JobRequest, *, driver: str, job_id: str | None = None) -> Job:
+        """A new job; or, with an id that is there already, that job as it is.
+
+        Args:
+            driver: WORKERS or `embedded_on(host)`. Nobody else plans the job or runs its batches.
+        """
         ...
 
     def get_job(self, job_id: str) -> Job:
-        """Raises ConfigError when there is no such job."""
+        """Raises NotFoundError when there is no such job."""
         ...
 
     def list_jobs(self, *, limit: int = 50) -> list[Job]:
         """Newest first."""
         ...
 
-    def find_unfinished(self, request: JobRequest) -> Job | None:
-        """The newest running job of the same source, filters, collection and model."""
+    def find_unfinished(self, request: JobRequest, *, driver: str) -> Job | None:
+        """The newest running job of the same source, filters, collection and model, of this driver.
+
+        An embedded job whose host was not noted is any host's.
+        """
+        ...
+
+    def take_up(self, job_id: str, driver: str) -> bool:
+        """Become the driver of a job that is this driver's, or of an embedded one whose host was not noted.
+
+        Returns:
+            False, and nothing is written, when it is another driver's.
+        """
         ...
 
     def set_state(self, job_id: str, state: JobState, *, error: str = "") -> None: ...
@@ -232,12 +247,21 @@ class Ledger(Protocol):
         """Safe to run twice."""
         ...
 
+    def forget_published(self, job_id: str) -> None:
+        """Publish every pending batch again: after a queue was purged, or a broker's disk was lost."""
+        ...
+
     def claim_step(self, job_id: str, step: int, nonce: str) -> bool:
-        """Make one planner message the only one at work on a job.
+        """Make one planner message the only one at work on a job of the workers.
 
         Returns:
-            False when another message of this step, or a later step, has begun.
+            False when another message of this step, or a later step, has begun; and for a job that the
+            workers do not drive.
         """
+        ...
+
+    def seconds(self, job_id: str) -> Mapping[str, float]:
+        """Time by stage, summed over the job's reports."""
         ...
 
     def failures(self, job_id: str) -> Iterator[Failure]:
@@ -245,7 +269,11 @@ class Ledger(Protocol):
         ...
 
     def retry_failures(self, job_id: str, batches: Sequence[PlannedBatch], image_ids: Sequence[str]) -> None:
-        """Turn failures into pending batches: one transaction, `scanned` unchanged, the job runs again."""
+        """Turn failures into pending batches: one transaction, `scanned` unchanged, the job runs again.
+
+        Raises:
+            ConflictError: they are not the job's failures any more; nothing is written.
+        """
         ...
 
     def finish_if_done(self, job_id: str) -> bool:

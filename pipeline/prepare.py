@@ -52,9 +52,19 @@ def prepare_one(
         clock.count_fetched(len(fetched.body))
         stage = Stage.DECODE
         with decode_slots, clock.measure("decode"):
-            return decode_object(ref, fetched, spec, limits)
+            return _decode(ref, fetched, spec, limits)
     except ImageError as err:
         return Rejected(ref=ref, stage=stage, reason=err.reason, detail=err.detail)
+
+
+def _decode(ref: ObjectRef, fetched: FetchedObject, spec: Preprocessing, limits: Limits) -> Prepared:
+    try:
+        return decode_object(ref, fetched, spec, limits)
+    except ImageError as err:
+        if err.reason is Reason.NOT_AN_IMAGE and fetched.encoding:
+            words = f"{err.detail}, stored with Content-Encoding {fetched.encoding!r}"
+            raise ImageError(err.reason, words) from err
+        raise
 
 
 def fetch_object(ref: ObjectRef, store: ObjectStore, limits: Limits) -> FetchedObject:

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AliasChoices, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from pipeline.errors import ConfigError
+from pipeline.errors import ArgumentError, ConfigError
 
 COLLECTION_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
 
@@ -287,10 +287,10 @@ def check_collection_name(name: str) -> str:
     """Return the name.
 
     Raises:
-        ConfigError: Milvus or our own `<name>__<fingerprint>` could not carry it.
+        ArgumentError: Milvus or our own `<name>__<fingerprint>` could not carry it.
     """
     if not COLLECTION_NAME.fullmatch(name) or "__" in name:
-        raise ConfigError(
+        raise ArgumentError(
             f"collection name {name!r}: letters, digits and single underscores, at most 100, not starting with a digit"
         )
     return name

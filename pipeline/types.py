@@ -9,6 +9,9 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
+# In the place of a link's ETag: it leads out of its folder, or nowhere. It is listed to be counted.
+NOT_FOLLOWED = "link"
+
 Pixels = NDArray[np.uint8]
 Vector = NDArray[np.float32]
 
@@ -86,6 +89,15 @@ class JobState(StrEnum):
     FAILED = "failed"  # planning could not go on; `Job.error` says why
 
 
+# Who drives a job: `Job.driver` is WORKERS, or EMBEDDED and the host whose process runs it.
+WORKERS = "workers"
+EMBEDDED = "embedded:"  # without a host: a job of a build that did not note it, for whoever takes it up first
+
+
+def embedded_on(host: str) -> str:
+    return f"{EMBEDDED}{host}"
+
+
 def image_id_of(bucket: str, key: str) -> str:
     """The identity of one object, the same for all its versions.
 
@@ -111,8 +123,9 @@ class ObjectRef:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FetchedObject:
-    body: bytes
+    body: bytes  # unpacked, where the store says that it holds the object in gzip
     metadata: Mapping[str, str] = field(default_factory=dict)  # the user's own metadata on the object
+    encoding: str = ""  # Content-Encoding, as the store has it
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -241,6 +254,7 @@ class JobCounts:
 class Job:
     job_id: str
     request: JobRequest
+    driver: str  # WORKERS or `embedded_on(host)`
     state: JobState
     planned: bool  # the listing is at its end
     cursor: str | None  # the last key that was planned

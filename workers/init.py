@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 from pipeline import wiring
 from pipeline.errors import TransientError
+from pipeline.model_binding import choose_model
 from pipeline.settings import Settings
 from workers.broker import broker_connection
 from workers.queues import WORK_QUEUES, declare_queues
@@ -35,7 +36,7 @@ def initialise(settings: Settings) -> Iterator[str]:
     yield f"ledger: schema {wiring.migrate_ledger(settings)}"
     wiring.open_s3(settings).make_bucket(settings.staging_bucket)
     yield f"objects: bucket {settings.staging_bucket}"
-    spec = wiring.load_model_spec(wiring.choose_model(settings.model, None), settings)
+    spec = wiring.load_model_spec(choose_model(settings.model, None), settings)
     with wiring.open_index(settings) as index:
         info = index.create_collection(settings.collection, spec)
     yield f"index: collection {info.name}, model {info.model_name} ({info.fingerprint[:8]})"

@@ -129,13 +129,13 @@ class Metrics:
         )
         self._jobs_running = Gauge(
             "pictor_jobs_running",
-            "Jobs in the state running, as a plan worker last saw them",
+            "Jobs of the workers in the state running, as a plan worker last saw them",
             registry=registry,
             multiprocess_mode="livemax",
         )
         self._oldest_progress = Gauge(
             "pictor_jobs_oldest_progress_timestamp_seconds",
-            "When the running job that has stood still for longest last moved; 0 when no job runs",
+            "When the job of the workers that has stood still for longest last moved; 0 when none runs",
             registry=registry,
             multiprocess_mode="livemax",
         )

@@ -1,11 +1,10 @@
-"""What the processes of a worker know of its model, though only those that embed load it.
+"""The spec of a worker's model, which its main process tells every child, though only some load the model.
 
 It is read once, by a process that ends: torch and the weights would stay in the memory of the main process
 and of every planner.
 """
 
 import json
-import os
 import subprocess
 import sys
 
@@ -13,11 +12,9 @@ from pydantic import TypeAdapter
 
 from pipeline import wiring
 from pipeline.errors import ConfigError, FatalError, PictorError, TransientError
+from pipeline.model_binding import DEFAULT_MODEL, choose_model
 from pipeline.settings import Settings
 from pipeline.types import ModelSpec
-
-# How the main process tells its children; not a setting.
-MODEL_VARIABLE = "PICTOR_WORKER_MODEL"
 
 _SPEC = TypeAdapter(ModelSpec)
 # What becomes of the worker is decided by the class, so that much of an error comes across.
@@ -32,7 +29,7 @@ def read_spec(settings: Settings) -> ModelSpec:
         FatalError: the S3 service that holds its weights refused the credentials.
         TransientError: that service is away, or the process that reads the model was killed.
     """
-    if _source(settings) == wiring.DEFAULT_MODEL:  # has no weights, and needs no torch to say so
+    if _source(settings) == DEFAULT_MODEL:  # has no weights, and needs no torch to say so
         return _load(settings)
     command = [sys.executable, "-m", "workers.model"]
     done = subprocess.run(command, stdout=subprocess.PIPE, check=False)
@@ -45,19 +42,8 @@ def read_spec(settings: Settings) -> ModelSpec:
     return _SPEC.validate_python(answer)
 
 
-def tell_spec(spec: ModelSpec) -> None:
-    """To the children that this process will start."""
-    os.environ[MODEL_VARIABLE] = _SPEC.dump_json(spec).decode()
-
-
-def told_spec() -> ModelSpec | None:
-    """What the main process of this worker has read; None in a process that no worker started."""
-    told = os.environ.get(MODEL_VARIABLE)
-    return _SPEC.validate_json(told) if told else None
-
-
 def _source(settings: Settings) -> str:
-    return wiring.choose_model(settings.model, None)
+    return choose_model(settings.model, None)
 
 
 def _load(settings: Settings) -> ModelSpec:

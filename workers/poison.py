@@ -157,9 +157,10 @@ def _record_failure(batch: EmbedBatch, fate: Fate, context: Context) -> BatchRep
     rejected = Rejected(ref=batch.refs[0], stage=Stage.WORKER, reason=reason, detail=detail)
     clock = StageClock()
     deps = context.deps
-    stored = look_up_versions(batch, deps.index, clock)
-    # The row of an earlier version of the object goes, as with any other content that cannot be indexed.
-    report = index_outcomes(batch, (rejected,), stored.keys(), deps, context.limits, clock)
+    earlier = look_up_versions(batch, deps.index, clock)
+    if earlier:  # an object must not be found by its former content
+        deps.index.delete(batch.collection, list(earlier))
+    report = index_outcomes(batch, (rejected,), (), deps, context.limits, clock)
     is_new = deps.ledger.report(report)
     deps.ledger.finish_if_done(batch.job_id)
     return report if is_new else None

@@ -4,23 +4,30 @@ import logging
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 
 from celery import Task
 
-from pipeline.errors import ConfigError, MessageError, PictorError, TargetError
-from pipeline.ports import Deps, Embedder
-from pipeline.public import answer_json, job_json
-from pipeline.search import ROW_ID, ObjectQuery, Query, SearchDeps, SearchRequest, StoredQuery, search_images
-from pipeline.settings import check_collection_name
-from pipeline.source import parse_source, split_s3_url
-from pipeline.types import Job, JobRequest, JobState, SearchFilter, image_id_of
-from workers.context import Context, current
+from pipeline.errors import REFUSALS, FatalError, MessageError, NotFoundError, PictorError
+from pipeline.service.access import Caller, Role
+from pipeline.service.answers import answer_json, error_json, job_json
+from pipeline.service.arguments import read_query, read_search
+from pipeline.service.delete import delete_objects
+from pipeline.service.models import ResidentModel
+from pipeline.service.search import SearchPorts, search_images
+from pipeline.service.show import find_job
+from pipeline.service.submit import Submission, record_refusal, submit_to_workers
+from pipeline.settings import Settings
+from pipeline.source import parse_source
+from pipeline.types import JobState
+from workers.context import current, stop_worker
 from workers.dead import set_aside
-from workers.delivery import every_error_settled, faults_before
+from workers.delivery import every_error_settled, faults_before, internal_error
 from workers.metrics import metrics
 from workers.planner import run_plan_step
 from workers.poison import SPLIT_AT_FAULT
 from workers.submission import (
+    JOB_ID,
     DeleteArguments,
     IngestArguments,
     JobArguments,
@@ -33,37 +40,46 @@ logger = logging.getLogger(__name__)
 Arguments = Mapping[str, object]
 
 
-def plan(task: Task, job_id: str, step: int, nonce: str) -> None:
-    context = current()
-    _settled(
-        task,
-        lambda: run_plan_step(job_id, step, nonce, context.deps, context),
-        on_refusal=lambda error: context.deps.ledger.set_state(job_id, JobState.FAILED, error=str(error)),
-    )
+def plan(task: Task, args: Sequence[object], kwargs: Arguments) -> None:
+    """Do one step of a job's plan."""
+
+    def work() -> None:
+        context = current()
+        run_plan_step(*_read_step(task, args, kwargs), context.deps, context)
+
+    def fail_job(error: PictorError) -> None:
+        with suppress(MessageError, NotFoundError):  # not one of our steps, or of no job in this ledger
+            job_id, _, _ = _read_step(task, args, kwargs)
+            current().deps.ledger.set_state(job_id, JobState.FAILED, error=str(error))
+
+    _settled(task, work, on_refusal=fail_job)
 
 
 def ingest(task: Task, args: Sequence[object], kwargs: Arguments) -> None:
     """Create a job and start its planner. The same job id twice is one job."""
-    context = current()
 
     def work() -> None:
+        context = current()
         wanted = read_arguments(IngestArguments, task.name, _keywords(task, args, kwargs))
-        job = context.deps.ledger.create_job(_job_request(wanted, context), job_id=wanted.job_id)
-        if job.state is JobState.RUNNING and not _fails_at_once(job, context):
+        submission = _submission(wanted, context.settings)
+        job = submit_to_workers(submission, context.deps, _caller(task), job_id=wanted.job_id)
+        if job.state is JobState.RUNNING:
             # Step 0, which a job that was begun before refuses: a second submission is no second planner.
             context.publisher.publish_plan_step(job.job_id, 0, uuid.uuid4().hex)
 
-    _settled(task, work, on_refusal=lambda error: _record_refusal(task, kwargs, error, context))
+    _settled(task, work, on_refusal=lambda error: _record_refusal(task, kwargs, error))
 
 
 def delete(task: Task, args: Sequence[object], kwargs: Arguments) -> None:
     """Take objects out of the index by key. Safe to run twice."""
-    context = current()
 
     def work() -> None:
+        context = current()
         wanted = read_arguments(DeleteArguments, task.name, _keywords(task, args, kwargs))
         collection = wanted.collection or context.settings.collection
-        context.deps.index.delete(collection, [image_id_of(wanted.bucket, key) for key in wanted.keys])
+        delete_objects(
+            wanted.bucket, wanted.keys, collection=collection, index=context.deps.index, caller=_caller(task)
+        )
 
     _settled(task, work)
 
@@ -71,40 +87,54 @@ def delete(task: Task, args: Sequence[object], kwargs: Arguments) -> None:
 def search(task: Task, args: Sequence[object], kwargs: Arguments) -> dict[str, object]:
     """Answer one query. What is wrong with it is in `error`; the caller waits, so nothing is retried here."""
     started = time.perf_counter()
-    found = _answer(task, args, kwargs)
-    metrics().record_search(time.perf_counter() - started, failed="error" in found)
-    return found
+    answer = _answered(
+        task, lambda: _hits(task, args, kwargs), refusal={"query": kwargs.get("query"), "hits": []}
+    )
+    metrics().record_search(time.perf_counter() - started, failed="error" in answer)
+    return answer
 
 
-def _answer(task: Task, args: Sequence[object], kwargs: Arguments) -> dict[str, object]:
+def _hits(task: Task, args: Sequence[object], kwargs: Arguments) -> dict[str, object]:
     context = current()
-    try:
-        wanted = read_arguments(SearchArguments, task.name, _keywords(task, args, kwargs))
-        request = SearchRequest(
-            collection=check_collection_name(wanted.collection or context.settings.collection),
-            k=wanted.k,
-            min_score=wanted.min_score,
-            where=SearchFilter(bucket=wanted.bucket, key_prefix=wanted.prefix, metadata=wanted.metadata),
-        )
-        deps = SearchDeps(
-            store=context.deps.store,
-            index=context.deps.index,
-            embedder=lambda: _embedder_for(request.collection, context.deps),
-        )
-        (answer,) = search_images([_query(wanted.query)], request, deps, context.limits)
-    except PictorError as err:
-        return {"query": kwargs.get("query"), "hits": [], "error": str(err)}
+    wanted = read_arguments(SearchArguments, task.name, _keywords(task, args, kwargs))
+    request = read_search(
+        collection=wanted.collection or context.settings.collection,
+        k=wanted.k,
+        min_score=wanted.min_score,
+        bucket=wanted.bucket,
+        prefix=wanted.prefix,
+        metadata=wanted.metadata,
+    )
+    deps = context.deps
+    models = ResidentModel(deps.embedder, deps.index)
+    ports = SearchPorts(store=deps.store, index=deps.index, models=models)
+    (answer,) = search_images([read_query(wanted.query)], request, ports, context.limits, _caller(task))
     return answer_json(answer)
 
 
 def job(task: Task, args: Sequence[object], kwargs: Arguments) -> dict[str, object]:
     """The state and counts of one job."""
-    context = current()
-    try:
+
+    def work() -> dict[str, object]:
         wanted = read_arguments(JobArguments, task.name, _keywords(task, args, kwargs))
-        return job_json(context.deps.ledger.get_job(wanted.job_id))
+        return job_json(find_job(wanted.job_id, current().deps.ledger, _caller(task)))
+
+    return _answered(task, work, refusal={"job_id": kwargs.get("job_id")})
+
+
+def _answered(
+    task: Task, work: Callable[[], dict[str, object]], *, refusal: dict[str, object]
+) -> dict[str, object]:
+    """What `work` answers, or `refusal` with the error: somebody waits, so nothing is tried again here."""
+    try:
+        return work()
+    except FatalError as err:  # this process would answer each further call so, before its healthy neighbours
+        stop_worker(err)
+        return refusal | error_json(err)
     except PictorError as err:
-        return {"job_id": kwargs.get("job_id"), "error": str(err)}
+        return refusal | error_json(err)
+    except Exception as err:  # noqa: BLE001 - it is logged; its text may be a library's and is not for the caller
+        return refusal | error_json(internal_error(task, err))
 
 
 def _settled(
@@ -115,10 +145,21 @@ def _settled(
         try:
             _check_faults(task)
             work()
-        except (MessageError, TargetError) as err:  # also what it names: no worker could do it
+        except REFUSALS as err:  # no worker could do it
             if on_refusal is not None:
                 on_refusal(err)
-            set_aside(task, task.request.kwargs or {}, str(err))
+            set_aside(task, str(err))
+
+
+def _read_step(task: Task, args: Sequence[object], kwargs: Arguments) -> tuple[str, int, str]:
+    """Job, number and nonce of a plan step."""
+    match kwargs:
+        case {"job_id": str(job_id), "step": int(step), "nonce": str(nonce)} if (
+            not args and JOB_ID.fullmatch(job_id) and 0 <= step < 2**31
+        ):
+            return job_id, step, nonce
+        case _:
+            raise MessageError(f"{task.name}: job_id, step and nonce are expected")
 
 
 def _check_faults(task: Task) -> None:
@@ -132,63 +173,32 @@ def _keywords(task: Task, args: Sequence[object], kwargs: Arguments) -> Argument
     return kwargs
 
 
-def _job_request(wanted: IngestArguments, context: Context) -> JobRequest:
-    source = parse_source(wanted.source)
-    spec = context.deps.embedder.spec
-    return JobRequest(
-        source=source.url,
-        bucket=source.bucket,
-        prefix=source.prefix,
-        collection=wanted.collection or context.settings.collection,
-        model_name=spec.name,
-        fingerprint=spec.fingerprint,
-        include=tuple(wanted.include),
-        exclude=tuple(wanted.exclude),
-        batch_items=wanted.batch_items or context.settings.batch_items,
+def _caller(task: Task) -> Caller:
+    """Whoever may publish on the broker's virtual host. Operators have the ledger."""
+    return Caller(who="broker", roles=frozenset({Role.READ, Role.WRITE}), request_id=str(task.request.id))
+
+
+def _submission(wanted: IngestArguments, settings: Settings) -> Submission:
+    return Submission(
+        source=parse_source(wanted.source),
+        collection=wanted.collection or settings.collection,
+        include=wanted.include,
+        exclude=wanted.exclude,
+        batch_items=wanted.batch_items or settings.batch_items,
     )
 
 
-def _fails_at_once(job: Job, context: Context) -> bool:
-    """What can never work is said in the job itself: no such bucket, a collection of another model."""
-    try:
-        check_collection_name(job.request.collection)
-        context.deps.index.create_collection(job.request.collection, context.deps.embedder.spec)
-        next(context.deps.store.list_objects(job.request.bucket, job.request.prefix), None)
-    except ConfigError as err:  # nothing of it is this process's fault: it was checked when it started
-        context.deps.ledger.set_state(job.job_id, JobState.FAILED, error=str(err))
-        return True
-    return False
-
-
-def _record_refusal(task: Task, kwargs: Arguments, error: PictorError, context: Context) -> None:
-    request = JobRequest(
-        source=_shown(kwargs.get("source", ""), 200),
-        bucket="",
-        prefix="",
-        collection=_shown(kwargs.get("collection") or "", 100),
-        model_name="",
-        fingerprint="",
+def _record_refusal(task: Task, kwargs: Arguments, error: PictorError) -> None:
+    record_refusal(
+        _shown(kwargs.get("source", ""), 200),
+        _shown(kwargs.get("collection") or "", 100),
+        current().deps.ledger,
+        # An id of its own: the one that was asked for stays free for a submission that is right.
+        job_id=f"refused-{_shown(task.request.id, 100)}",
+        error=error,
     )
-    # Under an id of its own: the one that was asked for stays free for a submission that is right.
-    refused = context.deps.ledger.create_job(request, job_id=f"refused-{_shown(task.request.id, 100)}")
-    context.deps.ledger.set_state(refused.job_id, JobState.FAILED, error=str(error))
 
 
 def _shown(value: object, max_chars: int) -> str:
     """What somebody sent, fit to be stored and printed."""
     return "".join(char if char.isprintable() else "?" for char in str(value)[:max_chars])
-
-
-def _embedder_for(collection: str, deps: Deps) -> Embedder:
-    """Raises ModelMismatchError: a vector of this worker's model says nothing about another's."""
-    deps.index.check_model(collection, deps.embedder.spec)
-    return deps.embedder
-
-
-def _query(text: str) -> Query:
-    if text.startswith("s3://"):
-        bucket, key = split_s3_url(text)
-        return ObjectQuery(text=text, bucket=bucket, key=key)
-    if ROW_ID.fullmatch(text):
-        return StoredQuery(text=text, id=text)
-    raise ConfigError(f"query {text[:100]}: s3://bucket/key or a stored image id is expected")

@@ -24,6 +24,7 @@ from pipeline.logs import configure_logging
 from pipeline.settings import Settings
 from pipeline.types import Verdict
 from workers.context import open_deps, warm_model
+from workers.identity import told_identity
 from workers.metrics import metrics
 
 logger = logging.getLogger(__name__)
@@ -62,27 +63,31 @@ def run_trial(body: bytes) -> Handled | Fate:
     return _outcome(lines, status)
 
 
-def _converse(process: subprocess.Popen[bytes], body: bytes) -> list[dict[str, str]]:
+def _converse(process: subprocess.Popen[bytes], body: bytes) -> list[bytes]:
     assert process.stdin
     assert process.stdout
     with suppress(BrokenPipeError):  # it died; its status tells
         process.stdin.write(body + b"\n")
         process.stdin.flush()  # and left open: its end tells the trial that nobody waits for it any more
-    return [json.loads(line) for line in process.stdout]
+    return list(process.stdout)
 
 
-def _outcome(lines: list[dict[str, str]], status: int) -> Handled | Fate:
-    match lines:
-        case []:
-            raise TransientError(f"a process for a trial did not begin its work; it ended with {status}")
-        case [_]:
-            return Fate.TIMED_OUT if status == -signal.SIGALRM else Fate.CRASHED
-        case [_, {"fate": fate}]:
-            return Fate(fate)
-        case [_, {"verdict": verdict, "error": error}]:
-            return Handled(verdict=Verdict(verdict), error=PictorError(error) if error else None)
-        case _:
-            raise TransientError("a process for a trial gave an answer that is none")
+def _outcome(lines: list[bytes], status: int) -> Handled | Fate:
+    if not lines:
+        raise TransientError(f"a process for a trial did not begin its work; it ended with {status}")
+    answer = _read_answer(lines[1]) if len(lines) > 1 else None
+    return answer or (Fate.TIMED_OUT if status == -signal.SIGALRM else Fate.CRASHED)
+
+
+def _read_answer(line: bytes) -> Handled | Fate | None:
+    """None when the process ended while it wrote."""
+    with suppress(ValueError):
+        match json.loads(line):
+            case {"fate": fate}:
+                return Fate(fate)
+            case {"verdict": verdict, "error": error}:
+                return Handled(verdict=Verdict(verdict), error=PictorError(error) if error else None)
+    return None
 
 
 def main(limit_s: int) -> None:
@@ -94,7 +99,7 @@ def main(limit_s: int) -> None:
     signal.alarm(LOADING_LIMIT_S)  # its default action ends a process whose native code hangs, too
     settings = Settings.from_env().model_copy(update={"device": "cpu"})
     configure_logging(settings.log_level)
-    deps = open_deps(settings)
+    deps = open_deps(settings, told_identity())
     warm_model(deps)
     print(json.dumps({"begun": "yes"}), file=answers, flush=True)
     signal.alarm(limit_s)

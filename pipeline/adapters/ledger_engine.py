@@ -145,10 +145,14 @@ def use_wal(engine: sa.Engine) -> None:
             connection.close()
 
 
+def folder_of(url: sa.URL) -> Path | None:
+    """The folder of a SQLite file; None for a server."""
+    return Path(url.database).parent if url.drivername == "sqlite" and url.database else None
+
+
 def make_folder(url: sa.URL) -> None:
     """The folder of a SQLite file."""
-    if url.drivername == "sqlite" and url.database:
-        folder = Path(url.database).parent
+    if folder := folder_of(url):
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as err:

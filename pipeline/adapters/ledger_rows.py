@@ -61,6 +61,7 @@ def job_of(row: sa.Row[Any]) -> Job:
             exclude=row.exclude,
             batch_items=row.batch_items,
         ),
+        driver=row.driver,
         state=JobState(row.state),
         planned=row.planned,
         cursor=row.cursor,
@@ -79,9 +80,10 @@ def job_of(row: sa.Row[Any]) -> Job:
     )
 
 
-def job_values(job_id: str, request: JobRequest, now: datetime) -> Values:
+def job_values(job_id: str, request: JobRequest, driver: str, now: datetime) -> Values:
     return {
         "job_id": job_id,
+        "driver": driver,
         "source": request.source,
         "bucket": request.bucket,
         "prefix": request.prefix,

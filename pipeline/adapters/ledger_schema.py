@@ -14,6 +14,8 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
 
+from pipeline.types import WORKERS
+
 
 class BatchState(StrEnum):
     PENDING = "pending"  # planned, no report yet
@@ -52,7 +54,7 @@ class TextTuple(TypeDecorator[tuple[str, ...]]):
 # Byte order in both databases: a PostgreSQL server sorts by its locale unless told otherwise.
 ByteText = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
 
-REVISION = "0001"  # of the migration that makes these tables
+REVISION = "0002"  # of the migration that makes these tables
 metadata = sa.MetaData()
 
 job = sa.Table(
@@ -80,10 +82,13 @@ job = sa.Table(
     sa.Column("plan_step", sa.Integer, nullable=False),  # the planner's chain of messages: see claim_step
     sa.Column("plan_nonce", sa.Text, nullable=False),
     sa.Column("stepped_at", UtcTime),
+    # The default is for workers of the build before this column that are still at work: they plan jobs only.
+    sa.Column("driver", sa.Text, nullable=False, server_default=WORKERS),
     sa.CheckConstraint(
         "state IN ('running', 'paused', 'cancelled', 'completed', 'failed')", name="job_state_is_known"
     ),
 )
+job_is_for_workers = job.c.driver == WORKERS
 # Written out, not bound: a prepared statement with a parameter here could not use the partial indexes.
 job_is_running = job.c.state == sa.literal_column("'running'")
 sa.Index("job_running", job.c.created_at, sqlite_where=job_is_running, postgresql_where=job_is_running)

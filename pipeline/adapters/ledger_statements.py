@@ -10,15 +10,23 @@ from sqlalchemy import exc
 from sqlalchemy.dialects import postgresql, sqlite
 
 from pipeline.adapters.ledger_rows import Values, batch_values
-from pipeline.adapters.ledger_schema import BatchState, batch, batch_is_pending, failure, job, job_is_running
-from pipeline.errors import ConfigError, MessageError, PictorError
-from pipeline.types import JobState, PlannedBatch
+from pipeline.adapters.ledger_schema import (
+    BatchState,
+    batch,
+    batch_is_pending,
+    failure,
+    job,
+    job_is_for_workers,
+    job_is_running,
+)
+from pipeline.errors import MessageError, NotFoundError, PictorError
+from pipeline.types import EMBEDDED, WORKERS, JobState, PlannedBatch
 
 IDS_PER_STATEMENT = 5000  # SQLite takes 32766 parameters, PostgreSQL 65535
 
 
-def no_such_job(job_id: str) -> ConfigError:
-    return ConfigError(f"no job {job_id!r} in this ledger; `pictor jobs` lists them")
+def no_such_job(job_id: str) -> NotFoundError:
+    return NotFoundError(f"no job {job_id!r} in this ledger; `pictor jobs list` shows those that there are")
 
 
 def lock_job(connection: sa.Connection, job_id: str) -> sa.Row[Any]:
@@ -34,6 +42,13 @@ def lock_job(connection: sa.Connection, job_id: str) -> sa.Row[Any]:
 def update_job(connection: sa.Connection, job_id: str, values: Values) -> bool:
     values = {**values, "updated_at": datetime.now(UTC)}
     return connection.execute(job.update().where(job.c.job_id == job_id).values(values)).rowcount == 1
+
+
+def is_open_to(driver: str) -> sa.ColumnElement[bool]:
+    """Of a job that this driver may run."""
+    if driver == WORKERS:
+        return job_is_for_workers
+    return job.c.driver.in_([driver, EMBEDDED])
 
 
 def looks_done(connection: sa.Connection, job_id: str) -> bool:
@@ -74,7 +89,7 @@ def select_running_looks() -> sa.Select[Any]:
     pending = sa.select(sa.func.count()).where(batch.c.job_id == job.c.job_id, batch_is_pending)
     return sa.select(
         job.c.job_id, job.c.updated_at, pending.correlate(job).scalar_subquery().label("pending")
-    ).where(job_is_running)
+    ).where(job_is_running, job_is_for_workers)
 
 
 def select_seconds(job_id: str, dialect: str) -> sa.Select[Any]:

@@ -21,8 +21,9 @@ from pipeline.adapters.exact_search import search_table
 from pipeline.adapters.lite_copies import LiteCopies
 from pipeline.adapters.lite_folder import LiteFolder
 from pipeline.adapters.milvus_binding import Binding, check_model
-from pipeline.adapters.ranking import check_query, missing_collection
+from pipeline.adapters.ranking import check_query
 from pipeline.errors import TargetError
+from pipeline.model_binding import missing_collection
 from pipeline.settings import check_collection_name
 from pipeline.types import CollectionInfo, IndexRow, ModelSpec, SearchFilter, SearchHit
 

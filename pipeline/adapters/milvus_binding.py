@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from pipeline.errors import ConfigError, ModelMismatchError
+from pipeline.errors import ConfigError
+from pipeline.model_binding import check_binding
 from pipeline.types import CollectionInfo, ModelSpec
 
 SCHEMA_VERSION = 1
@@ -84,9 +85,5 @@ def binding_text(binding: Binding) -> str:
 
 
 def check_model(binding: Binding, model: ModelSpec) -> None:
-    if binding.fingerprint != model.fingerprint:
-        raise ModelMismatchError(
-            f"collection {binding.name!r} belongs to model {binding.model_name!r} "
-            f"({binding.fingerprint[:8]}), not to {model.name!r} ({model.fingerprint[:8]}); "
-            "use another collection or drop this one"
-        )
+    """Raises ModelMismatchError: the collection is bound to another model."""
+    check_binding(binding.name, binding.model_name, binding.fingerprint, model)

@@ -22,7 +22,6 @@ from pipeline.adapters.milvus_binding import (
     read_binding,
 )
 from pipeline.adapters.milvus_connection import MilvusConnection, MissingCollectionError, NotLoadedError
-from pipeline.adapters.ranking import missing_collection
 from pipeline.errors import (
     ConfigError,
     CredentialsError,
@@ -30,6 +29,7 @@ from pipeline.errors import (
     TargetError,
     TransientError,
 )
+from pipeline.model_binding import missing_collection
 from pipeline.settings import check_collection_name
 from pipeline.types import ModelSpec
 

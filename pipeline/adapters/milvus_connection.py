@@ -23,8 +23,8 @@ from pymilvus import MilvusClient
 from pymilvus.exceptions import MilvusException
 
 from pipeline.adapters.lite_folder import is_lite
-from pipeline.adapters.ranking import missing_collection
 from pipeline.errors import ConfigError, CredentialsError, PictorError, TargetError, TransientError
+from pipeline.model_binding import missing_collection
 
 T = TypeVar("T")
 

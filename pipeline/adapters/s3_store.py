@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import urllib3
 from minio import Minio
-from minio.error import S3Error
+from minio.error import MinioException, S3Error
 from minio.helpers import MIN_PART_SIZE, check_bucket_name, check_object_name
 
 from pipeline.adapters.s3_config import Endpoint, S3Config, parse_endpoint
 from pipeline.adapters.s3_credentials import CredentialSource
-from pipeline.adapters.s3_errors import SDK_ERRORS, Place, explain
+from pipeline.adapters.s3_errors import SDK_ERRORS, Place, code_of, explain
 from pipeline.adapters.s3_reader import FastReader, reads_with_obstore
+from pipeline.content_encoding import undo_encoding
 from pipeline.errors import ConfigError, ImageError, TargetError, TransientError
 from pipeline.types import FetchedObject, ObjectRef, Reason
 
@@ -120,8 +121,8 @@ class S3Store:
         def list_buckets() -> None:
             try:
                 self._minio.list_buckets()
-            except S3Error as err:
-                if err.code != "AccessDenied":  # a key that may only read one bucket is a good key
+            except MinioException as err:
+                if code_of(err) != "AccessDenied":  # a key that may only read one bucket is a good key
                     raise
 
         self._ask("", None, list_buckets)
@@ -132,8 +133,8 @@ class S3Store:
         def make() -> None:
             try:
                 self._minio.make_bucket(bucket)
-            except S3Error as err:
-                if err.code not in ("BucketAlreadyOwnedByYou", "BucketAlreadyExists"):
+            except MinioException as err:
+                if code_of(err) not in ("BucketAlreadyOwnedByYou", "BucketAlreadyExists"):
                     raise
 
         _check_bucket(bucket)
@@ -181,8 +182,9 @@ class S3Store:
         response = self._minio.get_object(ref.bucket, ref.key, request_headers=pin)
         try:
             _check_version(response, ref.etag)
-            body = self._read_body(response, max_bytes)
-            return FetchedObject(body=body, metadata=_user_metadata(response))
+            encoding = response.headers.get("content-encoding", "")
+            body = undo_encoding(self._read_body(response, max_bytes), encoding, max_bytes=max_bytes)
+            return FetchedObject(body=body, metadata=_user_metadata(response), encoding=encoding)
         finally:
             response.close()
             response.release_conn()

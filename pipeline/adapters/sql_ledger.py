@@ -38,6 +38,7 @@ from pipeline.adapters.ledger_schema import (
     batch_is_pending,
     failure,
     job,
+    job_is_for_workers,
     job_is_running,
 )
 from pipeline.adapters.ledger_statements import (
@@ -46,6 +47,7 @@ from pipeline.adapters.ledger_statements import (
     delete_failures,
     finish_if_done,
     insert_batches,
+    is_open_to,
     lock_job,
     looks_done,
     no_such_job,
@@ -57,7 +59,7 @@ from pipeline.adapters.ledger_statements import (
     update_job,
     upsert_failures,
 )
-from pipeline.errors import PictorError
+from pipeline.errors import ConflictError
 from pipeline.types import BatchReport, BatchStatus, Failure, Job, JobRequest, JobState, PlannedBatch
 
 PAGE_BATCHES = 64  # with bodies of 16 KB a page is 1 MB
@@ -111,14 +113,14 @@ class SqlLedger:
 
     # Jobs
 
-    def create_job(self, request: JobRequest, *, job_id: str | None = None) -> Job:
+    def create_job(self, request: JobRequest, *, driver: str, job_id: str | None = None) -> Job:
         now = datetime.now(UTC)
         new_id = job_id or f"{now:%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
 
         def insert(connection: sa.Connection) -> None:
             # There already when only the answer was lost, or when a caller submits its job twice.
             if not connection.scalar(sa.select(sa.exists().where(job.c.job_id == new_id))):
-                connection.execute(job.insert(), job_values(new_id, request, now))
+                connection.execute(job.insert(), job_values(new_id, request, driver, now))
 
         self._write(insert)
         return self.get_job(new_id)
@@ -134,9 +136,10 @@ class SqlLedger:
         query = select_jobs(job.c.job_id.in_(newest.scalar_subquery()))
         return [job_of(row) for row in self._read(lambda connection: connection.execute(query).all())]
 
-    def find_unfinished(self, request: JobRequest) -> Job | None:
+    def find_unfinished(self, request: JobRequest, *, driver: str) -> Job | None:
         same = sa.and_(
             job_is_running,
+            is_open_to(driver),
             job.c.source == request.source,
             job.c.bucket == request.bucket,
             job.c.prefix == request.prefix,
@@ -148,13 +151,18 @@ class SqlLedger:
         row = self._read(lambda connection: connection.execute(select_jobs(same).limit(1)).first())
         return job_of(row) if row is not None else None
 
+    def take_up(self, job_id: str, driver: str) -> bool:
+        mine = job.update().where(job.c.job_id == job_id, is_open_to(driver)).values(driver=driver)
+        return self._write(lambda connection: connection.execute(mine).rowcount == 1)
+
     def running_jobs(self) -> list[str]:
         """Ids, oldest first."""
         query = sa.select(job.c.job_id).where(job_is_running).order_by(job.c.created_at, job.c.job_id)
         return list(self._read(lambda connection: connection.scalars(query).all()))
 
     def running_looks(self) -> dict[str, tuple[datetime, int]]:
-        """Of each running job something that changes whenever its planner, an operator or a report moves it.
+        """Of each running job of the workers something that changes whenever its planner, an operator or a
+        report moves it.
 
         Cheap at any size of job: only what is pending is counted.
         """
@@ -216,7 +224,10 @@ class SqlLedger:
                 return  # the repetition of a call whose answer was lost
             planned, deleted = sum(planned.items for planned in batches), failed_in.total()
             if planned != deleted:
-                raise PictorError(f"job {job_id}: retry batches of {planned} items for {deleted} failures")
+                raise ConflictError(
+                    f"job {job_id}: retry batches of {planned} items for {deleted} failures; "
+                    "if another retry came first, ask again"
+                )
             take_back(connection, job_id, failed_in)
             insert_batches(connection, job_id, batches)
             update_job(
@@ -292,7 +303,6 @@ class SqlLedger:
                 yield failure_of(row)
 
     def seconds(self, job_id: str) -> Mapping[str, float]:
-        """Time by stage, summed over the job's reports."""
         query = select_seconds(job_id, self._engine.dialect.name)
         rows = self._read(lambda connection: connection.execute(query).all())
         return {row.key: row.seconds for row in rows}
@@ -316,7 +326,6 @@ class SqlLedger:
         self._write(mark)
 
     def forget_published(self, job_id: str) -> None:
-        """Publish every pending batch again: after a queue was purged, or a broker's disk was lost."""
         waiting = sa.and_(batch.c.job_id == job_id, batch_is_pending)
         self._write(
             lambda connection: connection.execute(batch.update().where(waiting).values(published_at=None))
@@ -332,15 +341,18 @@ class SqlLedger:
 
         def claim(connection: sa.Connection) -> bool:
             values = {"plan_step": step, "plan_nonce": nonce, "stepped_at": datetime.now(UTC)}
-            mine = job.update().where(job.c.job_id == job_id, free).values(values)
+            mine = job.update().where(job.c.job_id == job_id, job_is_for_workers, free).values(values)
             return connection.execute(mine).rowcount == 1
 
         return self._write(claim)
 
     def stalled_jobs(self, older_than_s: float) -> list[tuple[str, int]]:
+        """Running jobs of the workers whose planner has taken no step for so long, and its last step."""
         limit = datetime.now(UTC) - timedelta(seconds=older_than_s)
         moved = sa.func.coalesce(job.c.stepped_at, job.c.created_at)
-        query = sa.select(job.c.job_id, job.c.plan_step).where(job_is_running, moved < limit)
+        query = sa.select(job.c.job_id, job.c.plan_step).where(
+            job_is_running, job_is_for_workers, moved < limit
+        )
         return [(row[0], row[1]) for row in self._read(lambda connection: connection.execute(query).all())]
 
     def _pending_page(self, job_id: str, *, after: str) -> list[PlannedBatch]:

@@ -7,18 +7,15 @@ Exit codes: 0 done; 1 the work could not be finished, or too much of it failed; 
 import sys
 
 from pipeline.cli.app import app
-from pipeline.cli.exit_codes import EXIT_UNFINISHED, EXIT_USAGE
+from pipeline.cli.exit_codes import exit_code_of
 from pipeline.cli.output import fail
-from pipeline.errors import ConfigError, CredentialsError, PictorError
+from pipeline.errors import PictorError
 
 
 def main() -> None:
     """Entry point of the console script. Errors become one line on standard error, never a traceback."""
     try:
         app()
-    except (ConfigError, CredentialsError) as err:
-        fail(str(err))
-        sys.exit(EXIT_USAGE)
     except PictorError as err:
         fail(str(err))
-        sys.exit(EXIT_UNFINISHED)
+        sys.exit(exit_code_of(err.code))

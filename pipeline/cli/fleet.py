@@ -6,7 +6,7 @@ import typer
 
 from pipeline import wiring
 from pipeline.cli.output import note, write_json, write_line, write_table
-from pipeline.errors import ConfigError
+from pipeline.errors import NotFoundError
 from pipeline.settings import Settings
 
 dead_app = typer.Typer(no_args_is_help=True, help="List, replay and purge dead letters.")
@@ -31,14 +31,13 @@ def worker(
     device: Annotated[str, typer.Option(help="cpu, cuda:N or auto; PICTOR_DEVICE.")] = "",
 ) -> None:
     """Run a worker until SIGTERM, then finish what is in hand and exit with 0."""
-    import os
-
     from workers.worker import run_worker
 
+    settings = Settings.from_env()
     if device:
-        os.environ["PICTOR_DEVICE"] = device  # the children read it; they are fresh interpreters
-    wanted = [queue.strip() for queue in queues.split(",") if queue.strip()]
-    run_worker(Settings.from_env(), queues=wanted, children=children, name=name or "-".join(wanted))
+        settings = settings.model_copy(update={"device": device})
+    names = [queue.strip() for queue in queues.split(",") if queue.strip()]
+    run_worker(settings, queues=names, children=children, name=name or "-".join(names))
 
 
 def sweep(
@@ -91,10 +90,10 @@ def replay_dead(
     from workers.dead import replay_dead as replay
 
     with broker_connection(Settings.from_env()) as connection:
-        count = replay(connection, task_id or None)
-    if task_id and not count:
-        raise ConfigError(f"no dead letter {task_id}; `pictor dead list` shows those that there are")
-    note(f"replayed {count} dead letters")
+        done = replay(connection, task_id or None)
+    if task_id and not done.replayed:
+        raise NotFoundError(f"no dead letter {task_id}; `pictor dead list` shows those that there are")
+    note(f"replayed {done.replayed} dead letters, {done.left} are left")
 
 
 @dead_app.command("purge")

@@ -14,7 +14,7 @@ from pipeline.adapters.ledger_migrate import ADVISORY_LOCK, VERSION_TABLE, migra
 from pipeline.adapters.ledger_schema import REVISION
 from pipeline.adapters.sql_ledger import open_ledger
 from pipeline.errors import ConfigError, CredentialsError, FatalError, PictorError, TransientError
-from pipeline.types import JobRequest, JobState, PlannedBatch
+from pipeline.types import WORKERS, JobRequest, JobState, PlannedBatch
 from tests.contract.ledger_databases import KINDS, ask, empty_database, run_on, with_database
 
 REQUEST = JobRequest(
@@ -102,7 +102,7 @@ def test_a_migration_of_postgres_waits_for_the_one_under_way(postgres: str) -> N
 def test_migrating_again_keeps_what_is_there(empty: str) -> None:
     migrate(empty)
     with open_ledger(empty) as ledger:
-        job = ledger.create_job(REQUEST)
+        job = ledger.create_job(REQUEST, driver=WORKERS)
     assert migrate(empty) == REVISION
     with open_ledger(empty) as ledger:
         assert ledger.list_jobs() == [job]
@@ -202,7 +202,7 @@ def test_a_file_in_the_place_of_the_folder_is_a_config_error(tmp_path: Path) -> 
 
 def test_a_lock_that_is_held_is_a_transient_error_and_passes(sqlite: str) -> None:
     with open_ledger(f"{sqlite}?timeout=0.01") as ledger:
-        job, paused = ledger.create_job(REQUEST), ledger.create_job(REQUEST)
+        job, paused = ledger.create_job(REQUEST, driver=WORKERS), ledger.create_job(REQUEST, driver=WORKERS)
         ledger.set_state(paused.job_id, JobState.PAUSED)
         other = sa.create_engine(sqlite, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
         with other.connect() as connection:
@@ -218,7 +218,7 @@ def test_a_lock_that_is_held_is_a_transient_error_and_passes(sqlite: str) -> Non
 
 def test_a_full_disk_is_named_and_nothing_is_half_written(sqlite: str) -> None:
     with limited_pages(60), open_ledger(sqlite) as ledger:
-        job = ledger.create_job(REQUEST)
+        job = ledger.create_job(REQUEST, driver=WORKERS)
         huge = [PlannedBatch(path=f"{number:08d}", items=1, body=bytes(50_000)) for number in range(9)]
         with pytest.raises(TransientError, match="disk is full"):
             ledger.record_plan(job.job_id, huge, cursor="a", ignored=0)
@@ -247,13 +247,13 @@ def test_a_read_only_ledger_is_a_fatal_error(sqlite: str, tmp_path: Path) -> Non
         open_ledger(f"sqlite:///file:{tmp_path}/ledger.db?mode=ro&uri=true") as ledger,
         pytest.raises(FatalError, match="read-only"),
     ):
-        ledger.create_job(REQUEST)
+        ledger.create_job(REQUEST, driver=WORKERS)
 
 
 def test_a_connection_that_the_server_dropped_is_replaced(postgres: str) -> None:
     migrate(postgres)
     with open_ledger(postgres) as ledger:
-        job = ledger.create_job(REQUEST)
+        job = ledger.create_job(REQUEST, driver=WORKERS)
         drop_connections(postgres)
         assert list(ledger.failures(job.job_id)) == [], (
             "a stream is not repeated: its connection is tried first"
@@ -265,7 +265,7 @@ def test_a_connection_that_the_server_dropped_is_replaced(postgres: str) -> None
 def test_a_plan_whose_connection_drops_half_way_is_recorded_once(postgres: str) -> None:
     migrate(postgres)
     with open_ledger(postgres) as ledger:
-        job = ledger.create_job(REQUEST)
+        job = ledger.create_job(REQUEST, driver=WORKERS)
         blocker = sa.create_engine(postgres, poolclass=sa.NullPool)
         with blocker.begin() as connection:
             connection.execute(sa.text("SELECT 1 FROM job FOR UPDATE"))
@@ -299,7 +299,7 @@ def drop_connections(url: str, which: str = "") -> None:
 def test_rows_that_the_schema_refuses_are_our_error_and_nothing_is_written(empty: str) -> None:
     migrate(empty)
     with open_ledger(empty) as ledger:
-        job = ledger.create_job(REQUEST)
+        job = ledger.create_job(REQUEST, driver=WORKERS)
         negative = [PlannedBatch(path="0", items=-1, body=b"")]
         with pytest.raises(PictorError, match="items are below 0"):
             ledger.record_plan(job.job_id, negative, cursor="a", ignored=0)

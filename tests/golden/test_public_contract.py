@@ -3,8 +3,8 @@
 from datetime import UTC, datetime
 
 from pipeline.cli.exit_codes import EXIT_INTERRUPTED, EXIT_UNFINISHED, EXIT_USAGE
-from pipeline.public import answer_json, collection_json, failure_json, hit_json, job_json
-from pipeline.search import SearchAnswer
+from pipeline.service.answers import answer_json, collection_json, failure_json, hit_json, job_json
+from pipeline.service.search import SearchAnswer
 from pipeline.types import (
     CollectionInfo,
     Failure,
@@ -55,6 +55,7 @@ JOB = Job(
         model_name="builtin",
         fingerprint="f0" * 32,
     ),
+    driver="workers",
     state=JobState.COMPLETED,
     planned=True,
     cursor="cam1/z.jpg",
@@ -72,10 +73,11 @@ def test_a_hit_has_these_fields() -> None:
 
 def test_an_answer_has_these_fields_and_an_error_only_when_there_is_one() -> None:
     assert answer_json(SearchAnswer(query="q.jpg", hits=(HIT,))) == {"query": "q.jpg", "hits": [HIT_JSON]}
-    assert answer_json(SearchAnswer(query="q.jpg", fault="not_found: gone")) == {
+    assert answer_json(SearchAnswer(query="q.jpg", error="not_found: gone", code="not_found")) == {
         "query": "q.jpg",
         "hits": [],
         "error": "not_found: gone",
+        "code": "not_found",
     }
 
 
@@ -83,6 +85,7 @@ def test_a_job_has_these_fields() -> None:
     assert job_json(JOB) == {
         "job_id": "20260102T120000-a1b2c3",
         "state": "completed",
+        "driver": "workers",
         "source": "s3://shop/cam1",
         "collection": "images",
         "model": "builtin",

@@ -12,8 +12,8 @@ from pipeline.errors import TargetError, TransientError
 from pipeline.message import decode_batch
 from pipeline.ports import Deps, Ledger
 from pipeline.settings import Settings
-from pipeline.types import BatchReport, Job, JobState, ObjectRef, PlannedBatch
-from tests.unit.fakes import BUCKET, COLLECTION, LIMITS, ref_of, request_of
+from pipeline.types import WORKERS, BatchReport, Job, JobState, ObjectRef, PlannedBatch
+from tests.unit.fakes import BUCKET, COLLECTION, HERE, LIMITS, ref_of, request_of
 from workers.context import Context
 from workers.planner import run_plan_step, wake_planner
 from workers.publish import Publisher
@@ -97,7 +97,7 @@ def context(deps: Deps, listing: Listing, publisher: FakePublisher) -> Context:
 
 @pytest.fixture
 def job(ledger: SqlLedger) -> Job:
-    return ledger.create_job(request_of(batch_items=4))
+    return ledger.create_job(request_of(batch_items=4), driver=WORKERS)
 
 
 def step(context: Context, job: Job, number: int, nonce: str = "") -> None:
@@ -293,6 +293,17 @@ def test_a_job_whose_collection_is_dropped_after_the_last_batch_is_done_all_the_
 def test_a_step_of_an_unknown_job_does_nothing(context: Context, publisher: FakePublisher) -> None:
     run_plan_step("no-such-job", 0, "nonce", context.deps, context)
     assert (publisher.batches, publisher.steps) == ([], [])
+
+
+def test_a_step_of_an_embedded_job_does_nothing(
+    context: Context, publisher: FakePublisher, ledger: SqlLedger, listing: Listing
+) -> None:
+    """A bucket, which workers can read: they would do it twice. A folder they would fail."""
+    embedded = ledger.create_job(request_of(), driver=HERE)
+    step(context, embedded, 0)
+    wake_planner(embedded.job_id, ledger, publisher)
+    assert (publisher.batches, publisher.steps) == ([], [])
+    assert ledger.get_job(embedded.job_id) == embedded
 
 
 def test_two_planners_at_once_leave_every_key_in_one_batch(

@@ -1,4 +1,4 @@
-"""How a worker's main process has its model read by another process, and tells its children."""
+"""How a worker's main process has its model read by another process."""
 
 import subprocess
 from collections.abc import Callable
@@ -8,7 +8,7 @@ import pytest
 from pipeline.adapters.builtin_spec import builtin_spec
 from pipeline.errors import ConfigError, FatalError, PictorError, TransientError
 from pipeline.settings import Settings
-from workers.model import MODEL_VARIABLE, read_spec, tell_spec, told_spec
+from workers.model import read_spec
 
 TRAINED = Settings.model_construct(model="torchvision/resnet18")
 
@@ -20,13 +20,6 @@ def ends_with(status: int, said: str) -> Callable[..., subprocess.CompletedProce
 def test_the_builtin_model_is_known_without_a_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(subprocess, "run", None)
     assert read_spec(Settings.model_construct(model="")) == builtin_spec()
-
-
-def test_children_are_told_what_was_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(MODEL_VARIABLE, "")
-    assert told_spec() is None
-    tell_spec(builtin_spec())
-    assert told_spec() == builtin_spec()
 
 
 @pytest.mark.parametrize("kind", [ConfigError, FatalError, TransientError])

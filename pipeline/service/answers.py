@@ -1,12 +1,40 @@
-"""The JSON that leaves Pictor: command line and tasks give the same fields. Golden-file tested."""
+"""The JSON that leaves Pictor: every door gives the same fields. Golden-file tested."""
 
-from pipeline.search import SearchAnswer
+from typing import assert_never
+
+from pipeline.errors import ErrorCode, PictorError
+from pipeline.service.search import SearchAnswer
 from pipeline.types import CollectionInfo, Failure, Job, SearchHit
 
 
 def answer_json(answer: SearchAnswer) -> dict[str, object]:
     found: dict[str, object] = {"query": answer.query, "hits": [hit_json(hit) for hit in answer.hits]}
-    return found | ({"error": answer.fault} if answer.fault else {})
+    return found | ({"error": answer.error, "code": answer.code} if answer.error else {})
+
+
+def error_json(error: PictorError) -> dict[str, object]:
+    return {"error": str(error), "code": error.code.value}
+
+
+def http_status_of(code: ErrorCode) -> int:
+    """The status of an HTTP answer to a request that an error of this code ended."""
+    match code:
+        case ErrorCode.INVALID_ARGUMENT | ErrorCode.BAD_MESSAGE:
+            return 400
+        case ErrorCode.DENIED:
+            return 403
+        case ErrorCode.NOT_FOUND:
+            return 404
+        case ErrorCode.CONFLICT | ErrorCode.MODEL_MISMATCH:
+            return 409
+        case ErrorCode.IMAGE_REJECTED | ErrorCode.TARGET_UNUSABLE | ErrorCode.MODEL_UNUSABLE:
+            return 422
+        case ErrorCode.INTERNAL_ERROR | ErrorCode.MISCONFIGURED:
+            return 500
+        case ErrorCode.UNAVAILABLE | ErrorCode.PROCESS_UNFIT | ErrorCode.CREDENTIALS_REFUSED:
+            return 503
+        case _:
+            assert_never(code)
 
 
 def hit_json(hit: SearchHit) -> dict[str, object]:
@@ -29,6 +57,7 @@ def job_json(job: Job) -> dict[str, object]:
     return {
         "job_id": job.job_id,
         "state": job.state.value,
+        "driver": job.driver,
         "source": job.request.source,
         "collection": job.request.collection,
         "model": job.request.model_name,
