@@ -2,12 +2,17 @@
 
 import os
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
 from tests.sample_data import REPOSITORY as REPOSITORY  # for the tests of every tier
 from tests.sample_data import large_sets
+from tests.side_by_side import longest_first, make_scheduler
+
+if TYPE_CHECKING:
+    from xdist.remote import Producer
+    from xdist.scheduler import LoadScopeScheduling
 
 pytest_plugins = ["tests.services"]
 
@@ -19,8 +24,20 @@ def missing(what: str) -> NoReturn:
     pytest.skip(what)
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: "Producer") -> "LoadScopeScheduling":
+    return make_scheduler(config, log)
+
+
+def pytest_make_parametrize_id(config: pytest.Config, val: object, argname: str) -> str | None:
+    """Bytes are named by their length: compressed ones hold the time, and processes must agree on names."""
+    return f"{argname}-{len(val)}-bytes" if isinstance(val, bytes) else None
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out the tests of the large sets where there are none: shipped data have tests of their own."""
+    if hasattr(config, "workerinput"):  # one of several processes
+        items[:] = longest_first(items)
     if large_sets() is not None:
         return
     config.hook.pytest_deselected(items=[item for item in items if item.get_closest_marker("large_sets")])

@@ -5,9 +5,10 @@ import zlib
 from dataclasses import dataclass, field
 from typing import Any
 
-import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
+
+from tests.independent_readers import imagecodecs
 
 _REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 _LETTERS = {1: "u", 2: "i", 3: "f"}

@@ -23,7 +23,7 @@ from pipeline.adapters.sql_ledger import SqlLedger
 from pipeline.errors import PictorError, TransientError
 from pipeline.logs import configure_logging
 from pipeline.settings import Settings
-from workers.config import ROUTES
+from workers.celery_config import ROUTES
 from workers.context import Context, stop_worker, warm_up
 from workers.identity import told_identity
 from workers.metrics import metrics

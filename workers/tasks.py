@@ -3,7 +3,7 @@
 from celery import Task, shared_task
 
 from pipeline.handle import handle_message, handle_preparation
-from workers import requests
+from workers import public_tasks
 from workers.delivery import run_message
 
 
@@ -20,25 +20,25 @@ def ingest_batch(self: Task, /, *_: object, **__: object) -> None:
 
 @shared_task(name="pictor.plan_job", bind=True)
 def plan_job(self: Task, /, *args: object, **kwargs: object) -> None:
-    requests.plan(self, args, kwargs)
+    public_tasks.plan(self, args, kwargs)
 
 
 @shared_task(name="pictor.ingest", bind=True)
 def ingest(self: Task, /, *args: object, **kwargs: object) -> None:
-    requests.ingest(self, args, kwargs)
+    public_tasks.ingest(self, args, kwargs)
 
 
 @shared_task(name="pictor.delete", bind=True)
 def delete(self: Task, /, *args: object, **kwargs: object) -> None:
-    requests.delete(self, args, kwargs)
+    public_tasks.delete(self, args, kwargs)
 
 
 # The two that answer their caller; a lost answer is asked for again, so they are not worth a redelivery.
 @shared_task(name="pictor.search", bind=True, ignore_result=False, acks_late=False)
 def search(self: Task, /, *args: object, **kwargs: object) -> dict[str, object]:
-    return requests.search(self, args, kwargs)
+    return public_tasks.search(self, args, kwargs)
 
 
 @shared_task(name="pictor.job", bind=True, ignore_result=False, acks_late=False)
 def job(self: Task, /, *args: object, **kwargs: object) -> dict[str, object]:
-    return requests.job(self, args, kwargs)
+    return public_tasks.job(self, args, kwargs)

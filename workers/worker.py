@@ -19,11 +19,11 @@ from pipeline.settings import Settings
 from pipeline.types import ModelSpec
 from workers.app import make_app
 from workers.broker import broker_connection
-from workers.config import BLOCKED_PATIENCE_S
+from workers.celery_config import BLOCKED_PATIENCE_S
 from workers.exporter import exported_metrics
 from workers.identity import Identity, tell_children
 from workers.lifecycle import Heartbeat, StalledWatch
-from workers.model import read_spec
+from workers.model_probe import read_spec
 from workers.queues import PLAN, WORK_QUEUES
 
 logger = logging.getLogger(__name__)

@@ -16,7 +16,7 @@ def init(
     wait: Annotated[float, typer.Option(help="Seconds to keep trying while services come up.", min=0)] = 0.0,
 ) -> None:
     """Declare queues, buckets and the collection, and migrate the ledger. Safe to run again."""
-    from workers.init import initialise_when_there
+    from workers.provision import initialise_when_there
 
     for step in initialise_when_there(Settings.from_env(), wait):
         write_line(step)
@@ -69,7 +69,7 @@ def list_dead(
     from dataclasses import asdict
 
     from workers.broker import broker_connection
-    from workers.dead import list_dead as look
+    from workers.dead_letters import list_dead as look
 
     with broker_connection(Settings.from_env()) as connection:
         letters = look(connection)
@@ -87,7 +87,7 @@ def replay_dead(
 ) -> None:
     """Put dead letters back on the queue they came from."""
     from workers.broker import broker_connection
-    from workers.dead import replay_dead as replay
+    from workers.dead_letters import replay_dead as replay
 
     with broker_connection(Settings.from_env()) as connection:
         done = replay(connection, task_id or None)
@@ -100,7 +100,7 @@ def replay_dead(
 def purge_dead(yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False) -> None:
     """Delete every dead letter."""
     from workers.broker import broker_connection
-    from workers.dead import purge_dead as purge
+    from workers.dead_letters import purge_dead as purge
 
     if not yes and not typer.confirm("Delete every dead letter?", err=True):
         raise typer.Exit(1)

@@ -21,8 +21,8 @@ small file that allows:
 The bytes of the file count too, for JPEG and WebP twice.
 
 Images whose shorter side is several times the model's input are reduced while they are read: JPEG by the
-decoder itself (DCT scaling), the rest by box averages, strip by strip. Colours are taken as sRGB: embedded
-profiles are not applied, as in the reference transforms of the models. Only the first frame or page is read.
+decoder itself (DCT scaling), the rest by box averages, strip by strip. Colours of an embedded profile become
+sRGB afterwards, when there are few of them. Only the first frame or page is read.
 What Pillow refuses to decode, in whole or in part, is refused here too.
 
 libjpeg (through torchvision) and libtiff print a line on stderr about damage that they find inside the pixel
@@ -32,7 +32,7 @@ data; nothing else does, and no line names the object.
 import struct
 import warnings
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from PIL import AvifImagePlugin, Image
 from PIL.ImageFile import ImageFile
@@ -47,12 +47,13 @@ from pipeline.decode.jpeg_end import decode_without_end
 from pipeline.decode.levels import AS_DECODED
 from pipeline.decode.memory import choose_goal
 from pipeline.decode.orientation import turn_upright
+from pipeline.decode.profile import Conversion
 from pipeline.decode.source import Source, open_source
 from pipeline.decode.tiff_pixels import TiffPixels
 from pipeline.ports import Limits
 from pipeline.types import Pixels
 
-__all__ = ["DecodedImage", "PlanesImage", "decode_image", "decode_on_gpu"]
+__all__ = ["DecodedImage", "PlanesImage", "decode_image", "decode_on_gpu", "decode_stored_colours"]
 
 # Process-wide settings of Pillow, made once at import so that threads never race for them.
 Image.MAX_IMAGE_PIXELS = None  # we judge the header ourselves, by bytes; Pillow's check warns or raises
@@ -86,6 +87,7 @@ class DecodedImage:
     rgb: Pixels  # [H, W, 3], contiguous
     width: int  # px
     height: int
+    conversion: Conversion | None = None  # of colours that are not sRGB yet
 
 
 def decode_image(body: bytes, *, limits: Limits, target_px: int) -> DecodedImage:
@@ -99,6 +101,14 @@ def decode_image(body: bytes, *, limits: Limits, target_px: int) -> DecodedImage
         ImageError: empty, not_an_image, unsupported_format, truncated, too_many_pixels, too_small,
             decode_error or out_of_memory; nothing else is raised, whatever the bytes.
     """
+    image = decode_stored_colours(body, limits=limits, target_px=target_px)
+    if image.conversion is None:
+        return image
+    return replace(image, rgb=image.conversion.convert(image.rgb), conversion=None)
+
+
+def decode_stored_colours(body: bytes, *, limits: Limits, target_px: int) -> DecodedImage:
+    """The same as `decode_image`, for who makes the image much smaller and converts the few pixels left."""
     try:
         source = open_source(body)
         goal_px = choose_goal(source, limits, target_px)
@@ -132,13 +142,17 @@ def decode_on_gpu(
 
 def _decode(source: Source, *, goal_px: int, target_px: int) -> DecodedImage:
     width, height = source.shown_size
+    conversion = source.find_conversion()
     rgb = decode_jpeg(source, goal_px=goal_px)
     if rgb is None:
         rgb = cut_to_aspect(_decode_with_pillow(source, goal_px=goal_px), source.shown_size, target_px)
     orientation = source.read_orientation()
     if orientation >= 5:  # the turns by a quarter
         width, height = height, width
-    return DecodedImage(rgb=turn_upright(rgb, orientation), width=width, height=height)
+    upright = turn_upright(rgb, orientation)
+    if conversion is not None and conversion.mode == "CMYK":
+        conversion = None  # done: inks are converted while they are read
+    return DecodedImage(rgb=upright, width=width, height=height, conversion=conversion)
 
 
 def _decode_with_pillow(source: Source, *, goal_px: int) -> Pixels:
@@ -154,7 +168,11 @@ def _read(image: ImageFile, source: Source, *, goal_px: int) -> Pixels:
         fill_unused_alpha(image)
     window = source.window if source.transforms is not None else (0, 0, *image.size)
     factor = max(1, min(window[2] - window[0], window[3] - window[1]) // goal_px)
-    levels = image.variant.levels if isinstance(image, TiffPixels) else AS_DECODED
-    rgb = read_strips(image, levels, factor=factor, window=window, filled=source.first_frame)
+    conversion = source.find_conversion()
+    if image.mode == "CMYK" and conversion is not None:
+        rgb = conversion.read_inks(image, factor=factor)
+    else:
+        levels = image.variant.levels if isinstance(image, TiffPixels) else AS_DECODED
+        rgb = read_strips(image, levels, factor=factor, window=window, filled=source.first_frame)
     image.close()  # its pixels must not stand beside the upright copy
     return rgb

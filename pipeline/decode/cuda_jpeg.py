@@ -16,6 +16,7 @@ import torchvision.io  # noqa: F401 - loads the native decoder that torch.ops.im
 from torch import Tensor
 
 from pipeline.decode.jpeg_scans import END
+from pipeline.decode.profile import Conversion
 from pipeline.decode.source import Source
 from pipeline.errors import ConfigError
 
@@ -30,6 +31,7 @@ class PlanesImage:
     planes: Tensor  # uint8 [3, H, W], on the device that decoded it
     width: int  # px
     height: int
+    conversion: Conversion | None = None  # of colours that are not sRGB yet
 
 
 class JpegBatcher:
@@ -101,4 +103,4 @@ def decode_ordinary(source: Source, batcher: JpegBatcher, *, goal_px: int) -> Pl
     if planes is None:
         return None
     width, height = source.size
-    return PlanesImage(planes=planes, width=width, height=height)
+    return PlanesImage(planes=planes, width=width, height=height, conversion=source.find_conversion())

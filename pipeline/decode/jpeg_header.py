@@ -7,11 +7,11 @@ and it parses EXIF on opening. Decoders therefore get a copy that holds nothing 
 from dataclasses import dataclass
 
 from pipeline.decode.jpeg_scans import END, find_scans
+from pipeline.decode.profile import MAX_PROFILE_BYTES
 from pipeline.errors import ImageError
 from pipeline.types import Reason
 
 MAX_SEGMENTS = 4096  # a camera writes some twenty, a large colour profile some hundred
-MAX_PROFILE_BYTES = 4 * 2**20  # of printing presses: 2 MB; what is larger is left out
 MAX_SCANNED_PX = 2_000_000_000  # scans x pixels, about 10 s of a core; a usual progressive file has ten scans
 
 _SOF = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # tables and reserved codes lie in between

@@ -15,6 +15,7 @@ from pipeline.decode.item_transforms import Box, Transforms, read_transforms
 from pipeline.decode.jpeg_header import JpegHeader, read_jpeg_header
 from pipeline.decode.orientation import find_orientation
 from pipeline.decode.png_pixels import PngPixels
+from pipeline.decode.profile import Conversion, find_conversion
 from pipeline.decode.signatures import FORMATS, Kind, identify
 from pipeline.decode.tiff_pixels import TiffPixels, open_tiff
 from pipeline.errors import ImageError
@@ -31,6 +32,11 @@ class Source:
     jpeg: JpegHeader | None = None
     transforms: Transforms | None = None  # AVIF: they stand in the place of EXIF
     first_frame: Box | None = None  # of an animation: what lies around it is transparent
+
+    def find_conversion(self) -> Conversion | None:
+        """Of the decoded colours to sRGB."""
+        profile = self.jpeg.profile if self.jpeg is not None else self.image.info.get("icc_profile")
+        return find_conversion(profile, self.image.mode)
 
     @property
     def window(self) -> Box:

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import tifffile
 from PIL import Image
 
 from pipeline.decode import decode_image
@@ -20,6 +19,7 @@ from pipeline.errors import ImageError
 from pipeline.ports import Limits
 from pipeline.types import Reason
 from tests.image_files import encode, png_chunk, refusal
+from tests.independent_readers import tifffile
 
 PEAK_LIMIT_BYTES = 300_000_000
 

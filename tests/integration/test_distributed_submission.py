@@ -18,7 +18,7 @@ from tests.chaos.pictures import picture
 from tests.fleet import Fleet, wait_until
 from workers.broker import broker_connection, broker_errors
 from workers.client import PictorClient, close_app
-from workers.dead import DeadLetter, list_dead, purge_dead
+from workers.dead_letters import DeadLetter, list_dead, purge_dead
 
 KEYS = [f"{number}.jpg" for number in range(6)]
 

@@ -17,9 +17,9 @@ from kombu.exceptions import OperationalError
 from kombu.transport import memory
 
 import workers.tasks  # noqa: F401 - which registers them
-from workers.config import ROUTES, celery_config
+from workers.celery_config import ROUTES, celery_config
 from workers.consumer import drop_headers, fault_of
-from workers.dead import DeadLetter, list_dead, replay_dead
+from workers.dead_letters import DeadLetter, list_dead, replay_dead
 from workers.queues import DEAD, WORK_QUEUES, declare_queues
 
 

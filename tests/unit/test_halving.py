@@ -27,7 +27,7 @@ from tests.unit.fakes import (
 from tests.unit.memory_broker import MemoryBroker
 from tests.unit.process_scripts import Interpreter
 from workers.context import Context
-from workers.poison import (
+from workers.isolation.halve import (
     SPLIT_AT_FAULT,
     TRIALS,
     _split_and_die,

@@ -178,7 +178,7 @@ def test_no_label_can_take_a_value_of_which_there_is_no_end(deps: Deps, page: Pa
 def test_who_embeds_pictor_or_submits_to_it_needs_no_prometheus_client() -> None:
     program = (
         "import sys; sys.modules['prometheus_client'] = None; "
-        "import pipeline.cli.app, pipeline.embedded, workers.client, workers.dead, workers.init"
+        "import pipeline.cli.app, pipeline.embedded, workers.client, workers.dead_letters, workers.provision"
     )
     done = subprocess.run(
         [sys.executable, "-c", program],

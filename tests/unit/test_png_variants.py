@@ -10,7 +10,6 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
-import imagecodecs
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 from pipeline.errors import ImageError
 from pipeline.types import Reason
 from tests.image_files import decode, png_chunk, refusal
+from tests.independent_readers import imagecodecs
 
 HEIGHT, WIDTH = 12, 20
 GREY, RGB, PALETTE, GREY_ALPHA, RGB_ALPHA = 0, 2, 3, 4, 6

@@ -33,10 +33,10 @@ from tests.unit.fakes import (
     request_of,
 )
 from tests.unit.memory_broker import MemoryBroker, Message, Settled, message_of
-from workers.config import ROUTES
+from workers.celery_config import ROUTES
 from workers.context import Context, make_current
 from workers.delivery import FAULTS_HEADER
-from workers.poison import SPLIT_AT_FAULT
+from workers.isolation.halve import SPLIT_AT_FAULT
 
 SOURCE = f"s3://{BUCKET}/"
 PUBLIC = [task for task in ROUTES if task.partition(".")[2] in ("ingest", "delete", "search", "job")]

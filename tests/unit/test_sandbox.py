@@ -9,7 +9,7 @@ from pipeline.errors import PictorError, TransientError
 from pipeline.handle import Handled
 from pipeline.types import Verdict
 from tests.unit.process_scripts import Interpreter
-from workers.trial import Fate, run_trial
+from workers.isolation.sandbox import Fate, run_trial
 
 BODY = b'{"v":1,"type":"embed_batch"}'
 BEGUN = """echo '{"begun": "yes"}'\n"""
@@ -72,7 +72,7 @@ def test_the_process_gets_the_message_as_one_line_and_its_module(trial: Interpre
     )
     run_trial(BODY)
     assert (tmp_path / "body").read_bytes() == BODY + b"\n"
-    assert (tmp_path / "command").read_text() == "-m workers.trial\n"
+    assert (tmp_path / "command").read_text() == "-m workers.isolation.sandbox\n"
 
 
 def test_a_body_longer_than_a_pipe_is_no_matter_to_a_process_that_reads_none_of_it(

@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-import tifffile
 from numpy.typing import NDArray
 from PIL import Image
 
 from pipeline.types import Reason
 from tests.image_files import decode, encode, refusal
+from tests.independent_readers import tifffile
 from tests.tiff_writer import TiffFile, compress, lay_out, write_tiff
 
 XMP = "<x:xmpmeta><rdf:Description tiff:Orientation={0}{1}{0}/></x:xmpmeta>"

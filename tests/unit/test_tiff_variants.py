@@ -14,13 +14,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-import tifffile
 from numpy.typing import NDArray
 
 from pipeline.decode import decode_image
 from pipeline.errors import ImageError
 from pipeline.ports import Limits
 from pipeline.types import Reason
+from tests.independent_readers import tifffile
 from tests.tiff_writer import TiffFile, write_tiff
 
 # 1 tries all combinations, in minutes. A prime, so that each value of each tag meets each of the others.

@@ -21,11 +21,11 @@ from pipeline.settings import Settings
 from pipeline.source import parse_source
 from pipeline.types import JobState
 from workers.context import current, stop_worker
-from workers.dead import set_aside
+from workers.dead_letters import set_aside
 from workers.delivery import every_error_settled, faults_before, internal_error
+from workers.isolation.halve import SPLIT_AT_FAULT
 from workers.metrics import metrics
 from workers.planner import run_plan_step
-from workers.poison import SPLIT_AT_FAULT
 from workers.submission import (
     JOB_ID,
     DeleteArguments,

@@ -31,7 +31,7 @@ def read_spec(settings: Settings) -> ModelSpec:
     """
     if _source(settings) == DEFAULT_MODEL:  # has no weights, and needs no torch to say so
         return _load(settings)
-    command = [sys.executable, "-m", "workers.model"]
+    command = [sys.executable, "-m", "workers.model_probe"]
     done = subprocess.run(command, stdout=subprocess.PIPE, check=False)
     if done.returncode != 0:
         raise TransientError(f"reading model {_source(settings)} ended with {done.returncode}")

@@ -49,7 +49,7 @@ def run_trial(body: bytes) -> Handled | Fate:
     Raises:
         TransientError: the process could not begin the work, which says nothing about the batch.
     """
-    command = [sys.executable, "-m", "workers.trial", str(TRIAL_LIMIT_S)]
+    command = [sys.executable, "-m", "workers.isolation.sandbox", str(TRIAL_LIMIT_S)]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     try:
         lines = _converse(process, body)

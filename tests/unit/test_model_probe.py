@@ -8,7 +8,7 @@ import pytest
 from pipeline.adapters.builtin_spec import builtin_spec
 from pipeline.errors import ConfigError, FatalError, PictorError, TransientError
 from pipeline.settings import Settings
-from workers.model import read_spec
+from workers.model_probe import read_spec
 
 TRAINED = Settings.model_construct(model="torchvision/resnet18")
 
