@@ -14,7 +14,7 @@ from pipeline.adapters.milvus_binding import Binding
 from pipeline.adapters.milvus_catalog import MilvusCatalog
 from pipeline.adapters.milvus_connection import MilvusConnection, MissingCollectionError
 from pipeline.adapters.milvus_filter import ids_expression, to_expression
-from pipeline.adapters.milvus_ties import MAX_LIMIT, Ask, rank
+from pipeline.adapters.milvus_ties import MAX_LIMIT, rank
 from pipeline.adapters.ranking import check_query
 from pipeline.errors import TransientError
 from pipeline.types import CollectionInfo, IndexRow, ModelSpec, SearchFilter, SearchHit
@@ -153,7 +153,11 @@ class MilvusIndex:
             answers = self._search(binding, chunk, limit, expression, self._freshness(name))
             found += [
                 rank(
-                    hits, limit=limit, k=k, min_score=min_score, ask=self._asker(binding, vector, expression)
+                    hits,
+                    limit=limit,
+                    k=k,
+                    min_score=min_score,
+                    question=_Question(self, binding, vector, expression),
                 )
                 for vector, hits in zip(chunk, answers, strict=True)
             ]
@@ -170,16 +174,20 @@ class MilvusIndex:
         self._search(binding, anything, 1, "", LATEST)
 
     def _to_info(self, binding: Binding, consistency: str) -> CollectionInfo:
+        return binding.to_info(self._count(binding, "", consistency))
+
+    def _count(self, binding: Binding, expression: str, consistency: str) -> int:
         answer = self._catalog.call(
             binding.name,
             lambda client: client.query(
                 binding.physical,
+                filter=expression,
                 output_fields=["count(*)"],
                 consistency_level=consistency,
                 timeout=self._timeout_s,
             ),
         )
-        return binding.to_info(int(answer[0]["count(*)"]))
+        return int(answer[0]["count(*)"])
 
     def _upsert_chunk(self, binding: Binding, entities: list[dict[str, Any]]) -> None:
         self._catalog.call(
@@ -243,15 +251,6 @@ class MilvusIndex:
         )
         return [[milvus_rows.to_hit(hit["entity"], hit["distance"]) for hit in answer] for answer in answers]
 
-    def _asker(self, binding: Binding, vector: NDArray[np.float32], expression: str) -> Ask:
-        """Asks about one vector again, for other numbers of hits and further conditions."""
-
-        def ask(limit: int, condition: str) -> list[SearchHit]:
-            conditions = " and ".join(filter(None, (expression, condition)))
-            return self._search(binding, vector[None], limit, conditions, self._freshness(binding.name))[0]
-
-        return ask
-
     def _freshness(self, name: str) -> str:
         """Consistency of a search: sees this process's own writes, and those of others after 5 s.
 
@@ -271,6 +270,29 @@ class MilvusIndex:
                     f"{pending} rows pending"
                 )
             time.sleep(POLL_S)
+
+
+class _Question:
+    """A search for one vector, to be asked again for other numbers of hits and under further conditions."""
+
+    def __init__(
+        self, index: MilvusIndex, binding: Binding, vector: NDArray[np.float32], expression: str
+    ) -> None:
+        self._index = index
+        self._binding = binding
+        self._vectors = vector[None]
+        self._expression = expression
+
+    def ask(self, limit: int, condition: str) -> list[SearchHit]:
+        consistency = self._index._freshness(self._binding.name)
+        return self._index._search(self._binding, self._vectors, limit, self._also(condition), consistency)[0]
+
+    def count(self, condition: str) -> int:
+        consistency = self._index._freshness(self._binding.name)
+        return self._index._count(self._binding, self._also(condition), consistency)
+
+    def _also(self, condition: str) -> str:
+        return " and ".join(filter(None, (self._expression, condition)))
 
 
 def _pending_index_rows(binding: Binding, timeout_s: float) -> Callable[[Any], int]:
