@@ -1,6 +1,6 @@
 """What a copy held at one moment, as arrays, and the values that are read from them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from pipeline.adapters.exact_filter import read_metadata
 from pipeline.adapters.milvus_rows import EPOCH, MICROSECOND
+from pipeline.adapters.ranking import one_of_each_image
 from pipeline.types import IndexRow, ObjectRef, SearchHit
 
 RECORD = np.dtype(
@@ -47,12 +48,23 @@ class Table:
     def etags(self, slots: Sequence[int]) -> dict[str, str]:
         return {self.records[slot]["id"].decode(): self._texts(self.records[slot])[2] for slot in slots}
 
-    def row(self, slot: int) -> IndexRow:
+    def versions(self, start_after: str) -> Iterator[ObjectRef]:
+        """One of each image, in order of the image ids."""
+        slots = np.flatnonzero(self.live)
+        slots = slots[np.argsort(self.records["id"][slots])]
+        refs = one_of_each_image(map(self.ref, slots.tolist()))
+        return (ref for ref in refs if ref.image_id > start_after)
+
+    def ref(self, slot: int) -> ObjectRef:
         record = self.records[slot]
         bucket, key, etag = self._texts(record)
+        return ObjectRef(bucket=bucket, key=key, etag=etag, size_bytes=int(record["size_bytes"]))
+
+    def row(self, slot: int) -> IndexRow:
+        record = self.records[slot]
         return IndexRow(
             id=record["id"].decode(),
-            ref=ObjectRef(bucket=bucket, key=key, etag=etag, size_bytes=int(record["size_bytes"])),
+            ref=self.ref(slot),
             vector=np.array(self.vectors[slot], dtype=np.float32),
             width=int(record["width"]),
             height=int(record["height"]),

@@ -25,7 +25,7 @@ from pipeline.adapters.ranking import check_query
 from pipeline.errors import TargetError
 from pipeline.model_binding import missing_collection
 from pipeline.settings import check_collection_name
-from pipeline.types import CollectionInfo, IndexRow, ModelSpec, SearchFilter, SearchHit
+from pipeline.types import CollectionInfo, IndexRow, ModelSpec, ObjectRef, SearchFilter, SearchHit
 
 
 class LiteIndex:
@@ -122,6 +122,10 @@ class LiteIndex:
     def list_ids(self, name: str) -> Iterator[str]:
         with self._found(name, []) as (table, _):
             return iter(table.ids())
+
+    def list_versions(self, name: str, *, start_after: str = "") -> Iterator[ObjectRef]:
+        with self._found(name, []) as (table, _):
+            return table.versions(start_after)
 
     def search(
         self,

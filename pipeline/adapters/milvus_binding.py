@@ -11,7 +11,7 @@ from typing import Any
 
 from pipeline.errors import ConfigError
 from pipeline.model_binding import check_binding
-from pipeline.types import CollectionInfo, ModelSpec
+from pipeline.types import CollectionInfo, ModelSpec, generation_of
 
 SCHEMA_VERSION = 1
 BINDING_PROPERTY = "pictor.binding"
@@ -32,7 +32,7 @@ class Binding:
 
     @property
     def physical(self) -> str:
-        return f"{self.name}__{self.fingerprint[:8]}"
+        return generation_of(self.name, self.fingerprint)
 
     def to_info(self, rows: int) -> CollectionInfo:
         return CollectionInfo(

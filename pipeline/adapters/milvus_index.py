@@ -13,11 +13,11 @@ from pipeline.adapters import milvus_schema as schema
 from pipeline.adapters.milvus_binding import Binding
 from pipeline.adapters.milvus_catalog import MilvusCatalog
 from pipeline.adapters.milvus_connection import MilvusConnection, MissingCollectionError
-from pipeline.adapters.milvus_filter import ids_expression, to_expression
+from pipeline.adapters.milvus_filter import ids_expression, string_literal, to_expression
 from pipeline.adapters.milvus_ties import MAX_LIMIT, rank
-from pipeline.adapters.ranking import check_query
+from pipeline.adapters.ranking import check_query, one_of_each_image
 from pipeline.errors import TransientError
-from pipeline.types import CollectionInfo, IndexRow, ModelSpec, SearchFilter, SearchHit
+from pipeline.types import CollectionInfo, IndexRow, ModelSpec, ObjectRef, SearchFilter, SearchHit
 
 S = TypeVar("S", Sequence[str], NDArray[np.float32])
 
@@ -133,7 +133,24 @@ class MilvusIndex:
                 binding.physical, batch_size=IDS_PER_PAGE, output_fields=["id"], timeout=self._timeout_s
             ),
         )
-        return self._read_ids(name, pages)
+        return (entity["id"] for entity in self._read_pages(name, pages))
+
+    def list_versions(self, name: str, *, start_after: str = "") -> Iterator[ObjectRef]:
+        binding = self._catalog.get(name)
+        self._get_chunk(binding, ids_expression([""]), ["id"], LATEST)  # as for `list_ids`
+        # Iterators go by id. Rows of an image are "<image id>" and "<image id>:NN"; ";" comes behind ":".
+        behind = f"id > {string_literal(start_after + ';')}" if start_after else ""
+        pages = self._catalog.call(
+            name,
+            lambda client: client.query_iterator(
+                binding.physical,
+                batch_size=IDS_PER_PAGE,
+                filter=behind,
+                output_fields=milvus_rows.VERSION_FIELDS,
+                timeout=self._timeout_s,
+            ),
+        )
+        return one_of_each_image(milvus_rows.to_ref(entity) for entity in self._read_pages(name, pages))
 
     def search(
         self,
@@ -225,10 +242,10 @@ class MilvusIndex:
             )
         )
 
-    def _read_ids(self, name: str, pages: Any) -> Iterator[str]:
+    def _read_pages(self, name: str, pages: Any) -> Iterator[dict[str, Any]]:
         try:
             while page := self._connection.run(pages.next, collection=name):
-                yield from (entity["id"] for entity in page)
+                yield from page
         finally:
             pages.close()
 

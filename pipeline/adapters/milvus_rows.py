@@ -14,6 +14,7 @@ from pipeline.errors import ConfigError
 from pipeline.types import IndexRow, ObjectRef, SearchHit, Vector
 
 SCALAR_FIELDS = ["id", "bucket", "key", "etag", "width", "height", "size_bytes", "indexed_at", "metadata"]
+VERSION_FIELDS = ["id", "bucket", "key", "etag", "size_bytes"]
 ALL_FIELDS = [*SCALAR_FIELDS, "embedding"]
 TENANT = "default"
 
@@ -70,15 +71,16 @@ def usual_row_bytes(dim: int) -> int:
     return 4 * dim + 1024
 
 
+def to_ref(entity: Mapping[str, Any]) -> ObjectRef:
+    return ObjectRef(
+        bucket=entity["bucket"], key=entity["key"], etag=entity["etag"], size_bytes=entity["size_bytes"]
+    )
+
+
 def to_row(entity: Mapping[str, Any]) -> IndexRow:
     return IndexRow(
         id=entity["id"],
-        ref=ObjectRef(
-            bucket=entity["bucket"],
-            key=entity["key"],
-            etag=entity["etag"],
-            size_bytes=entity["size_bytes"],
-        ),
+        ref=to_ref(entity),
         vector=_to_vector(entity["embedding"]),
         width=entity["width"],
         height=entity["height"],
