@@ -17,6 +17,7 @@ from pipeline.errors import ConflictError, PictorError
 from pipeline.handle import handle_message
 from pipeline.plan import plan_job
 from pipeline.ports import Deps, Ledger, Limits
+from pipeline.sync import prepare_book, remove_missing
 from pipeline.types import EMBEDDED, WORKERS, Job, ObjectRef, Verdict
 
 logger = logging.getLogger(__name__)
@@ -85,6 +86,10 @@ def run_job(
     _run_threads(threads, run, on_progress)
     if run.error is not None:
         raise run.error
+    if not deps.ledger.outstanding(
+        job.job_id
+    ):  # there are some when somebody has paused or cancelled the job
+        remove_missing(job.job_id, deps, lambda: True)
     deps.ledger.finish_if_done(job.job_id)
     finished = deps.ledger.get_job(job.job_id)
     if finished.counts.indexed > job.counts.indexed:
@@ -158,12 +163,12 @@ def _send_all(run: _Run) -> None:
     ledger, job = run.deps.ledger, run.job
     for batch in ledger.pending(job.job_id):  # planned before the last stop
         _put(run, batch.body)
-    if job.planned:
+    if job.planned or not prepare_book(job, run.deps, lambda: not run.stop.is_set()):
         return
-    for step in plan_job(job, run.deps.store, on_missed_link=run.on_missed_link):
+    for step in plan_job(job, run.deps.store, ledger.book, on_missed_link=run.on_missed_link):
         batches = [step.batch] if step.batch else []
         if run.stop.is_set() or not ledger.record_plan(
-            job.job_id, batches, cursor=step.cursor, ignored=step.ignored
+            job.job_id, batches, cursor=step.cursor, ignored=step.ignored, findings=step.findings
         ):
             return
         for batch in batches:

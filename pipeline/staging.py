@@ -16,7 +16,7 @@ from pipeline.errors import (
 )
 from pipeline.ports import Deps, Limits
 from pipeline.prepare import prepare_all
-from pipeline.run_batch import index_outcomes, look_up_versions
+from pipeline.run_batch import fresh_refs, index_outcomes, look_up_versions
 from pipeline.timing import StageClock
 from pipeline.types import BatchReport, EmbedBatch, Prepared, Reason
 
@@ -34,7 +34,7 @@ def stage_batch(batch: EmbedBatch, deps: Deps, limits: Limits, clock: StageClock
         The batch with its block, to be published; or the report, when no image of it needs the model.
     """
     stored = look_up_versions(batch, deps.index, clock)
-    fresh = [ref for ref in batch.refs if stored.get(ref.image_id) != ref.etag]
+    fresh = fresh_refs(batch, stored)
     spec = deps.embedder.spec.preprocessing
     with closing(prepare_all(fresh, deps.store, spec, limits, clock)) as prepared, clock.measure("wait"):
         outcomes = tuple(prepared)

@@ -71,10 +71,16 @@ class PictorClient:
         exclude: Sequence[str] = (),
         batch_items: int | None = None,
         job_id: str | None = None,
+        keep_missing: bool = False,
+        max_delete_share: float | None = None,
+        retry_failed: bool = False,
     ) -> str:
         """Submit a job for `s3://bucket/prefix`.
 
         Args:
+            keep_missing: leave objects in the index that are in the source no more.
+            max_delete_share: 0..1; when more of the source's indexed objects are gone, none is removed.
+            retry_failed: try objects again that failed and have not changed.
             job_id: give your own to make a submission that is repeated one job: the first one's.
 
         Returns:
@@ -89,6 +95,10 @@ class PictorClient:
             "exclude": list(exclude),
             "batch_items": batch_items,
             "job_id": wanted,
+            # Only when asked for: workers of the version before refuse arguments that they do not know.
+            "keep_missing": keep_missing or None,
+            "max_delete_share": max_delete_share,
+            "retry_failed": retry_failed or None,
         }
         self._publisher.send("pictor.ingest", _checked(IngestArguments, "pictor.ingest", arguments))
         return wanted

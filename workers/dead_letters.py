@@ -36,7 +36,7 @@ class DeadLetter:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Replay:
-    """`left` is how many stay: other ones, those that came back at once, and those of no known queue."""
+    """`left` is how many were not replayed: other ones, those of no known queue, those beyond the bound."""
 
     replayed: int
     left: int
@@ -87,33 +87,36 @@ def list_dead(connection: Connection, limit: int = MAX_LISTED) -> list[DeadLette
     return letters
 
 
-def replay_dead(connection: Connection, task_id: str | None = None) -> Replay:
+def replay_dead(connection: Connection, task_id: str | None = None, *, limit: int = MAX_LISTED) -> Replay:
     """Publish dead letters again to the queue they came from.
 
     Each is acknowledged only after the broker has confirmed its copy: a crash repeats one, and loses none.
 
     Args:
         task_id: replay only this one; default all.
+        limit: how many are looked at.
     """
     replayed: set[tuple[str, int]] = set()
-    kept = []
+    others, came_back = [], []
     with _translated(), connection.channel() as channel, connection.Producer(channel) as producer:
         queue = dead_queue().bind(channel)
         # Until the queue is empty, since its count lags behind what was put back a moment ago.
-        for message in _take(queue, MAX_LISTED):
+        for message in _take(queue, limit):
             letter = _letter(message)
             mark = (letter.task_id, hash(message.body))
-            # What comes back at once would otherwise be sent round and round.
-            if not letter.queue or task_id not in (None, letter.task_id) or mark in replayed:
-                kept.append(message)
-                continue
-            _send_again(message, letter, producer)
-            message.ack()
-            replayed.add(mark)
-        left = len(kept) + queue.queue_declare(passive=True).message_count
-        for message in kept:
+            if mark in replayed:  # it would be sent round and round
+                came_back.append(message)
+            elif not letter.queue or task_id not in (None, letter.task_id):
+                others.append(message)
+            else:
+                _send_again(message, letter, producer)
+                message.ack()
+                replayed.add(mark)
+        is_cut = len(replayed) + len(others) + len(came_back) == limit
+        unseen = queue.queue_declare(passive=True).message_count if is_cut else 0
+        for message in (*others, *came_back):
             message.requeue()
-    return Replay(replayed=len(replayed), left=left)
+    return Replay(replayed=len(replayed), left=len(others) + unseen)
 
 
 def purge_dead(connection: Connection) -> int:

@@ -78,7 +78,12 @@ def delete(task: Task, args: Sequence[object], kwargs: Arguments) -> None:
         wanted = read_arguments(DeleteArguments, task.name, _keywords(task, args, kwargs))
         collection = wanted.collection or context.settings.collection
         delete_objects(
-            wanted.bucket, wanted.keys, collection=collection, index=context.deps.index, caller=_caller(task)
+            wanted.bucket,
+            wanted.keys,
+            collection=collection,
+            index=context.deps.index,
+            book=context.deps.ledger.book,
+            caller=_caller(task),
         )
 
     _settled(task, work)
@@ -185,6 +190,9 @@ def _submission(wanted: IngestArguments, settings: Settings) -> Submission:
         include=wanted.include,
         exclude=wanted.exclude,
         batch_items=wanted.batch_items or settings.batch_items,
+        keep_missing=wanted.keep_missing,
+        max_delete_share=wanted.max_delete_share,
+        retry_failed=wanted.retry_failed,
     )
 
 

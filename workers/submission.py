@@ -54,6 +54,9 @@ class IngestArguments(Arguments):
     include: Globs = []
     exclude: Globs = []
     batch_items: Annotated[int, Field(ge=1, le=1000)] | None = None
+    keep_missing: bool = False
+    max_delete_share: Annotated[float, Field(ge=0, le=1, strict=False)] | None = None  # JSON has 1 for 1.0
+    retry_failed: bool = False
 
 
 class DeleteArguments(Arguments):

@@ -11,7 +11,7 @@ from pipeline.adapters.ranking import best_first, check_query, to_score
 from pipeline.errors import ConfigError, TargetError
 from pipeline.model_binding import check_binding, missing_collection
 from pipeline.settings import check_collection_name
-from pipeline.types import CollectionInfo, IndexRow, ModelSpec, SearchFilter, SearchHit
+from pipeline.types import CollectionInfo, IndexRow, ModelSpec, ObjectRef, SearchFilter, SearchHit
 
 
 @dataclass(slots=True)
@@ -83,6 +83,11 @@ class MemoryIndex:
     def list_ids(self, name: str) -> Iterator[str]:
         with self._lock:
             return iter(sorted(self._get(name).rows))
+
+    def list_versions(self, name: str, *, start_after: str = "") -> Iterator[ObjectRef]:
+        with self._lock:
+            found = {row.ref.image_id: row.ref for row in self._get(name).rows.values()}
+        return iter([found[image_id] for image_id in sorted(found) if image_id > start_after])
 
     def search(
         self,

@@ -3,6 +3,7 @@
 import random
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from io import BytesIO
 from itertools import chain
@@ -80,7 +81,7 @@ class S3Store:
                 for listed in self._minio.list_objects(
                     bucket, prefix=prefix, recursive=True, start_after=last or None
                 ):
-                    ref = _ref(bucket, listed)
+                    ref = _listed_ref(bucket, listed)
                     yield ref
                     last, fails = ref.key, 0
                 return
@@ -92,7 +93,7 @@ class S3Store:
         return self._ask(
             bucket,
             None,
-            lambda: [_ref(bucket, each) for each in self._minio.list_objects(bucket, prefix=prefix)],
+            lambda: [_listed_ref(bucket, each) for each in self._minio.list_objects(bucket, prefix=prefix)],
         )
 
     def list_older_than(self, bucket: str, age: timedelta) -> Iterator[ObjectRef]:
@@ -273,6 +274,12 @@ def _ref(bucket: str, found: "Object") -> ObjectRef:
     return ObjectRef(
         bucket=bucket, key=found.object_name or "", etag=found.etag or "", size_bytes=found.size or 0
     )
+
+
+def _listed_ref(bucket: str, listed: "Object") -> ObjectRef:
+    # Of the listing alone: the answer to a HEAD has whole seconds where the listing has milliseconds.
+    modified = listed.last_modified
+    return replace(_ref(bucket, listed), modified_ms=round(modified.timestamp() * 1000) if modified else None)
 
 
 def _check_version(response: "BaseHTTPResponse", etag: str) -> None:

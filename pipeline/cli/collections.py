@@ -48,9 +48,10 @@ def drop_collection(
     name: Name, yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False
 ) -> None:
     """Delete a collection and all its vectors. The images themselves are not touched."""
-    with wiring.open_index(Settings.from_env()) as index:
+    settings = Settings.from_env()
+    with wiring.open_index(settings) as index, wiring.open_ledger(settings) as ledger:
         info = show.show_collection(name, index, local_caller())
         if not yes and not typer.confirm(f"Delete collection {name} with {info.rows} rows?", err=True):
             raise typer.Exit(1)
-        delete.drop_collection(name, index, local_caller())
+        delete.drop_collection(name, index, ledger.book, local_caller())
     note(f"dropped {name} ({info.rows} rows)")

@@ -93,7 +93,7 @@ def replay_dead(
         done = replay(connection, task_id or None)
     if task_id and not done.replayed:
         raise NotFoundError(f"no dead letter {task_id}; `pictor dead list` shows those that there are")
-    note(f"replayed {done.replayed} dead letters, {done.left} are left")
+    note(f"replayed {done.replayed} dead letters" + (f", {done.left} are left" if done.left else ""))
 
 
 @dead_app.command("purge")

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from pipeline import wiring
+from pipeline.cli.dry_run import show_outlook
 from pipeline.cli.outcome import done_of
 from pipeline.cli.output import note
 from pipeline.cli.run_here import finish, job_held_here
@@ -62,12 +63,32 @@ def ingest(
         bool, typer.Option("--local", help="Run the job in this process, whatever PICTOR_BROKER_URL says.")
     ] = False,
     restart: Annotated[bool, typer.Option("--restart", help="Do not resume an unfinished job.")] = False,
+    keep_missing: Annotated[
+        bool, typer.Option("--keep-missing", help="Keep in the index what is in SOURCE no more.")
+    ] = False,
+    max_delete_share: Annotated[
+        float | None,
+        typer.Option(
+            help="Remove nothing when a larger share of the indexed objects of SOURCE has vanished. "
+            "Default 0.2, and up to 4 objects in any case.",
+            min=0,
+            max=1,
+        ),
+    ] = None,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Try objects again that failed and have not changed.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only show what is new, changed and vanished. Write nothing.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on the last line.")] = False,
 ) -> None:
-    """Index every image of SOURCE. Run it again at any time: only what is new or changed is embedded."""
+    """Bring a collection in step with SOURCE: embed what is new or changed, remove what has vanished."""
     settings = Settings.from_env()
     where = parse_source(source)
-    if broker_url := _broker_of(broker, settings, local=local):
+    if dry_run and broker:
+        raise ArgumentError("--dry-run compares SOURCE with the ledger in this process; leave --broker out")
+    if (broker_url := _broker_of(broker, settings, local=local)) and not dry_run:
         from pipeline.cli.remote import ingest_remotely
 
         _refuse_local_options({"--model": model, "--restart": restart})
@@ -78,6 +99,9 @@ def ingest(
             include=include or (),
             exclude=exclude or (),
             batch_items=batch_items or None,
+            keep_missing=keep_missing,
+            max_delete_share=max_delete_share,
+            retry_failed=retry_failed,
             max_failure_rate=max_failure_rate,
             as_json=as_json,
         )
@@ -88,6 +112,9 @@ def ingest(
         include=include or (),
         exclude=exclude or (),
         batch_items=batch_items or settings.batch_items,
+        keep_missing=keep_missing,
+        max_delete_share=max_delete_share,
+        retry_failed=retry_failed,
     )
     with wiring.open_index(settings) as index, wiring.open_ledger(settings) as ledger:
         existing = index.get_collection(wanted.collection)
@@ -97,6 +124,9 @@ def ingest(
             model or settings.model, settings, existing=existing, batches=settings.batch_threads
         )
         deps = Deps(store=wiring.open_store(settings), index=index, embedder=embedder, ledger=ledger)
+        if dry_run:
+            show_outlook(wanted.request_for(embedder.spec), existing, deps, as_json=as_json)
+            return
         driver = wiring.driver_here(settings)
         job, resumed = submit_embedded(wanted, deps, local_caller(), driver=driver, restart=restart)
         if resumed:

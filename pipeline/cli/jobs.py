@@ -36,7 +36,18 @@ def list_jobs(
         for job in jobs:
             write_json(job_json(job))
         return
-    columns = ("id", "state", "scanned", "indexed", "unchanged", "failed", "pending", "collection", "source")
+    columns = (
+        "id",
+        "state",
+        "scanned",
+        "indexed",
+        "unchanged",
+        "failed",
+        "pending",
+        "removed",
+        "collection",
+        "source",
+    )
     write_table(columns, [_job_row(job) for job in jobs])
 
 
@@ -137,5 +148,12 @@ def _resume_here(job_id: str, ledger: "SqlLedger", settings: Settings) -> None:
 
 def _job_row(job: Job) -> tuple[object, ...]:
     counts = job.counts
-    numbers = (counts.scanned, counts.indexed, counts.unchanged, counts.failed, counts.pending)
+    numbers = (
+        counts.scanned,
+        counts.indexed,
+        counts.unchanged,
+        counts.failed,
+        counts.pending,
+        counts.removed,
+    )
     return (job.job_id, job.state.value, *numbers, job.request.collection, job.request.source)

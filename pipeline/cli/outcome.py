@@ -19,7 +19,7 @@ def print_counts(job_id: str, counts: JobCounts, seconds: float, done: int, *, a
     write_line(
         f"job {job_id}: {counts.scanned} scanned = {counts.indexed} indexed + "
         f"{counts.unchanged} unchanged + {counts.failed} failed + {counts.pending} pending; "
-        f"{counts.ignored} ignored; {seconds:.1f} s, {rate} images/s"
+        f"{counts.ignored} ignored, {counts.removed} removed; {seconds:.1f} s, {rate} images/s"
     )
     if counts.failed and sys.stdout.isatty():
         note(f"Why they failed: pictor jobs failures {job_id}")
@@ -29,6 +29,13 @@ def check_failure_rate(counts: JobCounts, max_failure_rate: float) -> None:
     """Raises typer.Exit when a larger share of the images failed."""
     if counts.failed > max_failure_rate * counts.scanned:
         warn(f"{counts.failed} of {counts.scanned} images failed, over --max-failure-rate {max_failure_rate}")
+        raise typer.Exit(EXIT_UNFINISHED)
+
+
+def fail_if_refused(error: str) -> None:
+    """Raises typer.Exit when a job that is done says what it did not dare to remove."""
+    if error:
+        warn(error)
         raise typer.Exit(EXIT_UNFINISHED)
 
 

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, cast
 
-from pipeline.cli.outcome import check_failure_rate, done_of, print_counts
+from pipeline.cli.outcome import check_failure_rate, done_of, fail_if_refused, print_counts
 from pipeline.cli.output import note
 from pipeline.cli.progress import JobProgress, ProgressState
 from pipeline.errors import ArgumentError, PictorError, TransientError
@@ -30,6 +30,9 @@ def ingest_remotely(
     batch_items: int | None,
     max_failure_rate: float,
     as_json: bool,
+    keep_missing: bool = False,
+    max_delete_share: float | None = None,
+    retry_failed: bool = False,
 ) -> None:
     """Ctrl-C stops following, not the job.
 
@@ -48,7 +51,14 @@ def ingest_remotely(
         check_collection_name(collection)
     with PictorClient(broker) as client:
         job_id = client.ingest(
-            source.url, collection=collection, include=include, exclude=exclude, batch_items=batch_items
+            source.url,
+            collection=collection,
+            include=include,
+            exclude=exclude,
+            batch_items=batch_items,
+            keep_missing=keep_missing,
+            max_delete_share=max_delete_share,
+            retry_failed=retry_failed,
         )
         note(f"submitted job {job_id}; `pictor jobs show {job_id}` follows it too")
         started = time.perf_counter()
@@ -57,6 +67,7 @@ def ingest_remotely(
     print_counts(job_id, state.counts, seconds, done_of(state.counts), as_json=as_json)
     if state.state is not JobState.COMPLETED:
         raise PictorError(f"job {job_id} is {state.state}: {state.error}")
+    fail_if_refused(state.error)
     check_failure_rate(state.counts, max_failure_rate)
 
 
@@ -97,10 +108,10 @@ def _read(answer: Mapping[str, object]) -> ProgressState | None:
     """None while no worker has made the job yet."""
     if "state" not in answer:
         return None
-    names = ("scanned", "indexed", "unchanged", "failed", "pending", "ignored")
+    names = ("scanned", "indexed", "unchanged", "failed", "pending", "ignored", "removed")
     return ProgressState(
         state=JobState(str(answer["state"])),
         planned=bool(answer["planned"]),
-        counts=JobCounts(**{name: cast("int", answer[name]) for name in names}),
+        counts=JobCounts(**{name: cast("int", answer.get(name, 0)) for name in names}),
         error=str(answer["error"]),
     )

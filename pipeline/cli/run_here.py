@@ -9,7 +9,7 @@ import typer
 from pipeline import wiring
 from pipeline.cli.exit_codes import EXIT_INTERRUPTED
 from pipeline.cli.missed_links import MissedLinks
-from pipeline.cli.outcome import check_failure_rate, done_of, print_counts
+from pipeline.cli.outcome import check_failure_rate, done_of, fail_if_refused, print_counts
 from pipeline.cli.output import note
 from pipeline.cli.progress import JobProgress, ProgressState
 from pipeline.embedded import DriverOptions, held_job, run_job
@@ -66,7 +66,8 @@ def finish(job: Job, deps: Deps, settings: Settings, *, max_failure_rate: float,
         except KeyboardInterrupt:
             interrupted = True
     seconds = time.perf_counter() - started
-    counts = deps.ledger.get_job(job.job_id).counts
+    ended = deps.ledger.get_job(job.job_id)
+    counts = ended.counts
     print_counts(job.job_id, counts, seconds, done_of(counts) - done_of(job.counts), as_json=as_json)
     missed_links.note()
     if error is not None or interrupted:
@@ -74,4 +75,5 @@ def finish(job: Job, deps: Deps, settings: Settings, *, max_failure_rate: float,
         raise error or typer.Exit(EXIT_INTERRUPTED)
     if state is not JobState.COMPLETED:
         raise PictorError(f"job {job.job_id} is {state}")  # paused or cancelled by somebody meanwhile
+    fail_if_refused(ended.error)
     check_failure_rate(counts, max_failure_rate)

@@ -67,6 +67,7 @@ def job_json(job: Job) -> dict[str, object]:
         "failed": counts.failed,
         "pending": counts.pending,
         "ignored": counts.ignored,
+        "removed": counts.removed,
         "planned": job.planned,
         "error": job.error,
         "created_at": job.created_at.isoformat(),

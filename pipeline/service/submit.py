@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pipeline.errors import ConfigError, PictorError
+from pipeline.errors import ConfigError, ConflictError, PictorError
 from pipeline.ports import Deps, Ledger
 from pipeline.service.access import Caller, Role, require
 from pipeline.settings import check_collection_name
 from pipeline.source import Source
+from pipeline.sync import holds_any
 from pipeline.types import WORKERS, Job, JobRequest, JobState, ModelSpec
 
 
@@ -20,6 +21,9 @@ class Submission:
     batch_items: int
     include: Sequence[str] = ()
     exclude: Sequence[str] = ()
+    keep_missing: bool = False
+    max_delete_share: float | None = None
+    retry_failed: bool = False
 
     def request_for(self, spec: ModelSpec) -> JobRequest:
         return JobRequest(
@@ -32,6 +36,9 @@ class Submission:
             include=tuple(self.include),
             exclude=tuple(self.exclude),
             batch_items=self.batch_items,
+            keep_missing=self.keep_missing,
+            max_delete_share=self.max_delete_share,
+            retry_failed=self.retry_failed,
         )
 
 
@@ -42,9 +49,11 @@ def submit_embedded(
 
     Raises:
         ArgumentError, TargetError: nothing was made.
+        ConflictError: the source is empty, and the collection has images of it.
     """
     require(caller, Role.WRITE)
     request = wanted.request_for(deps.embedder.spec)
+    _refuse_emptied_source(request, deps)
     _make_target(request, deps)
     return open_job(request, deps, driver=driver, restart=restart)
 
@@ -87,10 +96,23 @@ def open_job(request: JobRequest, deps: Deps, *, driver: str, restart: bool = Fa
     """
     unfinished = deps.ledger.find_unfinished(request, driver=driver)
     if unfinished is not None and not restart:
-        return unfinished, True
+        deps.ledger.set_sync(unfinished.job_id, request)  # these may be other than at the first try
+        return deps.ledger.get_job(unfinished.job_id), True
     if unfinished is not None:
         deps.ledger.set_state(unfinished.job_id, JobState.CANCELLED)
     return deps.ledger.create_job(request, driver=driver), False
+
+
+def _refuse_emptied_source(request: JobRequest, deps: Deps) -> None:
+    """A folder that is not mounted looks like one whose files were all deleted."""
+    if request.keep_missing or request.max_delete_share is not None:
+        return
+    first = next(deps.store.list_objects(request.bucket, request.prefix), None)
+    if first is None and holds_any(request, deps.ledger.book):
+        raise ConflictError(
+            f"{request.source} is empty, but collection {request.collection} has images of it. Is it "
+            "mounted? To remove them all, add --max-delete-share 1; to keep them, add --keep-missing"
+        )
 
 
 def _make_target(request: JobRequest, deps: Deps) -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import pytest
 from kombu import Connection
 
+from pipeline.compare import compare_versions
 from pipeline.plan import cut_batches
 from pipeline.types import WORKERS, Job, JobRequest, JobState, Reason
 from tests.chaos.pictures import CRASH, FAULT, HANG, picture
@@ -145,7 +146,8 @@ def _plan_again(fleet: Fleet, bucket: str) -> str:
         batch_items=1,
     )
     job_id = fleet.ledger.create_job(request, driver=WORKERS).job_id
-    [step] = cut_batches(fleet.store.list_objects(bucket), job_id=job_id, request=request)
+    compared = compare_versions(fleet.store.list_objects(bucket), iter(()), request)
+    [step] = cut_batches(compared, job_id=job_id, request=request)
     assert step.batch is not None
     assert fleet.ledger.record_plan(job_id, [step.batch], cursor=step.cursor, ignored=0)
     fleet.ledger.mark_published(job_id, [step.batch.path])

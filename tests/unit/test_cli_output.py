@@ -124,6 +124,7 @@ def test_ingest_prints_its_counts_as_one_object(gallery: Deps, capsys: Output) -
         "failed": 1,
         "pending": 0,
         "ignored": 1,
+        "removed": 0,
     }
     assert images_per_s == pytest.approx(4 / seconds, rel=0.05)  # both are rounded
 

@@ -131,10 +131,10 @@ def transport_of(channel: type[memory.Channel]) -> type[memory.Transport]:
     return cast("type[memory.Transport]", type("Transport", (memory.Transport,), features))
 
 
-def test_a_letter_that_comes_back_at_once_is_sent_once_and_is_left() -> None:
+def test_a_letter_that_comes_back_at_once_is_sent_once_and_stays() -> None:
     for broker in broker_of(transport_of(ComesBack)):
         bury(broker, "a", "b")
-        assert replay_dead(broker) == Replay(replayed=2, left=2)
+        assert replay_dead(broker) == Replay(replayed=2, left=0)
         assert buried(broker) == ["a", "b"]
 
 
@@ -142,6 +142,13 @@ def test_every_letter_is_replayed_whatever_the_queues_count_says() -> None:
     for broker in broker_of(transport_of(CountsShort)):
         bury(broker, "a", "b", "c")
         assert replay_dead(broker).replayed == 3
+
+
+def test_what_lies_beyond_the_limit_is_left_and_counted(broker: Connection) -> None:
+    bury(broker, "a", "b", "c", "d", "e")
+    assert replay_dead(broker, limit=2) == Replay(replayed=2, left=3)
+    assert len(buried(broker)) == 3
+    assert replay_dead(broker, limit=3) == Replay(replayed=3, left=0)
 
 
 def test_a_purge_takes_all_and_says_how_many(broker: Connection) -> None:

@@ -120,8 +120,10 @@ def test_a_submission_makes_a_job_and_begins_its_plan(
 
 
 def test_a_submission_that_comes_twice_is_one_job_with_one_planner(
-    broker: MemoryBroker, context: Context, indexed: list[str]
+    broker: MemoryBroker, context: Context, store: MemoryStore, indexed: list[str]
 ) -> None:
+    for number in range(4):  # all of them change: what is unchanged makes no batch
+        store.put(BUCKET, f"{number}.png", distinct_png(number + 50))
     for _ in range(2):
         broker.deliver(message_of("pictor.ingest", **GOOD["pictor.ingest"]))
     steps = broker.messages("plan")

@@ -54,9 +54,11 @@ USE_CASES: dict[str, tuple[Role, UseCase]] = {
     "submit, workers": (Role.WRITE, lambda d, c: submit_to_workers(WANTED, d, c)),
     "delete": (
         Role.WRITE,
-        lambda d, c: delete_objects(BUCKET, ["a"], collection=COLLECTION, index=d.index, caller=c),
+        lambda d, c: delete_objects(
+            BUCKET, ["a"], collection=COLLECTION, index=d.index, book=d.ledger.book, caller=c
+        ),
     ),
-    "drop": (Role.OPERATE, lambda d, c: drop_collection(COLLECTION, d.index, c)),
+    "drop": (Role.OPERATE, lambda d, c: drop_collection(COLLECTION, d.index, d.ledger.book, c)),
     "pause": (Role.OPERATE, lambda d, c: pause_job("j", d.ledger, c)),
     "resume": (Role.OPERATE, lambda d, c: resume_job("j", d.ledger, c)),
     "cancel": (Role.OPERATE, lambda d, c: cancel_job("j", d.ledger, c)),
@@ -148,12 +150,19 @@ def test_objects_are_deleted_by_key_whether_or_not_they_are_there(deps: Deps, st
         store.put(BUCKET, f"{number}.png", distinct_png(number))
     run_batch(plan_one_batch(deps), deps, LIMITS)
     for _ in range(2):
-        delete_objects(BUCKET, ["1.png", "never.png"], collection=COLLECTION, index=deps.index, caller=ME)
+        delete_objects(
+            BUCKET,
+            ["1.png", "never.png"],
+            collection=COLLECTION,
+            index=deps.index,
+            book=deps.ledger.book,
+            caller=ME,
+        )
         assert indexed_keys(deps) == ["0.png", "2.png"]
 
 
-def test_a_dropped_collection_is_told_for_the_last_time(index: MemoryIndex) -> None:
-    assert drop_collection(COLLECTION, index, ME).name == COLLECTION
+def test_a_dropped_collection_is_told_for_the_last_time(index: MemoryIndex, ledger: SqlLedger) -> None:
+    assert drop_collection(COLLECTION, index, ledger.book, ME).name == COLLECTION
     assert list_collections(index, ME) == []
 
 
@@ -164,7 +173,7 @@ def test_a_collection_that_is_not_there_is_said_alike_by_whoever_looks_for_it(
         models = LoadedOnDemand(index, never_loaded, requested="", precision="auto")
         return {
             error_of(lambda: show_collection("nowhere", index, ME), NotFoundError),
-            error_of(lambda: drop_collection("nowhere", index, ME), NotFoundError),
+            error_of(lambda: drop_collection("nowhere", index, deps.ledger.book, ME), NotFoundError),
             error_of(lambda: models.answering("nowhere"), NotFoundError),
         }
 
@@ -174,7 +183,7 @@ def test_a_collection_that_is_not_there_is_said_alike_by_whoever_looks_for_it(
         "collection 'nowhere' does not exist; there is none yet, `pictor ingest SOURCE` makes one"
     }
     with pytest.raises(TargetError, match="collection 'nowhere' does not exist"):
-        delete_objects(BUCKET, ["a"], collection="nowhere", index=index, caller=ME)
+        delete_objects(BUCKET, ["a"], collection="nowhere", index=index, book=deps.ledger.book, caller=ME)
 
 
 def test_a_job_that_is_not_there_is_said_alike_by_whoever_looks_for_it(ledger: SqlLedger) -> None:

@@ -44,6 +44,9 @@ def test_everything_an_ingestion_may_say_is_read() -> None:
         "include": ["*.jpg"],
         "exclude": ["tmp/*"],
         "batch_items": 1000,
+        "keep_missing": True,
+        "max_delete_share": 0.5,
+        "retry_failed": True,
     }
     assert read_arguments(IngestArguments, "pictor.ingest", given).model_dump() == given
 
