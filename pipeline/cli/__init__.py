@@ -7,9 +7,16 @@ Exit codes: 0 done; 1 the work could not be finished, or too much of it failed; 
 import sys
 
 from pipeline.cli.app import app
-from pipeline.cli.exit_codes import exit_code_of
+from pipeline.cli.exit_codes import EXIT_USAGE, exit_code_of
 from pipeline.cli.output import fail
 from pipeline.errors import PictorError
+
+# Packages that a command may find missing, by the extra that brings them.
+EXTRAS = {
+    "client": {"celery", "kombu", "amqp"},
+    "embedded": {"alembic", "milvus_lite", "minio", "obstore", "PIL", "pymilvus", "sqlalchemy", "torch"},
+    "worker": {"psycopg", "prometheus_client"},
+}
 
 
 def main() -> None:
@@ -19,3 +26,10 @@ def main() -> None:
     except PictorError as err:
         fail(str(err))
         sys.exit(exit_code_of(err.code))
+    except ModuleNotFoundError as err:
+        package = (err.name or "").partition(".")[0]
+        extra = next((extra for extra, brought in EXTRAS.items() if package in brought), None)
+        if extra is None:
+            raise  # a fault of ours
+        fail(f"this needs {package}, which is not installed; pip install 'pictor[{extra}]'")
+        sys.exit(EXIT_USAGE)

@@ -1,7 +1,7 @@
 """`pictor ingest`: bring a collection in step with a folder or bucket."""
 
 from collections.abc import Mapping
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import typer
 
@@ -18,6 +18,8 @@ from pipeline.settings import Settings, check_collection_name
 from pipeline.source import parse_source
 from pipeline.system_folders import SYSTEM_FOLDERS
 from pipeline.types import Job
+
+T = TypeVar("T")
 
 BUILTIN_NOTICE = (
     "Using the builtin model: a training-free descriptor that finds copies, edits and similar layouts.\n"
@@ -95,10 +97,10 @@ def ingest(
         ingest_remotely(
             broker_url,
             where,
-            collection=collection or None,
+            collection=collection or _given(settings, "collection", settings.collection),
             include=include or (),
             exclude=exclude or (),
-            batch_items=batch_items or None,
+            batch_items=batch_items or _given(settings, "batch_items", settings.batch_items),
             keep_missing=keep_missing,
             max_delete_share=max_delete_share,
             retry_failed=retry_failed,
@@ -140,6 +142,11 @@ def _broker_of(broker: str, settings: Settings, *, local: bool) -> str:
     if local and broker:
         raise ArgumentError("--local and --broker exclude each other")
     return "" if local else broker or settings.broker_url.get_secret_value()
+
+
+def _given(settings: Settings, name: str, value: T) -> T | None:
+    """A setting of this environment; None where it is a default, and that of the workers counts."""
+    return value if name in settings.model_fields_set else None
 
 
 def _refuse_local_options(given: Mapping[str, object]) -> None:

@@ -124,8 +124,7 @@ def resume_job(job_id: JobId) -> None:
 
 
 def _retry_by_workers(job_id: str, ledger: "SqlLedger", settings: Settings, *, as_json: bool) -> None:
-    job = ledger.get_job(job_id)
-    count = retry_failures(job, ledger, wiring.open_store(settings), local_caller())
+    count = retry_failures(job_id, ledger, wiring.open_store(settings), local_caller())
     note(f"{count} objects of job {job_id} are tried again by the workers")
     if count:
         wake_planner(job_id, ledger, settings)
@@ -134,7 +133,7 @@ def _retry_by_workers(job_id: str, ledger: "SqlLedger", settings: Settings, *, a
 
 def _retry_here(job_id: str, ledger: "SqlLedger", settings: Settings, *, as_json: bool) -> None:
     with job_held_here(job_id, ledger, settings) as job, deps_of_job(job, ledger, settings) as deps:
-        count = retry_failures(job, ledger, deps.store, local_caller())
+        count = retry_failures(job_id, ledger, deps.store, local_caller())
         note(f"retrying {count} objects of job {job_id}")
         finish(ledger.get_job(job_id), deps, settings, max_failure_rate=1.0, as_json=as_json)
 

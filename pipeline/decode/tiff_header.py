@@ -97,13 +97,15 @@ class Page:
 
 
 def read_first_page(body: bytes) -> Page:
-    """Raises ImageError: truncated, or decode_error for a directory that is made to exhaust its reader."""
+    """Raises ImageError: truncated, or decode_error for a page without a size or with too many values."""
     order, big = _layout(body)
     try:
         (offset,) = struct.unpack_from(order + ("Q" if big else "I"), body, 8 if big else 4)
         page = _read_page(body, order, big, offset)
     except struct.error:
         raise ImageError(Reason.TRUNCATED, "the data ends before the first TIFF directory does") from None
+    if min(page.size) < 1:
+        raise ImageError(Reason.DECODE_ERROR, "a TIFF page of {}x{} px".format(*page.size))
     values = sum(
         entry.count
         for tag, entry in page.entries.items()

@@ -3,7 +3,15 @@
 from datetime import UTC, datetime
 
 from pipeline.cli.exit_codes import EXIT_INTERRUPTED, EXIT_UNFINISHED, EXIT_USAGE
-from pipeline.service.answers import answer_json, collection_json, failure_json, hit_json, job_json
+from pipeline.errors import ErrorCode, NotFoundError
+from pipeline.service.answers import (
+    answer_json,
+    collection_json,
+    error_json,
+    failure_json,
+    hit_json,
+    job_json,
+)
 from pipeline.service.search import SearchAnswer
 from pipeline.types import (
     CollectionInfo,
@@ -176,6 +184,26 @@ def test_the_stages_states_and_verdicts_are_these() -> None:
         "fail_job",
         "requeue_and_stop",
     ]
+
+
+def test_the_error_codes_are_these() -> None:
+    assert [code.value for code in ErrorCode] == [
+        "internal_error",
+        "misconfigured",
+        "invalid_argument",
+        "model_unusable",
+        "target_unusable",
+        "model_mismatch",
+        "not_found",
+        "conflict",
+        "denied",
+        "image_rejected",
+        "unavailable",
+        "bad_message",
+        "process_unfit",
+        "credentials_refused",
+    ]
+    assert error_json(NotFoundError("no job 'x'")) == {"error": "no job 'x'", "code": "not_found"}
 
 
 def test_the_exit_codes_are_these() -> None:

@@ -210,7 +210,7 @@ def test_a_cancelled_job_stops_within_seconds_and_keeps_what_it_has(fleet: Fleet
     assert 0 < job.counts.indexed < KEYS
     assert job.counts.pending > 0
     assert job.counts.scanned == job.counts.indexed + job.counts.pending
-    assert "can become" in fleet.pictor("jobs", "resume", job_id).stderr
+    assert "can be resumed" in fleet.pictor("jobs", "resume", job_id).stderr
 
 
 def test_a_paused_job_finishes_what_is_queued_and_a_resumed_one_goes_on_at_once(

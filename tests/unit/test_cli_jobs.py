@@ -2,6 +2,8 @@
 
 import json
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,6 +23,7 @@ from pipeline.types import (
     Stage,
     embedded_on,
 )
+from tests.conftest import REPOSITORY
 from tests.unit.commands import Output, pictor
 from tests.unit.fakes import ref_of, request_of
 
@@ -143,6 +146,15 @@ def test_a_broker_on_the_command_line_wins_over_that_of_the_environment(
     assert "amqp:// or amqps:// is expected" in capsys.readouterr().err
 
 
+def test_a_collection_of_the_environment_goes_to_the_broker_with_the_job(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: Output
+) -> None:
+    monkeypatch.setenv("PICTOR_BROKER_URL", WRONG_BROKER)
+    monkeypatch.setenv("PICTOR_COLLECTION", "no-dashes")
+    assert pictor(monkeypatch, "ingest", "s3://shop") == 2
+    assert "collection name 'no-dashes'" in capsys.readouterr().err
+
+
 def test_a_folder_cannot_go_to_the_broker_and_local_is_named(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Output
 ) -> None:
@@ -174,3 +186,30 @@ def test_options_that_contradict_each_other_are_refused(
 ) -> None:
     assert pictor(monkeypatch, "ingest", "s3://shop", *options) == 2
     assert said in capsys.readouterr().err
+
+
+WITHOUT = """
+import sys
+for name in sys.argv.pop(1).split(","):
+    sys.modules[name] = None  # as if it were not installed
+from pipeline.cli import main
+main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("missing", "arguments", "extra"),
+    [
+        ("celery,kombu,amqp", ["ingest", "s3://shop", "--broker", "amqp://127.0.0.1:1/"], "client"),
+        ("sqlalchemy", ["jobs", "list"], "embedded"),
+    ],
+)
+def test_a_package_that_is_not_installed_is_named_with_what_brings_it(
+    tmp_path: Path, missing: str, arguments: list[str], extra: str
+) -> None:
+    command = [sys.executable, "-c", WITHOUT, missing, *arguments]
+    environment = {"PICTOR_HOME": str(tmp_path), "PYTHONPATH": str(REPOSITORY)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert f"pip install 'pictor[{extra}]'" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -408,7 +408,7 @@ def test_only_failures_are_tried_again_and_in_their_present_version(deps: Deps, 
     store.delete(BUCKET, "07.png")
     store.put(BUCKET, "new.png", distinct_png(14))  # for another job: this one's listing is at its end
     store.read.clear()
-    assert retry_failures(job, deps.ledger, deps.store, local_caller()) == 3
+    assert retry_failures(job.job_id, deps.ledger, deps.store, local_caller()) == 3
     waiting = deps.ledger.get_job(job.job_id)
     assert waiting.state is JobState.RUNNING
     assert waiting.counts == replace(job.counts, failed=0, pending=3)
@@ -424,14 +424,14 @@ def test_failures_can_be_tried_again_and_again(deps: Deps, store: WatchedStore) 
     store.put(BUCKET, "02.png", TEXT)
     job = ingest(deps)
     for _ in range(3):
-        assert retry_failures(job, deps.ledger, deps.store, local_caller()) == 1
+        assert retry_failures(job.job_id, deps.ledger, deps.store, local_caller()) == 1
         job = run(deps.ledger.get_job(job.job_id), deps)
         assert job.counts == JobCounts(scanned=10, indexed=9, unchanged=0, failed=1, pending=0, ignored=0)
 
 
 def test_without_failures_there_is_nothing_to_retry(deps: Deps) -> None:
     job = ingest(deps)
-    assert retry_failures(job, deps.ledger, deps.store, local_caller()) == 0
+    assert retry_failures(job.job_id, deps.ledger, deps.store, local_caller()) == 0
     assert deps.ledger.get_job(job.job_id) == job
 
 

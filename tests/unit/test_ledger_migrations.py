@@ -1,7 +1,6 @@
 """The migrations and the tables that the queries use are two texts of one schema; older ledgers go on."""
 
 import re
-import sqlite3
 from pathlib import Path
 
 import pytest
@@ -13,9 +12,8 @@ from alembic.script import ScriptDirectory
 from pipeline.adapters.ledger_migrate import MIGRATIONS, VERSION_TABLE, migrate
 from pipeline.adapters.ledger_schema import REVISION, metadata
 from pipeline.adapters.sql_ledger import SqlLedger, open_ledger
-from pipeline.types import EMBEDDED, WORKERS, JobCounts, JobState, embedded_on
-
-LEDGERS = Path(__file__).parent / "ledgers"  # as builds of older revisions left them
+from pipeline.types import WORKERS, JobCounts, JobState, embedded_on
+from tests.old_ledgers import DRIVERS_OF_0001, write_ledger_0001
 
 
 def test_migrations_make_the_tables_that_the_queries_use(tmp_path: Path) -> None:
@@ -61,27 +59,14 @@ def test_definitions_are_told_apart_by_what_they_say_and_not_by_their_order() ->
 def old_ledger(tmp_path: Path) -> SqlLedger:
     """A ledger of revision 0001, opened, and so migrated, by this build."""
     path = tmp_path / "ledger.db"
-    with sqlite3.connect(path) as connection:
-        connection.executescript((LEDGERS / "revision_0001.sql").read_text())
-    connection.close()
+    write_ledger_0001(path)
     return open_ledger(f"sqlite:///{path}")
 
 
 def test_jobs_of_revision_0001_get_the_driver_that_must_have_run_them(old_ledger: SqlLedger) -> None:
     with old_ledger as ledger:
         drivers = {job.job_id: job.driver for job in ledger.list_jobs()}
-    assert drivers == {
-        "20261101T080000-aaaaaa": EMBEDDED,  # a folder, stopped half-way
-        "20261101T080100-bbbbbb": EMBEDDED,  # a bucket, done in one process
-        "20261101T080200-cccccc": EMBEDDED,  # a folder, killed before it was listed
-        "20261101T080300-dddddd": EMBEDDED,  # a folder that a plan worker took for its own and failed
-        "20261101T080350-eeeeee": EMBEDDED,  # a bucket in which everything was ignored
-        "job-just-submitted": WORKERS,  # its first message may be on the queue still
-        "job-under-way": WORKERS,
-        "products-2026-11-24": WORKERS,  # done
-        "job-of-no-bucket": WORKERS,  # failed before it was planned
-        "refused-1b2c": WORKERS,  # its source says file://, and a worker refused it
-    }
+    assert drivers == DRIVERS_OF_0001
 
 
 def test_an_old_ledger_keeps_what_it_counted_and_old_jobs_go_on(old_ledger: SqlLedger) -> None:

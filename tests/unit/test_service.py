@@ -62,7 +62,7 @@ USE_CASES: dict[str, tuple[Role, UseCase]] = {
     "pause": (Role.OPERATE, lambda d, c: pause_job("j", d.ledger, c)),
     "resume": (Role.OPERATE, lambda d, c: resume_job("j", d.ledger, c)),
     "cancel": (Role.OPERATE, lambda d, c: cancel_job("j", d.ledger, c)),
-    "retry": (Role.OPERATE, lambda d, c: retry_failures(d.ledger.get_job("j"), d.ledger, d.store, c)),
+    "retry": (Role.OPERATE, lambda d, c: retry_failures("j", d.ledger, d.store, c)),
     "job": (Role.READ, lambda d, c: find_job("j", d.ledger, c)),
     "job in full": (Role.READ, lambda d, c: show_job("j", d.ledger, LIMITS, c)),
     "jobs": (Role.READ, lambda d, c: list_jobs(d.ledger, c, limit=1)),

@@ -162,7 +162,7 @@ def test_known_failures_of_a_job_can_be_retried_and_then_count_as_indexed(
     job = ingest(deps)
     assert failed_reasons(deps, job.job_id) == {"dark.png": Reason.NOT_FINITE}
     embedder.answer_with(float("nan"), lambda _pixels: False)
-    assert retry_failures(job, deps.ledger, deps.store, local_caller()) == 1
+    assert retry_failures(job.job_id, deps.ledger, deps.store, local_caller()) == 1
     again = run_job(deps.ledger.get_job(job.job_id), deps, LIMITS, DriverOptions(), on_progress=check_adds_up)
     assert (again.counts.scanned, again.counts.indexed, again.counts.failed) == (21, 1, 0)
     assert booked(deps)["dark.png"] is VersionState.INDEXED

@@ -190,6 +190,14 @@ def test_too_few_strips_are_no_picture_with_a_black_end() -> None:
     assert refusal(body).detail == "1 strips or tiles do not make 64x32 px"
 
 
+@pytest.mark.parametrize("tile_px", [None, 16])
+@pytest.mark.parametrize("size", [(0, 2**32 - 1), (2**32 - 1, 0), (0, 0)])
+def test_a_page_without_a_size_is_refused_at_once(size: tuple[int, int], tile_px: int | None) -> None:
+    more: dict[int, tuple[str, tuple[int, ...]]] = {256: ("I", size[:1]), 257: ("I", size[1:])}
+    body = write_tiff(TiffFile(samples=quarters(), bits=8, photometric=2, tile_px=tile_px, more=more))
+    assert refusal(body).detail == f"a TIFF page of {size[0]}x{size[1]} px"
+
+
 # Raw files of cameras, and previews.
 
 
