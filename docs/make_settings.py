@@ -1,4 +1,4 @@
-"""Write docs/settings.md from `pipeline.settings`: `python -m docs.make_settings`, or `make settings-doc`."""
+"""Write docs/reference/settings.md from `pipeline.settings`; run `make settings-doc`."""
 
 import sys
 from pathlib import Path
@@ -8,7 +8,7 @@ from pydantic.fields import FieldInfo
 
 from pipeline.settings import Settings
 
-PAGE = Path(__file__).with_name("settings.md")
+PAGE = Path(__file__).parent / "reference" / "settings.md"
 
 HEAD = """\
 # Settings

@@ -2,7 +2,7 @@
 
 S3 settings fall back to the standard AWS variables, so that a shell set up for another S3 tool works as
 it is. Secrets may also stand in files, one each, so that containers need not have them in their environment.
-docs/settings.md is made from the descriptions below.
+docs/reference/settings.md is made from the descriptions below.
 """
 
 import math
