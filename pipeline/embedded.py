@@ -43,6 +43,7 @@ class _Run:
     limits: Limits
     retry_delays_s: Sequence[float]
     messages: "queue.Queue[bytes | None]"
+    on_missed_link: Callable[[ObjectRef], None]
     stop: threading.Event = field(default_factory=threading.Event)
     error: PictorError | None = None
 
@@ -89,8 +90,12 @@ def run_job(
     options: DriverOptions,
     *,
     on_progress: Callable[[Job], None],
+    on_missed_link: Callable[[ObjectRef], None] = lambda _: None,
 ) -> Job:
     """Run a job to its end.
+
+    Args:
+        on_missed_link: see `plan_job`; called by the thread that plans.
 
     Raises:
         PictorError: the run cannot go on; what is done is recorded, the same call goes on from there.
@@ -102,6 +107,7 @@ def run_job(
         limits=limits,
         retry_delays_s=options.retry_delays_s,
         messages=queue.Queue(options.queue_batches),
+        on_missed_link=on_missed_link,
     )
     threads = [threading.Thread(target=_plan, args=(run, options.batch_threads), name="plan")]
     threads += [
@@ -171,7 +177,7 @@ def _send_all(run: _Run) -> None:
         _put(run, batch.body)
     if job.planned:
         return
-    for step in plan_job(job, run.deps.store):
+    for step in plan_job(job, run.deps.store, on_missed_link=run.on_missed_link):
         batches = [step.batch] if step.batch else []
         if run.stop.is_set() or not ledger.record_plan(
             job.job_id, batches, cursor=step.cursor, ignored=step.ignored

@@ -1,6 +1,6 @@
 """From a listing to batches: streamed, in order, resumable from a cursor."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from pipeline.message import encode_batch
@@ -27,11 +27,24 @@ class PlanStep:
     ignored: int  # objects ignored since the previous step
 
 
-def plan_job(job: Job, store: ObjectStore) -> Iterator[PlanStep]:
-    """Cut what is left of a job's listing into batches. Holds one batch and one listing page in memory."""
+def plan_job(
+    job: Job, store: ObjectStore, *, on_missed_link: Callable[[ObjectRef], None] = lambda _: None
+) -> Iterator[PlanStep]:
+    """Cut what is left of a job's listing into batches. Holds one batch and one listing page in memory.
+
+    Args:
+        on_missed_link: is told of each link that is not followed and would be tried if it were.
+    """
     request = job.request
-    refs = store.list_objects(request.bucket, request.prefix, job.cursor)
-    return cut_batches(refs, job_id=job.job_id, request=request, first_number=job.planned_batches)
+    selection = Selection(include=request.include, exclude=request.exclude)
+
+    def listed() -> Iterator[ObjectRef]:
+        for ref in store.list_objects(request.bucket, request.prefix, job.cursor):
+            if selection.misses(ref):
+                on_missed_link(ref)
+            yield ref
+
+    return cut_batches(listed(), job_id=job.job_id, request=request, first_number=job.planned_batches)
 
 
 def cut_batches(

@@ -2,15 +2,16 @@
 
 Without `include`, hidden files and files whose suffix says that they are no image are ignored; an unknown
 or missing suffix is tried. With `include`, the patterns alone decide. `exclude` always wins.
+
+Below a local folder, `system_folders` are ignored, too.
 """
 
-import fnmatch
-import functools
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pipeline.types import ObjectRef
+from pipeline.globs import compile_glob
+from pipeline.system_folders import is_in_system_folder
+from pipeline.types import NOT_FOLLOWED, ObjectRef
 
 # Suffixes that say "no image". Image formats that are not on the decoder's list (.psd, .svg, .heic) are not
 # here: they are tried and reported as unsupported_format, so that nobody wonders where their pictures are.
@@ -34,7 +35,7 @@ NO_IMAGE_SUFFIXES = frozenset(
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Selection:
-    """Glob patterns as a shell knows them; `*` also crosses `/`.
+    """Glob patterns as `globs` reads them.
 
     A pattern without `/` is matched against the last part of the key, one with `/` against the whole key.
     """
@@ -43,7 +44,17 @@ class Selection:
     exclude: Sequence[str] = ()
 
     def wants(self, ref: ObjectRef) -> bool:
+        """Whether to try it. A link that is not followed cannot be tried."""
+        return ref.etag != NOT_FOLLOWED and self._wants(ref)
+
+    def misses(self, ref: ObjectRef) -> bool:
+        """Whether it is a link that is not followed, and would be wanted if it were."""
+        return ref.etag == NOT_FOLLOWED and self._wants(ref)
+
+    def _wants(self, ref: ObjectRef) -> bool:
         if _is_directory_marker(ref) or _matches_any(ref.key, self.exclude):
+            return False
+        if ref.bucket.startswith("/") and is_in_system_folder(ref.key, self.include):
             return False
         if self.include and not _is_unread_folder(ref):
             return _matches_any(ref.key, self.include)
@@ -63,12 +74,7 @@ def _is_unread_folder(ref: ObjectRef) -> bool:
 
 def _matches_any(key: str, patterns: Sequence[str]) -> bool:
     name = key.rsplit("/", 1)[-1]
-    return any(_compiled(pattern).match(key if "/" in pattern else name) for pattern in patterns)
-
-
-@functools.lru_cache(maxsize=256)  # translating takes longer than matching, and there are millions of keys
-def _compiled(pattern: str) -> re.Pattern[str]:
-    return re.compile(fnmatch.translate(pattern))
+    return any(compile_glob(pattern).fullmatch(key if "/" in pattern else name) for pattern in patterns)
 
 
 def _is_hidden(key: str) -> bool:

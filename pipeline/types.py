@@ -9,6 +9,9 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
+# In the place of a link's ETag: it leads out of its folder, or nowhere. It is listed to be counted.
+NOT_FOLLOWED = "link"
+
 Pixels = NDArray[np.uint8]
 Vector = NDArray[np.float32]
 

@@ -5,9 +5,9 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from tests.conftest import REPOSITORY
 
@@ -51,6 +51,10 @@ class Pictor:
         ran = Ran(code=done.returncode, out=done.stdout, err=done.stderr)
         assert code is None or ran.code == code, f"exit {ran.code}\n{ran.out}\n{ran.err}"
         return ran
+
+    def within(self, env: Mapping[str, str]) -> Self:
+        """The same home with these variables, too."""
+        return replace(self, env={**self.env, **env})
 
     def start(self, *arguments: str | Path) -> "subprocess.Popen[bytes]":
         return subprocess.Popen(

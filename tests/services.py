@@ -67,7 +67,6 @@ class Server:
     def _ours(self) -> Service:
         if self.service is None:
             missing(f"the {self.kind.name} server is not ours to stop; unset {self.needed[0]}")
-        assert self.service
         return self.service
 
 

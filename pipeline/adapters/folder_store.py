@@ -1,7 +1,7 @@
 """Folders as buckets: bucket = absolute path, key = path below it with "/".
 
 Decided here:
-- Symbolic links inside a folder are not followed and not listed, wherever they lead.
+- Symbolic links are read through where they lead to something below the folder, and are not written through.
 - A file's version is its time of change and size, so an overwrite is noticed unless it forges both.
 - Names need not be UTF-8: `folder_keys`.
 """
@@ -15,12 +15,15 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from pipeline.adapters.folder_keys import name_of_key
-from pipeline.adapters.folder_walk import GONE, PART_PREFIX, open_below, open_folder, version_of, walk_folder
+from pipeline.adapters.folder_links import resolve_below
+from pipeline.adapters.folder_open import GONE, Root, open_below, open_folder
+from pipeline.adapters.folder_walk import PART_PREFIX, version_of, walk_folder
 from pipeline.errors import ConfigError, ImageError, TargetError, TransientError
 from pipeline.types import FetchedObject, ObjectRef, Reason
 
 # NONBLOCK: a pipe that took the file's place must not hang us. NOCTTY: nor may a terminal adopt us.
 _OPEN_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+_A_LINK = frozenset({errno.ELOOP, errno.ENOTDIR})  # the file, or a folder on the way to it
 _DENIED = frozenset({errno.EACCES, errno.EPERM})
 _AWAY = frozenset({errno.ESTALE, errno.ETIMEDOUT, errno.EHOSTDOWN, errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 _PIECE_BYTES = 4 * 2**20
@@ -74,7 +77,7 @@ class FolderStore:
             raise ConfigError(f"folder {bucket}: {key!r} cannot be the name of a file")
         with self._folder(bucket) as root:
             try:
-                _write(root, parents, name, body)
+                _write(root.descriptor, parents, name, body)
             except OSError as err:
                 raise _write_error(bucket, key, err) from err
 
@@ -84,7 +87,7 @@ class FolderStore:
             return  # no file can have this key
         with self._folder(bucket) as root:
             try:
-                parent = open_below(root, parts[:-1])
+                parent = open_below(root.descriptor, parts[:-1])
                 try:
                     os.unlink(parts[-1], dir_fd=parent)
                 finally:
@@ -94,21 +97,21 @@ class FolderStore:
                     raise _write_error(bucket, key, err) from err
 
     @contextmanager
-    def _folder(self, bucket: str) -> Iterator[int]:
+    def _folder(self, bucket: str) -> Iterator[Root]:
         path = self._allowed(bucket)
         try:
-            root = open_folder(path)
+            descriptor = open_folder(path)
         except OSError as err:
             raise _folder_error(bucket, err) from err
         try:
-            yield root
+            yield Root(path, descriptor)
         finally:
-            os.close(root)
+            os.close(descriptor)
 
     def _allowed(self, bucket: str) -> str:
         if not bucket.startswith("/") or "\0" in bucket:
             raise ConfigError(f"folder {bucket!r} is not an absolute path")
-        # Links in the folder's own path are the caller's; below it none is followed.
+        # Links in the folder's own path are the caller's; below it none may lead out.
         path = os.path.realpath(bucket)
         if self._roots is not None and not any(
             path == root or path.startswith(root.rstrip("/") + "/") for root in self._roots
@@ -124,13 +127,27 @@ def _parts(key: str) -> list[bytes]:
     return [] if any(part in (b"", b".", b"..") for part in parts) else parts
 
 
-def _open_file(root: int, key: str) -> int:
+def _open_file(root: Root, key: str) -> int:
     if key.endswith("/"):
         raise ImageError(Reason.ACCESS_DENIED, "the directory cannot be listed")
     parts = _parts(key)
     if not parts:
         raise ImageError(Reason.NOT_FOUND, "no file can have this key")
-    parent = open_below(root, parts[:-1])
+    try:
+        return _open_regular(root, parts)
+    except OSError as err:
+        if err.errno not in _A_LINK:
+            raise
+    path = resolve_below(root, b"/".join(parts))
+    if not path:
+        raise ImageError(
+            Reason.NOT_FOUND, "the file is not there any more, or a link leads out of the folder"
+        )
+    return _open_regular(root, path.split(b"/"))
+
+
+def _open_regular(root: Root, parts: list[bytes]) -> int:
+    parent = open_below(root.descriptor, parts[:-1])
     try:
         # Asked before opening, since opening a device can have effects; asked again after, since a race can.
         _check_regular(os.stat(parts[-1], dir_fd=parent, follow_symlinks=False))
@@ -146,6 +163,8 @@ def _open_file(root: int, key: str) -> int:
 
 
 def _check_regular(status: os.stat_result) -> None:
+    if stat.S_ISLNK(status.st_mode):
+        raise OSError(errno.ELOOP, "is a link")  # as the system says it of a link that is not to be followed
     if not stat.S_ISREG(status.st_mode):
         raise ImageError(Reason.NOT_FOUND, "the key is no longer that of a regular file")
 

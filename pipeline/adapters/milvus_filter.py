@@ -31,7 +31,7 @@ def to_expression(where: SearchFilter | None) -> str:
         f"metadata[{json_key(key)}] == {string_literal(text)}" for key, text in where.metadata.items()
     ]
     if where.key_prefix:
-        conditions.insert(0, _begins_with("key", where.key_prefix))
+        conditions.insert(0, begins_with("key", where.key_prefix))
     if where.bucket:
         conditions.insert(0, f"bucket == {string_literal(where.bucket)}")
     return " and ".join(conditions)
@@ -69,7 +69,7 @@ def plain_key(stored: str) -> str:
     return "" if stored == _EMPTY_KEY else unquote(stored)
 
 
-def _begins_with(field: str, prefix: str) -> str:
+def begins_with(field: str, prefix: str) -> str:
     condition = f"{field} >= {string_literal(prefix)}"
     end = _after_prefix(prefix)
     return f"{condition} and {field} < {string_literal(end)}" if end else condition

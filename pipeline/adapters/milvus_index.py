@@ -13,7 +13,8 @@ from pipeline.adapters.milvus_catalog import MilvusCatalog
 from pipeline.adapters.milvus_connection import MilvusConnection, MissingCollectionError
 from pipeline.adapters.milvus_filter import ids_expression, to_expression
 from pipeline.adapters.milvus_schema import Binding
-from pipeline.adapters.ranking import best_first, check_query
+from pipeline.adapters.milvus_ties import MAX_LIMIT, Ask, rank
+from pipeline.adapters.ranking import check_query
 from pipeline.errors import TransientError
 from pipeline.types import CollectionInfo, IndexRow, ModelSpec, SearchFilter, SearchHit
 
@@ -23,7 +24,7 @@ MESSAGE_BYTES = 16 * 2**20  # a quarter of the 64 MB that a server takes at most
 ROWS_PER_CALL = 4096  # of the 16,384 that one query may return
 IDS_PER_PAGE = 16_384  # the most there may be, because Milvus Lite reads the whole collection for each page
 HITS_PER_CALL = 10_000  # over all vectors of one call: some megabytes
-TIE_ROOM = 16  # extra hits, so that a group of equal scores around the k-th place is ordered by id
+TIE_ROOM = 16  # extra hits: a small group of equal scores around the k-th place costs no second question
 LATEST = "Strong"  # all writes that returned, whoever made them; waits for a time tick of the server, 200 ms
 LAGGING = "Bounded"  # what the query nodes have by now, which is never older than 5 s; waits for nothing
 STALENESS_S = 10.0  # "Bounded" reads may miss the last 5 s of writes; twice that to be sure
@@ -145,11 +146,16 @@ class MilvusIndex:
         binding = self._catalog.get(name)
         check_query(name, binding.dim, vectors, k)
         expression = to_expression(where)
-        limit = k + TIE_ROOM
+        limit = min(k + TIE_ROOM, MAX_LIMIT)
         found: list[list[SearchHit]] = []
         for chunk in _chunks(vectors, max(1, HITS_PER_CALL // limit)):
             answers = self._search(binding, chunk, limit, expression, self._freshness(name))
-            found += [best_first(hits, k=k, min_score=min_score) for hits in answers]
+            found += [
+                rank(
+                    hits, limit=limit, k=k, min_score=min_score, ask=self._asker(binding, vector, expression)
+                )
+                for vector, hits in zip(chunk, answers, strict=True)
+            ]
         return found
 
     def settle(self, name: str) -> None:
@@ -235,6 +241,15 @@ class MilvusIndex:
             ),
         )
         return [[schema.to_hit(hit["entity"], hit["distance"]) for hit in answer] for answer in answers]
+
+    def _asker(self, binding: Binding, vector: NDArray[np.float32], expression: str) -> Ask:
+        """Asks about one vector again, for other numbers of hits and further conditions."""
+
+        def ask(limit: int, condition: str) -> list[SearchHit]:
+            conditions = " and ".join(filter(None, (expression, condition)))
+            return self._search(binding, vector[None], limit, conditions, self._freshness(binding.name))[0]
+
+        return ask
 
     def _freshness(self, name: str) -> str:
         """Consistency of a search: sees this process's own writes, and those of others after 5 s.

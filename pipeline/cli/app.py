@@ -16,7 +16,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,  # its tracebacks print local variables, credentials among them
     add_completion=False,
 )
-app.command("ingest")(ingest.ingest)
+app.command("ingest", epilog=ingest.NOTES)(ingest.ingest)
 app.command("search")(search.search)
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(collections.app, name="collections")

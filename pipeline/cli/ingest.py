@@ -9,6 +9,7 @@ import typer
 
 from pipeline import wiring
 from pipeline.cli.exit_codes import EXIT_INTERRUPTED, EXIT_UNFINISHED
+from pipeline.cli.missed_links import MissedLinks
 from pipeline.cli.output import note, warn, write_json, write_line
 from pipeline.cli.progress import JobProgress, ProgressState
 from pipeline.embedded import DriverOptions, job_lock, open_job, run_job
@@ -16,12 +17,21 @@ from pipeline.errors import PictorError
 from pipeline.ports import Deps
 from pipeline.settings import Settings, check_collection_name
 from pipeline.source import Source, parse_source
+from pipeline.system_folders import SYSTEM_FOLDERS
 from pipeline.types import Job, JobCounts, JobRequest
 
 BUILTIN_NOTICE = (
     "Using the builtin model: a training-free descriptor that finds copies, edits and similar layouts.\n"
     "To find similar things by meaning, choose a trained model: --model torchvision/resnet50, or your own\n"
     "weights with --model FILE.toml (see `pictor models list`)."
+)
+
+# At the end of --help, where a line is as wide as the terminal.
+NOTES = (
+    "A glob without / is about the last part of a key. In a glob, * also matches /, and **/ means any "
+    "number of folders or none.\n\n"
+    f"Below a local folder, what NAS and sync programs keep is left out: {', '.join(SYSTEM_FOLDERS)}. "
+    "To index one of these, name it: --include '**/@eaDir/**'."
 )
 
 
@@ -38,7 +48,8 @@ def ingest(
         list[str] | None, typer.Option(help="Only keys that match this glob (repeatable).")
     ] = None,
     exclude: Annotated[
-        list[str] | None, typer.Option(help="No keys that match this glob (repeatable).")
+        list[str] | None,
+        typer.Option(help="No keys that match this glob (repeatable)."),
     ] = None,
     max_failure_rate: Annotated[
         float, typer.Option(help="Exit with 1 when a larger share of the images failed.", min=0, max=1)
@@ -103,6 +114,7 @@ def finish(job: Job, deps: Deps, settings: Settings, *, max_failure_rate: float,
     started = time.perf_counter()
     error: PictorError | None = None
     interrupted = False
+    missed_links = MissedLinks()
     done_before = job.counts.scanned - job.counts.pending
     with JobProgress(done_before=done_before) as progress:
 
@@ -110,12 +122,13 @@ def finish(job: Job, deps: Deps, settings: Settings, *, max_failure_rate: float,
             progress.show(ProgressState.of(job))
 
         try:
-            run_job(job, deps, limits, options, on_progress=show)
+            run_job(job, deps, limits, options, on_progress=show, on_missed_link=missed_links.add)
         except PictorError as err:
             error = err
         except KeyboardInterrupt:
             interrupted = True
     _print_outcome(job, deps, time.perf_counter() - started, as_json=as_json)
+    missed_links.note()
     if error is not None or interrupted:
         note("The job is unfinished; what is done is kept. Run the same command again to go on.")
         raise error or typer.Exit(EXIT_INTERRUPTED)

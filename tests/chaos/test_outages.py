@@ -188,7 +188,9 @@ def _assert_all_done(fleet: Fleet, job_id: str, *, broken: int = 0) -> None:
 @contextmanager
 def _disk_alarm(rabbitmq: RabbitMQServer) -> Iterator[None]:
     """The broker takes its disk for full, and holds back whoever publishes."""
-    service = cast("RabbitMQ", rabbitmq.service or missing("the broker is not ours to fill"))
+    if rabbitmq.service is None:
+        missing("the broker is not ours to fill")
+    service = cast("RabbitMQ", rabbitmq.service)
     service.control("set_disk_free_limit", "100000GB")
     try:
         yield

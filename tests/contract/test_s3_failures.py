@@ -144,7 +144,7 @@ def page(*keys: str, more: bool = False) -> Answer:
     )
 
 
-def found(body: bytes = b"hello", etag: str = "0123", **headers: str) -> Answer:
+def found(body: bytes = b"hello", /, *, etag: str = "0123", **headers: str) -> Answer:
     return Answer(
         body=body,
         headers={"ETag": f'"{etag}"', "Last-Modified": "Tue, 24 Nov 2026 02:00:00 GMT", **headers},
@@ -206,7 +206,7 @@ OBJECT_FAILURES = [
     (failure(403, "InvalidObjectState"), Reason.ACCESS_DENIED),
     (failure(400, "InvalidRequest"), Reason.ACCESS_DENIED),
     (found(etag="4567"), Reason.CHANGED),  # a service that does not know If-Match
-    (found(body=b"x" * 11), Reason.TOO_LARGE),
+    (found(b"x" * 11), Reason.TOO_LARGE),
 ]
 
 
@@ -274,7 +274,7 @@ def test_a_read_is_tried_as_often_as_set_and_no_more(
 def test_a_body_that_is_cut_is_read_again_and_never_returned(
     service: Service, store: S3Store, ref: ObjectRef
 ) -> None:
-    cut = found(body=b"hel", **{"Content-Length": "5"})
+    cut = found(b"hel", **{"Content-Length": "5"})
     service.answers = [cut, cut, found()]
     assert store.get(ref, max_bytes=10).body == b"hello"
     service.answers = [cut]
@@ -283,7 +283,7 @@ def test_a_body_that_is_cut_is_read_again_and_never_returned(
 
 
 def test_a_body_without_a_length_is_cut_off_at_the_limit(service: Service, store: S3Store) -> None:
-    endless = found(body=b"x" * 2**20)
+    endless = found(b"x" * 2**20)
     service.answers = [Answer(200, endless.body, endless.headers, drip=True)]
     with pytest.raises(ImageError) as error:
         store.get(REF, max_bytes=1000)

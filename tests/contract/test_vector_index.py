@@ -380,6 +380,33 @@ class TestSearch:
         for k in (1, 5, 12):
             assert [hit.id for hit in index.search(name, axis(3)[None], k=k)[0]] == ids(twins)[:k]
 
+    @pytest.mark.parametrize("twins", [60, 3_000, 20_000])  # Milvus returns 16,384 rows at most
+    def test_a_short_answer_is_the_beginning_of_a_long_one_however_many_rows_are_equal(
+        self, index: VectorIndex, name: str, twins: int
+    ) -> None:
+        equal = [row(f"twin{n}", axis(3)) for n in range(twins)]
+        near = (axis(3) * 0.9 + axis(4) * 0.1).astype(np.float32)
+        others = [row(f"other{n}", near / np.linalg.norm(near)) for n in range(100)]
+        index.upsert(name, equal + others)
+        index.settle(name)
+        by_id = sorted(ids(equal))
+        for k in (1, 10, 20, 500):
+            found = [hit.id for hit in index.search(name, axis(3)[None], k=k)[0]]
+            assert found[:twins] == by_id[:k]
+        behind = index.search(name, near[None], k=105)[0]
+        assert [hit.id for hit in behind] == sorted(ids(others)) + by_id[:5]
+
+    def test_equal_rows_are_ordered_within_a_filter_and_a_least_score(
+        self, index: VectorIndex, name: str
+    ) -> None:
+        twins = [row(f"{'in' if n % 2 else 'out'}/{n}", axis(3)) for n in range(200)]
+        index.upsert(name, [*twins, row("in/far", axis(4))])
+        inside = sorted(twin.id for twin in twins if twin.ref.key.startswith("in/"))
+        where = SearchFilter(key_prefix="in/")
+        for k in (10, 100, 300):
+            hits = index.search(name, axis(3)[None], k=k, where=where, min_score=0.5)[0]
+            assert [hit.id for hit in hits] == inside[:k]
+
     def test_hits_below_the_score_are_left_out(self, index: VectorIndex, name: str) -> None:
         half = (axis(0) * 0.6 + axis(1) * 0.8).astype(np.float32)
         index.upsert(name, [row("one", axis(0)), row("half", half), row("none", axis(2))])

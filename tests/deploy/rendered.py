@@ -74,7 +74,8 @@ def containers(template: Doc) -> list[Doc]:
 
 
 def is_pictor(container: Doc) -> bool:
-    return container["image"].rpartition(":")[0].rpartition("/")[2] == "pictor"
+    image: str = container["image"]
+    return image.rpartition(":")[0].rpartition("/")[2] == "pictor"
 
 
 def options_of(container: Doc) -> dict[str, str]:

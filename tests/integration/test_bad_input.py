@@ -45,7 +45,7 @@ def test_no_credentials_for_s3(pictor: Pictor) -> None:
         "AWS_EC2_METADATA_DISABLED": "true",
         "HOME": "/nonexistent",
     }
-    assert "PICTOR_S3_ACCESS_KEY" in error_of(pictor, "ingest", "s3://photos", **env)
+    assert "PICTOR_S3_ACCESS_KEY" in error_of(pictor.within(env), "ingest", "s3://photos")
 
 
 def test_an_endpoint_where_nobody_listens(pictor: Pictor) -> None:
@@ -55,7 +55,7 @@ def test_an_endpoint_where_nobody_listens(pictor: Pictor) -> None:
         "PICTOR_S3_SECRET_KEY": "hush-hush",
         "PICTOR_S3_ATTEMPTS": "2",
     }
-    message = error_of(pictor, "ingest", "s3://photos", code=1, **env)
+    message = error_of(pictor.within(env), "ingest", "s3://photos", code=1)
     assert "http://127.0.0.1:9" in message
     assert "hush-hush" not in message
 
@@ -66,10 +66,10 @@ def test_a_bucket_that_is_not_there_and_a_wrong_secret(pictor: Pictor, s3_server
         "PICTOR_S3_ACCESS_KEY": s3_server.access_key,
         "PICTOR_S3_SECRET_KEY": s3_server.secret_key,
     }
-    missing_bucket = error_of(pictor, "ingest", "s3://no-such-bucket/x", **env)
+    missing_bucket = error_of(pictor.within(env), "ingest", "s3://no-such-bucket/x")
     assert "no-such-bucket" in missing_bucket
     assert "does not exist" in missing_bucket
-    wrong = error_of(pictor, "ingest", "s3://no-such-bucket/x", **env | {"PICTOR_S3_SECRET_KEY": "hush-hush"})
+    wrong = error_of(pictor.within(env), "ingest", "s3://no-such-bucket/x", PICTOR_S3_SECRET_KEY="hush-hush")
     assert "PICTOR_S3_SECRET_KEY" in wrong
     assert "hush-hush" not in wrong
     assert pictor("jobs", "list", "--json").lines == []  # nothing was started
@@ -95,8 +95,8 @@ def test_a_bucket_is_ingested_and_searched(pictor: Pictor, s3_server: S3Server, 
         "AWS_ACCESS_KEY_ID": s3_server.access_key,
         "AWS_SECRET_ACCESS_KEY": s3_server.secret_key,
     }
-    assert pictor("ingest", "s3://main-path/in/", "--json", **env).last["indexed"] == 3
-    (answer,) = pictor("search", "s3://main-path/in/2.jpg", "-k", "1", "--json", **env).lines
+    assert pictor.within(env)("ingest", "s3://main-path/in/", "--json").last["indexed"] == 3
+    (answer,) = pictor.within(env)("search", "s3://main-path/in/2.jpg", "-k", "1", "--json").lines
     assert (answer["hits"][0]["bucket"], answer["hits"][0]["key"]) == ("main-path", "in/2.jpg")
 
 
@@ -129,8 +129,8 @@ def test_a_collection_of_another_model(pictor: Pictor, folder: Path, test_data: 
     model = tmp_path / "m.toml"
     weights = test_data / "weights" / "squeezenet1_0_deepcompressed_imagenet.safetensors"
     model.write_text(f'name = "squeeze"\narchitecture = "torchvision/squeezenet1_0"\nweights = "{weights}"\n')
-    for command in (["ingest", folder], ["search", folder / "a.jpg"]):
-        message = error_of(pictor, *command, "--model", model)
+    for command, argument in (("ingest", folder), ("search", folder / "a.jpg")):
+        message = error_of(pictor, command, argument, "--model", model)
         assert "builtin" in message
         assert "squeeze" in message
     assert pictor("ingest", folder, "--json").last["unchanged"] == 1  # without --model it keeps its own

@@ -1,6 +1,7 @@
 """What the training-free descriptor must not care about, and what it must."""
 
 import io
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -51,7 +52,7 @@ def recompress(image: Image.Image) -> Image.Image:
     return Image.open(buffer).convert("RGB")
 
 
-EDITS = {
+EDITS: dict[str, Callable[[Image.Image], Image.Image]] = {
     "recompressed": recompress,
     "mirrored": lambda image: image.transpose(Image.Transpose.FLIP_LEFT_RIGHT),
     "upside down": lambda image: image.transpose(Image.Transpose.ROTATE_180),

@@ -7,6 +7,7 @@ import struct
 import subprocess
 import sys
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -103,7 +104,9 @@ def deep_png(side: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + header + png_chunk(b"IDAT", pixels) + png_chunk(b"IEND", b"")
 
 
-WORST = {  # close under the largest that the default limits accept, see the table in pipeline.decode
+WORST: dict[
+    str, Callable[[], bytes]
+] = {  # close under the largest that the default limits accept, see the table in pipeline.decode
     "rgba.png": lambda: encode(tile(7300, 7300, "RGBA"), "PNG", compress_level=1),
     "interlaced.png": lambda: interlaced_png(7300),
     "16-bit.png": lambda: deep_png(7300),

@@ -12,6 +12,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from pydantic import SecretStr
 
 from deploy.make_secrets import write_secrets
 from deploy.stack.rabbitmq import RabbitMQ
@@ -62,10 +63,10 @@ def get(url: str, login: str = "", body: bytes | None = None) -> tuple[int, str]
             return err.code, err.read().decode()
 
 
-def broker_url(secrets: Path, service: RabbitMQ) -> str:
+def broker_url(secrets: Path, service: RabbitMQ) -> SecretStr:
     text = (secrets / "pictor-secrets" / "PICTOR_BROKER_URL").read_text()
     assert "@rabbitmq:5672/" in text
-    return text.replace("@rabbitmq:5672/", f"@127.0.0.1:{service.ports['amqp']}/")
+    return SecretStr(text.replace("@rabbitmq:5672/", f"@127.0.0.1:{service.ports['amqp']}/"))
 
 
 def test_pictor_s_user_may_do_what_pictor_does_and_no_other_password_will(
@@ -74,11 +75,11 @@ def test_pictor_s_user_may_do_what_pictor_does_and_no_other_password_will(
     url = broker_url(secrets, broker)
     with broker_connection(Settings(broker_url=url)) as connection:
         declare_queues(connection)
-    password = urlsplit(url).password
+    password = urlsplit(url.get_secret_value()).password
     assert password
     with (
         pytest.raises(CredentialsError),
-        broker_connection(Settings(broker_url=url.replace(password, "guess"))),
+        broker_connection(Settings(broker_url=SecretStr(url.get_secret_value().replace(password, "guess")))),
     ):
         pass
     assert ask(broker, "queues", f"pictor:{password}")[0] == 401  # it has no business with the HTTP API
@@ -109,7 +110,7 @@ def test_flower_asks_for_the_password_in_its_file_and_shows_it_to_no_one(
 ) -> None:
     folder = tmp_path / "secrets"
     shutil.copytree(secrets / "pictor-secrets", folder)
-    (folder / "PICTOR_BROKER_URL").write_text(broker_url(secrets, broker))
+    (folder / "PICTOR_BROKER_URL").write_text(broker_url(secrets, broker).get_secret_value())
     config = secrets / "flower-config" / "flowerconfig.py"
     passwords = json.loads((secrets / "passwords.json").read_text())
     with (tmp_path / "flower.log").open("w") as log:

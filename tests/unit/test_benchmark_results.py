@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -58,8 +59,15 @@ def test_a_figure_has_finite_rounds_or_says_why_not(wrong: dict[str, object]) ->
 def test_contestants_take_turns_and_nobody_is_always_first() -> None:
     turns: list[str] = []
     told: list[str] = []
-    contestants = {name: lambda name=name: turns.append(name) or float(len(turns)) for name in "abc"}
-    measured = interleave(contestants, 2, told.append, str)
+
+    def contestant(name: str) -> Callable[[], float]:
+        def take_turn() -> float:
+            turns.append(name)
+            return float(len(turns))
+
+        return take_turn
+
+    measured = interleave({name: contestant(name) for name in "abc"}, 2, told.append, str)
     assert turns == ["a", "b", "c", "b", "c", "a"]
     assert len(told) == len(turns)
     assert measured == {"a": [1.0, 6.0], "b": [2.0, 4.0], "c": [3.0, 5.0]}

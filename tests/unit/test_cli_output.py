@@ -3,11 +3,13 @@
 import json
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import typer
 
+from pipeline.adapters.folder_store import FolderStore
 from pipeline.adapters.memory_store import MemoryStore
 from pipeline.adapters.sql_ledger import open_ledger
 from pipeline.cli import main
@@ -18,6 +20,7 @@ from pipeline.embedded import job_lock, open_job
 from pipeline.errors import FatalError
 from pipeline.ports import Deps
 from pipeline.settings import Settings
+from pipeline.system_folders import SYSTEM_FOLDERS
 from pipeline.types import BatchReport, Job, PlannedBatch, Reason, Rejected, Stage
 from tests.unit.fakes import BUCKET, FakeEmbedder, distinct_png, ref_of, request_of
 
@@ -145,6 +148,35 @@ def test_ingest_prints_for_people_what_adds_up(gallery: Deps, capsys: Output) ->
     run_to_the_end(gallery, as_json=False)
     out, _ = capsys.readouterr()
     assert "4 scanned = 3 indexed + 0 unchanged + 1 failed + 0 pending; 1 ignored" in out
+
+
+@pytest.mark.parametrize(
+    ("links", "said"), [(0, ""), (1, "1 symbolic link was"), (2, "2 symbolic links were")]
+)
+def test_links_that_are_not_followed_are_said_with_one_of_them_and_what_to_do(
+    links: int, said: str, gallery: Deps, tmp_path: Path, capsys: Output
+) -> None:
+    folder = tmp_path / "album"
+    folder.mkdir()
+    for number in range(links):
+        (folder / f"{number}\x1b.png").symlink_to(tmp_path / "elsewhere.png")
+    (folder / "notes.txt").symlink_to(tmp_path / "elsewhere.txt")
+    deps = replace(gallery, store=FolderStore())
+    job, _ = open_job(request_of(bucket=str(folder)), deps)
+    finish(job, deps, Settings.from_env(), max_failure_rate=1.0, as_json=False)
+    out, err = capsys.readouterr()
+    assert f"0 pending; {links + 1} ignored" in out
+    assert (f"{said} ignored, for example 0\\x1b.png. A link is followed when" in err) == bool(links)
+    assert "\x1b" not in err
+
+
+def test_the_help_of_ingest_lists_the_folders_that_are_left_out(
+    monkeypatch: pytest.MonkeyPatch, capsys: Output
+) -> None:
+    monkeypatch.setenv("COLUMNS", "1000")
+    assert pictor(monkeypatch, "ingest", "--help") == 0
+    out, _ = capsys.readouterr()
+    assert ", ".join(SYSTEM_FOLDERS) in " ".join(out.split())
 
 
 def test_too_large_a_share_of_failures_ends_with_1_after_the_counts(gallery: Deps, capsys: Output) -> None:

@@ -4,9 +4,10 @@ The decoder is the CPU's behind the same interface: what is not seen here is nvJ
 """
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import count
+from typing import Any
 
 import numpy as np
 import pytest
@@ -57,7 +58,7 @@ def jpeg(seed: int = 0, **options: object) -> bytes:
     return encode(photo(seed), "JPEG", **options)
 
 
-def on_gpu(body: bytes, decode_batch: CpuBatches, **limits: int) -> NDArray[np.uint8] | None:
+def on_gpu(body: bytes, decode_batch: CpuBatches, **limits: Any) -> NDArray[np.uint8] | None:
     found = decode_on_gpu(
         body, limits=Limits(**limits), target_px=TARGET_PX, batcher=JpegBatcher(decode_batch)
     )
@@ -153,7 +154,7 @@ def test_a_file_beyond_the_decoder_costs_its_batch_nothing() -> None:
 
 
 def test_a_fault_of_its_own_reaches_who_asked_and_the_next_is_served() -> None:
-    answers = iter([TypeError("not a list"), [torch.zeros(3, 1, 1)]])
+    answers: Iterator[TypeError | Sequence[Tensor]] = iter([TypeError("not a list"), [torch.zeros(3, 1, 1)]])
 
     def decode_batch(_bodies: Sequence[Tensor]) -> Sequence[Tensor]:
         answer = next(answers)

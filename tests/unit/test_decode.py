@@ -182,9 +182,11 @@ def test_1_bit_becomes_black_and_white(format_name: str) -> None:
 def test_other_colour_spaces_of_tiff_are_converted(mode: str) -> None:
     image = Image.fromarray(picture())
     if mode == "LAB":
-        image = ImageCms.profileToProfile(
+        lab = ImageCms.profileToProfile(
             image, ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB"), outputMode="LAB"
         )
+        assert lab is not None  # None: only where it converts in place
+        image = lab
     decoded = decode(encode(image.convert(mode), "TIFF"))
     assert np.abs(decoded.rgb.astype(int) - picture()).mean() < 6
 

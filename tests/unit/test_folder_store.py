@@ -6,7 +6,7 @@ import socket
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from pipeline.adapters.folder_keys import key_of_name, name_of_key
 from pipeline.adapters.folder_store import FolderStore
 from pipeline.errors import ConfigError, ImageError
-from pipeline.types import ObjectRef, Reason
+from pipeline.types import NOT_FOLLOWED, ObjectRef, Reason
 
 MB = 2**20
 
@@ -155,9 +155,12 @@ def test_subtrees_before_the_start_or_outside_the_prefix_are_not_opened(tmp_path
     with pytest.MonkeyPatch.context() as patch:
         opened: list[object] = []
         real = os.open
-        patch.setattr(
-            os, "open", lambda path, *rest, **more: opened.append(path) or real(path, *rest, **more)
-        )
+
+        def note_and_open(path: str | bytes, *rest: Any, **more: Any) -> int:
+            opened.append(path)
+            return real(path, *rest, **more)
+
+        patch.setattr(os, "open", note_and_open)
         assert keys(tmp_path, "b", "b0zzz") == ["b1/1"]
     assert b"b1" in opened
     assert b"b0" not in opened
@@ -191,21 +194,124 @@ def open_descriptors() -> set[str]:
 # --- links and special files ---
 
 
-def test_symbolic_links_are_neither_listed_nor_followed(tmp_path: Path) -> None:
+def linked(root: Path, links: dict[str, str | Path]) -> None:
+    for name, target in links.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).symlink_to(target)
+
+
+def test_links_to_what_lies_inside_are_followed_and_have_keys_of_their_own(tmp_path: Path) -> None:
     root = tmp_path / "root"
-    write(tmp_path, "secret.txt", "outside/secret.txt", "root/real/a.jpg")
-    (root / "file").symlink_to(tmp_path / "secret.txt")
-    (root / "up").symlink_to("..")
-    (root / "loop").symlink_to("loop")
-    (root / "inside").symlink_to("real")
-    assert keys(root) == ["real/a.jpg"]
-    for key in ("file", "up/secret.txt", "loop", "inside/a.jpg"):
+    write(root, "real/a.jpg", body=b"a")
+    write(root, "real/deep/b.jpg", body=b"b")
+    links: dict[str, str | Path] = {
+        "album/one.jpg": "../real/a.jpg",
+        "album/whole": root / "real",
+        "album/again": "whole",
+        "zzz": "album/whole/deep/b.jpg",
+    }
+    linked(root, links)
+    found = {key: read(root, key) for key in keys(root)}
+    assert found == {
+        "album/again/a.jpg": b"a",
+        "album/again/deep/b.jpg": b"b",
+        "album/one.jpg": b"a",
+        "album/whole/a.jpg": b"a",
+        "album/whole/deep/b.jpg": b"b",
+        "real/a.jpg": b"a",
+        "real/deep/b.jpg": b"b",
+        "zzz": b"b",
+    }
+    assert keys(root) == sorted(found)
+
+
+def test_links_that_lead_out_or_nowhere_are_listed_as_not_followed_and_never_read(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    write(tmp_path, "secret.txt", "root-2/b.jpg", "root/real/a.jpg")
+    links: dict[str, str | Path] = {
+        "absolute": tmp_path / "secret.txt",
+        "beside": "../root-2",  # whose path begins like the root's
+        "dangling": "real/gone.jpg",
+        "loop": "loop",
+        "second": "absolute",
+        "up": "..",
+    }
+    linked(root, links)
+    refs = list(FolderStore().list_objects(str(root)))
+    assert [ref.key for ref in refs if ref.etag == NOT_FOLLOWED] == sorted(links)
+    assert [ref.key for ref in refs if ref.etag != NOT_FOLLOWED] == ["real/a.jpg"]
+    for key in (*links, "up/secret.txt", "beside/b.jpg", "real/a.jpg/x"):
         with pytest.raises(ImageError) as error:
             read(root, key)
         assert reason(error) is Reason.NOT_FOUND
     with pytest.raises(ConfigError):
         FolderStore().put(str(root), "up/new", b"x")
     assert not (tmp_path / "new").exists()
+
+
+def test_a_folder_is_not_entered_again_from_within_itself(tmp_path: Path) -> None:
+    write(tmp_path, "a/1.jpg", "b/2.jpg")
+    linked(tmp_path, {"a/here": ".", "a/root": "..", "a/to-b": "../b", "b/to-a": "../a"})
+    assert keys(tmp_path) == ["a/1.jpg", "a/to-b/2.jpg", "b/2.jpg", "b/to-a/1.jpg"]
+
+
+def test_nothing_is_written_through_a_link_and_a_delete_takes_the_link_alone(tmp_path: Path) -> None:
+    write(tmp_path, "real/a.jpg", body=b"a")
+    linked(tmp_path, {"album": "real", "one.jpg": "real/a.jpg"})
+    store = FolderStore()
+    with pytest.raises(ConfigError):
+        store.put(str(tmp_path), "album/new.jpg", b"x")
+    store.put(str(tmp_path), "one.jpg", b"other")
+    store.delete(str(tmp_path), "album/a.jpg")
+    store.delete(str(tmp_path), "album")
+    assert {key: read(tmp_path, key) for key in keys(tmp_path)} == {"one.jpg": b"other", "real/a.jpg": b"a"}
+
+
+def test_a_linked_file_that_changes_is_changed_under_each_of_its_keys(tmp_path: Path) -> None:
+    write(tmp_path, "real.jpg")
+    linked(tmp_path, {"link.jpg": "real.jpg"})
+    refs = list(FolderStore().list_objects(str(tmp_path)))
+    write(tmp_path, "real.jpg", body=b"longer")
+    for ref in refs:
+        with pytest.raises(ImageError) as error:
+            FolderStore().get(ref, max_bytes=MB)
+        assert reason(error) is Reason.CHANGED
+
+
+NAMES = st.sampled_from(["a", "b", "c"])
+TREES = st.dictionaries(
+    st.lists(NAMES, min_size=1, max_size=3).map("/".join),
+    st.none() | st.sampled_from([".", "..", "../..", "a", "b", "a/b", "../a", "../c", "../../b", "/"]),
+    max_size=8,
+)
+
+
+@settings(deadline=None)
+@given(TREES, st.data())
+def test_any_tree_of_links_is_listed_once_in_order_and_from_any_key_on(
+    tree: dict[str, str | None], data: st.DataObject
+) -> None:
+    """Args: `tree` has the files, and the links with what they lead to."""
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder, "root")
+        root.mkdir()
+        for name, target in tree.items():
+            with suppress(OSError):  # a file and a directory of one name cannot both be
+                write(root, name) if target is None else linked(root, {name: target})
+        refs = list(FolderStore().list_objects(str(root)))
+        full = [ref.key for ref in refs]
+        assert full == sorted(set(full), key=str.encode)
+        real = os.path.realpath(root) + "/"
+        for ref in refs:
+            leads_to = os.path.realpath(root / ref.key)
+            is_inside = leads_to.startswith(real) and Path(leads_to).is_file()
+            assert is_inside == (ref.etag != NOT_FOLLOWED)
+            assert not is_inside or read(root, ref.key) == b"x"
+        assert {
+            os.path.realpath(path) for path in root.rglob("*") if path.is_file() and not path.is_symlink()
+        } == {os.path.realpath(root / ref.key) for ref in refs if ref.etag != NOT_FOLLOWED}
+        start = data.draw(st.sampled_from([*full, "", "a", "a/"]))
+        assert keys(root, "", start) == [key for key in full if key > start]
 
 
 def test_a_file_replaced_by_a_link_after_the_listing_is_not_read(tmp_path: Path) -> None:

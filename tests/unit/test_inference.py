@@ -38,6 +38,8 @@ def convolutions() -> nn.Module:
         if isinstance(part, nn.BatchNorm2d):
             nn.init.uniform_(part.weight, 0.5, 1.5)
             nn.init.normal_(part.bias)
+            assert part.running_mean is not None
+            assert part.running_var is not None
             part.running_mean.normal_()
             part.running_var.uniform_(0.5, 2.0)
     return module.eval()
@@ -78,7 +80,7 @@ def test_a_network_whose_calls_cannot_be_followed_is_used_as_it_is() -> None:
             self.inner = convolutions()
 
         def forward(self, images: Tensor) -> Tensor:
-            return self.inner(images) if images.sum() > -1e9 else images  # type: ignore[no-any-return]
+            return self.inner(images) if images.sum() > -1e9 else images
 
     given = Branching()
     quick, _ = quicken(given, SPEC, device=CPU, dtype=torch.float32)

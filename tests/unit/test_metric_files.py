@@ -45,8 +45,9 @@ def child(worker: Path, searches: int, belongs_to: Path | None = None) -> Iterat
         FOLDER_VARIABLE: str(belongs_to or worker),
     }
     command = [sys.executable, "-c", CHILD, str(searches)]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    with subprocess.Popen(command, cwd=REPOSITORY, env=env, **pipes) as process:
+    with subprocess.Popen(
+        command, cwd=REPOSITORY, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
         assert process.stdout
         assert process.stdout.readline() == b"recorded\n"
         try:

@@ -60,8 +60,9 @@ def make_pixels(items: int) -> NDArray[np.uint8]:
 
 
 def expected_rows(pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
-    rows = pixels.mean((2, 3))
-    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    means: NDArray[np.float64] = pixels.mean((2, 3))
+    rows: NDArray[np.float64] = means / np.linalg.norm(means, axis=1, keepdims=True)
+    return rows
 
 
 @pytest.mark.parametrize("items", [1, 3, 4, 9])

@@ -1,13 +1,15 @@
 """From a listing to batches."""
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.adapters.folder_store import FolderStore
 from pipeline.message import MAX_MESSAGE_BYTES, decode_batch
-from pipeline.plan import MAX_BATCH_KEY_BYTES, PlanStep, cut_batches, retry_batches
+from pipeline.plan import MAX_BATCH_KEY_BYTES, PlanStep, cut_batches, plan_job, retry_batches
 from pipeline.types import Job, JobCounts, JobRequest, JobState, ObjectRef
 from tests.unit.fakes import ref_of, request_of
 
@@ -150,6 +152,18 @@ def test_the_listing_is_consumed_as_batches_are_taken_and_not_before() -> None:
     steps = cut_batches(listing(), job_id="j", request=request_of(batch_items=2))
     next(steps)
     assert taken == ["a", "b"]
+
+
+def test_links_that_are_not_followed_are_counted_and_told_where_they_would_be_tried(tmp_path: Path) -> None:
+    for name in ("a.jpg", "b.txt", "c/d.png", "@eaDir/e.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).symlink_to("/nowhere")
+    (tmp_path / "f.jpg").write_bytes(b"x")
+    missed: list[ObjectRef] = []
+    job = job_of(request_of(bucket=str(tmp_path)))
+    [step] = plan_job(job, FolderStore(), on_missed_link=missed.append)
+    assert (keys_in(step), step.ignored) == (["f.jpg"], 4)
+    assert [ref.key for ref in missed] == ["a.jpg", "c/d.png"]
 
 
 def paths_of(refs: Sequence[ObjectRef], attempt: str) -> list[str]:

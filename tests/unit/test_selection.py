@@ -1,8 +1,12 @@
 """Which keys of a listing are tried."""
 
+from dataclasses import replace
+
 import pytest
 
 from pipeline.selection import Selection
+from pipeline.system_folders import SYSTEM_FOLDERS
+from pipeline.types import NOT_FOLLOWED, ObjectRef
 from tests.unit.fakes import ref_of
 
 
@@ -13,8 +17,9 @@ def wants(
     exclude: tuple[str, ...] = (),
     etag: str = "e1",
     size_bytes: int = 10,
+    bucket: str = "photos",
 ) -> bool:
-    ref = ref_of(key, etag=etag, size_bytes=size_bytes)
+    ref = replace(ref_of(key, etag=etag, size_bytes=size_bytes), bucket=bucket)
     return Selection(include=include, exclude=exclude).wants(ref)
 
 
@@ -82,3 +87,51 @@ def test_a_folder_that_could_not_be_read_can_be_excluded_or_hidden() -> None:
     assert not wants("locked/", etag="", size_bytes=0, exclude=("locked/*",))
     assert not wants(".trash/", etag="", size_bytes=0)
     assert not wants(".trash/", etag="", size_bytes=0, include=("*.jpg",))
+
+
+@pytest.mark.parametrize("key", ["@eaDir/a.jpg/THUMB.jpg", "2024/@eaDir/a.jpg", "x/y/@eaDir/z/a.jpg"])
+def test_any_number_of_folders_is_also_none(key: str) -> None:
+    assert not wants(key, exclude=("**/@eaDir/**",))
+    assert wants(key, include=("**/@eaDir/**",))
+    assert wants(key.replace("@eaDir", "eaDir"), exclude=("**/@eaDir/**",))
+
+
+# --- links and system folders ---
+
+
+def test_a_link_that_is_not_followed_is_ignored_and_missed_where_it_would_be_wanted() -> None:
+    def link(key: str) -> ObjectRef:
+        return ref_of(key, etag=NOT_FOLLOWED, size_bytes=0)
+
+    selection = Selection(exclude=("private/*",))
+    assert not selection.wants(link("a.jpg"))
+    assert selection.misses(link("a.jpg"))
+    assert not selection.misses(link("private/a.jpg"))
+    assert not selection.misses(link("notes.txt"))
+    assert not selection.misses(ref_of("a.jpg"))
+
+
+@pytest.mark.parametrize("folder", [name.replace("*", "1000") for name in SYSTEM_FOLDERS])
+@pytest.mark.parametrize("include", [(), ("*",), ("*.jpg",), ("**/*.jpg",)])
+def test_what_nas_and_sync_programs_keep_is_left_out_of_folders_alone(
+    folder: str, include: tuple[str, ...]
+) -> None:
+    for key in (f"{folder}/a.jpg", f"2024/{folder}/b/a.jpg", f"{folder.upper()}/a.jpg"):
+        assert not wants(key, include=include, bucket="/photos")
+        assert wants(key, include=("*.jpg",), bucket="photos")
+        assert wants(key, include=(f"**/{folder}/**",), bucket="/photos") == (folder in key)
+
+
+@pytest.mark.parametrize(
+    "key", ["@eaDir", "my@eaDir/a.jpg", "@eaDir2/a.jpg", "trash/a.jpg", "found/lost+found.jpg"]
+)
+def test_a_name_that_only_looks_like_a_system_folder_is_no_such_folder(key: str) -> None:
+    assert wants(key, bucket="/photos")
+
+
+def test_naming_one_system_folder_takes_in_no_other() -> None:
+    include = ("*.jpg", "**/@eaDir/**", "**/.trash-*/**")
+    assert wants("@EADIR/a.jpg", include=("*", "**/@eaDir/**"), bucket="/photos")
+    assert wants(".Trash-1000/a.jpg", include=("*.jpg", "**/.trash-*/**"), bucket="/photos")
+    assert not wants("#recycle/a.jpg", include=include, bucket="/photos")
+    assert not wants("#recycle/@eaDir/a.jpg", include=include, bucket="/photos")

@@ -70,7 +70,7 @@ def test_work_is_sent_once_to_a_broker_that_takes_nothing_for_a_while(
     assert not channel.connection.given_up
 
 
-def publish_in_vain(channel: SilentChannel, exchange: str) -> type[Exception]:
+def publish_in_vain(channel: SilentChannel, exchange: str) -> type[BaseException]:
     with pytest.raises((UnconfirmedError, TimeoutError)) as caught:
         channel.basic_publish_confirm("message", exchange=exchange)
     return caught.type
