@@ -5,6 +5,8 @@ BENCH_VENV := .venv-bench
 BIN := $(VENV)/bin
 STACK_DIR ?= $(CURDIR)/.stack
 IMAGES ?=
+# Tests side by side: they wait more than they compute, so two cores bear three. Each has services of its own.
+TEST_PROCESSES ?= 3
 
 .PHONY: setup demo test test-outages test-bench test-unit bench lint format up down settings-doc clean
 
@@ -24,7 +26,7 @@ demo: setup
 # All tiers against real services, which are installed when they are missing and stopped at the end.
 test: setup
 	$(PYTHON) -m deploy.stack install
-	$(BIN)/pytest -m 'not outage and not bench'
+	$(BIN)/pytest -n $(TEST_PROCESSES) -m 'not outage and not bench'
 
 # Each service away for minutes, one by one. Takes ten minutes and more, so it is not part of `test`.
 test-outages: setup

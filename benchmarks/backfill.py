@@ -18,10 +18,11 @@ from benchmarks.processes import clean_environment
 from benchmarks.synthetic import BUCKET, EndlessStore, FreeEmbedder, SleepingEmbedder
 from pipeline import wiring
 from pipeline.adapters.milvus_index import MilvusIndex
-from pipeline.embedded import open_job, run_job
+from pipeline.embedded import run_job
 from pipeline.ports import Deps
+from pipeline.service.submit import open_job
 from pipeline.settings import Settings
-from pipeline.types import JobRequest
+from pipeline.types import JobRequest, embedded_on
 
 SECONDS_PER_IMAGE = 0.005  # 200 images/s: four times what two cores of ResNet-18 could ask the index to take
 OBJECTS = 10_000_000  # it is killed long before
@@ -49,7 +50,7 @@ def main() -> None:
             fingerprint=embedder.spec.fingerprint,
             batch_items=BATCH_ITEMS,
         )
-        job, _ = open_job(request, deps)
+        job, _ = open_job(request, deps, driver=embedded_on("benchmark"))
         run_job(
             job,
             deps,

@@ -14,10 +14,11 @@ from benchmarks.photographs import draw_jpeg
 from benchmarks.synthetic import BUCKET, EndlessStore, ForgetfulIndex, FreeEmbedder, free_spec
 from pipeline import wiring
 from pipeline.adapters.sql_ledger import SqlLedger
-from pipeline.embedded import open_job, run_job
+from pipeline.embedded import run_job
 from pipeline.ports import Deps
+from pipeline.service.submit import open_job
 from pipeline.settings import Settings
-from pipeline.types import JobRequest
+from pipeline.types import JobRequest, embedded_on
 
 PICTURE_PX = (96, 72)
 SIDE_PX = 32  # of the model's input: small, since decoding is the same at any length of a job
@@ -51,7 +52,7 @@ def run(prefix: str, objects: int, bodies: list[bytes], ledger: SqlLedger, setti
         fingerprint=embedder.spec.fingerprint,
         batch_items=settings.batch_items,
     )
-    job, _ = open_job(request, deps)
+    job, _ = open_job(request, deps, driver=embedded_on("benchmark"))
     check(
         run_job(
             job,

@@ -13,9 +13,10 @@ from pathlib import Path
 
 from benchmarks.synthetic import BUCKET, EndlessStore, free_spec
 from pipeline import wiring
-from pipeline.plan import plan_job
+from pipeline.plan import plan_job, sum_findings
+from pipeline.ports import VersionBook
 from pipeline.settings import Settings
-from pipeline.types import JobRequest
+from pipeline.types import WORKERS, JobRequest, generation_of, indexed_version
 
 GROUP_BATCHES = 32  # in one transaction, as in workers.planner
 
@@ -24,6 +25,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--keys", type=int, required=True)
     parser.add_argument("--prefix", default="a/", help="of the keys, to plan two halves of a bucket at once")
+    parser.add_argument("--known", action="store_true", help="plan keys that the version book has already")
     options = parser.parse_args()
     settings = Settings.from_env()
     spec = free_spec()
@@ -38,17 +40,32 @@ def main() -> None:
     )
     store = EndlessStore([b"x" * 80_000], options.keys, options.prefix)
     with wiring.open_ledger(settings) as ledger:
-        job = ledger.create_job(request)
+        if options.known:
+            enter_all(store, request, ledger.book)
+        job = ledger.create_job(request, driver=WORKERS)
         started = time.perf_counter()
-        steps = plan_job(job, store)
+        steps = plan_job(job, store, ledger.book)
         while group := list(islice(steps, GROUP_BATCHES)):
             batches = [step.batch for step in group if step.batch is not None]
             ignored = sum(step.ignored for step in group)
-            ledger.record_plan(job.job_id, batches, cursor=group[-1].cursor, ignored=ignored)
+            ledger.record_plan(
+                job.job_id,
+                batches,
+                cursor=group[-1].cursor,
+                ignored=ignored,
+                findings=sum_findings(group),
+            )
         ledger.finish_planning(job.job_id, ignored=0)
         seconds = time.perf_counter() - started
         planned = ledger.get_job(job.job_id).counts.scanned
     sys.stdout.write(json.dumps({"keys": planned, "seconds": seconds, "peak_bytes": peak_bytes()}) + "\n")
+
+
+def enter_all(store: EndlessStore, request: JobRequest, book: VersionBook) -> None:
+    generation = generation_of(request.collection, request.fingerprint)
+    refs = store.list_objects(request.bucket, request.prefix)
+    while entries := [indexed_version(ref) for ref in islice(refs, 10_000)]:
+        book.write(generation, entries)
 
 
 def peak_bytes() -> int:

@@ -11,7 +11,10 @@ from benchmarks.clients import Ask
 from benchmarks.synthetic import EndlessStore, FreeEmbedder
 from pipeline.adapters.milvus_index import MilvusIndex
 from pipeline.ports import Limits
-from pipeline.search import SearchDeps, SearchRequest, StoredQuery, search_images
+from pipeline.search.query import Stored
+from pipeline.service.access import local_caller
+from pipeline.service.models import ResidentModel
+from pipeline.service.search import SearchPorts, SearchRequest, search_images
 
 K = 10
 SERVICE, BARE = "service, stored id", "pymilvus, stored id"
@@ -30,13 +33,14 @@ def search_ways(
 ) -> dict[str, Ask]:
     """Args: `vectors` are those of the rows `ids`; the n-th question is about the n-th of both."""
     request = SearchRequest(collection=collection, k=K)
-    deps = SearchDeps(store=EndlessStore([b"none"], 0), index=index, embedder=FreeEmbedder)
-    limits = Limits()
+    models = ResidentModel(FreeEmbedder(), index)
+    ports = SearchPorts(store=EndlessStore([b"none"], 0), index=index, models=models)
+    limits, caller = Limits(), local_caller()
 
     def by_service(number: int) -> None:
         id_ = ids[number % len(ids)]
-        [answer] = search_images([StoredQuery(text=id_, id=id_)], request, deps, limits)
-        _check(len(answer.hits), answer.fault)
+        [answer] = search_images([Stored(text=id_, id=id_)], request, ports, limits, caller)
+        _check(len(answer.hits), answer.error)
 
     def by_port(number: int) -> None:
         place = number % len(ids)
@@ -73,6 +77,6 @@ def _search(client: MilvusClient, collection: str, vector: Any) -> Any:
     return hits
 
 
-def _check(hits: int, fault: str = "") -> None:
+def _check(hits: int, error: str = "") -> None:
     if hits != K:
-        raise RuntimeError(f"{hits} hits instead of {K}; {fault or 'no fault was named'}")
+        raise RuntimeError(f"{hits} hits instead of {K}; {error or 'no error was named'}")

@@ -155,6 +155,9 @@ class ForgetfulIndex:
     def list_ids(self, name: str) -> Iterator[str]:
         return iter(())
 
+    def list_versions(self, name: str, *, start_after: str = "") -> Iterator[ObjectRef]:
+        return iter(())
+
     def search(
         self,
         name: str,

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pipeline.handle import handle_message
 from pipeline.plan import plan_job
 from pipeline.ports import Deps, Limits
-from pipeline.types import JobRequest, JobState, Verdict
+from pipeline.types import WORKERS, JobRequest, JobState, Verdict
 
 
 def plan_whole_job(deps: Deps, *, bucket: str, collection: str, batch_items: int) -> tuple[str, list[bytes]]:
@@ -25,11 +25,13 @@ def plan_whole_job(deps: Deps, *, bucket: str, collection: str, batch_items: int
         fingerprint=spec.fingerprint,
         batch_items=batch_items,
     )
-    job = deps.ledger.create_job(request)
+    job = deps.ledger.create_job(request, driver=WORKERS)
     bodies = []
-    for step in plan_job(job, deps.store):
+    for step in plan_job(job, deps.store, deps.ledger.book):
         batches = [step.batch] if step.batch else []
-        deps.ledger.record_plan(job.job_id, batches, cursor=step.cursor, ignored=step.ignored)
+        deps.ledger.record_plan(
+            job.job_id, batches, cursor=step.cursor, ignored=step.ignored, findings=step.findings
+        )
         bodies += [batch.body for batch in batches]
     deps.ledger.finish_planning(job.job_id, ignored=0)
     return job.job_id, bodies

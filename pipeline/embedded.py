@@ -8,17 +8,17 @@ import fcntl
 import logging
 import queue
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pipeline.errors import ConfigError, ImageError, PictorError
+from pipeline.errors import ConflictError, PictorError
 from pipeline.handle import handle_message
-from pipeline.plan import plan_job, retry_batches
-from pipeline.ports import Deps, Limits
-from pipeline.types import Job, JobRequest, JobState, ObjectRef, Verdict
+from pipeline.plan import plan_job
+from pipeline.ports import Deps, Ledger, Limits
+from pipeline.sync import prepare_book, remove_missing
+from pipeline.types import EMBEDDED, WORKERS, Job, ObjectRef, Verdict
 
 logger = logging.getLogger(__name__)
 
@@ -50,37 +50,6 @@ class _Run:
     def fail(self, error: PictorError) -> None:
         self.error = self.error or error  # the first one is the cause
         self.stop.set()
-
-
-def open_job(request: JobRequest, deps: Deps, *, restart: bool = False) -> tuple[Job, bool]:
-    """The unfinished job of the same source, filters, collection and model, or a new one.
-
-    Args:
-        restart: cancel an unfinished job and begin anew.
-
-    Returns:
-        The job, and whether it is resumed.
-    """
-    unfinished = deps.ledger.find_unfinished(request)
-    if unfinished is not None and not restart:
-        return unfinished, True
-    if unfinished is not None:
-        deps.ledger.set_state(unfinished.job_id, JobState.CANCELLED)
-    return deps.ledger.create_job(request), False
-
-
-def retry_failed(job: Job, deps: Deps) -> int:
-    """Turn the failures of a job into pending work, with the versions that the objects have now.
-
-    Returns:
-        How many objects will be tried again.
-    """
-    refs = [failure.ref for failure in deps.ledger.failures(job.job_id)]
-    if refs:
-        attempt = f"retry{time.time_ns() // 1000:x}"  # a path never used before in this job
-        batches = retry_batches([_present_version(ref, deps) for ref in refs], job=job, attempt=attempt)
-        deps.ledger.retry_failures(job.job_id, batches, [ref.image_id for ref in refs])
-    return len(refs)
 
 
 def run_job(
@@ -117,6 +86,10 @@ def run_job(
     _run_threads(threads, run, on_progress)
     if run.error is not None:
         raise run.error
+    if not deps.ledger.outstanding(
+        job.job_id
+    ):  # there are some when somebody has paused or cancelled the job
+        remove_missing(job.job_id, deps, lambda: True)
     deps.ledger.finish_if_done(job.job_id)
     finished = deps.ledger.get_job(job.job_id)
     if finished.counts.indexed > job.counts.indexed:
@@ -126,22 +99,37 @@ def run_job(
 
 
 @contextmanager
+def held_job(job_id: str, ledger: Ledger, *, driver: str, lock_folder: Path) -> Iterator[Job]:
+    """Hold an embedded job of this host, and take up one whose host was not noted.
+
+    Raises:
+        ConflictError: it is another driver's, or another process runs it.
+    """
+    if ledger.get_job(job_id).driver == WORKERS:
+        raise ConflictError(f"job {job_id} is run by the workers and cannot be run here")
+    with job_lock(lock_folder, job_id):
+        if not ledger.take_up(job_id, driver):
+            host, here = (name.removeprefix(EMBEDDED) for name in (ledger.get_job(job_id).driver, driver))
+            raise ConflictError(
+                f"job {job_id} is run on host {host} and cannot be run on {here}; give the command there"
+            )
+        yield ledger.get_job(job_id)
+
+
+@contextmanager
 def job_lock(folder: Path, job_id: str) -> Iterator[None]:
-    """Hold a job: two processes on one job would do everything twice. The lock dies with its process."""
+    """Keep other processes off a job: two would do everything twice. The lock dies with its process.
+
+    Args:
+        folder: the same for all processes that may run the job.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / f"{job_id}.lock").open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as err:
-            raise ConfigError(f"job {job_id} is being run by another process") from err
+            raise ConflictError(f"job {job_id} is being run by another process") from err
         yield  # the file stays: to remove it could take away the one that another process has just locked
-
-
-def _present_version(ref: ObjectRef, deps: Deps) -> ObjectRef:
-    try:
-        return deps.store.stat(ref.bucket, ref.key)
-    except ImageError:
-        return ref  # gone or forbidden: the batch itself will say so
 
 
 def _run_threads(threads: list[threading.Thread], run: _Run, on_progress: Callable[[Job], None]) -> None:
@@ -175,12 +163,12 @@ def _send_all(run: _Run) -> None:
     ledger, job = run.deps.ledger, run.job
     for batch in ledger.pending(job.job_id):  # planned before the last stop
         _put(run, batch.body)
-    if job.planned:
+    if job.planned or not prepare_book(job, run.deps, lambda: not run.stop.is_set()):
         return
-    for step in plan_job(job, run.deps.store, on_missed_link=run.on_missed_link):
+    for step in plan_job(job, run.deps.store, ledger.book, on_missed_link=run.on_missed_link):
         batches = [step.batch] if step.batch else []
         if run.stop.is_set() or not ledger.record_plan(
-            job.job_id, batches, cursor=step.cursor, ignored=step.ignored
+            job.job_id, batches, cursor=step.cursor, ignored=step.ignored, findings=step.findings
         ):
             return
         for batch in batches:

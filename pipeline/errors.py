@@ -1,33 +1,74 @@
 """The error tree. The class decides what happens to the work in hand.
 
-PictorError
-├── ConfigError             the caller's to mend: exit code 2, nothing was started
-│   ├── ModelError          a model that cannot be found, read or trusted
-│   └── TargetError         a bucket or collection that was named cannot be used: the job fails
-│       └── ModelMismatchError  a collection belongs to another model
-├── ImageError              reject this one image, go on with its neighbours
-├── TransientError          the world is away for a moment: retry the batch
-├── MessageError            the message cannot be understood: dead-letter it
-└── FatalError              this process cannot go on: give the batch back and stop
-    └── CredentialsError    this process was refused by a service
+PictorError                 internal_error
+├── ConfigError             misconfigured: a setting, or what it names, cannot work; nothing was started
+│   ├── ArgumentError       invalid_argument: an argument of this one call cannot work
+│   ├── ModelError          model_unusable: a model that cannot be found, read or trusted
+│   └── TargetError         target_unusable: a bucket or collection that was named: the job fails
+│       └── ModelMismatchError  model_mismatch: a collection belongs to another model
+├── NotFoundError           not_found: what was asked for by its name or id is not there
+├── ConflictError           conflict: it is there, and in a state in which this cannot be done
+├── DeniedError             denied: the caller may not do this
+├── ImageError              image_rejected: reject this one image, go on with its neighbours
+├── TransientError          unavailable: the world is away for a moment: retry the batch
+├── MessageError            bad_message: the message cannot be understood: dead-letter it
+└── FatalError              process_unfit: this process cannot go on: give the batch back and stop
+    └── CredentialsError    credentials_refused: this process was refused by a service
+
+The word after each class is its `code`. The exit code of a command, the status of an HTTP answer and the
+`code` of a JSON answer follow from it.
 
 An expected failure of one image travels as a value (`types.Rejected`); `ImageError` is how decoders and
 stores say it to `prepare_one`, the one place that turns it into that value.
 """
 
+from enum import StrEnum
+from typing import ClassVar
+
 from pipeline.types import Reason
+
+
+class ErrorCode(StrEnum):
+    """What programs may tell errors apart by. Closed: a new code is a change of the public contract."""
+
+    INTERNAL_ERROR = "internal_error"
+    MISCONFIGURED = "misconfigured"
+    INVALID_ARGUMENT = "invalid_argument"
+    MODEL_UNUSABLE = "model_unusable"
+    TARGET_UNUSABLE = "target_unusable"
+    MODEL_MISMATCH = "model_mismatch"
+    NOT_FOUND = "not_found"
+    CONFLICT = "conflict"
+    DENIED = "denied"
+    IMAGE_REJECTED = "image_rejected"
+    UNAVAILABLE = "unavailable"
+    BAD_MESSAGE = "bad_message"
+    PROCESS_UNFIT = "process_unfit"
+    CREDENTIALS_REFUSED = "credentials_refused"
 
 
 class PictorError(Exception):
     """Base of every error that Pictor raises on purpose. `str(error)` is safe to show and to log."""
 
+    code: ClassVar[ErrorCode] = ErrorCode.INTERNAL_ERROR
+
 
 class ConfigError(PictorError):
-    """Something the caller gave cannot work: a setting, an argument, a model file."""
+    """A setting, or what it names, cannot work: an address, a schema, a device, a file."""
+
+    code = ErrorCode.MISCONFIGURED
+
+
+class ArgumentError(ConfigError):
+    """An argument of this one call cannot work. The process is sound, and the next call may be right."""
+
+    code = ErrorCode.INVALID_ARGUMENT
 
 
 class ModelError(ConfigError):
     """A model that cannot be found, read or trusted."""
+
+    code = ErrorCode.MODEL_UNUSABLE
 
 
 class TargetError(ConfigError):
@@ -36,9 +77,31 @@ class TargetError(ConfigError):
     Every worker would meet it, and only with this job: the job fails with this text, and workers go on.
     """
 
+    code = ErrorCode.TARGET_UNUSABLE
+
 
 class ModelMismatchError(TargetError):
     """A collection is bound to one model and another was offered."""
+
+    code = ErrorCode.MODEL_MISMATCH
+
+
+class NotFoundError(PictorError):
+    """A job, collection or dead letter that was asked for by its name or id is not there."""
+
+    code = ErrorCode.NOT_FOUND
+
+
+class ConflictError(PictorError):
+    """It is there, in a state in which this cannot be done: a job has ended, or another process runs it."""
+
+    code = ErrorCode.CONFLICT
+
+
+class DeniedError(PictorError):
+    """The caller may not do this."""
+
+    code = ErrorCode.DENIED
 
 
 class ImageError(PictorError):
@@ -49,6 +112,8 @@ class ImageError(PictorError):
         detail: our own words, with both values: "21000x19000 is over 50000000 px".
     """
 
+    code = ErrorCode.IMAGE_REJECTED
+
     def __init__(self, reason: Reason, detail: str) -> None:
         super().__init__(f"{reason}: {detail}")
         self.reason = reason
@@ -58,14 +123,26 @@ class ImageError(PictorError):
 class TransientError(PictorError):
     """A service is away, slow or overloaded; the same call may work later."""
 
+    code = ErrorCode.UNAVAILABLE
+
 
 class MessageError(PictorError):
     """A message that cannot be parsed or whose version is unknown."""
+
+    code = ErrorCode.BAD_MESSAGE
 
 
 class FatalError(PictorError):
     """This process cannot do its work; another one may."""
 
+    code = ErrorCode.PROCESS_UNFIT
+
 
 class CredentialsError(FatalError):
     """A service refused this process's credentials."""
+
+    code = ErrorCode.CREDENTIALS_REFUSED
+
+
+REFUSALS = (MessageError, ArgumentError, TargetError, NotFoundError, ConflictError, DeniedError)
+"""Whoever asked must ask otherwise: no other process could do it, and no later try."""

@@ -5,12 +5,16 @@ Version 1, with the objects as short arrays since a message holds hundreds:
     {"v": 1, "type": "embed_batch", "job_id": "…", "path": "000012", "collection": "photos",
      "fingerprint": "<64 hex>", "bucket": "shop", "objects": [["a/b.jpg", "<etag>", 91234], …]}
 
-With pixels staged, `"block": "<key>"` names them in the staging bucket. A reader ignores fields it does not
-know, so that a newer writer of the same version can add some.
+With pixels staged, `"block": "<key>"` names them in the staging bucket. `"modified": [<ms>, null, …]` says
+when each object was written, where the listing tells. `"rewritten": [3, 7]` are the places of objects that
+have to be embedded again although their ETag is the one that the index holds.
+
+A reader ignores fields it does not know, so that a newer writer of the same version can add some.
 """
 
 import json
 import re
+from collections.abc import Iterator
 from typing import cast
 
 from pipeline.errors import MessageError
@@ -40,6 +44,10 @@ def encode_batch(batch: EmbedBatch) -> bytes:
     }
     if batch.block:
         fields["block"] = batch.block
+    if any(ref.modified_ms is not None for ref in batch.refs):
+        fields["modified"] = [ref.modified_ms for ref in batch.refs]
+    if rewritten := [place for place, ref in enumerate(batch.refs) if ref.key in batch.rewritten]:
+        fields["rewritten"] = rewritten
     return json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode()
 
 
@@ -51,7 +59,11 @@ def decode_batch(body: bytes) -> EmbedBatch:
     """
     fields = _parse_object(body)
     bucket = _text(fields, "bucket")
-    refs = tuple(_parse_ref(bucket, entry) for entry in _objects(fields))
+    objects = _objects(fields)
+    times = _numbers(fields, "modified", default=[None] * len(objects))
+    if len(times) != len(objects):
+        raise MessageError(f"message field 'modified' has {len(times)} numbers for {len(objects)} objects")
+    refs = tuple(_parse_ref(bucket, *entry) for entry in zip(objects, times, strict=True))
     return EmbedBatch(
         job_id=_text(fields, "job_id"),
         path=_text(fields, "path"),
@@ -59,6 +71,7 @@ def decode_batch(body: bytes) -> EmbedBatch:
         fingerprint=_text(fields, "fingerprint"),
         refs=refs,
         block=_text(fields, "block") if "block" in fields else "",
+        rewritten=frozenset(_keys_at(_numbers(fields, "rewritten", default=[]), refs)),
     )
 
 
@@ -92,12 +105,30 @@ def _objects(fields: dict[str, object]) -> list[object]:
     return value
 
 
-def _parse_ref(bucket: str, entry: object) -> ObjectRef:
+def _numbers(fields: dict[str, object], name: str, *, default: list[int | None]) -> list[int | None]:
+    value = fields.get(name, default)
+    if not isinstance(value, list) or not all(number is None or _is_integer(number) for number in value):
+        raise MessageError(f"message field {name!r} is {value!r:.40}; a list of integers was expected")
+    return value
+
+
+def _keys_at(places: list[int | None], refs: tuple[ObjectRef, ...]) -> Iterator[str]:
+    for place in places:
+        if place is None or not 0 <= place < len(refs):
+            raise MessageError(
+                f"message field 'rewritten' names place {place}; there are {len(refs)} objects"
+            )
+        yield refs[place].key
+
+
+def _parse_ref(bucket: str, entry: object, modified_ms: int | None) -> ObjectRef:
     match entry:
         case [str(key), str(etag), int(size_bytes)] if (
             key and _is_unicode(key + etag) and _is_size(size_bytes)
         ):
-            return ObjectRef(bucket=bucket, key=key, etag=etag, size_bytes=size_bytes)
+            return ObjectRef(
+                bucket=bucket, key=key, etag=etag, size_bytes=size_bytes, modified_ms=modified_ms
+            )
         case _:
             raise MessageError(f"message object {entry!r:.80} is not [key, etag, size_bytes]")
 
@@ -108,4 +139,10 @@ def _is_unicode(text: str) -> bool:
 
 
 def _is_size(value: int) -> bool:
-    return not isinstance(value, bool) and 0 <= value < 2**63  # what the ledger can keep
+    return _is_integer(value) and value >= 0
+
+
+def _is_integer(value: object) -> bool:
+    return (
+        isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63
+    )  # the ledger keeps it

@@ -16,6 +16,7 @@ from pipeline.types import (
     CollectionInfo,
     Failure,
     FetchedObject,
+    Findings,
     IndexRow,
     Job,
     JobRequest,
@@ -25,8 +26,10 @@ from pipeline.types import (
     PlannedBatch,
     SearchFilter,
     SearchHit,
+    VersionEntry,
 )
 
+NO_FINDINGS = Findings()
 MAX_HITS = 16_000  # per query: Milvus answers 16,384, less the room that ties need
 
 # One object's user metadata as ASCII JSON. S3 allows 2 KB; escaped threefold it still fits a Milvus field.
@@ -143,6 +146,16 @@ class VectorIndex(Protocol):
 
     def list_ids(self, name: str) -> Iterator[str]: ...
 
+    def list_versions(self, name: str, *, start_after: str = "") -> Iterator[ObjectRef]:
+        """The version of each image that has rows, in order of the image id, streamed in pages.
+
+        It sees all writes that returned before this call, whoever made them.
+
+        Args:
+            start_after: an image id; only those behind it are listed.
+        """
+        ...
+
     def search(
         self,
         name: str,
@@ -169,29 +182,59 @@ class VectorIndex(Protocol):
 class Ledger(Protocol):
     """The account of every job: batches, counts, failures. Safe to share between threads."""
 
-    def create_job(self, request: JobRequest, *, job_id: str | None = None) -> Job:
-        """A new job; or, with an id that is there already, that job as it is."""
+    def create_job(self, request: JobRequest, *, driver: str, job_id: str | None = None) -> Job:
+        """A new job; or, with an id that is there already, that job as it is.
+
+        Args:
+            driver: WORKERS or `embedded_on(host)`. Nobody else plans the job or runs its batches.
+        """
         ...
 
     def get_job(self, job_id: str) -> Job:
-        """Raises ConfigError when there is no such job."""
+        """Raises NotFoundError when there is no such job."""
         ...
 
     def list_jobs(self, *, limit: int = 50) -> list[Job]:
         """Newest first."""
         ...
 
-    def find_unfinished(self, request: JobRequest) -> Job | None:
-        """The newest running job of the same source, filters, collection and model."""
+    def find_unfinished(self, request: JobRequest, *, driver: str) -> Job | None:
+        """The newest running job of the same source, filters, collection and model, of this driver.
+
+        An embedded job whose host was not noted is any host's.
+        """
+        ...
+
+    def take_up(self, job_id: str, driver: str) -> bool:
+        """Become the driver of a job that is this driver's, or of an embedded one whose host was not noted.
+
+        Returns:
+            False, and nothing is written, when it is another driver's.
+        """
         ...
 
     def set_state(self, job_id: str, state: JobState, *, error: str = "") -> None: ...
 
-    def record_plan(self, job_id: str, batches: Sequence[PlannedBatch], *, cursor: str, ignored: int) -> bool:
-        """Batch rows and cursor in one transaction.
+    @property
+    def book(self) -> "VersionBook":
+        """In the same database: reports and plans write into it within their own transactions."""
+        ...
+
+    def record_plan(
+        self,
+        job_id: str,
+        batches: Sequence[PlannedBatch],
+        *,
+        cursor: str,
+        ignored: int,
+        findings: Findings = NO_FINDINGS,
+    ) -> bool:
+        """Batch rows, cursor and what the planner settled on its own, in one transaction.
 
         Args:
             ignored: how many objects were ignored since the previous call.
+            findings: since the previous call. What is unchanged or known to fail counts from here on. What is
+                missing is marked in the book, and the job cannot end before `finish_removals`.
 
         Returns:
             False, and nothing is written, when the job is not running any more.
@@ -199,6 +242,22 @@ class Ledger(Protocol):
         ...
 
     def finish_planning(self, job_id: str, *, ignored: int) -> None: ...
+
+    def missing(self, job_id: str, *, limit: int) -> list[VersionEntry]:
+        """What the job's listing did not show and nobody has written or seen since, in no order."""
+        ...
+
+    def record_removal(self, job_id: str, image_ids: Sequence[str]) -> None:
+        """Take objects out of the book, after their rows left the index. They count as removed."""
+        ...
+
+    def finish_removals(self, job_id: str, *, error: str = "") -> None:
+        """Nothing is left to remove, or nothing may be removed, as `error` says: the job may end."""
+        ...
+
+    def set_sync(self, job_id: str, request: JobRequest) -> None:
+        """Go on with the `keep_missing`, `max_delete_share` and `retry_failed` of another request."""
+        ...
 
     def pending(self, job_id: str) -> Iterator[PlannedBatch]:
         """Batches without a report, by path."""
@@ -213,7 +272,7 @@ class Ledger(Protocol):
         ...
 
     def report(self, report: BatchReport) -> bool:
-        """Counts and failures of one batch in one transaction, keyed by (job, path).
+        """Counts, failures and book entries of one batch in one transaction, keyed by (job, path).
 
         Returns:
             False, and nothing is written, when the batch was reported before.
@@ -232,12 +291,21 @@ class Ledger(Protocol):
         """Safe to run twice."""
         ...
 
+    def forget_published(self, job_id: str) -> None:
+        """Publish every pending batch again: after a queue was purged, or a broker's disk was lost."""
+        ...
+
     def claim_step(self, job_id: str, step: int, nonce: str) -> bool:
-        """Make one planner message the only one at work on a job.
+        """Make one planner message the only one at work on a job of the workers.
 
         Returns:
-            False when another message of this step, or a later step, has begun.
+            False when another message of this step, or a later step, has begun; and for a job that the
+            workers do not drive.
         """
+        ...
+
+    def seconds(self, job_id: str) -> Mapping[str, float]:
+        """Time by stage, summed over the job's reports."""
         ...
 
     def failures(self, job_id: str) -> Iterator[Failure]:
@@ -245,7 +313,11 @@ class Ledger(Protocol):
         ...
 
     def retry_failures(self, job_id: str, batches: Sequence[PlannedBatch], image_ids: Sequence[str]) -> None:
-        """Turn failures into pending batches: one transaction, `scanned` unchanged, the job runs again."""
+        """Turn failures into pending batches: one transaction, `scanned` unchanged, the job runs again.
+
+        Raises:
+            ConflictError: they are not the job's failures any more; nothing is written.
+        """
         ...
 
     def finish_if_done(self, job_id: str) -> bool:
@@ -254,6 +326,44 @@ class Ledger(Protocol):
         Returns:
             True when the job is complete, by this call or an earlier one.
         """
+        ...
+
+
+class VersionBook(Protocol):
+    """What is known of each object of a generation (`types.generation_of`). Safe to share between threads."""
+
+    def list_versions(
+        self, generation: str, bucket: str, prefix: str = "", *, start_after: str | None = None
+    ) -> Iterator[VersionEntry]:
+        """Entries whose key begins with `prefix`, in byte order of the key, streamed in pages."""
+        ...
+
+    def list_by_id(self, generation: str) -> Iterator[VersionEntry]:
+        """All entries, in order of the image id, streamed in pages."""
+        ...
+
+    def write(self, generation: str, entries: Sequence[VersionEntry]) -> None:
+        """Put entries in, over what is there. Safe to run twice."""
+        ...
+
+    def forget(self, generation: str, image_ids: Sequence[str]) -> None:
+        """Safe to run twice."""
+        ...
+
+    def forget_generation(self, generation: str) -> None:
+        """All of it: for a generation that was dropped. Its next reader fills it from the index."""
+        ...
+
+    def holds_rows(self, generation: str) -> bool:
+        """Whether any object of it has rows in the index, so far as the book knows."""
+        ...
+
+    def filled_to(self, generation: str) -> str | None:
+        """How far the filling from the index has come: an image id, "" at the start, None at the end."""
+        ...
+
+    def record_fill(self, generation: str, entries: Sequence[VersionEntry], *, filled_to: str | None) -> None:
+        """Put in what the book does not have yet, and note how far that is. Safe to run twice."""
         ...
 
 

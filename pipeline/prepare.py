@@ -5,11 +5,15 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from threading import Semaphore
+from typing import TYPE_CHECKING
 
 from pipeline.errors import ImageError
 from pipeline.ports import MAX_METADATA_BYTES, Limits, ObjectStore
 from pipeline.timing import StageClock
 from pipeline.types import FetchedObject, ObjectRef, Prepared, Preprocessing, Reason, Rejected, Stage
+
+if TYPE_CHECKING:
+    from pipeline.decode import DecodedImage, PlanesImage
 
 
 def prepare_all(
@@ -52,9 +56,19 @@ def prepare_one(
         clock.count_fetched(len(fetched.body))
         stage = Stage.DECODE
         with decode_slots, clock.measure("decode"):
-            return decode_object(ref, fetched, spec, limits)
+            return _decode(ref, fetched, spec, limits)
     except ImageError as err:
         return Rejected(ref=ref, stage=stage, reason=err.reason, detail=err.detail)
+
+
+def _decode(ref: ObjectRef, fetched: FetchedObject, spec: Preprocessing, limits: Limits) -> Prepared:
+    try:
+        return decode_object(ref, fetched, spec, limits)
+    except ImageError as err:
+        if err.reason is Reason.NOT_AN_IMAGE and fetched.encoding:
+            words = f"{err.detail}, stored with Content-Encoding {fetched.encoding!r}"
+            raise ImageError(err.reason, words) from err
+        raise
 
 
 def fetch_object(ref: ObjectRef, store: ObjectStore, limits: Limits) -> FetchedObject:
@@ -82,17 +96,20 @@ def _check_metadata(fetched: FetchedObject) -> None:
 def decode_object(ref: ObjectRef, fetched: FetchedObject, spec: Preprocessing, limits: Limits) -> Prepared:
     """Turn bytes into a model's input. Raises ImageError."""
     # Imported at the first image: torch costs seconds, and a run that finds nothing new never needs it.
-    from pipeline.decode import decode_image, decode_on_gpu
+    from pipeline.decode import decode_on_gpu, decode_stored_colours
     from pipeline.preprocess import planes_to_model_input, to_model_input
 
     target_px = spec.crop if spec.fit == "stretch" else spec.resize
     ordinary = decode_on_gpu(fetched.body, limits=limits, target_px=target_px) if limits.jpeg_device else None
     if ordinary is not None:
-        pixels, size = planes_to_model_input(ordinary.planes, spec), (ordinary.width, ordinary.height)
+        image: DecodedImage | PlanesImage = ordinary
+        pixels = planes_to_model_input(ordinary.planes, spec)
     else:
-        image = decode_image(fetched.body, limits=limits, target_px=target_px)
-        pixels, size = to_model_input(image.rgb, spec), (image.width, image.height)
-    return Prepared(ref=ref, pixels=pixels, width=size[0], height=size[1], metadata=fetched.metadata)
+        image = decode_stored_colours(fetched.body, limits=limits, target_px=target_px)
+        pixels = to_model_input(image.rgb, spec)
+    if image.conversion is not None:  # where the pixels are fewest: it costs as much for each
+        pixels = image.conversion.convert_planes(pixels)
+    return Prepared(ref=ref, pixels=pixels, width=image.width, height=image.height, metadata=fetched.metadata)
 
 
 def _in_order(

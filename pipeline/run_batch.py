@@ -14,8 +14,12 @@ from pipeline.types import (
     EmbedBatch,
     Embedded,
     IndexRow,
+    ObjectRef,
     Prepared,
     Rejected,
+    VersionEntry,
+    VersionState,
+    indexed_version,
 )
 
 
@@ -31,10 +35,15 @@ def run_batch(batch: EmbedBatch, deps: Deps, limits: Limits, clock: StageClock |
     """
     clock = clock or StageClock()
     stored = look_up_versions(batch, deps.index, clock)
-    fresh = [ref for ref in batch.refs if stored.get(ref.image_id) != ref.etag]
     spec = deps.embedder.spec.preprocessing
-    with closing(prepare_all(fresh, deps.store, spec, limits, clock)) as outcomes:
+    with closing(prepare_all(fresh_refs(batch, stored), deps.store, spec, limits, clock)) as outcomes:
         return index_outcomes(batch, outcomes, stored.keys(), deps, limits, clock)
+
+
+def fresh_refs(batch: EmbedBatch, stored: Mapping[str, str]) -> list[ObjectRef]:
+    """What has to be embedded. The index is asked although the planner has compared versions: a batch may be
+    delivered twice, and a worker that knows no book may have done it."""
+    return [ref for ref in batch.refs if stored.get(ref.image_id) != ref.etag or ref.key in batch.rewritten]
 
 
 def index_outcomes(
@@ -60,6 +69,7 @@ def index_outcomes(
         unchanged=len(batch.refs) - len(embedded) - len(rejected),
         rejected=tuple(rejected),
         seconds=clock.seconds(),
+        versions=_versions(batch, rejected, stored),
     )
 
 
@@ -106,6 +116,30 @@ def remove_stale(
     if stale:
         with clock.measure("write"):
             deps.index.delete(collection, stale)
+
+
+def _versions(
+    batch: EmbedBatch, rejected: Sequence[Rejected], stored: Collection[str]
+) -> tuple[VersionEntry, ...]:
+    """For the version book: what is not rejected is in the index, now or since before."""
+    failed = {item.ref.image_id for item in rejected}
+    indexed = [ref for ref in batch.refs if ref.image_id not in failed]
+    return (
+        *map(indexed_version, indexed),
+        *(_failed_version(item, stored) for item in rejected),
+    )
+
+
+def _failed_version(item: Rejected, stored: Collection[str]) -> VersionEntry:
+    keeps_old_row = item.reason not in CONTENT_REASONS and item.ref.image_id in stored
+    return VersionEntry(
+        ref=item.ref,
+        state=VersionState.FAILED,
+        vectors=int(keeps_old_row),
+        stage=item.stage,
+        reason=item.reason,
+        detail=item.detail,
+    )
 
 
 def _row(item: Embedded, indexed_at: datetime) -> IndexRow:

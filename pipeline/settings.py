@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AliasChoices, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from pipeline.errors import ConfigError
+from pipeline.errors import ArgumentError, ConfigError
 
 COLLECTION_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
 
@@ -151,7 +151,7 @@ class Settings(BaseSettings):
     broker_url: Annotated[
         SecretStr,
         Field(
-            description="`amqp://user:password@host:port/vhost` of RabbitMQ. `pictor ingest` then submits to the workers"
+            description="`amqp://user:password@host:port/vhost` of RabbitMQ. If it is set, `pictor ingest SOURCE` submits to the workers"
         ),
     ] = SecretStr("")
     preparation: Annotated[
@@ -290,10 +290,10 @@ def check_collection_name(name: str) -> str:
     """Return the name.
 
     Raises:
-        ConfigError: Milvus or our own `<name>__<fingerprint>` could not carry it.
+        ArgumentError: Milvus or our own `<name>__<fingerprint>` could not carry it.
     """
     if not COLLECTION_NAME.fullmatch(name) or "__" in name:
-        raise ConfigError(
+        raise ArgumentError(
             f"collection name {name!r}: letters, digits and single underscores, at most 100, not starting with a digit"
         )
     return name

@@ -1,8 +1,8 @@
 """The staged way: CPU workers prepare a batch and leave its pixels in the object store for a GPU worker."""
 
 import logging
-from collections.abc import Mapping
-from contextlib import closing
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import replace
 
 from pipeline.block import Block, pack_block, unpack_block
@@ -16,7 +16,7 @@ from pipeline.errors import (
 )
 from pipeline.ports import Deps, Limits
 from pipeline.prepare import prepare_all
-from pipeline.run_batch import index_outcomes, look_up_versions
+from pipeline.run_batch import fresh_refs, index_outcomes, look_up_versions
 from pipeline.timing import StageClock
 from pipeline.types import BatchReport, EmbedBatch, Prepared, Reason
 
@@ -34,7 +34,7 @@ def stage_batch(batch: EmbedBatch, deps: Deps, limits: Limits, clock: StageClock
         The batch with its block, to be published; or the report, when no image of it needs the model.
     """
     stored = look_up_versions(batch, deps.index, clock)
-    fresh = [ref for ref in batch.refs if stored.get(ref.image_id) != ref.etag]
+    fresh = fresh_refs(batch, stored)
     spec = deps.embedder.spec.preprocessing
     with closing(prepare_all(fresh, deps.store, spec, limits, clock)) as prepared, clock.measure("wait"):
         outcomes = tuple(prepared)
@@ -64,7 +64,8 @@ def run_staged_batch(batch: EmbedBatch, deps: Deps, limits: Limits, clock: Stage
 def delete_block(batch: EmbedBatch, deps: Deps) -> None:
     """After the report: a block that outlives its batch is swept later, one that dies before it is lost."""
     if batch.block:
-        deps.store.delete(deps.staging_bucket, batch.block)
+        with _our_bucket():
+            deps.store.delete(deps.staging_bucket, batch.block)
 
 
 def _sum(of_block: Mapping[str, float], of_this_process: Mapping[str, float]) -> Mapping[str, float]:
@@ -73,9 +74,16 @@ def _sum(of_block: Mapping[str, float], of_this_process: Mapping[str, float]) ->
 
 
 def _put_block(batch: EmbedBatch, body: bytes, deps: Deps) -> None:
-    try:
+    with _our_bucket():
         deps.store.put(deps.staging_bucket, batch.block, body)
-    except TargetError as err:  # this deployment's bucket, not the job's: no fault of the job
+
+
+@contextmanager
+def _our_bucket() -> Iterator[None]:
+    """A bucket of this deployment that is not there is no fault of the job."""
+    try:
+        yield
+    except TargetError as err:
         raise ConfigError(f"staging: {err}; `pictor init` makes the bucket") from err
 
 
@@ -92,8 +100,9 @@ def batch_of_block(key: str) -> tuple[str, str] | None:
 
 def _load_block(batch: EmbedBatch, deps: Deps, clock: StageClock) -> Block | None:
     try:
-        ref = deps.store.stat(deps.staging_bucket, batch.block)
-        body = deps.store.get(ref, max_bytes=MAX_BLOCK_BYTES).body
+        with _our_bucket():
+            ref = deps.store.stat(deps.staging_bucket, batch.block)
+            body = deps.store.get(ref, max_bytes=MAX_BLOCK_BYTES).body
         clock.count_fetched(len(body))
         return unpack_block(batch, body)
     except ImageError as err:  # in a store's words for images; here it is about a block of ours

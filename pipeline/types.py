@@ -54,6 +54,11 @@ CONTENT_REASONS = frozenset(
 )
 
 
+# The same bytes fail in the same way: a version that failed so is not read again unless somebody asks for it.
+# The others are about the moment (a timeout, a right that was missing), and the next job tries again.
+LASTING_REASONS = CONTENT_REASONS - {Reason.NOT_FOUND}
+
+
 class Stage(StrEnum):
     """Where an object was when it was rejected."""
 
@@ -61,6 +66,15 @@ class Stage(StrEnum):
     DECODE = "decode"
     EMBED = "embed"
     WORKER = "worker"
+
+
+class VersionState(StrEnum):
+    """What became of one version of an object."""
+
+    PLANNED = "planned"  # on its way: the index may hold any version of it, or none
+    INDEXED = "indexed"
+    NOTHING_FOUND = "nothing_found"  # read and understood, but it holds nothing that the model looks for
+    FAILED = "failed"
 
 
 class Verdict(StrEnum):
@@ -89,6 +103,20 @@ class JobState(StrEnum):
     FAILED = "failed"  # planning could not go on; `Job.error` says why
 
 
+def generation_of(collection: str, fingerprint: str) -> str:
+    """The vectors of one model under the name of a collection. Milvus has them under this name."""
+    return f"{collection}__{fingerprint[:8]}"
+
+
+# Who drives a job: `Job.driver` is WORKERS, or EMBEDDED and the host whose process runs it.
+WORKERS = "workers"
+EMBEDDED = "embedded:"  # without a host: a job of a build that did not note it, for whoever takes it up first
+
+
+def embedded_on(host: str) -> str:
+    return f"{EMBEDDED}{host}"
+
+
 def image_id_of(bucket: str, key: str) -> str:
     """The identity of one object, the same for all its versions.
 
@@ -106,6 +134,9 @@ class ObjectRef:
     key: str
     etag: str
     size_bytes: int
+    # When it was last written, ms since 1970, where the listing tells. Not part of the version: an object
+    # that is copied onto itself keeps its ETag, and only this says that its metadata may be new.
+    modified_ms: int | None = field(default=None, compare=False)
 
     @property
     def image_id(self) -> str:
@@ -114,8 +145,9 @@ class ObjectRef:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FetchedObject:
-    body: bytes
+    body: bytes  # unpacked, where the store says that it holds the object in gzip
     metadata: Mapping[str, str] = field(default_factory=dict)  # the user's own metadata on the object
+    encoding: str = ""  # Content-Encoding, as the store has it
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -155,7 +187,8 @@ class EmbedBatch:
     """One message's worth of work.
 
     `path` names the batch within its job: "00000012", its second half "00000012.1". `block` is the key of its
-    staged pixels in the staging bucket, or empty.
+    staged pixels in the staging bucket, or empty. `rewritten` are keys whose stored row has the right ETag
+    but perhaps old metadata: they are embedded again.
     """
 
     job_id: str
@@ -164,6 +197,7 @@ class EmbedBatch:
     fingerprint: str
     refs: tuple[ObjectRef, ...]
     block: str = ""
+    rewritten: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -193,8 +227,33 @@ class Rejected:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class VersionEntry:
+    """What the version book knows of one object: the last version that was dealt with, and how it ended.
+
+    `vectors` is how many rows the index holds of it. A version that failed for a reason of the moment leaves
+    the rows of an earlier version in place. `stage`, `reason` and `detail` are set when it failed.
+    """
+
+    ref: ObjectRef
+    state: VersionState
+    vectors: int
+    stage: Stage | None = None
+    reason: Reason | None = None
+    detail: str = ""
+    attempts: int = 1  # how often this version was tried
+    missing_in: str = ""  # the job whose listing did not show it, until it is removed or seen again
+
+
+def indexed_version(ref: ObjectRef) -> VersionEntry:
+    return VersionEntry(ref=ref, state=VersionState.INDEXED, vectors=1)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class BatchReport:
-    """What became of one batch: `items = indexed + unchanged + len(rejected)`, always."""
+    """What became of one batch: `items = indexed + unchanged + len(rejected)`, always.
+
+    `versions` go into the version book in the transaction of the report.
+    """
 
     job_id: str
     path: str
@@ -202,6 +261,7 @@ class BatchReport:
     unchanged: int
     rejected: tuple[Rejected, ...]
     seconds: Mapping[str, float] = field(default_factory=dict)  # by stage, summed over threads
+    versions: tuple[VersionEntry, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -214,8 +274,30 @@ class PlannedBatch:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Findings:
+    """What a planner learned by comparing a stretch of the listing with the version book.
+
+    `known` failed before in this very version. `missing` are image ids that the book has and the listing has
+    not. `planned` are in batches. `noted` are unchanged objects of which the book has to learn when they were
+    written, or that they are there after all.
+    """
+
+    unchanged: int = 0
+    known: tuple[Rejected, ...] = ()
+    missing: tuple[str, ...] = ()
+    planned: tuple[ObjectRef, ...] = ()
+    noted: tuple[ObjectRef, ...] = ()
+    held: int = 0  # objects of the job's source with rows in the index, as the book has it
+    lost: int = 0  # of these, the ones that are missing
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class JobRequest:
-    """What a caller asks for. `source` is a URL: `file:///photos` or `s3://bucket/prefix`."""
+    """What a caller asks for. `source` is a URL: `file:///photos` or `s3://bucket/prefix`.
+
+    `max_delete_share` is None for the default, which small numbers of objects may pass; a share that was
+    given is kept to the letter.
+    """
 
     source: str
     bucket: str
@@ -226,11 +308,17 @@ class JobRequest:
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     batch_items: int = 256
+    keep_missing: bool = False
+    max_delete_share: float | None = None
+    retry_failed: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class JobCounts:
-    """`scanned = indexed + unchanged + failed + pending`, in every state of a job."""
+    """`scanned = indexed + unchanged + failed + pending`, in every state of a job.
+
+    `removed` objects are in the index no more because they are in the source no more.
+    """
 
     scanned: int
     indexed: int
@@ -238,12 +326,14 @@ class JobCounts:
     failed: int
     pending: int
     ignored: int
+    removed: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Job:
     job_id: str
     request: JobRequest
+    driver: str  # WORKERS or `embedded_on(host)`
     state: JobState
     planned: bool  # the listing is at its end
     cursor: str | None  # the last key that was planned
@@ -252,6 +342,11 @@ class Job:
     error: str
     created_at: datetime  # UTC
     finished_at: datetime | None
+    held: int = 0  # objects of the source that the book had in the index, so far as the listing has come
+    lost: int = 0  # of these, what the listing does not show
+    removals_due: bool = (
+        False  # somebody has to decide on what is missing, and remove it, before the job ends
+    )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -4,15 +4,19 @@ Adapters are imported inside the functions: `pictor --version`, or a client that
 pay seconds for torch and pymilvus, nor need them installed.
 """
 
+import os
+import socket
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.errors import ConfigError, ModelError
 from pipeline.lazy import LazyEmbedder, LazyStore
+from pipeline.model_binding import DEFAULT_MODEL, choose_model, choose_precision
 from pipeline.ports import Embedder, Limits, ObjectStore
 from pipeline.settings import Settings, available_cores
 from pipeline.source import split_s3_url
-from pipeline.types import CollectionInfo, ModelSpec
+from pipeline.types import CollectionInfo, ModelSpec, embedded_on
 
 if TYPE_CHECKING:
     from pipeline.adapters.milvus_index import MilvusIndex
@@ -20,7 +24,6 @@ if TYPE_CHECKING:
     from pipeline.adapters.s3_store import S3Store
     from pipeline.adapters.sql_ledger import SqlLedger
 
-DEFAULT_MODEL = "builtin"
 MAX_WEIGHTS_BYTES = 8 * 2**30  # the largest published classification weights are 2.5 GB
 
 
@@ -50,6 +53,14 @@ def open_store(settings: Settings) -> ObjectStore:
     from pipeline.adapters.routed_store import RoutedStore
 
     return RoutedStore(folders=FolderStore(), s3=LazyStore(lambda: open_s3(settings)))
+
+
+def locate_file(path: Path) -> tuple[str, str]:
+    """The bucket and key of a file: its folder, with all links resolved, and its name as keys have it."""
+    from pipeline.adapters.folder_keys import key_of_name
+
+    real = path.resolve()
+    return str(real.parent), key_of_name(os.fsencode(real.name))
 
 
 def open_s3(settings: Settings) -> "S3Store":
@@ -98,33 +109,36 @@ def migrate_ledger(settings: Settings) -> str:
     return REVISION
 
 
+def driver_here(settings: Settings) -> str:
+    """Who drives a job that this process runs.
+
+    The name of the host is noted in the home when it is first asked for: a container has another one at
+    each start, and its home stays.
+    """
+    make_home(settings)
+    noted = settings.home / "host"
+    try:
+        if not noted.exists():
+            written = settings.home / f"host.{os.getpid()}"  # whole or not at all: others may read at once
+            written.write_text(socket.gethostname(), encoding="utf-8")
+            written.replace(noted)
+        return embedded_on(noted.read_text(encoding="utf-8").strip())
+    except (OSError, UnicodeDecodeError) as err:
+        raise ConfigError(f"PICTOR_HOME: file {noted} cannot be read or written") from err
+
+
+def job_locks(settings: Settings) -> Path:
+    """The folder of locks of embedded jobs: beside a ledger that is a file, whoever else uses it."""
+    from pipeline.adapters.ledger_engine import folder_of, read_url
+
+    return (folder_of(read_url(settings.ledger_target)) or settings.home) / "locks"
+
+
 def make_home(settings: Settings) -> None:
     try:
         settings.home.mkdir(parents=True, exist_ok=True)
     except OSError as err:
         raise ConfigError(f"PICTOR_HOME: folder {settings.home} cannot be made: {err.strerror}") from err
-
-
-def choose_model(requested: str, existing: CollectionInfo | None) -> str:
-    """What was asked for, else the model that the collection has, else the builtin one."""
-    if requested:
-        return requested
-    return existing.model_source if existing is not None else DEFAULT_MODEL
-
-
-def choose_precision(requested: str, existing: CollectionInfo | None) -> str:
-    """What was asked for, else what the collection's record says.
-
-    Raises:
-        ConfigError: bfloat16 was asked for, and the record promises float32.
-    """
-    recorded = existing.precision if existing is not None else requested
-    if existing is not None and (requested, recorded) == ("bfloat16", "float32"):
-        raise ConfigError(
-            f"collection {existing.name!r} holds vectors computed in float32; "
-            "set PICTOR_PRECISION to auto or float32, or use another collection"
-        )
-    return recorded if requested == "auto" else requested
 
 
 def load_model_spec(source: str, settings: Settings) -> ModelSpec:

@@ -2,13 +2,19 @@
 
 import os
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
-pytest_plugins = ["tests.services"]
+from tests.sample_data import REPOSITORY as REPOSITORY  # for the tests of every tier
+from tests.sample_data import large_sets
+from tests.side_by_side import longest_first, make_scheduler
 
-REPOSITORY = Path(__file__).resolve().parent.parent
+if TYPE_CHECKING:
+    from xdist.remote import Producer
+    from xdist.scheduler import LoadScopeScheduling
+
+pytest_plugins = ["tests.services"]
 
 
 def missing(what: str) -> NoReturn:
@@ -18,10 +24,39 @@ def missing(what: str) -> NoReturn:
     pytest.skip(what)
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: "Producer") -> "LoadScopeScheduling":
+    return make_scheduler(config, log)
+
+
+def pytest_make_parametrize_id(config: pytest.Config, val: object, argname: str) -> str | None:
+    """Bytes are named by their length: compressed ones hold the time, and processes must agree on names."""
+    return f"{argname}-{len(val)}-bytes" if isinstance(val, bytes) else None
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out the tests of the large sets where there are none: shipped data have tests of their own."""
+    if hasattr(config, "workerinput"):  # one of several processes
+        items[:] = longest_first(items)
+    if large_sets() is not None:
+        return
+    config.hook.pytest_deselected(items=[item for item in items if item.get_closest_marker("large_sets")])
+    items[:] = [item for item in items if not item.get_closest_marker("large_sets")]
+
+
+@pytest.fixture(scope="session")
+def large_data() -> Path:
+    """The folder of the large sets, for tests with the mark `large_sets`."""
+    found = large_sets()
+    assert found, "a test of the large sets without its mark"
+    return found
+
+
 @pytest.fixture(scope="session")
 def test_data() -> Path:
-    """Real photographs, labelled sets, hostile files and weights. They are not part of the project."""
-    path = Path(os.environ.get("PICTOR_TEST_DATA", REPOSITORY / ".." / "shared" / "data")).resolve()
-    if not path.is_dir():
-        missing(f"no test data at {path}; set PICTOR_TEST_DATA")
-    return path
+    """The same, for a test that has nothing else to read yet: skipped, in CI failed, where it is missing."""
+    found = large_sets()
+    if not found:
+        missing("no test data; set PICTOR_TEST_DATA")
+    assert found
+    return found

@@ -59,6 +59,8 @@ def own_place(
     Args:
         more: further variables, such as PICTOR_PREPARATION="staged".
     """
+    for server in (rabbitmq, s3, milvus, postgres):
+        server.recover()
     name = f"t{secrets.token_hex(4)}"
     api = BrokerApi(rabbitmq.api_url)
     database = with_database(postgres.admin_url, name)

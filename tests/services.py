@@ -49,6 +49,11 @@ class Server:
         """Returns when it answers; does nothing when it does already."""
         self._ours().start()
 
+    def recover(self) -> None:
+        """Start it again if it does not answer: a Milvus that was held up for ten seconds stays away."""
+        if self.service is not None and not self.service.answers():
+            self.service.start()
+
     def stop(self) -> None:
         self._ours().stop()
 

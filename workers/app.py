@@ -4,7 +4,7 @@ from celery import Celery
 
 from pipeline.errors import ConfigError
 from pipeline.settings import Settings
-from workers.config import celery_config
+from workers.celery_config import celery_config
 from workers.transport import use_for_amqp
 
 

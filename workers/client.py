@@ -9,7 +9,7 @@ Any other Celery client can send the same tasks: docs/reference/tasks.md has the
 """
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from types import TracebackType
 from typing import Self, cast
@@ -19,12 +19,13 @@ from celery import Celery
 from celery.exceptions import TimeoutError as CeleryTimeoutError
 from pydantic import SecretStr
 
-from pipeline.errors import ConfigError, MessageError, TransientError
+from pipeline.errors import ArgumentError, MessageError, TransientError
 from pipeline.settings import Settings
 from workers.app import make_app
 from workers.broker import broker_errors
-from workers.publish import Publisher
+from workers.publish import MAX_ARGUMENTS_BYTES, Publisher, json_bytes
 from workers.submission import (
+    MAX_KEYS,
     Arguments,
     DeleteArguments,
     IngestArguments,
@@ -35,11 +36,13 @@ from workers.submission import (
 
 Answer = Mapping[str, object]
 
+MAX_KEYS_BYTES = MAX_ARGUMENTS_BYTES - 2**16  # the other arguments are two names
+
 
 class PictorClient:
     """Submits work and asks about it.
 
-    Every call raises ConfigError for arguments that workers would refuse, TransientError when the broker is
+    Every call raises ArgumentError for arguments that workers would refuse, TransientError when the broker is
     away, and CredentialsError when it refuses the user.
     """
 
@@ -68,10 +71,16 @@ class PictorClient:
         exclude: Sequence[str] = (),
         batch_items: int | None = None,
         job_id: str | None = None,
+        keep_missing: bool = False,
+        max_delete_share: float | None = None,
+        retry_failed: bool = False,
     ) -> str:
         """Submit a job for `s3://bucket/prefix`.
 
         Args:
+            keep_missing: leave objects in the index that are in the source no more.
+            max_delete_share: 0..1; when more of the source's indexed objects are gone, none is removed.
+            retry_failed: try objects again that failed and have not changed.
             job_id: give your own to make a submission that is repeated one job: the first one's.
 
         Returns:
@@ -86,15 +95,25 @@ class PictorClient:
             "exclude": list(exclude),
             "batch_items": batch_items,
             "job_id": wanted,
+            # Only when asked for: workers of the version before refuse arguments that they do not know.
+            "keep_missing": keep_missing or None,
+            "max_delete_share": max_delete_share,
+            "retry_failed": retry_failed or None,
         }
         self._publisher.send("pictor.ingest", _checked(IngestArguments, "pictor.ingest", arguments))
         return wanted
 
     def delete(self, bucket: str, keys: Sequence[str], *, collection: str | None = None) -> None:
-        """Take objects out of the index."""
-        arguments = {"v": 1, "bucket": bucket, "keys": list(keys), "collection": collection}
-        checked = _checked(DeleteArguments, "pictor.delete", arguments)
-        self._publisher.send("pictor.delete", checked, shown=f"{len(keys)} keys of {bucket}")
+        """Take objects out of the index, in as many messages as the keys need.
+
+        All keys are checked before the first message is sent. When this raises TransientError, some of the
+        messages may be on their way: call it again with the same keys.
+        """
+        given = {"v": 1, "bucket": bucket, "collection": collection}
+        parts = list(_parts_of(keys))
+        checked = [_checked(DeleteArguments, "pictor.delete", given | {"keys": part}) for part in parts]
+        for part, arguments in zip(parts, checked, strict=True):
+            self._publisher.send("pictor.delete", arguments, shown=f"{len(part)} keys of {bucket}")
 
     def search(
         self,
@@ -153,11 +172,26 @@ def close_app(app: Celery) -> None:
     app.close()
 
 
+def _parts_of(keys: Sequence[str]) -> Iterator[list[str]]:
+    """Runs of keys, each of which fits into one message. At least one, which may be empty."""
+    part: list[str] = []
+    length_bytes = 0
+    for key in keys:
+        # What is no text is refused by the check that comes next.
+        key_bytes = json_bytes(key) + len(", ") if isinstance(key, str) else 0
+        if part and (len(part) == MAX_KEYS or length_bytes + key_bytes > MAX_KEYS_BYTES):
+            yield part
+            part, length_bytes = [], 0
+        part.append(key)
+        length_bytes += key_bytes
+    yield part
+
+
 def _checked(kind: type[Arguments], task: str, arguments: Mapping[str, object]) -> dict[str, object]:
     """What was given, once it is known that a worker will read it."""
     given = {name: value for name, value in arguments.items() if value is not None}
     try:
         read_arguments(kind, task, given)
     except MessageError as err:
-        raise ConfigError(str(err)) from None
+        raise ArgumentError(str(err)) from None
     return given

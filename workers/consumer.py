@@ -7,16 +7,24 @@ may publish could do that by mistake. Here such a message becomes a dead letter,
 
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, MutableMapping
 
+from celery.app.task import Context
 from celery.worker.consumer import Consumer as CeleryConsumer
 from kombu import Message
 
 logger = logging.getLogger(__name__)
 
-# What arrives is due: delays are kept by the broker's own queues. A sender's time to wait would block this
-# worker, which holds one message at a time, and a sender's time limits would take the place of ours.
-_NOT_THE_SENDERS = ("eta", "timelimit")
+# Celery makes every header an attribute of its request. One named `is_eager` would have a retry acknowledged
+# and never sent, one named `headers` would break it. A sender may set the headers below, and those of names
+# that Celery does not know. All others are dropped. One is `eta`: a message that arrives is due, since the
+# broker's own queues keep delays, and a wait would block this worker. Another is `timelimit`: ours would give
+# way to it.
+_SENDERS = frozenset(
+    "task id lang retries expires root_id parent_id group group_index shadow argsrepr kwargsrepr origin "
+    "ignore_result".split()
+)
+_NOT_THE_SENDERS = (vars(Context).keys() | {"eta"}) - _SENDERS
 
 
 class Consumer(CeleryConsumer):  # type: ignore[misc]  # Celery is untyped
@@ -30,8 +38,7 @@ class Consumer(CeleryConsumer):  # type: ignore[misc]  # Celery is untyped
             if fault:
                 self._refuse(message, fault)
                 return
-            for name in _NOT_THE_SENDERS:
-                message.headers.pop(name, None)
+            drop_headers(message.headers)
             receive(message)
 
         return receive_tasks_only
@@ -45,6 +52,19 @@ class Consumer(CeleryConsumer):  # type: ignore[misc]  # Celery is untyped
         message.reject_log_error(logger, self.connection_errors)  # the queue dead-letters what is rejected
 
 
+def drop_headers(headers: MutableMapping[str, object]) -> None:
+    """Leave those that a sender may set."""
+    for name in headers.keys() & _NOT_THE_SENDERS:
+        del headers[name]
+    if headers.get("retries") is None:  # an attribute of that value would hide Celery's default of 0
+        headers.pop("retries", None)
+
+
+def _is_count(value: object) -> bool:
+    """Or None, which other clients than Celery's send."""
+    return value is None or (isinstance(value, int) and not isinstance(value, bool) and value >= 0)
+
+
 def fault_of(headers: object, content_type: str | None, body: bytes | str) -> str:
     """Why this is no task message of Celery's protocol 2, or "" when it is one."""
     match headers:
@@ -52,7 +72,7 @@ def fault_of(headers: object, content_type: str | None, body: bytes | str) -> st
             pass
         case _:
             return "it has no headers `task` and `id`"
-    if not isinstance(headers.get("retries") or 0, int) or not isinstance(headers.get("expires") or "", str):
+    if not _is_count(headers.get("retries")) or not isinstance(headers.get("expires") or "", str):
         return "its header `retries` is no number, or `expires` no time"
     if content_type != "application/json":
         return f"its content type is {content_type!r:.60}, application/json is expected"

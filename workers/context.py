@@ -5,25 +5,20 @@ import os
 import signal
 import time
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from celery import Celery
 
 from pipeline import wiring
 from pipeline.errors import FatalError, PictorError
+from pipeline.model_binding import DEFAULT_MODEL
 from pipeline.ports import Deps, Limits
 from pipeline.settings import Settings
-from workers.model import told_spec
+from workers.identity import Identity, told_identity
 from workers.publish import Publisher
 from workers.queues import EMBED, SEARCH
 
 logger = logging.getLogger(__name__)
-
-# How the main process tells its children, fresh interpreters all of them, what they are for. Not settings.
-QUEUES_VARIABLE = "PICTOR_WORKER_QUEUES"
-CHILDREN_VARIABLE = "PICTOR_WORKER_CHILDREN"
-FOLDER_VARIABLE = "PICTOR_WORKER_FOLDER"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,17 +43,23 @@ def current() -> Context:
     return _context
 
 
+def make_current(context: Context | None) -> None:
+    """Let the tasks of this process work with it."""
+    global _context
+    _context = context
+
+
 def warm_up(app: Celery) -> Context:
     """Open every connection and load the model, before the first task is taken."""
-    global _context
-    settings = Settings.from_env()
-    queues = os.environ[QUEUES_VARIABLE].split(",")
+    identity = told_identity()
+    settings = Settings.from_env().model_copy(update={"device": identity.device})
     started = time.perf_counter()
-    opened = open_context(settings, app)
-    if EMBED in queues or SEARCH in queues:
+    opened = open_context(settings, identity, app)
+    if EMBED in identity.queues or SEARCH in identity.queues:
         warm_model(opened.deps)
-    _context = opened
-    logger.info("warm", extra={"queues": queues, "seconds": round(time.perf_counter() - started, 2)})
+    make_current(opened)
+    seconds = round(time.perf_counter() - started, 2)
+    logger.info("warm", extra={"queues": identity.queues, "seconds": seconds})
     return opened
 
 
@@ -68,24 +69,24 @@ def warm_model(deps: Deps) -> None:
     deps.embedder.embed_images(np.zeros((1, 3, side, side), dtype=np.uint8))
 
 
-def open_context(settings: Settings, app: Celery) -> Context:
+def open_context(settings: Settings, identity: Identity, app: Celery) -> Context:
     return Context(
         settings=settings,
-        deps=open_deps(settings),
-        limits=wiring.limits_of(settings, sharers=_children()),
+        deps=open_deps(settings, identity),
+        limits=wiring.limits_of(settings, sharers=identity.children),
         publisher=Publisher(app, preparation=settings.preparation),
     )
 
 
-def open_deps(settings: Settings) -> Deps:
+def open_deps(settings: Settings, identity: Identity) -> Deps:
     index = wiring.open_index(settings)
     embedder = wiring.lazy_model(
-        settings.model or wiring.DEFAULT_MODEL,
+        settings.model or DEFAULT_MODEL,
         settings,
         existing=index.get_collection(settings.collection),
-        spec=told_spec(),
-        batches=1 if EMBED in os.environ.get(QUEUES_VARIABLE, "").split(",") else 0,
-        processes=_children(),
+        spec=identity.model,
+        batches=1 if EMBED in identity.queues else 0,
+        processes=identity.children,
     )
     return Deps(
         store=wiring.open_s3(settings),  # no folders: a message must not read files of this machine
@@ -96,13 +97,13 @@ def open_deps(settings: Settings) -> Deps:
     )
 
 
-def _children() -> int:
-    """How many processes this worker has; 1 in a process that no worker started."""
-    return int(os.environ.get(CHILDREN_VARIABLE, "1"))
-
-
-def stop_worker(error: PictorError, folder: Path) -> None:
-    """End this worker: say why where an operator looks, and ask the main process to drain."""
+def stop_worker(error: PictorError) -> None:
+    """End the worker of this child: say why where an operator looks, and ask the main process to drain."""
     logger.error("worker stops", extra={"error": str(error)})
-    (folder / "stopped").write_text(f"{error}\n", encoding="utf-8")
-    os.kill(os.getppid(), signal.SIGTERM)
+    identity = told_identity()
+    try:
+        (identity.folder / "stopped").write_text(f"{error}\n", encoding="utf-8")
+    except OSError as err:  # a full disk must not keep a worker going that cannot do its work
+        logger.error("reason not written", extra={"folder": str(identity.folder), "errno": err.errno})
+    if os.getppid() == identity.main_pid:  # else it has ended, and its number may be anybody's
+        os.kill(identity.main_pid, signal.SIGTERM)

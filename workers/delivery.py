@@ -7,26 +7,31 @@ leaves this module but Retry and Reject.
 """
 
 import logging
-import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import assert_never
 
 from celery import Task
 from celery.exceptions import Reject, TaskPredicate
 
-from pipeline.errors import ConfigError, FatalError, MessageError, PictorError, TransientError
+from pipeline.errors import (
+    ConfigError,
+    FatalError,
+    MessageError,
+    PictorError,
+    TargetError,
+    TransientError,
+)
 from pipeline.handle import Handled
 from pipeline.message import decode_batch
 from pipeline.ports import Deps, Limits
 from pipeline.types import JobState, Verdict
-from workers.config import ROUTES
-from workers.context import FOLDER_VARIABLE, Context, current, stop_worker
-from workers.dead import set_aside
+from workers.celery_config import ROUTES
+from workers.context import Context, current, stop_worker
+from workers.dead_letters import set_aside
+from workers.isolation.halve import SPLIT_AT_DELIVERY, SPLIT_AT_FAULT, isolate, split_when_slow
 from workers.metrics import metrics
-from workers.poison import SPLIT_AT_DELIVERY, SPLIT_AT_FAULT, isolate, split_when_slow
 from workers.queue_wait import due_stamp
 
 logger = logging.getLogger(__name__)
@@ -37,40 +42,54 @@ FAULTS_HEADER = "pictor-faults"  # how many unforeseen exceptions a message has 
 Handle = Callable[[bytes, Deps, Limits], Handled]
 
 
-def run_message(task: Task, message: str, handle: Handle) -> None:
+def run_message(task: Task, handle: Handle) -> None:
     """Do one batch message and settle it. Raises what makes Celery settle it as the verdict says."""
     with every_error_settled(task):
         context = current()
         started = time.perf_counter()
-        handled = _handle(task, message.encode(), handle, context)
+        handled = _handle(task, handle, context)
         metrics().record_batch(ROUTES[task.name], handled, seconds=time.perf_counter() - started)
-        _settle(task, message, handled, context)
+        _settle(task, handled, context)
 
 
-def _handle(task: Task, body: bytes, handle: Handle, context: Context) -> Handled:
-    if deliveries_before(task) >= SPLIT_AT_DELIVERY or faults_before(task) >= SPLIT_AT_FAULT:
-        return _isolated(body, context, faults=faults_before(task))
-    with split_when_slow(body, context):
-        return handle(body, context.deps, context.limits)
-
-
-def _isolated(body: bytes, context: Context, *, faults: int) -> Handled:
+def _handle(task: Task, handle: Handle, context: Context) -> Handled:
     try:
-        return isolate(body, context, faults=faults)
+        body = _body_of(task)
+        if deliveries_before(task) >= SPLIT_AT_DELIVERY or faults_before(task) >= SPLIT_AT_FAULT:
+            return isolate(body, context, faults=faults_before(task))
+        with split_when_slow(body, context):
+            return handle(body, context.deps, context.limits)
     except MessageError as err:
         return Handled(verdict=Verdict.DEAD_LETTER, error=err)
+    except TargetError as err:  # no worker can do it: given back, it would stop them all, one by one
+        return Handled(verdict=Verdict.FAIL_JOB, error=err)
+
+
+def _body_of(task: Task) -> bytes:
+    match [*(task.request.args or ()), *(task.request.kwargs or {}).items()]:
+        case [str(message)] | [("message", str(message))]:
+            # JSON can spell half of a surrogate pair. It passes here, and is refused where batches are read.
+            return message.encode(errors="surrogatepass")
+        case _:
+            raise MessageError(f"{task.name}: one argument is expected, a text named message")
 
 
 def deliveries_before(task: Task) -> int:
     """How often a quorum queue has delivered this very message before; a retry is a new message."""
-    return int((task.request.headers or {}).get("x-delivery-count") or 0)
+    return _count(task, "x-delivery-count")
 
 
 def faults_before(task: Task) -> int:
-    return int((task.request.headers or {}).get(FAULTS_HEADER) or 0)
+    return _count(task, FAULTS_HEADER)
 
 
-def _settle(task: Task, message: str, handled: Handled, context: Context) -> None:
+def _count(task: Task, header: str) -> int:
+    """0 also for what is no count: anybody who may publish can put anything there."""
+    value = (task.request.headers or {}).get(header)
+    return max(value, 0) if isinstance(value, int) and not isinstance(value, bool) else 0
+
+
+def _settle(task: Task, handled: Handled, context: Context) -> None:
     match handled.verdict:
         case Verdict.ACK:
             if handled.forward is not None:
@@ -78,11 +97,10 @@ def _settle(task: Task, message: str, handled: Handled, context: Context) -> Non
         case Verdict.RETRY:
             retry_later(task, handled.error)
         case Verdict.DEAD_LETTER:
-            set_aside(task, {"message": message}, str(handled.error))
+            set_aside(task, str(handled.error))
         case Verdict.FAIL_JOB:
-            context.deps.ledger.set_state(
-                decode_batch(message.encode()).job_id, JobState.FAILED, error=str(handled.error)
-            )
+            job_id = decode_batch(_body_of(task)).job_id
+            context.deps.ledger.set_state(job_id, JobState.FAILED, error=str(handled.error))
         case Verdict.REQUEUE_AND_STOP:
             give_back_and_stop(task, handled.error)
         case _:
@@ -100,11 +118,15 @@ def every_error_settled(task: Task) -> Iterator[None]:
         retry_later(task, err)
     except (FatalError, ConfigError) as err:
         give_back_and_stop(task, err)
-    except Exception as err:  # the top of a task: an odd answer of a service, memory, or a fault of ours
-        logger.exception("internal error", extra={"task": task.name, "task_id": task.request.id})
-        metrics().record_fault(ROUTES[task.name])
-        cause = PictorError(f"{task.name}: internal error of kind {type(err).__name__}")
-        retry_later(task, cause, **{FAULTS_HEADER: faults_before(task) + 1})
+    except Exception as err:  # noqa: BLE001 - it is logged; the top of a task: an odd answer of a service, memory, or a fault of ours
+        retry_later(task, internal_error(task, err), **{FAULTS_HEADER: faults_before(task) + 1})
+
+
+def internal_error(task: Task, err: Exception) -> PictorError:
+    """Log and count an error that nobody foresaw. Returns what may be shown of it."""
+    logger.error("internal error", extra={"task": task.name, "task_id": task.request.id}, exc_info=err)
+    metrics().record_fault(ROUTES[task.name])
+    return PictorError(f"{task.name}: internal error of kind {type(err).__name__}")
 
 
 def retry_later(task: Task, error: PictorError | None, **headers: object) -> None:
@@ -139,4 +161,4 @@ def give_back_and_stop(task: Task, error: PictorError | None) -> None:
     try:
         retry_later(task, error)
     finally:
-        stop_worker(error, Path(os.environ[FOLDER_VARIABLE]))
+        stop_worker(error)

@@ -4,16 +4,14 @@ Children are fresh interpreters that come and go, and none of them could answer 
 its counts to files of its own in the worker's folder, which is emptied when the worker starts.
 """
 
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from pipeline.errors import ConfigError
 from pipeline.settings import Settings
+from workers.identity import share_metrics_in
 from workers.metrics import metrics
-
-_LIBRARYS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"  # prometheus_client's own; children inherit it
 
 
 @contextmanager
@@ -29,12 +27,12 @@ def exported_metrics(
         ConfigError: the port is taken, or the address is not this machine's.
     """
     if not settings.metrics_port:
-        os.environ.pop(_LIBRARYS_VARIABLE, None)  # somebody else's: then nothing is written anywhere
+        share_metrics_in(None)
         yield
         return
     files = folder / "metrics"
     files.mkdir()
-    os.environ[_LIBRARYS_VARIABLE] = str(files)
+    share_metrics_in(files)
     metrics().record_worker(",".join(queues), children)
     with _served(settings, files, folder):
         yield

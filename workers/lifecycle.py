@@ -23,8 +23,9 @@ from pipeline.adapters.sql_ledger import SqlLedger
 from pipeline.errors import PictorError, TransientError
 from pipeline.logs import configure_logging
 from pipeline.settings import Settings
-from workers.config import ROUTES
-from workers.context import CHILDREN_VARIABLE, FOLDER_VARIABLE, Context, stop_worker, warm_up
+from workers.celery_config import ROUTES
+from workers.context import Context, stop_worker, warm_up
+from workers.identity import told_identity
 from workers.metrics import metrics
 from workers.planner import STALLED_AFTER_S
 from workers.progress import ProgressWatch
@@ -44,19 +45,20 @@ STOPPING, STOPPING_S = "stopping", 0.2  # a file, and how often it is looked for
 def warm_child(**_: object) -> None:
     """Runs in each child before it takes work. A child that cannot warm up ends the worker, loudly."""
     use_for_amqp()  # the application was made in the main process and arrived here pickled
-    folder = Path(os.environ[FOLDER_VARIABLE])
+    identity = told_identity()
+    folder = identity.folder
     try:
         context = _warm_up_patiently(current_app._get_current_object())
         metrics().record_warm(context.deps.embedder.spec, context.deps.embedder.device)
     except PictorError as err:
-        stop_worker(err, folder)
+        stop_worker(err)
         _take_no_task(folder)
     except Exception:  # the top of a process; Celery would log it and give this child work all the same
         logger.exception("warm-up died")
-        stop_worker(PictorError("warm-up stopped by an internal error; see the log"), folder)
+        stop_worker(PictorError("warm-up stopped by an internal error; see the log"))
         _take_no_task(folder)
     (folder / f"warm-{os.getpid()}").touch()
-    if len(list(folder.glob("warm-*"))) >= int(os.environ[CHILDREN_VARIABLE]):
+    if len(list(folder.glob("warm-*"))) >= identity.children:
         (folder / "ready").touch()
 
 
@@ -92,7 +94,7 @@ def _take_no_task(folder: Path) -> None:
 @worker_shutting_down.connect(weak=False)  # type: ignore[untyped-decorator]
 def mark_stopping(**_: object) -> None:
     """Runs in the main process, which waits for its children. One that takes no task hears nothing else."""
-    (Path(os.environ[FOLDER_VARIABLE]) / STOPPING).touch()
+    (told_identity().folder / STOPPING).touch()
 
 
 @setup_logging.connect(weak=False)  # type: ignore[untyped-decorator]
@@ -107,7 +109,7 @@ class Heartbeat(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery is unt
     requires = ("celery.worker.components:Timer",)
 
     def start(self, worker: "object") -> None:
-        path = Path(os.environ[FOLDER_VARIABLE]) / "heartbeat"
+        path = told_identity().folder / "heartbeat"
         path.touch()
         worker.timer.call_repeatedly(HEARTBEAT_S, path.touch, priority=10)  # type: ignore[attr-defined]
 

@@ -14,7 +14,7 @@ from prometheus_client import Metric
 from prometheus_client.mmap_dict import MmapedDict
 from prometheus_client.multiprocess import MultiProcessCollector
 
-from workers.context import FOLDER_VARIABLE
+from workers.identity import folder_of_worker
 
 _OF_THE_DEAD = 0  # no process has this id
 
@@ -23,9 +23,8 @@ class MetricFiles:
     """A collector for a registry. Safe to ask from several threads."""
 
     def __init__(self, folder: Path, worker_folder: Path) -> None:
-        """Args: `worker_folder` is in the environment of each process that belongs to the worker."""
         self._folder = folder
-        self._marker = f"{FOLDER_VARIABLE}={worker_folder}".encode()
+        self._worker_folder = worker_folder
         self._lock = threading.Lock()
 
     def collect(self) -> Iterable[Metric]:
@@ -39,12 +38,7 @@ class MetricFiles:
 
     def _is_alive(self, pid: int) -> bool:
         """Whether the process is one of this worker's: a child, or a trial of a child. A zombie is dead."""
-        if pid in (_OF_THE_DEAD, os.getpid()):
-            return True
-        try:
-            return self._marker in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
-        except OSError:  # gone, or the number is somebody else's now
-            return False
+        return pid in (_OF_THE_DEAD, os.getpid()) or folder_of_worker(pid) == self._worker_folder
 
     def _bury(self, path: Path) -> None:
         """Crashing in between would count twice, but the folder does not outlive this process."""

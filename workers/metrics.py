@@ -11,7 +11,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from pipeline.handle import Handled
-from pipeline.types import BatchReport, ModelSpec, Reason, Verdict
+from pipeline.types import BatchReport, Findings, ModelSpec, Reason, Verdict
 from workers.queues import EMBED, INGEST, WORK_QUEUES
 
 if TYPE_CHECKING:
@@ -67,7 +67,15 @@ class Metrics:
             "pictor_fetched_bytes_total", "Bytes of objects and of staged blocks fetched", registry=registry
         )
         self._images = Counter(
-            "pictor_images_total", "Images in reported batches, by outcome", ["outcome"], registry=registry
+            "pictor_images_total",
+            "Images in reported batches, and those that a planner settled itself, by outcome",
+            ["outcome"],
+            registry=registry,
+        )
+        self._removed = Counter(
+            "pictor_images_removed_total",
+            "Images taken out of the index because they are in their source no more",
+            registry=registry,
         )
         self._failures = Counter(
             "pictor_image_failures_total", "Images that failed, by reason", ["reason"], registry=registry
@@ -129,13 +137,13 @@ class Metrics:
         )
         self._jobs_running = Gauge(
             "pictor_jobs_running",
-            "Jobs in the state running, as a plan worker last saw them",
+            "Jobs of the workers in the state running, as a plan worker last saw them",
             registry=registry,
             multiprocess_mode="livemax",
         )
         self._oldest_progress = Gauge(
             "pictor_jobs_oldest_progress_timestamp_seconds",
-            "When the running job that has stood still for longest last moved; 0 when no job runs",
+            "When the job of the workers that has stood still for longest last moved; 0 when none runs",
             registry=registry,
             multiprocess_mode="livemax",
         )
@@ -192,6 +200,16 @@ class Metrics:
         self._images.labels("failed").inc(len(report.rejected))
         for rejected in report.rejected:
             self._failures.labels(rejected.reason.value).inc()
+
+    def record_findings(self, findings: Findings) -> None:
+        """What a planner settled without a batch."""
+        self._images.labels("unchanged").inc(findings.unchanged)
+        self._images.labels("failed").inc(len(findings.known))
+        for rejected in findings.known:
+            self._failures.labels(rejected.reason.value).inc()
+
+    def record_removal(self, images: int) -> None:
+        self._removed.inc(images)
 
     def record_fault(self, queue: str) -> None:
         self._faults.labels(queue).inc()

@@ -14,10 +14,12 @@ from itertools import islice
 
 from pipeline.adapters.sql_ledger import SqlLedger
 from pipeline.errors import TargetError
-from pipeline.plan import PlanStep, plan_job
+from pipeline.plan import PlanStep, plan_job, sum_findings
 from pipeline.ports import Deps
+from pipeline.sync import prepare_book, remove_missing
 from pipeline.types import Job, JobState
 from workers.context import Context
+from workers.metrics import metrics
 from workers.publish import Publisher
 
 logger = logging.getLogger(__name__)
@@ -39,11 +41,12 @@ def run_plan_step(job_id: str, step: int, nonce: str, deps: Deps, context: Conte
     if not claim():
         return  # another message of this step, or a later one, is at work
     job = deps.ledger.get_job(job_id)
-    if job.state is JobState.RUNNING:
+    # A worker of the version before completes a job without a look at its removals.
+    if job.state is JobState.RUNNING or (job.state is JobState.COMPLETED and job.removals_due):
         context.publisher.publish_outbox(deps.ledger, job_id)
-        if not job.planned and not _plan_ahead(job, claim, deps, context):
+        if not _move_on(job, claim, deps, context):
             return
-        if not deps.ledger.finish_if_done(job_id):
+        if not _is_done(job_id, deps):
             context.publisher.publish_plan_step(job_id, step + 1, uuid.uuid4().hex, delay_s=NEXT_STEP_DELAY_S)
             return
     if deps.ledger.get_job(job_id).state is JobState.COMPLETED:
@@ -57,22 +60,34 @@ def wake_planner(job_id: str, ledger: SqlLedger, publisher: Publisher) -> None:
             publisher.publish_plan_step(job_id, step + 1, uuid.uuid4().hex)
 
 
-def _plan_ahead(job: Job, claim: Claim, deps: Deps, context: Context) -> bool:
-    """Plan until the step's time is over, or as many batches are outstanding as may be.
+def _is_done(job_id: str, deps: Deps) -> bool:
+    return deps.ledger.finish_if_done(job_id) and not deps.ledger.get_job(job_id).removals_due
+
+
+def _move_on(job: Job, claim: Claim, deps: Deps, context: Context) -> bool:
+    """Plan until the step's time is over, or as many batches are outstanding as may be; at the end, remove.
 
     Returns:
         False when this chain of steps ends here: another has taken over, or the job has failed.
     """
+    deadline = time.monotonic() + STEP_S
+
+    def go_on() -> bool:
+        return time.monotonic() < deadline and claim()
+
     try:
-        return _plan_groups(job, claim, deps, context)
+        if job.planned:
+            return _remove(job, go_on, deps) or claim()
+        if not prepare_book(job, deps, go_on):
+            return claim()
+        return _plan_groups(job, claim, deadline, deps, context)
     except TargetError as err:  # the bucket has gone, or was closed to us, since the job was made
         deps.ledger.set_state(job.job_id, JobState.FAILED, error=str(err))
         return False
 
 
-def _plan_groups(job: Job, claim: Claim, deps: Deps, context: Context) -> bool:
-    deadline = time.monotonic() + STEP_S
-    steps = plan_job(job, deps.store)
+def _plan_groups(job: Job, claim: Claim, deadline: float, deps: Deps, context: Context) -> bool:
+    steps = plan_job(job, deps.store, deps.ledger.book)
     while (credits_left := _credits(job, deps, context)) > 0 and time.monotonic() < deadline:
         group = _next_group(steps, credits_left)
         if not claim():
@@ -81,11 +96,23 @@ def _plan_groups(job: Job, claim: Claim, deps: Deps, context: Context) -> bool:
             deps.ledger.finish_planning(job.job_id, ignored=0)
             return True
         batches = [step.batch for step in group if step.batch is not None]
-        ignored = sum(step.ignored for step in group)
-        if not deps.ledger.record_plan(job.job_id, batches, cursor=group[-1].cursor, ignored=ignored):
+        ignored, findings = sum(step.ignored for step in group), sum_findings(group)
+        if not deps.ledger.record_plan(
+            job.job_id, batches, cursor=group[-1].cursor, ignored=ignored, findings=findings
+        ):
             return True  # cancelled or paused meanwhile: the next step will see it
+        metrics().record_findings(findings)
         context.publisher.publish_outbox(deps.ledger, job.job_id)
     return True
+
+
+def _remove(job: Job, go_on: Claim, deps: Deps) -> bool:
+    """After the last report: until then a batch may want the vector of an object that has moved."""
+    if deps.ledger.outstanding(job.job_id):
+        return True
+    is_settled = remove_missing(job.job_id, deps, go_on)
+    metrics().record_removal(deps.ledger.get_job(job.job_id).counts.removed - job.counts.removed)
+    return is_settled
 
 
 def _credits(job: Job, deps: Deps, context: Context) -> int:

@@ -4,13 +4,20 @@ from collections.abc import Mapping
 
 from celery import Celery
 from celery.result import AsyncResult
+from celery.utils.saferepr import saferepr
+from kombu.utils.json import dumps
 
+from pipeline.errors import ArgumentError
 from pipeline.message import decode_batch
 from pipeline.ports import Ledger
 from pipeline.types import PlannedBatch
 from workers.broker import broker_errors
 from workers.queue_wait import due_stamp
 
+# As JSON, in which a letter that is not ASCII takes 6 bytes, and one beyond U+FFFF 12. RabbitMQ 4.x takes
+# 16 MiB, and what Celery adds has room.
+MAX_ARGUMENTS_BYTES = 15 * 2**20
+MAX_SHOWN_CHARS = 1000  # headers fit into one frame of 128 KiB, or the broker ends the connection
 PAGE = 32  # batches published before they are marked: a crash repeats at most these
 
 
@@ -68,9 +75,11 @@ class Publisher:
             shown: what events and Flower show in the place of the arguments, which may hold a thousand keys.
 
         Raises:
+            ArgumentError: the arguments are too long for one message.
             TransientError: the broker is away, or did not confirm and may take the task yet; the message says
                 which.
         """
+        _check_size(task, arguments)
         of_job = f" of job {arguments['job_id']}" if arguments.get("job_id") else ""
         with broker_errors(
             f"the broker did not take {task}: nothing was submitted",
@@ -79,9 +88,23 @@ class Publisher:
             return self._app.send_task(
                 task,
                 kwargs=dict(arguments),
-                kwargsrepr=shown or repr(dict(arguments)),
+                kwargsrepr=shown or saferepr(dict(arguments), maxlen=MAX_SHOWN_CHARS),
                 argsrepr="()",
                 countdown=delay_s or None,
                 headers=due_stamp(delay_s),
                 ignore_result=not answered,
             )
+
+
+def json_bytes(value: object) -> int:
+    """How long a value is in the body of a message."""
+    return len(dumps(value))  # escapes are ASCII
+
+
+def _check_size(task: str, arguments: Mapping[str, object]) -> None:
+    size_bytes = json_bytes(dict(arguments))
+    if size_bytes > MAX_ARGUMENTS_BYTES:
+        raise ArgumentError(
+            f"{task}: its arguments are {size_bytes / 2**20:.1f} MiB as JSON, and one message holds at most "
+            f"{MAX_ARGUMENTS_BYTES // 2**20} MiB; nothing was submitted"
+        )

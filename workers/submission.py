@@ -17,6 +17,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from pipeline.errors import MessageError
 
 VERSION = 1
+MAX_KEYS = 10_000  # of one pictor.delete
 MAX_SHOWN_FAULTS = 5  # of 10,000 keys, all could be wrong
 JOB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")  # no database keeps NUL, no encoding half of a surrogate pair
@@ -53,11 +54,14 @@ class IngestArguments(Arguments):
     include: Globs = []
     exclude: Globs = []
     batch_items: Annotated[int, Field(ge=1, le=1000)] | None = None
+    keep_missing: bool = False
+    max_delete_share: Annotated[float, Field(ge=0, le=1, strict=False)] | None = None  # JSON has 1 for 1.0
+    retry_failed: bool = False
 
 
 class DeleteArguments(Arguments):
     bucket: Bucket
-    keys: Annotated[list[Key], Field(min_length=1, max_length=10_000)]
+    keys: Annotated[list[Key], Field(min_length=1, max_length=MAX_KEYS)]
     collection: CollectionName | None = None
 
 

@@ -3,41 +3,42 @@
 from celery import Task, shared_task
 
 from pipeline.handle import handle_message, handle_preparation
-from workers import requests
+from workers import public_tasks
 from workers.delivery import run_message
 
 
+# Each takes whatever was sent: arguments that Celery itself refuses make a dead letter without a reason.
 @shared_task(name="pictor.embed_batch", bind=True)
-def embed_batch(self: Task, message: object) -> None:
-    run_message(self, str(message), handle_message)
+def embed_batch(self: Task, /, *_: object, **__: object) -> None:
+    run_message(self, handle_message)
 
 
 @shared_task(name="pictor.ingest_batch", bind=True)
-def ingest_batch(self: Task, message: object) -> None:
-    run_message(self, str(message), handle_preparation)
+def ingest_batch(self: Task, /, *_: object, **__: object) -> None:
+    run_message(self, handle_preparation)
 
 
 @shared_task(name="pictor.plan_job", bind=True)
-def plan_job(self: Task, job_id: str, step: int, nonce: str) -> None:
-    requests.plan(self, job_id, step, nonce)
+def plan_job(self: Task, /, *args: object, **kwargs: object) -> None:
+    public_tasks.plan(self, args, kwargs)
 
 
 @shared_task(name="pictor.ingest", bind=True)
-def ingest(self: Task, *args: object, **kwargs: object) -> None:
-    requests.ingest(self, args, kwargs)
+def ingest(self: Task, /, *args: object, **kwargs: object) -> None:
+    public_tasks.ingest(self, args, kwargs)
 
 
 @shared_task(name="pictor.delete", bind=True)
-def delete(self: Task, *args: object, **kwargs: object) -> None:
-    requests.delete(self, args, kwargs)
+def delete(self: Task, /, *args: object, **kwargs: object) -> None:
+    public_tasks.delete(self, args, kwargs)
 
 
 # The two that answer their caller; a lost answer is asked for again, so they are not worth a redelivery.
 @shared_task(name="pictor.search", bind=True, ignore_result=False, acks_late=False)
-def search(self: Task, *args: object, **kwargs: object) -> dict[str, object]:
-    return requests.search(self, args, kwargs)
+def search(self: Task, /, *args: object, **kwargs: object) -> dict[str, object]:
+    return public_tasks.search(self, args, kwargs)
 
 
 @shared_task(name="pictor.job", bind=True, ignore_result=False, acks_late=False)
-def job(self: Task, *args: object, **kwargs: object) -> dict[str, object]:
-    return requests.job(self, args, kwargs)
+def job(self: Task, /, *args: object, **kwargs: object) -> dict[str, object]:
+    return public_tasks.job(self, args, kwargs)

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pipeline import wiring
-from pipeline.errors import ConfigError, FatalError, TransientError
+from pipeline.errors import ArgumentError, ConflictError, FatalError, TransientError
 from pipeline.lazy import Lazy
 from pipeline.logs import configure_logging
 from pipeline.model_binding import check_binding
@@ -19,11 +19,11 @@ from pipeline.settings import Settings
 from pipeline.types import ModelSpec
 from workers.app import make_app
 from workers.broker import broker_connection
-from workers.config import BLOCKED_PATIENCE_S
-from workers.context import CHILDREN_VARIABLE, FOLDER_VARIABLE, QUEUES_VARIABLE
+from workers.celery_config import BLOCKED_PATIENCE_S
 from workers.exporter import exported_metrics
+from workers.identity import Identity, tell_children
 from workers.lifecycle import Heartbeat, StalledWatch
-from workers.model import read_spec, tell_spec
+from workers.model_probe import read_spec
 from workers.queues import PLAN, WORK_QUEUES
 
 logger = logging.getLogger(__name__)
@@ -35,18 +35,27 @@ def run_worker(settings: Settings, *, queues: Sequence[str], children: int, name
     """Run until SIGTERM, then drain.
 
     Raises:
-        ConfigError: unknown queue, a second worker of this name, or a collection of another model.
+        ArgumentError: unknown queue.
+        ConflictError: a worker of this name runs here already.
+        ModelMismatchError: the collection is of another model.
         FatalError: it stopped itself; the message says why.
     """
     unknown = sorted(set(queues) - set(WORK_QUEUES))
     if unknown or not queues:
-        raise ConfigError(f"--queues {','.join(unknown) or '(none)'}: {', '.join(WORK_QUEUES)} are allowed")
+        raise ArgumentError(f"--queues {','.join(unknown) or '(none)'}: {', '.join(WORK_QUEUES)} are allowed")
     app = make_app(settings, blocked_patience_s=BLOCKED_PATIENCE_S)
     folder = settings.run_folder / name
     with _only_one(folder, name), exported_metrics(settings, folder, queues=queues, children=children):
         configure_logging(settings.log_level)
-        tell_spec(_wait_for_services(settings))
-        _tell_children(folder, queues, children)
+        identity = Identity(
+            folder=folder,
+            main_pid=os.getpid(),
+            queues=tuple(queues),
+            children=children,
+            device=settings.device,
+            model=_wait_for_services(settings),
+        )
+        tell_children(identity)
         app.set_current()
         app.set_default()
         app.steps["worker"].add(Heartbeat)
@@ -77,7 +86,7 @@ def check_collection(settings: Settings, spec: ModelSpec) -> None:
     with wiring.open_index(settings) as index:
         info = index.get_collection(settings.collection)
         if info is not None:
-            check_binding(info, spec)
+            check_binding(info.name, info.model_name, info.fingerprint, spec)
 
 
 def _wait_for_services(settings: Settings) -> ModelSpec:
@@ -109,18 +118,12 @@ def _only_one(folder: Path, name: str) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as err:
-            raise ConfigError(
+            raise ConflictError(
                 f"a worker named {name} runs here already; give another --name or another PICTOR_RUN_DIR"
             ) from err
         shutil.rmtree(folder)  # a former worker's "ready" says nothing about this one
         folder.mkdir()
         yield
-
-
-def _tell_children(folder: Path, queues: Sequence[str], children: int) -> None:
-    os.environ[FOLDER_VARIABLE] = str(folder)
-    os.environ[QUEUES_VARIABLE] = ",".join(queues)
-    os.environ[CHILDREN_VARIABLE] = str(children)
 
 
 def _raise_if_it_stopped_itself(folder: Path) -> None:

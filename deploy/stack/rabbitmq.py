@@ -26,6 +26,7 @@ default_user_tags.administrator = true      # the tests manage policies and conn
 default_permissions.configure = .*
 default_permissions.read = .*
 default_permissions.write = .*
+max_message_size = 16777216                 # as in 4.x, whose default is an eighth of that of 3.x
 """
 
 

@@ -86,6 +86,26 @@ def make_engine(url: sa.URL) -> sa.Engine:
         raise ConfigError("a PostgreSQL ledger needs psycopg: pip install 'pictor[worker]'") from err
 
 
+class Transactions:
+    """Runs work as transactions of one database; again when a connection dropped or a lock was held."""
+
+    def __init__(self, engine: sa.Engine) -> None:
+        self._engine = engine
+        self.writer = engine.execution_options(**{WRITES: True})
+
+    def read(self, work: Callable[[sa.Connection], Answer]) -> Answer:
+        return repeated(lambda: _run(self._engine, work))
+
+    def write(self, work: Callable[[sa.Connection], Answer]) -> Answer:
+        """Args: `work` may find itself done, when only the answer of its first run was lost."""
+        return repeated(lambda: _run(self.writer, work))
+
+
+def _run(engine: sa.Engine, work: Callable[[sa.Connection], Answer]) -> Answer:
+    with translated(engine.url), engine.begin() as connection:
+        return work(connection)
+
+
 def repeated(work: Callable[[], Answer]) -> Answer:
     """Call again after a `TransientError`, three times within a second: longer pauses are the caller's.
 
@@ -145,10 +165,14 @@ def use_wal(engine: sa.Engine) -> None:
             connection.close()
 
 
+def folder_of(url: sa.URL) -> Path | None:
+    """The folder of a SQLite file; None for a server."""
+    return Path(url.database).parent if url.drivername == "sqlite" and url.database else None
+
+
 def make_folder(url: sa.URL) -> None:
     """The folder of a SQLite file."""
-    if url.drivername == "sqlite" and url.database:
-        folder = Path(url.database).parent
+    if folder := folder_of(url):
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as err:

@@ -8,7 +8,6 @@ import sqlalchemy as sa
 
 from pipeline.adapters.ledger_schema import BatchState, batch, job
 from pipeline.types import (
-    BatchReport,
     Failure,
     Job,
     JobCounts,
@@ -17,6 +16,7 @@ from pipeline.types import (
     ObjectRef,
     PlannedBatch,
     Reason,
+    Rejected,
     Stage,
 )
 
@@ -60,7 +60,11 @@ def job_of(row: sa.Row[Any]) -> Job:
             include=row.include,
             exclude=row.exclude,
             batch_items=row.batch_items,
+            keep_missing=row.keep_missing,
+            max_delete_share=row.max_delete_share,
+            retry_failed=row.retry_failed,
         ),
+        driver=row.driver,
         state=JobState(row.state),
         planned=row.planned,
         cursor=row.cursor,
@@ -72,16 +76,21 @@ def job_of(row: sa.Row[Any]) -> Job:
             failed=row.failed,
             pending=row.pending,
             ignored=row.ignored,
+            removed=row.removed,
         ),
         error=row.error,
         created_at=row.created_at,
         finished_at=row.finished_at,
+        held=row.held,
+        lost=row.lost,
+        removals_due=row.removals_due,
     )
 
 
-def job_values(job_id: str, request: JobRequest, now: datetime) -> Values:
+def job_values(job_id: str, request: JobRequest, driver: str, now: datetime) -> Values:
     return {
         "job_id": job_id,
+        "driver": driver,
         "source": request.source,
         "bucket": request.bucket,
         "prefix": request.prefix,
@@ -91,6 +100,9 @@ def job_values(job_id: str, request: JobRequest, now: datetime) -> Values:
         "include": request.include,
         "exclude": request.exclude,
         "batch_items": request.batch_items,
+        "keep_missing": request.keep_missing,
+        "max_delete_share": request.max_delete_share,
+        "retry_failed": request.retry_failed,
         "state": JobState.RUNNING.value,
         "planned": False,
         "planned_batches": 0,
@@ -121,13 +133,13 @@ def planned_batches_of(rows: Iterable[sa.Row[Any]]) -> list[PlannedBatch]:
     return [PlannedBatch(path=row.path, items=row.items, body=row.body) for row in rows]
 
 
-def failure_values(report: BatchReport, now: datetime) -> list[Values]:
+def failure_values(job_id: str, path: str, failed: Iterable[Rejected], now: datetime) -> list[Values]:
     """Ordered by image id: two reports that lock the same rows in the same order cannot deadlock."""
     values = [
         {
-            "job_id": report.job_id,
+            "job_id": job_id,
             "image_id": rejected.ref.image_id,
-            "batch_path": report.path,
+            "batch_path": path,
             "bucket": rejected.ref.bucket,
             "key": rejected.ref.key,
             "etag": rejected.ref.etag,
@@ -137,7 +149,7 @@ def failure_values(report: BatchReport, now: datetime) -> list[Values]:
             "detail": rejected.detail,
             "at": now,
         }
-        for rejected in report.rejected
+        for rejected in failed
     ]
     return sorted(values, key=lambda row: str(row["image_id"]))
 

@@ -1,7 +1,8 @@
 """The ledger's tables, for queries. The migrations make them; a test holds the two together.
 
-Counts are never stored: they are sums over `batch`, so `scanned = indexed + unchanged + failed + pending`
-holds by construction, and the check constraints make each row keep its part of it.
+Counts are not stored: they are sums over `batch`, so `scanned = indexed + unchanged + failed + pending`
+holds by construction, and the check constraints make each row keep its part of it. What a planner settles
+without a message, unchanged objects and known failures, is a row of `batch` that is done from the start.
 """
 
 import json
@@ -13,6 +14,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
+
+from pipeline.types import WORKERS
 
 
 class BatchState(StrEnum):
@@ -52,7 +55,7 @@ class TextTuple(TypeDecorator[tuple[str, ...]]):
 # Byte order in both databases: a PostgreSQL server sorts by its locale unless told otherwise.
 ByteText = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
 
-REVISION = "0001"  # of the migration that makes these tables
+REVISION = "0003"  # of the migration that makes these tables
 metadata = sa.MetaData()
 
 job = sa.Table(
@@ -80,10 +83,21 @@ job = sa.Table(
     sa.Column("plan_step", sa.Integer, nullable=False),  # the planner's chain of messages: see claim_step
     sa.Column("plan_nonce", sa.Text, nullable=False),
     sa.Column("stepped_at", UtcTime),
+    # The default is for workers of the build before this column that are still at work: they plan jobs only.
+    sa.Column("driver", sa.Text, nullable=False, server_default=WORKERS),
+    # So are these. What a job may remove, what it found missing, and whether that is still to be decided.
+    sa.Column("keep_missing", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("max_delete_share", sa.Double),
+    sa.Column("retry_failed", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("held", sa.BigInteger, nullable=False, server_default=sa.text("0")),
+    sa.Column("lost", sa.BigInteger, nullable=False, server_default=sa.text("0")),
+    sa.Column("removed", sa.BigInteger, nullable=False, server_default=sa.text("0")),
+    sa.Column("removals_due", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.CheckConstraint(
         "state IN ('running', 'paused', 'cancelled', 'completed', 'failed')", name="job_state_is_known"
     ),
 )
+job_is_for_workers = job.c.driver == WORKERS
 # Written out, not bound: a prepared statement with a parameter here could not use the partial indexes.
 job_is_running = job.c.state == sa.literal_column("'running'")
 sa.Index("job_running", job.c.created_at, sqlite_where=job_is_running, postgresql_where=job_is_running)
@@ -146,4 +160,45 @@ failure = sa.Table(
     sa.ForeignKeyConstraint(
         ["job_id", "batch_path"], ["batch.job_id", "batch.path"], name="failure_of_batch"
     ),
+)
+
+# The version book. One row for each object of a generation, whatever became of it.
+version = sa.Table(
+    "version",
+    metadata,
+    sa.Column("generation", ByteText, primary_key=True),
+    sa.Column("image_id", ByteText, primary_key=True),
+    sa.Column("bucket_id", ByteText, nullable=False),  # digest of the bucket: a folder's path may be long
+    sa.Column("bucket", sa.Text, nullable=False),
+    sa.Column("key", ByteText, nullable=False),
+    sa.Column("etag", sa.Text, nullable=False),
+    sa.Column("size_bytes", sa.BigInteger, nullable=False),
+    sa.Column("modified_ms", sa.BigInteger),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("vectors", sa.Integer, nullable=False),
+    sa.Column("stage", sa.Text, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("detail", sa.Text, nullable=False),
+    sa.Column("attempts", sa.Integer, nullable=False),
+    sa.Column("job_id", sa.Text, nullable=False),
+    sa.Column("missing_in", ByteText, nullable=False),  # job whose listing did not show it, or ""
+    sa.Column("at", UtcTime, nullable=False),
+    sa.CheckConstraint(
+        "state IN ('planned', 'indexed', 'nothing_found', 'failed')", name="version_state_is_known"
+    ),
+    sqlite_with_rowid=False,  # the rows are the index by image id, not a second copy
+)
+# PostgreSQL refuses index rows over 2.7 KB, and keys may be longer: 512 characters are at most 2 KB.
+KEY_HEAD_CHARS = 512
+key_head = sa.func.substr(version.c.key, sa.literal_column("1"), sa.literal_column(str(KEY_HEAD_CHARS)))
+sa.Index("version_by_key", version.c.generation, version.c.bucket_id, key_head)
+is_missing = version.c.missing_in != sa.literal_column("''")
+sa.Index("version_missing", version.c.missing_in, sqlite_where=is_missing, postgresql_where=is_missing)
+
+# How far the book of a generation was filled from its index. `filled_to` is NULL when that is done.
+book = sa.Table(
+    "book",
+    metadata,
+    sa.Column("generation", ByteText, primary_key=True),
+    sa.Column("filled_to", ByteText),
 )

@@ -1,5 +1,6 @@
 """What the ledger's transactions are made of. Each function runs inside the caller's transaction."""
 
+import hashlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
@@ -9,22 +10,38 @@ import sqlalchemy as sa
 from sqlalchemy import exc
 from sqlalchemy.dialects import postgresql, sqlite
 
-from pipeline.adapters.ledger_rows import Values, batch_values
-from pipeline.adapters.ledger_schema import BatchState, batch, batch_is_pending, failure, job, job_is_running
-from pipeline.errors import ConfigError, MessageError, PictorError
-from pipeline.types import JobState, PlannedBatch
+from pipeline.adapters.ledger_rows import Values, batch_values, failure_values
+from pipeline.adapters.ledger_schema import (
+    BatchState,
+    batch,
+    batch_is_pending,
+    failure,
+    job,
+    job_is_for_workers,
+    job_is_running,
+)
+from pipeline.errors import MessageError, NotFoundError, PictorError
+from pipeline.types import EMBEDDED, WORKERS, Findings, JobState, PlannedBatch
 
 IDS_PER_STATEMENT = 5000  # SQLite takes 32766 parameters, PostgreSQL 65535
 
 
-def no_such_job(job_id: str) -> ConfigError:
-    return ConfigError(f"no job {job_id!r} in this ledger; `pictor jobs` lists them")
+def no_such_job(job_id: str) -> NotFoundError:
+    return NotFoundError(f"no job {job_id!r} in this ledger; `pictor jobs list` shows those that there are")
 
 
 def lock_job(connection: sa.Connection, job_id: str) -> sa.Row[Any]:
-    """The job's state, cursor and whether it is planned, held until the transaction ends."""
+    """What of the job decides, held until the transaction ends."""
     # key_share: new batches only refer to the row and need not wait for it. SQLite has one writer anyway.
-    query: sa.Select[Any] = sa.select(job.c.state, job.c.cursor, job.c.planned).where(job.c.job_id == job_id)
+    columns = (
+        job.c.state,
+        job.c.cursor,
+        job.c.planned,
+        job.c.removals_due,
+        job.c.collection,
+        job.c.fingerprint,
+    )
+    query: sa.Select[Any] = sa.select(*columns).where(job.c.job_id == job_id)
     row = connection.execute(query.with_for_update(key_share=True)).first()
     if row is None:
         raise no_such_job(job_id)
@@ -36,21 +53,30 @@ def update_job(connection: sa.Connection, job_id: str, values: Values) -> bool:
     return connection.execute(job.update().where(job.c.job_id == job_id).values(values)).rowcount == 1
 
 
+def is_open_to(driver: str) -> sa.ColumnElement[bool]:
+    """Of a job that this driver may run."""
+    if driver == WORKERS:
+        return job_is_for_workers
+    return job.c.driver.in_([driver, EMBEDDED])
+
+
 def looks_done(connection: sa.Connection, job_id: str) -> bool:
     row = connection.execute(
-        sa.select(job.c.state, job.c.planned, _has_pending(job_id)).where(job.c.job_id == job_id)
+        sa.select(job.c.state, job.c.planned, job.c.removals_due, _has_pending(job_id)).where(
+            job.c.job_id == job_id
+        )
     ).first()
     if row is None:
         raise no_such_job(job_id)
-    return bool(
-        row.state == JobState.COMPLETED or (row.state == JobState.RUNNING and row.planned and not row.left)
-    )
+    if row.state != JobState.RUNNING:
+        return bool(row.state == JobState.COMPLETED)
+    return bool(row.planned and not row.removals_due and not row.left)
 
 
 def finish_if_done(connection: sa.Connection, job_id: str) -> bool:
     # The lock comes first, the count second: a retry that adds batches holds the same lock.
     present = lock_job(connection, job_id)
-    if present.state != JobState.RUNNING or not present.planned:
+    if present.state != JobState.RUNNING or not present.planned or present.removals_due:
         return bool(present.state == JobState.COMPLETED)
     if connection.scalar(sa.select(_has_pending(job_id))):
         return False
@@ -74,7 +100,7 @@ def select_running_looks() -> sa.Select[Any]:
     pending = sa.select(sa.func.count()).where(batch.c.job_id == job.c.job_id, batch_is_pending)
     return sa.select(
         job.c.job_id, job.c.updated_at, pending.correlate(job).scalar_subquery().label("pending")
-    ).where(job_is_running)
+    ).where(job_is_running, job_is_for_workers)
 
 
 def select_seconds(job_id: str, dialect: str) -> sa.Select[Any]:
@@ -100,6 +126,20 @@ def insert_batches(connection: sa.Connection, job_id: str, batches: Sequence[Pla
             f"job {job_id}: batches {batches[0].path} to {batches[-1].path} were refused: "
             "a path is taken or items are below 0"
         ) from err
+
+
+def insert_settled(connection: sa.Connection, job_id: str, cursor: str, findings: Findings) -> None:
+    """What needs no message, as a batch that is done. Its name follows from the cursor: no other has that."""
+    failed = len(findings.known)
+    if not findings.unchanged and not failed:
+        return
+    path = f"listed-{hashlib.sha256(cursor.encode()).hexdigest()[:16]}"
+    now = datetime.now(UTC)
+    planned = PlannedBatch(path=path, items=findings.unchanged + failed, body=b"")
+    counts = {"unchanged": findings.unchanged, "failed": failed}
+    done = {"state": BatchState.DONE.value, "body": None, "published_at": now, "reported_at": now}
+    connection.execute(batch.insert(), batch_values(job_id, planned, now) | counts | done)
+    upsert_failures(connection, failure_values(job_id, path, findings.known, now))
 
 
 def are_there(connection: sa.Connection, job_id: str, batches: Sequence[PlannedBatch]) -> bool:

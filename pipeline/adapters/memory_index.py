@@ -7,10 +7,11 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.adapters.ranking import best_first, check_query, missing_collection, to_score
-from pipeline.errors import ConfigError, ModelMismatchError, TargetError
+from pipeline.adapters.ranking import best_first, check_query, to_score
+from pipeline.errors import ConfigError, TargetError
+from pipeline.model_binding import check_binding, missing_collection
 from pipeline.settings import check_collection_name
-from pipeline.types import CollectionInfo, IndexRow, ModelSpec, SearchFilter, SearchHit
+from pipeline.types import CollectionInfo, IndexRow, ModelSpec, ObjectRef, SearchFilter, SearchHit
 
 
 @dataclass(slots=True)
@@ -83,6 +84,11 @@ class MemoryIndex:
         with self._lock:
             return iter(sorted(self._get(name).rows))
 
+    def list_versions(self, name: str, *, start_after: str = "") -> Iterator[ObjectRef]:
+        with self._lock:
+            found = {row.ref.image_id: row.ref for row in self._get(name).rows.values()}
+        return iter([found[image_id] for image_id in sorted(found) if image_id > start_after])
+
     def search(
         self,
         name: str,
@@ -135,11 +141,7 @@ def _bind(name: str, model: ModelSpec) -> CollectionInfo:
 
 
 def _check_model(info: CollectionInfo, model: ModelSpec) -> None:
-    if info.fingerprint != model.fingerprint:
-        raise ModelMismatchError(
-            f"collection {info.name!r} belongs to model {info.model_name!r} ({info.fingerprint[:8]}), "
-            f"not to {model.name!r} ({model.fingerprint[:8]}); use another collection or drop this one"
-        )
+    check_binding(info.name, info.model_name, info.fingerprint, model)
 
 
 def _check_row(info: CollectionInfo, row: IndexRow) -> None:

@@ -3,7 +3,8 @@
 import hashlib
 from collections import deque
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import count
 from threading import Lock
 
 from pipeline.errors import ImageError, TargetError
@@ -15,6 +16,7 @@ class _Stored:
     body: bytes
     etag: str
     metadata: Mapping[str, str]
+    modified_ms: int
 
 
 class MemoryStore:
@@ -23,6 +25,7 @@ class MemoryStore:
     def __init__(self, *buckets: str) -> None:
         self._buckets: dict[str, dict[str, _Stored]] = {bucket: {} for bucket in buckets}
         self._failures: deque[Exception] = deque()
+        self._clock_ms = count(1)  # each write has a time of its own
         self._lock = Lock()
 
     def fail_next(self, error: Exception, times: int = 1) -> None:
@@ -37,7 +40,7 @@ class MemoryStore:
             found = sorted(self._open(bucket).items())
         for key, stored in found:
             if key.startswith(prefix) and key > (start_after or ""):
-                yield _ref(bucket, key, stored)
+                yield replace(_ref(bucket, key, stored), modified_ms=stored.modified_ms)
 
     def stat(self, bucket: str, key: str) -> ObjectRef:
         with self._lock:
@@ -55,7 +58,7 @@ class MemoryStore:
     def put(self, bucket: str, key: str, body: bytes, metadata: Mapping[str, str] | None = None) -> None:
         etag = hashlib.md5(body, usedforsecurity=False).hexdigest()
         with self._lock:
-            self._open(bucket)[key] = _Stored(bytes(body), etag, dict(metadata or {}))
+            self._open(bucket)[key] = _Stored(bytes(body), etag, dict(metadata or {}), next(self._clock_ms))
 
     def delete(self, bucket: str, key: str) -> None:
         with self._lock:

@@ -15,15 +15,14 @@ from pipeline.adapters import milvus_schema as schema
 from pipeline.adapters.builtin_spec import BUILTIN
 from pipeline.adapters.milvus_connection import MilvusConnection, MissingCollectionError, NotLoadedError
 from pipeline.adapters.milvus_schema import Binding
-from pipeline.adapters.ranking import missing_collection
 from pipeline.errors import (
     ConfigError,
     CredentialsError,
-    ModelMismatchError,
     PictorError,
     TargetError,
     TransientError,
 )
+from pipeline.model_binding import check_binding, missing_collection
 from pipeline.settings import check_collection_name
 from pipeline.types import ModelSpec
 
@@ -223,9 +222,4 @@ class MilvusCatalog:
 
 
 def _check_model(binding: Binding, model: ModelSpec) -> None:
-    if binding.fingerprint != model.fingerprint:
-        raise ModelMismatchError(
-            f"collection {binding.name!r} belongs to model {binding.model_name!r} "
-            f"({binding.fingerprint[:8]}), not to {model.name!r} ({model.fingerprint[:8]}); "
-            "use another collection or drop this one"
-        )
+    check_binding(binding.name, binding.model_name, binding.fingerprint, model)

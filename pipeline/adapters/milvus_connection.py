@@ -22,8 +22,8 @@ import grpc  # type: ignore[import-untyped]  # ships no types
 from pymilvus import MilvusClient
 from pymilvus.exceptions import MilvusException
 
-from pipeline.adapters.ranking import missing_collection
 from pipeline.errors import ConfigError, CredentialsError, PictorError, TargetError, TransientError
+from pipeline.model_binding import missing_collection
 
 T = TypeVar("T")
 

@@ -12,7 +12,7 @@ Neither Milvus Lite nor servers before 2.5 know filter templates, so values are 
 from collections.abc import Iterable
 from urllib.parse import quote, unquote
 
-from pipeline.errors import ConfigError
+from pipeline.errors import ArgumentError
 from pipeline.types import SearchFilter
 
 _ESCAPES = str.maketrans({"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"})
@@ -23,7 +23,7 @@ def to_expression(where: SearchFilter | None) -> str:
     """An expression that holds for exactly the rows that `where` describes; empty when it describes all.
 
     Raises:
-        ConfigError: a value is not valid Unicode, which no stored value can equal.
+        ArgumentError: a value is not valid Unicode, which no stored value can equal.
     """
     if where is None:
         return ""
@@ -47,7 +47,7 @@ def string_literal(text: str) -> str:
     try:
         text.encode()
     except UnicodeEncodeError as err:
-        raise ConfigError(f"filter value {text!r:.80} is not valid Unicode") from err
+        raise ArgumentError(f"filter value {text!r:.80} is not valid Unicode") from err
     return '"' + text.translate(_ESCAPES) + '"'
 
 
@@ -60,7 +60,7 @@ def stored_key(key: str) -> str:
     try:
         encoded = quote(key, safe="")
     except UnicodeEncodeError as err:
-        raise ConfigError(f"metadata key {key!r:.80} is not valid Unicode") from err
+        raise ArgumentError(f"metadata key {key!r:.80} is not valid Unicode") from err
     return encoded.replace("~", "%7E") or _EMPTY_KEY  # a tilde is the escape sign of JSON pointers
 
 

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import groupby
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -11,12 +12,12 @@ from numpy.typing import NDArray
 from pipeline.adapters import milvus_schema as schema
 from pipeline.adapters.milvus_catalog import MilvusCatalog
 from pipeline.adapters.milvus_connection import MilvusConnection, MissingCollectionError
-from pipeline.adapters.milvus_filter import ids_expression, to_expression
+from pipeline.adapters.milvus_filter import ids_expression, string_literal, to_expression
 from pipeline.adapters.milvus_schema import Binding
 from pipeline.adapters.milvus_ties import MAX_LIMIT, Ask, rank
 from pipeline.adapters.ranking import check_query
 from pipeline.errors import TransientError
-from pipeline.types import CollectionInfo, IndexRow, ModelSpec, SearchFilter, SearchHit
+from pipeline.types import CollectionInfo, IndexRow, ModelSpec, ObjectRef, SearchFilter, SearchHit
 
 S = TypeVar("S", Sequence[str], NDArray[np.float32])
 
@@ -132,7 +133,24 @@ class MilvusIndex:
                 binding.physical, batch_size=IDS_PER_PAGE, output_fields=["id"], timeout=self._timeout_s
             ),
         )
-        return self._read_ids(name, pages)
+        return (entity["id"] for entity in self._read_pages(name, pages))
+
+    def list_versions(self, name: str, *, start_after: str = "") -> Iterator[ObjectRef]:
+        binding = self._catalog.get(name)
+        self._get_chunk(binding, ids_expression([""]), ["id"], LATEST)  # as for `list_ids`
+        # Iterators go by id. Rows of an image are "<image id>" and "<image id>:NN"; ";" comes behind ":".
+        behind = f"id > {string_literal(start_after + ';')}" if start_after else ""
+        pages = self._catalog.call(
+            name,
+            lambda client: client.query_iterator(
+                binding.physical,
+                batch_size=IDS_PER_PAGE,
+                filter=behind,
+                output_fields=schema.VERSION_FIELDS,
+                timeout=self._timeout_s,
+            ),
+        )
+        return _one_of_each_image(schema.to_ref(entity) for entity in self._read_pages(name, pages))
 
     def search(
         self,
@@ -216,10 +234,10 @@ class MilvusIndex:
             )
         )
 
-    def _read_ids(self, name: str, pages: Any) -> Iterator[str]:
+    def _read_pages(self, name: str, pages: Any) -> Iterator[dict[str, Any]]:
         try:
             while page := self._connection.run(pages.next, collection=name):
-                yield from (entity["id"] for entity in page)
+                yield from page
         finally:
             pages.close()
 
@@ -276,6 +294,10 @@ def _pending_index_rows(binding: Binding, timeout_s: float) -> Callable[[Any], i
     return lambda client: int(
         client.describe_index(binding.physical, "embedding", timeout=timeout_s)["pending_index_rows"]
     )
+
+
+def _one_of_each_image(refs: Iterator[ObjectRef]) -> Iterator[ObjectRef]:
+    return (next(rows) for _, rows in groupby(refs, key=lambda ref: ref.image_id))
 
 
 def _chunks(values: S, size: int) -> Iterator[S]:

@@ -17,11 +17,12 @@ from pymilvus.milvus_client.index import IndexParams
 from pipeline.adapters.milvus_filter import plain_key, stored_key
 from pipeline.adapters.ranking import to_score
 from pipeline.errors import ConfigError
-from pipeline.types import CollectionInfo, IndexRow, ModelSpec, ObjectRef, SearchHit, Vector
+from pipeline.types import CollectionInfo, IndexRow, ModelSpec, ObjectRef, SearchHit, Vector, generation_of
 
 SCHEMA_VERSION = 1
 BINDING_PROPERTY = "pictor.binding"
 SCALAR_FIELDS = ["id", "bucket", "key", "etag", "width", "height", "size_bytes", "indexed_at", "metadata"]
+VERSION_FIELDS = ["id", "bucket", "key", "etag", "size_bytes"]
 ALL_FIELDS = [*SCALAR_FIELDS, "embedding"]
 METRIC = "COSINE"
 
@@ -54,7 +55,7 @@ class Binding:
 
     @property
     def physical(self) -> str:
-        return f"{self.name}__{self.fingerprint[:8]}"
+        return generation_of(self.name, self.fingerprint)
 
     def to_info(self, rows: int) -> CollectionInfo:
         return CollectionInfo(
@@ -191,15 +192,16 @@ def usual_row_bytes(dim: int) -> int:
     return 4 * dim + 1024
 
 
+def to_ref(entity: Mapping[str, Any]) -> ObjectRef:
+    return ObjectRef(
+        bucket=entity["bucket"], key=entity["key"], etag=entity["etag"], size_bytes=entity["size_bytes"]
+    )
+
+
 def to_row(entity: Mapping[str, Any]) -> IndexRow:
     return IndexRow(
         id=entity["id"],
-        ref=ObjectRef(
-            bucket=entity["bucket"],
-            key=entity["key"],
-            etag=entity["etag"],
-            size_bytes=entity["size_bytes"],
-        ),
+        ref=to_ref(entity),
         vector=_to_vector(entity["embedding"]),
         width=entity["width"],
         height=entity["height"],

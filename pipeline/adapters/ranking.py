@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.errors import ConfigError
+from pipeline.errors import ArgumentError
 from pipeline.ports import MAX_HITS
 from pipeline.types import SearchHit
 
@@ -25,17 +25,10 @@ def best_first(hits: Iterable[SearchHit], *, k: int, min_score: float | None) ->
 
 
 def check_query(name: str, dim: int, vectors: NDArray[np.float32], k: int) -> None:
-    """Raises ConfigError: vectors of another length than the collection's, or k out of range."""
+    """Raises ArgumentError: vectors of another length than the collection's, or k out of range."""
     if vectors.ndim != 2 or vectors.shape[1] != dim:
-        raise ConfigError(
+        raise ArgumentError(
             f"collection {name!r} holds vectors of {dim} numbers; the query has shape {vectors.shape}"
         )
     if not 1 <= k <= MAX_HITS:
-        raise ConfigError(f"{k} hits were asked for; 1 to {MAX_HITS} are possible")
-
-
-def missing_collection(name: str) -> str:
-    return (
-        f"collection {name!r} does not exist; `pictor collections` lists those that do, "
-        f"`pictor ingest` makes one"
-    )
+        raise ArgumentError(f"{k} hits were asked for; 1 to {MAX_HITS} are possible")

@@ -3,6 +3,7 @@
 import re
 import ssl
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from email.utils import formatdate
 from xml.etree import ElementTree as ET
@@ -60,11 +61,13 @@ def explain(err: Exception, place: Place) -> PictorError:
     """Our error for one of `SDK_ERRORS`; TransientError when the same call may work later."""
     match err:
         case S3Error():
-            return _explain_answer(err, place)
-        case ServerError():
-            return _explain_status(err.status_code, place)
+            return _explain_answer(err.code or "", err.response.status, err.response.headers, place)
+        case InvalidResponseError() if (code := code_of(err)) is not None:
+            return _explain_answer(code, int(err._code), {}, place)
         case InvalidResponseError():
             return _explain_status(int(err._code), place)
+        case ServerError():
+            return _explain_status(err.status_code, place)
         case SSLError() if err.args and isinstance(err.args[0], ssl.SSLCertVerificationError):
             return ConfigError(
                 f"{place}: its TLS certificate is not trusted; name the authority's file in SSL_CERT_FILE"
@@ -81,13 +84,41 @@ def explain(err: Exception, place: Place) -> PictorError:
             return ConfigError(f"{place}: does not answer as an S3 service does")
 
 
-def _explain_answer(err: S3Error, place: Place) -> PictorError:
-    code, status = err.code or "", err.response.status
+def code_of(err: Exception) -> str | None:
+    """S3's own word for what failed; None when the answer is no error of S3.
+
+    The SDK reads the word only where the answer says that it is `application/xml`. Some servers say
+    `text/xml`, or nothing.
+    """
+    match err:
+        case S3Error():
+            return err.code or ""
+        case InvalidResponseError():
+            return _code_in(err._body or "")
+        case _:
+            return None
+
+
+def _code_in(body: str) -> str | None:
+    try:
+        root = ET.fromstring(body.lstrip())  # noqa: S314 - as the SDK does; expat bounds what entities become
+    except (ET.ParseError, ValueError):
+        return None
+    if _local_name(root) != "Error":
+        return None
+    return next(((element.text or "").strip() for element in root if _local_name(element) == "Code"), None)
+
+
+def _local_name(element: ET.Element) -> str:
+    return element.tag.rpartition("}")[2]
+
+
+def _explain_answer(code: str, status: int, headers: Mapping[str, str], place: Place) -> PictorError:
     if code in _AWAY or status >= 500 or status == 429:
         return TransientError(f"{place}: answered {status} {_shown(code)}")
     if code in _WRONG_CLOCK:
         return FatalError(
-            f"{place}: the clocks differ too much: {err.response.headers.get('date', 'unknown')} there, "
+            f"{place}: the clocks differ too much: {headers.get('date', 'unknown')} there, "
             f"{formatdate(time.time(), usegmt=True)} here"
         )
     if code in _WRONG_KEYS:
@@ -98,8 +129,8 @@ def _explain_answer(err: S3Error, place: Place) -> PictorError:
     if code == "NoSuchBucket":
         return TargetError(f"bucket {place.bucket!r} does not exist at {place.endpoint}")
     if code in _WRONG_REGION:
-        region = err.response.headers.get("x-amz-bucket-region", "another region")
-        return TargetError(f"{place}: the bucket is in {_shown(region)}; set PICTOR_S3_REGION")
+        region = _shown(headers.get("x-amz-bucket-region", ""), otherwise="another region")
+        return TargetError(f"{place}: the bucket is in {region}; set PICTOR_S3_REGION")
     if place.key is None:
         return _explain_bucket(code, place)
     return _explain_object(code, status)
@@ -132,6 +163,6 @@ def _explain_status(status: int, place: Place) -> PictorError:
     return ConfigError(f"{place}: answered {status} and not as an S3 service does")
 
 
-def _shown(code: str) -> str:
+def _shown(code: str, otherwise: str = "an unnamed error") -> str:
     """A server's code is a word; anything else is not repeated."""
-    return code if re.fullmatch(r"[A-Za-z0-9-]{1,64}", code) else "an unnamed error"
+    return code if re.fullmatch(r"[A-Za-z0-9-]{1,64}", code) else otherwise

@@ -16,6 +16,7 @@ from obstore.store import S3Store as ObstoreS3
 
 from pipeline.adapters.s3_config import Endpoint, S3Config
 from pipeline.adapters.s3_credentials import CredentialSource
+from pipeline.content_encoding import undo_encoding
 from pipeline.errors import ImageError
 from pipeline.types import FetchedObject, ObjectRef, Reason
 
@@ -74,7 +75,11 @@ class FastReader:
             answered = True
             if ref.etag and (result.meta["e_tag"] or "").strip('"') != ref.etag:
                 return None
-            return FetchedObject(body=_read_body(result, max_bytes), metadata=_user_metadata(result))
+            return FetchedObject(
+                body=undo_encoding(_read_body(result, max_bytes), _encoding(result), max_bytes=max_bytes),
+                metadata=_user_metadata(result),
+                encoding=_encoding(result),
+            )
         except (BaseError, OSError, ValueError) as err:
             logger.debug("fast read failed", extra={"bucket": ref.bucket, "error": type(err).__name__})
             if answered and time.monotonic() - started >= self._config.object_deadline_s:
@@ -140,6 +145,10 @@ def _read_body(result: "GetResult", max_bytes: int) -> bytes:
             raise ImageError(Reason.TOO_LARGE, f"more than the limit of {max_bytes} bytes")
         pieces.append(bytes(piece))
     return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+
+def _encoding(result: "GetResult") -> str:
+    return str(result.attributes.get("Content-Encoding", ""))
 
 
 def _user_metadata(result: "GetResult") -> dict[str, str]:

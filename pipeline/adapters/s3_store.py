@@ -2,21 +2,24 @@
 
 import random
 import time
-import urllib.request
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from io import BytesIO
-from typing import TYPE_CHECKING, Any, TypeVar
+from itertools import chain
+from typing import TYPE_CHECKING, TypeVar
 
-import urllib3
 from minio import Minio
-from minio.error import S3Error
+from minio.error import MinioException, S3Error
 from minio.helpers import MIN_PART_SIZE, check_bucket_name, check_object_name
 
 from pipeline.adapters.s3_config import Endpoint, S3Config, parse_endpoint
 from pipeline.adapters.s3_credentials import CredentialSource
-from pipeline.adapters.s3_errors import SDK_ERRORS, Place, explain
+from pipeline.adapters.s3_errors import SDK_ERRORS, Place, code_of, explain
+from pipeline.adapters.s3_http import HttpClient, http_client
+from pipeline.adapters.s3_listing import lists_by_folder, walk_folders
 from pipeline.adapters.s3_reader import FastReader, reads_with_obstore
+from pipeline.content_encoding import undo_encoding
 from pipeline.errors import ConfigError, ImageError, TargetError, TransientError
 from pipeline.types import FetchedObject, ObjectRef, Reason
 
@@ -44,7 +47,7 @@ class S3Store:
         self._config = config
         self._endpoint = endpoint
         self._pause = pause
-        self._http = _http_client(config, endpoint)
+        self._http = http_client(config, endpoint)
         self._minio = _minio_client(config, endpoint, credentials, self._http)
         self._fast = FastReader(config, endpoint, credentials)
 
@@ -59,20 +62,39 @@ class S3Store:
     ) -> Iterator[ObjectRef]:
         """Every object, a page of 1,000 at a time. A page that fails is asked for again from the last key."""
         _check_bucket(bucket)
-        last, fails = start_after or "", 0
+        last = start_after or ""
+        pages = self._list_pages(bucket, prefix, last)
+        first = next(pages, None)
+        if lists_by_folder(self._http.server):  # known since its first answer
+            yield from walk_folders(lambda folder: self._list_folder(bucket, folder), prefix, last)
+            return
+        for ref in chain([first] if first else [], pages):
+            self._check_order(ref, last)
+            yield ref
+            last = ref.key
+
+    def _list_pages(self, bucket: str, prefix: str, last: str) -> Iterator[ObjectRef]:
+        """In the order of the server."""
+        fails = 0
         while True:
             try:
                 for listed in self._minio.list_objects(
                     bucket, prefix=prefix, recursive=True, start_after=last or None
                 ):
-                    ref = _ref(bucket, listed)
-                    self._check_order(ref, last)
+                    ref = _listed_ref(bucket, listed)
                     yield ref
                     last, fails = ref.key, 0
                 return
             except SDK_ERRORS as err:
                 fails += 1
                 self._pause_or_raise(err, self._place(bucket), fails)
+
+    def _list_folder(self, bucket: str, prefix: str) -> list[ObjectRef]:
+        return self._ask(
+            bucket,
+            None,
+            lambda: [_listed_ref(bucket, each) for each in self._minio.list_objects(bucket, prefix=prefix)],
+        )
 
     def list_older_than(self, bucket: str, age: timedelta) -> Iterator[ObjectRef]:
         """Objects whose last write lies further back, by the service's clock and ours."""
@@ -120,8 +142,8 @@ class S3Store:
         def list_buckets() -> None:
             try:
                 self._minio.list_buckets()
-            except S3Error as err:
-                if err.code != "AccessDenied":  # a key that may only read one bucket is a good key
+            except MinioException as err:
+                if code_of(err) != "AccessDenied":  # a key that may only read one bucket is a good key
                     raise
 
         self._ask("", None, list_buckets)
@@ -132,8 +154,8 @@ class S3Store:
         def make() -> None:
             try:
                 self._minio.make_bucket(bucket)
-            except S3Error as err:
-                if err.code not in ("BucketAlreadyOwnedByYou", "BucketAlreadyExists"):
+            except MinioException as err:
+                if code_of(err) not in ("BucketAlreadyOwnedByYou", "BucketAlreadyExists"):
                     raise
 
         _check_bucket(bucket)
@@ -165,7 +187,8 @@ class S3Store:
         # The cursor of a job is the last key: in another order, objects would be lost when it resumes.
         if ref.key <= last:
             raise TargetError(
-                f"{self._place(ref.bucket)} lists {ref.key!r} after {last!r}; byte order of keys is needed"
+                f"{self._place(ref.bucket)} lists {ref.key!r} after {last!r}; byte order of keys is needed. "
+                "SeaweedFS is known by its Server header: a proxy in front of it must keep that"
             )
 
     def _head(self, bucket: str, key: str) -> "Object":
@@ -181,8 +204,9 @@ class S3Store:
         response = self._minio.get_object(ref.bucket, ref.key, request_headers=pin)
         try:
             _check_version(response, ref.etag)
-            body = self._read_body(response, max_bytes)
-            return FetchedObject(body=body, metadata=_user_metadata(response))
+            encoding = response.headers.get("content-encoding", "")
+            body = undo_encoding(self._read_body(response, max_bytes), encoding, max_bytes=max_bytes)
+            return FetchedObject(body=body, metadata=_user_metadata(response), encoding=encoding)
         finally:
             response.close()
             response.release_conn()
@@ -204,23 +228,8 @@ class S3Store:
         return b"".join(pieces)
 
 
-def _http_client(config: S3Config, endpoint: Endpoint) -> urllib3.PoolManager:
-    options: dict[str, Any] = {
-        "timeout": urllib3.Timeout(connect=min(config.timeout_s, 5), read=config.timeout_s),
-        "retries": False,  # the SDK would ask 5 times on its own; ours is the only loop
-        "maxsize": 128,  # as many threads may fetch
-        "cert_reqs": "CERT_REQUIRED",
-    }
-    # The proxy of the environment, as obstore takes it too.
-    proxies = urllib.request.getproxies()
-    proxy = proxies.get("https" if endpoint.secure else "http") or proxies.get("all")
-    if proxy and not urllib.request.proxy_bypass(endpoint.host):
-        return urllib3.ProxyManager(proxy, **options)
-    return urllib3.PoolManager(**options)
-
-
 def _minio_client(
-    config: S3Config, endpoint: Endpoint, credentials: CredentialSource, http: urllib3.PoolManager
+    config: S3Config, endpoint: Endpoint, credentials: CredentialSource, http: HttpClient
 ) -> Minio:
     try:
         return Minio(
@@ -265,6 +274,12 @@ def _ref(bucket: str, found: "Object") -> ObjectRef:
     return ObjectRef(
         bucket=bucket, key=found.object_name or "", etag=found.etag or "", size_bytes=found.size or 0
     )
+
+
+def _listed_ref(bucket: str, listed: "Object") -> ObjectRef:
+    # Of the listing alone: the answer to a HEAD has whole seconds where the listing has milliseconds.
+    modified = listed.last_modified
+    return replace(_ref(bucket, listed), modified_ms=round(modified.timestamp() * 1000) if modified else None)
 
 
 def _check_version(response: "BaseHTTPResponse", etag: str) -> None:

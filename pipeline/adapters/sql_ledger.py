@@ -4,7 +4,7 @@ Every method is one transaction. Each may be repeated when its answer was lost, 
 """
 
 import secrets
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import Self
@@ -12,8 +12,7 @@ from typing import Self
 import sqlalchemy as sa
 
 from pipeline.adapters.ledger_engine import (
-    WRITES,
-    Answer,
+    Transactions,
     location_of,
     make_engine,
     make_folder,
@@ -37,8 +36,11 @@ from pipeline.adapters.ledger_schema import (
     batch,
     batch_is_pending,
     failure,
+    is_missing,
     job,
+    job_is_for_workers,
     job_is_running,
+    version,
 )
 from pipeline.adapters.ledger_statements import (
     are_there,
@@ -46,6 +48,8 @@ from pipeline.adapters.ledger_statements import (
     delete_failures,
     finish_if_done,
     insert_batches,
+    insert_settled,
+    is_open_to,
     lock_job,
     looks_done,
     no_such_job,
@@ -57,8 +61,30 @@ from pipeline.adapters.ledger_statements import (
     update_job,
     upsert_failures,
 )
-from pipeline.errors import PictorError
-from pipeline.types import BatchReport, BatchStatus, Failure, Job, JobRequest, JobState, PlannedBatch
+from pipeline.adapters.ledger_versions import (
+    delete_versions,
+    enter_planned,
+    entry_of,
+    mark_missing,
+    note_seen,
+    plan_again,
+    write_versions,
+)
+from pipeline.adapters.sql_version_book import SqlVersionBook
+from pipeline.errors import ConflictError
+from pipeline.ports import NO_FINDINGS
+from pipeline.types import (
+    BatchReport,
+    BatchStatus,
+    Failure,
+    Findings,
+    Job,
+    JobRequest,
+    JobState,
+    PlannedBatch,
+    VersionEntry,
+    generation_of,
+)
 
 PAGE_BATCHES = 64  # with bodies of 16 KB a page is 1 MB
 PAGE_ROWS = 1000
@@ -92,7 +118,10 @@ class SqlLedger:
 
     def __init__(self, engine: sa.Engine) -> None:
         self._engine = engine
-        self._writer = engine.execution_options(**{WRITES: True})
+        transactions = Transactions(engine)
+        self._writer = transactions.writer
+        self._read, self._write = transactions.read, transactions.write
+        self.book = SqlVersionBook(transactions)
 
     def __enter__(self) -> Self:
         return self
@@ -111,14 +140,14 @@ class SqlLedger:
 
     # Jobs
 
-    def create_job(self, request: JobRequest, *, job_id: str | None = None) -> Job:
+    def create_job(self, request: JobRequest, *, driver: str, job_id: str | None = None) -> Job:
         now = datetime.now(UTC)
         new_id = job_id or f"{now:%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
 
         def insert(connection: sa.Connection) -> None:
             # There already when only the answer was lost, or when a caller submits its job twice.
             if not connection.scalar(sa.select(sa.exists().where(job.c.job_id == new_id))):
-                connection.execute(job.insert(), job_values(new_id, request, now))
+                connection.execute(job.insert(), job_values(new_id, request, driver, now))
 
         self._write(insert)
         return self.get_job(new_id)
@@ -134,9 +163,10 @@ class SqlLedger:
         query = select_jobs(job.c.job_id.in_(newest.scalar_subquery()))
         return [job_of(row) for row in self._read(lambda connection: connection.execute(query).all())]
 
-    def find_unfinished(self, request: JobRequest) -> Job | None:
+    def find_unfinished(self, request: JobRequest, *, driver: str) -> Job | None:
         same = sa.and_(
             job_is_running,
+            is_open_to(driver),
             job.c.source == request.source,
             job.c.bucket == request.bucket,
             job.c.prefix == request.prefix,
@@ -148,13 +178,18 @@ class SqlLedger:
         row = self._read(lambda connection: connection.execute(select_jobs(same).limit(1)).first())
         return job_of(row) if row is not None else None
 
+    def take_up(self, job_id: str, driver: str) -> bool:
+        mine = job.update().where(job.c.job_id == job_id, is_open_to(driver)).values(driver=driver)
+        return self._write(lambda connection: connection.execute(mine).rowcount == 1)
+
     def running_jobs(self) -> list[str]:
         """Ids, oldest first."""
         query = sa.select(job.c.job_id).where(job_is_running).order_by(job.c.created_at, job.c.job_id)
         return list(self._read(lambda connection: connection.scalars(query).all()))
 
     def running_looks(self) -> dict[str, tuple[datetime, int]]:
-        """Of each running job something that changes whenever its planner, an operator or a report moves it.
+        """Of each running job of the workers something that changes whenever its planner, an operator or a
+        report moves it.
 
         Cheap at any size of job: only what is pending is counted.
         """
@@ -179,7 +214,15 @@ class SqlLedger:
 
     # Planning
 
-    def record_plan(self, job_id: str, batches: Sequence[PlannedBatch], *, cursor: str, ignored: int) -> bool:
+    def record_plan(
+        self,
+        job_id: str,
+        batches: Sequence[PlannedBatch],
+        *,
+        cursor: str,
+        ignored: int,
+        findings: Findings = NO_FINDINGS,
+    ) -> bool:
         def record(connection: sa.Connection) -> bool:
             present = lock_job(connection, job_id)
             if present.state != JobState.RUNNING:
@@ -189,6 +232,11 @@ class SqlLedger:
             if present.cursor == cursor and are_there(connection, job_id, batches):
                 return True
             insert_batches(connection, job_id, batches)
+            insert_settled(connection, job_id, cursor, findings)
+            generation = generation_of(present.collection, present.fingerprint)
+            enter_planned(connection, generation, findings.planned, job_id)
+            mark_missing(connection, generation, findings.missing, job_id)
+            note_seen(connection, generation, findings.noted)
             return update_job(
                 connection,
                 job_id,
@@ -196,6 +244,9 @@ class SqlLedger:
                     "cursor": cursor,
                     "planned_batches": job.c.planned_batches + len(batches),
                     "ignored": job.c.ignored + ignored,
+                    "held": job.c.held + findings.held,
+                    "lost": job.c.lost + findings.lost,
+                    "removals_due": sa.true() if findings.missing else job.c.removals_due,
                 },
             )
 
@@ -208,16 +259,51 @@ class SqlLedger:
 
         self._write(finish)
 
+    def set_sync(self, job_id: str, request: JobRequest) -> None:
+        values = {
+            "keep_missing": request.keep_missing,
+            "max_delete_share": request.max_delete_share,
+            "retry_failed": request.retry_failed,
+        }
+        if not self._write(lambda connection: update_job(connection, job_id, values)):
+            raise no_such_job(job_id)
+
+    # Removal of what is in the source no more
+
+    def missing(self, job_id: str, *, limit: int) -> list[VersionEntry]:
+        query = sa.select(version).where(is_missing, version.c.missing_in == job_id).limit(limit)
+        rows = self._read(lambda connection: connection.execute(query).all())
+        return [entry_of(row) for row in rows]
+
+    def record_removal(self, job_id: str, image_ids: Sequence[str]) -> None:
+        def remove(connection: sa.Connection) -> None:
+            present = lock_job(connection, job_id)
+            generation = generation_of(present.collection, present.fingerprint)
+            # Each row is deleted once, so it is counted once, however often this is repeated.
+            removed = delete_versions(connection, generation, image_ids)
+            update_job(connection, job_id, {"removed": job.c.removed + removed})
+
+        self._write(remove)
+
+    def finish_removals(self, job_id: str, *, error: str = "") -> None:
+        values: Values = {"removals_due": False} | ({"error": error} if error else {})
+        if not self._write(lambda connection: update_job(connection, job_id, values)):
+            raise no_such_job(job_id)
+
     def retry_failures(self, job_id: str, batches: Sequence[PlannedBatch], image_ids: Sequence[str]) -> None:
         def retry(connection: sa.Connection) -> None:
-            lock_job(connection, job_id)
+            present = lock_job(connection, job_id)
             failed_in = delete_failures(connection, job_id, image_ids)
             if not failed_in and are_there(connection, job_id, batches):
                 return  # the repetition of a call whose answer was lost
             planned, deleted = sum(planned.items for planned in batches), failed_in.total()
             if planned != deleted:
-                raise PictorError(f"job {job_id}: retry batches of {planned} items for {deleted} failures")
+                raise ConflictError(
+                    f"job {job_id}: retry batches of {planned} items for {deleted} failures; "
+                    "if another retry came first, ask again"
+                )
             take_back(connection, job_id, failed_in)
+            plan_again(connection, generation_of(present.collection, present.fingerprint), image_ids)
             insert_batches(connection, job_id, batches)
             update_job(
                 connection, job_id, {"state": JobState.RUNNING.value, "error": "", "finished_at": None}
@@ -252,7 +338,8 @@ class SqlLedger:
         def write(connection: sa.Connection) -> bool:
             if not close_batch(connection, report.job_id, report.path, items, values):
                 return False
-            upsert_failures(connection, failure_values(report, now))
+            upsert_failures(connection, failure_values(report.job_id, report.path, report.rejected, now))
+            write_versions(connection, report)
             return True
 
         return self._write(write)
@@ -292,7 +379,6 @@ class SqlLedger:
                 yield failure_of(row)
 
     def seconds(self, job_id: str) -> Mapping[str, float]:
-        """Time by stage, summed over the job's reports."""
         query = select_seconds(job_id, self._engine.dialect.name)
         rows = self._read(lambda connection: connection.execute(query).all())
         return {row.key: row.seconds for row in rows}
@@ -316,7 +402,6 @@ class SqlLedger:
         self._write(mark)
 
     def forget_published(self, job_id: str) -> None:
-        """Publish every pending batch again: after a queue was purged, or a broker's disk was lost."""
         waiting = sa.and_(batch.c.job_id == job_id, batch_is_pending)
         self._write(
             lambda connection: connection.execute(batch.update().where(waiting).values(published_at=None))
@@ -332,28 +417,20 @@ class SqlLedger:
 
         def claim(connection: sa.Connection) -> bool:
             values = {"plan_step": step, "plan_nonce": nonce, "stepped_at": datetime.now(UTC)}
-            mine = job.update().where(job.c.job_id == job_id, free).values(values)
+            mine = job.update().where(job.c.job_id == job_id, job_is_for_workers, free).values(values)
             return connection.execute(mine).rowcount == 1
 
         return self._write(claim)
 
     def stalled_jobs(self, older_than_s: float) -> list[tuple[str, int]]:
+        """Running jobs of the workers whose planner has taken no step for so long, and its last step."""
         limit = datetime.now(UTC) - timedelta(seconds=older_than_s)
         moved = sa.func.coalesce(job.c.stepped_at, job.c.created_at)
-        query = sa.select(job.c.job_id, job.c.plan_step).where(job_is_running, moved < limit)
+        query = sa.select(job.c.job_id, job.c.plan_step).where(
+            job_is_running, job_is_for_workers, moved < limit
+        )
         return [(row[0], row[1]) for row in self._read(lambda connection: connection.execute(query).all())]
 
     def _pending_page(self, job_id: str, *, after: str) -> list[PlannedBatch]:
         query = select_pending(job_id).where(batch.c.path > after).limit(PAGE_BATCHES)
         return self._read(lambda connection: planned_batches_of(connection.execute(query)))
-
-    def _read(self, work: Callable[[sa.Connection], Answer]) -> Answer:
-        return repeated(lambda: _run(self._engine, work))
-
-    def _write(self, work: Callable[[sa.Connection], Answer]) -> Answer:
-        return repeated(lambda: _run(self._writer, work))
-
-
-def _run(engine: sa.Engine, work: Callable[[sa.Connection], Answer]) -> Answer:
-    with translated(engine.url), engine.begin() as connection:
-        return work(connection)

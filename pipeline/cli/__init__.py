@@ -7,18 +7,29 @@ Exit codes: 0 done; 1 the work could not be finished, or too much of it failed; 
 import sys
 
 from pipeline.cli.app import app
-from pipeline.cli.exit_codes import EXIT_UNFINISHED, EXIT_USAGE
+from pipeline.cli.exit_codes import EXIT_USAGE, exit_code_of
 from pipeline.cli.output import fail
-from pipeline.errors import ConfigError, CredentialsError, PictorError
+from pipeline.errors import PictorError
+
+# Packages that a command may find missing, by the extra that brings them.
+EXTRAS = {
+    "client": {"celery", "kombu", "amqp"},
+    "embedded": {"alembic", "milvus_lite", "minio", "obstore", "PIL", "pymilvus", "sqlalchemy", "torch"},
+    "worker": {"psycopg", "prometheus_client"},
+}
 
 
 def main() -> None:
     """Entry point of the console script. Errors become one line on standard error, never a traceback."""
     try:
         app()
-    except (ConfigError, CredentialsError) as err:
-        fail(str(err))
-        sys.exit(EXIT_USAGE)
     except PictorError as err:
         fail(str(err))
-        sys.exit(EXIT_UNFINISHED)
+        sys.exit(exit_code_of(err.code))
+    except ModuleNotFoundError as err:
+        package = (err.name or "").partition(".")[0]
+        extra = next((extra for extra, brought in EXTRAS.items() if package in brought), None)
+        if extra is None:
+            raise  # a fault of ours
+        fail(f"this needs {package}, which is not installed; pip install 'pictor[{extra}]'")
+        sys.exit(EXIT_USAGE)

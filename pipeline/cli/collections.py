@@ -6,8 +6,9 @@ import typer
 
 from pipeline import wiring
 from pipeline.cli.output import note, write_json, write_table
-from pipeline.errors import ConfigError
-from pipeline.public import collection_json
+from pipeline.service import delete, show
+from pipeline.service.access import local_caller
+from pipeline.service.answers import collection_json
 from pipeline.settings import Settings
 
 app = typer.Typer(no_args_is_help=True, help="List, show and drop collections.")
@@ -20,7 +21,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="One JSON object per line."
 def list_collections(as_json: AsJson = False) -> None:
     """List collections."""
     with wiring.open_index(Settings.from_env()) as index:
-        found = index.list_collections()
+        found = show.list_collections(index, local_caller())
     if as_json:
         for info in found:
             write_json(collection_json(info))
@@ -35,9 +36,7 @@ def list_collections(as_json: AsJson = False) -> None:
 def show_collection(name: Name, as_json: AsJson = False) -> None:
     """Show one collection and the model it is bound to."""
     with wiring.open_index(Settings.from_env()) as index:
-        info = index.get_collection(name)
-    if info is None:
-        raise ConfigError(f"collection {name} does not exist; `pictor collections list` shows those that do")
+        info = show.show_collection(name, index, local_caller())
     if as_json:
         write_json(collection_json(info))
         return
@@ -49,13 +48,10 @@ def drop_collection(
     name: Name, yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False
 ) -> None:
     """Delete a collection and all its vectors. The images themselves are not touched."""
-    with wiring.open_index(Settings.from_env()) as index:
-        info = index.get_collection(name)
-        if info is None:
-            raise ConfigError(
-                f"collection {name} does not exist; `pictor collections list` shows those that do"
-            )
+    settings = Settings.from_env()
+    with wiring.open_index(settings) as index, wiring.open_ledger(settings) as ledger:
+        info = show.show_collection(name, index, local_caller())
         if not yes and not typer.confirm(f"Delete collection {name} with {info.rows} rows?", err=True):
             raise typer.Exit(1)
-        index.drop_collection(name)
+        delete.drop_collection(name, index, ledger.book, local_caller())
     note(f"dropped {name} ({info.rows} rows)")

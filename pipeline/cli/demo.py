@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from pipeline.cli.output import note, write_line, write_table
-from pipeline.errors import ConfigError, PictorError
+from pipeline.errors import ArgumentError, PictorError
 
 SCENES = 60  # with six edited copies each: 420 pictures, a quarter of a minute on two cores
 SAMPLE = 40  # of the user's own pictures that get edited copies
@@ -49,7 +49,7 @@ def demo(
 def _empty_folder(out: Path) -> None:
     if out.exists() and any(out.iterdir()):
         if not (out / MARKER).exists():
-            raise ConfigError(f"--out {out}: the folder is not empty and was not made by the demo")
+            raise ArgumentError(f"--out {out}: the folder is not empty and was not made by the demo")
         shutil.rmtree(out)
     out.mkdir(parents=True, exist_ok=True)
     (out / MARKER).touch()

@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -12,9 +13,11 @@ import typer
 from pipeline import wiring
 from pipeline.cli.output import write_json, write_table
 from pipeline.errors import PictorError
+from pipeline.model_binding import choose_model
 from pipeline.settings import Settings
 
-LOW_DISK_BYTES = 2 * 2**30  # a million vectors of 512 floats
+EMBEDDED_INDEX_BYTES = 2 * 2**30  # a million vectors of 512 floats
+WORKING_BYTES = 64 * 2**20  # of a process whose data are on servers: run files, metrics, temporary files
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,7 +48,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
     yield Finding(
         component="pictor", ok=True, found=f"{version('pictor')}, Python {platform.python_version()}"
     )
-    yield _try("home", _disk, "set PICTOR_HOME to a folder on a disk with room", settings)
+    yield _try("home", _home, "set PICTOR_HOME to a folder on a disk with room", settings)
     yield _try("index", _index, "start Milvus, or unset PICTOR_MILVUS_URI to use a file", settings)
     yield _try("ledger", _ledger, "start the database, or unset PICTOR_LEDGER_URL to use a file", settings)
     yield _try("objects", _objects, "check PICTOR_S3_ENDPOINT and the access key", settings)
@@ -60,17 +63,35 @@ def _try(component: str, check: Callable[[Settings], str], remedy: str, settings
         return Finding(component=component, ok=False, found=str(err), remedy=remedy)
 
 
-def _disk(settings: Settings) -> str:
+def wanted_bytes(settings: Settings) -> int:
+    """The room that PICTOR_HOME should have: much where it holds the index, little beside a Milvus server."""
+    return EMBEDDED_INDEX_BYTES if settings.home in _index_file(settings).parents else WORKING_BYTES
+
+
+def _index_file(settings: Settings) -> Path:
+    return Path("" if "://" in settings.milvus_target else settings.milvus_target)
+
+
+def _home(settings: Settings) -> str:
     wiring.make_home(settings)
-    free = shutil.disk_usage(settings.home).free
-    if free < LOW_DISK_BYTES:
-        raise PictorError(
-            f"{settings.home}: {free / 2**30:.1f} GiB free, {LOW_DISK_BYTES // 2**30} are wanted"
-        )
-    return f"{settings.home}, {free / 2**30:.0f} GiB free"
+    return f"{settings.home}, {_room(settings.home, wanted_bytes(settings))} free"
+
+
+def _room(folder: Path, wanted_bytes: int) -> str:
+    free_bytes = shutil.disk_usage(folder).free
+    if free_bytes < wanted_bytes:
+        raise PictorError(f"{folder}: {_size(free_bytes)} free, {_size(wanted_bytes)} are wanted")
+    return _size(free_bytes)
+
+
+def _size(size_bytes: int) -> str:
+    return f"{size_bytes / 2**30:.1f} GiB" if size_bytes >= 2**30 else f"{size_bytes / 2**20:.0f} MiB"
 
 
 def _index(settings: Settings) -> str:
+    file = _index_file(settings)
+    if file.parent.is_dir() and file.name:
+        _room(file.parent, EMBEDDED_INDEX_BYTES)
     with wiring.open_index(settings) as index:
         return (
             f"{settings.milvus_target}, {index.server_version()}, {len(index.list_collections())} collections"
@@ -90,7 +111,7 @@ def _objects(settings: Settings) -> str:
 
 
 def _model(settings: Settings) -> str:
-    spec = wiring.load_model_spec(wiring.choose_model(settings.model, None), settings)
+    spec = wiring.load_model_spec(choose_model(settings.model, None), settings)
     return f"{spec.name} ({spec.fingerprint[:8]}), {spec.dim} dimensions"
 
 

@@ -1,5 +1,36 @@
 """What the process ends with; scripts rely on it."""
 
+from typing import assert_never
+
+from pipeline.errors import ErrorCode
+
 EXIT_UNFINISHED = 1  # the work could not be finished, or too much of it failed
 EXIT_USAGE = 2  # bad usage or configuration: nothing was started
 EXIT_INTERRUPTED = 130  # 128 and the number of SIGINT, as shells have it
+
+
+def exit_code_of(code: ErrorCode) -> int:
+    """What a command ends with that an error of this code ended."""
+    match code:
+        case (
+            ErrorCode.MISCONFIGURED
+            | ErrorCode.INVALID_ARGUMENT
+            | ErrorCode.MODEL_UNUSABLE
+            | ErrorCode.TARGET_UNUSABLE
+            | ErrorCode.MODEL_MISMATCH
+            | ErrorCode.NOT_FOUND
+            | ErrorCode.CONFLICT
+            | ErrorCode.DENIED
+            | ErrorCode.CREDENTIALS_REFUSED
+        ):
+            return EXIT_USAGE
+        case (
+            ErrorCode.INTERNAL_ERROR
+            | ErrorCode.IMAGE_REJECTED
+            | ErrorCode.UNAVAILABLE
+            | ErrorCode.BAD_MESSAGE
+            | ErrorCode.PROCESS_UNFIT
+        ):
+            return EXIT_UNFINISHED
+        case _:
+            assert_never(code)

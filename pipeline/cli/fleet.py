@@ -6,7 +6,7 @@ import typer
 
 from pipeline import wiring
 from pipeline.cli.output import note, write_json, write_line, write_table
-from pipeline.errors import ConfigError
+from pipeline.errors import NotFoundError
 from pipeline.settings import Settings
 
 dead_app = typer.Typer(no_args_is_help=True, help="List, replay and purge dead letters.")
@@ -16,7 +16,7 @@ def init(
     wait: Annotated[float, typer.Option(help="Seconds to keep trying while services come up.", min=0)] = 0.0,
 ) -> None:
     """Declare queues, buckets and the collection, and migrate the ledger. Safe to run again."""
-    from workers.init import initialise_when_there
+    from workers.provision import initialise_when_there
 
     for step in initialise_when_there(Settings.from_env(), wait):
         write_line(step)
@@ -31,14 +31,13 @@ def worker(
     device: Annotated[str, typer.Option(help="cpu, cuda:N or auto; PICTOR_DEVICE.")] = "",
 ) -> None:
     """Run a worker until SIGTERM, then finish what is in hand and exit with 0."""
-    import os
-
     from workers.worker import run_worker
 
+    settings = Settings.from_env()
     if device:
-        os.environ["PICTOR_DEVICE"] = device  # the children read it; they are fresh interpreters
-    wanted = [queue.strip() for queue in queues.split(",") if queue.strip()]
-    run_worker(Settings.from_env(), queues=wanted, children=children, name=name or "-".join(wanted))
+        settings = settings.model_copy(update={"device": device})
+    names = [queue.strip() for queue in queues.split(",") if queue.strip()]
+    run_worker(settings, queues=names, children=children, name=name or "-".join(names))
 
 
 def sweep(
@@ -70,7 +69,7 @@ def list_dead(
     from dataclasses import asdict
 
     from workers.broker import broker_connection
-    from workers.dead import list_dead as look
+    from workers.dead_letters import list_dead as look
 
     with broker_connection(Settings.from_env()) as connection:
         letters = look(connection)
@@ -88,20 +87,20 @@ def replay_dead(
 ) -> None:
     """Put dead letters back on the queue they came from."""
     from workers.broker import broker_connection
-    from workers.dead import replay_dead as replay
+    from workers.dead_letters import replay_dead as replay
 
     with broker_connection(Settings.from_env()) as connection:
-        count = replay(connection, task_id or None)
-    if task_id and not count:
-        raise ConfigError(f"no dead letter {task_id}; `pictor dead list` shows those that there are")
-    note(f"replayed {count} dead letters")
+        done = replay(connection, task_id or None)
+    if task_id and not done.replayed:
+        raise NotFoundError(f"no dead letter {task_id}; `pictor dead list` shows those that there are")
+    note(f"replayed {done.replayed} dead letters" + (f", {done.left} are left" if done.left else ""))
 
 
 @dead_app.command("purge")
 def purge_dead(yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False) -> None:
     """Delete every dead letter."""
     from workers.broker import broker_connection
-    from workers.dead import purge_dead as purge
+    from workers.dead_letters import purge_dead as purge
 
     if not yes and not typer.confirm("Delete every dead letter?", err=True):
         raise typer.Exit(1)

@@ -6,9 +6,9 @@ from html import escape
 from pathlib import Path
 
 from pipeline.cli.output import visible
-from pipeline.errors import ConfigError, ImageError, TransientError
+from pipeline.errors import ArgumentError, ImageError, TransientError
 from pipeline.ports import Limits, ObjectStore
-from pipeline.search import SearchAnswer
+from pipeline.service.search import SearchAnswer
 from pipeline.thumbnail import make_thumbnail
 from pipeline.types import CollectionInfo, ObjectRef, SearchHit
 
@@ -40,7 +40,7 @@ figure img, .none {{ aspect-ratio: 1; background: #8882; border-radius: 6px; dis
 figcaption {{ font-size: .85rem; margin-top: .3rem; overflow-wrap: anywhere; }}
 figcaption b {{ font-variant-numeric: tabular-nums; }}
 meter {{ height: .5rem; width: 100%; }}
-.fault {{ color: #c0392b; }}
+.error {{ color: #c0392b; }}
 </style>
 </head>
 <body>
@@ -57,7 +57,7 @@ def write_page(
     """Write the page.
 
     Raises:
-        ConfigError: the file cannot be written.
+        ArgumentError: the file cannot be written.
     """
     page = PAGE.format(
         title=f"{len(answers)} queries in {escape(info.name)}" if len(answers) != 1 else escape(info.name),
@@ -67,15 +67,15 @@ def write_page(
     try:
         path.write_text(page, encoding="utf-8")
     except OSError as err:
-        raise ConfigError(f"--html {path}: {err.strerror}") from err
+        raise ArgumentError(f"--html {path}: {err.strerror}") from err
 
 
 def _section(answer: SearchAnswer, store: ObjectStore, limits: Limits) -> str:
     name = escape(visible(answer.query.rsplit("/", 1)[-1]))
     picture = _query_picture(answer, store, limits)
     query = f'<figure class="query">{picture}<figcaption>{name}</figcaption></figure>'
-    if answer.fault:
-        return f'<section>{query}<p class="fault">{escape(visible(answer.fault))}</p></section>'
+    if answer.error:
+        return f'<section>{query}<p class="error">{escape(visible(answer.error))}</p></section>'
     hits = "".join(_hit(hit, store, limits) for hit in answer.hits) or "<p>no hits</p>"
     return f'<section>{query}<div class="hits">{hits}</div></section>'
 

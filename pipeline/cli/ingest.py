@@ -1,24 +1,25 @@
 """`pictor ingest`: bring a collection in step with a folder or bucket."""
 
-import sys
-import time
-from dataclasses import asdict
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, TypeVar
 
 import typer
 
 from pipeline import wiring
-from pipeline.cli.exit_codes import EXIT_INTERRUPTED, EXIT_UNFINISHED
-from pipeline.cli.missed_links import MissedLinks
-from pipeline.cli.output import note, warn, write_json, write_line
-from pipeline.cli.progress import JobProgress, ProgressState
-from pipeline.embedded import DriverOptions, job_lock, open_job, run_job
-from pipeline.errors import PictorError
+from pipeline.cli.dry_run import show_outlook
+from pipeline.cli.outcome import done_of
+from pipeline.cli.output import note
+from pipeline.cli.run_here import finish, job_held_here
+from pipeline.errors import ArgumentError
 from pipeline.ports import Deps
+from pipeline.service.access import local_caller
+from pipeline.service.submit import Submission, submit_embedded
 from pipeline.settings import Settings, check_collection_name
-from pipeline.source import Source, parse_source
+from pipeline.source import parse_source
 from pipeline.system_folders import SYSTEM_FOLDERS
-from pipeline.types import Job, JobCounts, JobRequest
+from pipeline.types import Job
+
+T = TypeVar("T")
 
 BUILTIN_NOTICE = (
     "Using the builtin model: a training-free descriptor that finds copies, edits and similar layouts.\n"
@@ -55,118 +56,108 @@ def ingest(
         float, typer.Option(help="Exit with 1 when a larger share of the images failed.", min=0, max=1)
     ] = 1.0,
     broker: Annotated[
-        str, typer.Option(help="Submit to the workers on this RabbitMQ (amqp://…) and follow the job.")
+        str,
+        typer.Option(
+            help="Submit to the workers on this RabbitMQ (amqp://…) and follow the job; PICTOR_BROKER_URL."
+        ),
     ] = "",
+    local: Annotated[
+        bool, typer.Option("--local", help="Run the job in this process, whatever PICTOR_BROKER_URL says.")
+    ] = False,
     restart: Annotated[bool, typer.Option("--restart", help="Do not resume an unfinished job.")] = False,
+    keep_missing: Annotated[
+        bool, typer.Option("--keep-missing", help="Keep in the index what is in SOURCE no more.")
+    ] = False,
+    max_delete_share: Annotated[
+        float | None,
+        typer.Option(
+            help="Remove nothing when a larger share of the indexed objects of SOURCE has vanished. "
+            "Default 0.2, and up to 4 objects in any case.",
+            min=0,
+            max=1,
+        ),
+    ] = None,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Try objects again that failed and have not changed.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only show what is new, changed and vanished. Write nothing.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on the last line.")] = False,
 ) -> None:
-    """Index every image of SOURCE. Run it again at any time: only what is new or changed is embedded."""
+    """Bring a collection in step with SOURCE: embed what is new or changed, remove what has vanished."""
     settings = Settings.from_env()
     where = parse_source(source)
-    if broker:
+    if dry_run and broker:
+        raise ArgumentError("--dry-run compares SOURCE with the ledger in this process; leave --broker out")
+    if (broker_url := _broker_of(broker, settings, local=local)) and not dry_run:
         from pipeline.cli.remote import ingest_remotely
 
+        _refuse_local_options({"--model": model, "--restart": restart})
         ingest_remotely(
-            broker,
+            broker_url,
             where,
-            collection=collection or None,
+            collection=collection or _given(settings, "collection", settings.collection),
             include=include or (),
             exclude=exclude or (),
-            batch_items=batch_items or None,
+            batch_items=batch_items or _given(settings, "batch_items", settings.batch_items),
+            keep_missing=keep_missing,
+            max_delete_share=max_delete_share,
+            retry_failed=retry_failed,
             max_failure_rate=max_failure_rate,
             as_json=as_json,
         )
         return
-    name = check_collection_name(collection or settings.collection)
+    wanted = Submission(
+        source=where,
+        collection=check_collection_name(collection or settings.collection),
+        include=include or (),
+        exclude=exclude or (),
+        batch_items=batch_items or settings.batch_items,
+        keep_missing=keep_missing,
+        max_delete_share=max_delete_share,
+        retry_failed=retry_failed,
+    )
     with wiring.open_index(settings) as index, wiring.open_ledger(settings) as ledger:
-        existing = index.get_collection(name)
+        existing = index.get_collection(wanted.collection)
         if existing is None and not (model or settings.model):
             note(BUILTIN_NOTICE)
         embedder = wiring.lazy_model(
             model or settings.model, settings, existing=existing, batches=settings.batch_threads
         )
-        store = wiring.open_store(settings)
-        deps = Deps(store=store, index=index, embedder=embedder, ledger=ledger)
-        request = JobRequest(
-            source=where.url,
-            bucket=where.bucket,
-            prefix=where.prefix,
-            collection=name,
-            model_name=embedder.spec.name,
-            fingerprint=embedder.spec.fingerprint,
-            include=tuple(include or ()),
-            exclude=tuple(exclude or ()),
-            batch_items=batch_items or settings.batch_items,
-        )
-        _check_source(where, deps)
-        index.create_collection(name, embedder.spec)
-        job, resumed = open_job(request, deps, restart=restart)
+        deps = Deps(store=wiring.open_store(settings), index=index, embedder=embedder, ledger=ledger)
+        if dry_run:
+            show_outlook(wanted.request_for(embedder.spec), existing, deps, as_json=as_json)
+            return
+        driver = wiring.driver_here(settings)
+        job, resumed = submit_embedded(wanted, deps, local_caller(), driver=driver, restart=restart)
         if resumed:
             note(_resume_note(job))
-        with job_lock(settings.home / "locks", job.job_id):
+        with job_held_here(job.job_id, ledger, settings):
             finish(job, deps, settings, max_failure_rate=max_failure_rate, as_json=as_json)
 
 
-def finish(job: Job, deps: Deps, settings: Settings, *, max_failure_rate: float, as_json: bool) -> None:
-    """Run a job, whose lock the caller holds, to its end; show its progress and print its counts."""
-    options = DriverOptions(queue_batches=settings.queue_batches, batch_threads=settings.batch_threads)
-    limits = wiring.limits_of(settings, sharers=settings.batch_threads)
-    started = time.perf_counter()
-    error: PictorError | None = None
-    interrupted = False
-    missed_links = MissedLinks()
-    done_before = job.counts.scanned - job.counts.pending
-    with JobProgress(done_before=done_before) as progress:
-
-        def show(job: Job) -> None:
-            progress.show(ProgressState.of(job))
-
-        try:
-            run_job(job, deps, limits, options, on_progress=show, on_missed_link=missed_links.add)
-        except PictorError as err:
-            error = err
-        except KeyboardInterrupt:
-            interrupted = True
-    _print_outcome(job, deps, time.perf_counter() - started, as_json=as_json)
-    missed_links.note()
-    if error is not None or interrupted:
-        note("The job is unfinished; what is done is kept. Run the same command again to go on.")
-        raise error or typer.Exit(EXIT_INTERRUPTED)
-    counts = deps.ledger.get_job(job.job_id).counts
-    if counts.failed > max_failure_rate * counts.scanned:
-        warn(f"{counts.failed} of {counts.scanned} images failed, over --max-failure-rate {max_failure_rate}")
-        raise typer.Exit(EXIT_UNFINISHED)
+def _broker_of(broker: str, settings: Settings, *, local: bool) -> str:
+    """The broker to submit to; empty when the job runs in this process."""
+    if local and broker:
+        raise ArgumentError("--local and --broker exclude each other")
+    return "" if local else broker or settings.broker_url.get_secret_value()
 
 
-def _check_source(where: Source, deps: Deps) -> None:
-    # The first page of the listing: a bucket that is not there must be said before a job is made.
-    next(deps.store.list_objects(where.bucket, where.prefix), None)
+def _given(settings: Settings, name: str, value: T) -> T | None:
+    """A setting of this environment; None where it is a default, and that of the workers counts."""
+    return value if name in settings.model_fields_set else None
+
+
+def _refuse_local_options(given: Mapping[str, object]) -> None:
+    for option, value in given.items():
+        if value:
+            raise ArgumentError(f"{option} is for --local; the workers of the broker do not read it")
 
 
 def _resume_note(job: Job) -> str:
-    done = job.counts.scanned - job.counts.pending
+    done = done_of(job.counts)
     return (
         f"Resuming job {job.job_id} of {job.created_at:%Y-%m-%d %H:%M} UTC: {done} objects are done, "
         f"the listing goes on after {job.cursor!r}. (--restart begins anew.)"
     )
-
-
-def _print_outcome(before: Job, deps: Deps, seconds: float, *, as_json: bool) -> None:
-    counts = deps.ledger.get_job(before.job_id).counts
-    done = (counts.scanned - counts.pending) - (before.counts.scanned - before.counts.pending)
-    print_counts(before.job_id, counts, seconds, done, as_json=as_json)
-
-
-def print_counts(job_id: str, counts: JobCounts, seconds: float, done: int, *, as_json: bool) -> None:
-    """Args: `done` is how many objects this run settled, for images/s."""
-    rate = round(done / seconds, 1) if seconds > 0 else 0.0
-    if as_json:
-        write_json({"job_id": job_id, **asdict(counts), "seconds": round(seconds, 3), "images_per_s": rate})
-        return
-    write_line(
-        f"job {job_id}: {counts.scanned} scanned = {counts.indexed} indexed + "
-        f"{counts.unchanged} unchanged + {counts.failed} failed + {counts.pending} pending; "
-        f"{counts.ignored} ignored; {seconds:.1f} s, {rate} images/s"
-    )
-    if counts.failed and sys.stdout.isatty():
-        note(f"Why they failed: pictor jobs failures {job_id}")

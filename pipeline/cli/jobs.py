@@ -1,19 +1,23 @@
 """`pictor jobs`: what was done, what failed and why, and another try for what failed."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pipeline import wiring
-from pipeline.bottleneck import find_bottleneck
-from pipeline.cli.ingest import finish
+from pipeline.cli.outcome import print_counts
 from pipeline.cli.output import note, write_json, write_table
-from pipeline.embedded import job_lock, retry_failed
-from pipeline.errors import ConfigError, TransientError
-from pipeline.ports import Deps
-from pipeline.public import failure_json, job_json
+from pipeline.cli.remote import wake_planner
+from pipeline.cli.run_here import deps_of_job, finish, job_held_here
+from pipeline.service import move, show
+from pipeline.service.access import local_caller
+from pipeline.service.answers import failure_json, job_json
+from pipeline.service.retry import retry_failures
 from pipeline.settings import Settings
-from pipeline.types import Job, JobState
+from pipeline.types import WORKERS, Job
+
+if TYPE_CHECKING:
+    from pipeline.adapters.sql_ledger import SqlLedger
 
 app = typer.Typer(no_args_is_help=True, help="List jobs, show their counts and failures, retry what failed.")
 
@@ -27,12 +31,23 @@ def list_jobs(
 ) -> None:
     """List jobs, newest first."""
     with wiring.open_ledger(Settings.from_env()) as ledger:
-        jobs = ledger.list_jobs(limit=limit)
+        jobs = show.list_jobs(ledger, local_caller(), limit=limit)
     if as_json:
         for job in jobs:
             write_json(job_json(job))
         return
-    columns = ("id", "state", "scanned", "indexed", "unchanged", "failed", "pending", "collection", "source")
+    columns = (
+        "id",
+        "state",
+        "scanned",
+        "indexed",
+        "unchanged",
+        "failed",
+        "pending",
+        "removed",
+        "collection",
+        "source",
+    )
     write_table(columns, [_job_row(job) for job in jobs])
 
 
@@ -40,15 +55,13 @@ def list_jobs(
 def show_job(job_id: JobId, as_json: AsJson = False) -> None:
     """Show one job: its state, its counts, where the time went and what held it up."""
     settings = Settings.from_env()
+    limits = wiring.limits_of(settings)  # the threads are those of workers with the settings of whoever asks
     with wiring.open_ledger(settings) as ledger:
-        job = ledger.get_job(job_id)
-        seconds = dict(ledger.seconds(job_id))
-    bottleneck = find_bottleneck(
-        seconds,  # the threads are those of workers with the settings of whoever asks
-        fetch_threads=settings.fetch_threads,
-        decode_threads=settings.decode_threads,
-    )
-    fields = job_json(job) | {"stage_seconds": seconds, "bottleneck": str(bottleneck or "")}
+        shown = show.show_job(job_id, ledger, limits, local_caller())
+    fields = job_json(shown.job) | {
+        "stage_seconds": dict(shown.seconds),
+        "bottleneck": str(shown.bottleneck or ""),
+    }
     if as_json:
         write_json(fields)
         return
@@ -61,8 +74,7 @@ def show_job(job_id: JobId, as_json: AsJson = False) -> None:
 def show_failures(job_id: JobId, as_json: AsJson = False) -> None:
     """Show each object that failed, with the stage, the reason and the detail."""
     with wiring.open_ledger(Settings.from_env()) as ledger:
-        ledger.get_job(job_id)
-        failures = ledger.failures(job_id)
+        failures = show.show_failures(job_id, ledger, local_caller())
         if as_json:
             for failure in failures:
                 write_json(failure_json(failure))
@@ -73,73 +85,74 @@ def show_failures(job_id: JobId, as_json: AsJson = False) -> None:
 
 @app.command("retry")
 def retry_job(job_id: JobId, as_json: AsJson = False) -> None:
-    """Try the failed objects of a job again, and only those."""
+    """Try the failed objects of a job again, and only those, where the job ran."""
     settings = Settings.from_env()
-    with (
-        wiring.open_ledger(settings) as ledger,
-        job_lock(settings.home / "locks", job_id),
-        wiring.open_index(settings) as index,
-    ):
-        job = ledger.get_job(job_id)
-        info = index.get_collection(job.request.collection)
-        if info is None:
-            raise ConfigError(
-                f"job {job_id}: its collection {job.request.collection} does not exist any more"
-            )
-        embedder = wiring.lazy_model(settings.model, settings, existing=info, batches=settings.batch_threads)
-        index.create_collection(info.name, embedder.spec)  # refuses another model
-        deps = Deps(store=wiring.open_store(settings), index=index, embedder=embedder, ledger=ledger)
-        note(f"retrying {retry_failed(job, deps)} objects of job {job_id}")
-        finish(ledger.get_job(job_id), deps, settings, max_failure_rate=1.0, as_json=as_json)
+    with wiring.open_ledger(settings) as ledger:
+        if ledger.get_job(job_id).driver == WORKERS:
+            _retry_by_workers(job_id, ledger, settings, as_json=as_json)
+        else:
+            _retry_here(job_id, ledger, settings, as_json=as_json)
 
 
 @app.command("cancel")
 def cancel_job(job_id: JobId) -> None:
     """Stop a job: nothing more is planned, batches still queued are skipped. What is indexed stays."""
-    _move(job_id, JobState.CANCELLED, {JobState.RUNNING, JobState.PAUSED, JobState.FAILED})
+    with wiring.open_ledger(Settings.from_env()) as ledger:
+        move.cancel_job(job_id, ledger, local_caller())
+    note(f"job {job_id} is cancelled")
 
 
 @app.command("pause")
 def pause_job(job_id: JobId) -> None:
     """Plan nothing more for now; batches already queued are finished."""
-    _move(job_id, JobState.PAUSED, {JobState.RUNNING})
+    with wiring.open_ledger(Settings.from_env()) as ledger:
+        move.pause_job(job_id, ledger, local_caller())
+    note(f"job {job_id} is paused")
 
 
 @app.command("resume")
 def resume_job(job_id: JobId) -> None:
-    """Go on with a paused or failed job, or put a running one's lost messages back on their queue."""
+    """Go on with a paused or failed job, where it ran. Of a running one, send lost messages again."""
     settings = Settings.from_env()
     with wiring.open_ledger(settings) as ledger:
-        ledger.forget_published(job_id)
-    _move(job_id, JobState.RUNNING, {JobState.PAUSED, JobState.FAILED, JobState.RUNNING})
-    if settings.broker_url.get_secret_value():
-        _wake_planner(job_id, settings)
+        if ledger.get_job(job_id).driver == WORKERS:
+            move.resume_job(job_id, ledger, local_caller())
+            note(f"job {job_id} is running")
+            wake_planner(job_id, ledger, settings)
+        else:
+            _resume_here(job_id, ledger, settings)
 
 
-def _move(job_id: str, state: JobState, allowed: set[JobState]) -> None:
-    with wiring.open_ledger(Settings.from_env()) as ledger:
-        job = ledger.get_job(job_id)
-        if job.state not in allowed:
-            states = ", ".join(sorted(allowed))
-            raise ConfigError(f"job {job_id} is {job.state}; only a job that is {states} can become {state}")
-        ledger.set_state(job_id, state)
-    note(f"job {job_id} is {state}")
+def _retry_by_workers(job_id: str, ledger: "SqlLedger", settings: Settings, *, as_json: bool) -> None:
+    count = retry_failures(job_id, ledger, wiring.open_store(settings), local_caller())
+    note(f"{count} objects of job {job_id} are tried again by the workers")
+    if count:
+        wake_planner(job_id, ledger, settings)
+    print_counts(job_id, ledger.get_job(job_id).counts, 0.0, 0, as_json=as_json)
 
 
-def _wake_planner(job_id: str, settings: Settings) -> None:
-    from workers.app import make_app
-    from workers.planner import wake_planner
-    from workers.publish import Publisher
+def _retry_here(job_id: str, ledger: "SqlLedger", settings: Settings, *, as_json: bool) -> None:
+    with job_held_here(job_id, ledger, settings) as job, deps_of_job(job, ledger, settings) as deps:
+        count = retry_failures(job_id, ledger, deps.store, local_caller())
+        note(f"retrying {count} objects of job {job_id}")
+        finish(ledger.get_job(job_id), deps, settings, max_failure_rate=1.0, as_json=as_json)
 
-    publisher = Publisher(make_app(settings), preparation=settings.preparation)
-    try:
-        with wiring.open_ledger(settings) as ledger:
-            wake_planner(job_id, ledger, publisher)
-    except TransientError as err:  # the plan workers look for such jobs themselves
-        note(f"{err}; a planner takes the job up within a minute of the broker's return")
+
+def _resume_here(job_id: str, ledger: "SqlLedger", settings: Settings) -> None:
+    with job_held_here(job_id, ledger, settings) as job, deps_of_job(job, ledger, settings) as deps:
+        resumed = move.resume_job(job_id, ledger, local_caller())
+        note(f"job {job_id} is running in this process")
+        finish(resumed, deps, settings, max_failure_rate=1.0, as_json=False)
 
 
 def _job_row(job: Job) -> tuple[object, ...]:
     counts = job.counts
-    numbers = (counts.scanned, counts.indexed, counts.unchanged, counts.failed, counts.pending)
+    numbers = (
+        counts.scanned,
+        counts.indexed,
+        counts.unchanged,
+        counts.failed,
+        counts.pending,
+        counts.removed,
+    )
     return (job.job_id, job.state.value, *numbers, job.request.collection, job.request.source)

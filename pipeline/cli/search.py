@@ -1,7 +1,5 @@
 """`pictor search`: find the images nearest to an example."""
 
-import functools
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -10,22 +8,14 @@ import typer
 
 from pipeline import wiring
 from pipeline.cli.output import fail, note, write_json, write_table
-from pipeline.errors import ConfigError
-from pipeline.ports import MAX_HITS, Embedder
-from pipeline.public import answer_json
-from pipeline.search import (
-    ROW_ID,
-    ObjectQuery,
-    Query,
-    SearchAnswer,
-    SearchDeps,
-    SearchRequest,
-    StoredQuery,
-    search_images,
-)
-from pipeline.settings import Settings, check_collection_name
-from pipeline.source import local_path, split_s3_url
-from pipeline.types import CollectionInfo, SearchFilter
+from pipeline.model_binding import find_collection
+from pipeline.ports import MAX_HITS, Embedder, VectorIndex
+from pipeline.service.access import local_caller
+from pipeline.service.answers import answer_json
+from pipeline.service.arguments import read_pairs, read_query, read_search
+from pipeline.service.models import LoadedOnDemand
+from pipeline.service.search import SearchAnswer, SearchPorts, search_images
+from pipeline.settings import Settings
 
 
 def search(
@@ -48,96 +38,44 @@ def search(
 ) -> None:
     """Find the images nearest to each QUERY."""
     settings = Settings.from_env()
-    queries = [read_query(text) for text in query]
-    request = SearchRequest(
-        collection=check_collection_name(collection or settings.collection),
+    limits = wiring.limits_of(settings)
+    queries = [read_query(text, locate_file=wiring.locate_file) for text in query]
+    request = read_search(
+        collection=collection or settings.collection,
         k=k,
         min_score=min_score,
-        where=SearchFilter(key_prefix=prefix, bucket=bucket, metadata=_pairs(metadata or [])),
+        prefix=prefix,
+        bucket=bucket,
+        metadata=read_pairs(metadata or [], of="--metadata"),
     )
     with wiring.open_index(settings) as index:
-        info = index.get_collection(request.collection)
-        if info is None:
-            raise ConfigError(_no_collection(request.collection, [c.name for c in index.list_collections()]))
-        deps = SearchDeps(
-            store=wiring.open_store(settings),
-            index=index,
-            embedder=functools.cache(lambda: _matching_model(model, info, settings)),
-        )
-        answers = list(search_images(queries, request, deps, wiring.limits_of(settings)))
+        info = find_collection(request.collection, index)
+        store = wiring.open_store(settings)
+        ports = SearchPorts(store=store, index=index, models=_models(index, model, settings))
+        answers = list(search_images(queries, request, ports, limits, local_caller()))
         if html is not None:
             from pipeline.cli.html_page import write_page
 
-            write_page(html, answers, info, deps.store, wiring.limits_of(settings))
+            write_page(html, answers, info, store, limits)
             note(f"wrote {html}")
     _print(answers, as_json=as_json)
-    if any(answer.fault for answer in answers):
+    if any(answer.error for answer in answers):
         raise typer.Exit(1)
 
 
-def read_query(text: str) -> Query:
-    """A path that exists wins over an id that looks the same.
+def _models(index: VectorIndex, requested: str, settings: Settings) -> LoadedOnDemand:
+    def load(source: str, precision: str) -> Embedder:
+        return wiring.load_model(source, settings, precision=precision)
 
-    Raises:
-        ConfigError: neither an object, nor a file, nor an id.
-    """
-    if text.startswith("s3://"):
-        bucket, key = split_s3_url(text)
-        if not key:
-            raise ConfigError(f"query {text}: no key; s3://bucket/key is expected")
-        return ObjectQuery(text=text, bucket=bucket, key=key)
-    path = local_path(text)
-    try:
-        if path.is_file():
-            return _file_query(text, path)
-    except OSError as err:  # a name that is too long, a folder that may not be entered
-        raise ConfigError(f"query {text}: {err.strerror}") from err
-    if ROW_ID.fullmatch(text):
-        return StoredQuery(text=text, id=text)
-    what = "is a folder" if path.is_dir() else "does not exist, and is no image id (32 hex digits) either"
-    raise ConfigError(f"query {text}: {what}")
-
-
-def _file_query(text: str, path: Path) -> ObjectQuery:
-    from pipeline.adapters.folder_keys import key_of_name
-
-    real = path.resolve()
-    return ObjectQuery(text=text, bucket=str(real.parent), key=key_of_name(os.fsencode(real.name)))
-
-
-def _matching_model(requested: str, info: CollectionInfo, settings: Settings) -> Embedder:
-    from pipeline.model_binding import check_binding
-
-    source = wiring.choose_model(requested or settings.model, info)
-    precision = wiring.choose_precision(settings.precision, info)
-    embedder = wiring.load_model(source, settings, precision=precision)
-    check_binding(info, embedder.spec)
-    return embedder
-
-
-def _pairs(texts: Sequence[str]) -> dict[str, str]:
-    pairs = {}
-    for text in texts:
-        name, equals, value = text.partition("=")
-        if not name or not equals:
-            raise ConfigError(f"--metadata {text}: NAME=VALUE is expected")
-        pairs[name] = value
-    return pairs
-
-
-def _no_collection(name: str, others: Sequence[str]) -> str:
-    there = (
-        f"there are: {', '.join(others)}" if others else "there is none yet; run `pictor ingest FOLDER` first"
-    )
-    return f"collection {name} does not exist; {there}"
+    return LoadedOnDemand(index, load, requested=requested or settings.model, precision=settings.precision)
 
 
 def _print(answers: Sequence[SearchAnswer], *, as_json: bool) -> None:
     for answer in answers:
         if as_json:
             write_json(answer_json(answer))
-        elif answer.fault:
-            fail(f"{answer.query}: {answer.fault}")
+        elif answer.error:
+            fail(f"{answer.query}: {answer.error}")
         else:
             note(f"{answer.query}: {len(answer.hits)} hits")
             write_table(

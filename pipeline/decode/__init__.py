@@ -12,16 +12,17 @@ small file that allows:
     PNG, GIF, BMP: grey, palette, 1 bit         1 (BMP of run lengths: 4)     100 Mpx (16 Mpx)
     PNG: 16-bit grey                            2                             100 Mpx
     PNG, BMP: colour, alpha, CMYK               4                              56 Mpx
-    TIFF in strips or tiles, turned by EXIF     4, 8                           56 Mpx, 28 Mpx
-    TIFF of one compressed strip                12 to 20                       19 to 11 Mpx
+    PNG: RGB of 16 bits with a colour key       9                              25 Mpx
+    TIFF in strips or tiles                     4                              56 Mpx
+    TIFF of one compressed strip                12 to 16                       19 to 14 Mpx
     WebP                                        16.5                           13 Mpx
     AVIF                                        17                             13 Mpx
 
 The bytes of the file count too, for JPEG and WebP twice.
 
 Images whose shorter side is several times the model's input are reduced while they are read: JPEG by the
-decoder itself (DCT scaling), the rest by box averages, strip by strip. Colours are taken as sRGB: embedded
-profiles are not applied, as in the reference transforms of the models. Only the first frame or page is read.
+decoder itself (DCT scaling), the rest by box averages, strip by strip. Colours of an embedded profile become
+sRGB afterwards, when there are few of them. Only the first frame or page is read.
 What Pillow refuses to decode, in whole or in part, is refused here too.
 
 libjpeg (through torchvision) and libtiff print a line on stderr about damage that they find inside the pixel
@@ -31,27 +32,32 @@ data; nothing else does, and no line names the object.
 import struct
 import warnings
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from PIL import AvifImagePlugin, Image, PngImagePlugin
+from PIL import AvifImagePlugin, Image
+from PIL.ImageFile import ImageFile
 
 from pipeline.decode.aspect import cut_to_aspect
+from pipeline.decode.bmp_header import fill_unused_alpha
 from pipeline.decode.colour import read_strips
 from pipeline.decode.cuda_jpeg import JpegBatcher, PlanesImage, batcher_on, decode_ordinary
 from pipeline.decode.failures import to_image_error
 from pipeline.decode.jpeg import decode_jpeg
+from pipeline.decode.jpeg_end import decode_without_end
+from pipeline.decode.levels import AS_DECODED
 from pipeline.decode.memory import choose_goal
 from pipeline.decode.orientation import turn_upright
+from pipeline.decode.profile import Conversion
 from pipeline.decode.source import Source, open_source
+from pipeline.decode.tiff_pixels import TiffPixels
 from pipeline.ports import Limits
 from pipeline.types import Pixels
 
-__all__ = ["DecodedImage", "PlanesImage", "decode_image", "decode_on_gpu"]
+__all__ = ["DecodedImage", "PlanesImage", "decode_image", "decode_on_gpu", "decode_stored_colours"]
 
 # Process-wide settings of Pillow, made once at import so that threads never race for them.
 Image.MAX_IMAGE_PIXELS = None  # we judge the header ourselves, by bytes; Pillow's check warns or raises
 AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # decoding runs in our own threads already, each image on one core
-PngImagePlugin.MAX_TEXT_MEMORY = 8 * 2**20  # inflated comments; Pillow would allow 64 MiB
 warnings.filterwarnings("ignore", module=r"PIL\.")  # odd metadata of single images is no news to an operator
 
 # Every family of exception seen from decoders on hostile bytes; ImageError is none of them.
@@ -81,6 +87,7 @@ class DecodedImage:
     rgb: Pixels  # [H, W, 3], contiguous
     width: int  # px
     height: int
+    conversion: Conversion | None = None  # of colours that are not sRGB yet
 
 
 def decode_image(body: bytes, *, limits: Limits, target_px: int) -> DecodedImage:
@@ -94,6 +101,14 @@ def decode_image(body: bytes, *, limits: Limits, target_px: int) -> DecodedImage
         ImageError: empty, not_an_image, unsupported_format, truncated, too_many_pixels, too_small,
             decode_error or out_of_memory; nothing else is raised, whatever the bytes.
     """
+    image = decode_stored_colours(body, limits=limits, target_px=target_px)
+    if image.conversion is None:
+        return image
+    return replace(image, rgb=image.conversion.convert(image.rgb), conversion=None)
+
+
+def decode_stored_colours(body: bytes, *, limits: Limits, target_px: int) -> DecodedImage:
+    """The same as `decode_image`, for who makes the image much smaller and converts the few pixels left."""
     try:
         source = open_source(body)
         goal_px = choose_goal(source, limits, target_px)
@@ -126,20 +141,38 @@ def decode_on_gpu(
 
 
 def _decode(source: Source, *, goal_px: int, target_px: int) -> DecodedImage:
-    width, height = source.size
+    width, height = source.shown_size
+    conversion = source.find_conversion()
     rgb = decode_jpeg(source, goal_px=goal_px)
     if rgb is None:
-        rgb = cut_to_aspect(_decode_with_pillow(source, goal_px=goal_px), source.size, target_px)
+        rgb = cut_to_aspect(_decode_with_pillow(source, goal_px=goal_px), source.shown_size, target_px)
     orientation = source.read_orientation()
     if orientation >= 5:  # the turns by a quarter
         width, height = height, width
-    return DecodedImage(rgb=turn_upright(rgb, orientation), width=width, height=height)
+    upright = turn_upright(rgb, orientation)
+    if conversion is not None and conversion.mode == "CMYK":
+        conversion = None  # done: inks are converted while they are read
+    return DecodedImage(rgb=upright, width=width, height=height, conversion=conversion)
 
 
 def _decode_with_pillow(source: Source, *, goal_px: int) -> Pixels:
-    image = source.image
+    if source.jpeg is not None and not source.jpeg.has_end_marker:
+        return decode_without_end(source.jpeg.stripped, lambda image: _read(image, source, goal_px=goal_px))
+    return _read(source.image, source, goal_px=goal_px)
+
+
+def _read(image: ImageFile, source: Source, *, goal_px: int) -> Pixels:
     image.draft(None, (goal_px, goal_px))  # JPEG only: the decoder delivers 1/2, 1/4 or 1/8, never under goal
     image.load()
-    rgb = read_strips(image, factor=max(1, min(image.size) // goal_px))
+    if source.format == "BMP" and image.mode == "RGBA":
+        fill_unused_alpha(image)
+    window = source.window if source.transforms is not None else (0, 0, *image.size)
+    factor = max(1, min(window[2] - window[0], window[3] - window[1]) // goal_px)
+    conversion = source.find_conversion()
+    if image.mode == "CMYK" and conversion is not None:
+        rgb = conversion.read_inks(image, factor=factor)
+    else:
+        levels = image.variant.levels if isinstance(image, TiffPixels) else AS_DECODED
+        rgb = read_strips(image, levels, factor=factor, window=window, filled=source.first_frame)
     image.close()  # its pixels must not stand beside the upright copy
     return rgb

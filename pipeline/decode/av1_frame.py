@@ -8,11 +8,11 @@ chunks of every track (`stco`), the two places where decoders look.
 import struct
 from collections.abc import Iterator
 
+from pipeline.decode.boxes import iter_boxes
 from pipeline.errors import ImageError
 from pipeline.types import Reason
 
 # Over these a file is refused: what is not walked to the end could hide a frame behind what is.
-MAX_BOXES = 4096  # beside each other; real files have some ten
 MAX_ITEMS = 4096  # a grid of a hundred tiles is a large one
 MAX_EXTENTS = 4096  # pieces of one item; real items have one
 MAX_UNITS = 8192  # of one item or sample; AV1 allows 4096 tiles in a frame
@@ -34,7 +34,7 @@ def largest_frame_px(body: bytes) -> int:
 def _streams(body: bytes) -> Iterator[memoryview]:
     view = memoryview(body)
     try:
-        for kind, box in _boxes(view):
+        for kind, box in iter_boxes(view):
             if kind == b"meta":
                 yield from _items(view, box[4:])  # a full box: version and flags come first
             elif kind == b"moov":
@@ -43,26 +43,8 @@ def _streams(body: bytes) -> Iterator[memoryview]:
         return
 
 
-def _boxes(view: memoryview) -> Iterator[tuple[bytes, memoryview]]:
-    offset = 0
-    for _ in range(MAX_BOXES):
-        if offset + 8 > len(view):
-            return
-        size, kind = struct.unpack_from(">I4s", view, offset)
-        head = 8
-        if size == 1:
-            (size,) = struct.unpack_from(">Q", view, offset + 8)
-            head = 16
-        end = len(view) if size == 0 else offset + size
-        if end < offset + head:
-            return
-        yield kind, view[offset + head : end]
-        offset = end
-    raise _absurd(f"more than {MAX_BOXES} boxes")
-
-
 def _first_samples(view: memoryview, container: memoryview) -> Iterator[memoryview]:
-    for kind, box in _boxes(container):
+    for kind, box in iter_boxes(container):
         if kind in _CONTAINERS:
             yield from _first_samples(view, box)
         elif kind in (b"stco", b"co64") and len(box) >= 16:
@@ -71,7 +53,7 @@ def _first_samples(view: memoryview, container: memoryview) -> Iterator[memoryvi
 
 
 def _items(view: memoryview, meta: memoryview) -> Iterator[memoryview]:
-    boxes = dict(_boxes(meta))
+    boxes = dict(iter_boxes(meta))
     inside = boxes.get(b"idat", view[:0])
     joined_bytes = 0
     for in_file, extents in _locations(boxes.get(b"iloc", view[:0])):

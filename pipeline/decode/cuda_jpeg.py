@@ -15,12 +15,13 @@ import torch
 import torchvision.io  # noqa: F401 - loads the native decoder that torch.ops.image names
 from torch import Tensor
 
+from pipeline.decode.jpeg_scans import END
+from pipeline.decode.profile import Conversion
 from pipeline.decode.source import Source
 from pipeline.errors import ConfigError
 
 BATCH_ITEMS = 32  # at most 8 Mpx each: 800 MB of the device at the worst, 20 MB with usual photographs
 _RGB = 3  # torchvision.io.ImageReadMode.RGB
-_END = b"\xff\xd9"
 
 DecodeBatch = Callable[[Sequence[Tensor]], Sequence[Tensor]]
 
@@ -30,6 +31,7 @@ class PlanesImage:
     planes: Tensor  # uint8 [3, H, W], on the device that decoded it
     width: int  # px
     height: int
+    conversion: Conversion | None = None  # of colours that are not sRGB yet
 
 
 class JpegBatcher:
@@ -95,10 +97,10 @@ def decode_ordinary(source: Source, batcher: JpegBatcher, *, goal_px: int) -> Pl
     jpeg = source.jpeg
     if jpeg is None or jpeg.buffered or source.image.mode != "RGB" or min(source.size) >= 2 * goal_px:
         return None
-    if not jpeg.stripped.endswith(_END) or source.read_orientation() != 1:
+    if not jpeg.stripped.endswith(END) or source.read_orientation() != 1:
         return None
     planes = batcher.decode(jpeg.stripped)
     if planes is None:
         return None
     width, height = source.size
-    return PlanesImage(planes=planes, width=width, height=height)
+    return PlanesImage(planes=planes, width=width, height=height, conversion=source.find_conversion())

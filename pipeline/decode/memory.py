@@ -4,9 +4,10 @@ A peak has two candidates: inside the decoder, and afterwards, when the decoded 
 made from it. `tests/unit/test_decode_memory.py` builds images at the limit of each format and measures.
 """
 
-from PIL.TiffImagePlugin import TiffImageFile
-
+from pipeline.decode.png_pixels import PngPixels
 from pipeline.decode.source import Source
+from pipeline.decode.tiff_header import Tag
+from pipeline.decode.tiff_pixels import TiffPixels
 from pipeline.errors import ImageError
 from pipeline.ports import Limits
 from pipeline.types import Reason
@@ -18,10 +19,8 @@ FIXED_BYTES = 4 * 2**20  # strips, decoder tables, the allocator's remainders
 _STORED = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2, "I;16N": 2}  # Pillow: else 4 a pixel
 _WEBP_BYTES_PER_PX = 16.5  # two canvases, the frame as bytes, the image; lossless: its own frame first
 _AVIF_BYTES_PER_PX = 17  # planes of 16-bit 4:4:4 and alpha, pixels, the same as bytes or as image
-_COPIES_OF_BODY = {"JPEG": 2, "WEBP": 2}  # the caller's, and what is made of it; else 1
 _TIFF_UNIT_COPIES = 2  # one strip or tile: decompressed, and converted or in the codec
-_ORIENTATION, _BITS_PER_SAMPLE, _SAMPLES_PER_PIXEL = 274, 258, 277
-_ROWS_PER_STRIP, _TILE_WIDTH, _TILE_LENGTH = 278, 322, 323
+_WIDE_KEY_BYTES_PER_PX = 5  # the lower bytes of all samples, and the alpha made of them
 MAX_RLE_PX = 16_000_000  # run-length BMP is decoded in Python, 0.1 us a pixel with the GIL held
 
 
@@ -35,7 +34,7 @@ def choose_goal(source: Source, limits: Limits, target_px: int) -> int:
     Raises:
         ImageError: too_small or too_many_pixels; both values are in the detail.
     """
-    width, height = source.size
+    width, height = source.shown_size
     if min(width, height) < limits.min_side_px:
         raise ImageError(Reason.TOO_SMALL, f"{width}x{height}: a side is under {limits.min_side_px} px")
     if source.frame_px > limits.max_px:
@@ -65,7 +64,18 @@ def estimate_peak_bytes(source: Source, *, goal_px: int) -> int:
     array = (width // factor) * (height // factor) * 3
     decoding = stored + _decoder_bytes(source, px) + array
     turning = 2 * array  # an upright copy; what the decoder held is gone by then
-    return max(decoding, turning) + _COPIES_OF_BODY.get(source.format, 1) * source.body_bytes + FIXED_BYTES
+    return max(decoding, turning) + _copies_of_body(source) * source.body_bytes + FIXED_BYTES
+
+
+def _copies_of_body(source: Source) -> int:
+    """The caller's, and what is made of it."""
+    match source.format:
+        case "JPEG" if source.jpeg is not None and not source.jpeg.has_end_marker:
+            return 3  # one with an end
+        case "JPEG" | "WEBP":
+            return 2
+        case _:
+            return 1
 
 
 def _scaled_size(source: Source, goal_px: int) -> tuple[int, int]:
@@ -90,26 +100,24 @@ def _decoder_bytes(source: Source, px: int) -> int:
             return px * 3  # a growing array, and the copy made of it
         case "TIFF":
             return _tiff_decoder_bytes(source, px)
+        case "PNG" if isinstance(source.image, PngPixels) and source.image.has_wide_key:
+            return px * _WIDE_KEY_BYTES_PER_PX
         case _:
             return 0
 
 
 def _tiff_decoder_bytes(source: Source, px: int) -> int:
-    image = source.image
-    if not isinstance(image, TiffImageFile):
+    if not isinstance(source.image, TiffPixels) or _codec(source) != "libtiff":
         return 0
-    tags = image.tag_v2
-    turned = 0 if tags.get(_ORIENTATION, 1) == 1 else px * _STORED.get(image.mode, 4)  # Pillow turns a copy
-    if _codec(source) != "libtiff":
-        return turned
-    bits = tags.get(_BITS_PER_SAMPLE, (1,))
-    sample_bytes = -(-int(max(bits)) // 8) * int(tags.get(_SAMPLES_PER_PIXEL, 1))
-    if _TILE_WIDTH in tags:  # a tile may be larger than its image
-        unit_px = int(tags[_TILE_WIDTH]) * int(tags.get(_TILE_LENGTH, source.size[1]))
+    page, variant = source.image.page, source.image.variant
+    width, height = page.size
+    if Tag.TILE_WIDTH in page.entries:  # a tile may be larger than its image
+        unit_px = page.number(Tag.TILE_WIDTH, width) * page.number(Tag.TILE_HEIGHT, height)
     else:
-        unit_px = min(px, source.size[0] * int(tags.get(_ROWS_PER_STRIP, source.size[1])))
+        unit_px = min(px, width * page.number(Tag.ROWS_PER_STRIP, height))
+    px_bytes = max(-(-variant.bits // 8) * variant.samples_in_unit, 4)
     # libtiff reads a strip as it is stored before it decodes it: all of the body, at worst.
-    return turned + unit_px * max(sample_bytes, 4) * _TIFF_UNIT_COPIES + source.body_bytes
+    return unit_px * px_bytes * _TIFF_UNIT_COPIES + source.body_bytes
 
 
 def _codec(source: Source) -> str:

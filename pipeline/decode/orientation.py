@@ -9,7 +9,7 @@ from pipeline.types import Pixels
 
 _ORIENTATION = 0x0112
 _INTEGER_TYPES = {3: "H", 4: "I"}  # SHORT, as the standard says, and LONG, as some write
-_XMP_ORIENTATION = re.compile(rb'tiff:Orientation(?:="|>)([1-8])')
+_XMP_ORIENTATION = re.compile(rb"tiff:Orientation\s*(?:=\s*[\"']|>)\s*([1-8])")
 
 
 def find_orientation(exif: object, xmp: object) -> int:
@@ -17,7 +17,12 @@ def find_orientation(exif: object, xmp: object) -> int:
 
     Damaged metadata is no reason to lose a picture, so nothing is raised. XMP speaks where EXIF is silent.
     """
-    found = _read_exif(exif) if isinstance(exif, bytes) else None
+    return choose_orientation(_read_exif(exif) if isinstance(exif, bytes) else None, xmp)
+
+
+def choose_orientation(tag: int | None, xmp: object) -> int:
+    """Between the EXIF or TIFF tag, if there is one, and XMP: the tag decides, even when it says 1."""
+    found = tag
     if found is None and isinstance(xmp, bytes):
         match = _XMP_ORIENTATION.search(xmp)
         found = int(match[1]) if match else None

@@ -1,82 +1,123 @@
-"""Which format a file is, by its first bytes. Nothing is parsed, so nothing can be exploited.
+"""What a file is, by its first bytes. Nothing is parsed, so nothing can be exploited.
 
-The formats that are decoded have exactly the signatures that Pillow accepts. The rest are there so that an
-operator reads "PSD is not one of ..." and not "not an image".
+A name is only said where the signature is long enough to be right: a text that begins with "BM" or "P1" is a
+text. The kinds that are no images are there so that an operator reads "a PDF document".
 """
 
 import re
+from dataclasses import dataclass
+from enum import Enum
 
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")  # multi-picture JPEG of phones is JPEG
+FORMATS = (
+    "JPEG",
+    "PNG",
+    "WEBP",
+    "GIF",
+    "BMP",
+    "TIFF",
+    "AVIF",
+    "HEIF",
+)  # multi-picture JPEG of phones is JPEG
 
-# In order; a pattern is matched at the first byte.
-_PATTERNS = tuple(
-    (name, re.compile(pattern, re.DOTALL))
-    for name, pattern in (
-        ("JPEG", rb"\xff\xd8\xff"),
-        ("PNG", rb"\x89PNG\r\n\x1a\n"),
-        ("WEBP", rb"RIFF....WEBP"),
-        ("GIF", rb"GIF8[79]a"),
-        ("BMP", rb"BM"),
-        ("TIFF", rb"II\*\0|MM\0\*|II\0\*|MM\*\0|II\+\0|MM\0\+"),
-        ("AVIF", rb"....ftyp(?:avi[fs]|m[is]f1.{4}(?:.{4}){0,16}?avi[fs])"),
-        ("HEIF", rb"....ftyp(?:hei[cxms]|hev[cxms]|mif[12]|msf1)"),
-        ("JPEG 2000", rb"\xff\x4f\xff\x51|\0\0\0\x0cjP  "),
-        ("JPEG XL", rb"\xff\x0a|\0\0\0\x0cJXL "),
-        ("JPEG XR", rb"II\xbc\x01"),
-        ("PSD", rb"8BPS"),
-        ("DDS", rb"DDS "),
-        ("ICNS", rb"icns"),
-        ("ICO", rb"\0\0\x01\0[^\0]"),
-        ("CUR", rb"\0\0\x02\0[^\0]"),
-        ("QOI", rb"qoif"),
-        ("BLP", rb"BLP[12]"),
-        ("FTEX", rb"FTEX|FTU[CL]"),
-        ("FITS", rb"SIMPLE"),
-        ("OpenEXR", rb"\x76\x2f\x31\x01"),
-        ("Radiance HDR", rb"#\?(?:RADIANCE|RGBE)"),
-        ("PostScript", rb"%!PS|\xc5\xd0\xd3\xc6"),
-        ("PDF", rb"%PDF-"),
-        ("WMF", rb"\xd7\xcd\xc6\x9a"),
-        ("EMF", rb"\x01\0\0\0.{36} EMF"),
-        (
-            "SVG",
-            rb"\s*(?:<\?xml[^>]{0,200}>\s*)?(?:<!(?:--|DOCTYPE svg).{0,500}?>\s*){0,3}<svg\b",
-        ),
-        ("PPM", rb"P[1-7Ffy][\s0]"),
-        ("XBM", rb"\s*#define\s+\S{1,200}_width\s"),
-        ("XPM", rb"/\* XPM \*/"),
-        ("SGI", rb"\x01\xda[\0\x01][\x01\x02]"),
-        ("Sun raster", rb"\x59\xa6\x6a\x95"),
-        ("PCX", rb"\x0a[\0\x02\x03\x04\x05][\0\x01][\x01\x02\x04\x08]"),
-        ("DCX", rb"\xb1\x68\xde\x3a"),
-        ("FLI", rb".{4}[\x11\x12]\xaf"),
-        ("Pixar", rb"\x80\xe8\0\0"),
-        ("GRIB", rb"GRIB"),
-        ("HDF5", rb"\x89HDF\r\n\x1a\n"),
-        ("MSP", rb"DanM|LinS"),
-        ("MIC", rb"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"),
-        ("IM", rb"Image type:|.{0,100}?\nImage type:"),
-        ("GBR", rb".{4}\0\0\0[\x01\x02].{12}GIMP"),
-        (
-            "DIB",
-            rb"[\x0c\x28\x40\x6c\x7c]\0\0\0.{8}\x01\0[\x01\x02\x04\x08\x10\x18\x20]\0",
-        ),  # BMP without its header
-        ("MPEG", rb"\0\0\x01\xb3"),
-        # No signature of its own: a header whose four fields all make sense.
-        (
-            "TGA",
-            rb".[\0\x01][\x01\x02\x03\x09\x0a\x0b].{5}.{4}(?!\0\0)..(?!\0\0)..[\x01\x08\x0f\x10\x18\x20]",
-        ),
-    )
+_HEAD_BYTES = 2048  # no pattern looks further; SVG behind comments is the longest
+_CONTROLS = re.compile(r"[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f-\x9f]")
+_TGA_END = b"TRUEVISION-XFILE.\0"
+
+
+class Kind(Enum):
+    DECODED = "an image format that is decoded"
+    IMAGE = "an image format that is not decoded"
+    OTHER = "something else"
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    kind: Kind
+    name: str
+
+
+def _table(kind: Kind, **patterns: bytes) -> list[tuple[Signature, re.Pattern[bytes]]]:
+    return [(Signature(kind, name), re.compile(pattern, re.DOTALL)) for name, pattern in patterns.items()]
+
+
+# In order; a pattern is matched at the first byte. The formats that are decoded have the signatures that
+# Pillow accepts, BMP a longer one: its header begins with its own length, between 12 and 124.
+_PATTERNS = (
+    *_table(
+        Kind.DECODED,
+        JPEG=rb"\xff\xd8\xff",
+        PNG=rb"\x89PNG\r\n\x1a\n",
+        WEBP=rb"RIFF....WEBP",
+        GIF=rb"GIF8[79]a",
+        BMP=rb"BM.{12}[\x0c-\x7c]\0\0\0",
+        TIFF=rb"II\*\0|MM\0\*|II\0\*|MM\*\0|II\+\0|MM\0\+",
+        AVIF=rb"....ftyp(?:avi[fs]|m[is]f1.{4}(?:.{4}){0,16}?avi[fs])",
+        HEIF=rb"....ftyp(?:hei[cxms]|hev[cxms]|mif[12]|msf1)",
+    ),
+    *_table(
+        Kind.IMAGE,
+        **{
+            "JPEG 2000": rb"\xff\x4f\xff\x51|\0\0\0\x0cjP  \r\n\x87\n",
+            "JPEG XL": rb"\xff\x0a|\0\0\0\x0cJXL \r\n\x87\n",
+            "JPEG XR": rb"II\xbc\x01",
+            "PSD": rb"8BP[SB]\0[\x01\x02]",
+            "DDS": rb"DDS \x7c\0\0\0",
+            "ICNS": rb"icns\0",
+            "ICO": rb"\0\0[\x01\x02]\0[^\0]\0...\0",
+            "QOI": rb"qoif\0",
+            "OpenEXR": rb"\x76\x2f\x31\x01\x02",
+            "Radiance HDR": rb"#\?(?:RADIANCE|RGBE)\n",
+            "FITS": rb"SIMPLE  = ",
+            "PostScript": rb"%!PS|\xc5\xd0\xd3\xc6",
+            "EMF": rb"\x01\0\0\0.{36} EMF",
+            "SVG": (
+                rb"(?:\xef\xbb\xbf)?\s*(?:<\?xml[^>]{0,200}>\s*)?"
+                rb"(?:<!(?:--|DOCTYPE svg).{0,500}?>\s*){0,3}<svg\b"
+            ),
+            "PPM": rb"P[1-7](?:\s+|\s*#[^\n]*\n)+(?:\d+\s+\d+\s|WIDTH )",
+        },
+    ),
+    *_table(
+        Kind.OTHER,
+        **{
+            "a PDF document": rb"(?:\xef\xbb\xbf)?%PDF-",
+            "an office document of the older kind": rb"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1",
+            "an office document": (
+                rb"PK\x03\x04.{26}(?:\[Content_Types\]\.xml|_rels/|docProps/|mimetypeapplication/vnd)"
+            ),
+            "a ZIP archive": rb"PK\x03\x04|PK\x05\x06",
+            "gzip-compressed data": rb"\x1f\x8b\x08",
+            "compressed data": rb"\x28\xb5\x2f\xfd|BZh[1-9]|\xfd7zXZ\0|7z\xbc\xaf\x27\x1c|Rar!\x1a\x07",
+            "a video or audio file": (
+                rb"\0...(?:ftyp|moov|mdat|wide|free|skip)|\x1a\x45\xdf\xa3|RIFF....(?:AVI |WAVE)"
+                rb"|\0\0\x01[\xba\xb3]|FLV\x01|OggS\0|ID3[\x02-\x04]|\x30\x26\xb2\x75\x8e\x66\xcf\x11"
+                rb"|\x47.{187}\x47.{187}\x47"
+            ),
+            "an HTML page": rb"(?:\xef\xbb\xbf)?\s*(?i:<!doctype\s+html|<html\b|<head\b|<body\b)",
+            "an XML document": rb"(?:\xef\xbb\xbf)?\s*<\?xml\s",
+        },
+    ),
 )
 
 
-def identify(body: bytes) -> str | None:
-    """The name of the image format, or None."""
-    head = body[:2048]  # the longest pattern, SVG behind comments, looks no further
-    for name, pattern in _PATTERNS:
+def identify(body: bytes) -> Signature | None:
+    """None when the first bytes say nothing."""
+    head = body[:_HEAD_BYTES]
+    for signature, pattern in _PATTERNS:
         if pattern.match(head):
-            return name
-    if body[-18:-2] == b"TRUEVISION-XFILE":
-        return "TGA"
-    return None
+            return signature
+    if body.endswith(_TGA_END):
+        return Signature(Kind.IMAGE, "TGA")
+    return Signature(Kind.OTHER, "text") if _is_text(head) else None
+
+
+def _is_text(head: bytes) -> bool:
+    if head.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return len(head) % 2 == 0 and not _CONTROLS.search(head.decode("utf-16", "replace"))
+    try:
+        words = head.decode()
+    except UnicodeDecodeError as err:
+        if err.start < len(head) - 3:  # else its last letter was cut in two
+            return False
+        words = head[: err.start].decode()
+    return bool(words) and not _CONTROLS.search(words)

@@ -2,15 +2,22 @@
 
 from dataclasses import dataclass
 from io import BytesIO
+from typing import assert_never
 
 from PIL import Image
 from PIL.ImageFile import ImageFile
 
+from pipeline.decode.animation import find_first_frame
 from pipeline.decode.av1_frame import largest_frame_px
+from pipeline.decode.bmp_header import check_bmp
+from pipeline.decode.camera_raw import check_signature
+from pipeline.decode.item_transforms import Box, Transforms, read_transforms
 from pipeline.decode.jpeg_header import JpegHeader, read_jpeg_header
 from pipeline.decode.orientation import find_orientation
-from pipeline.decode.signatures import FORMATS, identify
-from pipeline.decode.structure import check_structure
+from pipeline.decode.png_pixels import PngPixels
+from pipeline.decode.profile import Conversion, find_conversion
+from pipeline.decode.signatures import FORMATS, Kind, identify
+from pipeline.decode.tiff_pixels import TiffPixels, open_tiff
 from pipeline.errors import ImageError
 from pipeline.types import Reason
 
@@ -23,11 +30,34 @@ class Source:
     body_bytes: int
     frame_px: int  # what the decoder will make of it; over width x height only in files that lie
     jpeg: JpegHeader | None = None
+    transforms: Transforms | None = None  # AVIF: they stand in the place of EXIF
+    first_frame: Box | None = None  # of an animation: what lies around it is transparent
+
+    def find_conversion(self) -> Conversion | None:
+        """Of the decoded colours to sRGB."""
+        profile = self.jpeg.profile if self.jpeg is not None else self.image.info.get("icc_profile")
+        return find_conversion(profile, self.image.mode)
+
+    @property
+    def window(self) -> Box:
+        """The part of the stored picture that is shown."""
+        whole = (0, 0, *self.size)
+        return whole if self.transforms is None else self.transforms.window or whole
+
+    @property
+    def shown_size(self) -> tuple[int, int]:
+        """Width and height of `window`, the stored way round, px."""
+        left, top, right, bottom = self.window
+        return right - left, bottom - top
 
     def read_orientation(self) -> int:
-        """EXIF orientation, 1 to 8. Call it after the pixels: a PNG may hold it behind them."""
+        """EXIF orientation, 1 to 8."""
         if self.jpeg is not None:
             return find_orientation(self.jpeg.exif, self.jpeg.xmp)
+        if isinstance(self.image, TiffPixels | PngPixels):
+            return self.image.read_orientation()
+        if self.transforms is not None:
+            return self.transforms.orientation
         return find_orientation(self.image.info.get("exif"), self.image.info.get("xmp"))
 
 
@@ -40,14 +70,14 @@ def open_source(body: bytes) -> Source:
     """
     if not body:
         raise ImageError(Reason.EMPTY, "0 bytes")
-    found = identify(body)
-    if found is None:
-        raise ImageError(Reason.NOT_AN_IMAGE, f"{len(body)} bytes without the signature of an image format")
-    if found not in FORMATS:
-        raise ImageError(Reason.UNSUPPORTED_FORMAT, f"{found} is not one of {', '.join(FORMATS)}")
-    check_structure(found, body)
+    check_signature(body)
+    found = _name_format(body)
+    if found == "HEIF":
+        raise ImageError(Reason.UNSUPPORTED_FORMAT, "HEIF is not decoded here; install pictor[heif]")
+    if found == "BMP":
+        check_bmp(body)
     jpeg = read_jpeg_header(body) if found == "JPEG" else None
-    image = Image.open(BytesIO(body if jpeg is None else jpeg.stripped), formats=[found])
+    image = _open_image(found, body if jpeg is None else jpeg.stripped)
     frame_px = largest_frame_px(body) if found == "AVIF" else 0
     return Source(
         image=image,
@@ -56,4 +86,33 @@ def open_source(body: bytes) -> Source:
         body_bytes=len(body),
         frame_px=max(frame_px, image.width * image.height),
         jpeg=jpeg,
+        transforms=read_transforms(body, image.size) if found == "AVIF" else None,
+        first_frame=find_first_frame(image, body),
     )
+
+
+def _open_image(found: str, body: bytes) -> ImageFile:
+    match found:
+        case "PNG":
+            return PngPixels(body)
+        case "TIFF":
+            return open_tiff(body)
+        case _:
+            return Image.open(BytesIO(body), formats=[found])
+
+
+def _name_format(body: bytes) -> str:
+    """One of FORMATS. Raises ImageError (not_an_image, unsupported_format)."""
+    signature = identify(body)
+    if signature is None:
+        raise ImageError(Reason.NOT_AN_IMAGE, f"{len(body)} bytes without the signature of an image format")
+    match signature.kind:
+        case Kind.DECODED:
+            return signature.name
+        case Kind.IMAGE:
+            words = f"{signature.name} is not one of {', '.join(FORMATS)}"
+            raise ImageError(Reason.UNSUPPORTED_FORMAT, words)
+        case Kind.OTHER:
+            raise ImageError(Reason.NOT_AN_IMAGE, f"{len(body)} bytes that are {signature.name}")
+        case _:
+            assert_never(signature.kind)

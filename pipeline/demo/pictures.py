@@ -4,7 +4,7 @@ from pathlib import Path
 
 from PIL import Image, ImageOps
 
-from pipeline.errors import ConfigError
+from pipeline.errors import ArgumentError
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp"})
 SIDE_PX = 1200  # copies need not be larger than a screen
@@ -14,13 +14,13 @@ def sample(folder: Path, count: int) -> list[Path]:
     """Pictures spread evenly over the folder.
 
     Raises:
-        ConfigError: there is no such folder, or no picture in it.
+        ArgumentError: there is no such folder, or no picture in it.
     """
     if not folder.is_dir():
-        raise ConfigError(f"--images {folder}: no such folder")
+        raise ArgumentError(f"--images {folder}: no such folder")
     found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and _opens(path))
     if not found:
-        raise ConfigError(
+        raise ArgumentError(
             f"--images {folder}: no {', '.join(sorted(SUFFIXES))} file in it that can be opened"
         )
     return found[:: max(1, len(found) // count)][:count]

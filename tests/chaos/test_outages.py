@@ -22,7 +22,7 @@ from tests.contract.ledger_databases import run_on
 from tests.fleet import Fleet, Worker, wait_until
 from tests.services import MilvusServer, PostgresServer, RabbitMQServer, S3Server, Server
 from workers.broker import broker_connection
-from workers.dead import QUEUE_HEADER
+from workers.dead_letters import QUEUE_HEADER
 from workers.queues import DEAD, DEAD_EXCHANGE
 
 pytestmark = pytest.mark.outage  # minutes each: `make test-outages`

@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 
 from pipeline.adapters.ledger_migrate import migrate
 from pipeline.adapters.sql_ledger import SqlLedger, open_ledger
-from pipeline.errors import ConfigError, MessageError, PictorError
+from pipeline.errors import MessageError, NotFoundError, PictorError
 from pipeline.types import (
+    EMBEDDED,
+    WORKERS,
     BatchReport,
     BatchStatus,
     Failure,
@@ -27,6 +29,7 @@ from pipeline.types import (
     Reason,
     Rejected,
     Stage,
+    embedded_on,
 )
 from tests.contract.ledger_databases import KINDS, empty_database, run_on
 
@@ -41,6 +44,7 @@ REQUEST = JobRequest(
     exclude=("*/thumbs/*",),
     batch_items=4,
 )
+HERE = embedded_on("here")
 ODD_KEYS = (
     "in/a b.jpg",
     "in/'\";--.jpg",
@@ -67,7 +71,7 @@ def ledger(database: str) -> Iterator[SqlLedger]:
 
 @pytest.fixture
 def job(ledger: SqlLedger) -> Job:
-    return ledger.create_job(REQUEST)
+    return ledger.create_job(REQUEST, driver=WORKERS)
 
 
 def planned(*items: int, first: int = 0) -> list[PlannedBatch]:
@@ -119,7 +123,7 @@ def paths(batches: Iterator[PlannedBatch] | list[PlannedBatch]) -> list[str]:
 
 def test_a_new_job_holds_what_was_asked_for_and_has_counted_nothing(ledger: SqlLedger) -> None:
     before = datetime.now(UTC)
-    job = ledger.create_job(REQUEST)
+    job = ledger.create_job(REQUEST, driver=WORKERS)
     assert job == ledger.get_job(job.job_id)
     assert (job.request, job.state, job.planned, job.cursor) == (REQUEST, JobState.RUNNING, False, None)
     assert job.counts == JobCounts(scanned=0, indexed=0, unchanged=0, failed=0, pending=0, ignored=0)
@@ -129,7 +133,7 @@ def test_a_new_job_holds_what_was_asked_for_and_has_counted_nothing(ledger: SqlL
 
 
 def test_jobs_are_listed_newest_first(ledger: SqlLedger) -> None:
-    ids = [ledger.create_job(REQUEST).job_id for _ in range(4)]
+    ids = [ledger.create_job(REQUEST, driver=WORKERS).job_id for _ in range(4)]
     ledger.record_plan(ids[2], planned(3), cursor="a", ignored=0)
     assert [(job.job_id, job.counts.pending) for job in ledger.list_jobs(limit=3)] == [
         (ids[3], 0),
@@ -148,7 +152,7 @@ def test_an_unknown_job_is_a_config_error_that_names_it(ledger: SqlLedger, missi
         lambda: ledger.record_plan(missing_id, planned(1), cursor="a", ignored=0),
         lambda: ledger.retry_failures(missing_id, [], []),
     ):
-        with pytest.raises(ConfigError, match="pictor jobs") as caught:
+        with pytest.raises(NotFoundError, match="pictor jobs list") as caught:
             call()
         assert repr(missing_id) in str(caught.value)
 
@@ -168,16 +172,68 @@ def test_an_unknown_job_is_a_config_error_that_names_it(ledger: SqlLedger, missi
 def test_another_request_does_not_find_the_unfinished_job(
     ledger: SqlLedger, job: Job, change: dict[str, object]
 ) -> None:
-    assert ledger.find_unfinished(REQUEST) == job
-    assert ledger.find_unfinished(dataclasses.replace(REQUEST, **change)) is None  # type: ignore[arg-type]
+    assert ledger.find_unfinished(REQUEST, driver=WORKERS) == job
+    assert ledger.find_unfinished(dataclasses.replace(REQUEST, **change), driver=WORKERS) is None  # type: ignore[arg-type]
 
 
 def test_the_newest_running_job_is_the_unfinished_one(ledger: SqlLedger, job: Job) -> None:
-    newer, newest = ledger.create_job(REQUEST), ledger.create_job(REQUEST)
-    assert ledger.find_unfinished(dataclasses.replace(REQUEST, batch_items=9)) == newest
+    newer, newest = ledger.create_job(REQUEST, driver=WORKERS), ledger.create_job(REQUEST, driver=WORKERS)
+    assert ledger.find_unfinished(dataclasses.replace(REQUEST, batch_items=9), driver=WORKERS) == newest
     ledger.set_state(newest.job_id, JobState.CANCELLED)
-    assert ledger.find_unfinished(REQUEST) == newer
+    assert ledger.find_unfinished(REQUEST, driver=WORKERS) == newer
     assert ledger.running_jobs() == [job.job_id, newer.job_id]
+
+
+# Drivers
+
+ELSEWHERE = embedded_on("elsewhere")
+UNNOTED = EMBEDDED
+
+
+def test_a_job_says_who_drives_it(ledger: SqlLedger) -> None:
+    for driver in (WORKERS, HERE, UNNOTED):
+        job = ledger.create_job(REQUEST, driver=driver)
+        assert (job.driver, ledger.get_job(job.job_id).driver) == (driver, driver)
+
+
+def test_a_job_that_is_there_keeps_its_driver(ledger: SqlLedger, job: Job) -> None:
+    assert ledger.create_job(REQUEST, driver=HERE, job_id=job.job_id) == job
+
+
+@pytest.mark.parametrize(
+    ("of_job", "asked_by", "is_found"),
+    [
+        (WORKERS, WORKERS, True),
+        (WORKERS, HERE, False),
+        (HERE, HERE, True),
+        (HERE, ELSEWHERE, False),
+        (HERE, WORKERS, False),
+        (UNNOTED, HERE, True),
+        (UNNOTED, WORKERS, False),
+    ],
+)
+def test_a_job_is_found_and_taken_up_by_its_own_driver_alone(
+    ledger: SqlLedger, of_job: str, asked_by: str, is_found: bool
+) -> None:
+    job = ledger.create_job(REQUEST, driver=of_job)
+    assert ledger.find_unfinished(REQUEST, driver=asked_by) == (job if is_found else None)
+    assert ledger.take_up(job.job_id, asked_by) is is_found
+    assert ledger.get_job(job.job_id).driver == (asked_by if is_found else of_job)
+
+
+def test_a_job_of_no_noted_host_is_taken_up_once(ledger: SqlLedger) -> None:
+    job = ledger.create_job(REQUEST, driver=UNNOTED)
+    assert [ledger.take_up(job.job_id, driver) for driver in (HERE, ELSEWHERE, HERE)] == [True, False, True]
+    assert not ledger.take_up("no-such-job", HERE)
+
+
+def test_the_workers_do_not_see_embedded_jobs(ledger: SqlLedger, job: Job) -> None:
+    embedded = [ledger.create_job(REQUEST, driver=driver) for driver in (HERE, UNNOTED)]
+    assert [job_id for job_id, _ in ledger.stalled_jobs(0.0)] == [job.job_id]
+    assert list(ledger.running_looks()) == [job.job_id]
+    for other in embedded:
+        assert not ledger.claim_step(other.job_id, 0, "a message that was sent all the same")
+    assert ledger.claim_step(job.job_id, 0, "n")
 
 
 @pytest.mark.parametrize("state", JobState)
@@ -337,7 +393,7 @@ def test_eight_threads_that_report_everything_twice_count_everything_once(
 
 
 def test_eight_threads_that_plan_at_once_wait_for_one_another(ledger: SqlLedger) -> None:
-    jobs = [ledger.create_job(REQUEST) for _ in range(8)]
+    jobs = [ledger.create_job(REQUEST, driver=WORKERS) for _ in range(8)]
     start = threading.Barrier(8, timeout=30)
 
     def plan(job: Job) -> int:
@@ -472,7 +528,7 @@ def test_a_job_is_complete_when_the_listing_and_every_batch_are_at_their_end(
     assert (finished.state, finished.finished_at is not None) == (JobState.COMPLETED, True)
     assert ledger.finish_if_done(job.job_id)
     assert ledger.get_job(job.job_id) == finished
-    assert ledger.find_unfinished(REQUEST) is None
+    assert ledger.find_unfinished(REQUEST, driver=WORKERS) is None
 
 
 @pytest.mark.parametrize("state", [JobState.PAUSED, JobState.CANCELLED, JobState.FAILED])
@@ -556,7 +612,7 @@ def file_ledger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SqlLedger]
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=STEPS)
 def test_counts_add_up_after_any_sequence_of_operations(file_ledger: SqlLedger, steps: list[Step]) -> None:
-    job = file_ledger.create_job(REQUEST)
+    job = file_ledger.create_job(REQUEST, driver=WORKERS)
     expected = 0
     for number, (name, choice, size) in enumerate(steps):
         expected += take_step(file_ledger, job, number, name, choice, size)

@@ -14,8 +14,9 @@ from pipeline.adapters.ledger_migrate import ADVISORY_LOCK, VERSION_TABLE, migra
 from pipeline.adapters.ledger_schema import REVISION
 from pipeline.adapters.sql_ledger import open_ledger
 from pipeline.errors import ConfigError, CredentialsError, FatalError, PictorError, TransientError
-from pipeline.types import JobRequest, JobState, PlannedBatch
+from pipeline.types import WORKERS, JobRequest, JobState, PlannedBatch
 from tests.contract.ledger_databases import KINDS, ask, empty_database, run_on, with_database
+from tests.old_ledgers import DRIVERS_OF_0001, copy_ledger_0001
 
 REQUEST = JobRequest(
     source="file:///photos",
@@ -43,7 +44,7 @@ def empty(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
 
 
 @pytest.fixture
-def postgres(tmp_path: Path) -> Iterator[str]:
+def empty_postgres(tmp_path: Path) -> Iterator[str]:
     with empty_database("postgresql", tmp_path) as url:
         yield url
 
@@ -87,25 +88,33 @@ def test_four_processes_that_migrate_at_once_all_succeed(empty: str) -> None:
         assert ledger.list_jobs() == []
 
 
-def test_a_migration_of_postgres_waits_for_the_one_under_way(postgres: str) -> None:
-    first = sa.create_engine(postgres, poolclass=sa.NullPool)
+def test_a_migration_of_postgres_waits_for_the_one_under_way(empty_postgres: str) -> None:
+    first = sa.create_engine(empty_postgres, poolclass=sa.NullPool)
     with first.begin() as connection:
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(ADVISORY_LOCK)))
-        second = threading.Thread(target=migrate, args=(postgres,))
+        second = threading.Thread(target=migrate, args=(empty_postgres,))
         second.start()
-        wait_until(lambda: waiting_for_a_lock(postgres) == 1)
-        assert ask(postgres, "SELECT to_regclass('job')") is None
+        wait_until(lambda: waiting_for_a_lock(empty_postgres) == 1)
+        assert ask(empty_postgres, "SELECT to_regclass('job')") is None
     second.join(timeout=20)
-    assert ask(postgres, "SELECT to_regclass('job')") is not None
+    assert ask(empty_postgres, "SELECT to_regclass('job')") is not None
 
 
 def test_migrating_again_keeps_what_is_there(empty: str) -> None:
     migrate(empty)
     with open_ledger(empty) as ledger:
-        job = ledger.create_job(REQUEST)
+        job = ledger.create_job(REQUEST, driver=WORKERS)
     assert migrate(empty) == REVISION
     with open_ledger(empty) as ledger:
         assert ledger.list_jobs() == [job]
+
+
+def test_a_ledger_of_revision_0001_is_taken_over_with_its_jobs(empty: str, tmp_path: Path) -> None:
+    copy_ledger_0001(empty, tmp_path)
+    for _ in range(2):
+        assert migrate(empty) == REVISION
+        with open_ledger(empty) as ledger:
+            assert {job.job_id: job.driver for job in ledger.list_jobs()} == DRIVERS_OF_0001
 
 
 @pytest.mark.parametrize("call", [open_ledger, migrate])
@@ -122,16 +131,16 @@ def set_revision(url: str, revision: str) -> None:
     run_on(url, f"UPDATE {VERSION_TABLE} SET version_num = '{revision}'")  # noqa: S608 - our own name
 
 
-def test_an_empty_postgres_is_refused_and_pictor_init_is_named(postgres: str) -> None:
+def test_an_empty_postgres_is_refused_and_pictor_init_is_named(empty_postgres: str) -> None:
     with pytest.raises(ConfigError, match=f"none, this Pictor needs {REVISION}; run `pictor init`"):
-        open_ledger(postgres)
+        open_ledger(empty_postgres)
 
 
-def test_an_old_postgres_schema_is_refused_with_both_revisions(postgres: str) -> None:
-    migrate(postgres)
-    set_revision(postgres, "0000")
+def test_an_old_postgres_schema_is_refused_with_both_revisions(empty_postgres: str) -> None:
+    migrate(empty_postgres)
+    set_revision(empty_postgres, "0000")
     with pytest.raises(ConfigError, match=rf"0000.*{REVISION}.*pictor init"):
-        open_ledger(postgres)
+        open_ledger(empty_postgres)
 
 
 def test_a_table_that_is_missing_later_is_a_config_error(empty: str) -> None:
@@ -161,16 +170,16 @@ def test_an_address_that_cannot_be_a_ledger_is_refused_without_showing_it(url: s
     assert "secret-word" not in str(caught.value)
 
 
-def test_a_wrong_password_is_a_credentials_error_that_does_not_show_it(postgres: str) -> None:
-    url = sa.make_url(postgres).set(password="secret-word").render_as_string(hide_password=False)
+def test_a_wrong_password_is_a_credentials_error_that_does_not_show_it(empty_postgres: str) -> None:
+    url = sa.make_url(empty_postgres).set(password="secret-word").render_as_string(hide_password=False)
     with pytest.raises(CredentialsError) as caught:
         open_ledger(url)
     assert "secret-word" not in str(caught.value)
 
 
-def test_an_unknown_database_is_a_config_error(postgres: str) -> None:
+def test_an_unknown_database_is_a_config_error(empty_postgres: str) -> None:
     with pytest.raises(ConfigError, match="no such database"):
-        open_ledger(with_database(postgres, "pictor_nowhere"))
+        open_ledger(with_database(empty_postgres, "pictor_nowhere"))
 
 
 def test_a_server_that_is_not_there_is_a_transient_error_without_the_password() -> None:
@@ -202,7 +211,7 @@ def test_a_file_in_the_place_of_the_folder_is_a_config_error(tmp_path: Path) -> 
 
 def test_a_lock_that_is_held_is_a_transient_error_and_passes(sqlite: str) -> None:
     with open_ledger(f"{sqlite}?timeout=0.01") as ledger:
-        job, paused = ledger.create_job(REQUEST), ledger.create_job(REQUEST)
+        job, paused = ledger.create_job(REQUEST, driver=WORKERS), ledger.create_job(REQUEST, driver=WORKERS)
         ledger.set_state(paused.job_id, JobState.PAUSED)
         other = sa.create_engine(sqlite, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
         with other.connect() as connection:
@@ -218,7 +227,7 @@ def test_a_lock_that_is_held_is_a_transient_error_and_passes(sqlite: str) -> Non
 
 def test_a_full_disk_is_named_and_nothing_is_half_written(sqlite: str) -> None:
     with limited_pages(60), open_ledger(sqlite) as ledger:
-        job = ledger.create_job(REQUEST)
+        job = ledger.create_job(REQUEST, driver=WORKERS)
         huge = [PlannedBatch(path=f"{number:08d}", items=1, body=bytes(50_000)) for number in range(9)]
         with pytest.raises(TransientError, match="disk is full"):
             ledger.record_plan(job.job_id, huge, cursor="a", ignored=0)
@@ -247,34 +256,34 @@ def test_a_read_only_ledger_is_a_fatal_error(sqlite: str, tmp_path: Path) -> Non
         open_ledger(f"sqlite:///file:{tmp_path}/ledger.db?mode=ro&uri=true") as ledger,
         pytest.raises(FatalError, match="read-only"),
     ):
-        ledger.create_job(REQUEST)
+        ledger.create_job(REQUEST, driver=WORKERS)
 
 
-def test_a_connection_that_the_server_dropped_is_replaced(postgres: str) -> None:
-    migrate(postgres)
-    with open_ledger(postgres) as ledger:
-        job = ledger.create_job(REQUEST)
-        drop_connections(postgres)
+def test_a_connection_that_the_server_dropped_is_replaced(empty_postgres: str) -> None:
+    migrate(empty_postgres)
+    with open_ledger(empty_postgres) as ledger:
+        job = ledger.create_job(REQUEST, driver=WORKERS)
+        drop_connections(empty_postgres)
         assert list(ledger.failures(job.job_id)) == [], (
             "a stream is not repeated: its connection is tried first"
         )
-        drop_connections(postgres)
+        drop_connections(empty_postgres)
         assert ledger.get_job(job.job_id) == job
 
 
-def test_a_plan_whose_connection_drops_half_way_is_recorded_once(postgres: str) -> None:
-    migrate(postgres)
-    with open_ledger(postgres) as ledger:
-        job = ledger.create_job(REQUEST)
-        blocker = sa.create_engine(postgres, poolclass=sa.NullPool)
+def test_a_plan_whose_connection_drops_half_way_is_recorded_once(empty_postgres: str) -> None:
+    migrate(empty_postgres)
+    with open_ledger(empty_postgres) as ledger:
+        job = ledger.create_job(REQUEST, driver=WORKERS)
+        blocker = sa.create_engine(empty_postgres, poolclass=sa.NullPool)
         with blocker.begin() as connection:
             connection.execute(sa.text("SELECT 1 FROM job FOR UPDATE"))
             planner = threading.Thread(
                 target=ledger.record_plan, args=(job.job_id, BATCHES), kwargs={"cursor": "a", "ignored": 2}
             )
             planner.start()
-            wait_until(lambda: waiting_for_a_lock(postgres) == 1)
-            drop_connections(postgres, "AND wait_event_type = 'Lock'")
+            wait_until(lambda: waiting_for_a_lock(empty_postgres) == 1)
+            drop_connections(empty_postgres, "AND wait_event_type = 'Lock'")
         planner.join(timeout=20)
         after = ledger.get_job(job.job_id)
         assert (after.counts.pending, after.counts.ignored, after.cursor) == (3, 2, "a")
@@ -299,7 +308,7 @@ def drop_connections(url: str, which: str = "") -> None:
 def test_rows_that_the_schema_refuses_are_our_error_and_nothing_is_written(empty: str) -> None:
     migrate(empty)
     with open_ledger(empty) as ledger:
-        job = ledger.create_job(REQUEST)
+        job = ledger.create_job(REQUEST, driver=WORKERS)
         negative = [PlannedBatch(path="0", items=-1, body=b"")]
         with pytest.raises(PictorError, match="items are below 0"):
             ledger.record_plan(job.job_id, negative, cursor="a", ignored=0)

@@ -5,7 +5,7 @@ import socket
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Event, Thread
 
@@ -210,6 +210,9 @@ OBJECT_FAILURES = [
 ]
 
 
+CODE = b"<Error><Code>"
+
+
 @pytest.mark.parametrize("ref", [REF, ODD_REF], ids=["fast", "slow"])
 @pytest.mark.parametrize(("answer", "reason"), OBJECT_FAILURES)
 def test_a_failure_of_one_object_rejects_that_image(
@@ -220,6 +223,70 @@ def test_a_failure_of_one_object_rejects_that_image(
         store.get(ref, max_bytes=10)
     assert error.value.reason is reason
     assert len(service.requests) <= 2
+
+
+XML_TYPES = [
+    "text/xml",
+    "text/xml; charset=utf-8",
+    "Application/XML",
+    "application/xml ;v=1",
+    "text/html",
+    "",
+]
+LISTING_CODES = [case for case in LISTING_FAILURES if CODE in case[0].body]
+OBJECT_CODES = [case for case in OBJECT_FAILURES if CODE in case[0].body]
+NO_ANSWERS = [b"<html>Not here</html>", b"<Code>NoSuchKey</Code>", b"<Error/>", b"<Error><Code/>", b"{}", b""]
+
+
+@pytest.mark.parametrize("content_type", XML_TYPES)
+@pytest.mark.parametrize(("answer", "kind", "message"), LISTING_CODES)
+def test_a_failure_means_the_same_whatever_type_the_answer_says_it_has(
+    service: Service, store: S3Store, content_type: str, answer: Answer, kind: type[PictorError], message: str
+) -> None:
+    service.answers = [replace(answer, headers={"Content-Type": content_type})]
+    # The SDK keeps no other header of such an answer.
+    told = message.replace("eu-west-9", "another region").replace(" GMT there", "unknown there")
+    with pytest.raises(kind, match=told):
+        list_all(store)
+
+
+@pytest.mark.parametrize("content_type", XML_TYPES)
+@pytest.mark.parametrize("ref", [REF, ODD_REF], ids=["fast", "slow"])
+@pytest.mark.parametrize(("answer", "reason"), OBJECT_CODES)
+def test_a_failure_of_one_object_rejects_that_image_whatever_type_the_answer_says_it_has(
+    service: Service, store: S3Store, ref: ObjectRef, content_type: str, answer: Answer, reason: Reason
+) -> None:
+    namespace = (
+        b'<?xml version="1.0" encoding="UTF-8"?>\n<Error xmlns="http://s3.amazonaws.com/doc/2006-03-01/">'
+    )
+    for body in (answer.body, answer.body.replace(b"<Error>", namespace), b"\n" + answer.body):
+        service.answers = [replace(answer, body=body, headers={"Content-Type": content_type})]
+        with pytest.raises(ImageError) as error:
+            store.get(ref, max_bytes=10)
+        assert error.value.reason is reason
+
+
+@pytest.mark.parametrize("body", NO_ANSWERS)
+def test_a_page_that_is_no_answer_of_s3_blames_no_image(
+    service: Service, store: S3Store, body: bytes
+) -> None:
+    service.answers = [Answer(404, body, {"Content-Type": "text/xml"})]
+    with pytest.raises(ConfigError, match="not as an S3 service does"):
+        store.get(REF, max_bytes=10)
+
+
+@pytest.mark.parametrize("content_type", ["application/xml", "text/xml"])
+def test_a_bucket_that_is_there_and_a_key_that_may_not_list_are_no_errors(
+    service: Service, store: S3Store, content_type: str
+) -> None:
+    typed = {"Content-Type": content_type}
+    service.answers = [failure(409, "BucketAlreadyOwnedByYou", **typed)]
+    store.make_bucket("shop")
+    service.answers = [failure(403, "AccessDenied", **typed)]
+    store.check()
+    service.answers = [failure(403, "InvalidAccessKeyId", **typed)]
+    with pytest.raises(CredentialsError):
+        store.check()
 
 
 @pytest.mark.parametrize("code", ["InvalidAccessKeyId", "RequestTimeTooSkewed"])

@@ -191,6 +191,7 @@ class TestCollections:
             lambda: index.get_etags(gone, ["a"]),
             lambda: index.get_rows(gone, ["a"]),
             lambda: index.list_ids(gone),
+            lambda: index.list_versions(gone),
             lambda: index.search(gone, axis(0)[None], k=1),
             lambda: index.settle(gone),
             lambda: index.drop_collection(gone),
@@ -325,6 +326,23 @@ class TestRows:
         assert set(listed) == set(ids(rows))
         assert len(index.get_etags(name, ids(rows))) == 9000
         assert index.get_collection(name).rows == 9000  # type: ignore[union-attr]
+
+    def test_versions_are_listed_by_image_in_order_of_the_ids_from_any_id_on(
+        self, index: VectorIndex, name: str
+    ) -> None:
+        rows = [row(f"{n}", vector) for n, vector in enumerate(unit(3, 20_000))]
+        for start in range(0, len(rows), 5000):
+            index.upsert(name, rows[start : start + 5000])
+        index.upsert(name, [row("7", axis(1), etag="e2"), row("7", axis(2), region=":01", etag="e2")])
+        index.delete(name, [row("8").id])
+        in_order = sorted(one.id for one in rows if one.ref.key != "8")
+        listed = list(index.list_versions(name))
+        assert [ref.image_id for ref in listed] == in_order
+        assert {ref.key: ref.etag for ref in listed}["7"] == "e2"
+        assert [ref for ref in listed if ref.key == "123"] == [row("123").ref]
+        for place in (0, 16_383, len(in_order) - 1, in_order.index(row("7").id)):
+            after = [ref.image_id for ref in index.list_versions(name, start_after=in_order[place])]
+            assert after == in_order[place + 1 :]
 
     def test_threads_share_one_index(self, index: VectorIndex, name: str) -> None:
         parts = [[row(f"{part}/{n}") for n in range(100)] for part in range(4)]

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from tests.deploy.rendered import Doc, containers, of_kind, options_of, title, worker_containers, workloads
-from workers.config import TASK_HARD_LIMIT_S
+from workers.celery_config import TASK_HARD_LIMIT_S
 from workers.queues import PLAN, WORK_QUEUES
 
 

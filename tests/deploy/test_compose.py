@@ -14,7 +14,7 @@ from deploy.make_secrets import write_secrets
 from tests.conftest import REPOSITORY
 from tests.deploy.compose import FILE, Service, is_pictor, load, seconds
 from tests.deploy.pod_checks import GRACE_MARGIN_S, _password_faults
-from workers.config import TASK_HARD_LIMIT_S
+from workers.celery_config import TASK_HARD_LIMIT_S
 from workers.queues import WORK_QUEUES
 
 WITHOUT_CHECK = {"init", "load", "sweep"}  # they end by themselves, or are a timer

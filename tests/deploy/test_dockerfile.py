@@ -1,5 +1,6 @@
 """The Dockerfile as far as reading goes; test_image.py runs its steps."""
 
+import re
 import subprocess
 import sys
 from importlib.metadata import version
@@ -21,6 +22,11 @@ def test_a_linter_finds_nothing() -> None:
         check=False,
     )
     assert (done.returncode, done.stdout) == (0, "")
+
+
+def test_a_build_fetches_no_syntax_of_its_own() -> None:
+    """BuildKit would ask a registry for it, where there may be none."""
+    assert not [line for line in FILE.read_text().splitlines() if re.match(r"#\s*syntax\s*=", line)]
 
 
 def test_bases_are_pinned_by_a_tag() -> None:

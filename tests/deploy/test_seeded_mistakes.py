@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from copy import deepcopy
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -39,6 +38,12 @@ def trigger(docs: list[Doc]) -> Doc:
     return metadata
 
 
+def rabbitmq_pod(docs: list[Doc]) -> Doc:
+    stateful_set: Doc = named(docs, "RabbitmqCluster", "rabbitmq")["spec"]["override"]["statefulSet"]
+    spec: Doc = stateful_set["spec"]["template"]["spec"]
+    return spec
+
+
 def config(docs: list[Doc]) -> Doc:
     return named(docs, "ConfigMap", "pictor-config")
 
@@ -62,6 +67,18 @@ MISTAKES: dict[str, tuple[Break, str]] = {
     "operator's field that does not exist": (
         lambda d: named(d, "RabbitmqCluster", "rabbitmq")["spec"].update(replicaz=3),
         "replicaz",
+    ),
+    "operator's field that does not exist, deep in a pod": (
+        lambda d: rabbitmq_pod(d)["containers"][0].update(volumeMount=[]),
+        "containers/0: Additional properties are not allowed ('volumeMount' was unexpected)",
+    ),
+    "operator's quantity that is none": (
+        lambda d: named(d, "RabbitmqCluster", "rabbitmq")["spec"]["persistence"].update(storage="fifty"),
+        "spec/persistence/storage: 'fifty' does not match",
+    ),
+    "KEDA: secret without a key": (
+        lambda d: named(d, "TriggerAuthentication", "rabbitmq")["spec"]["secretTargetRef"][0].pop("key"),
+        "spec/secretTargetRef/0: 'key' is a required property",
     ),
     "kind that nobody knows": (lambda d: deployment(d).update(kind="Deploymint"), "no schema for"),
     # Labels
@@ -272,19 +289,19 @@ MISTAKES: dict[str, tuple[Break, str]] = {
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)
-def test_a_mistake_is_named(mistake: str, secret_keys: dict[str, set[str]], scaled_object_crd: Path) -> None:
+def test_a_mistake_is_named(mistake: str, secret_keys: dict[str, set[str]]) -> None:
     change, said = MISTAKES[mistake]
     docs = render(OVERLAY)
     change(docs)
-    faults = all_faults(docs, secret_keys, scaled_object_crd)
+    faults = all_faults(docs, secret_keys)
     assert any(said in fault for fault in faults), faults
 
 
-def test_there_is_a_claim_to_get_wrong(secret_keys: dict[str, set[str]], scaled_object_crd: Path) -> None:
+def test_there_is_a_claim_to_get_wrong(secret_keys: dict[str, set[str]]) -> None:
     docs = render("dev")
     [claim] = named(docs, "StatefulSet", "postgres")["spec"]["volumeClaimTemplates"]
     claim["metadata"]["name"] = "date"
-    faults = all_faults(docs, secret_keys, scaled_object_crd)
+    faults = all_faults(docs, secret_keys)
     assert [fault for fault in faults if "postgres mounts data, which is not there" in fault]
     assert {doc["metadata"]["name"] for doc in of_kind(docs, "StatefulSet")} == {
         "rabbitmq",

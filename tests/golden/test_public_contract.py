@@ -3,8 +3,16 @@
 from datetime import UTC, datetime
 
 from pipeline.cli.exit_codes import EXIT_INTERRUPTED, EXIT_UNFINISHED, EXIT_USAGE
-from pipeline.public import answer_json, collection_json, failure_json, hit_json, job_json
-from pipeline.search import SearchAnswer
+from pipeline.errors import ErrorCode, NotFoundError
+from pipeline.service.answers import (
+    answer_json,
+    collection_json,
+    error_json,
+    failure_json,
+    hit_json,
+    job_json,
+)
+from pipeline.service.search import SearchAnswer
 from pipeline.types import (
     CollectionInfo,
     Failure,
@@ -55,11 +63,12 @@ JOB = Job(
         model_name="builtin",
         fingerprint="f0" * 32,
     ),
+    driver="workers",
     state=JobState.COMPLETED,
     planned=True,
     cursor="cam1/z.jpg",
     planned_batches=3,
-    counts=JobCounts(scanned=10, indexed=5, unchanged=2, failed=3, pending=0, ignored=4),
+    counts=JobCounts(scanned=10, indexed=5, unchanged=2, failed=3, pending=0, ignored=4, removed=6),
     error="",
     created_at=NOON,
     finished_at=None,
@@ -72,10 +81,11 @@ def test_a_hit_has_these_fields() -> None:
 
 def test_an_answer_has_these_fields_and_an_error_only_when_there_is_one() -> None:
     assert answer_json(SearchAnswer(query="q.jpg", hits=(HIT,))) == {"query": "q.jpg", "hits": [HIT_JSON]}
-    assert answer_json(SearchAnswer(query="q.jpg", fault="not_found: gone")) == {
+    assert answer_json(SearchAnswer(query="q.jpg", error="not_found: gone", code="not_found")) == {
         "query": "q.jpg",
         "hits": [],
         "error": "not_found: gone",
+        "code": "not_found",
     }
 
 
@@ -83,6 +93,7 @@ def test_a_job_has_these_fields() -> None:
     assert job_json(JOB) == {
         "job_id": "20260102T120000-a1b2c3",
         "state": "completed",
+        "driver": "workers",
         "source": "s3://shop/cam1",
         "collection": "images",
         "model": "builtin",
@@ -92,6 +103,7 @@ def test_a_job_has_these_fields() -> None:
         "failed": 3,
         "pending": 0,
         "ignored": 4,
+        "removed": 6,
         "planned": True,
         "error": "",
         "created_at": "2026-01-02T12:00:00+00:00",
@@ -172,6 +184,26 @@ def test_the_stages_states_and_verdicts_are_these() -> None:
         "fail_job",
         "requeue_and_stop",
     ]
+
+
+def test_the_error_codes_are_these() -> None:
+    assert [code.value for code in ErrorCode] == [
+        "internal_error",
+        "misconfigured",
+        "invalid_argument",
+        "model_unusable",
+        "target_unusable",
+        "model_mismatch",
+        "not_found",
+        "conflict",
+        "denied",
+        "image_rejected",
+        "unavailable",
+        "bad_message",
+        "process_unfit",
+        "credentials_refused",
+    ]
+    assert error_json(NotFoundError("no job 'x'")) == {"error": "no job 'x'", "code": "not_found"}
 
 
 def test_the_exit_codes_are_these() -> None:

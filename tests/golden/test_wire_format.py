@@ -30,6 +30,15 @@ BATCH = EmbedBatch(
 )
 GOLDEN = {
     "embed_batch_v1.json": BATCH,
+    "embed_batch_v1_written.json": replace(
+        BATCH,
+        refs=(
+            replace(BATCH.refs[0], modified_ms=1_790_000_000_123),
+            BATCH.refs[1],
+            replace(BATCH.refs[2], modified_ms=-1),
+        ),
+        rewritten=frozenset({BATCH.refs[0].key}),
+    ),
     "embed_batch_v1_staged.json": replace(
         BATCH, refs=BATCH.refs[:1], block="20260102T030405-a1b2c3/00000012.block"
     ),
@@ -43,7 +52,9 @@ def test_a_message_is_these_bytes_and_no_others(name: str) -> None:
 
 @pytest.mark.parametrize("name", GOLDEN)
 def test_these_bytes_are_this_message(name: str) -> None:
-    assert decode_batch((HERE / name).read_bytes()) == GOLDEN[name]
+    batch = decode_batch((HERE / name).read_bytes())
+    assert batch == GOLDEN[name]
+    assert [ref.modified_ms for ref in batch.refs] == [ref.modified_ms for ref in GOLDEN[name].refs]
 
 
 def test_the_identity_of_an_object_is_fixed() -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.model_file import make_model_file
 from pipeline.adapters.s3_config import S3Config
 from pipeline.adapters.s3_store import S3Store
 from pipeline.demo.scenes import draw_scene
@@ -123,16 +124,13 @@ def test_published_weights_without_a_network(pictor: Pictor, folder: Path) -> No
     assert "resnet18-f37072fd.pth" in message
 
 
-@pytest.mark.usefixtures("test_data")
-def test_a_collection_of_another_model(pictor: Pictor, folder: Path, test_data: Path, tmp_path: Path) -> None:
+def test_a_collection_of_another_model(pictor: Pictor, folder: Path, tmp_path: Path) -> None:
     pictor("ingest", folder)
-    model = tmp_path / "m.toml"
-    weights = test_data / "weights" / "squeezenet1_0_deepcompressed_imagenet.safetensors"
-    model.write_text(f'name = "squeeze"\narchitecture = "torchvision/squeezenet1_0"\nweights = "{weights}"\n')
+    model = make_model_file(tmp_path, "squeezenet1_1")
     for command, argument in (("ingest", folder), ("search", folder / "a.jpg")):
         message = error_of(pictor, command, argument, "--model", model)
         assert "builtin" in message
-        assert "squeeze" in message
+        assert "squeezenet1_1" in message
     assert pictor("ingest", folder, "--json").last["unchanged"] == 1  # without --model it keeps its own
 
 

@@ -10,6 +10,7 @@ import pytest
 from benchmarks.figures import Result, read_result
 from benchmarks.marks import MARKS
 from tests.conftest import REPOSITORY
+from tests.sample_data import SHIPPED, large_sets
 from tests.services import MilvusServer, PostgresServer, RabbitMQServer, S3Server, Services
 
 TIMEOUT_S = 600
@@ -58,14 +59,20 @@ def stack(
     return str(services.stack.directory)
 
 
+@pytest.fixture
+def pictures() -> str:
+    """A folder with `photos` in it: the large sets where they are found, else what is shipped."""
+    return str(large_sets() or SHIPPED)
+
+
 @pytest.mark.parametrize("part", ["stages", "search", "scale"])
-def test_a_part_measures_all_of_its_figures(part: str, stack: str, test_data: Path, tmp_path: Path) -> None:
-    result = quick_result(part, tmp_path, "--stack", stack, PICTOR_TEST_DATA=str(test_data))
+def test_a_part_measures_all_of_its_figures(part: str, stack: str, pictures: str, tmp_path: Path) -> None:
+    result = quick_result(part, tmp_path, "--stack", stack, PICTOR_TEST_DATA=pictures)
     assert measured(result) == {figure.name for figure in result.figures}
 
 
-def test_the_end_to_end_part_runs_both_ways(stack: str, test_data: Path, tmp_path: Path) -> None:
-    result = quick_result("end_to_end", tmp_path, "--stack", stack, PICTOR_TEST_DATA=str(test_data))
+def test_the_end_to_end_part_runs_both_ways(stack: str, pictures: str, tmp_path: Path) -> None:
+    result = quick_result("end_to_end", tmp_path, "--stack", stack, PICTOR_TEST_DATA=pictures)
     assert measured(result) >= {
         "embedded, float32",
         "distributed, inline",

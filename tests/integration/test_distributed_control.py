@@ -14,8 +14,18 @@ from pipeline.adapters.builtin_spec import builtin_spec
 from pipeline.errors import TransientError
 from pipeline.message import encode_batch
 from pipeline.staging import name_block
-from pipeline.types import EmbedBatch, Job, JobRequest, JobState, ObjectRef, PlannedBatch
+from pipeline.types import (
+    WORKERS,
+    EmbedBatch,
+    Job,
+    JobRequest,
+    JobState,
+    ObjectRef,
+    PlannedBatch,
+    embedded_on,
+)
 from tests.chaos.pictures import picture
+from tests.contract.ledger_databases import run_on
 from tests.fleet import Fleet, assert_refused, own_place, wait_until
 from tests.image_files import encode
 from tests.services import MilvusServer, PostgresServer, RabbitMQServer, S3Server
@@ -64,7 +74,9 @@ def test_a_worker_with_another_model_than_its_collection_is_refused(quiet: Fleet
     name = f"{quiet.settings.collection}_other"
     quiet.index.create_collection(name, replace(builtin_spec(), name="other", fingerprint="0e" * 32))
     worker = quiet.start(queues="embed", extra_env={"PICTOR_COLLECTION": name})
-    assert_refused(worker, f"collection {name} holds vectors of other (0e0e0e0e)", "is builtin")
+    assert_refused(
+        worker, f"collection {name!r} holds vectors of model 'other' (0e0e0e0e)", "not of 'builtin'"
+    )
 
 
 def test_a_worker_for_a_queue_that_is_not_ours_is_refused(quiet: Fleet) -> None:
@@ -198,7 +210,7 @@ def test_a_cancelled_job_stops_within_seconds_and_keeps_what_it_has(fleet: Fleet
     assert 0 < job.counts.indexed < KEYS
     assert job.counts.pending > 0
     assert job.counts.scanned == job.counts.indexed + job.counts.pending
-    assert "can become" in fleet.pictor("jobs", "resume", job_id).stderr
+    assert "can be resumed" in fleet.pictor("jobs", "resume", job_id).stderr
 
 
 def test_a_paused_job_finishes_what_is_queued_and_a_resumed_one_goes_on_at_once(
@@ -221,6 +233,52 @@ def test_a_paused_job_finishes_what_is_queued_and_a_resumed_one_goes_on_at_once(
     job = fleet.wait_for_job(job_id, JobState.COMPLETED, timeout_s=50)
     assert job.counts.indexed == KEYS
     assert time.monotonic() - resumed < 50  # before the watch for stalled jobs would have found it
+
+
+# Jobs that the workers do not drive, and retries of those that they do
+
+
+def test_an_embedded_job_on_the_ledger_of_the_workers_is_left_alone(fleet: Fleet, many: str) -> None:
+    """Both look like a job whose planner has not moved for a minute; the watch takes up the workers' own."""
+    lost, embedded = (
+        fleet.ledger.create_job(request_of(fleet, many), driver=driver)
+        for driver in (WORKERS, embedded_on("a-laptop"))
+    )
+    run_on(
+        fleet.env["PICTOR_LEDGER_URL"],
+        "UPDATE job SET created_at = created_at - interval '2 minutes' "
+        "WHERE state = 'running' AND plan_step < 0",
+    )
+    fleet.wait_for_job(lost.job_id, JobState.COMPLETED)
+    after = fleet.job(embedded.job_id)
+    assert after is not None
+    assert (after.state, after.planned_batches, after.driver) == (JobState.RUNNING, 0, "embedded:a-laptop")
+    assert fleet.pictor("jobs", "cancel", embedded.job_id).returncode == 0
+
+
+def test_a_retry_of_a_job_of_the_workers_is_done_by_them_alone(fleet: Fleet, bucket: str) -> None:
+    fleet.put_all(bucket, {"good.jpg": picture(0), "bad.jpg": b"no picture, but a text of some length"})
+    first = fleet.wait_for_job(fleet.submit(f"s3://{bucket}"), JobState.COMPLETED)
+    assert (first.counts.indexed, first.counts.failed, first.driver) == (1, 1, "workers")
+    fleet.put_all(bucket, {"bad.jpg": picture(1)})
+    # Another host could not run it: it has neither the model nor an index.
+    elsewhere = {"PICTOR_MILVUS_URI": "http://127.0.0.1:1", "PICTOR_MODEL": "/no/such/model.toml"}
+    done = fleet.pictor("jobs", "retry", first.job_id, "--json", extra_env=elsewhere)
+    assert done.returncode == 0, done.stderr
+    again = fleet.wait_for_job(first.job_id, JobState.COMPLETED, timeout_s=50)  # it was woken
+    assert (again.counts.indexed, again.counts.failed, again.counts.scanned) == (2, 0, 2)
+
+
+def request_of(fleet: Fleet, bucket: str) -> JobRequest:
+    spec = builtin_spec()
+    return JobRequest(
+        source=f"s3://{bucket}/",
+        bucket=bucket,
+        prefix="",
+        collection=fleet.settings.collection,
+        model_name=spec.name,
+        fingerprint=spec.fingerprint,
+    )
 
 
 # A worker that is stopped
@@ -274,7 +332,8 @@ def blocks(quiet: Fleet) -> Iterator[dict[str, str]]:
     job = ledger.create_job(
         JobRequest(
             source="s3://x/", bucket="x", prefix="", collection="x", model_name="x", fingerprint="f" * 64
-        )
+        ),
+        driver=WORKERS,
     )
     batches = {path: batch_of(job.job_id, path) for path in ("00000000", "00000001")}
     planned = [PlannedBatch(path=path, items=1, body=encode_batch(x)) for path, x in batches.items()]

@@ -1,7 +1,6 @@
 """The same bucket, embedded, through GPU workers alone, and through both tiers: the same index and ledger."""
 
 import dataclasses
-import os
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -12,8 +11,8 @@ import pytest
 
 from pipeline.types import IndexRow, Job, JobState
 from tests.chaos.pictures import Gallery, make_gallery, picture
-from tests.conftest import REPOSITORY
 from tests.fleet import Fleet, own_place, wait_until
+from tests.sample_data import photograph_sets
 from tests.services import MilvusServer, PostgresServer, RabbitMQServer, S3Server
 
 OBJECTS, BROKEN = 200, 24
@@ -36,7 +35,7 @@ def gallery() -> Gallery:
 
 @pytest.fixture(scope="module")
 def shop(fleet: Fleet, gallery: Gallery) -> str:
-    """A bucket with the gallery, keys that are hard to spell, and photographs where there are some."""
+    """A bucket with the gallery, keys that are hard to spell, and photographs."""
     name = f"shop-{secrets.token_hex(4)}"
     odd = {
         f"in/{key}.jpg": picture(500 + place) for place, key in enumerate(["ü ß", "a+b%20c", "x//y", "ω#?"])
@@ -46,9 +45,12 @@ def shop(fleet: Fleet, gallery: Gallery) -> str:
 
 
 def photographs(most: int) -> Mapping[str, bytes]:
-    folder = Path(os.environ.get("PICTOR_TEST_DATA", REPOSITORY / ".." / "shared" / "data")) / "photos"
-    found = sorted(folder.rglob("*.jpg"))[:most]
-    return {f"photos/{path.name}": path.read_bytes() for path in found}
+    """So many of each set."""
+    return {
+        f"photos/{name}-{path.name}": path.read_bytes()
+        for name, folder in photograph_sets().items()
+        for path in sorted(folder.rglob("*.jpg"))[:most]
+    }
 
 
 @pytest.fixture(scope="module")
@@ -96,13 +98,13 @@ def embedded(fleet: Fleet, shop: str, tmp_path_factory: pytest.TempPathFactory) 
         "PICTOR_HOME": str(home),
     }
     with Fleet({**fleet.env, **apart}, home) as alone:
-        [counts] = alone.pictor_json("ingest", f"s3://{shop}")
+        [counts] = alone.pictor_json("ingest", f"s3://{shop}", "--local")
         yield way_of(alone, counts["job_id"], shop)
 
 
 @pytest.fixture(scope="module")
 def inline(fleet: Fleet, shop: str) -> Way:
-    [counts] = fleet.pictor_json("ingest", f"s3://{shop}", "--broker", fleet.env["PICTOR_BROKER_URL"])
+    [counts] = fleet.pictor_json("ingest", f"s3://{shop}")  # by PICTOR_BROKER_URL
     return way_of(fleet, counts["job_id"], shop)
 
 

@@ -19,7 +19,7 @@ from pipeline.adapters.sql_ledger import SqlLedger
 from pipeline.message import decode_batch
 from pipeline.ports import Deps
 from pipeline.settings import Settings
-from pipeline.types import BatchReport, JobRequest, JobState, ObjectRef
+from pipeline.types import WORKERS, BatchReport, JobRequest, JobState, ObjectRef
 from tests.fleet import own_place, settings_of
 from tests.services import MilvusServer, PostgresServer, RabbitMQServer, S3Server
 from tests.unit.fakes import LIMITS, FakeEmbedder
@@ -154,7 +154,7 @@ def make_job(context: Context) -> str:
         fingerprint=builtin_spec().fingerprint,
         batch_items=BATCH_ITEMS,
     )
-    return context.deps.ledger.create_job(request).job_id
+    return context.deps.ledger.create_job(request, driver=WORKERS).job_id
 
 
 def with_credits(context: Context, batches: int) -> Context:

@@ -12,12 +12,13 @@ from kombu import Connection, Exchange, Queue
 
 from pipeline import wiring
 from pipeline.adapters.builtin_spec import builtin_spec
+from pipeline.errors import ConfigError
 from pipeline.types import JobState, image_id_of
 from tests.chaos.pictures import picture
 from tests.fleet import Fleet, wait_until
-from workers.broker import broker_connection
+from workers.broker import broker_connection, broker_errors
 from workers.client import PictorClient, close_app
-from workers.dead import DeadLetter, list_dead, purge_dead
+from workers.dead_letters import DeadLetter, list_dead, purge_dead
 
 KEYS = [f"{number}.jpg" for number in range(6)]
 
@@ -129,6 +130,17 @@ def test_the_client_does_the_same_with_fewer_words(fleet: Fleet, client: PictorC
     wait_until(lambda: in_index(fleet, shop) == [], "all are gone")
 
 
+def test_a_deletion_that_no_single_message_holds_is_done_whole(
+    fleet: Fleet, broker: Connection, client: PictorClient, shop: str
+) -> None:
+    fleet.wait_for_job(client.ingest(f"s3://{shop}"), JobState.COMPLETED)
+    absent = [f"{number:06d}" + "\U0001f600" * 1018 for number in range(2_000)]
+    assert len(json.dumps(absent)) > 20 * 2**20
+    client.delete(shop, [*KEYS[:3], *absent, *KEYS[3:]])
+    wait_until(lambda: in_index(fleet, shop) == [], "all are gone")
+    assert list_dead(broker) == []
+
+
 def keys_like(client: PictorClient, query: str, bucket: str) -> list[str]:
     hits: Any = client.search(query, k=100, bucket=bucket)["hits"]
     return sorted(hit["key"] for hit in hits)
@@ -192,9 +204,9 @@ def test_a_job_for_a_collection_of_another_model_fails_and_names_both(
     name = f"{fleet.settings.collection}_other"
     fleet.index.create_collection(name, replace(builtin_spec(), name="other", fingerprint="0e" * 32))
     error = error_of(fleet, client.ingest(f"s3://{shop}", collection=name))
-    assert "belongs to model 'other' (0e0e0e0e)" in error
-    assert "not to 'builtin'" in error
-    assert "belongs to model" in str(client.search(f"s3://{shop}/0.jpg", collection=name)["error"])
+    assert "holds vectors of model 'other' (0e0e0e0e)" in error
+    assert "not of 'builtin'" in error
+    assert "holds vectors of model" in str(client.search(f"s3://{shop}/0.jpg", collection=name)["error"])
     assert_works(fleet, upstream, shop)
 
 
@@ -267,14 +279,55 @@ def test_positional_arguments_are_refused(fleet: Fleet, broker: Connection, upst
     assert letter.reason == "pictor.ingest: 1 positional arguments; only keyword arguments are read"
 
 
-def test_a_submission_of_twenty_megabytes_is_refused(
+def test_a_submission_of_fifteen_megabytes_is_refused(
     fleet: Fleet, broker: Connection, upstream: Celery
 ) -> None:
-    send(upstream, "pictor.ingest", v=1, source="s3://shop/" + "x" * 20_000_000)
+    send(upstream, "pictor.ingest", v=1, source="s3://shop/" + "x" * 15_000_000)
     [letter] = wait_for_dead(broker)
     assert "at most 2048 characters" in letter.reason
-    assert letter.size_bytes > 20_000_000
+    assert letter.size_bytes > 15_000_000
     assert len(letter.shown) <= 200
+
+
+def test_a_dead_letter_that_would_be_too_long_for_the_broker_is_made_by_the_broker(
+    fleet: Fleet, broker: Connection, client: PictorClient
+) -> None:
+    arguments = {"v": 1, "source": "s3://shop/" + "\u732b" * 4_000_000}  # 12 MB as UTF-8, 24 MB when escaped
+    body = json.dumps([[], arguments, {}], ensure_ascii=False).encode()
+    broker.Producer().publish(
+        body,
+        exchange="plan",
+        routing_key="plan",
+        headers=TASK,
+        content_type="application/json",
+        content_encoding="utf-8",
+    )
+    [letter] = wait_for_dead(broker)
+    assert (letter.queue, letter.reason, letter.size_bytes) == ("plan", "rejected", len(body))
+    assert "no job" in str(client.job("never-submitted")["error"])
+
+
+def test_a_message_that_the_broker_refuses_for_its_size_is_said_with_both_sizes(broker: Connection) -> None:
+    said = (
+        r"at most 16777216 bytes and was sent one of 17000000; send less at once, or raise max_message_size"
+    )
+    with pytest.raises(ConfigError, match=said), broker_errors("away"), broker.channel() as channel:
+        broker.Producer(channel).publish(b"x" * 17_000_000, exchange="plan", routing_key="plan")
+
+
+def test_a_queue_that_is_not_there_or_has_other_properties_is_named(broker: Connection) -> None:
+    with (
+        pytest.raises(ConfigError, match="the broker has no queue 'never-declared'; run `pictor init`"),
+        broker_errors("away"),
+        broker.channel() as channel,
+    ):
+        Queue("never-declared").bind(channel).get()
+    with (
+        pytest.raises(ConfigError, match="queue 'plan' of the broker has other properties than Pictor's"),
+        broker_errors("away"),
+        broker.channel() as channel,
+    ):
+        Queue("plan", durable=True).bind(channel).queue_declare()
 
 
 def test_a_deletion_from_a_collection_that_is_not_there_is_refused(
@@ -347,7 +400,7 @@ def test_dead_letters_are_listed_replayed_one_by_one_and_purged(
     assert wait_for_dead(broker, 2) == letters  # to look changes nothing
     fleet.index.create_collection(name, builtin_spec())
     done = fleet.pictor("dead", "replay", first.id)
-    assert (done.returncode, "replayed 1 dead letters" in done.stderr) == (0, True)
+    assert (done.returncode, "replayed 1 dead letters, 1 are left" in done.stderr) == (0, True)
     [left] = wait_for_dead(broker)
     assert left.task_id == second.id
     again = fleet.pictor("dead", "replay")

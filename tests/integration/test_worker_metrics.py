@@ -11,7 +11,7 @@ from itertools import pairwise
 import pytest
 
 from deploy.stack import promtool
-from pipeline.types import Job, JobState
+from pipeline.types import WORKERS, Job, JobState
 from tests.chaos.pictures import picture
 from tests.conftest import missing
 from tests.fleet import Fleet, Worker, own_place, wait_until
@@ -184,7 +184,7 @@ def test_searches_waits_models_and_jobs_are_on_the_page(monitored: Monitored, bu
 def test_a_job_that_runs_is_seen_by_the_planner(monitored: Monitored, bucket: str) -> None:
     ledger = monitored.fleet.ledger
     done = monitored.jobs()[0]
-    stuck = ledger.create_job(done.request, job_id="stuck")  # in the ledger and in no queue
+    stuck = ledger.create_job(done.request, driver=WORKERS, job_id="stuck")  # in the ledger and in no queue
     began = stuck.created_at.timestamp()
 
     def seen() -> tuple[float, float]:

@@ -1,5 +1,6 @@
 """The world in memory: what `handle_message` needs, without a service and without a model."""
 
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +11,11 @@ from pipeline.adapters.memory_index import MemoryIndex
 from pipeline.adapters.memory_store import MemoryStore
 from pipeline.adapters.sql_ledger import SqlLedger, open_ledger
 from pipeline.ports import Deps
-from tests.unit.fakes import BUCKET, COLLECTION, SPEC, FakeEmbedder
+from pipeline.settings import Settings
+from tests.unit.fakes import BUCKET, COLLECTION, LIMITS, SPEC, FakeEmbedder, Signals, identity_of
+from tests.unit.memory_broker import MemoryBroker
+from workers.context import Context, make_current
+from workers.publish import Publisher
 
 
 @pytest.fixture(scope="session")
@@ -48,3 +53,48 @@ def ledger(tmp_path: Path, empty_ledger_file: Path) -> Iterator[SqlLedger]:
 @pytest.fixture
 def deps(store: MemoryStore, index: MemoryIndex, embedder: FakeEmbedder, ledger: SqlLedger) -> Deps:
     return Deps(store=store, index=index, embedder=embedder, ledger=ledger)
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The home of the commands that a test runs, without any other setting."""
+    for name in list(os.environ):
+        if name.startswith(("PICTOR_", "AWS_")):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("PICTOR_HOME", str(tmp_path))
+    return tmp_path
+
+
+@pytest.fixture
+def broker() -> MemoryBroker:
+    return MemoryBroker()
+
+
+@pytest.fixture
+def signals(monkeypatch: pytest.MonkeyPatch) -> Signals:
+    """The signals that this process sends, and that nobody gets."""
+    sent: Signals = []
+    monkeypatch.setattr(os, "kill", lambda pid, number: sent.append((pid, number)))
+    return sent
+
+
+@pytest.fixture
+def context(
+    deps: Deps,
+    broker: MemoryBroker,
+    signals: Signals,  # a task may stop its worker, and that would be the parent of the tests
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[Context]:
+    """This process is a child of an `embed` worker, with its folder in `tmp_path`."""
+    for name, value in identity_of(tmp_path, main_pid=os.getppid()).to_env().items():
+        monkeypatch.setenv(name, value)
+    context = Context(
+        settings=Settings(),
+        deps=deps,
+        limits=LIMITS,
+        publisher=Publisher(broker.app, preparation="inline"),
+    )
+    make_current(context)
+    yield context
+    make_current(None)

@@ -4,6 +4,7 @@ import dataclasses
 import io
 import threading
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,7 @@ from pipeline.errors import PictorError
 from pipeline.message import encode_batch
 from pipeline.ports import Deps, Limits
 from pipeline.types import (
+    WORKERS,
     EmbedBatch,
     JobRequest,
     ModelSpec,
@@ -21,11 +23,14 @@ from pipeline.types import (
     Preprocessing,
     Reason,
     SearchFilter,
+    embedded_on,
 )
+from workers.identity import Identity
 
 SIDE = 8
 BUCKET = "photos"
 COLLECTION = "images"
+HERE = embedded_on("this-host")
 SPEC = ModelSpec(
     name="fake",
     source="fake",
@@ -126,10 +131,18 @@ def request_of(
     )
 
 
+Signals = list[tuple[int, int]]  # process and number of each that was sent
+
+
+def identity_of(folder: Path, *, main_pid: int = 1) -> Identity:
+    """Of a process of a worker with two children."""
+    return Identity(folder=folder, main_pid=main_pid, queues=("embed",), children=2, device="cpu", model=SPEC)
+
+
 def plan_one_batch(deps: Deps, *keys: str, spec: ModelSpec = SPEC) -> EmbedBatch:
     """A batch of the present versions of some objects (all, when none is named), known to the ledger."""
     refs = [ref for ref in deps.store.list_objects(BUCKET) if not keys or ref.key in keys]
-    job = deps.ledger.create_job(request_of(spec=spec))
+    job = deps.ledger.create_job(request_of(spec=spec), driver=WORKERS)
     batch = EmbedBatch(
         job_id=job.job_id,
         path="00000000",

@@ -1,47 +1,39 @@
 """What the commands print and how they end, as far as it needs neither index nor model."""
 
 import json
-import os
-import sys
+import socket
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import typer
+from numpy.typing import NDArray
 
 from pipeline.adapters.folder_store import FolderStore
 from pipeline.adapters.memory_store import MemoryStore
 from pipeline.adapters.sql_ledger import open_ledger
-from pipeline.cli import main
 from pipeline.cli.exit_codes import EXIT_USAGE
-from pipeline.cli.ingest import finish
 from pipeline.cli.output import fail, visible, write_json, write_table
-from pipeline.embedded import job_lock, open_job
-from pipeline.errors import FatalError
-from pipeline.ports import Deps
+from pipeline.cli.run_here import finish
+from pipeline.embedded import job_lock
+from pipeline.errors import FatalError, PictorError
+from pipeline.ports import Deps, Ledger
+from pipeline.service.submit import open_job
 from pipeline.settings import Settings
 from pipeline.system_folders import SYSTEM_FOLDERS
-from pipeline.types import BatchReport, Job, PlannedBatch, Reason, Rejected, Stage
-from tests.unit.fakes import BUCKET, FakeEmbedder, distinct_png, ref_of, request_of
+from pipeline.types import BatchReport, Job, JobState, PlannedBatch, Reason, Rejected, Stage, embedded_on
+from tests.unit.commands import Output, pictor
+from tests.unit.fakes import BUCKET, HERE, FakeEmbedder, distinct_png, ref_of, request_of
 
 BAD_KEY = 'odd\n"key"\x1b[31m.jpg'
-Output = pytest.CaptureFixture[str]
-
-
-@pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    for name in list(os.environ):
-        if name.startswith(("PICTOR_", "AWS_")):
-            monkeypatch.delenv(name)
-    monkeypatch.setenv("PICTOR_HOME", str(tmp_path))
-    return tmp_path
 
 
 @pytest.fixture
 def job(home: Path) -> Job:
     """A finished job with one failure, in the ledger that the commands open."""
     with open_ledger(f"sqlite:///{home}/ledger.db") as ledger:
-        job = ledger.create_job(request_of())
+        job = ledger.create_job(request_of(), driver=embedded_on(socket.gethostname()))
         ledger.record_plan(
             job.job_id, [PlannedBatch(path="00000000", items=3, body=b"x")], cursor="c.jpg", ignored=2
         )
@@ -61,14 +53,6 @@ def job(home: Path) -> Job:
         )
         ledger.finish_if_done(job.job_id)
         return ledger.get_job(job.job_id)
-
-
-def pictor(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
-    """Run the command line in this process. Returns the exit code."""
-    monkeypatch.setattr(sys, "argv", ["pictor", *arguments])
-    with pytest.raises(SystemExit) as ended:
-        main()
-    return ended.value.code if isinstance(ended.value.code, int) else 0
 
 
 @pytest.mark.parametrize(
@@ -123,7 +107,7 @@ def gallery(home: Path, deps: Deps, store: MemoryStore) -> Deps:
 
 
 def run_to_the_end(deps: Deps, *, max_failure_rate: float = 1.0, as_json: bool = True) -> None:
-    job, _ = open_job(request_of(), deps)
+    job, _ = open_job(request_of(), deps, driver=HERE)
     finish(job, deps, Settings.from_env(), max_failure_rate=max_failure_rate, as_json=as_json)
 
 
@@ -140,6 +124,7 @@ def test_ingest_prints_its_counts_as_one_object(gallery: Deps, capsys: Output) -
         "failed": 1,
         "pending": 0,
         "ignored": 1,
+        "removed": 0,
     }
     assert images_per_s == pytest.approx(4 / seconds, rel=0.05)  # both are rounded
 
@@ -162,7 +147,7 @@ def test_links_that_are_not_followed_are_said_with_one_of_them_and_what_to_do(
         (folder / f"{number}\x1b.png").symlink_to(tmp_path / "elsewhere.png")
     (folder / "notes.txt").symlink_to(tmp_path / "elsewhere.txt")
     deps = replace(gallery, store=FolderStore())
-    job, _ = open_job(request_of(bucket=str(folder)), deps)
+    job, _ = open_job(request_of(bucket=str(folder)), deps, driver=HERE)
     finish(job, deps, Settings.from_env(), max_failure_rate=1.0, as_json=False)
     out, err = capsys.readouterr()
     assert f"0 pending; {links + 1} ignored" in out
@@ -198,6 +183,27 @@ def test_an_unfinished_job_prints_its_counts_and_how_to_go_on(
     out, err = capsys.readouterr()
     assert json.loads(out)["pending"] == 4
     assert "Run the same command again" in err
+
+
+class CancellingEmbedder(FakeEmbedder):
+    """Somebody cancels the job while its first group is on the device."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        super().__init__()
+        self._ledger = ledger
+
+    def embed_images(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        for job in self._ledger.list_jobs():
+            self._ledger.set_state(job.job_id, JobState.CANCELLED)
+        return super().embed_images(pixels)
+
+
+def test_a_job_that_is_cancelled_while_it_runs_is_not_called_done(gallery: Deps, capsys: Output) -> None:
+    with pytest.raises(PictorError, match="is cancelled"):
+        run_to_the_end(replace(gallery, embedder=CancellingEmbedder(gallery.ledger)))
+    out, err = capsys.readouterr()
+    assert json.loads(out)["scanned"] == 4
+    assert "go on" not in err
 
 
 def test_a_job_that_another_process_runs_is_left_alone(

@@ -3,6 +3,7 @@
 import itertools
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,13 +13,27 @@ from numpy.typing import NDArray
 
 from pipeline.adapters.memory_index import MemoryIndex
 from pipeline.adapters.memory_store import MemoryStore
-from pipeline.embedded import DriverOptions, job_lock, open_job, retry_failed, run_job
-from pipeline.errors import ConfigError, FatalError, PictorError, TransientError
+from pipeline.embedded import DriverOptions, held_job, job_lock, run_job
+from pipeline.errors import ConfigError, ConflictError, FatalError, PictorError, TransientError
 from pipeline.ports import Deps
-from pipeline.types import FetchedObject, Job, JobCounts, JobRequest, JobState, ObjectRef
+from pipeline.service.access import local_caller
+from pipeline.service.retry import retry_failures
+from pipeline.service.submit import open_job
+from pipeline.types import (
+    EMBEDDED,
+    WORKERS,
+    FetchedObject,
+    Job,
+    JobCounts,
+    JobRequest,
+    JobState,
+    ObjectRef,
+    embedded_on,
+)
 from tests.unit.fakes import (
     BUCKET,
     COLLECTION,
+    HERE,
     LIMITS,
     SPEC,
     FakeEmbedder,
@@ -123,7 +138,7 @@ def run(
 
 
 def ingest(deps: Deps, request: JobRequest | None = None) -> Job:
-    job, _ = open_job(request or request_of(batch_items=4), deps)
+    job, _ = open_job(request or request_of(batch_items=4), deps, driver=HERE)
     return run(job, deps)
 
 
@@ -188,7 +203,7 @@ def test_a_second_job_embeds_only_what_is_new_or_changed(deps: Deps, store: Watc
 
 def test_a_service_that_comes_back_costs_nothing_but_time(deps: Deps, embedder: GatedEmbedder) -> None:
     embedder.fail_next(TransientError("away"), times=2)  # one batch at a time, so one batch meets both
-    job, _ = open_job(request_of(batch_items=4), deps)
+    job, _ = open_job(request_of(batch_items=4), deps, driver=HERE)
     done = run(job, deps, batch_threads=1)
     assert done.state is JobState.COMPLETED
     assert done.counts.indexed == 10
@@ -200,14 +215,14 @@ def test_a_service_that_stays_away_stops_the_run_and_the_next_run_goes_on(
 ) -> None:
     away = TransientError("away")
     embedder.fail_next(away, times=3)  # once and two more tries
-    job, _ = open_job(request_of(batch_items=4), deps)
+    job, _ = open_job(request_of(batch_items=4), deps, driver=HERE)
     with pytest.raises(TransientError) as caught:
         run(job, deps, batch_threads=1)
     assert caught.value is away
     stopped = deps.ledger.get_job(job.job_id)
     assert stopped.state is JobState.RUNNING
     assert stopped.counts.pending > 0
-    resumed, is_resumed = open_job(request_of(batch_items=4), deps)
+    resumed, is_resumed = open_job(request_of(batch_items=4), deps, driver=HERE)
     assert (resumed.job_id, is_resumed) == (job.job_id, True)
     assert run(resumed, deps).counts.indexed == 10
 
@@ -216,7 +231,7 @@ def test_a_fatal_error_stops_the_run_and_what_is_left_stays_pending(
     deps: Deps, embedder: GatedEmbedder
 ) -> None:
     embedder.fail_calls = {2: FatalError("the device is gone")}
-    job, _ = open_job(request_of(batch_items=2), deps)
+    job, _ = open_job(request_of(batch_items=2), deps, driver=HERE)
     with pytest.raises(FatalError, match="the device is gone"):
         run(job, deps, batch_threads=1)
     stopped = deps.ledger.get_job(job.job_id)
@@ -249,7 +264,7 @@ def test_a_run_that_was_broken_off_is_resumed_and_nothing_is_done_twice(
 def test_a_job_that_was_read_before_another_process_went_on_with_it_can_be_run(
     deps: Deps, embedder: GatedEmbedder
 ) -> None:
-    stale, _ = open_job(request_of(batch_items=2), deps)
+    stale, _ = open_job(request_of(batch_items=2), deps, driver=HERE)
     embedder.fail_calls = {1: FatalError("the device is gone")}
     with pytest.raises(FatalError):
         run(stale, deps)
@@ -270,7 +285,7 @@ def test_ctrl_c_finishes_the_batches_in_hand_and_begins_no_others(
         raise KeyboardInterrupt
 
     embedder.gate.clear()
-    job, _ = open_job(request_of(batch_items=1), deps)
+    job, _ = open_job(request_of(batch_items=1), deps, driver=HERE)
     with pytest.raises(KeyboardInterrupt):
         run(job, deps, queue_batches=1, on_progress=interrupt)
     stopped = deps.ledger.get_job(job.job_id)
@@ -290,7 +305,7 @@ def test_no_more_is_planned_than_the_queue_and_the_workers_hold(deps: Deps, embe
             embedder.gate.set()
 
     embedder.gate.clear()
-    job, _ = open_job(request_of(batch_items=1), deps)
+    job, _ = open_job(request_of(batch_items=1), deps, driver=HERE)
     run(job, deps, queue_batches=1, batch_threads=2, on_progress=look)
     in_hand, queued, held_by_planner = 2, 1, 1
     assert planned[0] <= planned[1] <= in_hand + queued + held_by_planner
@@ -299,7 +314,7 @@ def test_no_more_is_planned_than_the_queue_and_the_workers_hold(deps: Deps, embe
 
 def test_progress_is_shown_to_the_end(deps: Deps) -> None:
     shown: list[Job] = []
-    job, _ = open_job(request_of(batch_items=4), deps)
+    job, _ = open_job(request_of(batch_items=4), deps, driver=HERE)
     finished = run(job, deps, on_progress=shown.append)
     assert shown[-1] == finished
     assert all(adds_up(job.counts) for job in shown)
@@ -345,7 +360,7 @@ def test_an_internal_error_of_a_worker_ends_the_run_and_leaves_its_batch_pending
 
 
 def test_a_job_that_was_cancelled_is_not_run(deps: Deps) -> None:
-    job, _ = open_job(request_of(), deps)
+    job, _ = open_job(request_of(), deps, driver=HERE)
     deps.ledger.set_state(job.job_id, JobState.CANCELLED)
     assert run(job, deps).state is JobState.CANCELLED
     assert indexed_keys(deps) == []
@@ -358,7 +373,7 @@ def test_a_job_that_is_cancelled_while_it_runs_stops(deps: Deps, embedder: Gated
             embedder.gate.set()
 
     embedder.gate.clear()
-    job, _ = open_job(request_of(batch_items=1), deps)
+    job, _ = open_job(request_of(batch_items=1), deps, driver=HERE)
     stopped = run(job, deps, queue_batches=1, on_progress=cancel)
     assert stopped.state is JobState.CANCELLED
     assert not stopped.planned
@@ -366,21 +381,21 @@ def test_a_job_that_is_cancelled_while_it_runs_stops(deps: Deps, embedder: Gated
 
 
 def test_an_unfinished_job_of_the_same_request_is_resumed_and_of_another_is_not(deps: Deps) -> None:
-    first, _ = open_job(request_of(prefix="0"), deps)
-    assert open_job(request_of(prefix="0"), deps) == (first, True)
+    first, _ = open_job(request_of(prefix="0"), deps, driver=HERE)
+    assert open_job(request_of(prefix="0"), deps, driver=HERE) == (first, True)
     for other in (request_of(prefix="1"), request_of(prefix="0", include=("*.png",))):
-        job, resumed = open_job(other, deps)
+        job, resumed = open_job(other, deps, driver=HERE)
         assert job.job_id != first.job_id
         assert not resumed
 
 
 def test_restart_cancels_the_unfinished_job_and_begins_anew(deps: Deps) -> None:
-    first, _ = open_job(request_of(), deps)
-    second, resumed = open_job(request_of(), deps, restart=True)
+    first, _ = open_job(request_of(), deps, driver=HERE)
+    second, resumed = open_job(request_of(), deps, driver=HERE, restart=True)
     assert not resumed
     assert second.job_id != first.job_id
     assert deps.ledger.get_job(first.job_id).state is JobState.CANCELLED
-    assert open_job(request_of(), deps) == (second, True)
+    assert open_job(request_of(), deps, driver=HERE) == (second, True)
 
 
 def test_only_failures_are_tried_again_and_in_their_present_version(deps: Deps, store: WatchedStore) -> None:
@@ -393,7 +408,7 @@ def test_only_failures_are_tried_again_and_in_their_present_version(deps: Deps, 
     store.delete(BUCKET, "07.png")
     store.put(BUCKET, "new.png", distinct_png(14))  # for another job: this one's listing is at its end
     store.read.clear()
-    assert retry_failed(job, deps) == 3
+    assert retry_failures(job.job_id, deps.ledger, deps.store, local_caller()) == 3
     waiting = deps.ledger.get_job(job.job_id)
     assert waiting.state is JobState.RUNNING
     assert waiting.counts == replace(job.counts, failed=0, pending=3)
@@ -409,14 +424,14 @@ def test_failures_can_be_tried_again_and_again(deps: Deps, store: WatchedStore) 
     store.put(BUCKET, "02.png", TEXT)
     job = ingest(deps)
     for _ in range(3):
-        assert retry_failed(job, deps) == 1
+        assert retry_failures(job.job_id, deps.ledger, deps.store, local_caller()) == 1
         job = run(deps.ledger.get_job(job.job_id), deps)
         assert job.counts == JobCounts(scanned=10, indexed=9, unchanged=0, failed=1, pending=0, ignored=0)
 
 
 def test_without_failures_there_is_nothing_to_retry(deps: Deps) -> None:
     job = ingest(deps)
-    assert retry_failed(job, deps) == 0
+    assert retry_failures(job.job_id, deps.ledger, deps.store, local_caller()) == 0
     assert deps.ledger.get_job(job.job_id) == job
 
 
@@ -424,14 +439,14 @@ def test_a_job_is_held_by_one_process_at_a_time(tmp_path: Path) -> None:
     folder = tmp_path / "locks"
     with job_lock(folder, "job-1"):
         with (
-            pytest.raises(ConfigError, match="job-1 is being run by another process"),
+            pytest.raises(ConflictError, match="job-1 is being run by another process"),
             job_lock(folder, "job-1"),
         ):
             pass
         with job_lock(folder, "job-2"):
             pass
         # A refused one must not have loosened it.
-        with pytest.raises(ConfigError), job_lock(folder, "job-1"):
+        with pytest.raises(ConflictError), job_lock(folder, "job-1"):
             pass
 
 
@@ -442,3 +457,51 @@ def test_a_lock_ends_with_its_block_however_that_ends(tmp_path: Path) -> None:
         pass
     with job_lock(tmp_path, "job-1"):
         pass
+
+
+# Whose job it is
+
+
+def test_a_run_resumes_jobs_of_its_own_host_and_of_none_noted_and_no_others(deps: Deps) -> None:
+    for driver in (WORKERS, embedded_on("elsewhere")):
+        other = deps.ledger.create_job(request_of(), driver=driver)
+        job, resumed = open_job(request_of(), deps, driver=HERE)
+        assert not resumed
+        assert (job.job_id == other.job_id, job.driver) == (False, HERE)
+        deps.ledger.set_state(job.job_id, JobState.CANCELLED)
+    unnoted = deps.ledger.create_job(request_of(), driver=EMBEDDED)
+    assert open_job(request_of(), deps, driver=HERE) == (unnoted, True)
+
+
+def test_a_restart_cancels_no_job_of_another_driver(deps: Deps) -> None:
+    other = deps.ledger.create_job(request_of(), driver=WORKERS)
+    open_job(request_of(), deps, driver=HERE, restart=True)
+    assert deps.ledger.get_job(other.job_id) == other
+
+
+def hold(deps: Deps, job: Job, folder: Path) -> AbstractContextManager[Job]:
+    return held_job(job.job_id, deps.ledger, driver=HERE, lock_folder=folder)
+
+
+def test_a_held_job_is_this_host_s_and_nobody_else_s(deps: Deps, tmp_path: Path) -> None:
+    job = deps.ledger.create_job(request_of(), driver=EMBEDDED)
+    with hold(deps, job, tmp_path) as held:
+        assert held == replace(job, driver=HERE)
+        with pytest.raises(ConflictError, match="is being run by another process"), hold(deps, job, tmp_path):
+            pass
+    with hold(deps, job, tmp_path):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("driver", "said"),
+    [
+        (embedded_on("elsewhere"), "is run on host elsewhere and cannot be run on this-host"),
+        (WORKERS, "is run by the workers"),
+    ],
+)
+def test_a_job_of_another_driver_is_not_held(deps: Deps, tmp_path: Path, driver: str, said: str) -> None:
+    job = deps.ledger.create_job(request_of(), driver=driver)
+    with pytest.raises(ConflictError, match=said), hold(deps, job, tmp_path):
+        pass
+    assert deps.ledger.get_job(job.job_id) == job

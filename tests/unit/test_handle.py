@@ -261,7 +261,7 @@ def test_a_collection_that_became_another_models_gets_no_vector_of_this_one(
     deps.index.create_collection(COLLECTION, OTHER_SPEC)
     handled = drive(encode_batch(batch), deps, effects)
     assert effects == ["fail_job"]
-    assert f"belongs to model 'other' ({OTHER_SPEC.fingerprint[:8]})" in str(handled.error)
+    assert f"holds vectors of model 'other' ({OTHER_SPEC.fingerprint[:8]})" in str(handled.error)
     assert indexed_keys(deps) == []
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import REPOSITORY
-from workers.context import FOLDER_VARIABLE
+from tests.unit.fakes import identity_of
 from workers.metric_files import MetricFiles
 
 CHILD = """
@@ -40,10 +40,8 @@ def files(worker: Path) -> MetricFiles:
 @contextmanager
 def child(worker: Path, searches: int, belongs_to: Path | None = None) -> Iterator[subprocess.Popen[bytes]]:
     """A process that has counted so many searches, and waits to be killed."""
-    env = os.environ | {
-        "PROMETHEUS_MULTIPROC_DIR": str(worker / "metrics"),
-        FOLDER_VARIABLE: str(belongs_to or worker),
-    }
+    env = os.environ | identity_of(belongs_to or worker).to_env()
+    env["PROMETHEUS_MULTIPROC_DIR"] = str(worker / "metrics")
     command = [sys.executable, "-c", CHILD, str(searches)]
     with subprocess.Popen(
         command, cwd=REPOSITORY, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE

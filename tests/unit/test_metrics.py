@@ -13,9 +13,9 @@ from pipeline.errors import TransientError
 from pipeline.handle import Handled, handle_message, handle_preparation
 from pipeline.message import encode_batch
 from pipeline.ports import Deps
-from pipeline.types import EmbedBatch, Reason, Verdict
+from pipeline.types import EmbedBatch, Findings, Reason, Rejected, Stage, Verdict
 from tests.conftest import REPOSITORY
-from tests.unit.fakes import BLUE, BUCKET, GREEN, LIMITS, SPEC, FakeEmbedder, jpeg, plan_one_batch
+from tests.unit.fakes import BLUE, BUCKET, GREEN, LIMITS, SPEC, FakeEmbedder, jpeg, plan_one_batch, ref_of
 from workers.metrics import ANSWERS, OUTCOMES, Metrics
 from workers.queues import EMBED, INGEST
 
@@ -178,7 +178,7 @@ def test_no_label_can_take_a_value_of_which_there_is_no_end(deps: Deps, page: Pa
 def test_who_embeds_pictor_or_submits_to_it_needs_no_prometheus_client() -> None:
     program = (
         "import sys; sys.modules['prometheus_client'] = None; "
-        "import pipeline.cli.app, pipeline.embedded, workers.client, workers.dead, workers.init"
+        "import pipeline.cli.app, pipeline.embedded, workers.client, workers.dead_letters, workers.provision"
     )
     done = subprocess.run(
         [sys.executable, "-c", program],
@@ -189,3 +189,14 @@ def test_who_embeds_pictor_or_submits_to_it_needs_no_prometheus_client() -> None
         check=False,
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_what_a_planner_settles_is_counted_like_a_report_and_removals_beside_it() -> None:
+    page = Page()
+    known = Rejected(ref=ref_of("bad.jpg"), stage=Stage.DECODE, reason=Reason.TRUNCATED, detail="")
+    page.metrics.record_findings(Findings(unchanged=5, known=(known,)))
+    page.metrics.record_removal(3)
+    assert page.value("pictor_images_total", outcome="unchanged") == 5
+    assert page.value("pictor_images_total", outcome="failed") == 1
+    assert page.value("pictor_image_failures_total", reason="truncated") == 1
+    assert page.value("pictor_images_removed_total") == 3

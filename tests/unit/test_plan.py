@@ -8,9 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.adapters.folder_store import FolderStore
+from pipeline.adapters.sql_ledger import SqlLedger
+from pipeline.compare import compare_versions
 from pipeline.message import MAX_MESSAGE_BYTES, decode_batch
 from pipeline.plan import MAX_BATCH_KEY_BYTES, PlanStep, cut_batches, plan_job, retry_batches
-from pipeline.types import Job, JobCounts, JobRequest, JobState, ObjectRef
+from pipeline.types import WORKERS, Job, JobCounts, JobRequest, JobState, ObjectRef
 from tests.unit.fakes import ref_of, request_of
 
 # About half of the keys are ignored: .txt is no image's suffix.
@@ -26,7 +28,8 @@ def refs_of(keys: Iterable[str]) -> list[ObjectRef]:
 
 
 def cut(refs: Iterable[ObjectRef], request: JobRequest, first_number: int = 0) -> list[PlanStep]:
-    return list(cut_batches(refs, job_id="j", request=request, first_number=first_number))
+    compared = compare_versions(refs, iter(()), request)
+    return list(cut_batches(compared, job_id="j", request=request, first_number=first_number))
 
 
 def keys_in(step: PlanStep) -> list[str]:
@@ -37,6 +40,7 @@ def job_of(request: JobRequest) -> Job:
     return Job(
         job_id="j",
         request=request,
+        driver=WORKERS,
         state=JobState.RUNNING,
         planned=True,
         cursor=None,
@@ -149,19 +153,23 @@ def test_the_listing_is_consumed_as_batches_are_taken_and_not_before() -> None:
             taken.append(key)
             yield ref_of(key)
 
-    steps = cut_batches(listing(), job_id="j", request=request_of(batch_items=2))
+    compared = compare_versions(listing(), iter(()), request_of(batch_items=2))
+    steps = cut_batches(compared, job_id="j", request=request_of(batch_items=2))
     next(steps)
     assert taken == ["a", "b"]
 
 
-def test_links_that_are_not_followed_are_counted_and_told_where_they_would_be_tried(tmp_path: Path) -> None:
+def test_links_that_are_not_followed_are_counted_and_told_where_they_would_be_tried(
+    tmp_path: Path, ledger: SqlLedger
+) -> None:
+    folder = tmp_path / "photos"
     for name in ("a.jpg", "b.txt", "c/d.png", "@eaDir/e.png"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).symlink_to("/nowhere")
-    (tmp_path / "f.jpg").write_bytes(b"x")
+        (folder / name).parent.mkdir(exist_ok=True, parents=True)
+        (folder / name).symlink_to("/nowhere")
+    (folder / "f.jpg").write_bytes(b"x")
     missed: list[ObjectRef] = []
-    job = job_of(request_of(bucket=str(tmp_path)))
-    [step] = plan_job(job, FolderStore(), on_missed_link=missed.append)
+    job = job_of(request_of(bucket=str(folder)))
+    [step] = plan_job(job, FolderStore(), ledger.book, on_missed_link=missed.append)
     assert (keys_in(step), step.ignored) == (["f.jpg"], 4)
     assert [ref.key for ref in missed] == ["a.jpg", "c/d.png"]
 

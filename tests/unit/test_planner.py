@@ -2,7 +2,9 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 
+import numpy as np
 import pytest
 
 from pipeline.adapters.memory_index import MemoryIndex
@@ -10,10 +12,21 @@ from pipeline.adapters.memory_store import MemoryStore
 from pipeline.adapters.sql_ledger import SqlLedger
 from pipeline.errors import TargetError, TransientError
 from pipeline.message import decode_batch
-from pipeline.ports import Deps, Ledger
+from pipeline.ports import NO_FINDINGS, Deps, Ledger
 from pipeline.settings import Settings
-from pipeline.types import BatchReport, Job, JobState, ObjectRef, PlannedBatch
-from tests.unit.fakes import BUCKET, COLLECTION, LIMITS, ref_of, request_of
+from pipeline.types import (
+    WORKERS,
+    BatchReport,
+    Findings,
+    IndexRow,
+    Job,
+    JobState,
+    ObjectRef,
+    PlannedBatch,
+    generation_of,
+    indexed_version,
+)
+from tests.unit.fakes import BUCKET, COLLECTION, HERE, LIMITS, SPEC, ref_of, request_of
 from workers.context import Context
 from workers.planner import run_plan_step, wake_planner
 from workers.publish import Publisher
@@ -97,7 +110,7 @@ def context(deps: Deps, listing: Listing, publisher: FakePublisher) -> Context:
 
 @pytest.fixture
 def job(ledger: SqlLedger) -> Job:
-    return ledger.create_job(request_of(batch_items=4))
+    return ledger.create_job(request_of(batch_items=4), driver=WORKERS)
 
 
 def step(context: Context, job: Job, number: int, nonce: str = "") -> None:
@@ -295,6 +308,17 @@ def test_a_step_of_an_unknown_job_does_nothing(context: Context, publisher: Fake
     assert (publisher.batches, publisher.steps) == ([], [])
 
 
+def test_a_step_of_an_embedded_job_does_nothing(
+    context: Context, publisher: FakePublisher, ledger: SqlLedger, listing: Listing
+) -> None:
+    """A bucket, which workers can read: they would do it twice. A folder they would fail."""
+    embedded = ledger.create_job(request_of(), driver=HERE)
+    step(context, embedded, 0)
+    wake_planner(embedded.job_id, ledger, publisher)
+    assert (publisher.batches, publisher.steps) == ([], [])
+    assert ledger.get_job(embedded.job_id) == embedded
+
+
 def test_two_planners_at_once_leave_every_key_in_one_batch(
     context: Context, job: Job, publisher: FakePublisher, listing: Listing, ledger: SqlLedger
 ) -> None:
@@ -304,12 +328,18 @@ def test_two_planners_at_once_leave_every_key_in_one_batch(
         overtake = True
 
         def record_plan(
-            self, job_id: str, batches: Sequence[PlannedBatch], *, cursor: str, ignored: int
+            self,
+            job_id: str,
+            batches: Sequence[PlannedBatch],
+            *,
+            cursor: str,
+            ignored: int,
+            findings: Findings = NO_FINDINGS,
         ) -> bool:
             if self.overtake:
                 self.overtake = False
                 step(context, job, 1)
-            return super().record_plan(job_id, batches, cursor=cursor, ignored=ignored)
+            return super().record_plan(job_id, batches, cursor=cursor, ignored=ignored, findings=findings)
 
     first = replace(context, deps=replace(context.deps, ledger=Overtaken(ledger._engine)))
     run_plan_step(job.job_id, 0, "first", first.deps, first)
@@ -317,3 +347,98 @@ def test_two_planners_at_once_leave_every_key_in_one_batch(
     run_to_end(context, job, publisher, first=7)
     assert sorted(set(publisher.keys())) == [f"{number:06d}.jpg" for number in range(40)]
     assert ledger.get_job(job.job_id).counts.indexed == 40
+
+
+# Removal
+
+
+def book_of(ledger: SqlLedger, index: MemoryIndex, *keys: str) -> None:
+    """Objects that an earlier job has indexed."""
+    refs = [ref_of(key) for key in keys]
+    vector = np.full(SPEC.dim, SPEC.dim**-0.5, dtype=np.float32)
+    rows = [
+        IndexRow(id=ref.image_id, ref=ref, vector=vector, width=1, height=1, indexed_at=datetime.now(UTC))
+        for ref in refs
+    ]
+    index.upsert(COLLECTION, rows)
+    ledger.book.write(generation_of(COLLECTION, SPEC.fingerprint), [indexed_version(ref) for ref in refs])
+
+
+def rows_left(index: MemoryIndex) -> int:
+    return len(list(index.list_ids(COLLECTION)))
+
+
+def test_unchanged_objects_are_counted_by_the_planner_and_vanished_ones_removed(
+    context: Context, job: Job, publisher: FakePublisher, ledger: SqlLedger, index: MemoryIndex
+) -> None:
+    book_of(ledger, index, *(f"{number:06d}.jpg" for number in range(38)), "gone-1.jpg", "gone-2.jpg")
+    run_to_end(context, job, publisher)
+    done = ledger.get_job(job.job_id)
+    assert publisher.keys() == ["000038.jpg", "000039.jpg"]
+    assert (done.counts.unchanged, done.counts.indexed, done.counts.removed) == (38, 2, 2)
+    assert (done.state, rows_left(index)) == (JobState.COMPLETED, 38)
+
+
+def test_nothing_is_removed_while_a_batch_is_outstanding(
+    context: Context, job: Job, publisher: FakePublisher, ledger: SqlLedger, index: MemoryIndex
+) -> None:
+    book_of(ledger, index, "gone.jpg")
+    wide = replace(context, settings=Settings(outstanding_batches=1000))
+    for number in range(3):
+        step(wide, job, number)
+    assert (ledger.get_job(job.job_id).planned, rows_left(index)) == (True, 1)
+    finish_batches(wide, job)
+    run_to_end(wide, job, publisher, first=3)
+    assert (state_of(ledger, job), rows_left(index)) == (JobState.COMPLETED, 0)
+
+
+def test_a_step_that_was_given_up_for_lost_removes_nothing_more(
+    context: Context, job: Job, publisher: FakePublisher, listing: Listing, index: MemoryIndex
+) -> None:
+    ledger = context.deps.ledger
+    assert isinstance(ledger, SqlLedger)
+    book_of(ledger, index, *(f"gone-{number:04d}.jpg" for number in range(1500)))
+    listing.keys = 0
+    ledger.set_sync(job.job_id, replace(job.request, max_delete_share=1.0))
+    step(context, job, 0)
+
+    class Overtaken(SqlLedger):
+        def record_removal(self, job_id: str, image_ids: Sequence[str]) -> None:
+            super().record_removal(job_id, image_ids)
+            assert ledger.claim_step(job.job_id, 9, "the successor")
+
+    overtaken = replace(context, deps=replace(context.deps, ledger=Overtaken(ledger._engine)))
+    publisher.steps = []
+    step(overtaken, job, 1)
+    assert (rows_left(index), publisher.steps) == (500, [])
+    run_to_end(context, job, publisher, first=10)
+    assert (rows_left(index), ledger.get_job(job.job_id).counts.removed) == (0, 1500)
+
+
+def test_a_job_that_a_worker_of_the_build_before_has_ended_is_still_cleaned_up(
+    context: Context, job: Job, publisher: FakePublisher, ledger: SqlLedger, index: MemoryIndex
+) -> None:
+    book_of(ledger, index, "gone.jpg")
+    wide = replace(context, settings=Settings(outstanding_batches=1000))
+    step(wide, job, 0)
+    finish_batches(wide, job)
+    ledger.set_state(job.job_id, JobState.COMPLETED)  # it asks for the listing and the batches only
+    run_to_end(wide, job, publisher, first=1)
+    done = ledger.get_job(job.job_id)
+    assert (done.state, done.counts.removed, rows_left(index)) == (JobState.COMPLETED, 1, 0)
+
+
+def test_a_refusal_is_told_by_the_job(
+    context: Context,
+    job: Job,
+    publisher: FakePublisher,
+    ledger: SqlLedger,
+    index: MemoryIndex,
+    listing: Listing,
+) -> None:
+    book_of(ledger, index, "gone.jpg")
+    listing.keys = 0
+    run_to_end(context, job, publisher)
+    done = ledger.get_job(job.job_id)
+    assert (done.state, done.counts.removed, rows_left(index)) == (JobState.COMPLETED, 0, 1)
+    assert "1 of 1 indexed objects" in done.error

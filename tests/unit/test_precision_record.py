@@ -6,8 +6,8 @@ import pytest
 
 from pipeline.adapters import milvus_schema as schema
 from pipeline.errors import ConfigError
+from pipeline.model_binding import choose_precision
 from pipeline.types import CollectionInfo, ModelSpec, Preprocessing
-from pipeline.wiring import choose_precision
 
 MODEL = ModelSpec(
     name="m",

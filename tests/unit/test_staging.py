@@ -1,5 +1,6 @@
 """The staged way: one worker prepares a batch, another embeds it, a bucket lies in between."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -10,7 +11,7 @@ from pipeline.adapters.sql_ledger import SqlLedger
 from pipeline.errors import ConfigError, CredentialsError, ImageError, TransientError
 from pipeline.handle import Handled, handle_message, handle_preparation
 from pipeline.message import decode_batch, encode_batch
-from pipeline.ports import Deps
+from pipeline.ports import Deps, Limits
 from pipeline.staging import batch_of_block, name_block
 from pipeline.types import BatchReport, EmbedBatch, JobState, ObjectRef, Reason, Verdict
 from tests.unit.fakes import (
@@ -217,3 +218,16 @@ def test_a_blocks_key_names_its_batch_and_other_keys_name_none(deps: Deps) -> No
     assert batch_of_block(name_block(batch).block) == (batch.job_id, batch.path)
     for key in ("readme.txt", "a/b.jpg", ".block", "a.block", ""):
         assert batch_of_block(key) is None
+
+
+@pytest.mark.parametrize("handle", [handle_message, handle_preparation])
+def test_a_staging_bucket_that_is_gone_is_no_fault_of_the_job(
+    deps: Deps, handle: Callable[[bytes, Deps, Limits], Handled]
+) -> None:
+    """Its batches go back to the queue, and the worker stops and says what is missing."""
+    staged = decode_batch(prepare(plan_one_batch(deps), deps))
+    for _ in range(2):  # while the batch is open, and when it is delivered again
+        handled = handle(encode_batch(staged), replace(deps, staging_bucket="gone"), LIMITS)
+        assert handled.verdict is Verdict.REQUEUE_AND_STOP
+        assert "staging: bucket 'gone' does not exist" in str(handled.error)
+        handle_message(encode_batch(staged), deps, LIMITS)

@@ -44,6 +44,9 @@ def test_everything_an_ingestion_may_say_is_read() -> None:
         "include": ["*.jpg"],
         "exclude": ["tmp/*"],
         "batch_items": 1000,
+        "keep_missing": True,
+        "max_delete_share": 0.5,
+        "retry_failed": True,
     }
     assert read_arguments(IngestArguments, "pictor.ingest", given).model_dump() == given
 
@@ -147,6 +150,10 @@ JSON = "application/json"
         ({"task": "pictor.ingest"}, JSON, b"[[], {}, {}]", "headers"),
         ({"task": 5, "id": "x"}, JSON, b"[[], {}, {}]", "headers"),
         (TASK | {"retries": "abc"}, JSON, b"[[], {}, {}]", "retries"),
+        (TASK | {"retries": -6}, JSON, b"[[], {}, {}]", "retries"),
+        (TASK | {"retries": True}, JSON, b"[[], {}, {}]", "retries"),
+        (TASK | {"retries": ""}, JSON, b"[[], {}, {}]", "retries"),
+        (TASK | {"retries": None}, JSON, b"[[], {}, {}]", ""),
         (TASK | {"expires": 5}, JSON, b"[[], {}, {}]", "expires"),
         (TASK, "application/x-python-serialize", b"\x80\x04K\x01.", "x-python-serialize"),
         (TASK, None, b"[[], {}, {}]", "content type is None"),

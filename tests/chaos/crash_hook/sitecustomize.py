@@ -6,7 +6,8 @@ Variables do the rest:
     PICTOR_TEST_LOST_DEVICE     the model fails after this many groups, as a device that fell off the bus
     PICTOR_TEST_GROUP_S         what the model takes longer for a group
     PICTOR_TEST_CLOCK_S         requests to S3 are signed by a clock that is wrong by so many seconds
-    PICTOR_TEST_SPLIT_AFTER_S   a batch is slow after this, and so is a trial
+    PICTOR_TEST_SPLIT_AFTER_S   a batch is slow after this
+    PICTOR_TEST_TRIAL_LIMIT_S   a trial is slow after this
     PICTOR_TEST_RETRY_DELAY_S   between two tries of a task
 """
 
@@ -64,11 +65,15 @@ def shift_clock(module: Any) -> None:
     module.utcnow = lambda: utcnow() + wrong_by
 
 
-def hasten(module: Any) -> None:
+def split_sooner(module: Any) -> None:
     limit = os.environ.get("PICTOR_TEST_SPLIT_AFTER_S")
-    if limit and hasattr(module, "SPLIT_AFTER_S"):
+    if limit:
         module.SPLIT_AFTER_S = float(limit)
-    if limit and hasattr(module, "TRIAL_LIMIT_S"):
+
+
+def try_shorter(module: Any) -> None:
+    limit = os.environ.get("PICTOR_TEST_TRIAL_LIMIT_S")
+    if limit:
         module.TRIAL_LIMIT_S = int(limit)
 
 
@@ -82,8 +87,8 @@ CHANGES: dict[str, Callable[[Any], None]] = {
     "pipeline.decode": hurt_decoding,
     "pipeline.adapters.torch_embedder": hurt_device,
     "minio.time": shift_clock,
-    "workers.poison": hasten,
-    "workers.trial": hasten,
+    "workers.isolation.halve": split_sooner,
+    "workers.isolation.sandbox": try_shorter,
     "workers.delivery": retry_sooner,
 }
 

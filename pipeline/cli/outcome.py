@@ -1,0 +1,43 @@
+"""How a run ends, wherever it ran: the counts, and the exit code when too much of it failed."""
+
+import sys
+from dataclasses import asdict
+
+import typer
+
+from pipeline.cli.exit_codes import EXIT_UNFINISHED
+from pipeline.cli.output import note, warn, write_json, write_line
+from pipeline.types import JobCounts
+
+
+def print_counts(job_id: str, counts: JobCounts, seconds: float, done: int, *, as_json: bool) -> None:
+    """Args: `done` is how many objects this run settled, for images/s."""
+    rate = round(done / seconds, 1) if seconds > 0 else 0.0
+    if as_json:
+        write_json({"job_id": job_id, **asdict(counts), "seconds": round(seconds, 3), "images_per_s": rate})
+        return
+    write_line(
+        f"job {job_id}: {counts.scanned} scanned = {counts.indexed} indexed + "
+        f"{counts.unchanged} unchanged + {counts.failed} failed + {counts.pending} pending; "
+        f"{counts.ignored} ignored, {counts.removed} removed; {seconds:.1f} s, {rate} images/s"
+    )
+    if counts.failed and sys.stdout.isatty():
+        note(f"Why they failed: pictor jobs failures {job_id}")
+
+
+def check_failure_rate(counts: JobCounts, max_failure_rate: float) -> None:
+    """Raises typer.Exit when a larger share of the images failed."""
+    if counts.failed > max_failure_rate * counts.scanned:
+        warn(f"{counts.failed} of {counts.scanned} images failed, over --max-failure-rate {max_failure_rate}")
+        raise typer.Exit(EXIT_UNFINISHED)
+
+
+def fail_if_refused(error: str) -> None:
+    """Raises typer.Exit when a job that is done says what it did not dare to remove."""
+    if error:
+        warn(error)
+        raise typer.Exit(EXIT_UNFINISHED)
+
+
+def done_of(counts: JobCounts) -> int:
+    return counts.scanned - counts.pending

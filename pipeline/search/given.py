@@ -1,0 +1,37 @@
+"""Images that came with the query, as a store: so that they are read and judged as all others are."""
+
+from collections.abc import Iterator, Sequence
+
+from pipeline.errors import ImageError
+from pipeline.types import FetchedObject, ObjectRef, Reason
+
+
+class GivenImages:
+    """Implements `ports.ObjectStore` for as long as one search takes. It is only read."""
+
+    def __init__(self, bodies: Sequence[bytes]) -> None:
+        self._bodies = list(bodies)
+        self.refs = [
+            ObjectRef(bucket="", key=str(number), etag="", size_bytes=len(body))
+            for number, body in enumerate(bodies)
+        ]
+
+    def list_objects(
+        self, bucket: str, prefix: str = "", start_after: str | None = None
+    ) -> Iterator[ObjectRef]:
+        raise NotImplementedError
+
+    def stat(self, bucket: str, key: str) -> ObjectRef:  # noqa: ARG002 - the port's
+        return self.refs[int(key)]
+
+    def get(self, ref: ObjectRef, *, max_bytes: int) -> FetchedObject:
+        body = self._bodies[int(ref.key)]
+        if len(body) > max_bytes:
+            raise ImageError(Reason.TOO_LARGE, f"{len(body)} bytes are over the limit of {max_bytes}")
+        return FetchedObject(body=body)
+
+    def put(self, bucket: str, key: str, body: bytes) -> None:
+        raise NotImplementedError
+
+    def delete(self, bucket: str, key: str) -> None:
+        raise NotImplementedError

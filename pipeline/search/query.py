@@ -1,0 +1,43 @@
+"""What may be asked for: a row of the collection, an image in a store, one that is given, or a vector."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Stored:
+    """A row that is in the collection already: no pixels are read."""
+
+    text: str  # as it was asked, for the answer
+    id: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Object:
+    """An image in a bucket or folder."""
+
+    text: str
+    bucket: str
+    key: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Bytes:
+    """An image that is nowhere but here."""
+
+    text: str
+    body: bytes
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Vector:
+    """A point of the collection's space. `values` is [D], of any length but 0."""
+
+    text: str
+    values: NDArray[np.float32] | Sequence[float]
+
+
+Query = Stored | Object | Bytes | Vector

@@ -1,0 +1,101 @@
+"""The JSON that leaves Pictor: every door gives the same fields. Golden-file tested."""
+
+from typing import assert_never
+
+from pipeline.errors import ErrorCode, PictorError
+from pipeline.service.search import SearchAnswer
+from pipeline.types import CollectionInfo, Failure, Job, SearchHit
+
+
+def answer_json(answer: SearchAnswer) -> dict[str, object]:
+    found: dict[str, object] = {"query": answer.query, "hits": [hit_json(hit) for hit in answer.hits]}
+    return found | ({"error": answer.error, "code": answer.code} if answer.error else {})
+
+
+def error_json(error: PictorError) -> dict[str, object]:
+    return {"error": str(error), "code": error.code.value}
+
+
+def http_status_of(code: ErrorCode) -> int:
+    """The status of an HTTP answer to a request that an error of this code ended."""
+    match code:
+        case ErrorCode.INVALID_ARGUMENT | ErrorCode.BAD_MESSAGE:
+            return 400
+        case ErrorCode.DENIED:
+            return 403
+        case ErrorCode.NOT_FOUND:
+            return 404
+        case ErrorCode.CONFLICT | ErrorCode.MODEL_MISMATCH:
+            return 409
+        case ErrorCode.IMAGE_REJECTED | ErrorCode.TARGET_UNUSABLE | ErrorCode.MODEL_UNUSABLE:
+            return 422
+        case ErrorCode.INTERNAL_ERROR | ErrorCode.MISCONFIGURED:
+            return 500
+        case ErrorCode.UNAVAILABLE | ErrorCode.PROCESS_UNFIT | ErrorCode.CREDENTIALS_REFUSED:
+            return 503
+        case _:
+            assert_never(code)
+
+
+def hit_json(hit: SearchHit) -> dict[str, object]:
+    return {
+        "id": hit.id,
+        "bucket": hit.bucket,
+        "key": hit.key,
+        "score": round(hit.score, 6),
+        "width": hit.width,
+        "height": hit.height,
+        "size_bytes": hit.size_bytes,
+        "etag": hit.etag,
+        "indexed_at": hit.indexed_at.isoformat(),
+        "metadata": dict(hit.metadata),
+    }
+
+
+def job_json(job: Job) -> dict[str, object]:
+    counts = job.counts
+    return {
+        "job_id": job.job_id,
+        "state": job.state.value,
+        "driver": job.driver,
+        "source": job.request.source,
+        "collection": job.request.collection,
+        "model": job.request.model_name,
+        "scanned": counts.scanned,
+        "indexed": counts.indexed,
+        "unchanged": counts.unchanged,
+        "failed": counts.failed,
+        "pending": counts.pending,
+        "ignored": counts.ignored,
+        "removed": counts.removed,
+        "planned": job.planned,
+        "error": job.error,
+        "created_at": job.created_at.isoformat(),
+        "finished_at": job.finished_at.isoformat() if job.finished_at else None,
+    }
+
+
+def failure_json(failure: Failure) -> dict[str, object]:
+    return {
+        "key": failure.ref.key,
+        "stage": failure.stage.value,
+        "reason": failure.reason.value,
+        "detail": failure.detail,
+        "bucket": failure.ref.bucket,
+        "etag": failure.ref.etag,
+        "size_bytes": failure.ref.size_bytes,
+        "id": failure.ref.image_id,
+    }
+
+
+def collection_json(info: CollectionInfo) -> dict[str, object]:
+    return {
+        "name": info.name,
+        "rows": info.rows,
+        "model": info.model_name,
+        "model_source": info.model_source,
+        "fingerprint": info.fingerprint,
+        "dim": info.dim,
+        "vector_type": info.vector_type,
+        "precision": info.precision,
+    }

@@ -1,0 +1,49 @@
+"""Take objects out of a collection, or a whole collection away. The images themselves are not touched."""
+
+from collections.abc import Sequence
+
+from pipeline.model_binding import find_collection
+from pipeline.ports import VectorIndex, VersionBook
+from pipeline.service.access import Caller, Role, require
+from pipeline.settings import check_collection_name
+from pipeline.types import CollectionInfo, generation_of, image_id_of
+
+
+def delete_objects(
+    bucket: str,
+    keys: Sequence[str],
+    *,
+    collection: str,
+    index: VectorIndex,
+    book: VersionBook,
+    caller: Caller,
+) -> None:
+    """Take objects out of the index and the book by key, whether or not they are in it. Safe to run twice.
+
+    What of them is still in its source comes back with the next job.
+
+    Raises:
+        ArgumentError: no collection can have this name.
+        TargetError: there is no such collection.
+    """
+    require(caller, Role.WRITE)
+    image_ids = [image_id_of(bucket, key) for key in keys]
+    index.delete(check_collection_name(collection), image_ids)
+    if info := index.get_collection(collection):
+        book.forget(generation_of(collection, info.fingerprint), image_ids)
+
+
+def drop_collection(name: str, index: VectorIndex, book: VersionBook, caller: Caller) -> CollectionInfo:
+    """Delete a collection, all its vectors and what the book has of it.
+
+    Returns:
+        What it was.
+
+    Raises:
+        NotFoundError: there is no such collection.
+    """
+    require(caller, Role.OPERATE)
+    info = find_collection(name, index)
+    index.drop_collection(name)
+    book.forget_generation(generation_of(name, info.fingerprint))
+    return info

@@ -1,0 +1,91 @@
+"""Find the images nearest to examples. The one gate to the index's search, whatever the door."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from pipeline.ports import Limits, ObjectStore, VectorIndex
+from pipeline.search.examples import Example, ExampleSources, read_examples
+from pipeline.search.query import Query
+from pipeline.service.access import Caller, Role, require
+from pipeline.service.models import Models
+from pipeline.types import SearchFilter, SearchHit
+
+QUERIES_AT_ONCE = 256  # bounds vectors in memory; more per call gains nothing
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SearchRequest:
+    collection: str
+    k: int = 10
+    min_score: float | None = None
+    where: SearchFilter = field(default_factory=SearchFilter)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SearchAnswer:
+    """`error` is empty, or says why this query has no hits: "not_an_image: …". `code` is its first word.
+
+    `location` is the bucket and key of the query's picture, where there is one.
+    """
+
+    query: str
+    location: tuple[str, str] | None = None
+    hits: tuple[SearchHit, ...] = ()
+    error: str = ""
+    code: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SearchPorts:
+    store: ObjectStore
+    index: VectorIndex
+    models: Models  # asked only when a query holds an image: stored ids need none
+
+
+def search_images(
+    queries: Sequence[Query], request: SearchRequest, ports: SearchPorts, limits: Limits, caller: Caller
+) -> Iterator[SearchAnswer]:
+    """One answer per query, in order. A query that cannot be read costs nobody else's answer.
+
+    Raises:
+        DeniedError: at once; all else with the answer at which it is met.
+    """
+    require(caller, Role.READ)
+    return _answers(queries, request, ports, limits)
+
+
+def _answers(
+    queries: Sequence[Query], request: SearchRequest, ports: SearchPorts, limits: Limits
+) -> Iterator[SearchAnswer]:
+    sources = ExampleSources(
+        store=ports.store, index=ports.index, embedder=lambda: ports.models.answering(request.collection)
+    )
+    for start in range(0, len(queries), QUERIES_AT_ONCE):
+        chunk = queries[start : start + QUERIES_AT_ONCE]
+        examples = read_examples(chunk, request.collection, sources, limits)
+        hits = iter(_nearest(examples, request, ports.index))
+        for query, example in zip(chunk, examples, strict=True):
+            yield SearchAnswer(
+                query=query.text,
+                location=example.location,
+                hits=tuple(next(hits)) if example.vector is not None else (),
+                error=example.error,
+                code=example.code,
+            )
+
+
+def _nearest(
+    examples: Sequence[Example], request: SearchRequest, index: VectorIndex
+) -> list[list[SearchHit]]:
+    vectors = [example.vector for example in examples if example.vector is not None]
+    if not vectors:
+        return []
+    return index.search(
+        request.collection,
+        np.stack(vectors),
+        k=request.k,
+        where=request.where,
+        min_score=request.min_score,
+    )

@@ -1,0 +1,69 @@
+"""Look at jobs, their failures, and collections."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from pipeline.bottleneck import Bottleneck, find_bottleneck
+from pipeline.model_binding import find_collection
+from pipeline.ports import Ledger, Limits, VectorIndex
+from pipeline.service.access import Caller, Role, require
+from pipeline.types import CollectionInfo, Failure, Job
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ShownJob:
+    """A job, the time of its stages summed over its batches, and what held it up, if anything did."""
+
+    job: Job
+    seconds: Mapping[str, float]
+    bottleneck: Bottleneck | None
+
+
+def list_jobs(ledger: Ledger, caller: Caller, *, limit: int) -> list[Job]:
+    """Newest first."""
+    require(caller, Role.READ)
+    return ledger.list_jobs(limit=limit)
+
+
+def find_job(job_id: str, ledger: Ledger, caller: Caller) -> Job:
+    """Raises NotFoundError when there is no such job."""
+    require(caller, Role.READ)
+    return ledger.get_job(job_id)
+
+
+def show_job(job_id: str, ledger: Ledger, limits: Limits, caller: Caller) -> ShownJob:
+    """One job.
+
+    Args:
+        limits: with the threads of the processes that ran it.
+
+    Raises:
+        NotFoundError: there is no such job.
+    """
+    require(caller, Role.READ)
+    seconds = ledger.seconds(job_id)
+    return ShownJob(
+        job=ledger.get_job(job_id),
+        seconds=seconds,
+        bottleneck=find_bottleneck(
+            seconds, fetch_threads=limits.fetch_threads, decode_threads=limits.decode_threads
+        ),
+    )
+
+
+def show_failures(job_id: str, ledger: Ledger, caller: Caller) -> Iterator[Failure]:
+    """By key. Raises NotFoundError when there is no such job."""
+    require(caller, Role.READ)
+    ledger.get_job(job_id)
+    return ledger.failures(job_id)
+
+
+def list_collections(index: VectorIndex, caller: Caller) -> list[CollectionInfo]:
+    require(caller, Role.READ)
+    return index.list_collections()
+
+
+def show_collection(name: str, index: VectorIndex, caller: Caller) -> CollectionInfo:
+    """Raises NotFoundError, and names the collections that are there."""
+    require(caller, Role.READ)
+    return find_collection(name, index)

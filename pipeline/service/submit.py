@@ -1,0 +1,122 @@
+"""Submit a job: to the workers, or to the process that asks."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pipeline.errors import ConfigError, ConflictError, PictorError
+from pipeline.ports import Deps, Ledger
+from pipeline.service.access import Caller, Role, require
+from pipeline.settings import check_collection_name
+from pipeline.source import Source
+from pipeline.sync import holds_any
+from pipeline.types import WORKERS, Job, JobRequest, JobState, ModelSpec
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Submission:
+    """What a caller asks for, with every default filled in."""
+
+    source: Source
+    collection: str
+    batch_items: int
+    include: Sequence[str] = ()
+    exclude: Sequence[str] = ()
+    keep_missing: bool = False
+    max_delete_share: float | None = None
+    retry_failed: bool = False
+
+    def request_for(self, spec: ModelSpec) -> JobRequest:
+        return JobRequest(
+            source=self.source.url,
+            bucket=self.source.bucket,
+            prefix=self.source.prefix,
+            collection=self.collection,
+            model_name=spec.name,
+            fingerprint=spec.fingerprint,
+            include=tuple(self.include),
+            exclude=tuple(self.exclude),
+            batch_items=self.batch_items,
+            keep_missing=self.keep_missing,
+            max_delete_share=self.max_delete_share,
+            retry_failed=self.retry_failed,
+        )
+
+
+def submit_embedded(
+    wanted: Submission, deps: Deps, caller: Caller, *, driver: str, restart: bool = False
+) -> tuple[Job, bool]:
+    """The job that the process of the caller is to run. See `open_job`.
+
+    Raises:
+        ArgumentError, TargetError: nothing was made.
+        ConflictError: the source is empty, and the collection has images of it.
+    """
+    require(caller, Role.WRITE)
+    request = wanted.request_for(deps.embedder.spec)
+    _refuse_emptied_source(request, deps)
+    _make_target(request, deps)
+    return open_job(request, deps, driver=driver, restart=restart)
+
+
+def submit_to_workers(wanted: Submission, deps: Deps, caller: Caller, *, job_id: str | None = None) -> Job:
+    """A job for the workers: the same id twice is one job.
+
+    What can never work is said in the job itself, which has failed then: no such bucket, a collection of
+    another model, a name that no collection can have.
+    """
+    require(caller, Role.WRITE)
+    request = wanted.request_for(deps.embedder.spec)
+    job = deps.ledger.create_job(request, driver=WORKERS, job_id=job_id)
+    if job.state is JobState.RUNNING:
+        try:
+            _make_target(job.request, deps)
+        except ConfigError as err:  # nothing of it is this process's fault: it was checked when it started
+            deps.ledger.set_state(job.job_id, JobState.FAILED, error=str(err))
+    return deps.ledger.get_job(job.job_id)
+
+
+def record_refusal(source: str, collection: str, ledger: Ledger, *, job_id: str, error: PictorError) -> None:
+    """A submission that could not be read becomes a failed job, so that it can be found."""
+    request = JobRequest(
+        source=source, bucket="", prefix="", collection=collection, model_name="", fingerprint=""
+    )
+    refused = ledger.create_job(request, driver=WORKERS, job_id=job_id)
+    ledger.set_state(refused.job_id, JobState.FAILED, error=str(error))
+
+
+def open_job(request: JobRequest, deps: Deps, *, driver: str, restart: bool = False) -> tuple[Job, bool]:
+    """The unfinished job of the same source, filters, collection and model, or a new one.
+
+    Args:
+        driver: `embedded_on` the present host. Jobs of the workers and of other hosts are left to them.
+        restart: cancel an unfinished job and begin anew.
+
+    Returns:
+        The job, and whether it is resumed.
+    """
+    unfinished = deps.ledger.find_unfinished(request, driver=driver)
+    if unfinished is not None and not restart:
+        deps.ledger.set_sync(unfinished.job_id, request)  # these may be other than at the first try
+        return deps.ledger.get_job(unfinished.job_id), True
+    if unfinished is not None:
+        deps.ledger.set_state(unfinished.job_id, JobState.CANCELLED)
+    return deps.ledger.create_job(request, driver=driver), False
+
+
+def _refuse_emptied_source(request: JobRequest, deps: Deps) -> None:
+    """A folder that is not mounted looks like one whose files were all deleted."""
+    if request.keep_missing or request.max_delete_share is not None:
+        return
+    first = next(deps.store.list_objects(request.bucket, request.prefix), None)
+    if first is None and holds_any(request, deps.ledger.book):
+        raise ConflictError(
+            f"{request.source} is empty, but collection {request.collection} has images of it. Is it "
+            "mounted? To remove them all, add --max-delete-share 1; to keep them, add --keep-missing"
+        )
+
+
+def _make_target(request: JobRequest, deps: Deps) -> None:
+    check_collection_name(request.collection)
+    # The first page of the listing: for a bucket that is not there, no collection is made.
+    next(deps.store.list_objects(request.bucket, request.prefix), None)
+    deps.index.create_collection(request.collection, deps.embedder.spec)

@@ -1,0 +1,71 @@
+"""How the tests are shared out to processes: pytest -n 3 (see decision 0050).
+
+A process takes one group after another, and runs a group in the usual order. Each process starts services
+of its own when a test asks for them, so tests that stop a server disturb only their own process.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from xdist.remote import Producer
+    from xdist.scheduler import LoadScopeScheduling
+
+_FLEET = "the running system"
+# Files that use one running system, which takes as long to start as many a test.
+_TOGETHER: Mapping[str, str] = {
+    f"tests/integration/test_{name}.py": _FLEET
+    for name in ("distributed_control", "distributed_parity", "distributed_submission", "flower")
+}
+# The longest first: a long one that begins last keeps a process busy while the others have ended.
+_LONGEST: Sequence[str] = (
+    "tests/integration/test_runbook.py",
+    _FLEET,
+    "tests/integration/test_main_path.py",
+    "tests/chaos/test_chaos_run.py",
+    "tests/integration/test_bad_input.py",
+    "tests/contract/test_vector_index.py",
+    "tests/chaos/test_elasticity.py",
+    "tests/integration/test_label_retrieval.py",
+    "tests/chaos/test_poison.py",
+    "tests/integration/test_worker_metrics.py",
+    "tests/integration/test_stack.py",
+    "tests/integration/test_image.py",
+    "tests/integration/test_distributed_model.py",
+    "tests/integration/test_made_secrets.py",
+    "tests/integration/test_init_waits.py",
+    "tests/integration/test_milvus_backup.py",
+    "tests/integration/test_distributed_planning.py",
+    "tests/contract",
+    "tests/integration",
+)
+
+
+def group_of(nodeid: str) -> str:
+    """A file, or several files that share what is slow to start."""
+    file = nodeid.partition("::")[0]
+    return _TOGETHER.get(file, file)
+
+
+def longest_first(items: Iterable[pytest.Item]) -> list[pytest.Item]:
+    """Groups stay whole, and tests of a group keep their order."""
+    return sorted(items, key=lambda item: _rank(group_of(item.nodeid)))
+
+
+def _rank(group: str) -> int:
+    found = (place for place, start in enumerate(_LONGEST) if group.startswith(start))
+    return next(found, len(_LONGEST))
+
+
+def make_scheduler(config: pytest.Config, log: "Producer") -> "LoadScopeScheduling":
+    """pytest-xdist's own, with our groups in our order."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class GroupScheduling(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return group_of(nodeid)
+
+    config.option.loadscopereorder = False
+    return GroupScheduling(config, log)

@@ -1,0 +1,442 @@
+"""The public tasks and the planner's: what is done, what is refused, and that each comes to an end."""
+
+import os
+import signal
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import pytest
+
+from pipeline.adapters.memory_index import MemoryIndex, _Collection
+from pipeline.adapters.memory_store import MemoryStore
+from pipeline.adapters.sql_ledger import SqlLedger
+from pipeline.errors import (
+    ConfigError,
+    CredentialsError,
+    FatalError,
+    MessageError,
+    PictorError,
+    TargetError,
+    TransientError,
+)
+from pipeline.handle import handle_message
+from pipeline.message import encode_batch
+from pipeline.types import WORKERS, CollectionInfo, Job, JobState, ModelSpec, ObjectRef, image_id_of
+from tests.unit.fakes import (
+    BUCKET,
+    OTHER_SPEC,
+    FakeEmbedder,
+    Signals,
+    distinct_png,
+    indexed_keys,
+    plan_one_batch,
+    request_of,
+)
+from tests.unit.memory_broker import MemoryBroker, Message, Settled, message_of
+from workers.celery_config import ROUTES
+from workers.context import Context, make_current
+from workers.delivery import FAULTS_HEADER
+from workers.isolation.halve import SPLIT_AT_FAULT
+
+SOURCE = f"s3://{BUCKET}/"
+PUBLIC = [task for task in ROUTES if task.partition(".")[2] in ("ingest", "delete", "search", "job")]
+ANSWERED = {"pictor.search", "pictor.job"}
+GOOD: dict[str, dict[str, object]] = {
+    "pictor.ingest": {"v": 1, "source": SOURCE, "job_id": "mine"},
+    "pictor.delete": {"v": 1, "bucket": BUCKET, "keys": ["0.png"]},
+    "pictor.search": {"v": 1, "query": f"s3://{BUCKET}/0.png"},
+    "pictor.job": {"v": 1, "job_id": "mine"},
+}
+
+
+STEP: dict[str, object] = {"job_id": "mine", "step": 0, "nonce": "x"}
+
+
+class FailingIndex(MemoryIndex):
+    """Raises `error` wherever it is asked, once it is set."""
+
+    def __init__(self, like: MemoryIndex) -> None:
+        super().__init__()
+        self._collections = like._collections
+        self.error: Exception | None = None
+
+    def _get(self, name: str) -> _Collection:  # all other methods come by here
+        if self.error is not None:
+            raise self.error
+        return super()._get(name)
+
+    def create_collection(self, name: str, model: ModelSpec) -> CollectionInfo:
+        if self.error is not None:
+            raise self.error
+        return super().create_collection(name, model)
+
+
+@pytest.fixture
+def failing(context: Context, index: MemoryIndex) -> FailingIndex:
+    """The index of this process."""
+    failing = FailingIndex(index)
+    make_current(replace(context, deps=replace(context.deps, index=failing)))
+    return failing
+
+
+@pytest.fixture
+def indexed(context: Context, store: MemoryStore) -> list[str]:
+    """Keys of four images that are indexed."""
+    for number in range(4):
+        store.put(BUCKET, f"{number}.png", distinct_png(number))
+    batch = plan_one_batch(context.deps)
+    handle_message(encode_batch(batch), context.deps, context.limits)
+    return indexed_keys(context.deps)
+
+
+def jobs_of(context: Context) -> dict[str, Job]:
+    return {job.job_id: job for job in context.deps.ledger.list_jobs()}
+
+
+def deliver_to_the_end(broker: MemoryBroker, message: Message, most: int = 20) -> list[Settled]:
+    """Deliver a message and each copy that it leaves on its queue, until it leaves none."""
+    settled: list[Settled] = []
+    messages: Sequence[Message] = [message]
+    while messages:
+        [message] = messages
+        settled.append(broker.deliver(message)[0])
+        messages = [copy for copy in broker.messages(message.queue) if copy.task == message.task]
+        assert len(settled) < most, f"{message.task} goes round and round"
+    return settled
+
+
+# Ingest
+
+
+def test_a_submission_makes_a_job_and_begins_its_plan(
+    broker: MemoryBroker, context: Context, indexed: list[str]
+) -> None:
+    broker.deliver(message_of("pictor.ingest", **GOOD["pictor.ingest"], include=["*.png"], batch_items=7))
+    job = jobs_of(context)["mine"]
+    assert job.state is JobState.RUNNING
+    assert (job.request.include, job.request.batch_items, job.request.collection) == (("*.png",), 7, "images")
+    [step] = broker.messages("plan")
+    assert (step.task, step.kwargs["job_id"], step.kwargs["step"]) == ("pictor.plan_job", "mine", 0)
+
+
+def test_a_submission_that_comes_twice_is_one_job_with_one_planner(
+    broker: MemoryBroker, context: Context, store: MemoryStore, indexed: list[str]
+) -> None:
+    for number in range(4):  # all of them change: what is unchanged makes no batch
+        store.put(BUCKET, f"{number}.png", distinct_png(number + 50))
+    for _ in range(2):
+        broker.deliver(message_of("pictor.ingest", **GOOD["pictor.ingest"]))
+    steps = broker.messages("plan")
+    for step in steps:
+        broker.deliver(step)
+    assert len([batch for batch in broker.messages("embed") if "mine" in batch.kwargs["message"]]) == 1
+    assert jobs_of(context)["mine"].counts.scanned == 4
+
+
+def test_a_finished_job_that_is_submitted_again_stays_as_it_is(
+    broker: MemoryBroker, context: Context
+) -> None:
+    context.deps.ledger.create_job(request_of(), driver=WORKERS, job_id="mine")
+    context.deps.ledger.set_state("mine", JobState.CANCELLED)
+    broker.deliver(message_of("pictor.ingest", **GOOD["pictor.ingest"]))
+    assert jobs_of(context)["mine"].state is JobState.CANCELLED
+    assert broker.messages("plan") == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "error"),
+    [
+        ({"source": "s3://nowhere/"}, "bucket 'nowhere' does not exist"),
+        ({"collection": "no-name"}, "collection name 'no-name'"),
+        ({"collection": "of_another"}, "holds vectors of model 'other'"),
+    ],
+)
+def test_a_job_that_can_never_work_fails_at_once_and_stops_no_worker(
+    broker: MemoryBroker, context: Context, signals: Signals, changes: dict[str, object], error: str
+) -> None:
+    context.deps.index.create_collection("of_another", OTHER_SPEC)
+    assert deliver_to_the_end(broker, message_of("pictor.ingest", **GOOD["pictor.ingest"] | changes)) == [
+        Settled.ACKNOWLEDGED
+    ]
+    job = jobs_of(context)["mine"]
+    assert job.state is JobState.FAILED
+    assert error in job.error
+    assert (broker.messages("plan"), broker.dead(), signals) == ([], [], [])
+
+
+def test_a_submission_that_cannot_be_read_is_a_failed_job_and_a_dead_letter(
+    broker: MemoryBroker, context: Context
+) -> None:
+    wrong = message_of("pictor.ingest", v=1, source="s3://shop/\n" + "x" * 300, job_id="mine", surprise=1)
+    broker.deliver(wrong)
+    [letter] = broker.dead()
+    [job] = jobs_of(context).values()
+    assert job.job_id == "refused-of-a-test"  # the id that was asked for stays free
+    assert job.state is JobState.FAILED
+    assert job.error == letter.reason == "pictor.ingest: surprise: Extra inputs are not permitted"
+    assert (len(job.request.source), job.request.source.isprintable()) == (200, True)
+
+
+# Delete
+
+
+def test_deleted_objects_are_not_found(broker: MemoryBroker, context: Context, indexed: list[str]) -> None:
+    for _ in range(2):  # safe to run twice
+        broker.deliver(message_of("pictor.delete", v=1, bucket=BUCKET, keys=["0.png", "gone.png"]))
+    assert indexed_keys(context.deps) == indexed[1:]
+    assert broker.dead() == []
+
+
+def test_a_delete_in_an_unknown_collection_is_set_aside(
+    broker: MemoryBroker, context: Context, signals: Signals
+) -> None:
+    message = message_of("pictor.delete", **GOOD["pictor.delete"], collection="unknown")
+    assert deliver_to_the_end(broker, message) == [Settled.ACKNOWLEDGED]
+    [letter] = broker.dead()
+    assert "'unknown'" in letter.reason
+    assert signals == []
+
+
+@pytest.mark.parametrize("name", ["no-name", "a__b", "7"])
+def test_a_name_that_no_collection_can_have_never_reaches_the_index(
+    broker: MemoryBroker, failing: FailingIndex, signals: Signals, name: str
+) -> None:
+    """What a server says of such names is its own affair."""
+    failing.error = PictorError("refused a request (code 1100)")
+    message = message_of("pictor.delete", **GOOD["pictor.delete"], collection=name)
+    assert deliver_to_the_end(broker, message) == [Settled.ACKNOWLEDGED]
+    [letter] = broker.dead()
+    assert letter.reason.startswith(f"collection name {name!r}: ")
+    assert signals == []
+
+
+# Search and job
+
+
+def test_a_search_answers_with_hits(broker: MemoryBroker, context: Context, indexed: list[str]) -> None:
+    for query in (f"s3://{BUCKET}/2.png", image_id_of(BUCKET, "2.png")):
+        _, answer = broker.deliver(message_of("pictor.search", v=1, query=query, k=2))
+        assert answer["hits"][0]["key"] == "2.png"
+        assert (answer["query"], len(answer["hits"]), "error" in answer) == (query, 2, False)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        ({"v": 2}, "version 2"),
+        ({"v": 1, "query": "s3://photos/0.png", "k": 0}, "k: "),
+        ({"v": 1, "query": "a.png"}, "s3://bucket/key or a stored image id is expected"),
+        ({"v": 1, "query": "s3:///0.png"}, "no bucket"),
+        ({"v": 1, "query": "s3://nowhere/0.png"}, "bucket 'nowhere' does not exist"),
+        ({"v": 1, "query": "s3://photos/0.png", "collection": "no-name"}, "collection name 'no-name'"),
+        ({"v": 1, "query": "0" * 32, "collection": "unknown"}, "'unknown'"),
+        (
+            {"v": 1, "query": "s3://photos/0.png", "collection": "of_another"},
+            "holds vectors of model 'other'",
+        ),
+    ],
+)
+def test_a_search_that_cannot_be_answered_says_why(
+    broker: MemoryBroker,
+    context: Context,
+    indexed: list[str],
+    signals: Signals,
+    arguments: dict[str, object],
+    error: str,
+) -> None:
+    context.deps.index.create_collection("of_another", OTHER_SPEC)
+    settled, answer = broker.deliver(replace(message_of("pictor.search"), kwargs=arguments))
+    assert settled is Settled.ACKNOWLEDGED
+    assert error in answer["error"]
+    assert (answer["query"], answer["hits"]) == (arguments.get("query"), [])
+    assert (broker.messages("search"), broker.dead(), signals) == ([], [], [])
+
+
+def test_a_job_is_answered_with_its_counts_and_an_unknown_one_with_an_error(
+    broker: MemoryBroker, context: Context
+) -> None:
+    context.deps.ledger.create_job(request_of(), driver=WORKERS, job_id="mine")
+    _, answer = broker.deliver(message_of("pictor.job", **GOOD["pictor.job"]))
+    assert (answer["job_id"], answer["state"]) == ("mine", "running")
+    _, answer = broker.deliver(message_of("pictor.job", v=1, job_id="unknown"))
+    assert answer["job_id"] == "unknown"
+    assert "unknown" in answer["error"]
+
+
+@pytest.mark.parametrize("error", [FatalError("the device is lost"), CredentialsError("refused")])
+def test_a_worker_that_cannot_search_any_more_answers_and_stops(
+    broker: MemoryBroker, failing: FailingIndex, signals: Signals, error: FatalError
+) -> None:
+    """It would answer every search with this error, and sooner than its healthy neighbours."""
+    failing.error = error
+    settled, answer = broker.deliver(message_of("pictor.search", **GOOD["pictor.search"]))
+    assert (settled, answer["error"]) == (Settled.ACKNOWLEDGED, str(error))
+    assert signals == [(os.getppid(), signal.SIGTERM)]
+
+
+def test_a_lost_device_stops_a_search_worker(
+    broker: MemoryBroker, context: Context, indexed: list[str], embedder: FakeEmbedder, signals: Signals
+) -> None:
+    embedder.fail_next(FatalError("the device is lost"))
+    _, answer = broker.deliver(message_of("pictor.search", **GOOD["pictor.search"]))
+    assert answer["error"] == "the device is lost"
+    assert len(signals) == 1
+
+
+# Whatever goes wrong
+
+
+@pytest.mark.parametrize(
+    ("error", "stops", "crashes", "is_dead"),
+    [
+        (TransientError("the index is away"), False, 0, False),
+        (FatalError("lost"), True, 0, False),
+        (CredentialsError("refused"), True, 0, False),
+        (ConfigError("a setting"), True, 0, False),
+        (TargetError("collection 'images' does not exist"), False, 0, True),
+        (MessageError("no delete"), False, 0, True),
+        (PictorError("odd"), False, 1, False),
+        (KeyError("odd"), False, 1, False),
+        (MemoryError(), False, 1, False),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else None,
+)
+def test_the_class_of_an_error_decides_what_becomes_of_a_task(
+    broker: MemoryBroker,
+    failing: FailingIndex,
+    signals: Signals,
+    error: Exception,
+    stops: bool,
+    crashes: int,
+    is_dead: bool,
+) -> None:
+    failing.error = error
+    assert broker.deliver(message_of("pictor.delete", **GOOD["pictor.delete"]))[0] is Settled.ACKNOWLEDGED
+    copies = broker.messages("plan")
+    assert [copy.headers.get(FAULTS_HEADER, 0) for copy in copies] == ([] if is_dead else [crashes])
+    assert [letter.reason for letter in broker.dead()] == ([str(error)] if is_dead else [])
+    assert bool(signals) == stops
+
+
+@pytest.mark.parametrize("task", ["pictor.ingest", "pictor.delete"])
+def test_a_task_that_ends_in_an_internal_error_every_time_is_set_aside(
+    broker: MemoryBroker, context: Context, failing: FailingIndex, task: str
+) -> None:
+    failing.error = KeyError("a fault of ours")
+    settled = deliver_to_the_end(broker, message_of(task, **GOOD[task]))
+    assert settled == [Settled.ACKNOWLEDGED] * (SPLIT_AT_FAULT + 1)
+    [letter] = broker.dead()
+    assert letter.reason == f"{task}: every try ended with an internal error; the worker's log has it"
+
+
+def test_a_job_whose_plan_ends_in_an_internal_error_every_time_fails_and_says_so(
+    broker: MemoryBroker, context: Context
+) -> None:
+    class Broken(MemoryStore):
+        def list_objects(self, *args: object, **options: object) -> Iterator[ObjectRef]:
+            raise KeyError("a fault of ours")
+
+    context.deps.ledger.create_job(request_of(), driver=WORKERS, job_id="mine")
+    make_current(replace(context, deps=replace(context.deps, store=Broken(BUCKET))))
+    step = message_of("pictor.plan_job", job_id="mine", step=0, nonce="x")
+    assert len(deliver_to_the_end(broker, step)) == SPLIT_AT_FAULT + 1
+    [letter] = broker.dead()
+    job = jobs_of(context)["mine"]
+    assert (job.state, job.error) == (JobState.FAILED, letter.reason)
+    assert "every try ended with an internal error" in job.error
+
+
+def test_arguments_that_no_planner_sends_fail_no_job(broker: MemoryBroker, context: Context) -> None:
+    context.deps.ledger.create_job(request_of(), driver=WORKERS, job_id="mine")
+    broker.deliver(message_of("pictor.plan_job", job_id="mine", step="first", nonce="x"))
+    assert jobs_of(context)["mine"].state is JobState.RUNNING
+    assert [letter.reason for letter in broker.dead()] == [
+        "pictor.plan_job: job_id, step and nonce are expected"
+    ]
+
+
+@pytest.mark.parametrize("task", sorted(ANSWERED))
+def test_an_internal_error_is_answered_by_its_kind_alone(
+    broker: MemoryBroker, context: Context, failing: FailingIndex, ledger: SqlLedger, task: str
+) -> None:
+    class Broken(SqlLedger):
+        def get_job(self, job_id: str) -> Job:
+            raise KeyError("what a library says")
+
+    failing.error = KeyError("what a library says")
+    broken = Broken(ledger._engine)
+    make_current(replace(context, deps=replace(context.deps, index=failing, ledger=broken)))
+    settled, answer = broker.deliver(message_of(task, **GOOD[task]))
+    assert (settled, answer["error"]) == (Settled.ACKNOWLEDGED, f"{task}: internal error of kind KeyError")
+
+
+@pytest.mark.parametrize("task", [*PUBLIC, "pictor.plan_job"])
+def test_a_process_that_was_not_warmed_up_takes_no_work(
+    broker: MemoryBroker, context: Context, signals: Signals, task: str
+) -> None:
+    make_current(None)
+    settled, answer = broker.deliver(message_of(task, **GOOD.get(task, STEP)))
+    assert (settled, len(signals)) == (Settled.ACKNOWLEDGED, 1)
+    if task in ANSWERED:
+        assert answer["error"] == "this process was not warmed up"
+    else:
+        assert len(broker.messages("plan")) == 1
+
+
+@pytest.mark.parametrize("task", ["pictor.ingest", "pictor.delete"])
+def test_a_refusal_that_no_broker_took_is_made_again(
+    broker: MemoryBroker, context: Context, task: str
+) -> None:
+    broker.refuse("dead")
+    broker.deliver(message_of(task, v=2))
+    [copy] = broker.messages("plan")
+    broker.take_all_again()
+    broker.deliver(copy)
+    assert len(broker.dead()) == 1
+    assert len(jobs_of(context)) == (task == "pictor.ingest")
+
+
+@pytest.mark.parametrize("task", PUBLIC)
+def test_positional_arguments_are_refused(broker: MemoryBroker, context: Context, task: str) -> None:
+    _, answer = broker.deliver(message_of(task, SOURCE, **GOOD[task]))
+    reason = f"{task}: 1 positional arguments; only keyword arguments are read"
+    if task in ANSWERED:
+        assert answer["error"] == reason
+    else:
+        assert [letter.reason for letter in broker.dead()] == [reason]
+
+
+GARBAGE: list[dict[str, object]] = [
+    {},
+    {"v": "1"},
+    {"v": [1]},
+    {"v": 1, "job_id": 5, "step": 0, "nonce": "x"},
+    {"v": 1, "job_id": "\ud800", "source": "\ud800", "query": "\ud800", "bucket": "\0", "keys": ["\0"]},
+    {"v": 1, "job_id": ["x"], "source": {"a": 1}, "query": [], "bucket": None, "keys": {}},
+    {"job_id": "x" * 5000, "step": "none", "nonce": None},
+    {"job_id": {"a": 1}, "step": 10**30, "nonce": "x"},
+    {"job_id": "mine", "step": 0},
+    {"job_id": "mine", "step": 0, "nonce": "x"},
+    {"message": 5},
+    {"message": "{}", "more": 1},
+    {"task": "x", "self": 5, "args": [], "kwargs": {}},
+]
+
+
+@pytest.mark.parametrize("headers", [{}, {FAULTS_HEADER: SPLIT_AT_FAULT}], ids=["first", "last"])
+@pytest.mark.parametrize("garbage", GARBAGE, ids=lambda value: ascii(value)[:60])
+@pytest.mark.parametrize("task", [*PUBLIC, "pictor.plan_job", "pictor.embed_batch", "pictor.ingest_batch"])
+def test_whatever_was_sent_comes_to_an_end_and_stops_no_worker(
+    broker: MemoryBroker,
+    context: Context,
+    signals: Signals,
+    task: str,
+    garbage: dict[str, object],
+    headers: dict[str, object],
+) -> None:
+    settled = deliver_to_the_end(broker, replace(message_of(task).with_headers(headers), kwargs=garbage))
+    assert settled[-1] is Settled.ACKNOWLEDGED
+    assert signals == []
+    assert all(letter.reason.startswith("pictor.") for letter in broker.dead())
+    is_step_of_no_job = task == "pictor.plan_job" and garbage == STEP and not headers
+    assert len(broker.dead()) == (0 if task in ANSWERED or is_step_of_no_job else 1)

@@ -1,0 +1,231 @@
+"""The use cases, each with the world in memory: what is returned, what is refused, and to whom."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from pipeline.adapters.memory_index import MemoryIndex
+from pipeline.adapters.memory_store import MemoryStore
+from pipeline.adapters.sql_ledger import SqlLedger
+from pipeline.errors import DeniedError, MessageError, ModelMismatchError, NotFoundError, TargetError
+from pipeline.ports import Deps, Embedder
+from pipeline.run_batch import run_batch
+from pipeline.service.access import Caller, Role, local_caller, require
+from pipeline.service.delete import delete_objects, drop_collection
+from pipeline.service.models import LoadedOnDemand, ResidentModel
+from pipeline.service.move import cancel_job, pause_job, resume_job
+from pipeline.service.retry import retry_failures
+from pipeline.service.show import (
+    find_job,
+    list_collections,
+    list_jobs,
+    show_collection,
+    show_failures,
+    show_job,
+)
+from pipeline.service.submit import Submission, record_refusal, submit_embedded, submit_to_workers
+from pipeline.source import parse_source
+from pipeline.types import WORKERS, JobState
+from tests.unit.fakes import (
+    BUCKET,
+    COLLECTION,
+    HERE,
+    LIMITS,
+    OTHER_SPEC,
+    SPEC,
+    FakeEmbedder,
+    distinct_png,
+    error_of,
+    indexed_keys,
+    plan_one_batch,
+    request_of,
+)
+
+ME = local_caller()
+WANTED = Submission(source=parse_source(f"s3://{BUCKET}/"), collection=COLLECTION, batch_items=4)
+
+
+# Access
+
+UseCase = Callable[[Deps, Caller], object]
+USE_CASES: dict[str, tuple[Role, UseCase]] = {
+    "submit, embedded": (Role.WRITE, lambda d, c: submit_embedded(WANTED, d, c, driver=HERE)),
+    "submit, workers": (Role.WRITE, lambda d, c: submit_to_workers(WANTED, d, c)),
+    "delete": (
+        Role.WRITE,
+        lambda d, c: delete_objects(
+            BUCKET, ["a"], collection=COLLECTION, index=d.index, book=d.ledger.book, caller=c
+        ),
+    ),
+    "drop": (Role.OPERATE, lambda d, c: drop_collection(COLLECTION, d.index, d.ledger.book, c)),
+    "pause": (Role.OPERATE, lambda d, c: pause_job("j", d.ledger, c)),
+    "resume": (Role.OPERATE, lambda d, c: resume_job("j", d.ledger, c)),
+    "cancel": (Role.OPERATE, lambda d, c: cancel_job("j", d.ledger, c)),
+    "retry": (Role.OPERATE, lambda d, c: retry_failures("j", d.ledger, d.store, c)),
+    "job": (Role.READ, lambda d, c: find_job("j", d.ledger, c)),
+    "job in full": (Role.READ, lambda d, c: show_job("j", d.ledger, LIMITS, c)),
+    "jobs": (Role.READ, lambda d, c: list_jobs(d.ledger, c, limit=1)),
+    "failures": (Role.READ, lambda d, c: show_failures("j", d.ledger, c)),
+    "collections": (Role.READ, lambda d, c: list_collections(d.index, c)),
+    "collection": (Role.READ, lambda d, c: show_collection(COLLECTION, d.index, c)),
+}
+
+
+@pytest.mark.parametrize("name", USE_CASES)
+def test_each_use_case_asks_for_its_role_and_is_refused_without_a_trace(deps: Deps, name: str) -> None:
+    role, use_case = USE_CASES[name]
+    before = deps.ledger.create_job(request_of(), driver=WORKERS, job_id="j")
+    others = Caller(who="ann", roles=frozenset(Role) - {role})
+    with pytest.raises(DeniedError, match=f"'ann' may not do this: role {role} is needed"):
+        use_case(deps, others)
+    assert deps.ledger.list_jobs() == [before]
+    assert deps.index.get_collection(COLLECTION) is not None
+    use_case(deps, Caller(who="ann", roles=frozenset({role})))
+
+
+def test_the_local_user_may_everything_and_each_request_has_an_id_of_its_own() -> None:
+    for role in Role:
+        require(local_caller(), role)
+    assert local_caller().who
+    assert local_caller().request_id != local_caller().request_id
+
+
+# Submitting
+
+
+def test_a_job_for_the_workers_is_made_once_for_each_id(deps: Deps) -> None:
+    job = submit_to_workers(WANTED, deps, ME, job_id="mine")
+    assert (job.job_id, job.driver, job.state) == ("mine", WORKERS, JobState.RUNNING)
+    assert (job.request.source, job.request.fingerprint) == (f"s3://{BUCKET}/", SPEC.fingerprint)
+    assert submit_to_workers(replace(WANTED, batch_items=9), deps, ME, job_id="mine") == job
+
+
+@pytest.mark.parametrize(
+    ("wanted", "said"),
+    [
+        (replace(WANTED, source=parse_source("s3://gone")), "bucket 'gone' does not exist"),
+        (replace(WANTED, collection="no-dashes"), "collection name 'no-dashes'"),
+        (replace(WANTED, collection="foreign"), "holds vectors of model 'other'"),
+    ],
+)
+def test_what_can_never_work_fails_the_job_of_the_workers_and_says_why(
+    deps: Deps, index: MemoryIndex, wanted: Submission, said: str
+) -> None:
+    index.create_collection("foreign", OTHER_SPEC)
+    job = submit_to_workers(wanted, deps, ME)
+    assert job.state is JobState.FAILED
+    assert said in job.error
+
+
+def test_what_can_never_work_makes_no_embedded_job_and_no_collection(deps: Deps) -> None:
+    wanted = replace(WANTED, source=parse_source("s3://gone"), collection="fresh")
+    with pytest.raises(TargetError, match="bucket 'gone' does not exist"):
+        submit_embedded(wanted, deps, ME, driver=HERE)
+    assert deps.ledger.list_jobs() == []
+    assert deps.index.get_collection("fresh") is None
+
+
+def test_an_embedded_job_is_made_with_its_collection_and_found_again(deps: Deps) -> None:
+    wanted = replace(WANTED, collection="fresh")
+    job, resumed = submit_embedded(wanted, deps, ME, driver=HERE)
+    assert (resumed, job.driver, job.request.collection) == (False, HERE, "fresh")
+    assert deps.index.get_collection("fresh") is not None
+    assert submit_embedded(wanted, deps, ME, driver=HERE) == (job, True)
+
+
+def test_a_refused_submission_is_a_failed_job(ledger: SqlLedger) -> None:
+    error = MessageError("source: wrong")
+    for _ in range(2):  # a message may be delivered twice
+        record_refusal("/photos", "images", ledger, job_id="refused-1", error=error)
+    [job] = ledger.list_jobs()
+    assert (job.state, job.error, job.request.source) == (JobState.FAILED, "source: wrong", "/photos")
+
+
+# Deleting and looking
+
+
+def test_objects_are_deleted_by_key_whether_or_not_they_are_there(deps: Deps, store: MemoryStore) -> None:
+    for number in range(3):
+        store.put(BUCKET, f"{number}.png", distinct_png(number))
+    run_batch(plan_one_batch(deps), deps, LIMITS)
+    for _ in range(2):
+        delete_objects(
+            BUCKET,
+            ["1.png", "never.png"],
+            collection=COLLECTION,
+            index=deps.index,
+            book=deps.ledger.book,
+            caller=ME,
+        )
+        assert indexed_keys(deps) == ["0.png", "2.png"]
+
+
+def test_a_dropped_collection_is_told_for_the_last_time(index: MemoryIndex, ledger: SqlLedger) -> None:
+    assert drop_collection(COLLECTION, index, ledger.book, ME).name == COLLECTION
+    assert list_collections(index, ME) == []
+
+
+def test_a_collection_that_is_not_there_is_said_alike_by_whoever_looks_for_it(
+    deps: Deps, index: MemoryIndex
+) -> None:
+    def refusals() -> set[str]:
+        models = LoadedOnDemand(index, never_loaded, requested="", precision="auto")
+        return {
+            error_of(lambda: show_collection("nowhere", index, ME), NotFoundError),
+            error_of(lambda: drop_collection("nowhere", index, deps.ledger.book, ME), NotFoundError),
+            error_of(lambda: models.answering("nowhere"), NotFoundError),
+        }
+
+    assert refusals() == {f"collection 'nowhere' does not exist; there are: {COLLECTION}"}
+    index.drop_collection(COLLECTION)
+    assert refusals() == {
+        "collection 'nowhere' does not exist; there is none yet, `pictor ingest SOURCE` makes one"
+    }
+    with pytest.raises(TargetError, match="collection 'nowhere' does not exist"):
+        delete_objects(BUCKET, ["a"], collection="nowhere", index=index, book=deps.ledger.book, caller=ME)
+
+
+def test_a_job_that_is_not_there_is_said_alike_by_whoever_looks_for_it(ledger: SqlLedger) -> None:
+    assert {
+        error_of(look, NotFoundError)
+        for look in (
+            lambda: find_job("x", ledger, ME),
+            lambda: show_job("x", ledger, LIMITS, ME),
+            lambda: show_failures("x", ledger, ME),
+            lambda: pause_job("x", ledger, ME),
+        )
+    } == {"no job 'x' in this ledger; `pictor jobs list` shows those that there are"}
+
+
+# Which model answers for a collection
+
+
+def never_loaded(source: str, precision: str) -> Embedder:
+    raise AssertionError(f"{source} was loaded")
+
+
+@pytest.mark.parametrize(("requested", "loaded"), [("", "fake"), ("moved.toml", "moved.toml")])
+def test_the_model_of_a_collection_is_loaded_once_from_its_record_or_from_where_it_is_now(
+    index: MemoryIndex, requested: str, loaded: str
+) -> None:
+    loads: list[tuple[str, str]] = []
+
+    def load(source: str, precision: str) -> Embedder:
+        loads.append((source, precision))
+        return FakeEmbedder()
+
+    models = LoadedOnDemand(index, load, requested=requested, precision="auto")
+    assert models.answering(COLLECTION) is models.answering(COLLECTION)
+    assert loads == [(loaded, "float32")]  # as the collection's record says
+
+
+def test_another_model_does_not_answer(index: MemoryIndex) -> None:
+    other = FakeEmbedder(OTHER_SPEC)
+    loaded = LoadedOnDemand(index, lambda _source, _precision: other, requested="", precision="auto")
+    resident = ResidentModel(other, index)
+    said = [
+        error_of(lambda: loaded.answering(COLLECTION), ModelMismatchError),
+        error_of(lambda: resident.answering(COLLECTION), ModelMismatchError),
+    ]
+    assert said[0] == said[1], "one fact, one wording"

@@ -1,0 +1,1 @@
+"""How one bad object is found, whatever it does to its process: halve its batch, then try it alone."""

@@ -1,0 +1,45 @@
+"""`pictor init`: everything that must exist before the first task. Safe to run at every start of a system."""
+
+import time
+from collections.abc import Iterator
+
+from pipeline import wiring
+from pipeline.errors import TransientError
+from pipeline.model_binding import choose_model
+from pipeline.settings import Settings
+from workers.broker import broker_connection
+from workers.queues import WORK_QUEUES, declare_queues
+
+PAUSE_S = 2.0  # between two tries while a service comes up
+
+
+def initialise_when_there(settings: Settings, wait_s: float) -> Iterator[str]:
+    """`initialise`, begun again while a service is away: a system that starts as a whole starts in any order.
+
+    Raises:
+        TransientError: one is still away after wait_s.
+    """
+    deadline = time.monotonic() + wait_s
+    while True:
+        try:
+            yield from initialise(settings)
+            return
+        except TransientError as err:
+            if time.monotonic() > deadline:
+                raise
+            yield f"waiting: {err}"
+            time.sleep(PAUSE_S)
+
+
+def initialise(settings: Settings) -> Iterator[str]:
+    """Do each step and yield what was done."""
+    yield f"ledger: schema {wiring.migrate_ledger(settings)}"
+    wiring.open_s3(settings).make_bucket(settings.staging_bucket)
+    yield f"objects: bucket {settings.staging_bucket}"
+    spec = wiring.load_model_spec(choose_model(settings.model, None), settings)
+    with wiring.open_index(settings) as index:
+        info = index.create_collection(settings.collection, spec)
+    yield f"index: collection {info.name}, model {info.model_name} ({info.fingerprint[:8]})"
+    with broker_connection(settings) as connection:
+        declare_queues(connection)
+    yield f"broker: queues {', '.join(WORK_QUEUES)} and dead"

@@ -1,0 +1,212 @@
+"""What the public tasks and the planner do, once Celery is peeled off."""
+
+import logging
+import time
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+
+from celery import Task
+
+from pipeline.errors import REFUSALS, FatalError, MessageError, NotFoundError, PictorError
+from pipeline.service.access import Caller, Role
+from pipeline.service.answers import answer_json, error_json, job_json
+from pipeline.service.arguments import read_query, read_search
+from pipeline.service.delete import delete_objects
+from pipeline.service.models import ResidentModel
+from pipeline.service.search import SearchPorts, search_images
+from pipeline.service.show import find_job
+from pipeline.service.submit import Submission, record_refusal, submit_to_workers
+from pipeline.settings import Settings
+from pipeline.source import parse_source
+from pipeline.types import JobState
+from workers.context import current, stop_worker
+from workers.dead_letters import set_aside
+from workers.delivery import every_error_settled, faults_before, internal_error
+from workers.isolation.halve import SPLIT_AT_FAULT
+from workers.metrics import metrics
+from workers.planner import run_plan_step
+from workers.submission import (
+    JOB_ID,
+    DeleteArguments,
+    IngestArguments,
+    JobArguments,
+    SearchArguments,
+    read_arguments,
+)
+
+logger = logging.getLogger(__name__)
+
+Arguments = Mapping[str, object]
+
+
+def plan(task: Task, args: Sequence[object], kwargs: Arguments) -> None:
+    """Do one step of a job's plan."""
+
+    def work() -> None:
+        context = current()
+        run_plan_step(*_read_step(task, args, kwargs), context.deps, context)
+
+    def fail_job(error: PictorError) -> None:
+        with suppress(MessageError, NotFoundError):  # not one of our steps, or of no job in this ledger
+            job_id, _, _ = _read_step(task, args, kwargs)
+            current().deps.ledger.set_state(job_id, JobState.FAILED, error=str(error))
+
+    _settled(task, work, on_refusal=fail_job)
+
+
+def ingest(task: Task, args: Sequence[object], kwargs: Arguments) -> None:
+    """Create a job and start its planner. The same job id twice is one job."""
+
+    def work() -> None:
+        context = current()
+        wanted = read_arguments(IngestArguments, task.name, _keywords(task, args, kwargs))
+        submission = _submission(wanted, context.settings)
+        job = submit_to_workers(submission, context.deps, _caller(task), job_id=wanted.job_id)
+        if job.state is JobState.RUNNING:
+            # Step 0, which a job that was begun before refuses: a second submission is no second planner.
+            context.publisher.publish_plan_step(job.job_id, 0, uuid.uuid4().hex)
+
+    _settled(task, work, on_refusal=lambda error: _record_refusal(task, kwargs, error))
+
+
+def delete(task: Task, args: Sequence[object], kwargs: Arguments) -> None:
+    """Take objects out of the index by key. Safe to run twice."""
+
+    def work() -> None:
+        context = current()
+        wanted = read_arguments(DeleteArguments, task.name, _keywords(task, args, kwargs))
+        collection = wanted.collection or context.settings.collection
+        delete_objects(
+            wanted.bucket,
+            wanted.keys,
+            collection=collection,
+            index=context.deps.index,
+            book=context.deps.ledger.book,
+            caller=_caller(task),
+        )
+
+    _settled(task, work)
+
+
+def search(task: Task, args: Sequence[object], kwargs: Arguments) -> dict[str, object]:
+    """Answer one query. What is wrong with it is in `error`; the caller waits, so nothing is retried here."""
+    started = time.perf_counter()
+    answer = _answered(
+        task, lambda: _hits(task, args, kwargs), refusal={"query": kwargs.get("query"), "hits": []}
+    )
+    metrics().record_search(time.perf_counter() - started, failed="error" in answer)
+    return answer
+
+
+def _hits(task: Task, args: Sequence[object], kwargs: Arguments) -> dict[str, object]:
+    context = current()
+    wanted = read_arguments(SearchArguments, task.name, _keywords(task, args, kwargs))
+    request = read_search(
+        collection=wanted.collection or context.settings.collection,
+        k=wanted.k,
+        min_score=wanted.min_score,
+        bucket=wanted.bucket,
+        prefix=wanted.prefix,
+        metadata=wanted.metadata,
+    )
+    deps = context.deps
+    models = ResidentModel(deps.embedder, deps.index)
+    ports = SearchPorts(store=deps.store, index=deps.index, models=models)
+    (answer,) = search_images([read_query(wanted.query)], request, ports, context.limits, _caller(task))
+    return answer_json(answer)
+
+
+def job(task: Task, args: Sequence[object], kwargs: Arguments) -> dict[str, object]:
+    """The state and counts of one job."""
+
+    def work() -> dict[str, object]:
+        wanted = read_arguments(JobArguments, task.name, _keywords(task, args, kwargs))
+        return job_json(find_job(wanted.job_id, current().deps.ledger, _caller(task)))
+
+    return _answered(task, work, refusal={"job_id": kwargs.get("job_id")})
+
+
+def _answered(
+    task: Task, work: Callable[[], dict[str, object]], *, refusal: dict[str, object]
+) -> dict[str, object]:
+    """What `work` answers, or `refusal` with the error: somebody waits, so nothing is tried again here."""
+    try:
+        return work()
+    except FatalError as err:  # this process would answer each further call so, before its healthy neighbours
+        stop_worker(err)
+        return refusal | error_json(err)
+    except PictorError as err:
+        return refusal | error_json(err)
+    except Exception as err:  # noqa: BLE001 - it is logged; its text may be a library's and is not for the caller
+        return refusal | error_json(internal_error(task, err))
+
+
+def _settled(
+    task: Task, work: Callable[[], None], *, on_refusal: Callable[[PictorError], None] | None = None
+) -> None:
+    """Run `work`; the class of its error decides what becomes of the message."""
+    with every_error_settled(task):
+        try:
+            _check_faults(task)
+            work()
+        except REFUSALS as err:  # no worker could do it
+            if on_refusal is not None:
+                on_refusal(err)
+            set_aside(task, str(err))
+
+
+def _read_step(task: Task, args: Sequence[object], kwargs: Arguments) -> tuple[str, int, str]:
+    """Job, number and nonce of a plan step."""
+    match kwargs:
+        case {"job_id": str(job_id), "step": int(step), "nonce": str(nonce)} if (
+            not args and JOB_ID.fullmatch(job_id) and 0 <= step < 2**31
+        ):
+            return job_id, step, nonce
+        case _:
+            raise MessageError(f"{task.name}: job_id, step and nonce are expected")
+
+
+def _check_faults(task: Task) -> None:
+    if faults_before(task) >= SPLIT_AT_FAULT:
+        raise MessageError(f"{task.name}: every try ended with an internal error; the worker's log has it")
+
+
+def _keywords(task: Task, args: Sequence[object], kwargs: Arguments) -> Arguments:
+    if args:
+        raise MessageError(f"{task.name}: {len(args)} positional arguments; only keyword arguments are read")
+    return kwargs
+
+
+def _caller(task: Task) -> Caller:
+    """Whoever may publish on the broker's virtual host. Operators have the ledger."""
+    return Caller(who="broker", roles=frozenset({Role.READ, Role.WRITE}), request_id=str(task.request.id))
+
+
+def _submission(wanted: IngestArguments, settings: Settings) -> Submission:
+    return Submission(
+        source=parse_source(wanted.source),
+        collection=wanted.collection or settings.collection,
+        include=wanted.include,
+        exclude=wanted.exclude,
+        batch_items=wanted.batch_items or settings.batch_items,
+        keep_missing=wanted.keep_missing,
+        max_delete_share=wanted.max_delete_share,
+        retry_failed=wanted.retry_failed,
+    )
+
+
+def _record_refusal(task: Task, kwargs: Arguments, error: PictorError) -> None:
+    record_refusal(
+        _shown(kwargs.get("source", ""), 200),
+        _shown(kwargs.get("collection") or "", 100),
+        current().deps.ledger,
+        # An id of its own: the one that was asked for stays free for a submission that is right.
+        job_id=f"refused-{_shown(task.request.id, 100)}",
+        error=error,
+    )
+
+
+def _shown(value: object, max_chars: int) -> str:
+    """What somebody sent, fit to be stored and printed."""
+    return "".join(char if char.isprintable() else "?" for char in str(value)[:max_chars])
