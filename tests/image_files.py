@@ -21,6 +21,14 @@ def encode(image: Image.Image | NDArray[Any], format_name: str, **options: Any) 
     return stream.getvalue()
 
 
+def heic(image: Image.Image, **options: Any) -> bytes:
+    from pillow_heif import from_pillow  # of an extra
+
+    stream = io.BytesIO()
+    from_pillow(image).save(stream, enc_params={"preset": "ultrafast"}, **options)
+    return stream.getvalue()
+
+
 def decode(body: bytes, *, target_px: int = 256, **limits: Any) -> DecodedImage:
     return decode_image(body, limits=Limits(**limits), target_px=target_px)
 

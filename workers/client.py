@@ -86,7 +86,7 @@ class PictorClient:
         Returns:
             The job's id. The broker has confirmed the task: it is kept, whatever happens to the workers.
         """
-        wanted = job_id or f"job-{uuid.uuid4().hex}"
+        submitted_id = job_id or f"job-{uuid.uuid4().hex}"
         arguments: dict[str, object] = {
             "v": 1,
             "source": source,
@@ -94,14 +94,14 @@ class PictorClient:
             "include": list(include),
             "exclude": list(exclude),
             "batch_items": batch_items,
-            "job_id": wanted,
+            "job_id": submitted_id,
             # Only when asked for: workers of the version before refuse arguments that they do not know.
             "keep_missing": keep_missing or None,
             "max_delete_share": max_delete_share,
             "retry_failed": retry_failed or None,
         }
         self._publisher.send("pictor.ingest", _checked(IngestArguments, "pictor.ingest", arguments))
-        return wanted
+        return submitted_id
 
     def delete(self, bucket: str, keys: Sequence[str], *, collection: str | None = None) -> None:
         """Take objects out of the index, in as many messages as the keys need.

@@ -34,9 +34,9 @@ class Consumer(CeleryConsumer):  # type: ignore[misc]  # Celery is untyped
         receive = super().create_task_handler(*args, **kwargs)
 
         def receive_tasks_only(message: Message) -> None:
-            fault = fault_of(message.headers, message.content_type, message.body)
-            if fault:
-                self._refuse(message, fault)
+            error = message_error(message.headers, message.content_type, message.body)
+            if error:
+                self._refuse(message, error)
                 return
             drop_headers(message.headers)
             receive(message)
@@ -46,9 +46,9 @@ class Consumer(CeleryConsumer):  # type: ignore[misc]  # Celery is untyped
     def on_decode_error(self, message: Message, _error: Exception) -> None:
         self._refuse(message, "its body cannot be decoded")
 
-    def _refuse(self, message: Message, fault: str) -> None:
+    def _refuse(self, message: Message, error: str) -> None:
         where = (message.delivery_info or {}).get("routing_key", "?")
-        logger.error("message refused", extra={"queue": where, "bytes": len(message.body), "fault": fault})
+        logger.error("message refused", extra={"queue": where, "bytes": len(message.body), "error": error})
         message.reject_log_error(logger, self.connection_errors)  # the queue dead-letters what is rejected
 
 
@@ -65,7 +65,7 @@ def _is_count(value: object) -> bool:
     return value is None or (isinstance(value, int) and not isinstance(value, bool) and value >= 0)
 
 
-def fault_of(headers: object, content_type: str | None, body: bytes | str) -> str:
+def message_error(headers: object, content_type: str | None, body: bytes | str) -> str:
     """Why this is no task message of Celery's protocol 2, or "" when it is one."""
     match headers:
         case Mapping() if isinstance(headers.get("task"), str) and isinstance(headers.get("id"), str):

@@ -30,14 +30,14 @@ from pipeline.types import JobState, Verdict
 from workers.celery_config import ROUTES
 from workers.context import Context, current, stop_worker
 from workers.dead_letters import set_aside
-from workers.isolation.halve import SPLIT_AT_DELIVERY, SPLIT_AT_FAULT, isolate, split_when_slow
+from workers.isolation.halve import SPLIT_AT_CRASH, SPLIT_AT_DELIVERY, isolate, split_when_slow
 from workers.metrics import metrics
 from workers.queue_wait import due_stamp
 
 logger = logging.getLogger(__name__)
 
 RETRY_DELAYS_S = (2, 5, 10, 20, 30)  # then 30 s for ever: an outage is nobody's fault and loses nothing
-FAULTS_HEADER = "pictor-faults"  # how many unforeseen exceptions a message has caused
+CRASHES_HEADER = "pictor-faults"  # how many unforeseen exceptions a message has caused
 
 Handle = Callable[[bytes, Deps, Limits], Handled]
 
@@ -49,14 +49,14 @@ def run_message(task: Task, handle: Handle) -> None:
         started = time.perf_counter()
         handled = _handle(task, handle, context)
         metrics().record_batch(ROUTES[task.name], handled, seconds=time.perf_counter() - started)
-        _settle(task, handled, context)
+        _acknowledge(task, handled, context)
 
 
 def _handle(task: Task, handle: Handle, context: Context) -> Handled:
     try:
         body = _body_of(task)
-        if deliveries_before(task) >= SPLIT_AT_DELIVERY or faults_before(task) >= SPLIT_AT_FAULT:
-            return isolate(body, context, faults=faults_before(task))
+        if deliveries_before(task) >= SPLIT_AT_DELIVERY or crashes_before(task) >= SPLIT_AT_CRASH:
+            return isolate(body, context, crashes=crashes_before(task))
         with split_when_slow(body, context):
             return handle(body, context.deps, context.limits)
     except MessageError as err:
@@ -79,8 +79,8 @@ def deliveries_before(task: Task) -> int:
     return _count(task, "x-delivery-count")
 
 
-def faults_before(task: Task) -> int:
-    return _count(task, FAULTS_HEADER)
+def crashes_before(task: Task) -> int:
+    return _count(task, CRASHES_HEADER)
 
 
 def _count(task: Task, header: str) -> int:
@@ -89,7 +89,8 @@ def _count(task: Task, header: str) -> int:
     return max(value, 0) if isinstance(value, int) and not isinstance(value, bool) else 0
 
 
-def _settle(task: Task, handled: Handled, context: Context) -> None:
+def _acknowledge(task: Task, handled: Handled, context: Context) -> None:
+    """Do what must be done before the message is acknowledged. Raises where Celery is to do otherwise."""
     match handled.verdict:
         case Verdict.ACK:
             if handled.forward is not None:
@@ -118,14 +119,14 @@ def every_error_settled(task: Task) -> Iterator[None]:
         retry_later(task, err)
     except (FatalError, ConfigError) as err:
         give_back_and_stop(task, err)
-    except Exception as err:  # noqa: BLE001 - it is logged; the top of a task: an odd answer of a service, memory, or a fault of ours
-        retry_later(task, internal_error(task, err), **{FAULTS_HEADER: faults_before(task) + 1})
+    except Exception as err:  # noqa: BLE001 - logged below: an odd answer of a service, memory, our mistake
+        retry_later(task, internal_error(task, err), **{CRASHES_HEADER: crashes_before(task) + 1})
 
 
 def internal_error(task: Task, err: Exception) -> PictorError:
     """Log and count an error that nobody foresaw. Returns what may be shown of it."""
     logger.error("internal error", extra={"task": task.name, "task_id": task.request.id}, exc_info=err)
-    metrics().record_fault(ROUTES[task.name])
+    metrics().record_crash(ROUTES[task.name])
     return PictorError(f"{task.name}: internal error of kind {type(err).__name__}")
 
 

@@ -80,7 +80,7 @@ class Metrics:
         self._failures = Counter(
             "pictor_image_failures_total", "Images that failed, by reason", ["reason"], registry=registry
         )
-        self._faults = Counter(
+        self._crashes = Counter(
             "pictor_task_faults_total",
             "Tasks that ended with an error that nobody foresaw, and are tried again",
             ["queue"],
@@ -173,7 +173,7 @@ class Metrics:
         for reason in Reason:
             self._failures.labels(reason.value)
         for queue in WORK_QUEUES:
-            self._faults.labels(queue)
+            self._crashes.labels(queue)
         for queue in (INGEST, EMBED):
             for verdict in Verdict:
                 self._batches.labels(queue, verdict.value)
@@ -211,8 +211,8 @@ class Metrics:
     def record_removal(self, images: int) -> None:
         self._removed.inc(images)
 
-    def record_fault(self, queue: str) -> None:
-        self._faults.labels(queue).inc()
+    def record_crash(self, queue: str) -> None:
+        self._crashes.labels(queue).inc()
 
     def record_queue_wait(self, queue: str, seconds: float) -> None:
         self._queue_wait.labels(queue).observe(seconds)

@@ -22,8 +22,8 @@ from pipeline.source import parse_source
 from pipeline.types import JobState
 from workers.context import current, stop_worker
 from workers.dead_letters import set_aside
-from workers.delivery import every_error_settled, faults_before, internal_error
-from workers.isolation.halve import SPLIT_AT_FAULT
+from workers.delivery import crashes_before, every_error_settled, internal_error
+from workers.isolation.halve import SPLIT_AT_CRASH
 from workers.metrics import metrics
 from workers.planner import run_plan_step
 from workers.submission import (
@@ -60,9 +60,9 @@ def ingest(task: Task, args: Sequence[object], kwargs: Arguments) -> None:
 
     def work() -> None:
         context = current()
-        wanted = read_arguments(IngestArguments, task.name, _keywords(task, args, kwargs))
-        submission = _submission(wanted, context.settings)
-        job = submit_to_workers(submission, context.deps, _caller(task), job_id=wanted.job_id)
+        arguments = read_arguments(IngestArguments, task.name, _keywords(task, args, kwargs))
+        submission = _submission(arguments, context.settings)
+        job = submit_to_workers(submission, context.deps, _caller(task), job_id=arguments.job_id)
         if job.state is JobState.RUNNING:
             # Step 0, which a job that was begun before refuses: a second submission is no second planner.
             context.publisher.publish_plan_step(job.job_id, 0, uuid.uuid4().hex)
@@ -75,11 +75,11 @@ def delete(task: Task, args: Sequence[object], kwargs: Arguments) -> None:
 
     def work() -> None:
         context = current()
-        wanted = read_arguments(DeleteArguments, task.name, _keywords(task, args, kwargs))
-        collection = wanted.collection or context.settings.collection
+        arguments = read_arguments(DeleteArguments, task.name, _keywords(task, args, kwargs))
+        collection = arguments.collection or context.settings.collection
         delete_objects(
-            wanted.bucket,
-            wanted.keys,
+            arguments.bucket,
+            arguments.keys,
             collection=collection,
             index=context.deps.index,
             book=context.deps.ledger.book,
@@ -101,19 +101,19 @@ def search(task: Task, args: Sequence[object], kwargs: Arguments) -> dict[str, o
 
 def _hits(task: Task, args: Sequence[object], kwargs: Arguments) -> dict[str, object]:
     context = current()
-    wanted = read_arguments(SearchArguments, task.name, _keywords(task, args, kwargs))
+    arguments = read_arguments(SearchArguments, task.name, _keywords(task, args, kwargs))
     request = read_search(
-        collection=wanted.collection or context.settings.collection,
-        k=wanted.k,
-        min_score=wanted.min_score,
-        bucket=wanted.bucket,
-        prefix=wanted.prefix,
-        metadata=wanted.metadata,
+        collection=arguments.collection or context.settings.collection,
+        k=arguments.k,
+        min_score=arguments.min_score,
+        bucket=arguments.bucket,
+        prefix=arguments.prefix,
+        metadata=arguments.metadata,
     )
     deps = context.deps
     models = ResidentModel(deps.embedder, deps.index)
     ports = SearchPorts(store=deps.store, index=deps.index, models=models)
-    (answer,) = search_images([read_query(wanted.query)], request, ports, context.limits, _caller(task))
+    (answer,) = search_images([read_query(arguments.query)], request, ports, context.limits, _caller(task))
     return answer_json(answer)
 
 
@@ -121,8 +121,8 @@ def job(task: Task, args: Sequence[object], kwargs: Arguments) -> dict[str, obje
     """The state and counts of one job."""
 
     def work() -> dict[str, object]:
-        wanted = read_arguments(JobArguments, task.name, _keywords(task, args, kwargs))
-        return job_json(find_job(wanted.job_id, current().deps.ledger, _caller(task)))
+        arguments = read_arguments(JobArguments, task.name, _keywords(task, args, kwargs))
+        return job_json(find_job(arguments.job_id, current().deps.ledger, _caller(task)))
 
     return _answered(task, work, refusal={"job_id": kwargs.get("job_id")})
 
@@ -148,7 +148,7 @@ def _settled(
     """Run `work`; the class of its error decides what becomes of the message."""
     with every_error_settled(task):
         try:
-            _check_faults(task)
+            _check_crashes(task)
             work()
         except REFUSALS as err:  # no worker could do it
             if on_refusal is not None:
@@ -167,8 +167,8 @@ def _read_step(task: Task, args: Sequence[object], kwargs: Arguments) -> tuple[s
             raise MessageError(f"{task.name}: job_id, step and nonce are expected")
 
 
-def _check_faults(task: Task) -> None:
-    if faults_before(task) >= SPLIT_AT_FAULT:
+def _check_crashes(task: Task) -> None:
+    if crashes_before(task) >= SPLIT_AT_CRASH:
         raise MessageError(f"{task.name}: every try ended with an internal error; the worker's log has it")
 
 
@@ -183,16 +183,16 @@ def _caller(task: Task) -> Caller:
     return Caller(who="broker", roles=frozenset({Role.READ, Role.WRITE}), request_id=str(task.request.id))
 
 
-def _submission(wanted: IngestArguments, settings: Settings) -> Submission:
+def _submission(arguments: IngestArguments, settings: Settings) -> Submission:
     return Submission(
-        source=parse_source(wanted.source),
-        collection=wanted.collection or settings.collection,
-        include=wanted.include,
-        exclude=wanted.exclude,
-        batch_items=wanted.batch_items or settings.batch_items,
-        keep_missing=wanted.keep_missing,
-        max_delete_share=wanted.max_delete_share,
-        retry_failed=wanted.retry_failed,
+        source=parse_source(arguments.source),
+        collection=arguments.collection or settings.collection,
+        include=arguments.include,
+        exclude=arguments.exclude,
+        batch_items=arguments.batch_items or settings.batch_items,
+        keep_missing=arguments.keep_missing,
+        max_delete_share=arguments.max_delete_share,
+        retry_failed=arguments.retry_failed,
     )
 
 

@@ -18,7 +18,7 @@ from pipeline.errors import MessageError
 
 VERSION = 1
 MAX_KEYS = 10_000  # of one pictor.delete
-MAX_SHOWN_FAULTS = 5  # of 10,000 keys, all could be wrong
+MAX_SHOWN_ERRORS = 5  # of 10,000 keys, all could be wrong
 JOB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")  # no database keeps NUL, no encoding half of a surrogate pair
 
@@ -94,19 +94,19 @@ def read_arguments(kind: type[A], task: str, arguments: Mapping[str, object]) ->
     try:
         return kind.model_validate(arguments)
     except ValidationError as err:
-        faults = [f"{_place(fault['loc'])}: {fault['msg']}" for fault in err.errors()]
-        more = f"; and {len(faults) - MAX_SHOWN_FAULTS} more" if len(faults) > MAX_SHOWN_FAULTS else ""
-        raise MessageError(f"{task}: {'; '.join(faults[:MAX_SHOWN_FAULTS])}{more}") from None
+        errors = [f"{_place(error['loc'])}: {error['msg']}" for error in err.errors()]
+        more = f"; and {len(errors) - MAX_SHOWN_ERRORS} more" if len(errors) > MAX_SHOWN_ERRORS else ""
+        raise MessageError(f"{task}: {'; '.join(errors[:MAX_SHOWN_ERRORS])}{more}") from None
 
 
 def _check_version(task: str, arguments: Mapping[str, object]) -> None:
     # First: the arguments of another version would be called wrong one by one.
     version = arguments.get("v")
     if version != VERSION:
-        found = "no argument v" if version is None else f"version {version!r:.40}"
-        raise MessageError(f"{task}: {found}; this worker reads version {VERSION} of the arguments")
+        given = "no argument v" if version is None else f"version {version!r:.40}"
+        raise MessageError(f"{task}: {given}; this worker reads version {VERSION} of the arguments")
 
 
 def _place(loc: tuple[int | str, ...]) -> str:
-    """Where the fault is. Names of unknown arguments are the caller's, of whatever length."""
+    """Where the error is. Names of unknown arguments are the caller's, of whatever length."""
     return ".".join(f"{step:.60}" if isinstance(step, str) else str(step) for step in loc)

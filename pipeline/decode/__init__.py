@@ -17,6 +17,7 @@ small file that allows:
     TIFF of one compressed strip                12 to 16                       19 to 14 Mpx
     WebP                                        16.5                           13 Mpx
     AVIF                                        17                             13 Mpx
+    HEIF of phones: 4:2:0, 8 or 10 bits         8, 16                          28 Mpx, 14 Mpx
 
 The bytes of the file count too, for JPEG and WebP twice.
 
@@ -50,8 +51,9 @@ from pipeline.decode.orientation import turn_upright
 from pipeline.decode.profile import Conversion
 from pipeline.decode.source import Source, open_source
 from pipeline.decode.tiff_pixels import TiffPixels
+from pipeline.errors import ImageError
 from pipeline.ports import Limits
-from pipeline.types import Pixels
+from pipeline.types import Pixels, Reason
 
 __all__ = ["DecodedImage", "PlanesImage", "decode_image", "decode_on_gpu", "decode_stored_colours"]
 
@@ -156,13 +158,23 @@ def _decode(source: Source, *, goal_px: int, target_px: int) -> DecodedImage:
 
 
 def _decode_with_pillow(source: Source, *, goal_px: int) -> Pixels:
-    if source.jpeg is not None and not source.jpeg.has_end_marker:
+    if source.jpeg is None:
+        return _read(source.image, source, goal_px=goal_px)
+    try:
+        if source.jpeg.has_end_marker:
+            return _read(source.image, source, goal_px=goal_px)
         return decode_without_end(source.jpeg.stripped, lambda image: _read(image, source, goal_px=goal_px))
-    return _read(source.image, source, goal_px=goal_px)
+    except DECODER_ERRORS as err:
+        error = to_image_error(err, b"")
+        if source.jpeg.rare and error.reason is Reason.DECODE_ERROR:
+            words = f"a kind of {source.jpeg.rare} JPEG that is not decoded"
+            raise ImageError(Reason.UNSUPPORTED_FORMAT, words) from err
+        raise
 
 
 def _read(image: ImageFile, source: Source, *, goal_px: int) -> Pixels:
-    image.draft(None, (goal_px, goal_px))  # JPEG only: the decoder delivers 1/2, 1/4 or 1/8, never under goal
+    if source.jpeg is not None and not source.jpeg.is_lossless:
+        image.draft(None, (goal_px, goal_px))  # the decoder delivers 1/2, 1/4 or 1/8, never under goal
     image.load()
     if source.format == "BMP" and image.mode == "RGBA":
         fill_unused_alpha(image)

@@ -27,11 +27,12 @@ def largest_frame_px(body: bytes) -> int:
     Raises:
         ImageError: decode_error, for directories of absurd size.
     """
-    sizes = (size for stream in _streams(body) for size in _frame_sizes(stream))
+    sizes = (size for stream in iter_streams(body) for size in _frame_sizes(stream))
     return max((width * height for width, height in sizes), default=0)
 
 
-def _streams(body: bytes) -> Iterator[memoryview]:
+def iter_streams(body: bytes) -> Iterator[memoryview]:
+    """The content of every item of an AVIF or HEIF file, and from where each track's samples begin."""
     view = memoryview(body)
     try:
         for kind, box in iter_boxes(view):

@@ -95,7 +95,13 @@ def batcher_on(device: str) -> JpegBatcher:
 def decode_ordinary(source: Source, batcher: JpegBatcher, *, goal_px: int) -> PlanesImage | None:
     """None: not an ordinary JPEG, or beyond the decoder; the CPU is the one to ask."""
     jpeg = source.jpeg
-    if jpeg is None or jpeg.buffered or source.image.mode != "RGB" or min(source.size) >= 2 * goal_px:
+    if (
+        jpeg is None
+        or jpeg.buffered
+        or jpeg.rare
+        or source.image.mode != "RGB"
+        or min(source.size) >= 2 * goal_px
+    ):
         return None
     if not jpeg.stripped.endswith(END) or source.read_orientation() != 1:
         return None

@@ -12,11 +12,14 @@ import numpy as np
 
 from pipeline.decode.boxes import iter_boxes
 from pipeline.decode.orientation import turn_upright
+from pipeline.errors import ImageError
+from pipeline.types import Reason
 
 Box = tuple[int, int, int, int]  # left, top, right, bottom, px
 Property = tuple[bytes, memoryview]
 
 _TRACK_PATH = (b"moov", b"trak", b"mdia", b"minf", b"stbl", b"stsd")
+_PICTURES = frozenset({b"av01", b"grid"})
 _VISUAL_ENTRY_BYTES = 78  # the fixed part of a sample entry, before its own boxes
 _CHECKER = np.arange(18, dtype=np.uint8).reshape(2, 3, 3)  # no turn of it is itself
 
@@ -34,6 +37,34 @@ def read_transforms(body: bytes, size: tuple[int, int]) -> Transforms:
     except (struct.error, IndexError):  # ends within its directory: the decoder has the say
         return Transforms()
     return _fold(properties, size)
+
+
+def check_kind(body: bytes) -> None:
+    """Raises ImageError(unsupported_format) when the picture of an AVIF is neither AV1 nor tiles of it."""
+    view = memoryview(body)
+    try:
+        kind = b"av01" if _is_sequence(view) else _primary_kind(view)
+    except (struct.error, IndexError):  # ends within its directory: the decoder has the say
+        return
+    if kind not in _PICTURES:
+        raise ImageError(Reason.UNSUPPORTED_FORMAT, f"an AVIF whose picture is of the kind {kind.decode()!r}")
+
+
+def _primary_kind(view: memoryview) -> bytes:
+    """Four letters; `av01` where the directory does not tell."""
+    for kind, meta in iter_boxes(view):
+        if kind != b"meta":
+            continue
+        boxes = dict(iter_boxes(meta[4:]))
+        primary = _primary_item(boxes.get(b"pitm", meta[:0]))
+        listed = boxes.get(b"iinf", meta[:0])
+        for _, entry in iter_boxes(listed[6 if listed[0] == 0 else 8 :]):
+            version = entry[0]
+            wide = 4 if version >= 3 else 2
+            if version >= 2 and int.from_bytes(entry[4 : 4 + wide], "big") == primary:
+                found = bytes(entry[6 + wide : 10 + wide])
+                return found if found.isalnum() and found.isascii() else b"av01"
+    return b"av01"
 
 
 def _fold(properties: Sequence[Property], size: tuple[int, int]) -> Transforms:
@@ -86,13 +117,21 @@ def _as_stored(box: Box, orientation: int, width: int, height: int) -> Box:
 
 def _properties(view: memoryview) -> Iterator[Property]:
     """Those of the picture that decoders show: the track's in a sequence, else the primary item's."""
-    if bytes(view[8:12]) == b"avis":
+    if _is_sequence(view):
         yield from _of_track(view)
         return
     for kind, meta in iter_boxes(view):
         if kind == b"meta":
             yield from _of_primary_item(meta[4:])  # a full box: version and flags come first
             return
+
+
+def _is_sequence(view: memoryview) -> bool:
+    return bytes(view[8:12]) == b"avis"
+
+
+def _primary_item(box: memoryview) -> int:
+    return int.from_bytes(box[4 : 8 if box[0] else 6], "big")
 
 
 def _of_track(view: memoryview) -> Iterator[Property]:
@@ -108,9 +147,8 @@ def _of_track(view: memoryview) -> Iterator[Property]:
 
 def _of_primary_item(meta: memoryview) -> Iterator[Property]:
     boxes = dict(iter_boxes(meta))
-    primary = boxes.get(b"pitm", meta[:0])
     inside = dict(iter_boxes(boxes.get(b"iprp", meta[:0])))
-    item = int.from_bytes(primary[4 : 8 if primary[0] else 6], "big")
+    item = _primary_item(boxes.get(b"pitm", meta[:0]))
     properties = list(iter_boxes(inside.get(b"ipco", meta[:0])))
     for number in _associated(inside.get(b"ipma", meta[:0]), item):
         if 1 <= number <= len(properties):

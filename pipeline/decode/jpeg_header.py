@@ -15,8 +15,9 @@ MAX_SEGMENTS = 4096  # a camera writes some twenty, a large colour profile some 
 MAX_SCANNED_PX = 2_000_000_000  # scans x pixels, about 10 s of a core; a usual progressive file has ten scans
 
 _SOF = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # tables and reserved codes lie in between
-_DECODED = frozenset({0xC0, 0xC1, 0xC2, 0xC9, 0xCA})  # sequential, progressive; Huffman, arithmetic
-_LOSSLESS = frozenset({0xC3, 0xCB})
+# Kinds that not every libjpeg knows, or not with all of their options.
+_RARE = {0xC3: "lossless", 0xC9: "arithmetic", 0xCA: "arithmetic"}
+_DECODED = frozenset({0xC0, 0xC1, 0xC2, *_RARE})  # sequential, progressive
 _SOS, _EXIF, _PROFILE, _COMMENT, _HIERARCHICAL = 0xDA, 0xE1, 0xE2, 0xFE, 0xDE
 _STANDALONE = frozenset({0x01, *range(0xD0, 0xDA)})  # no length follows
 _KEPT_APPS = frozenset({0xE0, 0xEE})  # JFIF and Adobe decide the colour space
@@ -29,6 +30,7 @@ class JpegHeader:
     size: tuple[int, int]  # px
     components: tuple[tuple[int, int], ...]  # horizontal and vertical sampling of each
     buffered: bool  # several scans: libjpeg holds the coefficients of the whole image
+    rare: str  # "lossless" or "arithmetic": what fails may be a kind that is not decoded; else ""
     exif: bytes
     xmp: bytes
     profile: bytes  # the ICC profile; empty where there is none, or a piece of it is missing
@@ -43,7 +45,13 @@ class JpegHeader:
         widest = max(h for h, _ in self.components)
         tallest = max(v for _, v in self.components)
         units = -(-self.size[0] // (8 * widest)) * -(-self.size[1] // (8 * tallest))
-        return units * sum(h * v for h, v in self.components) * 64 * 2  # 64 coefficients of 2 bytes a block
+        coefficient_bytes = 4 if self.is_lossless else 2
+        return units * sum(h * v for h, v in self.components) * 64 * coefficient_bytes  # 64 in a block
+
+    @property
+    def is_lossless(self) -> bool:
+        """Such a picture cannot be scaled while it is decoded."""
+        return self.rare == "lossless"
 
 
 def read_jpeg_header(body: bytes) -> JpegHeader:
@@ -130,6 +138,7 @@ def _build_header(
         size=size,
         components=components,
         buffered=buffered,
+        rare=_RARE.get(frame[1], ""),
         exif=b"".join(exif),
         xmp=xmp,
         profile=_join_profile(profile),
@@ -151,8 +160,8 @@ def _read_frame(frame: bytes) -> tuple[tuple[int, int], tuple[tuple[int, int], .
 
 
 def _check_variant(*, marker: int, bits: int, components: int) -> None:
-    if marker in _LOSSLESS:
-        raise _unsupported("a lossless JPEG")
+    if marker == 0xCB:
+        raise _unsupported("a lossless JPEG with arithmetic codes")
     if marker not in _DECODED:
         raise _unsupported("a hierarchical JPEG")
     if bits != 8:

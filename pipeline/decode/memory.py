@@ -4,6 +4,7 @@ A peak has two candidates: inside the decoder, and afterwards, when the decoded 
 made from it. `tests/unit/test_decode_memory.py` builds images at the limit of each format and measures.
 """
 
+from pipeline.decode.heif_pixels import HeifPixels
 from pipeline.decode.png_pixels import PngPixels
 from pipeline.decode.source import Source
 from pipeline.decode.tiff_header import Tag
@@ -19,6 +20,8 @@ FIXED_BYTES = 4 * 2**20  # strips, decoder tables, the allocator's remainders
 _STORED = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2, "I;16N": 2}  # Pillow: else 4 a pixel
 _WEBP_BYTES_PER_PX = 16.5  # two canvases, the frame as bytes, the image; lossless: its own frame first
 _AVIF_BYTES_PER_PX = 17  # planes of 16-bit 4:4:4 and alpha, pixels, the same as bytes or as image
+# Planes, pixels, and what lies between them: more for 4:4:4, for 10 bits and for alpha.
+_HEIF_BYTES_PER_PX, _HEIF_444_BYTES, _HEIF_DEEP_BYTES, _HEIF_ALPHA_BYTES = 8, 4, 8, 4
 _TIFF_UNIT_COPIES = 2  # one strip or tile: decompressed, and converted or in the codec
 _WIDE_KEY_BYTES_PER_PX = 5  # the lower bytes of all samples, and the alpha made of them
 MAX_RLE_PX = 16_000_000  # run-length BMP is decoded in Python, 0.1 us a pixel with the GIL held
@@ -81,7 +84,7 @@ def _copies_of_body(source: Source) -> int:
 def _scaled_size(source: Source, goal_px: int) -> tuple[int, int]:
     """What the decoder delivers. Only JPEG scales while it decodes, by what `Image.draft` chooses."""
     width, height = source.size
-    if source.jpeg is None:
+    if source.jpeg is None or source.jpeg.is_lossless:
         return width, height
     scale = next((s for s in (8, 4, 2) if min(width, height) // goal_px >= s), 1)
     return -(-width // scale), -(-height // scale)
@@ -94,6 +97,8 @@ def _decoder_bytes(source: Source, px: int) -> int:
             return source.jpeg.coefficient_bytes if source.jpeg is not None else 0
         case "WEBP":
             return int(px * (_WEBP_BYTES_PER_PX - 4))
+        case "HEIF":
+            return _heif_decoder_bytes(source, px)
         case "AVIF":
             return source.frame_px * (_AVIF_BYTES_PER_PX - 4)
         case "BMP" if _codec(source) == "bmp_rle":
@@ -104,6 +109,17 @@ def _decoder_bytes(source: Source, px: int) -> int:
             return px * _WIDE_KEY_BYTES_PER_PX
         case _:
             return 0
+
+
+def _heif_decoder_bytes(source: Source, px: int) -> int:
+    """All but the strips that are made of it: there is no second copy."""
+    if not isinstance(source.image, HeifPixels):
+        return 0
+    frames = source.image.frames
+    bytes_per_px = _HEIF_BYTES_PER_PX
+    bytes_per_px += _HEIF_444_BYTES * frames.is_444 + _HEIF_DEEP_BYTES * frames.is_deep
+    bytes_per_px += _HEIF_ALPHA_BYTES * ("A" in source.image.mode or "a" in source.image.mode)
+    return source.frame_px * bytes_per_px - px * _STORED.get(source.image.mode, 4)
 
 
 def _tiff_decoder_bytes(source: Source, px: int) -> int:

@@ -11,7 +11,8 @@ from pipeline.decode.animation import find_first_frame
 from pipeline.decode.av1_frame import largest_frame_px
 from pipeline.decode.bmp_header import check_bmp
 from pipeline.decode.camera_raw import check_signature
-from pipeline.decode.item_transforms import Box, Transforms, read_transforms
+from pipeline.decode.heif_pixels import HeifPixels
+from pipeline.decode.item_transforms import Box, Transforms, check_kind, read_transforms
 from pipeline.decode.jpeg_header import JpegHeader, read_jpeg_header
 from pipeline.decode.orientation import find_orientation
 from pipeline.decode.png_pixels import PngPixels
@@ -58,6 +59,8 @@ class Source:
             return self.image.read_orientation()
         if self.transforms is not None:
             return self.transforms.orientation
+        if isinstance(self.image, HeifPixels):
+            return 1  # libheif has undone it
         return find_orientation(self.image.info.get("exif"), self.image.info.get("xmp"))
 
 
@@ -72,13 +75,14 @@ def open_source(body: bytes) -> Source:
         raise ImageError(Reason.EMPTY, "0 bytes")
     check_signature(body)
     found = _name_format(body)
-    if found == "HEIF":
-        raise ImageError(Reason.UNSUPPORTED_FORMAT, "HEIF is not decoded here; install pictor[heif]")
     if found == "BMP":
         check_bmp(body)
+    if found == "AVIF":
+        check_kind(body)
     jpeg = read_jpeg_header(body) if found == "JPEG" else None
     image = _open_image(found, body if jpeg is None else jpeg.stripped)
-    frame_px = largest_frame_px(body) if found == "AVIF" else 0
+    frame_px = image.frames.px if isinstance(image, HeifPixels) else 0
+    frame_px = largest_frame_px(body) if found == "AVIF" else frame_px
     return Source(
         image=image,
         format=found,
@@ -97,6 +101,8 @@ def _open_image(found: str, body: bytes) -> ImageFile:
             return PngPixels(body)
         case "TIFF":
             return open_tiff(body)
+        case "HEIF":
+            return HeifPixels(body)
         case _:
             return Image.open(BytesIO(body), formats=[found])
 

@@ -4,6 +4,7 @@ The S3 server is whatever AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID and AWS_SECRET_ACC
 user in PICTOR_TEST_S3_ACCESS_KEY2 and PICTOR_TEST_S3_SECRET_KEY2.
 """
 
+import gzip
 import hashlib
 import logging
 import os
@@ -337,6 +338,21 @@ def test_both_readers_return_the_stored_bytes_and_the_users_metadata(
         fetched = s3.get(s3.stat(s3_bucket, key), max_bytes=MB)
         assert fetched.body == b"not really gzip"
         assert fetched.metadata == {"camera": "7"}
+
+
+@pytest.mark.parametrize("key", ["fast", "slow//way"])
+def test_both_readers_unpack_what_the_server_says_is_gzip(
+    s3: S3Store, s3_bucket: str, minio: Minio, key: str
+) -> None:
+    packed = gzip.compress(bytes(5000))
+    minio.put_object(
+        s3_bucket, key, BytesIO(packed), len(packed), metadata={"Content-Encoding": "gzip", "Camera": "7"}
+    )
+    ref = s3.stat(s3_bucket, key)
+    fetched = s3.get(ref, max_bytes=5000)
+    assert (fetched.body, fetched.encoding, fetched.metadata) == (bytes(5000), "gzip", {"camera": "7"})
+    with pytest.raises(ImageError, match="too_large: more than the limit of 4999 bytes, unpacked from gzip"):
+        s3.get(ref, max_bytes=4999)
 
 
 @pytest.mark.parametrize("key", ["fast", "slow//way"])

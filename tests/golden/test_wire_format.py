@@ -7,6 +7,9 @@ import pytest
 
 from pipeline.message import decode_batch, encode_batch
 from pipeline.types import EmbedBatch, ObjectRef, image_id_of
+from workers.dead_letters import QUEUE_HEADER, REASON_HEADER
+from workers.delivery import CRASHES_HEADER
+from workers.queue_wait import DUE_HEADER
 
 HERE = Path(__file__).parent
 
@@ -60,3 +63,8 @@ def test_these_bytes_are_this_message(name: str) -> None:
 def test_the_identity_of_an_object_is_fixed() -> None:
     # Rows of every collection are named by it; SHA-256 of "shop", NUL, key, as `sha256sum` gives it.
     assert image_id_of("shop", "cam1/2024/a.jpg") == "dfd1aa4a17d1c9a9d7a91d0df153c4d6"
+
+
+def test_the_headers_by_which_two_builds_understand_each_other_are_these() -> None:
+    assert (CRASHES_HEADER, DUE_HEADER) == ("pictor-faults", "pictor-due-at")
+    assert (REASON_HEADER, QUEUE_HEADER) == ("x-pictor-reason", "x-pictor-queue")

@@ -18,7 +18,7 @@ from pipeline.decode import decode_image
 from pipeline.errors import ImageError
 from pipeline.ports import Limits
 from pipeline.types import Reason
-from tests.image_files import encode, png_chunk, refusal
+from tests.image_files import encode, heic, png_chunk, refusal
 from tests.independent_readers import tifffile
 
 PEAK_LIMIT_BYTES = 300_000_000
@@ -136,6 +136,8 @@ WORST: dict[
     "444-alpha.avif": lambda: encode(
         tile(3400, 3400, "RGBA"), "AVIF", speed=10, quality=30, subsampling="4:4:4"
     ),
+    "420.heic": lambda: heic(tile(5200, 5200), quality=20, chroma=420),
+    "444-alpha.heic": lambda: heic(tile(3700, 3700, "RGBA"), quality=20, chroma=444),
     "strips.tiff": lambda: encode(tile(7000, 7000), "TIFF", compression="tiff_adobe_deflate"),
     "one-turned-strip.tiff": lambda: encode(
         tile(4100, 4100), "TIFF", compression="tiff_adobe_deflate", tiffinfo={278: 4100, 274: 6}

@@ -18,7 +18,7 @@ from kombu.transport import memory
 
 import workers.tasks  # noqa: F401 - which registers them
 from workers.celery_config import ROUTES, celery_config
-from workers.consumer import drop_headers, fault_of
+from workers.consumer import drop_headers, message_error
 from workers.dead_letters import DeadLetter, list_dead, replay_dead
 from workers.queues import DEAD, WORK_QUEUES, declare_queues
 
@@ -102,7 +102,7 @@ class MemoryBroker:
     def deliver(self, message: Message) -> tuple[Settled, Any]:
         """Do one message as a worker does. Returns its answer, too; what else a task raises is a fault."""
         headers = dict(message.headers)
-        if fault_of(headers, "application/json", json.dumps([message.args, message.kwargs, {}])):
+        if message_error(headers, "application/json", json.dumps([message.args, message.kwargs, {}])):
             return Settled.REJECTED, None
         drop_headers(headers)
         task: Task = self.app.tasks[message.task]

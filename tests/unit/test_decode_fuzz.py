@@ -1,6 +1,7 @@
 """Whatever the bytes: a decoded image or an ImageError, and nothing else."""
 
 import io
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from PIL import Image
 from pipeline.decode import DecodedImage, decode_image
 from pipeline.errors import ImageError
 from pipeline.ports import Limits
+from tests.image_files import heic
 
 LIMITS = Limits(max_px=4_000_000)  # a flipped bit may say 60000 x 60000; time is for more examples
 
@@ -41,6 +43,8 @@ VALID = {
     "float tiff": _encode("TIFF", "F"),
     "avif": _encode("AVIF", exif=_EXIF.tobytes()),
 }
+if find_spec("pillow_heif"):
+    VALID["heif"] = heic(Image.linear_gradient("L").resize((48, 36)).convert("RGB"))
 
 
 def outcome(body: bytes) -> DecodedImage | ImageError:

@@ -28,7 +28,7 @@ from pipeline.types import EmbedBatch, JobState, Reason, Verdict
 from tests.unit.fakes import FakeEmbedder, Signals, indexed_keys, jpeg, plan_one_batch, ref_of
 from tests.unit.memory_broker import MemoryBroker, Message, Settled, message_of
 from workers.context import Context, make_current
-from workers.delivery import FAULTS_HEADER, RETRY_DELAYS_S, run_message
+from workers.delivery import CRASHES_HEADER, RETRY_DELAYS_S, run_message
 from workers.queue_wait import DUE_HEADER
 
 EMBED = "pictor.embed_batch"
@@ -106,7 +106,7 @@ def test_what_may_work_later_is_tried_again_after_a_pause(
     [copy] = broker.messages("embed")
     assert (copy.task, copy.args, copy.kwargs) == (message.task, message.args, message.kwargs)
     assert (copy.headers["id"], copy.headers["retries"]) == (message.headers["id"], 1)
-    assert FAULTS_HEADER not in copy.headers
+    assert CRASHES_HEADER not in copy.headers
 
 
 def test_pauses_grow_and_stay_at_the_longest(
@@ -214,7 +214,7 @@ def test_an_error_that_is_raised_leaves_a_copy_and_may_stop_the_worker(
     handle(error)
     assert broker.deliver(message)[0] is Settled.ACKNOWLEDGED
     [copy] = broker.messages("embed")
-    assert copy.headers.get(FAULTS_HEADER, 0) == crashes
+    assert copy.headers.get(CRASHES_HEADER, 0) == crashes
     assert bool(signals) == stops
     assert broker.dead() == []
 
@@ -270,7 +270,7 @@ def test_a_staged_batch_that_no_broker_took_is_tried_again_as_a_whole(
     broker.refuse("embed")
     assert broker.deliver(on_ingest)[0] is Settled.ACKNOWLEDGED
     [copy] = broker.messages("ingest")
-    assert FAULTS_HEADER not in copy.headers
+    assert CRASHES_HEADER not in copy.headers
 
 
 def test_a_dead_letter_that_no_broker_took_is_tried_again(
@@ -306,10 +306,10 @@ def test_a_copy_keeps_its_senders_headers_and_not_the_brokers(
     broker: MemoryBroker, message: Message, handle: Callable[[Handled], Answering]
 ) -> None:
     handle(verdict(Verdict.RETRY, TransientError("away")))
-    given = {"tenant": "shop", "x-delivery-count": 1, "x-death": [], FAULTS_HEADER: 3, DUE_HEADER: 5.0}
+    given = {"tenant": "shop", "x-delivery-count": 1, "x-death": [], CRASHES_HEADER: 3, DUE_HEADER: 5.0}
     broker.deliver(message.with_headers(given))
     [copy] = broker.messages("embed")
-    assert (copy.headers["tenant"], copy.headers[FAULTS_HEADER]) == ("shop", 3)
+    assert (copy.headers["tenant"], copy.headers[CRASHES_HEADER]) == ("shop", 3)
     assert [name for name in copy.headers if name.startswith("x-")] == []
     assert copy.headers[DUE_HEADER] > 5.0
 
@@ -321,16 +321,16 @@ def test_crashes_are_counted_from_copy_to_copy(
     for crashes in (1, 2, 3):
         broker.deliver(message)
         [message] = broker.messages("embed")
-        assert message.headers[FAULTS_HEADER] == crashes
+        assert message.headers[CRASHES_HEADER] == crashes
 
 
 @pytest.mark.parametrize(
     "wrong",
     [
-        {FAULTS_HEADER: "many"},
-        {FAULTS_HEADER: []},
-        {FAULTS_HEADER: -3},
-        {FAULTS_HEADER: True},
+        {CRASHES_HEADER: "many"},
+        {CRASHES_HEADER: []},
+        {CRASHES_HEADER: -3},
+        {CRASHES_HEADER: True},
         {"x-delivery-count": "often"},
         {"x-delivery-count": None},
         {"headers": "none"},
@@ -352,7 +352,7 @@ def test_headers_that_make_no_sense_hurt_nobody(
     for crashes in (1, 2):
         assert broker.deliver(message)[0] is Settled.ACKNOWLEDGED
         [message] = broker.messages("embed")
-        assert message.headers[FAULTS_HEADER] == crashes
+        assert message.headers[CRASHES_HEADER] == crashes
 
 
 # When a batch is looked at alone
@@ -365,9 +365,9 @@ def test_headers_that_make_no_sense_hurt_nobody(
         ({"x-delivery-count": 1}, False),
         ({"x-delivery-count": 2}, True),
         ({"x-delivery-count": 5}, True),
-        ({FAULTS_HEADER: 4}, False),
-        ({FAULTS_HEADER: 5}, True),
-        ({"x-delivery-count": 1, FAULTS_HEADER: 4}, False),
+        ({CRASHES_HEADER: 4}, False),
+        ({CRASHES_HEADER: 5}, True),
+        ({"x-delivery-count": 1, CRASHES_HEADER: 4}, False),
     ],
     ids=str,
 )
@@ -387,7 +387,7 @@ def test_a_suspect_batch_is_split_before_it_is_touched(
     assert bool(embedder.calls) != is_suspect
 
 
-@pytest.mark.parametrize("headers", [{}, {"x-delivery-count": 2}, {FAULTS_HEADER: 5}], ids=str)
+@pytest.mark.parametrize("headers", [{}, {"x-delivery-count": 2}, {CRASHES_HEADER: 5}], ids=str)
 @pytest.mark.parametrize(
     "garbage", ["", "no batch", "{}", '"\ud800"', "[" * 100_000, 5, None, ["x"], {"v": 1}], ids=ascii
 )

@@ -28,7 +28,7 @@ from tests.unit.memory_broker import MemoryBroker
 from tests.unit.process_scripts import Interpreter
 from workers.context import Context
 from workers.isolation.halve import (
-    SPLIT_AT_FAULT,
+    SPLIT_AT_CRASH,
     TRIALS,
     _split_and_die,
     halves_of,
@@ -39,7 +39,7 @@ from workers.isolation.halve import (
 
 BEGUN = """echo '{"begun": "yes"}'\n"""
 CRASH, HANG = f"{BEGUN}kill -KILL $$", f"{BEGUN}kill -ALRM $$"
-FAULT = f"""{BEGUN}echo '{{"fate": "fault"}}'"""
+FAULT = f"""{BEGUN}echo '{{"fate": "internal_error"}}'"""
 STAGING = "staging"
 
 
@@ -61,7 +61,7 @@ def planned(context: Context, count: int) -> EmbedBatch:
 
 
 def isolated(batch: EmbedBatch, context: Context, crashes: int = 0) -> Handled:
-    return isolate(encode_batch(batch), context, faults=crashes)
+    return isolate(encode_batch(batch), context, crashes=crashes)
 
 
 def published(broker: MemoryBroker, queue: str = "embed") -> list[EmbedBatch]:
@@ -152,9 +152,9 @@ TABLE = [
     ([CRASH], 0, Reason.WORKER_CRASH, "2 processes in a row died", TRIALS),
     ([HANG], 0, Reason.TIMEOUT, "did not come to an end", 1),
     ([CRASH, HANG], 0, Reason.TIMEOUT, "did not come to an end", 2),
-    ([FAULT], SPLIT_AT_FAULT, Reason.WORKER_CRASH, "every try ended with an internal error", TRIALS),
-    ([CRASH, FAULT], SPLIT_AT_FAULT, Reason.WORKER_CRASH, "every try ended with an internal error", 2),
-    ([FAULT, CRASH], SPLIT_AT_FAULT, Reason.WORKER_CRASH, "2 processes in a row died", 2),
+    ([FAULT], SPLIT_AT_CRASH, Reason.WORKER_CRASH, "every try ended with an internal error", TRIALS),
+    ([CRASH, FAULT], SPLIT_AT_CRASH, Reason.WORKER_CRASH, "every try ended with an internal error", 2),
+    ([FAULT, CRASH], SPLIT_AT_CRASH, Reason.WORKER_CRASH, "2 processes in a row died", 2),
 ]
 
 
@@ -201,7 +201,7 @@ def test_an_internal_error_blames_no_object_before_it_was_met_often(
     batch = planned(context, 1)
     trial.will(*scripts)
     with pytest.raises(PictorError, match="internal error in a trial"):
-        isolated(batch, context, SPLIT_AT_FAULT - 1)
+        isolated(batch, context, SPLIT_AT_CRASH - 1)
     assert failed_reasons(context.deps, batch.job_id) == {}
 
 
@@ -232,7 +232,7 @@ def test_the_row_of_an_earlier_version_goes_with_an_object_that_fails_alone(
     assert indexed_keys(context.deps) == ["0.png"]
     context.deps.store.put(BUCKET, "0.png", distinct_png(7))
     trial.will(script)
-    isolated(plan_one_batch(context.deps), context, SPLIT_AT_FAULT)
+    isolated(plan_one_batch(context.deps), context, SPLIT_AT_CRASH)
     assert indexed_keys(context.deps) == []
 
 

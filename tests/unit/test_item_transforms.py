@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pipeline.decode.item_transforms import read_transforms
-from tests.image_files import decode, encode
+from pipeline.types import Reason
+from tests.image_files import decode, encode, refusal
 
 Rgb = NDArray[np.uint8]
 WIDTH, HEIGHT = 64, 48
@@ -186,3 +187,12 @@ def test_directories_that_end_anywhere_raise_nothing() -> None:
     body = with_properties(AVIF, [clap(32, 24), irot(1), imir(0)])
     for end in range(body.index(b"mdat")):
         read_transforms(body[:end], (WIDTH, HEIGHT))
+
+
+@pytest.mark.parametrize("kind", [b"av02", b"iovl", b"j2k1"])
+def test_a_picture_of_another_kind_is_unsupported_and_not_damaged(kind: bytes) -> None:
+    other = AVIF.replace(b"\0\0av01", b"\0\0" + kind)
+    assert other != AVIF
+    error = refusal(other)
+    assert error.reason is Reason.UNSUPPORTED_FORMAT
+    assert error.detail == f"an AVIF whose picture is of the kind {kind.decode()!r}"

@@ -125,9 +125,9 @@ def variant(marker: int, bits: int = 8, components: int = 1) -> bytes:
     [
         (variant(0xC1, bits=12), "a JPEG of 12 bits a sample; 8 are decoded"),
         (variant(0xC2, bits=12), "a JPEG of 12 bits a sample; 8 are decoded"),
-        (variant(0xC3), "a lossless JPEG"),
-        (variant(0xC3, bits=16), "a lossless JPEG"),
-        (variant(0xCB), "a lossless JPEG"),
+        (variant(0xC3), "a kind of lossless JPEG that is not decoded"),
+        (variant(0xC3, bits=16), "a JPEG of 16 bits a sample; 8 are decoded"),
+        (variant(0xCB), "a lossless JPEG with arithmetic codes"),
         *((variant(code), "a hierarchical JPEG") for code in (0xC5, 0xC6, 0xC7, 0xCD, 0xCE, 0xCF)),
         (variant(0xDE), "a hierarchical JPEG"),
         (variant(0xC0, components=2), "a JPEG of 2 components; 1, 3 and 4 are decoded"),
@@ -137,6 +137,35 @@ def variant(marker: int, bits: int = 8, components: int = 1) -> bytes:
 def test_a_kind_of_jpeg_that_is_not_decoded_is_not_called_damaged(body: bytes, detail: str) -> None:
     error = refusal(body)
     assert (error.reason, error.detail) == (Reason.UNSUPPORTED_FORMAT, detail)
+
+
+def lossless_jpeg(grey: NDArray[np.uint8]) -> bytes:
+    """Each value as the difference to its left neighbour, or in the first column to the upper one."""
+    height, width = grey.shape
+    values = grey.astype(int)
+    before = np.zeros_like(values)
+    before[:, 1:], before[1:, 0], before[0, 0] = values[:, :-1], values[:-1, 0], 128
+    bits = ""
+    for difference in (values - before).ravel().tolist():
+        size = abs(difference).bit_length()
+        bits += format(size, "04b")  # every size has a code of four bits
+        if size:
+            bits += format(difference if difference > 0 else difference + (1 << size) - 1, f"0{size}b")
+    bits += "1" * (-len(bits) % 8)
+    entropy = int(bits, 2).to_bytes(len(bits) // 8, "big").replace(b"\xff", b"\xff\0")
+    table = bytes([0, 0, 0, 0, 9]) + bytes(12) + bytes(range(9))
+    frame = struct.pack(">BHHB", 8, height, width, 1) + bytes([1, 0x11, 0])
+    scan = segment(0xDA, bytes([1, 1, 0, 1, 0, 0]))
+    return b"\xff\xd8" + segment(0xC3, frame) + segment(0xC4, table) + scan + entropy + END
+
+
+@pytest.mark.parametrize("target_px", [256, 8])
+def test_a_lossless_jpeg_is_decoded_and_never_scaled_by_the_decoder(target_px: int) -> None:
+    grey = np.asarray(scene().convert("L"))
+    decoded = decode(lossless_jpeg(grey), target_px=target_px)
+    assert (decoded.width, decoded.height) == (96, 64)
+    expected = np.asarray(Image.fromarray(grey).reduce(96 // decoded.rgb.shape[1]))
+    assert np.abs(decoded.rgb[..., 0].astype(int) - expected).max() <= 1
 
 
 def test_a_large_profile_is_left_out_and_a_small_one_is_put_together() -> None:

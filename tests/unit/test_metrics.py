@@ -143,7 +143,7 @@ def test_searches_waits_faults_and_jobs_are_counted(page: Page) -> None:
     page.metrics.record_search(0.02, failed=False)
     page.metrics.record_search(0.03, failed=True)
     page.metrics.record_queue_wait(EMBED, 2.0)
-    page.metrics.record_fault(EMBED)
+    page.metrics.record_crash(EMBED)
     page.metrics.record_jobs(3, 1700000000.0)
     assert [page.value("pictor_searches_total", answer=answer) for answer in ANSWERS] == [1, 1]
     assert page.value("pictor_search_seconds_sum") == 0.05

@@ -36,7 +36,7 @@ def root() -> TyperGroup:
     return group
 
 
-def fault_of(words: str, *, whole: bool) -> str:
+def message_error(words: str, *, whole: bool) -> str:
     """Why it cannot be run; empty when it can.
 
     Args:
@@ -98,7 +98,7 @@ def help_texts(command: Any) -> Iterator[str]:
     ],
 )
 def test_the_check_finds_what_is_wrong(words: str, whole: bool, fault: str) -> None:
-    found = fault_of(words, whole=whole)
+    found = message_error(words, whole=whole)
     assert fault in found
     assert bool(found) == bool(fault)
 
@@ -106,13 +106,13 @@ def test_the_check_finds_what_is_wrong(words: str, whole: bool, fault: str) -> N
 def test_a_message_names_commands_that_can_be_run_as_they_stand() -> None:
     named = {(path.name, words) for path in SOURCES for text in texts_of(path) for words in named_in(text)}
     assert len(named) > 10
-    assert {place: fault for place in named if (fault := fault_of(place[1], whole=True))} == {}
+    assert {place: fault for place in named if (fault := message_error(place[1], whole=True))} == {}
 
 
 def test_help_names_commands_that_are_there() -> None:
     named = {words for text in help_texts(root()) for words in named_in(text)}
     assert named
-    assert {words: fault for words in named if (fault := fault_of(words, whole=True))} == {}
+    assert {words: fault for words in named if (fault := message_error(words, whole=True))} == {}
 
 
 @pytest.mark.parametrize(
@@ -121,9 +121,9 @@ def test_help_names_commands_that_are_there() -> None:
 def test_a_page_names_commands_that_are_there_and_shows_whole_ones(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     shown = [END.sub("", f"{words} ") for words in SHELL.findall(text)]
-    assert {words: fault for words in shown if (fault := fault_of(words, whole=True))} == {}
+    assert {words: fault for words in shown if (fault := message_error(words, whole=True))} == {}
     named = [each for words in named_in(text) for each in alternatives(words)]
-    assert {words: fault for words in named if (fault := fault_of(words, whole=False))} == {}
+    assert {words: fault for words in named if (fault := message_error(words, whole=False))} == {}
 
 
 def alternatives(words: str) -> Iterator[str]:

@@ -35,8 +35,8 @@ from tests.unit.fakes import (
 from tests.unit.memory_broker import MemoryBroker, Message, Settled, message_of
 from workers.celery_config import ROUTES
 from workers.context import Context, make_current
-from workers.delivery import FAULTS_HEADER
-from workers.isolation.halve import SPLIT_AT_FAULT
+from workers.delivery import CRASHES_HEADER
+from workers.isolation.halve import SPLIT_AT_CRASH
 
 SOURCE = f"s3://{BUCKET}/"
 PUBLIC = [task for task in ROUTES if task.partition(".")[2] in ("ingest", "delete", "search", "job")]
@@ -313,7 +313,7 @@ def test_the_class_of_an_error_decides_what_becomes_of_a_task(
     failing.error = error
     assert broker.deliver(message_of("pictor.delete", **GOOD["pictor.delete"]))[0] is Settled.ACKNOWLEDGED
     copies = broker.messages("plan")
-    assert [copy.headers.get(FAULTS_HEADER, 0) for copy in copies] == ([] if is_dead else [crashes])
+    assert [copy.headers.get(CRASHES_HEADER, 0) for copy in copies] == ([] if is_dead else [crashes])
     assert [letter.reason for letter in broker.dead()] == ([str(error)] if is_dead else [])
     assert bool(signals) == stops
 
@@ -324,7 +324,7 @@ def test_a_task_that_ends_in_an_internal_error_every_time_is_set_aside(
 ) -> None:
     failing.error = KeyError("a fault of ours")
     settled = deliver_to_the_end(broker, message_of(task, **GOOD[task]))
-    assert settled == [Settled.ACKNOWLEDGED] * (SPLIT_AT_FAULT + 1)
+    assert settled == [Settled.ACKNOWLEDGED] * (SPLIT_AT_CRASH + 1)
     [letter] = broker.dead()
     assert letter.reason == f"{task}: every try ended with an internal error; the worker's log has it"
 
@@ -339,7 +339,7 @@ def test_a_job_whose_plan_ends_in_an_internal_error_every_time_fails_and_says_so
     context.deps.ledger.create_job(request_of(), driver=WORKERS, job_id="mine")
     make_current(replace(context, deps=replace(context.deps, store=Broken(BUCKET))))
     step = message_of("pictor.plan_job", job_id="mine", step=0, nonce="x")
-    assert len(deliver_to_the_end(broker, step)) == SPLIT_AT_FAULT + 1
+    assert len(deliver_to_the_end(broker, step)) == SPLIT_AT_CRASH + 1
     [letter] = broker.dead()
     job = jobs_of(context)["mine"]
     assert (job.state, job.error) == (JobState.FAILED, letter.reason)
@@ -423,7 +423,7 @@ GARBAGE: list[dict[str, object]] = [
 ]
 
 
-@pytest.mark.parametrize("headers", [{}, {FAULTS_HEADER: SPLIT_AT_FAULT}], ids=["first", "last"])
+@pytest.mark.parametrize("headers", [{}, {CRASHES_HEADER: SPLIT_AT_CRASH}], ids=["first", "last"])
 @pytest.mark.parametrize("garbage", GARBAGE, ids=lambda value: ascii(value)[:60])
 @pytest.mark.parametrize("task", [*PUBLIC, "pictor.plan_job", "pictor.embed_batch", "pictor.ingest_batch"])
 def test_whatever_was_sent_comes_to_an_end_and_stops_no_worker(

@@ -43,9 +43,9 @@ def test_a_verdict_comes_across_with_its_error(trial: Interpreter, verdict: Verd
         (f"{BEGUN}exit 0", Fate.CRASHED),
         (f"{BEGUN}exit 3", Fate.CRASHED),
         (f"{BEGUN}kill -ALRM $$", Fate.TIMED_OUT),
-        (answer(fate=Fate.FAULT.value), Fate.FAULT),
+        (answer(fate=Fate.INTERNAL_ERROR.value), Fate.INTERNAL_ERROR),
         # It has answered: what the interpreter does at its end is no matter.
-        (answer(fate=Fate.FAULT.value) + "kill -KILL $$", Fate.FAULT),
+        (answer(fate=Fate.INTERNAL_ERROR.value) + "kill -KILL $$", Fate.INTERNAL_ERROR),
     ],
 )
 def test_an_end_without_a_verdict_has_a_name(trial: Interpreter, script: str, fate: Fate) -> None:

@@ -8,7 +8,7 @@ import pytest
 from pipeline.errors import ConfigError, MessageError
 from tests.unit.fakes import error_of
 from workers.client import PictorClient
-from workers.consumer import fault_of
+from workers.consumer import message_error
 from workers.submission import (
     Arguments,
     DeleteArguments,
@@ -168,7 +168,7 @@ JSON = "application/json"
 def test_what_is_no_task_is_told_from_what_is_one(
     headers: object, content_type: str | None, body: bytes | str, fault: str
 ) -> None:
-    found = fault_of(headers, content_type, body)
+    found = message_error(headers, content_type, body)
     assert fault in found
     assert bool(found) == bool(fault)
 

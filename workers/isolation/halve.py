@@ -39,22 +39,25 @@ from workers.isolation.sandbox import Fate, run_trial
 logger = logging.getLogger(__name__)
 
 SPLIT_AT_DELIVERY = 2  # `x-delivery-count` of the third delivery: two processes died or were lost with it
-SPLIT_AT_FAULT = 5  # unforeseen exceptions within a minute: an odd answer of a service has passed by then
+SPLIT_AT_CRASH = 5  # unforeseen exceptions within a minute: an odd answer of a service has passed by then
 SPLIT_AFTER_S = 600.0  # a batch of 256 on a slow CPU takes two minutes; an outage is waited for elsewhere
 TRIALS = 2  # one death may be the operator's or the kernel's, who could take the trial for a worker
 
 _DETAILS = {
     Fate.CRASHED: (Reason.WORKER_CRASH, f"{TRIALS} processes in a row died with this object alone in hand"),
-    Fate.FAULT: (Reason.WORKER_CRASH, "every try ended with an internal error; the worker's log has it"),
+    Fate.INTERNAL_ERROR: (
+        Reason.WORKER_CRASH,
+        "every try ended with an internal error; the worker's log has it",
+    ),
     Fate.TIMED_OUT: (Reason.TIMEOUT, "a process with this object alone in hand did not come to an end"),
 }
 
 
-def isolate(body: bytes, context: Context, *, faults: int) -> Handled:
+def isolate(body: bytes, context: Context, *, crashes: int) -> Handled:
     """Split a suspect batch, or settle the one object that it holds. Safe to run twice.
 
     Args:
-        faults: how many unforeseen exceptions the message has caused.
+        crashes: how many unforeseen exceptions the message has caused.
 
     Raises:
         TransientError: a service is away.
@@ -68,7 +71,7 @@ def isolate(body: bytes, context: Context, *, faults: int) -> Handled:
     elif len(batch.refs) > 1:
         split(batch, context)
     else:
-        return _settle_alone(batch, context, faults=faults)
+        return _try_alone(batch, context, crashes=crashes)
     return Handled(verdict=Verdict.ACK)
 
 
@@ -129,7 +132,7 @@ def _is_open(batch: EmbedBatch, context: Context) -> bool:
     return status is BatchStatus.OPEN
 
 
-def _settle_alone(batch: EmbedBatch, context: Context, *, faults: int) -> Handled:
+def _try_alone(batch: EmbedBatch, context: Context, *, crashes: int) -> Handled:
     """Do a batch of one object in processes of its own; when they fail too, the object is to blame."""
     fate = Fate.CRASHED
     for _ in range(TRIALS):
@@ -144,7 +147,7 @@ def _settle_alone(batch: EmbedBatch, context: Context, *, faults: int) -> Handle
         )
         if fate is Fate.TIMED_OUT:
             break  # nobody's SIGKILL looks like that, and a second one takes as long
-        if fate is Fate.FAULT and faults < SPLIT_AT_FAULT:
+        if fate is Fate.INTERNAL_ERROR and crashes < SPLIT_AT_CRASH:
             raise PictorError(f"batch {batch.path} of job {batch.job_id}: internal error in a trial")
     report = _record_failure(batch, fate, context)
     _delete_blocks(batch, context)

@@ -40,7 +40,7 @@ class Fate(StrEnum):
 
     CRASHED = "crashed"
     TIMED_OUT = "timed_out"
-    FAULT = "fault"  # an exception that nobody foresaw; it is in the log
+    INTERNAL_ERROR = "internal_error"  # an exception that nobody foresaw; it is in the log
 
 
 def run_trial(body: bytes) -> Handled | Fate:
@@ -109,7 +109,7 @@ def main(limit_s: int) -> None:
         answer = {"verdict": handled.verdict.value, "error": str(handled.error or "")}
     except Exception:  # the top of a process; the answer fails the one who waits
         logger.exception("trial died")
-        answer = {"fate": Fate.FAULT.value}
+        answer = {"fate": Fate.INTERNAL_ERROR.value}
     print(json.dumps(answer), file=answers, flush=True)
     os._exit(0)  # a thread may still be at work, and threads are waited for at an orderly end
 
