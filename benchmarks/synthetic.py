@@ -99,6 +99,9 @@ class EndlessStore:
         number = int(ref.key.removeprefix(self._prefix).removesuffix(".jpg"))
         return FetchedObject(body=self._bodies[number % len(self._bodies)])
 
+    def get_metadata(self, ref: ObjectRef) -> Mapping[str, str]:
+        return {}
+
     def put(self, bucket: str, key: str, body: bytes) -> None:
         raise NotImplementedError("the objects are made up")
 

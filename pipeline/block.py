@@ -25,11 +25,15 @@ MAGIC = b"PICTORB1"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Block:
-    """What preparation made of a batch. `stored` names the ids that the index held another version of."""
+    """What preparation made of a batch. `stored` names the ids that the index held another version of.
+
+    `reused` objects have got the vector of the same content under another key, and need no pixels.
+    """
 
     outcomes: tuple[Prepared | Rejected, ...]
     stored: frozenset[str]
     seconds: Mapping[str, float]
+    reused: int = 0
 
 
 def pack_block(batch: EmbedBatch, block: Block) -> bytes:
@@ -41,6 +45,7 @@ def pack_block(batch: EmbedBatch, block: Block) -> bytes:
         "side": prepared[0].pixels.shape[-1] if prepared else 0,
         "stored": sorted(block.stored),
         "seconds": dict(block.seconds),
+        **({"reused": block.reused} if block.reused else {}),
         "outcomes": [_entry(places[outcome.ref.image_id], outcome) for outcome in block.outcomes],
     }
     text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
@@ -58,9 +63,20 @@ def unpack_block(batch: EmbedBatch, body: bytes) -> Block:
     match header:
         case {"batch": str(name)} if name != _name(batch):
             raise MessageError(f"staged block of batch {_name(batch)} is one of batch {name:.200}")
-        case {"batch": str(), "stored": list(stored), "seconds": dict(seconds), "outcomes": list(entries)}:
+        case {
+            "batch": str(),
+            "stored": list(stored),
+            "seconds": dict(seconds),
+            "outcomes": list(entries),
+            **rest,
+        }:
             outcomes = _outcomes(batch, entries, pixels)
-            return Block(outcomes=outcomes, stored=frozenset(map(str, stored)), seconds=seconds)
+            reused = rest.get("reused", 0)
+            if not isinstance(reused, int) or not 0 <= reused <= len(batch.refs) - len(outcomes):
+                raise _damaged(batch, body)
+            return Block(
+                outcomes=outcomes, stored=frozenset(map(str, stored)), seconds=seconds, reused=reused
+            )
         case _:
             raise _damaged(batch, body)
 

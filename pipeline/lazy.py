@@ -1,7 +1,7 @@
 """Things that cost seconds to open, opened at their first use: a run that does not need them never pays."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -65,6 +65,9 @@ class LazyStore:
 
     def get(self, ref: ObjectRef, *, max_bytes: int) -> FetchedObject:
         return self._store().get(ref, max_bytes=max_bytes)
+
+    def get_metadata(self, ref: ObjectRef) -> Mapping[str, str]:
+        return self._store().get_metadata(ref)
 
     def put(self, bucket: str, key: str, body: bytes) -> None:
         self._store().put(bucket, key, body)

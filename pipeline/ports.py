@@ -62,6 +62,14 @@ class ObjectStore(Protocol):
         """
         ...
 
+    def get_metadata(self, ref: ObjectRef) -> Mapping[str, str]:
+        """The user's own metadata of exactly the version that `ref` names, without its bytes.
+
+        Raises:
+            ImageError: not_found, changed or access_denied.
+        """
+        ...
+
     def put(self, bucket: str, key: str, body: bytes) -> None: ...
 
     def delete(self, bucket: str, key: str) -> None:
@@ -356,6 +364,10 @@ class VersionBook(Protocol):
 
     def holds_rows(self, generation: str) -> bool:
         """Whether any object of it has rows in the index, so far as the book knows."""
+        ...
+
+    def find_copies(self, generation: str, etags: Sequence[str]) -> list[str]:
+        """Of each ETag at most one image id of an indexed object that has it."""
         ...
 
     def filled_to(self, generation: str) -> str | None:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pipeline.embed import embed_all
 from pipeline.ports import Deps, Limits, VectorIndex
 from pipeline.prepare import prepare_all
+from pipeline.reuse import reuse_vectors
 from pipeline.timing import StageClock
 from pipeline.types import (
     CONTENT_REASONS,
@@ -35,15 +36,25 @@ def run_batch(batch: EmbedBatch, deps: Deps, limits: Limits, clock: StageClock |
     """
     clock = clock or StageClock()
     stored = look_up_versions(batch, deps.index, clock)
+    fresh, reused = find_fresh(batch, stored, deps, clock)
+    write_rows(batch.collection, reused, deps, clock)
     spec = deps.embedder.spec.preprocessing
-    with closing(prepare_all(fresh_refs(batch, stored), deps.store, spec, limits, clock)) as outcomes:
-        return index_outcomes(batch, outcomes, stored.keys(), deps, limits, clock)
+    with closing(prepare_all(fresh, deps.store, spec, limits, clock)) as outcomes:
+        return index_outcomes(batch, outcomes, stored.keys(), deps, limits, clock, reused=len(reused))
 
 
-def fresh_refs(batch: EmbedBatch, stored: Mapping[str, str]) -> list[ObjectRef]:
-    """What has to be embedded. The index is asked although the planner has compared versions: a batch may be
-    delivered twice, and a worker that knows no book may have done it."""
-    return [ref for ref in batch.refs if stored.get(ref.image_id) != ref.etag or ref.key in batch.rewritten]
+def find_fresh(
+    batch: EmbedBatch, stored: Mapping[str, str], deps: Deps, clock: StageClock
+) -> tuple[list[ObjectRef], list[Embedded]]:
+    """What has to be embedded, and what the index has under another key.
+
+    The index is asked although the planner has compared versions: a batch may be delivered twice, and a
+    worker that knows no book may have done it.
+    """
+    fresh = [ref for ref in batch.refs if stored.get(ref.image_id) != ref.etag or ref.key in batch.rewritten]
+    reused = reuse_vectors(batch, fresh, deps, clock)
+    done = {item.ref.image_id for item in reused}
+    return [ref for ref in fresh if ref.image_id not in done], reused
 
 
 def index_outcomes(
@@ -53,11 +64,14 @@ def index_outcomes(
     deps: Deps,
     limits: Limits,
     clock: StageClock,
+    *,
+    reused: int = 0,
 ) -> BatchReport:
     """Embed what was prepared, write it, remove what is stale; all else of the batch is unchanged.
 
     Args:
         stored: ids that the index holds a row of, in whatever version.
+        reused: how many objects have got the vector of the same content under another key. They are written.
     """
     embedded, rejected = embed_outcomes(outcomes, deps, limits, clock)
     write_rows(batch.collection, embedded, deps, clock)
@@ -65,8 +79,8 @@ def index_outcomes(
     return BatchReport(
         job_id=batch.job_id,
         path=batch.path,
-        indexed=len(embedded),
-        unchanged=len(batch.refs) - len(embedded) - len(rejected),
+        indexed=len(embedded) + reused,
+        unchanged=len(batch.refs) - len(embedded) - reused - len(rejected),
         rejected=tuple(rejected),
         seconds=clock.seconds(),
         versions=_versions(batch, rejected, stored),

@@ -16,7 +16,7 @@ from pipeline.errors import (
 )
 from pipeline.ports import Deps, Limits
 from pipeline.prepare import prepare_all
-from pipeline.run_batch import fresh_refs, index_outcomes, look_up_versions
+from pipeline.run_batch import find_fresh, index_outcomes, look_up_versions, write_rows
 from pipeline.timing import StageClock
 from pipeline.types import BatchReport, EmbedBatch, Prepared, Reason
 
@@ -34,13 +34,14 @@ def stage_batch(batch: EmbedBatch, deps: Deps, limits: Limits, clock: StageClock
         The batch with its block, to be published; or the report, when no image of it needs the model.
     """
     stored = look_up_versions(batch, deps.index, clock)
-    fresh = fresh_refs(batch, stored)
+    fresh, reused = find_fresh(batch, stored, deps, clock)
+    write_rows(batch.collection, reused, deps, clock)
     spec = deps.embedder.spec.preprocessing
     with closing(prepare_all(fresh, deps.store, spec, limits, clock)) as prepared, clock.measure("wait"):
         outcomes = tuple(prepared)
     if not any(isinstance(outcome, Prepared) for outcome in outcomes):
-        return index_outcomes(batch, outcomes, stored.keys(), deps, limits, clock)
-    block = Block(outcomes=outcomes, stored=frozenset(stored), seconds=clock.seconds())
+        return index_outcomes(batch, outcomes, stored.keys(), deps, limits, clock, reused=len(reused))
+    block = Block(outcomes=outcomes, stored=frozenset(stored), seconds=clock.seconds(), reused=len(reused))
     staged = name_block(batch)
     with clock.measure("put"):
         _put_block(staged, pack_block(batch, block), deps)
@@ -57,7 +58,7 @@ def run_staged_batch(batch: EmbedBatch, deps: Deps, limits: Limits, clock: Stage
         block = _load_block(batch, deps, clock)
     if block is None:
         return None
-    report = index_outcomes(batch, block.outcomes, block.stored, deps, limits, clock)
+    report = index_outcomes(batch, block.outcomes, block.stored, deps, limits, clock, reused=block.reused)
     return replace(report, seconds=_sum(block.seconds, report.seconds))
 
 

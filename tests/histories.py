@@ -7,7 +7,7 @@ exception that no code of ours catches, after which the message is delivered aga
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any
 
 from pipeline.handle import handle_message
 from pipeline.ports import Deps, Limits
@@ -35,12 +35,6 @@ EFFECTS = frozenset(
     "upsert delete record_plan report record_removal finish_planning finish_removals mark_published "
     "claim_step record_fill finish_if_done".split()
 )
-
-
-class Bucket(Protocol):
-    """A store whose objects can have metadata."""
-
-    def put(self, bucket: str, key: str, body: bytes, metadata: dict[str, str] | None = None) -> None: ...
 
 
 class Killed(BaseException):
@@ -115,6 +109,7 @@ class World:
     request: JobRequest
     limits: Limits
     picture: Callable[[int], bytes]
+    put: Callable[[str, str, bytes, dict[str, str]], None]
     rng: random.Random
     contents: dict[str, tuple[bytes, dict[str, str]]] = field(
         default_factory=dict
@@ -162,8 +157,7 @@ class World:
             self._put(self.rng.choice(NAMES), body, metadata)
 
     def _put(self, key: str, body: bytes, metadata: dict[str, str]) -> None:
-        store: Any = self.real.store
-        store.put(self.bucket, key, body, metadata)
+        self.put(self.bucket, key, body, metadata)
         self.contents[key] = (body, metadata)
 
     # What a job does

@@ -10,7 +10,7 @@ import errno
 import os
 import secrets
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -69,6 +69,13 @@ class FolderStore:
                 return FetchedObject(body=_read_version(descriptor, ref.etag, max_bytes))
             finally:
                 os.close(descriptor)
+
+    def get_metadata(self, ref: ObjectRef) -> Mapping[str, str]:
+        """Files have none."""
+        found = self.stat(ref.bucket, ref.key)
+        if found.etag != ref.etag:
+            raise ImageError(Reason.CHANGED, f"version {ref.etag} was listed, {found.etag} is there")
+        return {}
 
     def put(self, bucket: str, key: str, body: bytes) -> None:
         """Written beside its place and renamed, so a reader sees the old file or the new one."""

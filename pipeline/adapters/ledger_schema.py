@@ -192,6 +192,14 @@ version = sa.Table(
 KEY_HEAD_CHARS = 512
 key_head = sa.func.substr(version.c.key, sa.literal_column("1"), sa.literal_column(str(KEY_HEAD_CHARS)))
 sa.Index("version_by_key", version.c.generation, version.c.bucket_id, key_head)
+is_in_index = version.c.vectors > sa.literal_column("0")
+sa.Index(
+    "version_by_etag",  # to find the same content under another key
+    version.c.generation,
+    version.c.etag,
+    sqlite_where=is_in_index,
+    postgresql_where=is_in_index,
+)
 is_missing = version.c.missing_in != sa.literal_column("''")
 sa.Index("version_missing", version.c.missing_in, sqlite_where=is_missing, postgresql_where=is_missing)
 

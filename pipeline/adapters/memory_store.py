@@ -55,6 +55,13 @@ class MemoryStore:
             raise ImageError(Reason.TOO_LARGE, f"{len(stored.body)} bytes are over the limit of {max_bytes}")
         return FetchedObject(body=stored.body, metadata=stored.metadata)
 
+    def get_metadata(self, ref: ObjectRef) -> Mapping[str, str]:
+        with self._lock:
+            stored = self._find(ref.bucket, ref.key)
+        if stored.etag != ref.etag:
+            raise ImageError(Reason.CHANGED, f"version {ref.etag} was listed, {stored.etag} is there")
+        return stored.metadata
+
     def put(self, bucket: str, key: str, body: bytes, metadata: Mapping[str, str] | None = None) -> None:
         etag = hashlib.md5(body, usedforsecurity=False).hexdigest()
         with self._lock:

@@ -1,6 +1,6 @@
 """One store in front of two: a bucket that begins with "/" is a folder, any other is in S3."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from pipeline.errors import ConfigError
 from pipeline.ports import ObjectStore
@@ -24,6 +24,9 @@ class RoutedStore:
 
     def get(self, ref: ObjectRef, *, max_bytes: int) -> FetchedObject:
         return self._store_of(ref.bucket).get(ref, max_bytes=max_bytes)
+
+    def get_metadata(self, ref: ObjectRef) -> Mapping[str, str]:
+        return self._store_of(ref.bucket).get_metadata(ref)
 
     def put(self, bucket: str, key: str, body: bytes) -> None:
         self._store_of(bucket).put(bucket, key, body)

@@ -2,7 +2,7 @@
 
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from io import BytesIO
@@ -121,6 +121,13 @@ class S3Store:
             self._fast.note_fallback()
         return fetched
 
+    def get_metadata(self, ref: ObjectRef) -> Mapping[str, str]:
+        _check_names(ref.bucket, ref.key)
+        head = self._ask(ref.bucket, ref.key, lambda: self._head(ref.bucket, ref.key))
+        if head.etag != ref.etag:
+            raise ImageError(Reason.CHANGED, f"version {ref.etag} was listed, {head.etag} is there")
+        return _user_metadata(head.metadata or {})
+
     def put(self, bucket: str, key: str, body: bytes) -> None:
         """In one request, so a reader sees the old object or the new one."""
         _check_writable(bucket, key)
@@ -206,7 +213,7 @@ class S3Store:
             _check_version(response, ref.etag)
             encoding = response.headers.get("content-encoding", "")
             body = undo_encoding(self._read_body(response, max_bytes), encoding, max_bytes=max_bytes)
-            return FetchedObject(body=body, metadata=_user_metadata(response), encoding=encoding)
+            return FetchedObject(body=body, metadata=_user_metadata(response.headers), encoding=encoding)
         finally:
             response.close()
             response.release_conn()
@@ -289,9 +296,9 @@ def _check_version(response: "BaseHTTPResponse", etag: str) -> None:
         raise ImageError(Reason.CHANGED, f"version {etag} was listed, {found} is there")
 
 
-def _user_metadata(response: "BaseHTTPResponse") -> dict[str, str]:
+def _user_metadata(headers: Mapping[str, str]) -> dict[str, str]:
     return {
         name[len(_METADATA_HEADER) :].lower(): value
-        for name, value in response.headers.items()
+        for name, value in headers.items()
         if name.lower().startswith(_METADATA_HEADER)
     }

@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from pipeline.adapters.ledger_engine import Transactions
-from pipeline.adapters.ledger_schema import KEY_HEAD_CHARS, book, key_head, version
+from pipeline.adapters.ledger_schema import KEY_HEAD_CHARS, book, is_in_index, key_head, version
 from pipeline.adapters.ledger_versions import (
     bucket_id_of,
     delete_versions,
@@ -58,8 +58,15 @@ class SqlVersionBook:
         self._transactions.write(forget)
 
     def holds_rows(self, generation: str) -> bool:
-        query = sa.select(sa.exists().where(version.c.generation == generation, version.c.vectors > 0))
+        query = sa.select(sa.exists().where(version.c.generation == generation, is_in_index))
         return bool(self._transactions.read(lambda connection: connection.scalar(query)))
+
+    def find_copies(self, generation: str, etags: Sequence[str]) -> list[str]:
+        mine = sa.and_(
+            version.c.generation == generation, is_in_index, version.c.etag.in_(sorted(set(etags)))
+        )
+        query = sa.select(sa.func.min(version.c.image_id)).where(mine).group_by(version.c.etag)
+        return list(self._transactions.read(lambda connection: connection.scalars(query).all()))
 
     def filled_to(self, generation: str) -> str | None:
         query = sa.select(book.c.filled_to).where(book.c.generation == generation)

@@ -4,10 +4,11 @@ from itertools import chain
 
 from pipeline.cli.output import note, visible, warn, write_json, write_line
 from pipeline.compare import Change
-from pipeline.errors import ConfigError
 from pipeline.ports import Deps
-from pipeline.sync import Outlook, preview, refusal
-from pipeline.types import CollectionInfo, JobRequest, generation_of
+from pipeline.service.access import local_caller
+from pipeline.service.preview import preview_job
+from pipeline.sync import Outlook
+from pipeline.types import CollectionInfo, JobRequest
 
 FIRST_KEYS = 5  # of each kind
 
@@ -33,18 +34,12 @@ def show_outlook(
     """Print how many objects are new, changed or gone, and the first keys of each. Nothing is written.
 
     Raises:
-        ConfigError: the collection is older than the version book, which has not been filled from it yet.
+        ConflictError: the collection is older than the version book, which has not been filled from it yet.
     """
-    generation = generation_of(request.collection, request.fingerprint)
-    if existing is not None and existing.rows and deps.ledger.book.filled_to(generation) is not None:
-        raise ConfigError(
-            f"collection {request.collection} was made before Pictor kept a version book; "
-            f"run `pictor verify {request.collection} --repair` once, then --dry-run can tell"
-        )
-    outlook = preview(request, deps.store, deps.ledger.book, first=FIRST_KEYS)
+    found = preview_job(request, existing, deps, local_caller(), first=FIRST_KEYS)
+    outlook, refused = found.outlook, found.refused
     counts = {kind: sum(outlook.counts[change] for change in changes) for kind, changes in _KINDS.items()}
     keys = {kind: _first_keys(outlook, kind) for kind in _NAMED}
-    refused = refusal(request, scanned=outlook.scanned, held=outlook.held, lost=outlook.lost)
     if as_json:
         write_json({**counts, "first_keys": keys, "refused": refused})
         return

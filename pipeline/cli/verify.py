@@ -7,10 +7,10 @@ import typer
 from pipeline import wiring
 from pipeline.cli.exit_codes import EXIT_UNFINISHED
 from pipeline.cli.output import note, write_json, write_line
+from pipeline.service import verify as verify_use_case
 from pipeline.service.access import local_caller
-from pipeline.service.show import show_collection
 from pipeline.settings import Settings
-from pipeline.verify import Verification, verify_collection
+from pipeline.verify import Verification
 
 FIRST_IDS = 5  # of each kind of difference
 
@@ -35,8 +35,9 @@ def verify(
     """
     settings = Settings.from_env()
     with wiring.open_index(settings) as index, wiring.open_ledger(settings) as ledger:
-        info = show_collection(collection, index, local_caller())
-        found = verify_collection(info, index, ledger.book, repair=repair, first=FIRST_IDS)
+        found = verify_use_case.verify(
+            collection, index, ledger.book, local_caller(), repair=repair, first=FIRST_IDS
+        )
     _print(collection, found, repair=repair, as_json=as_json)
     if found.differences and not repair:
         raise typer.Exit(EXIT_UNFINISHED)

@@ -1,6 +1,6 @@
 """Images that came with the query, as a store: so that they are read and judged as all others are."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from pipeline.errors import ImageError
 from pipeline.types import FetchedObject, ObjectRef, Reason
@@ -29,6 +29,9 @@ class GivenImages:
         if len(body) > max_bytes:
             raise ImageError(Reason.TOO_LARGE, f"{len(body)} bytes are over the limit of {max_bytes}")
         return FetchedObject(body=body)
+
+    def get_metadata(self, ref: ObjectRef) -> Mapping[str, str]:
+        raise NotImplementedError
 
     def put(self, bucket: str, key: str, body: bytes) -> None:
         raise NotImplementedError

@@ -168,6 +168,18 @@ def test_an_empty_object_is_an_object(place: Place) -> None:
     assert place.store.get(ref, max_bytes=MB).body == b""
 
 
+def test_metadata_is_that_of_the_version_that_was_named(place: Place) -> None:
+    place.put("a/😀 b.jpg", "gone", body=b"first")
+    listed, gone = place.find("a/😀 b.jpg"), place.find("gone")
+    assert dict(place.store.get_metadata(listed)) == {}
+    place.put("a/😀 b.jpg", body=b"second, and longer")
+    place.store.delete(place.bucket, "gone")
+    for ref, reason in ((listed, Reason.CHANGED), (gone, Reason.NOT_FOUND)):
+        with pytest.raises(ImageError) as refused:
+            place.store.get_metadata(ref)
+        assert refused.value.reason is reason
+
+
 def test_an_overwritten_object_is_changed_for_who_listed_it_before(place: Place) -> None:
     place.put("a", body=b"old")
     before = place.find("a")
@@ -337,7 +349,7 @@ def test_both_readers_return_the_stored_bytes_and_the_users_metadata(
         )
         fetched = s3.get(s3.stat(s3_bucket, key), max_bytes=MB)
         assert fetched.body == b"not really gzip"
-        assert fetched.metadata == {"camera": "7"}
+        assert fetched.metadata == s3.get_metadata(s3.stat(s3_bucket, key)) == {"camera": "7"}
 
 
 @pytest.mark.parametrize("key", ["fast", "slow//way"])

@@ -257,6 +257,16 @@ def test_whether_anything_is_in_the_index(book: VersionBook) -> None:
     assert book.holds_rows(GENERATION)
 
 
+def test_copies_are_found_among_what_is_indexed(book: VersionBook) -> None:
+    book.write(
+        GENERATION, [indexed("a", "same"), indexed("b", "same"), failed("c", "bad"), indexed("d", "other")]
+    )
+    book.write("images__00000000", [indexed("e", "elsewhere")])
+    found = book.find_copies(GENERATION, ["same", "bad", "elsewhere", "unknown", "same"])
+    assert found in ([ref_of("a").image_id], [ref_of("b").image_id])
+    assert book.find_copies(GENERATION, []) == []
+
+
 # Reports
 
 

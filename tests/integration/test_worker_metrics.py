@@ -54,7 +54,8 @@ class Monitored:
         return job
 
     def images(self) -> float:
-        return self.page("embed").total("pictor_images_total")
+        """Embed workers count what they report, planners what they settle without a batch."""
+        return sum(self.page(name).total("pictor_images_total") for name in self._ports)
 
     def jobs(self) -> list[Job]:
         return [job for job in self.fleet.ledger.list_jobs() if job.state is JobState.COMPLETED]
@@ -100,13 +101,17 @@ def bucket(monitored: Monitored) -> Iterator[str]:
 
 
 def assert_adds_up(monitored: Monitored) -> None:
-    """The page of the embed worker against the ledger's account of all jobs so far."""
+    """The pages of both workers against the ledger's account of all jobs so far."""
     page, jobs, ledger = monitored.page("embed"), monitored.jobs(), monitored.fleet.ledger
+    planner = monitored.page("planner")
     for outcome in ("indexed", "unchanged", "failed"):
         expected = sum(getattr(job.counts, outcome) for job in jobs)
-        assert page.total("pictor_images_total", outcome=outcome) == expected, outcome
+        counted = sum(each.total("pictor_images_total", outcome=outcome) for each in (page, planner))
+        assert counted == expected, outcome
     reasons = Counter(failure.reason.value for job in jobs for failure in ledger.failures(job.job_id))
-    assert page.by("pictor_image_failures_total", "reason") == reasons
+    counted_reasons = Counter(page.by("pictor_image_failures_total", "reason"))
+    counted_reasons.update(planner.by("pictor_image_failures_total", "reason"))
+    assert counted_reasons == reasons
     assert page.total("pictor_batches_total", queue="embed", verdict="ack") >= sum(
         job.planned_batches for job in jobs
     )
@@ -149,9 +154,9 @@ def test_pages_add_up_with_the_ledger_before_and_after_a_child_is_killed(
 def test_a_child_that_is_killed_at_work_takes_no_count_back(monitored: Monitored, bucket: str) -> None:
     fleet = monitored.fleet
     fleet.put_all(bucket, {f"{number:03}.jpg": picture(number) for number in range(200, 360)})
-    before = monitored.page("embed")
+    before, images = monitored.page("embed"), monitored.page("embed").total("pictor_images_total")
     fleet.submit(f"s3://{bucket}/", job_id="third")
-    wait_until(lambda: monitored.images() > before.total("pictor_images_total"), "work has begun")
+    wait_until(lambda: monitored.page("embed").total("pictor_images_total") > images, "work has begun")
     pages = [before, monitored.page("embed")]
     os.kill(monitored.embed.children_pids()[0], signal.SIGKILL)
     fleet.wait_for_job("third", JobState.COMPLETED)

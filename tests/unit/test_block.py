@@ -113,6 +113,9 @@ def with_header(body: bytes, **changes: object) -> bytes:
         {"stored": None},
         {"seconds": [1]},
         {"batch": 5},
+        {"reused": -1},
+        {"reused": 3},
+        {"reused": "two"},
     ],
     ids=str,
 )

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 
+from pipeline.adapters.memory_store import MemoryStore
 from pipeline.ports import Deps
 from tests.histories import World, live_through
 from tests.unit.fakes import BUCKET, LIMITS, distinct_png, request_of
@@ -16,7 +17,7 @@ HISTORIES = 30
 
 
 @pytest.mark.parametrize("seed", range(HISTORIES))
-def test_a_history_ends_with_index_book_and_bucket_as_one(seed: int, deps: Deps) -> None:
+def test_a_history_ends_with_index_book_and_bucket_as_one(seed: int, deps: Deps, store: MemoryStore) -> None:
     live_through(
         World(
             real=deps,
@@ -24,6 +25,7 @@ def test_a_history_ends_with_index_book_and_bucket_as_one(seed: int, deps: Deps)
             request=replace(request_of(batch_items=2), max_delete_share=1.0),
             limits=LIMITS,
             picture=distinct_png,
+            put=store.put,
             rng=random.Random(seed),
         )
     )

@@ -119,6 +119,18 @@ def test_a_message_without_a_field_is_refused_and_the_field_is_named(name: str) 
         pytest.param(changed(objects=[["a.jpg", "e1", -1]]), id="negative size"),
         pytest.param(changed(objects=[["a.jpg", "e1", 2**63]]), id="size that no ledger can keep"),
         pytest.param(changed(objects=[["\ud800.jpg", "e1", 1]]), id="half of a surrogate pair in a key"),
+        pytest.param(changed(modified=5), id="number as times"),
+        pytest.param(changed(modified=[]), id="fewer times than objects"),
+        pytest.param(changed(modified=[1, 2]), id="more times than objects"),
+        pytest.param(changed(modified=["1"]), id="text as time"),
+        pytest.param(changed(modified=[True]), id="true as time"),
+        pytest.param(changed(modified=[1.5]), id="float as time"),
+        pytest.param(changed(modified=[2**63]), id="time that no ledger can keep"),
+        pytest.param(changed(rewritten=0), id="number as places"),
+        pytest.param(changed(rewritten=[1]), id="place behind the last object"),
+        pytest.param(changed(rewritten=[-1]), id="place before the first object"),
+        pytest.param(changed(rewritten=[None]), id="null as place"),
+        pytest.param(changed(rewritten=["a.jpg"]), id="key as place"),
         pytest.param(changed(bucket="\udfff"), id="half of a surrogate pair in the bucket"),
     ],
 )
@@ -141,7 +153,7 @@ json_values = st.recursive(
 
 
 @settings(max_examples=40)  # json_values are slow to draw
-@given(name=st.sampled_from([*REQUIRED, "block"]), value=json_values)
+@given(name=st.sampled_from([*REQUIRED, "block", "modified", "rewritten"]), value=json_values)
 def test_any_value_in_any_field_is_taken_whole_or_refused(name: str, value: object) -> None:
     try:
         batch = decode_batch(changed(**{name: value}))

@@ -15,6 +15,7 @@ from pipeline.service.access import Caller, Role, local_caller, require
 from pipeline.service.delete import delete_objects, drop_collection
 from pipeline.service.models import LoadedOnDemand, ResidentModel
 from pipeline.service.move import cancel_job, pause_job, resume_job
+from pipeline.service.preview import preview_job
 from pipeline.service.retry import retry_failures
 from pipeline.service.show import (
     find_job,
@@ -25,6 +26,7 @@ from pipeline.service.show import (
     show_job,
 )
 from pipeline.service.submit import Submission, record_refusal, submit_embedded, submit_to_workers
+from pipeline.service.verify import verify
 from pipeline.source import parse_source
 from pipeline.types import WORKERS, JobState
 from tests.unit.fakes import (
@@ -68,6 +70,15 @@ USE_CASES: dict[str, tuple[Role, UseCase]] = {
     "jobs": (Role.READ, lambda d, c: list_jobs(d.ledger, c, limit=1)),
     "failures": (Role.READ, lambda d, c: show_failures("j", d.ledger, c)),
     "collections": (Role.READ, lambda d, c: list_collections(d.index, c)),
+    "verify": (
+        Role.READ,
+        lambda d, c: verify(COLLECTION, d.index, d.ledger.book, c, repair=False, first=1),
+    ),
+    "repair": (
+        Role.OPERATE,
+        lambda d, c: verify(COLLECTION, d.index, d.ledger.book, c, repair=True, first=1),
+    ),
+    "preview": (Role.READ, lambda d, c: preview_job(request_of(), None, d, c, first=1)),
     "collection": (Role.READ, lambda d, c: show_collection(COLLECTION, d.index, c)),
 }
 

@@ -8,6 +8,7 @@ import pytest
 from pipeline.adapters.memory_index import MemoryIndex
 from pipeline.adapters.memory_store import MemoryStore
 from pipeline.adapters.sql_ledger import SqlLedger
+from pipeline.block import unpack_block
 from pipeline.errors import ConfigError, CredentialsError, ImageError, TransientError
 from pipeline.handle import Handled, handle_message, handle_preparation
 from pipeline.message import decode_batch, encode_batch
@@ -94,6 +95,26 @@ def test_a_staged_batch_is_indexed_without_its_objects_and_its_block_is_deleted(
     assert failed_reasons(deps, batch.job_id) == {"c.jpg": Reason.NOT_AN_IMAGE}
     assert state(deps, batch) == (JobState.COMPLETED, 2, 1, 0)
     assert blocks(deps) == []
+
+
+def test_content_that_is_indexed_under_another_key_needs_no_pixels_and_counts_as_indexed(
+    deps: Deps, store: Unreadable
+) -> None:
+    first = plan_one_batch(deps)
+    handle_message(prepare(first, deps), deps, LIMITS)
+    store.put(BUCKET, "copy.jpg", jpeg(RED))
+    store.put(BUCKET, "new.jpg", jpeg(BLUE))
+    batch = plan_one_batch(deps, "copy.jpg", "new.jpg")
+    forward = prepare(batch, deps)
+    ref = store.stat(STAGING, blocks(deps)[0])
+    block = unpack_block(batch, store.get(ref, max_bytes=10**6).body)
+    assert ([outcome.ref.key for outcome in block.outcomes], block.reused) == (["new.jpg"], 1)
+    handle_message(forward, deps, LIMITS)
+    assert state(deps, batch) == (JobState.COMPLETED, 2, 0, 0)
+    assert indexed_keys(deps) == ["a.jpg", "b.jpg", "copy.jpg", "new.jpg"]
+    alone = plan_one_batch(deps, "copy.jpg")
+    store.delete(BUCKET, "copy.jpg")
+    assert handle_preparation(encode_batch(alone), deps, LIMITS).forward is None
 
 
 def test_a_block_that_is_gone_is_made_up_for_by_pulling_the_objects(deps: Deps, store: Unreadable) -> None:

@@ -1,6 +1,6 @@
 """Whole jobs in one process: a collection follows its source, and nothing is removed by mistake."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from pipeline.adapters.memory_index import MemoryIndex
 from pipeline.adapters.memory_store import MemoryStore
 from pipeline.compare import Change
 from pipeline.embedded import DriverOptions, run_job
-from pipeline.errors import PictorError, TransientError
+from pipeline.errors import ImageError, PictorError, TransientError
 from pipeline.ports import Deps
 from pipeline.service.access import local_caller
 from pipeline.service.delete import delete_objects
@@ -19,6 +19,8 @@ from pipeline.service.retry import retry_failures
 from pipeline.service.submit import open_job
 from pipeline.sync import preview, refusal
 from pipeline.types import (
+    FetchedObject,
+    IndexRow,
     Job,
     JobRequest,
     JobState,
@@ -64,7 +66,7 @@ class BreakingStore(MemoryStore):
                 raise TransientError("the listing broke off")
             yield ref
 
-    def get(self, ref: ObjectRef, *, max_bytes: int):  # type: ignore[no-untyped-def]
+    def get(self, ref: ObjectRef, *, max_bytes: int) -> FetchedObject:
         self.read.append(ref.key)
         return super().get(ref, max_bytes=max_bytes)
 
@@ -189,6 +191,95 @@ def test_new_metadata_of_the_same_bytes_reaches_the_index(deps: Deps, store: Bre
     [row] = deps.index.get_rows(COLLECTION, [image_id_of(BUCKET, "05.png")])
     assert row.metadata == {"camera": "7"}
     assert ingest(deps).counts.unchanged == 20
+
+
+# Moved and copied
+
+
+def test_moved_content_is_neither_read_nor_embedded_and_takes_its_vector_along(
+    deps: Deps, store: BreakingStore, embedder: FakeEmbedder
+) -> None:
+    ingest(deps)
+    before = row_of(deps, "05.png")
+    delete(store, "05.png")
+    store.put(BUCKET, "moved/05.png", distinct_png(5), {"album": "7"})
+    store.read.clear()
+    embedder.calls.clear()
+    job = ingest(deps)
+    assert (job.counts.indexed, job.counts.removed, store.read, embedder.calls) == (1, 1, [], [])
+    after = row_of(deps, "moved/05.png")
+    assert after.vector == pytest.approx(before.vector)
+    assert (after.width, after.height) == (before.width, before.height)
+    assert (after.ref, after.metadata) == (store.stat(BUCKET, "moved/05.png"), {"album": "7"})
+    assert "05.png" not in indexed_keys(deps)
+
+
+def test_new_metadata_under_the_same_key_is_read_all_the_same(deps: Deps, store: BreakingStore) -> None:
+    store.put(BUCKET, "copy.png", distinct_png(5))
+    ingest(deps)
+    store.read.clear()
+    store.put(BUCKET, "copy.png", distinct_png(5), {"camera": "7"})
+    ingest(deps)
+    assert store.read == ["copy.png"]
+    assert row_of(deps, "copy.png").metadata == {"camera": "7"}
+
+
+@pytest.mark.parametrize("etag", ["d41d8cd98f00b204e9800998ecf8427e-2", "18f2c0-64", ""])
+def test_only_an_etag_that_is_a_hash_of_the_content_stands_for_it(
+    deps: Deps, store: BreakingStore, etag: str
+) -> None:
+    class OtherEtags(BreakingStore):
+        def list_objects(
+            self, bucket: str, prefix: str = "", start_after: str | None = None
+        ) -> Iterator[ObjectRef]:
+            return (replace(ref, etag=etag) for ref in store.list_objects(bucket, prefix, start_after))
+
+        def get(self, ref: ObjectRef, *, max_bytes: int) -> FetchedObject:
+            return store.get(store.stat(ref.bucket, ref.key), max_bytes=max_bytes)
+
+    delete(store, *KEYS[2:])
+    ingest(replace(deps, store=OtherEtags()))
+    store.put(BUCKET, "copy.png", distinct_png(0))
+    store.read.clear()
+    ingest(replace(deps, store=OtherEtags()))
+    assert "copy.png" in store.read
+
+
+def test_an_object_that_changes_before_its_metadata_is_read_goes_the_usual_way(
+    deps: Deps, store: BreakingStore
+) -> None:
+    ingest(deps)
+    store.put(BUCKET, "copy.png", distinct_png(5))
+
+    class Changing(BreakingStore):
+        def get_metadata(self, ref: ObjectRef) -> Mapping[str, str]:
+            raise ImageError(Reason.CHANGED, "another version is there")
+
+        def list_objects(
+            self, bucket: str, prefix: str = "", start_after: str | None = None
+        ) -> Iterator[ObjectRef]:
+            return store.list_objects(bucket, prefix, start_after)
+
+        def get(self, ref: ObjectRef, *, max_bytes: int) -> FetchedObject:
+            return store.get(ref, max_bytes=max_bytes)
+
+    store.read.clear()
+    assert ingest(replace(deps, store=Changing())).counts.indexed == 1
+    assert store.read == ["copy.png"]
+
+
+def test_a_copy_that_the_book_has_and_the_index_has_not_is_embedded(deps: Deps, store: BreakingStore) -> None:
+    ingest(deps)
+    deps.index.delete(COLLECTION, [image_id_of(BUCKET, "05.png")])
+    store.put(BUCKET, "copy.png", distinct_png(5))
+    store.read.clear()
+    assert ingest(deps).counts.indexed == 1
+    assert store.read == ["copy.png"]
+
+
+def row_of(deps: Deps, key: str) -> IndexRow:
+    [row] = deps.index.get_rows(COLLECTION, [image_id_of(BUCKET, key)])
+    return row
 
 
 # What must not be removed

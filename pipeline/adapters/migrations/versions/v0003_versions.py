@@ -60,6 +60,13 @@ def _create_version() -> None:
         "version_by_key", "version", ["generation", "bucket_id", sa.text('substr("key", 1, 512)')]
     )
     op.create_index(
+        "version_by_etag",
+        "version",
+        ["generation", "etag"],
+        sqlite_where=sa.text("vectors > 0"),
+        postgresql_where=sa.text("vectors > 0"),
+    )
+    op.create_index(
         "version_missing",
         "version",
         ["missing_in"],

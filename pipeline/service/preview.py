@@ -1,0 +1,41 @@
+"""What a job would do, without doing it."""
+
+from dataclasses import dataclass
+
+from pipeline.errors import ConflictError
+from pipeline.ports import Deps
+from pipeline.service.access import Caller, Role, require
+from pipeline.sync import Outlook, preview, refusal
+from pipeline.types import CollectionInfo, JobRequest, generation_of
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Preview:
+    """`refused` says why the job would remove nothing, or is empty."""
+
+    outlook: Outlook
+    refused: str
+
+
+def preview_job(
+    request: JobRequest, existing: CollectionInfo | None, deps: Deps, caller: Caller, *, first: int
+) -> Preview:
+    """Compare a source with the version book. Nothing is written.
+
+    Args:
+        existing: the collection, if it is there.
+        first: how many keys of each kind are named.
+
+    Raises:
+        ConflictError: the collection is older than the version book, which has not been filled from it yet.
+    """
+    require(caller, Role.READ)
+    generation = generation_of(request.collection, request.fingerprint)
+    if existing is not None and existing.rows and deps.ledger.book.filled_to(generation) is not None:
+        raise ConflictError(
+            f"collection {request.collection} was made before Pictor kept a version book; "
+            f"run `pictor verify {request.collection} --repair` once, then --dry-run can tell"
+        )
+    outlook = preview(request, deps.store, deps.ledger.book, first=first)
+    refused = refusal(request, scanned=outlook.scanned, held=outlook.held, lost=outlook.lost)
+    return Preview(outlook=outlook, refused=refused)

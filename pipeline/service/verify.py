@@ -1,0 +1,18 @@
+"""Compare a collection's index with its version book, and mend what differs if that is asked for."""
+
+from pipeline.model_binding import find_collection
+from pipeline.ports import VectorIndex, VersionBook
+from pipeline.service.access import Caller, Role, require
+from pipeline.verify import Verification, verify_collection
+
+
+def verify(
+    name: str, index: VectorIndex, book: VersionBook, caller: Caller, *, repair: bool, first: int
+) -> Verification:
+    """Args: `first` is how many ids of each kind of difference are named.
+
+    Raises:
+        NotFoundError: there is no such collection.
+    """
+    require(caller, Role.OPERATE if repair else Role.READ)
+    return verify_collection(find_collection(name, index), index, book, repair=repair, first=first)
