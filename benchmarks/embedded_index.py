@@ -73,7 +73,7 @@ def measure(options: argparse.Namespace) -> Measured:
 
 def _turn(checkout: Path, python: Path, vectors: Path) -> Turn:
     with tempfile.TemporaryDirectory(prefix="bench-home-") as home:
-        environment = clean_environment({"PICTOR_HOME": home})
+        environment = _environment(checkout, home)
         load = _run(checkout, python, environment, "load", vectors)
         search = _run(checkout, python, environment, "search", vectors)
         start_s = min(_first_answer_s(checkout, python, environment) for _ in range(STARTS))
@@ -82,10 +82,12 @@ def _turn(checkout: Path, python: Path, vectors: Path) -> Turn:
 
 def _load(checkout: Path, python: Path, vectors: Path) -> dict[str, float]:
     with tempfile.TemporaryDirectory(prefix="bench-home-") as home:
-        measured: dict[str, float] = _run(
-            checkout, python, clean_environment({"PICTOR_HOME": home}), "load", vectors
-        )
+        measured: dict[str, float] = _run(checkout, python, _environment(checkout, home), "load", vectors)
         return measured
+
+
+def _environment(checkout: Path, home: str) -> dict[str, str]:
+    return clean_environment({"PICTOR_HOME": home, "PYTHONPATH": str(checkout)})
 
 
 def _run(checkout: Path, python: Path, environment: dict[str, str], action: str, vectors: Path) -> Any:
