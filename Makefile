@@ -26,12 +26,13 @@ demo: setup
 # All tiers against real services, which are installed when they are missing and stopped at the end.
 test: setup
 	$(PYTHON) -m deploy.stack install
-	$(BIN)/pytest -n $(TEST_PROCESSES) -m 'not outage and not bench'
+	$(BIN)/pytest -n $(TEST_PROCESSES) -m 'not outage and not repeat and not bench'
 
-# Each service away for minutes, one by one. Takes ten minutes and more, so it is not part of `test`.
+# Each service away for minutes, one by one, and what `test` shows once more on other data. Takes ten minutes and
+# more, so it is not part of `test`.
 test-outages: setup
 	$(PYTHON) -m deploy.stack install
-	$(BIN)/pytest -m outage
+	$(BIN)/pytest -m 'outage or repeat'
 
 # Every benchmark's script in quick mode: six minutes for what no user runs, so it is not part of `test`.
 test-bench: setup

@@ -39,6 +39,9 @@ def run(part: str, options: argparse.Namespace) -> bool:
     if part == "gpu" and _is_measured_on_gpu(options.results) and not _has_gpu():
         tell("gpu: keeping the result of a machine with a GPU")
         return True
+    if part == "embedded_index" and _is_measured(part, options.results):
+        tell("embedded_index: keeping the result of a run beside an earlier build")
+        return True
     tell(f"{part}: begins")
     started = time.perf_counter()
     code, tail = _run_part(part, options)
@@ -82,6 +85,14 @@ def _is_measured_on_gpu(results: Path) -> bool:
     except ResultError:
         return False
     return bool(result.machine.gpu) and not result.quick and not result.failure
+
+
+def _is_measured(part: str, results: Path) -> bool:
+    try:
+        result = read_result(results / f"{part}.json")
+    except ResultError:
+        return False
+    return not result.quick and not result.failure
 
 
 def _has_gpu() -> bool:

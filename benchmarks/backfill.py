@@ -17,9 +17,8 @@ from benchmarks.photographs import draw_jpeg
 from benchmarks.processes import clean_environment
 from benchmarks.synthetic import BUCKET, EndlessStore, FreeEmbedder, SleepingEmbedder
 from pipeline import wiring
-from pipeline.adapters.milvus_index import MilvusIndex
 from pipeline.embedded import run_job
-from pipeline.ports import Deps
+from pipeline.ports import Deps, VectorIndex
 from pipeline.service.submit import open_job
 from pipeline.settings import Settings
 from pipeline.types import JobRequest, embedded_on
@@ -61,7 +60,7 @@ def main() -> None:
 
 
 @contextmanager
-def running_backfill(env: Mapping[str, str], index: MilvusIndex, collection: str) -> Iterator[None]:
+def running_backfill(env: Mapping[str, str], index: VectorIndex, collection: str) -> Iterator[None]:
     """Begins when the first rows of the backfill are in the collection.
 
     Raises:
@@ -89,7 +88,7 @@ def running_backfill(env: Mapping[str, str], index: MilvusIndex, collection: str
             process.wait(30)
 
 
-def count_rows(index: MilvusIndex, collection: str) -> int:
+def count_rows(index: VectorIndex, collection: str) -> int:
     info = index.get_collection(collection)
     return info.rows if info else 0
 

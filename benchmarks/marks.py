@@ -58,6 +58,13 @@ MARKS = (
     Mark(part="end_to_end", figure="distributed, inline ÷ embedded", at_least=0.88),
     Mark(part="search", figure="recall@10 against brute force", at_least=0.99),
     Mark(part="search", figure="service ÷ pymilvus, stored id, 1 at once: p50", at_most=1.3),
+    Mark(part="embedded_index", figure="one search ÷ earlier build", at_most=0.07),
+    Mark(part="embedded_index", figure="one search ÷ numpy's exact search", at_most=3),
+    Mark(part="embedded_index", figure="load ÷ earlier build", at_most=0.75),
+    Mark(part="embedded_index", figure="load, longest pause", at_most=5),  # s
+    Mark(part="embedded_index", figure="first answer for a stored id ÷ earlier build", at_most=0.4),
+    Mark(part="embedded_index", figure="resident memory ÷ earlier build", at_most=0.4),
+    Mark(part="embedded_index", figure="recall@10, filter passes 0.1 %", at_least=0.99),
     Mark(part="scale", figure="planner, 1 M keys", at_least=10_000),  # keys/s
     Mark(part="scale", figure="planner, 1 M keys, peak memory", at_most=200),  # MB
     Mark(part="scale", figure="growth of the embed worker, image 5,000 to 50,000", at_most=0.03),

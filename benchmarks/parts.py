@@ -1,3 +1,3 @@
 """The parts of the benchmark, in the order in which they are run."""
 
-PARTS = ("stages", "end_to_end", "search", "scale", "gpu")
+PARTS = ("stages", "end_to_end", "search", "embedded_index", "scale", "gpu")

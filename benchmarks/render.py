@@ -1,4 +1,7 @@
-"""benchmarks/README.md from the results: `python -m benchmarks.render`. Nothing in it is typed by hand."""
+"""benchmarks/README.md, and the figures in README.md, from the results: `python -m benchmarks.render`.
+
+Nothing in them is typed by hand.
+"""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,6 +12,20 @@ from benchmarks.part import RESULTS, tell
 from benchmarks.parts import PARTS
 
 PAGE = Path(__file__).with_name("README.md")
+README = PAGE.parent.parent / "README.md"
+README_BEGIN = (
+    "<!-- figures: made by `python -m benchmarks.render` from benchmarks/results; do not edit -->\n"
+)
+README_END = "<!-- end of figures -->\n"
+# Who is compared in README.md, in this order: the name there, and the figure of the part end_to_end.
+COMPARED = (
+    ("Pictor, bfloat16", "embedded, bfloat16"),
+    ("Pictor, float32", "embedded, float32"),
+    ("Pictor on workers, float32", "distributed, inline"),
+    ("Daft", "Daft"),
+    ("a plain loop with Pillow", "plain loop (Pillow)"),
+    ("Ray Data", "Ray Data"),
+)
 
 HEAD = """\
 # Benchmarks
@@ -86,14 +103,39 @@ def _row(part: str, name: str, unit: str, numbers: Sequence[str], mark: str, ver
     return f"| {' | '.join([part, name, unit, *numbers, mark, verdict])} |\n"
 
 
+def with_figures(readme: str, end_to_end: Result) -> str:
+    """README.md with the figures of this result between its two marks; as it is when there are none."""
+    if end_to_end.failure or end_to_end.quick:
+        return readme
+    before, _, rest = readme.partition(README_BEGIN)
+    _, _, after = rest.partition(README_END)
+    return f"{before}{README_BEGIN}{_comparison(end_to_end)}{README_END}{after}"
+
+
+def _comparison(result: Result) -> str:
+    medians = {figure.name: figure.median for figure in result.figures if not figure.missing}
+    rows = "".join(f"| {name} | {number_text(medians[figure])} |\n" for name, figure in COMPARED)
+    machine = f"{result.machine.cpu}, {result.machine.cores} cores, {result.machine.gpu or 'no GPU'}"
+    return (
+        f"Measured on {result.made_at[:10]} ({machine}): 462 photographs,\n"
+        "ResNet-18, from the moment the model is ready. "
+        "[All results](benchmarks/README.md) say how.\n\n"
+        f"| | images/s |\n|---|---:|\n{rows}"
+    )
+
+
 def number_text(value: float) -> str:
     """Three digits that count, and all of a whole number."""
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
 def main() -> None:
-    PAGE.write_text(render(read_results(RESULTS)), encoding="utf-8")
-    tell(f"wrote {PAGE}")
+    results = read_results(RESULTS)
+    PAGE.write_text(render(results), encoding="utf-8")
+    README.write_text(
+        with_figures(README.read_text(encoding="utf-8"), results["end_to_end"]), encoding="utf-8"
+    )
+    tell(f"wrote {PAGE} and the figures of {README}")
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from benchmarks.synthetic import BUCKET, free_spec, unit_vectors
 from pipeline import wiring
-from pipeline.adapters.milvus_index import MilvusIndex
+from pipeline.adapters.lite_index import LiteIndex
 from pipeline.ports import VectorIndex
 from pipeline.settings import Settings
 from pipeline.types import IndexRow, ObjectRef
@@ -22,7 +22,7 @@ def row_stages(settings: Settings, folder: Path, opened: ExitStack, *, items: in
         By name, what does the work and returns of how many rows.
     """
     server = opened.enter_context(wiring.open_index(settings))
-    lite = opened.enter_context(MilvusIndex(str(folder / "lite.db")))
+    lite = opened.enter_context(LiteIndex(str(folder / "lite.db")))
     rows = make_rows(items)
     return {
         "upsert, Milvus server": _upserting(server, f"{settings.collection}_rows", rows),

@@ -25,7 +25,7 @@ from benchmarks.search_ways import BARE, BARE_VECTOR, PORT, SERVICE, K, recall_o
 from benchmarks.searched_collection import DIRECTIONS, draw_vectors, fill_collection, nearest_rows
 from benchmarks.servers import VERSIONS, running_stack
 from pipeline import wiring
-from pipeline.adapters.milvus_index import MilvusIndex
+from pipeline.ports import VectorIndex
 from tests.chaos.system import place_on
 from tests.fleet import settings_of
 
@@ -80,7 +80,7 @@ def measure(options: argparse.Namespace) -> Measured:
     )
 
 
-def _recall(index: MilvusIndex, collection: str, ids: Sequence[str], vectors: NDArray[np.float32]) -> float:
+def _recall(index: VectorIndex, collection: str, ids: Sequence[str], vectors: NDArray[np.float32]) -> float:
     queries = draw_vectors(RECALL_QUERIES, seed=1)  # not rows of the collection: each would find itself
     nearest = [frozenset(ids[place] for place in places) for places in nearest_rows(vectors, queries, K)]
     return recall_of(index, collection, queries, nearest)

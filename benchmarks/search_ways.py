@@ -9,8 +9,7 @@ from pymilvus import MilvusClient
 
 from benchmarks.clients import Ask
 from benchmarks.synthetic import EndlessStore, FreeEmbedder
-from pipeline.adapters.milvus_index import MilvusIndex
-from pipeline.ports import Limits
+from pipeline.ports import Limits, VectorIndex
 from pipeline.search.query import Stored
 from pipeline.service.access import local_caller
 from pipeline.service.models import ResidentModel
@@ -25,7 +24,7 @@ FIELDS = ["id", "bucket", "key", "etag", "width", "height", "size_bytes", "index
 
 
 def search_ways(
-    index: MilvusIndex,
+    index: VectorIndex,
     client: MilvusClient,
     collection: str,
     ids: Sequence[str],
@@ -57,7 +56,7 @@ def search_ways(
 
 
 def recall_of(
-    index: MilvusIndex, collection: str, queries: NDArray[np.float32], nearest_ids: Sequence[frozenset[str]]
+    index: VectorIndex, collection: str, queries: NDArray[np.float32], nearest_ids: Sequence[frozenset[str]]
 ) -> float:
     """Share of the true nearest that a search finds. `nearest_ids` has K of them for each query [Q, D]."""
     found = index.search(collection, queries, k=K)

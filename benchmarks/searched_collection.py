@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.synthetic import BUCKET, DIM, free_spec
-from pipeline.adapters.milvus_index import MilvusIndex
+from pipeline.ports import VectorIndex
 from pipeline.types import IndexRow, ObjectRef
 
 # Embeddings lie near a surface of far fewer directions than they have numbers. In 512 independent directions
@@ -33,7 +33,7 @@ def row_ref(number: int) -> ObjectRef:
     )
 
 
-def fill_collection(index: MilvusIndex, collection: str, vectors: NDArray[np.float32]) -> list[str]:
+def fill_collection(index: VectorIndex, collection: str, vectors: NDArray[np.float32]) -> list[str]:
     """Write a row for each vector and wait for the index.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Write docs/settings.md from `pipeline.settings`: `python -m docs.make_settings`, or `make settings-doc`."""
+"""Write docs/reference/settings.md from `pipeline.settings`; run `make settings-doc`."""
 
 import sys
 from pathlib import Path
@@ -8,15 +8,15 @@ from pydantic.fields import FieldInfo
 
 from pipeline.settings import Settings
 
-PAGE = Path(__file__).with_name("settings.md")
+PAGE = Path(__file__).parent / "reference" / "settings.md"
 
 HEAD = """\
 # Settings
 
 <!-- Made by `make settings-doc` from pipeline/settings.py; do not edit. -->
 
-Every setting is an environment variable. An empty value means "not set". Where standard variables are
-named, the first one that is set is taken, Pictor's own before them. Some commands take an option of the same
+Every setting is an environment variable. An empty value means "not set". If standard variables are
+named, Pictor reads the first one that is set, its own before them. Some commands have an option of the same
 meaning, which wins.
 
 | Variable | Standard variables | Default | Meaning |

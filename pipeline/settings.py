@@ -2,7 +2,7 @@
 
 S3 settings fall back to the standard AWS variables, so that a shell set up for another S3 tool works as
 it is. Secrets may also stand in files, one each, so that containers need not have them in their environment.
-docs/settings.md is made from the descriptions below.
+docs/reference/settings.md is made from the descriptions below.
 """
 
 import math
@@ -60,26 +60,27 @@ class Settings(BaseSettings):
     model: Annotated[
         str,
         Field(
-            description="`builtin`, `torchvision/<architecture>` or a model file; an existing collection keeps its own"
+            description="`builtin`, `torchvision/<architecture>` or a model file. An existing collection keeps its own"
         ),
     ] = ""
     log_level: Annotated[
-        Literal["DEBUG", "INFO", "WARNING", "ERROR"], Field(description="What workers log to standard error")
+        Literal["DEBUG", "INFO", "WARNING", "ERROR"],
+        Field(description="The lowest level that workers log to standard error"),
     ] = "INFO"
     model_dir: Annotated[
-        Path | None, Field(description="Where downloaded weights are cached; default `<home>/models`")
+        Path | None, Field(description="Folder for downloaded weights. Default `<home>/models`")
     ] = None
     device: Annotated[str, Field(description="`auto`, `cpu` or `cuda:N`")] = "auto"
     precision: Annotated[
         Literal["auto", "float32", "bfloat16"],
         Field(
-            description="Of trained models' forward pass; `auto` is bfloat16 where the device has it and embeddings keep a cosine of 0.999 to float32"
+            description="Precision of a trained model. `auto` is bfloat16 where the device has it and embeddings keep a cosine of 0.999 to float32"
         ),
     ] = "auto"
     jpeg_decoder: Annotated[
         Literal["cpu", "cuda"],
         Field(
-            description="Where ordinary JPEGs are decoded; `cuda`: on the GPU of the model, or the first one, in batches of at most as many as `PICTOR_DECODE_THREADS`"
+            description="Device that decodes ordinary JPEGs. With `cuda` it is the GPU of the model, or else the first one, and a batch has at most `PICTOR_DECODE_THREADS` images"
         ),
     ] = "cpu"
     device_threads: Annotated[
@@ -87,14 +88,14 @@ class Settings(BaseSettings):
         Field(
             ge=0,
             le=256,
-            description="CPU threads that a process has for forward passes; 0: its share of the cores",
+            description="CPU threads of a process for forward passes. 0 means its share of the cores",
         ),
     ] = 0
 
     milvus_uri: Annotated[
         str,
         Field(
-            description="`http(s)://…` of a Milvus server, or a file for Milvus Lite; default `<home>/milvus.db`"
+            description="`http(s)://…` of a Milvus server, or a file for Milvus Lite. Default `<home>/milvus.db`"
         ),
     ] = ""
     milvus_token: Annotated[
@@ -103,24 +104,24 @@ class Settings(BaseSettings):
     vector_type: Annotated[
         Literal["float32", "float16"],
         Field(
-            description="Type of stored vectors for new collections; `float16` needs a Milvus server of 2.4 or later"
+            description="Type of stored vectors in new collections. `float16` needs a Milvus server of 2.4 or later"
         ),
     ] = "float32"
     ledger_url: Annotated[
-        SecretStr, Field(description="SQLAlchemy URL of the ledger; default `sqlite:///<home>/ledger.db`")
+        SecretStr, Field(description="SQLAlchemy URL of the ledger. Default `sqlite:///<home>/ledger.db`")
     ] = SecretStr("")
 
     s3_endpoint: Annotated[
         str,
         Field(
-            description="URL of the S3 service; default AWS",
+            description="URL of the S3 service. Default AWS",
             validation_alias=_s3("ENDPOINT", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"),
         ),
     ] = ""
     s3_access_key: Annotated[
         SecretStr,
         Field(
-            description="Access key; without it the AWS credentials file and instance role are asked",
+            description="Access key. Without it, Pictor asks the AWS credentials file, then the instance role",
             validation_alias=_s3("ACCESS_KEY", "AWS_ACCESS_KEY_ID"),
         ),
     ] = SecretStr("")
@@ -144,17 +145,19 @@ class Settings(BaseSettings):
     ] = "us-east-1"
     s3_timeout_s: Annotated[float, Field(gt=0, description="Longest wait for one S3 answer, seconds")] = 30.0
     s3_attempts: Annotated[
-        int, Field(ge=1, le=20, description="Tries of one S3 call before the batch is retried as a whole")
+        int, Field(ge=1, le=20, description="Attempts of one S3 call. After that, the whole batch is retried")
     ] = 4
 
     broker_url: Annotated[
         SecretStr,
-        Field(description="`amqp://user:password@host:port/vhost` of RabbitMQ, for the distributed way"),
+        Field(
+            description="`amqp://user:password@host:port/vhost` of RabbitMQ. If it is set, `pictor ingest SOURCE` submits to the workers"
+        ),
     ] = SecretStr("")
     preparation: Annotated[
         Literal["inline", "staged"],
         Field(
-            description="`inline`: embed workers pull and decode; `staged`: ingest workers do, and leave blocks of pixels in the staging bucket"
+            description="With `inline`, embed workers fetch and decode. With `staged`, ingest workers do, and leave blocks of pixels in the staging bucket"
         ),
     ] = "inline"
     staging_bucket: Annotated[str, Field(description="Bucket for blocks of pixels in staged mode")] = (
@@ -164,48 +167,48 @@ class Settings(BaseSettings):
         int,
         Field(
             ge=1,
-            description="Batches of a job that may be queued or worked on at once; more are planned as these are reported",
+            description="Batches of a job that may be queued or in flight at once. More are planned as these are reported",
         ),
     ] = 64
     run_dir: Annotated[
         Path | None,
-        Field(description="Folder for a worker's readiness and heartbeat files; default `<home>/run`"),
+        Field(description="Folder for a worker's readiness and heartbeat files. Default `<home>/run`"),
     ] = None
     metrics_port: Annotated[
         int,
         Field(
             ge=0,
             le=65535,
-            description="Port on which a worker answers Prometheus, one for each worker of a machine; 0: none",
+            description="Port on which a worker answers Prometheus. Each worker of a machine needs its own. 0 means none",
         ),
     ] = 0
     metrics_address: Annotated[
-        str, Field(description="Address of that port; anybody who reaches it can read")
+        str, Field(description="Address of that port. Anybody who reaches it can read the metrics")
     ] = "0.0.0.0"  # noqa: S104 - who asks is another machine, and the port is off until it is wanted
     secrets_dir: Annotated[
         Path | None,
         Field(
-            description="Folder with a file for each secret, named like its variable (`PICTOR_BROKER_URL`, …); a variable that is set wins"
+            description="Folder with one file per secret, named like its variable, for example `PICTOR_BROKER_URL`. A variable that is set wins"
         ),
     ] = None
 
     batch_items: Annotated[int, Field(ge=1, le=1000, description="Objects per message")] = 64
     queue_batches: Annotated[
-        int, Field(ge=1, description="Planned batches waiting in the embedded queue")
+        int, Field(ge=1, description="Longest backlog of planned batches in the embedded driver")
     ] = 4
     batch_threads: Annotated[
         int, Field(ge=1, le=16, description="Batches worked on at once by the embedded driver")
     ] = 2
     fetch_threads: Annotated[int, Field(ge=1, le=128, description="Objects of a batch fetched at once")] = 8
     decode_threads: Annotated[
-        int, Field(ge=1, le=128, description="Images decoded at once; default one per core")
+        int, Field(ge=1, le=128, description="Images decoded at once. Default one per core")
     ] = Field(default_factory=available_cores)
     group_items: Annotated[
         int,
-        Field(ge=1, le=4096, description="Images given to the device at once; a CPU takes them 8 by 8"),
+        Field(ge=1, le=4096, description="Images given to the device at once. A CPU takes them 8 by 8"),
     ] = 32
 
-    max_object_bytes: Annotated[int, Field(ge=1, description="Longest object that is read, bytes")] = (
+    max_object_bytes: Annotated[int, Field(ge=1, description="Largest object that is read, bytes")] = (
         64 * 2**20
     )
     max_px: Annotated[int, Field(ge=1, description="Most pixels of an image, whatever its format")] = (
@@ -215,7 +218,7 @@ class Settings(BaseSettings):
         int,
         Field(
             ge=2**20,
-            description="Most memory that decoding one image may need, bytes, estimated from its header",
+            description="Most memory that decoding one image may need, in bytes. It is estimated from the header",
         ),
     ] = 224 * 2**20
     min_side_px: Annotated[int, Field(ge=1, description="Shortest side of an image, px")] = 4

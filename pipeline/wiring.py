@@ -7,19 +7,19 @@ pay seconds for torch and pymilvus, nor need them installed.
 import os
 import socket
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 from pipeline.errors import ConfigError, ModelError
 from pipeline.lazy import LazyEmbedder, LazyStore
 from pipeline.model_binding import DEFAULT_MODEL, choose_model, choose_precision
-from pipeline.ports import Embedder, Limits, ObjectStore
+from pipeline.ports import Embedder, Limits, ObjectStore, VectorIndex
 from pipeline.settings import Settings, available_cores
 from pipeline.source import split_s3_url
 from pipeline.types import CollectionInfo, ModelSpec, embedded_on
 
 if TYPE_CHECKING:
-    from pipeline.adapters.milvus_index import MilvusIndex
     from pipeline.adapters.model_catalogue import CatalogueEntry
     from pipeline.adapters.s3_store import S3Store
     from pipeline.adapters.sql_ledger import SqlLedger
@@ -80,10 +80,26 @@ def open_s3(settings: Settings) -> "S3Store":
     )
 
 
-def open_index(settings: Settings) -> "MilvusIndex":
-    from pipeline.adapters.milvus_index import MilvusIndex
+class OpenIndex(VectorIndex, AbstractContextManager[Any], Protocol):
+    """An index of this process, to be closed."""
+
+    def server_version(self) -> str: ...
+
+    def close(self) -> None: ...
+
+
+def open_index(settings: Settings) -> OpenIndex:
+    from pipeline.adapters.lite_folder import is_lite
 
     make_home(settings)
+    if is_lite(settings.milvus_target):
+        from pipeline.adapters.lite_index import LiteIndex
+
+        return LiteIndex(
+            settings.milvus_target, vector_type=settings.vector_type, precision=settings.precision
+        )
+    from pipeline.adapters.milvus_index import MilvusIndex
+
     return MilvusIndex(
         settings.milvus_target,
         token=settings.milvus_token.get_secret_value(),

@@ -50,13 +50,3 @@ def large_data() -> Path:
     found = large_sets()
     assert found, "a test of the large sets without its mark"
     return found
-
-
-@pytest.fixture(scope="session")
-def test_data() -> Path:
-    """The same, for a test that has nothing else to read yet: skipped, in CI failed, where it is missing."""
-    found = large_sets()
-    if not found:
-        missing("no test data; set PICTOR_TEST_DATA")
-    assert found
-    return found

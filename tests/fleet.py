@@ -27,7 +27,6 @@ from urllib.parse import urlsplit
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
 from pipeline import wiring
-from pipeline.adapters.milvus_index import MilvusIndex
 from pipeline.adapters.s3_store import S3Store
 from pipeline.adapters.sql_ledger import SqlLedger
 from pipeline.errors import PictorError
@@ -204,7 +203,7 @@ class Fleet:
         self.api = BrokerApi(self.env["PICTOR_RABBITMQ_API"])
         self.vhost = urlsplit(self.env["PICTOR_BROKER_URL"]).path.lstrip("/")
         self._ledger: SqlLedger | None = None
-        self._index: MilvusIndex | None = None
+        self._index: wiring.OpenIndex | None = None
         self._store: S3Store | None = None
 
     def __enter__(self) -> Self:
@@ -340,7 +339,7 @@ class Fleet:
         return self._ledger
 
     @property
-    def index(self) -> MilvusIndex:
+    def index(self) -> wiring.OpenIndex:
         self._index = self._index or wiring.open_index(self.settings)
         return self._index
 

@@ -5,7 +5,7 @@
         pictor.job(job_id)["state"]
         pictor.search("s3://shop/products/1.jpg", k=5)["hits"]
 
-Any other Celery client can send the same tasks: docs/tasks.md has their arguments and answers.
+Any other Celery client can send the same tasks: docs/reference/tasks.md has their arguments and answers.
 """
 
 import uuid

@@ -5,7 +5,7 @@ app.send_task("pictor.delete", kwargs={"v": 1, "bucket": "shop", "keys": ["a.jpg
 app.send_task("pictor.search", kwargs={"v": 1, "query": "s3://shop/a.jpg", "k": 10}, …)
 app.send_task("pictor.job", kwargs={"v": 1, "job_id": "…"}, …)
 
-docs/tasks.md is the page for their authors.
+docs/reference/tasks.md is the page for their authors.
 """
 
 import re

@@ -36,7 +36,7 @@ def install() -> None:
     if promtool.missing():
         wanted.append(promtool.PACKAGE)
     if shutil.which("curl") is None:
-        wanted.append("curl")  # docs/operations.md asks the broker with it, and a test runs that page
+        wanted.append("curl")  # docs/how-to/operate.md asks the broker with it, and a test runs that page
     if not wanted:
         return
     if os.geteuid() != 0:

@@ -13,8 +13,15 @@ from pymilvus import MilvusClient
 
 from pipeline.adapters import milvus_schema as schema
 from pipeline.adapters.builtin_spec import BUILTIN
+from pipeline.adapters.milvus_binding import (
+    BINDING_PROPERTY,
+    Binding,
+    bind,
+    binding_text,
+    check_model,
+    read_binding,
+)
 from pipeline.adapters.milvus_connection import MilvusConnection, MissingCollectionError, NotLoadedError
-from pipeline.adapters.milvus_schema import Binding
 from pipeline.errors import (
     ConfigError,
     CredentialsError,
@@ -22,7 +29,7 @@ from pipeline.errors import (
     TargetError,
     TransientError,
 )
-from pipeline.model_binding import check_binding, missing_collection
+from pipeline.model_binding import missing_collection
 from pipeline.settings import check_collection_name
 from pipeline.types import ModelSpec
 
@@ -47,16 +54,16 @@ class MilvusCatalog:
         with self._create_lock:
             if self.find(name) is None:
                 precision = "float32" if model.source == BUILTIN else self._precision
-                self._make(schema.bind(name, model, self._vector_type, precision))
+                self._make(bind(name, model, self._vector_type, precision))
             binding = self.find(name)  # ours, or that of a process that was faster
         if binding is None:
             raise TransientError(f"collection {name!r} was dropped while it was being made")
-        _check_model(binding, model)
+        check_model(binding, model)
         return binding
 
     def check_model(self, name: str, model: ModelSpec) -> None:
         """By the binding that the next write goes to: who was checked cannot write into another's rows."""
-        _check_model(self.get(name), model)
+        check_model(self.get(name), model)
 
     def find(self, name: str) -> Binding | None:
         try:
@@ -118,7 +125,7 @@ class MilvusCatalog:
             lambda client: client.create_collection(
                 physical,
                 schema=schema.make_schema(binding),
-                properties={schema.BINDING_PROPERTY: schema.binding_text(binding)},
+                properties={BINDING_PROPERTY: binding_text(binding)},
                 num_partitions=schema.PARTITIONS,
                 consistency_level="Bounded",
                 timeout=self._timeout_s,
@@ -193,7 +200,7 @@ class MilvusCatalog:
 
     def _read(self, name: str) -> Binding:
         described = self.call(name, lambda client: client.describe_collection(name, timeout=self._timeout_s))
-        binding = schema.read_binding(described)
+        binding = read_binding(described)
         if binding is None or binding.name != name:
             raise TargetError(
                 f"collection {name!r} was not made by Pictor: it does not say which model it belongs to"
@@ -217,9 +224,5 @@ class MilvusCatalog:
             )
         except MissingCollectionError:
             return None  # dropped since the listing
-        binding = schema.read_binding(described)
+        binding = read_binding(described)
         return binding if binding and binding.physical == physical else None
-
-
-def _check_model(binding: Binding, model: ModelSpec) -> None:
-    check_binding(binding.name, binding.model_name, binding.fingerprint, model)

@@ -22,6 +22,7 @@ import grpc  # type: ignore[import-untyped]  # ships no types
 from pymilvus import MilvusClient
 from pymilvus.exceptions import MilvusException
 
+from pipeline.adapters.lite_folder import is_lite
 from pipeline.errors import ConfigError, CredentialsError, PictorError, TargetError, TransientError
 from pipeline.model_binding import missing_collection
 
@@ -123,11 +124,6 @@ class MilvusConnection:
             return TransientError(f"{where} is unavailable or overloaded")
         reason = f"code {code}" if status is None else status.name
         return PictorError(f"{where} refused a request on collection {collection!r} ({reason})")
-
-
-def is_lite(uri: str) -> bool:
-    """Whether this names a Milvus Lite directory and not a server."""
-    return "://" not in uri and not uri.startswith("unix:")
 
 
 def quiet_milvus_loggers() -> None:

@@ -2,20 +2,20 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import groupby
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.adapters import milvus_rows
 from pipeline.adapters import milvus_schema as schema
+from pipeline.adapters.milvus_binding import Binding
 from pipeline.adapters.milvus_catalog import MilvusCatalog
 from pipeline.adapters.milvus_connection import MilvusConnection, MissingCollectionError
 from pipeline.adapters.milvus_filter import ids_expression, string_literal, to_expression
-from pipeline.adapters.milvus_schema import Binding
-from pipeline.adapters.milvus_ties import MAX_LIMIT, Ask, rank
-from pipeline.adapters.ranking import check_query
+from pipeline.adapters.milvus_ties import MAX_LIMIT, rank
+from pipeline.adapters.ranking import check_query, one_of_each_image
 from pipeline.errors import TransientError
 from pipeline.types import CollectionInfo, IndexRow, ModelSpec, ObjectRef, SearchFilter, SearchHit
 
@@ -100,8 +100,8 @@ class MilvusIndex:
     def upsert(self, name: str, rows: Sequence[IndexRow]) -> None:
         binding = self._catalog.get(name)
         # By id: Milvus does not look for duplicates within one request.
-        entities = list({row.id: schema.to_entity(row, binding) for row in rows}.values())
-        for start, end in _message_spans([schema.entity_bytes(entity) for entity in entities]):
+        entities = list({row.id: milvus_rows.to_entity(row, binding) for row in rows}.values())
+        for start, end in _message_spans([milvus_rows.entity_bytes(entity) for entity in entities]):
             self._upsert_chunk(binding, entities[start:end])
 
     def delete(self, name: str, ids: Sequence[str]) -> None:
@@ -116,11 +116,11 @@ class MilvusIndex:
 
     def get_rows(self, name: str, ids: Sequence[str], *, latest: bool = True) -> list[IndexRow]:
         binding = self._catalog.get(name)
-        rows_per_call = max(1, min(ROWS_PER_CALL, MESSAGE_BYTES // schema.usual_row_bytes(binding.dim)))
+        rows_per_call = max(1, min(ROWS_PER_CALL, MESSAGE_BYTES // milvus_rows.usual_row_bytes(binding.dim)))
         consistency = LATEST if latest else self._freshness(name)
-        entities = self._get(binding, ids, schema.ALL_FIELDS, rows_per_call, consistency)
+        entities = self._get(binding, ids, milvus_rows.ALL_FIELDS, rows_per_call, consistency)
         by_id = {entity["id"]: entity for entity in entities}
-        return [schema.to_row(by_id[id_]) for id_ in ids if id_ in by_id]
+        return [milvus_rows.to_row(by_id[id_]) for id_ in ids if id_ in by_id]
 
     def list_ids(self, name: str) -> Iterator[str]:
         binding = self._catalog.get(name)
@@ -146,11 +146,11 @@ class MilvusIndex:
                 binding.physical,
                 batch_size=IDS_PER_PAGE,
                 filter=behind,
-                output_fields=schema.VERSION_FIELDS,
+                output_fields=milvus_rows.VERSION_FIELDS,
                 timeout=self._timeout_s,
             ),
         )
-        return _one_of_each_image(schema.to_ref(entity) for entity in self._read_pages(name, pages))
+        return one_of_each_image(milvus_rows.to_ref(entity) for entity in self._read_pages(name, pages))
 
     def search(
         self,
@@ -170,7 +170,11 @@ class MilvusIndex:
             answers = self._search(binding, chunk, limit, expression, self._freshness(name))
             found += [
                 rank(
-                    hits, limit=limit, k=k, min_score=min_score, ask=self._asker(binding, vector, expression)
+                    hits,
+                    limit=limit,
+                    k=k,
+                    min_score=min_score,
+                    question=_Question(self, binding, vector, expression),
                 )
                 for vector, hits in zip(chunk, answers, strict=True)
             ]
@@ -187,16 +191,20 @@ class MilvusIndex:
         self._search(binding, anything, 1, "", LATEST)
 
     def _to_info(self, binding: Binding, consistency: str) -> CollectionInfo:
+        return binding.to_info(self._count(binding, "", consistency))
+
+    def _count(self, binding: Binding, expression: str, consistency: str) -> int:
         answer = self._catalog.call(
             binding.name,
             lambda client: client.query(
                 binding.physical,
+                filter=expression,
                 output_fields=["count(*)"],
                 consistency_level=consistency,
                 timeout=self._timeout_s,
             ),
         )
-        return binding.to_info(int(answer[0]["count(*)"]))
+        return int(answer[0]["count(*)"])
 
     def _upsert_chunk(self, binding: Binding, entities: list[dict[str, Any]]) -> None:
         self._catalog.call(
@@ -248,26 +256,17 @@ class MilvusIndex:
             binding.name,
             lambda client: client.search(
                 binding.physical,
-                list(vectors.astype(schema.NUMPY_TYPES[binding.vector_type])),
+                list(vectors.astype(milvus_rows.NUMPY_TYPES[binding.vector_type])),
                 anns_field="embedding",
                 filter=expression,
                 limit=limit,
                 search_params=schema.search_params(limit),
-                output_fields=schema.SCALAR_FIELDS,
+                output_fields=milvus_rows.SCALAR_FIELDS,
                 consistency_level=consistency,
                 timeout=self._timeout_s,
             ),
         )
-        return [[schema.to_hit(hit["entity"], hit["distance"]) for hit in answer] for answer in answers]
-
-    def _asker(self, binding: Binding, vector: NDArray[np.float32], expression: str) -> Ask:
-        """Asks about one vector again, for other numbers of hits and further conditions."""
-
-        def ask(limit: int, condition: str) -> list[SearchHit]:
-            conditions = " and ".join(filter(None, (expression, condition)))
-            return self._search(binding, vector[None], limit, conditions, self._freshness(binding.name))[0]
-
-        return ask
+        return [[milvus_rows.to_hit(hit["entity"], hit["distance"]) for hit in answer] for answer in answers]
 
     def _freshness(self, name: str) -> str:
         """Consistency of a search: sees this process's own writes, and those of others after 5 s.
@@ -290,14 +289,33 @@ class MilvusIndex:
             time.sleep(POLL_S)
 
 
+class _Question:
+    """A search for one vector, to be asked again for other numbers of hits and under further conditions."""
+
+    def __init__(
+        self, index: MilvusIndex, binding: Binding, vector: NDArray[np.float32], expression: str
+    ) -> None:
+        self._index = index
+        self._binding = binding
+        self._vectors = vector[None]
+        self._expression = expression
+
+    def ask(self, limit: int, condition: str) -> list[SearchHit]:
+        consistency = self._index._freshness(self._binding.name)
+        return self._index._search(self._binding, self._vectors, limit, self._also(condition), consistency)[0]
+
+    def count(self, condition: str) -> int:
+        consistency = self._index._freshness(self._binding.name)
+        return self._index._count(self._binding, self._also(condition), consistency)
+
+    def _also(self, condition: str) -> str:
+        return " and ".join(filter(None, (self._expression, condition)))
+
+
 def _pending_index_rows(binding: Binding, timeout_s: float) -> Callable[[Any], int]:
     return lambda client: int(
         client.describe_index(binding.physical, "embedding", timeout=timeout_s)["pending_index_rows"]
     )
-
-
-def _one_of_each_image(refs: Iterator[ObjectRef]) -> Iterator[ObjectRef]:
-    return (next(rows) for _, rows in groupby(refs, key=lambda ref: ref.image_id))
 
 
 def _chunks(values: S, size: int) -> Iterator[S]:

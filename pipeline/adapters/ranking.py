@@ -1,13 +1,14 @@
-"""What a search may ask and what "best first, ties by id" means, the same for every vector index."""
+"""What a search may ask, and the orders of hits and versions: the same for every vector index."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from itertools import groupby
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import ArgumentError
 from pipeline.ports import MAX_HITS
-from pipeline.types import SearchHit
+from pipeline.types import ObjectRef, SearchHit
 
 # Engines sum in different orders, so the same vector may score 0.9999999 in one segment and 1.0000001 in the
 # next. Six decimals hide that, and still tell apart what float32 can.
@@ -22,6 +23,11 @@ def to_score(cosine: float) -> float:
 def best_first(hits: Iterable[SearchHit], *, k: int, min_score: float | None) -> list[SearchHit]:
     kept = (hit for hit in hits if min_score is None or hit.score >= min_score)
     return sorted(kept, key=lambda hit: (-hit.score, hit.id))[:k]
+
+
+def one_of_each_image(refs: Iterable[ObjectRef]) -> Iterator[ObjectRef]:
+    """Args: `refs` of rows in order of their ids, so that those of one image follow each other."""
+    return (next(rows) for _, rows in groupby(refs, key=lambda ref: ref.image_id))
 
 
 def check_query(name: str, dim: int, vectors: NDArray[np.float32], k: int) -> None:

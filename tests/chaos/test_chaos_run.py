@@ -1,4 +1,4 @@
-"""The chaos run in small: `python -m tests.chaos.run` does the same with more objects. See docs/chaos.md."""
+"""The chaos run in small; docs/background/chaos.md describes the long one, `python -m tests.chaos.run`."""
 
 from collections import Counter
 from pathlib import Path

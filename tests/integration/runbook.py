@@ -1,4 +1,4 @@
-"""docs/operations.md as a script: commands in order, in one shell, each with what the page says it prints."""
+"""docs/how-to/operate.md as a script: commands in order, in one shell, each with what it should print."""
 
 import os
 import re
@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-PAGE = Path("docs") / "operations.md"
+PAGE = Path("docs") / "how-to" / "operate.md"
 _MARK = "\x01"
 _BLOCK = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 

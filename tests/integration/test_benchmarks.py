@@ -82,6 +82,12 @@ def test_the_end_to_end_part_runs_both_ways(stack: str, pictures: str, tmp_path:
     }
 
 
+def test_the_folder_is_measured_without_an_earlier_build_too(tmp_path: Path) -> None:
+    alone = quick_result("embedded_index", tmp_path)
+    ratios = {figure.name for figure in alone.figures if figure.missing}
+    assert ratios == {figure.name for figure in alone.figures if figure.name.endswith("÷ earlier build")}
+
+
 def test_the_gpu_part_runs_without_one(tmp_path: Path) -> None:
     result = quick_result("gpu", tmp_path, "--device", "cpu", "--images", "8", PICTOR_TEST_DATA="/nowhere")
     assert measured(result) >= {"ResNet-50, CPU decode", "ViT-B/16, CPU decode"}

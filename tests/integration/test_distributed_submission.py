@@ -49,7 +49,7 @@ def upstream(fleet: Fleet) -> Iterator[Celery]:
 
 
 def queue_of(name: str) -> Queue:
-    """As docs/tasks.md has it: Pictor's queues are there already, with properties of their own."""
+    """As docs/reference/tasks.md has it: Pictor's queues are there already, with properties of their own."""
     return Queue(name, Exchange(name, "topic", no_declare=True), routing_key=name, no_declare=True)
 
 

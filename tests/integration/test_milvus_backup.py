@@ -1,4 +1,4 @@
-"""A standalone Milvus is backed up by a copy of its folder, as docs/operations.md says."""
+"""A standalone Milvus is backed up by a copy of its folder, as docs/how-to/operate.md says."""
 
 import shutil
 from collections.abc import Iterator

@@ -30,21 +30,34 @@ def hit(id_: str, score: float) -> SearchHit:
 
 
 class FakeMilvus:
-    """Best first; which of equal rows it returns is another matter in each answer."""
+    """Best first; which of equal rows it returns is another matter in each answer.
 
-    def __init__(self, rows: Sequence[SearchHit]) -> None:
+    Args:
+        found: the most that its graph finds when there are more than `compared` rows to choose from.
+    """
+
+    def __init__(self, rows: Sequence[SearchHit], *, found: int = 10**6, compared: int = 10**6) -> None:
         self._rows = list(rows)
+        self._found = found
+        self._compared = compared
         self._random = Random(3)
 
     def ask(self, limit: int, condition: str) -> list[SearchHit]:
         assert limit <= MAX_LIMIT
-        lowest = condition.split('"')[1] if condition else ""
-        rows = [row for row in self._rows if row.id.startswith(lowest)]
+        rows = self._among(condition)
         self._random.shuffle(rows)
-        return sorted(rows, key=lambda row: -row.score)[:limit]
+        found = len(rows) if len(rows) <= self._compared else self._found
+        return sorted(rows, key=lambda row: -row.score)[: min(limit, found)]
+
+    def count(self, condition: str) -> int:
+        return len(self._among(condition))
 
     def rank(self, *, limit: int, k: int, min_score: float | None = None) -> list[SearchHit]:
-        return rank(self.ask(limit, ""), limit=limit, k=k, min_score=min_score, ask=self.ask)
+        return rank(self.ask(limit, ""), limit=limit, k=k, min_score=min_score, question=self)
+
+    def _among(self, condition: str) -> list[SearchHit]:
+        lowest = condition.split('"')[1] if condition else ""
+        return [row for row in self._rows if row.id.startswith(lowest)]
 
 
 @given(
@@ -68,3 +81,11 @@ def test_more_equal_rows_than_one_answer_holds(prefix: str, k: int) -> None:
     ids = {prefix + "".join(random.choices(HEX, k=32 - len(prefix))) for _ in range(2 * MAX_LIMIT)}
     rows = [hit(id_, 0.5) for id_ in ids] + [hit(f"{n:032x}", 0.75) for n in range(7)]
     assert FakeMilvus(rows).rank(limit=k + 16, k=k) == best_first(rows, k=k, min_score=None)
+
+
+def test_a_graph_that_ends_before_it_has_found_a_group_is_not_believed() -> None:
+    random = Random(6)
+    rows = [hit("".join(random.choices(HEX, k=32)), 0.5) for _ in range(6_000)] + [hit("f" * 32, 0.75)]
+    milvus = FakeMilvus(rows, found=1_000, compared=100)
+    assert milvus.rank(limit=26, k=10) == best_first(rows, k=10, min_score=None)
+    assert milvus.rank(limit=26, k=10, min_score=0.6) == rows[-1:]

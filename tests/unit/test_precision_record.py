@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from pipeline.adapters import milvus_schema as schema
+from pipeline.adapters import milvus_binding as schema
 from pipeline.errors import ConfigError
 from pipeline.model_binding import choose_precision
 from pipeline.types import CollectionInfo, ModelSpec, Preprocessing

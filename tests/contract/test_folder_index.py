@@ -1,0 +1,224 @@
+"""Milvus Lite keeps the rows, a copy answers: that the two never tell different stories."""
+
+import json
+import os
+import subprocess
+import sys
+import tarfile
+import textwrap
+from pathlib import Path
+
+import pytest
+from milvus_lite import MilvusLite
+from pymilvus import MilvusClient
+
+from pipeline.adapters.lite_index import LiteIndex
+from pipeline.adapters.milvus_index import MilvusIndex
+from pipeline.errors import ConfigError
+from pipeline.types import SearchFilter
+from tests.conftest import REPOSITORY
+from tests.contract.test_vector_index import axis, model, row, unit
+
+OLD_FOLDER = REPOSITORY / "tests" / "golden" / "folder_before_the_copy.tar.xz"
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "milvus.db"
+
+
+@pytest.fixture
+def old_folder(tmp_path: Path) -> Path:
+    """Made by the build before the copy: two data files, a delta file and a log that its process left behind.
+
+    Written were a, b, gone and ä…; b again and c; gone was deleted. Then, only in the log, d and c again, and
+    a was deleted.
+    """
+    with tarfile.open(OLD_FOLDER) as archive:
+        archive.extractall(tmp_path, filter="data")
+    return tmp_path / "milvus.db"
+
+
+def etags(path: Path) -> dict[str, str]:
+    with LiteIndex(str(path)) as index:
+        return {row.ref.key: row.ref.etag for row in index.get_rows("photos", list(index.list_ids("photos")))}
+
+
+def fill(path: Path, keys: str) -> None:
+    with LiteIndex(str(path)) as index:
+        index.create_collection("photos", model())
+        index.upsert("photos", [row(key, axis(place)) for place, key in enumerate(keys)])
+
+
+class TestOldFolders:
+    def test_every_row_is_found_with_all_it_says(self, old_folder: Path) -> None:
+        odd = 'ä/%_"\\ 😀'
+        assert etags(old_folder) == {"b": "e2", "c": "e3", "d": "e1", odd: "e1"}
+        with LiteIndex(str(old_folder)) as index:
+            (stored,) = index.get_rows("photos", [row(odd).id])
+            assert stored.ref == row(odd).ref
+            assert (stored.vector == axis(3)).all()
+            assert stored.metadata == {"Ö~/[x]\"'\\": 'a\n"b\\ é😀', "cam": "1"}
+            assert index.search("photos", axis(6)[None], k=1)[0][0].key == "d"
+            where = SearchFilter(metadata={"cam": "1"})
+            assert [hit.key for hit in index.search("photos", axis(0)[None], k=9, where=where)[0]] == [odd]
+
+    def test_it_is_written_on(self, old_folder: Path) -> None:
+        with LiteIndex(str(old_folder)) as index:
+            index.create_collection("photos", model())
+            index.upsert("photos", [row("b", etag="e3"), row("new")])
+            index.delete("photos", [row("c").id])
+        assert {key: etag for key, etag in etags(old_folder).items() if key in "abcd"} == {
+            "b": "e3",
+            "d": "e1",
+        }
+
+    def test_a_folder_of_another_format_is_named(self, old_folder: Path) -> None:
+        (manifest,) = old_folder.glob("collections/*/manifest.json")
+        etags(old_folder)  # the log is in data files now
+        manifest.write_text(
+            json.dumps(json.loads(manifest.read_text()) | {"manifest_format_version": 3}), encoding="utf-8"
+        )
+        with pytest.raises(
+            ConfigError, match=r"milvus\.db was written by another Milvus Lite.* format 3, 2 is"
+        ):
+            etags(old_folder)
+
+
+class TestPymilvusAlone:
+    def test_reads_what_was_written(self, path: Path) -> None:
+        fill(path, "abc")
+        client = MilvusClient(str(path))
+        client.load_collection("photos")
+        hits = client.search(
+            "photos", [axis(1).tolist()], limit=1, output_fields=["key", "metadata", "tenant"]
+        )
+        assert hits[0][0]["entity"] == {"key": "b", "metadata": {}, "tenant": "default"}
+        client.close()
+
+    def test_finds_rows_where_its_own_would_be(self, path: Path) -> None:
+        fill(path, "a")
+        with MilvusIndex(str(path)) as milvus:
+            milvus.upsert("photos", [row("b")])
+        with MilvusLite(str(path)) as engine:
+            collection = engine.get_collection("photos")
+            assert len({segment.partition for segment in collection._segments_snapshot()}) == 1
+
+    def test_what_it_wrote_is_answered(self, path: Path) -> None:
+        fill(path, "abc")
+        with MilvusIndex(str(path)) as milvus:
+            milvus.upsert("photos", [row("b", etag="theirs"), row("new", axis(5))])
+            milvus.delete("photos", [row("c").id])
+        assert etags(path) == {"a": "e1", "b": "theirs", "new": "e1"}
+
+    def test_keeps_us_out_while_it_has_the_folder(self, path: Path) -> None:
+        fill(path, "a")
+        with MilvusIndex(str(path)), pytest.raises(ConfigError, match="another pictor process has the index"):
+            LiteIndex(str(path))
+
+    def test_is_kept_out_while_we_have_it(self, path: Path) -> None:
+        fill(path, "a")
+        with LiteIndex(str(path)), pytest.raises(ConfigError, match="another pictor process has the index"):
+            MilvusIndex(str(path))
+
+
+class TestTheCopy:
+    def test_a_search_imports_no_engine(self, path: Path) -> None:
+        fill(path, "abc")
+        script = f"""
+            import sys
+            from pipeline.adapters.lite_index import LiteIndex
+            from pipeline.cli import search  # with all it imports
+            with LiteIndex({str(path)!r}) as index:
+                (found,) = index.get_rows("photos", [{row("b").id!r}])
+                assert index.search("photos", found.vector[None], k=1)[0][0].key == "b"
+            engines = ("pymilvus", "milvus_lite", "grpc", "pyarrow", "faiss", "torch")
+            print([name for name in engines if name in sys.modules])
+        """
+        assert run_python(script) == "[]"
+
+    @pytest.mark.parametrize("name", ["rows", "vectors", "texts", "metadata", "dead", "stamp.json"])
+    def test_a_file_that_lost_its_end_is_not_believed(self, path: Path, name: str) -> None:
+        fill(path, "abc")
+        with LiteIndex(str(path)) as index:  # so that each file holds something
+            index.upsert("photos", [row("a", etag="e2", metadata={"cam": "1"})])
+        (file,) = path.with_name("milvus.db.copy").rglob(name)
+        os.truncate(file, file.stat().st_size - 1)
+        assert etags(path) == {"a": "e2", "b": "e1", "c": "e1"}
+
+    def test_it_can_be_removed_at_any_time(self, path: Path) -> None:
+        fill(path, "abc")
+        copy = path.with_name("milvus.db.copy")
+        for file in sorted(copy.rglob("*"), reverse=True):
+            file.rmdir() if file.is_dir() else file.unlink()
+        assert set(etags(path)) == set("abc")
+
+    def test_a_dropped_collection_leaves_none(self, path: Path) -> None:
+        fill(path, "abc")
+        with LiteIndex(str(path)) as index:
+            index.drop_collection("photos")
+            assert [file.name for file in path.with_name("milvus.db.copy").iterdir()] == ["LOCK"]
+
+    def test_rows_that_were_replaced_many_times_over_take_no_room_forever(self, path: Path) -> None:
+        rows = [row(f"{n}", vector) for n, vector in enumerate(unit(1, 6000))]
+        fill(path, "")
+        with LiteIndex(str(path)) as index:
+            for _ in range(3):
+                index.upsert("photos", rows)
+            index.settle("photos")
+            assert len(list(index.list_ids("photos"))) == 6000
+            (vectors,) = path.with_name("milvus.db.copy").rglob("vectors")
+            assert vectors.stat().st_size == 6000 * 8 * 4
+
+    def test_a_disk_that_is_full_leaves_what_milvus_lite_has(self, path: Path) -> None:
+        rows = [row(f"{n}", vector) for n, vector in enumerate(unit(1, 2000))]
+        fill(path, "")
+        with LiteIndex(str(path)) as index:
+            index.upsert("photos", rows)
+        script = f"""
+            import resource, signal
+            from pipeline.adapters.lite_index import LiteIndex
+            from pipeline.errors import TransientError
+            from tests.contract.test_vector_index import axis, row
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+            largest = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+            with LiteIndex({str(path)!r}) as index:
+                index.search("photos", axis(0)[None], k=1)
+                resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, largest))  # the log is new and small
+                try:
+                    index.upsert("photos", [row("new", axis(1))])
+                except TransientError as err:
+                    print(err)
+                resource.setrlimit(resource.RLIMIT_FSIZE, (largest, largest))
+                best = index.search("photos", axis(1)[None], k=1)[0][0]
+                print(best.key, len(list(index.list_ids("photos"))))
+        """
+        said = run_python(script).splitlines()
+        assert said == [f"{path}.copy: the index cannot be written (File too large)", "new 2001"]
+
+
+def run_python(script: str) -> str:
+    ran = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script)],
+        capture_output=True,
+        text=True,
+        cwd=REPOSITORY,
+        timeout=120,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr
+    return ran.stdout.strip()
+
+
+def test_a_process_killed_at_any_line_leaves_answers_that_milvus_lite_supports(tmp_path: Path) -> None:
+    trials = 10  # of three lives each
+    crash = subprocess.run(
+        [sys.executable, "-m", "tests.contract.folder_crash", str(tmp_path), str(trials), "1"],
+        capture_output=True,
+        text=True,
+        cwd=REPOSITORY,
+        timeout=540,
+        check=False,
+    )
+    assert crash.returncode == 0, crash.stdout + crash.stderr
+    assert int(crash.stdout.split()[0]) > trials / 2
