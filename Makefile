@@ -25,18 +25,18 @@ demo: setup
 
 # All tiers against real services, which are installed when they are missing and stopped at the end.
 test: setup
-	$(PYTHON) -m deploy.stack install
+	$(PYTHON) -m devstack install
 	$(BIN)/pytest -n $(TEST_PROCESSES) -m 'not outage and not repeat and not bench'
 
 # Each service away for minutes, one by one, and what `test` shows once more on other data. Takes ten minutes and
 # more, so it is not part of `test`.
 test-outages: setup
-	$(PYTHON) -m deploy.stack install
+	$(PYTHON) -m devstack install
 	$(BIN)/pytest -m 'outage or repeat'
 
 # Every benchmark's script in quick mode: six minutes for what no user runs, so it is not part of `test`.
 test-bench: setup
-	$(PYTHON) -m deploy.stack install
+	$(PYTHON) -m devstack install
 	$(BIN)/pytest -m bench
 
 test-unit: setup
@@ -44,7 +44,7 @@ test-unit: setup
 
 # How fast it is, beside others: a quarter of an hour on two cores that have nothing else to do.
 bench: setup $(BENCH_VENV)/.installed
-	$(PYTHON) -m deploy.stack install
+	$(PYTHON) -m devstack install
 	$(BIN)/python -m benchmarks
 
 # Ray Data and Daft, which Pictor does not need. They see Pictor's torch, 5 GB, through a path file.
@@ -66,11 +66,11 @@ format: setup
 	$(BIN)/ruff format .
 
 up: setup
-	@$(PYTHON) -m deploy.stack install
-	@$(PYTHON) -m deploy.stack up --flower --dir '$(STACK_DIR)'
+	@$(PYTHON) -m devstack install
+	@$(PYTHON) -m devstack up --flower --dir '$(STACK_DIR)'
 
 down:
-	@$(PYTHON) -m deploy.stack down --dir '$(STACK_DIR)'
+	@$(PYTHON) -m devstack down --dir '$(STACK_DIR)'
 
 settings-doc: setup
 	$(BIN)/python -m docs.make_settings

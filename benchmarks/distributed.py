@@ -10,7 +10,7 @@ from typing import Self
 from benchmarks.contestants.clock import Clocked
 from benchmarks.contestants.embedded import check
 from benchmarks.processes import Ran
-from deploy.stack.stack import Stack
+from devstack.stack import Stack
 from pipeline import wiring
 from pipeline.settings import Settings
 from pipeline.types import ModelSpec

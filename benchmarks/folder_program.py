@@ -48,7 +48,7 @@ def load(vectors: NDArray[np.float32]) -> dict[str, float]:
             index.upsert(COLLECTION, rows)
             longest = max(longest, time.perf_counter() - before)
         before = time.perf_counter()
-        index.settle(COLLECTION)
+        index.flush(COLLECTION)
         ended = time.perf_counter()
         longest = max(longest, ended - before)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -13,7 +13,7 @@ from benchmarks.contestants.embedded import check, driver_options, ignore_progre
 from benchmarks.photographs import draw_jpeg
 from benchmarks.synthetic import BUCKET, EndlessStore, ForgetfulIndex, FreeEmbedder, free_spec
 from pipeline import wiring
-from pipeline.adapters.sql_ledger import SqlLedger
+from pipeline.adapters.ledger.sql_ledger import SqlLedger
 from pipeline.embedded import run_job
 from pipeline.ports import Deps
 from pipeline.service.submit import open_job

@@ -6,10 +6,10 @@ import numpy as np
 
 from benchmarks.photographs import Photograph, draw_jpeg
 from benchmarks.synthetic import BUCKET, free_spec
-from pipeline.block import Block, pack_block, unpack_block
-from pipeline.decode import decode_image
+from pipeline.image.decode import decode_image
+from pipeline.image.preprocess import to_model_input
+from pipeline.ingest.block import Block, pack_block, unpack_block
 from pipeline.ports import Limits
-from pipeline.preprocess import to_model_input
 from pipeline.types import EmbedBatch, ObjectRef, Prepared
 
 SPEC = free_spec().preprocessing

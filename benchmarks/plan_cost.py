@@ -13,12 +13,12 @@ from pathlib import Path
 
 from benchmarks.synthetic import BUCKET, EndlessStore, free_spec
 from pipeline import wiring
-from pipeline.plan import plan_job, sum_findings
+from pipeline.ingest.plan import plan_job, sum_findings
 from pipeline.ports import VersionBook
 from pipeline.settings import Settings
 from pipeline.types import WORKERS, JobRequest, generation_of, indexed_version
 
-GROUP_BATCHES = 32  # in one transaction, as in workers.planner
+GROUP_BATCHES = 32  # in one transaction, as in workers.planning.planner
 
 
 def main() -> None:

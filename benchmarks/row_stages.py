@@ -7,15 +7,15 @@ from pathlib import Path
 
 from benchmarks.synthetic import BUCKET, free_spec, unit_vectors
 from pipeline import wiring
-from pipeline.adapters.lite_index import LiteIndex
+from pipeline.adapters.milvus.lite.index import LiteIndex
 from pipeline.ports import VectorIndex
 from pipeline.settings import Settings
 from pipeline.types import IndexRow, ObjectRef
 
-Stage = Callable[[], int]
+FailedAt = Callable[[], int]
 
 
-def row_stages(settings: Settings, folder: Path, opened: ExitStack, *, items: int) -> dict[str, Stage]:
+def row_stages(settings: Settings, folder: Path, opened: ExitStack, *, items: int) -> dict[str, FailedAt]:
     """Args: `opened` closes the connections; `items` are the rows of one upsert.
 
     Returns:
@@ -46,7 +46,7 @@ def _refs(first: int, count: int) -> Sequence[ObjectRef]:
     ]
 
 
-def _upserting(index: VectorIndex, collection: str, rows: Sequence[IndexRow]) -> Stage:
+def _upserting(index: VectorIndex, collection: str, rows: Sequence[IndexRow]) -> FailedAt:
     index.create_collection(collection, free_spec())
 
     def upsert() -> int:

@@ -17,7 +17,7 @@ from benchmarks.programs import run_program, start_program
 from benchmarks.rounds import figure, interleave, ratio
 from benchmarks.servers import VERSIONS, running_stack
 from benchmarks.worker_memory import resident_at, upload_pictures, watch_job
-from deploy.stack.stack import Stack
+from devstack.stack import Stack
 from pipeline import wiring
 from tests.chaos.system import place_on
 from tests.fleet import settings_of

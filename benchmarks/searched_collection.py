@@ -49,7 +49,7 @@ def fill_collection(index: VectorIndex, collection: str, vectors: NDArray[np.flo
         ]
         index.upsert(collection, rows)
         ids += [row.id for row in rows]
-    index.settle(collection)
+    index.flush(collection)
     return ids
 
 

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from benchmarks.part import REPOSITORY, tell
-from deploy.stack.milvus import VERSION as MILVUS_VERSION
-from deploy.stack.stack import SERVICES, Stack
+from devstack.milvus import VERSION as MILVUS_VERSION
+from devstack.stack import SERVICES, Stack
 
 VERSIONS = {"milvus server": MILVUS_VERSION}
 
@@ -23,7 +23,7 @@ def running_stack(directory: Path | None) -> Iterator[Stack]:
     with tempfile.TemporaryDirectory(prefix="bench-stack-") as folder:
         stack = Stack(Path(folder) / "stack")
         guard = subprocess.Popen(
-            [sys.executable, "-m", "deploy.stack", "guard", "--dir", str(stack.directory)],
+            [sys.executable, "-m", "devstack", "guard", "--dir", str(stack.directory)],
             cwd=REPOSITORY,
             stdin=subprocess.PIPE,  # its end is closed by the kernel when this process ends in whatever way
             start_new_session=True,  # Ctrl-C is for us; the guard acts when we have ended

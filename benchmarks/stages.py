@@ -24,7 +24,7 @@ from benchmarks.servers import VERSIONS, running_stack
 from benchmarks.synthetic import FreeEmbedder
 from benchmarks.whole_batch import check_all_indexed, handle_all, plan_whole_job
 from pipeline import wiring
-from pipeline.adapters.s3_store import S3Store
+from pipeline.adapters.s3.store import S3Store
 from pipeline.ports import Deps, ObjectStore
 from pipeline.settings import Settings
 from tests.chaos.system import place_on

@@ -172,5 +172,5 @@ class ForgetfulIndex:
     ) -> list[list[SearchHit]]:
         return [[] for _ in vectors]
 
-    def settle(self, name: str) -> None:
+    def flush(self, name: str) -> None:
         """There is nothing to settle."""

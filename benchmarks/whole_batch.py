@@ -1,9 +1,9 @@
-"""Whole batches through `handle_message`, in this process, so that its clock tells what they cost."""
+"""Whole batches through `handle_embed`, in this process, so that its clock tells what they cost."""
 
 from collections.abc import Sequence
 
-from pipeline.handle import handle_message
-from pipeline.plan import plan_job
+from pipeline.ingest.handle import handle_embed
+from pipeline.ingest.plan import plan_job
 from pipeline.ports import Deps, Limits
 from pipeline.types import WORKERS, JobRequest, JobState, Verdict
 
@@ -40,7 +40,7 @@ def plan_whole_job(deps: Deps, *, bucket: str, collection: str, batch_items: int
 def handle_all(bodies: Sequence[bytes], deps: Deps, limits: Limits) -> None:
     """Raises RuntimeError when a message is not acknowledged."""
     for body in bodies:
-        handled = handle_message(body, deps, limits)
+        handled = handle_embed(body, deps, limits)
         if handled.verdict is not Verdict.ACK:
             raise RuntimeError(f"a batch ended with {handled.verdict}: {handled.error}")
 

@@ -13,9 +13,9 @@ from pathlib import Path
 from pipeline import wiring
 from pipeline.cli.remote import ingest_remotely
 from pipeline.errors import PictorError
+from pipeline.location import parse_location
 from pipeline.ports import ObjectStore
 from pipeline.settings import Settings
-from pipeline.source import parse_source
 
 BUCKET = "pictures"
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif"}
@@ -33,7 +33,7 @@ def main(folder: Path, bucket: str = BUCKET) -> int:
         )
         ingest_remotely(
             settings.broker_url.get_secret_value(),
-            parse_source(f"s3://{bucket}/"),
+            parse_location(f"s3://{bucket}/"),
             collection=None,
             include=(),
             exclude=(),

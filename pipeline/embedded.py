@@ -1,6 +1,6 @@
 """The embedded driver: planner → bounded queue of encoded messages → workers, all threads of one process.
 
-The same messages and the same `handle_message` as in the distributed way; only who calls it differs. Every
+The same messages and the same `handle_embed` as in the distributed way; only who calls it differs. Every
 step is in the ledger before it is acted on, so a job that was stopped, even by kill -9, goes on where it was.
 """
 
@@ -14,10 +14,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pipeline.errors import ConflictError, PictorError
-from pipeline.handle import handle_message
-from pipeline.plan import plan_job
+from pipeline.ingest.handle import handle_embed
+from pipeline.ingest.plan import plan_job
+from pipeline.ingest.sync import prepare_book, remove_missing
 from pipeline.ports import Deps, Ledger, Limits
-from pipeline.sync import prepare_book, remove_missing
 from pipeline.types import EMBEDDED, WORKERS, Job, ObjectRef, Verdict
 
 logger = logging.getLogger(__name__)
@@ -93,7 +93,7 @@ def run_job(
     deps.ledger.finish_if_done(job.job_id)
     finished = deps.ledger.get_job(job.job_id)
     if finished.counts.indexed > job.counts.indexed:
-        deps.index.settle(job.request.collection)
+        deps.index.flush(job.request.collection)
     on_progress(finished)
     return finished
 
@@ -208,7 +208,7 @@ def _next_message(run: _Run) -> bytes | None:
 
 def _handle_until_done(body: bytes, run: _Run) -> None:
     for delay_s in (*run.retry_delays_s, None):
-        handled = handle_message(body, run.deps, run.limits)
+        handled = handle_embed(body, run.deps, run.limits)
         if handled.verdict is Verdict.ACK:
             return
         if handled.verdict is not Verdict.RETRY or delay_s is None or run.stop.wait(delay_s):

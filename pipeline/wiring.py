@@ -12,17 +12,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pipeline.errors import ConfigError, ModelError
-from pipeline.lazy import LazyEmbedder, LazyStore
-from pipeline.model_binding import DEFAULT_MODEL, choose_model, choose_precision
+from pipeline.location import split_s3_url
 from pipeline.ports import Embedder, Limits, ObjectStore, VectorIndex
+from pipeline.ports.lazy import LazyEmbedder, LazyStore
+from pipeline.ports.model_binding import DEFAULT_MODEL, choose_model, choose_precision
 from pipeline.settings import Settings, available_cores
-from pipeline.source import split_s3_url
 from pipeline.types import CollectionInfo, ModelSpec, embedded_on
 
 if TYPE_CHECKING:
-    from pipeline.adapters.model_catalogue import CatalogueEntry
-    from pipeline.adapters.s3_store import S3Store
-    from pipeline.adapters.sql_ledger import SqlLedger
+    from pipeline.adapters.ledger.sql_ledger import SqlLedger
+    from pipeline.adapters.models.catalogue import CatalogueEntry
+    from pipeline.adapters.s3.store import S3Store
 
 MAX_WEIGHTS_BYTES = 8 * 2**30  # the largest published classification weights are 2.5 GB
 
@@ -49,7 +49,7 @@ def _jpeg_device(settings: Settings) -> str:
 
 def open_store(settings: Settings) -> ObjectStore:
     """Folders and, once it is asked for, S3. The S3 client is made at its first use."""
-    from pipeline.adapters.folder_store import FolderStore
+    from pipeline.adapters.folder.store import FolderStore
     from pipeline.adapters.routed_store import RoutedStore
 
     return RoutedStore(folders=FolderStore(), s3=LazyStore(lambda: open_s3(settings)))
@@ -57,15 +57,15 @@ def open_store(settings: Settings) -> ObjectStore:
 
 def locate_file(path: Path) -> tuple[str, str]:
     """The bucket and key of a file: its folder, with all links resolved, and its name as keys have it."""
-    from pipeline.adapters.folder_keys import key_of_name
+    from pipeline.adapters.folder.keys import key_of_name
 
     real = path.resolve()
     return str(real.parent), key_of_name(os.fsencode(real.name))
 
 
 def open_s3(settings: Settings) -> "S3Store":
-    from pipeline.adapters.s3_config import S3Config
-    from pipeline.adapters.s3_store import S3Store
+    from pipeline.adapters.s3.config import S3Config
+    from pipeline.adapters.s3.store import S3Store
 
     return S3Store(
         S3Config(
@@ -89,16 +89,16 @@ class OpenIndex(VectorIndex, AbstractContextManager[Any], Protocol):
 
 
 def open_index(settings: Settings) -> OpenIndex:
-    from pipeline.adapters.lite_folder import is_lite
+    from pipeline.adapters.milvus.lite.folder import is_lite
 
     make_home(settings)
     if is_lite(settings.milvus_target):
-        from pipeline.adapters.lite_index import LiteIndex
+        from pipeline.adapters.milvus.lite.index import LiteIndex
 
         return LiteIndex(
             settings.milvus_target, vector_type=settings.vector_type, precision=settings.precision
         )
-    from pipeline.adapters.milvus_index import MilvusIndex
+    from pipeline.adapters.milvus.index import MilvusIndex
 
     return MilvusIndex(
         settings.milvus_target,
@@ -109,7 +109,7 @@ def open_index(settings: Settings) -> OpenIndex:
 
 
 def open_ledger(settings: Settings) -> "SqlLedger":
-    from pipeline.adapters.sql_ledger import open_ledger as open_sql_ledger
+    from pipeline.adapters.ledger.sql_ledger import open_ledger as open_sql_ledger
 
     make_home(settings)
     return open_sql_ledger(settings.ledger_target)
@@ -117,8 +117,8 @@ def open_ledger(settings: Settings) -> "SqlLedger":
 
 def migrate_ledger(settings: Settings) -> str:
     """Bring the ledger's schema up to date. Returns its revision."""
-    from pipeline.adapters.ledger_migrate import migrate
-    from pipeline.adapters.ledger_schema import REVISION
+    from pipeline.adapters.ledger.migrate import migrate
+    from pipeline.adapters.ledger.schema import REVISION
 
     make_home(settings)
     migrate(settings.ledger_target)
@@ -145,7 +145,7 @@ def driver_here(settings: Settings) -> str:
 
 def job_locks(settings: Settings) -> Path:
     """The folder of locks of embedded jobs: beside a ledger that is a file, whoever else uses it."""
-    from pipeline.adapters.ledger_engine import folder_of, read_url
+    from pipeline.adapters.ledger.engine import folder_of, read_url
 
     return (folder_of(read_url(settings.ledger_target)) or settings.home) / "locks"
 
@@ -159,10 +159,10 @@ def make_home(settings: Settings) -> None:
 
 def load_model_spec(source: str, settings: Settings) -> ModelSpec:
     if source == DEFAULT_MODEL:
-        from pipeline.adapters.builtin_spec import builtin_spec
+        from pipeline.adapters.models.builtin_spec import builtin_spec
 
         return builtin_spec()
-    from pipeline.adapters.model_catalogue import load_spec
+    from pipeline.adapters.models.catalogue import load_spec
 
     return load_spec(source, weights_dir=settings.weights_dir, fetch_s3=_weights_fetcher(settings))
 
@@ -177,7 +177,7 @@ def load_model(
         batches: at once in this process; 0 for single queries.
         processes: that do the same on this machine.
     """
-    from pipeline.adapters.model_catalogue import load_embedder
+    from pipeline.adapters.models.catalogue import load_embedder
 
     return load_embedder(
         source,
@@ -192,7 +192,7 @@ def load_model(
 
 
 def list_models(settings: Settings) -> "list[CatalogueEntry]":
-    from pipeline.adapters.model_catalogue import list_models as list_catalogue
+    from pipeline.adapters.models.catalogue import list_models as list_catalogue
 
     return list_catalogue(weights_dir=settings.weights_dir)
 

@@ -27,8 +27,8 @@ from urllib.parse import urlsplit
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
 from pipeline import wiring
-from pipeline.adapters.s3_store import S3Store
-from pipeline.adapters.sql_ledger import SqlLedger
+from pipeline.adapters.ledger.sql_ledger import SqlLedger
+from pipeline.adapters.s3.store import S3Store
 from pipeline.errors import PictorError
 from pipeline.settings import Settings
 from pipeline.types import Job, JobState

@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from pipeline.handle import handle_message
+from pipeline.ingest.handle import handle_embed
+from pipeline.ingest.selection import Selection
+from pipeline.ingest.verify import verify_collection
 from pipeline.ports import Deps, Limits
-from pipeline.selection import Selection
 from pipeline.settings import Settings
 from pipeline.types import (
     WORKERS,
@@ -24,10 +25,9 @@ from pipeline.types import (
     VersionState,
     generation_of,
 )
-from pipeline.verify import verify_collection
-from workers.context import Context
-from workers.planner import run_plan_step
-from workers.publish import Publisher
+from workers.broker.publish import Publisher
+from workers.planning.planner import run_plan_step
+from workers.process.context import Context
 
 TEXT = b"no picture, but a text of some length "
 NAMES = ("a.png", "b/1.png", "b/2.png", "b-.png", "b/\U0001f600.png", "c/d/\uef80.png", "z.png", "notes.txt")
@@ -218,7 +218,7 @@ class World:
     def _deliver(self, message: bytes | tuple[str, int, str], queue: Queue, context: Context) -> None:
         try:
             if isinstance(message, bytes):
-                handled = handle_message(message, self.deps, self.limits)
+                handled = handle_embed(message, self.deps, self.limits)
                 assert handled.verdict is Verdict.ACK, handled
             else:
                 job_id, step, nonce = message

@@ -9,8 +9,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from pipeline.decode import DecodedImage, decode_image
 from pipeline.errors import ImageError
+from pipeline.image.decode import DecodedImage, decode_image
 from pipeline.ports import Limits
 
 

@@ -7,8 +7,8 @@ import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
 
-from pipeline.adapters.ledger_engine import WRITES, make_engine, read_url
-from pipeline.adapters.ledger_migrate import MIGRATIONS
+from pipeline.adapters.ledger.engine import WRITES, make_engine, read_url
+from pipeline.adapters.ledger.migrate import MIGRATIONS
 from pipeline.types import EMBEDDED, WORKERS
 
 FILES = Path(__file__).parent / "ledgers"  # dumps of SQLite files

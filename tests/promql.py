@@ -10,7 +10,7 @@ import yaml
 from prometheus_client import CollectorRegistry
 
 from tests.conftest import REPOSITORY
-from workers.metrics import Metrics
+from workers.metrics.metrics import Metrics
 
 PROMETHEUS = REPOSITORY / "deploy" / "prometheus"
 DASHBOARD = REPOSITORY / "deploy" / "grafana" / "pictor.json"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from deploy.stack.ports import Reservation
+from devstack.ports import Reservation
 
 
 @dataclass(frozen=True)

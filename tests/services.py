@@ -18,12 +18,12 @@ from typing import ClassVar, TypeVar
 
 import pytest
 
-from deploy.stack.ceph import Ceph
-from deploy.stack.milvus import Milvus
-from deploy.stack.postgres import Postgres
-from deploy.stack.rabbitmq import RabbitMQ
-from deploy.stack.service import Service
-from deploy.stack.stack import Stack
+from devstack.ceph import Ceph
+from devstack.milvus import Milvus
+from devstack.postgres import Postgres
+from devstack.rabbitmq import RabbitMQ
+from devstack.service import Service
+from devstack.stack import Stack
 from tests.conftest import REPOSITORY, missing
 
 
@@ -212,7 +212,7 @@ class Services:
     def _begin(self, service: Service) -> None:
         absent = service.missing()
         if absent:
-            missing(f"{absent}; run `python -m deploy.stack install`")
+            missing(f"{absent}; run `python -m devstack install`")
         if self.guard is None:
             self.stack.make_directory()
             self.guard = _guard(self.stack)
@@ -235,7 +235,7 @@ class Services:
 
 def _guard(stack: Stack) -> subprocess.Popen[bytes]:
     """Stops the stack when this process ends in whatever way: its end of the pipe is closed by the kernel."""
-    command = [sys.executable, "-m", "deploy.stack", "guard", "--dir", str(stack.directory)]
+    command = [sys.executable, "-m", "devstack", "guard", "--dir", str(stack.directory)]
     return subprocess.Popen(
         command,
         cwd=REPOSITORY,

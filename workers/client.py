@@ -21,9 +21,9 @@ from pydantic import SecretStr
 
 from pipeline.errors import ArgumentError, MessageError, TransientError
 from pipeline.settings import Settings
-from workers.app import make_app
-from workers.broker import broker_errors
-from workers.publish import MAX_ARGUMENTS_BYTES, Publisher, json_bytes
+from workers.broker.celery_app import make_app
+from workers.broker.connection import broker_errors
+from workers.broker.publish import MAX_ARGUMENTS_BYTES, Publisher, json_bytes
 from workers.submission import (
     MAX_KEYS,
     Arguments,

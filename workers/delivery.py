@@ -23,16 +23,16 @@ from pipeline.errors import (
     TargetError,
     TransientError,
 )
-from pipeline.handle import Handled
-from pipeline.message import decode_batch
+from pipeline.ingest.handle import Handled
+from pipeline.ingest.message import decode_batch
 from pipeline.ports import Deps, Limits
 from pipeline.types import JobState, Verdict
-from workers.celery_config import ROUTES
-from workers.context import Context, current, stop_worker
-from workers.dead_letters import set_aside
+from workers.broker.celery_config import ROUTES
+from workers.broker.dead_letters import set_aside
+from workers.broker.queue_wait import due_stamp
 from workers.isolation.halve import SPLIT_AT_CRASH, SPLIT_AT_DELIVERY, isolate, split_when_slow
-from workers.metrics import metrics
-from workers.queue_wait import due_stamp
+from workers.metrics.metrics import metrics
+from workers.process.context import Context, current, stop_worker
 
 logger = logging.getLogger(__name__)
 

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 
 from pipeline import wiring
 from pipeline.errors import TransientError
-from pipeline.model_binding import choose_model
+from pipeline.ports.model_binding import choose_model
 from pipeline.settings import Settings
-from workers.broker import broker_connection
-from workers.queues import WORK_QUEUES, declare_queues
+from workers.broker.connection import broker_connection
+from workers.broker.queues import WORK_QUEUES, declare_queues
 
 PAUSE_S = 2.0  # between two tries while a service comes up
 

@@ -9,6 +9,7 @@ from contextlib import suppress
 from celery import Task
 
 from pipeline.errors import REFUSALS, FatalError, MessageError, NotFoundError, PictorError
+from pipeline.location import parse_location
 from pipeline.service.access import Caller, Role
 from pipeline.service.answers import answer_json, error_json, job_json
 from pipeline.service.arguments import read_query, read_search
@@ -18,14 +19,13 @@ from pipeline.service.search import SearchPorts, search_images
 from pipeline.service.show import find_job
 from pipeline.service.submit import Submission, record_refusal, submit_to_workers
 from pipeline.settings import Settings
-from pipeline.source import parse_source
 from pipeline.types import JobState
-from workers.context import current, stop_worker
-from workers.dead_letters import set_aside
+from workers.broker.dead_letters import set_aside
 from workers.delivery import crashes_before, every_error_settled, internal_error
 from workers.isolation.halve import SPLIT_AT_CRASH
-from workers.metrics import metrics
-from workers.planner import run_plan_step
+from workers.metrics.metrics import metrics
+from workers.planning.planner import run_plan_step
+from workers.process.context import current, stop_worker
 from workers.submission import (
     JOB_ID,
     DeleteArguments,
@@ -185,7 +185,7 @@ def _caller(task: Task) -> Caller:
 
 def _submission(arguments: IngestArguments, settings: Settings) -> Submission:
     return Submission(
-        source=parse_source(arguments.source),
+        source=parse_location(arguments.source),
         collection=arguments.collection or settings.collection,
         include=arguments.include,
         exclude=arguments.exclude,

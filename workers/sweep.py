@@ -7,9 +7,8 @@ purged. What belongs to an open batch is never touched; and what is young may be
 from dataclasses import dataclass
 from datetime import timedelta
 
-from pipeline.adapters.s3_store import S3Store
-from pipeline.ports import Ledger
-from pipeline.staging import batch_of_block
+from pipeline.ingest.staging import batch_of_block
+from pipeline.ports import AgedStore, Ledger
 from pipeline.types import BatchStatus, ObjectRef
 
 
@@ -22,7 +21,7 @@ class Swept:
     deleted_bytes: int
 
 
-def sweep_blocks(store: S3Store, ledger: Ledger, bucket: str, older_than: timedelta) -> Swept:
+def sweep_blocks(store: AgedStore, ledger: Ledger, bucket: str, older_than: timedelta) -> Swept:
     """Delete old blocks whose batch is closed, or not in this ledger. Safe to run beside workers."""
     looked_at, deleted, deleted_bytes = 0, 0, 0
     for block in store.list_older_than(bucket, older_than):

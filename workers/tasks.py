@@ -2,7 +2,7 @@
 
 from celery import Task, shared_task
 
-from pipeline.handle import handle_message, handle_preparation
+from pipeline.ingest.handle import handle_embed, handle_prepare
 from workers import public_tasks
 from workers.delivery import run_message
 
@@ -10,12 +10,12 @@ from workers.delivery import run_message
 # Each takes whatever was sent: arguments that Celery itself refuses make a dead letter without a reason.
 @shared_task(name="pictor.embed_batch", bind=True)
 def embed_batch(self: Task, /, *_: object, **__: object) -> None:
-    run_message(self, handle_message)
+    run_message(self, handle_embed)
 
 
 @shared_task(name="pictor.ingest_batch", bind=True)
 def ingest_batch(self: Task, /, *_: object, **__: object) -> None:
-    run_message(self, handle_preparation)
+    run_message(self, handle_prepare)
 
 
 @shared_task(name="pictor.plan_job", bind=True)

@@ -12,19 +12,20 @@ from pathlib import Path
 
 from pipeline import wiring
 from pipeline.errors import ArgumentError, ConflictError, FatalError, TransientError
-from pipeline.lazy import Lazy
 from pipeline.logs import configure_logging
-from pipeline.model_binding import check_binding
+from pipeline.ports.lazy import Lazy
+from pipeline.ports.model_binding import check_binding
 from pipeline.settings import Settings
 from pipeline.types import ModelSpec
-from workers.app import make_app
-from workers.broker import broker_connection
-from workers.celery_config import BLOCKED_PATIENCE_S
-from workers.exporter import exported_metrics
+from workers.broker.celery_app import make_app
+from workers.broker.celery_config import BLOCKED_PATIENCE_S
+from workers.broker.connection import broker_connection
+from workers.broker.queues import PLAN, WORK_QUEUES
 from workers.identity import Identity, tell_children
-from workers.lifecycle import Heartbeat, StalledWatch
-from workers.model_probe import read_spec
-from workers.queues import PLAN, WORK_QUEUES
+from workers.metrics.exporter import exported_metrics
+from workers.planning.watch import StalledWatch
+from workers.process.lifecycle import Heartbeat
+from workers.process.model_probe import read_spec
 
 logger = logging.getLogger(__name__)
 

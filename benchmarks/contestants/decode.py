@@ -12,9 +12,9 @@ import torch
 import torchvision
 
 from benchmarks.contestants.clock import Clock, list_photos, parser_of, print_result
-from pipeline.decode import decode_image
+from pipeline.image.decode import decode_image
+from pipeline.image.preprocess import to_model_input
 from pipeline.ports import Limits
-from pipeline.preprocess import to_model_input
 from pipeline.types import Preprocessing
 
 SPEC = Preprocessing(resize=256, crop=224, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))

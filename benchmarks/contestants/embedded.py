@@ -74,7 +74,7 @@ def driver_options(settings: Settings) -> DriverOptions:
 def open_index(settings: Settings, kind: str) -> AbstractContextManager[VectorIndex]:
     if kind == "milvus":
         return wiring.open_index(settings)
-    from pipeline.adapters.memory_index import MemoryIndex  # where no Milvus is installed
+    from pipeline.testing.memory_index import MemoryIndex  # where no Milvus is installed
 
     return nullcontext(MemoryIndex())
 

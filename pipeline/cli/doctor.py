@@ -13,7 +13,7 @@ import typer
 from pipeline import wiring
 from pipeline.cli.output import write_json, write_table
 from pipeline.errors import PictorError
-from pipeline.model_binding import choose_model
+from pipeline.ports.model_binding import choose_model
 from pipeline.settings import Settings
 
 EMBEDDED_INDEX_BYTES = 2 * 2**30  # a million vectors of 512 floats
@@ -116,6 +116,6 @@ def _model(settings: Settings) -> str:
 
 
 def _device(settings: Settings) -> str:
-    from pipeline.adapters.torch_embedder import pick_device
+    from pipeline.adapters.models.torch_embedder import pick_device
 
     return str(pick_device(settings.device))

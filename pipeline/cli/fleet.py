@@ -68,8 +68,8 @@ def list_dead(
     """Show dead letters and why each is one."""
     from dataclasses import asdict
 
-    from workers.broker import broker_connection
-    from workers.dead_letters import list_dead as look
+    from workers.broker.connection import broker_connection
+    from workers.broker.dead_letters import list_dead as look
 
     with broker_connection(Settings.from_env()) as connection:
         letters = look(connection)
@@ -86,8 +86,8 @@ def replay_dead(
     task_id: Annotated[str, typer.Argument(metavar="[ID]", help="One dead letter; default all.")] = "",
 ) -> None:
     """Put dead letters back on the queue they came from."""
-    from workers.broker import broker_connection
-    from workers.dead_letters import replay_dead as replay
+    from workers.broker.connection import broker_connection
+    from workers.broker.dead_letters import replay_dead as replay
 
     with broker_connection(Settings.from_env()) as connection:
         done = replay(connection, task_id or None)
@@ -99,8 +99,8 @@ def replay_dead(
 @dead_app.command("purge")
 def purge_dead(yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False) -> None:
     """Delete every dead letter."""
-    from workers.broker import broker_connection
-    from workers.dead_letters import purge_dead as purge
+    from workers.broker.connection import broker_connection
+    from workers.broker.dead_letters import purge_dead as purge
 
     if not yes and not typer.confirm("Delete every dead letter?", err=True):
         raise typer.Exit(1)

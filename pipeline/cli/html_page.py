@@ -7,9 +7,9 @@ from pathlib import Path
 
 from pipeline.cli.output import visible
 from pipeline.errors import ArgumentError, ImageError, TransientError
+from pipeline.image.thumbnail import make_thumbnail
 from pipeline.ports import Limits, ObjectStore
 from pipeline.service.search import SearchAnswer
-from pipeline.thumbnail import make_thumbnail
 from pipeline.types import CollectionInfo, ObjectRef, SearchHit
 
 THUMBNAIL_PX = 220

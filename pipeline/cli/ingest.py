@@ -11,12 +11,12 @@ from pipeline.cli.outcome import done_of
 from pipeline.cli.output import note
 from pipeline.cli.run_here import finish, job_held_here
 from pipeline.errors import ArgumentError
+from pipeline.ingest.system_folders import SYSTEM_FOLDERS
+from pipeline.location import parse_location
 from pipeline.ports import Deps
 from pipeline.service.access import local_caller
 from pipeline.service.submit import Submission, submit_embedded
 from pipeline.settings import Settings, check_collection_name
-from pipeline.source import parse_source
-from pipeline.system_folders import SYSTEM_FOLDERS
 from pipeline.types import Job
 
 T = TypeVar("T")
@@ -87,7 +87,7 @@ def ingest(
 ) -> None:
     """Bring a collection in step with SOURCE: embed what is new or changed, remove what has vanished."""
     settings = Settings.from_env()
-    where = parse_source(source)
+    where = parse_location(source)
     if dry_run and broker:
         raise ArgumentError("--dry-run compares SOURCE with the ledger in this process; leave --broker out")
     if (broker_url := _broker_of(broker, settings, local=local)) and not dry_run:

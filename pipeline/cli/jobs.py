@@ -1,6 +1,6 @@
 """`pictor jobs`: what was done, what failed and why, and another try for what failed."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -9,15 +9,13 @@ from pipeline.cli.outcome import print_counts
 from pipeline.cli.output import note, write_json, write_table
 from pipeline.cli.remote import wake_planner
 from pipeline.cli.run_here import deps_of_job, finish, job_held_here
+from pipeline.ports import WatchedLedger
 from pipeline.service import move, show
 from pipeline.service.access import local_caller
 from pipeline.service.answers import failure_json, job_json
 from pipeline.service.retry import retry_failures
 from pipeline.settings import Settings
 from pipeline.types import WORKERS, Job
-
-if TYPE_CHECKING:
-    from pipeline.adapters.sql_ledger import SqlLedger
 
 app = typer.Typer(no_args_is_help=True, help="List jobs, show their counts and failures, retry what failed.")
 
@@ -123,7 +121,7 @@ def resume_job(job_id: JobId) -> None:
             _resume_here(job_id, ledger, settings)
 
 
-def _retry_by_workers(job_id: str, ledger: "SqlLedger", settings: Settings, *, as_json: bool) -> None:
+def _retry_by_workers(job_id: str, ledger: WatchedLedger, settings: Settings, *, as_json: bool) -> None:
     count = retry_failures(job_id, ledger, wiring.open_store(settings), local_caller())
     note(f"{count} objects of job {job_id} are tried again by the workers")
     if count:
@@ -131,14 +129,14 @@ def _retry_by_workers(job_id: str, ledger: "SqlLedger", settings: Settings, *, a
     print_counts(job_id, ledger.get_job(job_id).counts, 0.0, 0, as_json=as_json)
 
 
-def _retry_here(job_id: str, ledger: "SqlLedger", settings: Settings, *, as_json: bool) -> None:
+def _retry_here(job_id: str, ledger: WatchedLedger, settings: Settings, *, as_json: bool) -> None:
     with job_held_here(job_id, ledger, settings) as job, deps_of_job(job, ledger, settings) as deps:
         count = retry_failures(job_id, ledger, deps.store, local_caller())
         note(f"retrying {count} objects of job {job_id}")
         finish(ledger.get_job(job_id), deps, settings, max_failure_rate=1.0, as_json=as_json)
 
 
-def _resume_here(job_id: str, ledger: "SqlLedger", settings: Settings) -> None:
+def _resume_here(job_id: str, ledger: WatchedLedger, settings: Settings) -> None:
     with job_held_here(job_id, ledger, settings) as job, deps_of_job(job, ledger, settings) as deps:
         resumed = move.resume_job(job_id, ledger, local_caller())
         note(f"job {job_id} is running in this process")

@@ -2,27 +2,27 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 from pipeline.cli.outcome import check_failure_rate, done_of, fail_if_refused, print_counts
 from pipeline.cli.output import note
 from pipeline.cli.progress import JobProgress, ProgressState
 from pipeline.errors import ArgumentError, PictorError, TransientError
+from pipeline.location import Location
+from pipeline.ports import WatchedLedger
 from pipeline.settings import Settings, check_collection_name
-from pipeline.source import Source
 from pipeline.types import JobCounts, JobState
 
-if TYPE_CHECKING:
-    from pipeline.adapters.sql_ledger import SqlLedger
-
 POLL_S = 1.0
-TAKEN_UP_LATER = "a plan worker takes the job up within a minute or two"  # workers.lifecycle.StalledWatch
+TAKEN_UP_LATER = (
+    "a plan worker takes the job up within a minute or two"  # workers.planning.watch.StalledWatch
+)
 START_TIMEOUT_S = 60.0  # how long no worker may answer before the user hears of it
 
 
 def ingest_remotely(
     broker: str,
-    source: Source,
+    source: Location,
     *,
     collection: str | None,
     include: Sequence[str],
@@ -71,14 +71,14 @@ def ingest_remotely(
     check_failure_rate(state.counts, max_failure_rate)
 
 
-def wake_planner(job_id: str, ledger: "SqlLedger", settings: Settings) -> None:
+def wake_planner(job_id: str, ledger: WatchedLedger, settings: Settings) -> None:
     """Have the workers go on with a job of theirs at once. They look for such jobs themselves, too."""
     if not settings.broker_url.get_secret_value():
         note(f"PICTOR_BROKER_URL is not set; {TAKEN_UP_LATER}")
         return
-    from workers.app import make_app
-    from workers.planner import wake_planner as wake
-    from workers.publish import Publisher
+    from workers.broker.celery_app import make_app
+    from workers.broker.publish import Publisher
+    from workers.planning.planner import wake_planner as wake
 
     try:
         wake(job_id, ledger, Publisher(make_app(settings), preparation=settings.preparation))

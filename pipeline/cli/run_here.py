@@ -14,8 +14,8 @@ from pipeline.cli.output import note
 from pipeline.cli.progress import JobProgress, ProgressState
 from pipeline.embedded import DriverOptions, held_job, run_job
 from pipeline.errors import PictorError
-from pipeline.model_binding import find_collection
 from pipeline.ports import Deps, Ledger
+from pipeline.ports.model_binding import find_collection
 from pipeline.settings import Settings
 from pipeline.types import Job, JobState
 

@@ -8,8 +8,8 @@ import typer
 
 from pipeline import wiring
 from pipeline.cli.output import fail, note, write_json, write_table
-from pipeline.model_binding import find_collection
 from pipeline.ports import MAX_HITS, Embedder, VectorIndex
+from pipeline.ports.model_binding import find_collection
 from pipeline.service.access import local_caller
 from pipeline.service.answers import answer_json
 from pipeline.service.arguments import read_pairs, read_query, read_search

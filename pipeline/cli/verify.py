@@ -7,10 +7,10 @@ import typer
 from pipeline import wiring
 from pipeline.cli.exit_codes import EXIT_UNFINISHED
 from pipeline.cli.output import note, write_json, write_line
+from pipeline.ingest.verify import Verification
 from pipeline.service import verify as verify_use_case
 from pipeline.service.access import local_caller
 from pipeline.settings import Settings
-from pipeline.verify import Verification
 
 FIRST_IDS = 5  # of each kind of difference
 

@@ -7,14 +7,14 @@ from typing import TypeVar, assert_never
 
 import numpy as np
 
-from pipeline.embed import embed_all
 from pipeline.errors import ErrorCode, ImageError
-from pipeline.model_binding import find_collection
+from pipeline.ingest.embed import embed_all
+from pipeline.ingest.phase_clock import PhaseClock
+from pipeline.ingest.prepare import prepare_all
 from pipeline.ports import Embedder, Limits, ObjectStore, VectorIndex
-from pipeline.prepare import prepare_all
+from pipeline.ports.model_binding import find_collection
 from pipeline.search import query as ask
 from pipeline.search.given import GivenImages
-from pipeline.timing import StageClock
 from pipeline.types import Embedded, ObjectRef, Reason, Rejected, Vector
 
 Q = TypeVar("Q")
@@ -117,7 +117,7 @@ def _embed_refs(
     if not refs:
         return {}
     embedder = sources.embedder()
-    clock = StageClock()
+    clock = PhaseClock()
     with closing(prepare_all(refs, store, embedder.spec.preprocessing, limits, clock)) as prepared:
         outcomes = embed_all(prepared, embedder, limits.group_items, clock)
         return {id(outcome.ref): outcome for outcome in outcomes}

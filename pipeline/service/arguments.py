@@ -5,11 +5,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from pipeline.errors import ArgumentError
+from pipeline.location import local_path, split_s3_url
 from pipeline.ports import MAX_HITS
 from pipeline.search.query import Bytes, Object, Query, Stored, Vector
 from pipeline.service.search import SearchRequest
 from pipeline.settings import check_collection_name
-from pipeline.source import local_path, split_s3_url
 from pipeline.types import SearchFilter
 
 __all__ = ["Bytes", "Object", "Query", "Stored", "Vector", "read_pairs", "read_query", "read_search"]

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from pipeline.model_binding import find_collection
 from pipeline.ports import VectorIndex, VersionBook
+from pipeline.ports.model_binding import find_collection
 from pipeline.service.access import Caller, Role, require
 from pipeline.settings import check_collection_name
 from pipeline.types import CollectionInfo, generation_of, image_id_of

@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from typing import Protocol
 
-from pipeline.model_binding import check_binding, choose_model, choose_precision, find_collection
 from pipeline.ports import Embedder, VectorIndex
+from pipeline.ports.model_binding import check_binding, choose_model, choose_precision, find_collection
 
 
 class Models(Protocol):

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 
 from pipeline.errors import ConflictError
+from pipeline.ingest.sync import Outlook, preview, refusal
 from pipeline.ports import Deps
 from pipeline.service.access import Caller, Role, require
-from pipeline.sync import Outlook, preview, refusal
 from pipeline.types import CollectionInfo, JobRequest, generation_of
 
 

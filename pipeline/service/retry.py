@@ -3,7 +3,7 @@
 import time
 
 from pipeline.errors import ImageError
-from pipeline.plan import retry_batches
+from pipeline.ingest.plan import retry_batches
 from pipeline.ports import Ledger, ObjectStore
 from pipeline.service.access import Caller
 from pipeline.service.move import Move, check_move

@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from pipeline.bottleneck import Bottleneck, find_bottleneck
-from pipeline.model_binding import find_collection
+from pipeline.ingest.bottleneck import Bottleneck, find_bottleneck
 from pipeline.ports import Ledger, Limits, VectorIndex
+from pipeline.ports.model_binding import find_collection
 from pipeline.service.access import Caller, Role, require
 from pipeline.types import CollectionInfo, Failure, Job
 

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pipeline.errors import ConfigError, ConflictError, PictorError
+from pipeline.ingest.sync import holds_any
+from pipeline.location import Location
 from pipeline.ports import Deps, Ledger
 from pipeline.service.access import Caller, Role, require
 from pipeline.settings import check_collection_name
-from pipeline.source import Source
-from pipeline.sync import holds_any
 from pipeline.types import WORKERS, Job, JobRequest, JobState, ModelSpec
 
 
@@ -16,7 +16,7 @@ from pipeline.types import WORKERS, Job, JobRequest, JobState, ModelSpec
 class Submission:
     """What a caller asks for, with every default filled in."""
 
-    source: Source
+    source: Location
     collection: str
     batch_items: int
     include: Sequence[str] = ()

@@ -1,9 +1,9 @@
 """Compare a collection's index with its version book, and mend what differs if that is asked for."""
 
-from pipeline.model_binding import find_collection
+from pipeline.ingest.verify import Verification, verify_collection
 from pipeline.ports import VectorIndex, VersionBook
+from pipeline.ports.model_binding import find_collection
 from pipeline.service.access import Caller, Role, require
-from pipeline.verify import Verification, verify_collection
 
 
 def verify(

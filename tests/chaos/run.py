@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from deploy.stack.stack import SERVICES, Stack
+from devstack.stack import SERVICES, Stack
 from pipeline.types import Job, JobState, image_id_of
 from tests.chaos.disturbances import Disturbance, all_disturbances
 from tests.chaos.pictures import Gallery, make_gallery

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self, cast
 
-from deploy.stack.stack import SERVICES, Stack
+from devstack.stack import SERVICES, Stack
 from tests.fleet import Fleet, Worker, own_place
 from tests.services import MilvusServer, PostgresServer, RabbitMQServer, S3Server, Server
 

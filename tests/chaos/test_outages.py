@@ -13,7 +13,7 @@ from typing import cast
 
 import pytest
 
-from deploy.stack.rabbitmq import RabbitMQ
+from devstack.rabbitmq import RabbitMQ
 from pipeline.types import Job, JobState
 from tests.chaos.conftest import MakeFleet
 from tests.chaos.pictures import picture
@@ -21,9 +21,9 @@ from tests.conftest import missing
 from tests.contract.ledger_databases import run_on
 from tests.fleet import Fleet, Worker, wait_until
 from tests.services import MilvusServer, PostgresServer, RabbitMQServer, S3Server, Server
-from workers.broker import broker_connection
-from workers.dead_letters import QUEUE_HEADER
-from workers.queues import DEAD, DEAD_EXCHANGE
+from workers.broker.connection import broker_connection
+from workers.broker.dead_letters import QUEUE_HEADER
+from workers.broker.queues import DEAD, DEAD_EXCHANGE
 
 pytestmark = pytest.mark.outage  # minutes each: `make test-outages`
 

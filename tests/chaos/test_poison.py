@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import pytest
 from kombu import Connection
 
-from pipeline.compare import compare_versions
-from pipeline.plan import cut_batches
+from pipeline.ingest.compare import compare_versions
+from pipeline.ingest.plan import cut_batches
 from pipeline.types import WORKERS, Job, JobRequest, JobState, Reason
 from tests.chaos.pictures import CRASH, FAULT, HANG, picture
 from tests.chaos.system import HOOK

@@ -21,10 +21,7 @@ from typing import Any
 import numpy as np
 from milvus_lite import MilvusLite
 
-import pipeline.adapters.exact_search
-import pipeline.adapters.lite_batch
-import pipeline.adapters.lite_data_files  # noqa: F401  # imported late elsewhere: not in each trial
-from pipeline.adapters.lite_index import LiteIndex
+from pipeline.adapters.milvus.lite.index import LiteIndex
 from pipeline.types import IndexRow, ModelSpec, ObjectRef, Preprocessing, image_id_of
 
 DIM = 4
@@ -91,7 +88,7 @@ def _operate(index: LiteIndex, seed: int, number: int) -> None:
         case ("delete", ids):
             index.delete("photos", ids)
         case _:
-            index.settle("photos")
+            index.flush("photos")
             index.search("photos", np.eye(DIM, dtype=np.float32)[:1], k=5)
 
 

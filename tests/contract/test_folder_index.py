@@ -12,8 +12,8 @@ import pytest
 from milvus_lite import MilvusLite
 from pymilvus import MilvusClient
 
-from pipeline.adapters.lite_index import LiteIndex
-from pipeline.adapters.milvus_index import MilvusIndex
+from pipeline.adapters.milvus.index import MilvusIndex
+from pipeline.adapters.milvus.lite.index import LiteIndex
 from pipeline.errors import ConfigError
 from pipeline.types import SearchFilter
 from tests.conftest import REPOSITORY
@@ -127,7 +127,7 @@ class TestTheCopy:
         fill(path, "abc")
         script = f"""
             import sys
-            from pipeline.adapters.lite_index import LiteIndex
+            from pipeline.adapters.milvus.lite.index import LiteIndex
             from pipeline.cli import search  # with all it imports
             with LiteIndex({str(path)!r}) as index:
                 (found,) = index.get_rows("photos", [{row("b").id!r}])
@@ -165,7 +165,7 @@ class TestTheCopy:
         with LiteIndex(str(path)) as index:
             for _ in range(3):
                 index.upsert("photos", rows)
-            index.settle("photos")
+            index.flush("photos")
             assert len(list(index.list_ids("photos"))) == 6000
             (vectors,) = path.with_name("milvus.db.copy").rglob("vectors")
             assert vectors.stat().st_size == 6000 * 8 * 4
@@ -177,7 +177,7 @@ class TestTheCopy:
             index.upsert("photos", rows)
         script = f"""
             import resource, signal
-            from pipeline.adapters.lite_index import LiteIndex
+            from pipeline.adapters.milvus.lite.index import LiteIndex
             from pipeline.errors import TransientError
             from tests.contract.test_vector_index import axis, row
             signal.signal(signal.SIGXFSZ, signal.SIG_IGN)

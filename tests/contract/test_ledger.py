@@ -11,14 +11,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipeline.adapters.ledger_migrate import migrate
-from pipeline.adapters.sql_ledger import SqlLedger, open_ledger
+from pipeline.adapters.ledger.migrate import migrate
+from pipeline.adapters.ledger.sql_ledger import SqlLedger, open_ledger
 from pipeline.errors import MessageError, NotFoundError, PictorError
 from pipeline.types import (
     EMBEDDED,
     WORKERS,
     BatchReport,
     BatchStatus,
+    FailedAt,
     Failure,
     Job,
     JobCounts,
@@ -28,7 +29,6 @@ from pipeline.types import (
     PlannedBatch,
     Reason,
     Rejected,
-    Stage,
     embedded_on,
 )
 from tests.contract.ledger_databases import KINDS, empty_database, run_on
@@ -85,7 +85,7 @@ def rejected(*keys: str, reason: Reason = Reason.TRUNCATED) -> tuple[Rejected, .
     return tuple(
         Rejected(
             ref=ObjectRef(bucket="shop", key=key, etag=f"etag of {key}", size_bytes=5 * 2**40),
-            stage=Stage.DECODE,
+            stage=FailedAt.DECODE,
             reason=reason,
             detail=f"{key}: ends early",
         )

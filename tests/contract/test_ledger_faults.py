@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from pipeline.adapters.ledger_migrate import ADVISORY_LOCK, VERSION_TABLE, migrate
-from pipeline.adapters.ledger_schema import REVISION
-from pipeline.adapters.sql_ledger import open_ledger
+from pipeline.adapters.ledger.migrate import ADVISORY_LOCK, VERSION_TABLE, migrate
+from pipeline.adapters.ledger.schema import REVISION
+from pipeline.adapters.ledger.sql_ledger import open_ledger
 from pipeline.errors import ConfigError, CredentialsError, FatalError, PictorError, TransientError
 from pipeline.types import WORKERS, JobRequest, JobState, PlannedBatch
 from tests.contract.ledger_databases import KINDS, ask, empty_database, run_on, with_database
@@ -30,7 +30,7 @@ BATCHES = [PlannedBatch(path="00000000", items=3, body=b"body")]
 MIGRATE_ON_A_SIGN = """
 import sys
 import alembic.command
-from pipeline.adapters.ledger_migrate import migrate
+from pipeline.adapters.ledger.migrate import migrate
 print("ready", flush=True)
 sys.stdin.readline()
 print(migrate(sys.argv[1]))

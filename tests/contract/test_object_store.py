@@ -21,13 +21,12 @@ import pytest
 from minio import Minio
 from minio.deleteobjects import DeleteObject
 
-from pipeline.adapters.folder_store import FolderStore
-from pipeline.adapters.memory_store import MemoryStore
+from pipeline.adapters.folder.store import FolderStore
 from pipeline.adapters.routed_store import RoutedStore
-from pipeline.adapters.s3_config import S3Config, parse_endpoint
-from pipeline.adapters.s3_credentials import CredentialSource
-from pipeline.adapters.s3_reader import FastReader, reads_with_obstore
-from pipeline.adapters.s3_store import S3Store
+from pipeline.adapters.s3.config import S3Config, parse_endpoint
+from pipeline.adapters.s3.credentials import CredentialSource
+from pipeline.adapters.s3.reader import FastReader, reads_with_obstore
+from pipeline.adapters.s3.store import S3Store
 from pipeline.errors import (
     ConfigError,
     CredentialsError,
@@ -37,6 +36,7 @@ from pipeline.errors import (
     TransientError,
 )
 from pipeline.ports import ObjectStore
+from pipeline.testing.memory_store import MemoryStore
 from pipeline.types import ObjectRef, Reason
 from tests.conftest import missing
 

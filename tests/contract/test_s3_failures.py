@@ -11,10 +11,10 @@ from threading import Event, Thread
 
 import pytest
 
-from pipeline.adapters.s3_config import S3Config, parse_endpoint
-from pipeline.adapters.s3_credentials import CredentialSource
-from pipeline.adapters.s3_reader import FastReader
-from pipeline.adapters.s3_store import S3Store
+from pipeline.adapters.s3.config import S3Config, parse_endpoint
+from pipeline.adapters.s3.credentials import CredentialSource
+from pipeline.adapters.s3.reader import FastReader
+from pipeline.adapters.s3.store import S3Store
 from pipeline.errors import (
     ConfigError,
     CredentialsError,

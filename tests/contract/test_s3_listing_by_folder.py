@@ -9,8 +9,8 @@ from xml.sax.saxutils import escape
 
 import pytest
 
-from pipeline.adapters.s3_config import S3Config
-from pipeline.adapters.s3_store import S3Store
+from pipeline.adapters.s3.config import S3Config
+from pipeline.adapters.s3.store import S3Store
 from pipeline.errors import TargetError
 
 KEYS = ["A/z", "a-b", "a.jpg", "a/b", "a/c", "a/c-", "a/c/d", "a0", "b/x", "é", "日/x"]

@@ -22,9 +22,8 @@ from numpy.typing import NDArray
 from pymilvus import MilvusClient
 from pymilvus.exceptions import MilvusException
 
-from pipeline.adapters.lite_index import LiteIndex
-from pipeline.adapters.memory_index import MemoryIndex, matches
-from pipeline.adapters.milvus_index import MilvusIndex
+from pipeline.adapters.milvus.index import MilvusIndex
+from pipeline.adapters.milvus.lite.index import LiteIndex
 from pipeline.errors import (
     ConfigError,
     CredentialsError,
@@ -34,6 +33,7 @@ from pipeline.errors import (
     TransientError,
 )
 from pipeline.ports import MAX_HITS, VectorIndex
+from pipeline.testing.memory_index import MemoryIndex, matches
 from pipeline.types import IndexRow, ModelSpec, ObjectRef, Preprocessing, SearchFilter, image_id_of
 from pipeline.wiring import OpenIndex
 from tests.conftest import missing
@@ -196,7 +196,7 @@ class TestCollections:
             lambda: index.list_ids(gone),
             lambda: index.list_versions(gone),
             lambda: index.search(gone, axis(0)[None], k=1),
-            lambda: index.settle(gone),
+            lambda: index.flush(gone),
             lambda: index.drop_collection(gone),
         ):
             with pytest.raises(ConfigError, match="collection 'never_made' does not exist"):
@@ -409,7 +409,7 @@ class TestSearch:
         near = (axis(3) * 0.9 + axis(4) * 0.1).astype(np.float32)
         others = [row(f"other{n}", near / np.linalg.norm(near)) for n in range(100)]
         index.upsert(name, equal + others)
-        index.settle(name)
+        index.flush(name)
         by_id = sorted(ids(equal))
         for k in (1, 10, 20, 500):
             found = [hit.id for hit in index.search(name, axis(3)[None], k=k)[0]]
@@ -467,10 +467,10 @@ class TestSearch:
     def test_settled_rows_are_found_as_before(self, index: VectorIndex, name: str) -> None:
         vectors = unit(7, 2000)
         index.upsert(name, [row(f"{n}", vector) for n, vector in enumerate(vectors)])
-        index.settle(name)
+        index.flush(name)
         answers = index.search(name, vectors[:50], k=1)
         assert [answer[0].key for answer in answers] == [f"{n}" for n in range(50)]
-        index.settle(name)  # nothing new: no error
+        index.flush(name)  # nothing new: no error
 
     def test_conditions_are_joined_by_and(self, index: VectorIndex, name: str) -> None:
         index.upsert(
@@ -706,7 +706,7 @@ class TestFolder:
     def test_a_second_process_is_told_who_has_the_index(self, tmp_path: Path) -> None:
         path = tmp_path / "milvus.db"
         script = f"""
-            from pipeline.adapters.lite_index import LiteIndex
+            from pipeline.adapters.milvus.lite.index import LiteIndex
             from pipeline.errors import ConfigError
             try:
                 LiteIndex({str(path)!r})

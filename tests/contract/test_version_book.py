@@ -8,12 +8,13 @@ from random import Random
 import pytest
 import sqlalchemy as sa
 
-from pipeline.adapters.ledger_migrate import migrate
-from pipeline.adapters.sql_ledger import SqlLedger, open_ledger
+from pipeline.adapters.ledger.migrate import migrate
+from pipeline.adapters.ledger.sql_ledger import SqlLedger, open_ledger
 from pipeline.ports import VersionBook
 from pipeline.types import (
     WORKERS,
     BatchReport,
+    FailedAt,
     Findings,
     Job,
     JobCounts,
@@ -23,7 +24,6 @@ from pipeline.types import (
     PlannedBatch,
     Reason,
     Rejected,
-    Stage,
     VersionEntry,
     VersionState,
     generation_of,
@@ -108,7 +108,7 @@ def failed(key: str, etag: str = "e1", reason: Reason = Reason.TRUNCATED) -> Ver
         ref=ref_of(key, etag),
         state=VersionState.FAILED,
         vectors=0,
-        stage=Stage.DECODE,
+        stage=FailedAt.DECODE,
         reason=reason,
         detail=f"{key} ends early",
     )
@@ -132,7 +132,7 @@ def planned(*items: int, first: int = 0) -> list[PlannedBatch]:
 
 def report(ledger: SqlLedger, job: Job, path: str, *entries: VersionEntry) -> bool:
     bad = tuple(
-        Rejected(ref=entry.ref, stage=Stage.DECODE, reason=Reason.TRUNCATED, detail=entry.detail)
+        Rejected(ref=entry.ref, stage=FailedAt.DECODE, reason=Reason.TRUNCATED, detail=entry.detail)
         for entry in entries
         if entry.state is VersionState.FAILED
     )
@@ -299,7 +299,7 @@ def test_attempts_count_how_often_one_version_was_tried(ledger: SqlLedger, job: 
 
 
 def test_what_a_planner_settles_counts_at_once_and_once(ledger: SqlLedger, job: Job) -> None:
-    known = Rejected(ref=ref_of("in/b"), stage=Stage.DECODE, reason=Reason.EMPTY, detail="0 bytes")
+    known = Rejected(ref=ref_of("in/b"), stage=FailedAt.DECODE, reason=Reason.EMPTY, detail="0 bytes")
     findings = Findings(unchanged=5, known=(known,), held=6, lost=1)
     for _ in range(2):  # the second call is a repetition
         assert ledger.record_plan(job.job_id, planned(3), cursor="in/c", ignored=2, findings=findings)
@@ -328,7 +328,7 @@ def test_a_planner_of_a_stopped_job_settles_nothing(ledger: SqlLedger, job: Job)
 
 def test_known_failures_can_be_retried_like_those_of_a_batch(ledger: SqlLedger, job: Job) -> None:
     known = tuple(
-        Rejected(ref=ref_of(key), stage=Stage.DECODE, reason=Reason.EMPTY, detail="") for key in ("a", "b")
+        Rejected(ref=ref_of(key), stage=FailedAt.DECODE, reason=Reason.EMPTY, detail="") for key in ("a", "b")
     )
     ledger.book.write(GENERATION, [failed("a"), failed("b")])
     findings = Findings(unchanged=3, known=known)

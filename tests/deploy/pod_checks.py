@@ -17,7 +17,7 @@ from tests.deploy.rendered import (
     worker_containers,
     workloads,
 )
-from workers.celery_config import TASK_HARD_LIMIT_S
+from workers.broker.celery_config import TASK_HARD_LIMIT_S
 
 GRACE_MARGIN_S = 30  # acknowledging, closing connections
 _SECRET_NAME = re.compile(r"PASS|SECRET|TOKEN|ACCESS_KEY|CREDENTIAL", re.IGNORECASE)

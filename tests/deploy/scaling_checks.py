@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Sequence
 
 from tests.deploy.rendered import Doc, containers, of_kind, options_of, title, worker_containers, workloads
-from workers.celery_config import TASK_HARD_LIMIT_S
-from workers.queues import PLAN, WORK_QUEUES
+from workers.broker.celery_config import TASK_HARD_LIMIT_S
+from workers.broker.queues import PLAN, WORK_QUEUES
 
 
 def scaling_faults(docs: Sequence[Doc]) -> Iterator[str]:

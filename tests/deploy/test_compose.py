@@ -14,8 +14,8 @@ from deploy.make_secrets import write_secrets
 from tests.conftest import REPOSITORY
 from tests.deploy.compose import FILE, Service, is_pictor, load, seconds
 from tests.deploy.pod_checks import GRACE_MARGIN_S, _password_faults
-from workers.celery_config import TASK_HARD_LIMIT_S
-from workers.queues import WORK_QUEUES
+from workers.broker.celery_config import TASK_HARD_LIMIT_S
+from workers.broker.queues import WORK_QUEUES
 
 WITHOUT_CHECK = {"init", "load", "sweep"}  # they end by themselves, or are a timer
 

@@ -15,6 +15,7 @@ from pipeline.service.answers import (
 from pipeline.service.search import SearchAnswer
 from pipeline.types import (
     CollectionInfo,
+    FailedAt,
     Failure,
     Job,
     JobCounts,
@@ -23,7 +24,6 @@ from pipeline.types import (
     ObjectRef,
     Reason,
     SearchHit,
-    Stage,
     Verdict,
 )
 
@@ -115,7 +115,7 @@ def test_a_failure_has_these_fields() -> None:
     failure = Failure(
         ref=ObjectRef(bucket="shop", key="cam1/a.jpg", etag="e1", size_bytes=91234),
         batch_path="00000000",
-        stage=Stage.DECODE,
+        stage=FailedAt.DECODE,
         reason=Reason.TRUNCATED,
         detail="the data ends before the picture does",
     )
@@ -175,7 +175,7 @@ def test_the_reason_codes_are_these() -> None:
 
 
 def test_the_stages_states_and_verdicts_are_these() -> None:
-    assert [stage.value for stage in Stage] == ["fetch", "decode", "embed", "worker"]
+    assert [stage.value for stage in FailedAt] == ["fetch", "decode", "embed", "worker"]
     assert [state.value for state in JobState] == ["running", "paused", "cancelled", "completed", "failed"]
     assert [verdict.value for verdict in Verdict] == [
         "ack",

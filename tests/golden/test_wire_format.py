@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.message import decode_batch, encode_batch
+from pipeline.ingest.message import decode_batch, encode_batch
 from pipeline.types import EmbedBatch, ObjectRef, image_id_of
-from workers.dead_letters import QUEUE_HEADER, REASON_HEADER
+from workers.broker.dead_letters import QUEUE_HEADER, REASON_HEADER
+from workers.broker.queue_wait import DUE_HEADER
 from workers.delivery import CRASHES_HEADER
-from workers.queue_wait import DUE_HEADER
 
 HERE = Path(__file__).parent
 

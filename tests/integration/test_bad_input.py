@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks.model_file import make_model_file
-from pipeline.adapters.s3_config import S3Config
-from pipeline.adapters.s3_store import S3Store
+from pipeline.adapters.s3.config import S3Config
+from pipeline.adapters.s3.store import S3Store
 from pipeline.demo.scenes import draw_scene
 from tests.cli import Pictor
 from tests.services import S3Server

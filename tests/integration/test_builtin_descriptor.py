@@ -9,10 +9,10 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from pipeline.adapters.builtin_descriptor import BuiltinDescriptor
-from pipeline.adapters.builtin_spec import BUILTIN_DIM, BUILTIN_PREPROCESSING
-from pipeline.adapters.model_catalogue import load_embedder
-from pipeline.adapters.torch_embedder import TorchEmbedder
+from pipeline.adapters.models.builtin_descriptor import BuiltinDescriptor
+from pipeline.adapters.models.builtin_spec import BUILTIN_DIM, BUILTIN_PREPROCESSING
+from pipeline.adapters.models.catalogue import load_embedder
+from pipeline.adapters.models.torch_embedder import TorchEmbedder
 from pipeline.types import Pixels
 
 SIDE = BUILTIN_PREPROCESSING.crop

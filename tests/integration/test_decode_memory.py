@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.decode import decode_image
 from pipeline.errors import ImageError
+from pipeline.image.decode import decode_image
 from pipeline.ports import Limits
 from pipeline.types import Reason
 from tests.image_files import encode, heic, png_chunk, refusal
@@ -28,7 +28,7 @@ PEAK_LIMIT_BYTES = 300_000_000
 PROBE = """
 import ctypes, sys
 from pathlib import Path
-from pipeline.decode import decode_image
+from pipeline.image.decode import decode_image
 from pipeline.errors import ImageError
 from pipeline.ports import Limits
 
@@ -120,7 +120,7 @@ def planes_of_16_bits(side: int) -> bytes:
 
 WORST: dict[
     str, Callable[[], bytes]
-] = {  # close under the largest that the default limits accept, see the table in pipeline.decode
+] = {  # close under the largest that the default limits accept, see the table in pipeline.image.decode
     "rgba.png": lambda: encode(tile(7300, 7300, "RGBA"), "PNG", compress_level=1),
     "interlaced.png": lambda: interlaced_png(7300),
     "16-bit.png": lambda: deep_png(7300),

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.adapters.builtin_spec import builtin_spec
+from pipeline.adapters.models.builtin_spec import builtin_spec
 from pipeline.errors import TransientError
-from pipeline.message import encode_batch
-from pipeline.staging import name_block
+from pipeline.ingest.message import encode_batch
+from pipeline.ingest.staging import name_block
 from pipeline.types import (
     WORKERS,
     EmbedBatch,
@@ -29,9 +29,9 @@ from tests.contract.ledger_databases import run_on
 from tests.fleet import Fleet, assert_refused, own_place, wait_until
 from tests.image_files import encode
 from tests.services import MilvusServer, PostgresServer, RabbitMQServer, S3Server
-from workers.broker import broker_connection
+from workers.broker.connection import broker_connection
+from workers.broker.queues import dead_queue, work_queue
 from workers.client import PictorClient
-from workers.queues import dead_queue, work_queue
 
 KEYS = 110  # of a job that is stopped: far more than may be outstanding
 NOBODY = "amqp://user:password@127.0.0.1:1/nowhere"

@@ -12,24 +12,24 @@ from celery import Celery
 from kombu import Message
 
 from pipeline import wiring
-from pipeline.adapters.builtin_spec import builtin_spec
-from pipeline.adapters.memory_index import MemoryIndex
-from pipeline.adapters.memory_store import MemoryStore
-from pipeline.adapters.sql_ledger import SqlLedger
-from pipeline.message import decode_batch
+from pipeline.adapters.ledger.sql_ledger import SqlLedger
+from pipeline.adapters.models.builtin_spec import builtin_spec
+from pipeline.ingest.message import decode_batch
 from pipeline.ports import Deps
 from pipeline.settings import Settings
+from pipeline.testing.memory_index import MemoryIndex
+from pipeline.testing.memory_store import MemoryStore
 from pipeline.types import WORKERS, BatchReport, JobRequest, JobState, ObjectRef
 from tests.fleet import own_place, settings_of
 from tests.services import MilvusServer, PostgresServer, RabbitMQServer, S3Server
 from tests.unit.fakes import LIMITS, FakeEmbedder
-from workers.app import make_app
-from workers.broker import broker_connection
+from workers.broker.celery_app import make_app
+from workers.broker.connection import broker_connection
+from workers.broker.publish import Publisher
+from workers.broker.queues import EMBED, declare_queues, work_queue
 from workers.client import close_app
-from workers.context import Context
-from workers.planner import run_plan_step
-from workers.publish import Publisher
-from workers.queues import EMBED, declare_queues, work_queue
+from workers.planning.planner import run_plan_step
+from workers.process.context import Context
 
 KEYS = 200_000
 BATCH_ITEMS = 256

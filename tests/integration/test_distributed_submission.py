@@ -11,14 +11,14 @@ from celery import Celery
 from kombu import Connection, Exchange, Queue
 
 from pipeline import wiring
-from pipeline.adapters.builtin_spec import builtin_spec
+from pipeline.adapters.models.builtin_spec import builtin_spec
 from pipeline.errors import ConfigError
 from pipeline.types import JobState, image_id_of
 from tests.chaos.pictures import picture
 from tests.fleet import Fleet, wait_until
-from workers.broker import broker_connection, broker_errors
+from workers.broker.connection import broker_connection, broker_errors
+from workers.broker.dead_letters import DeadLetter, list_dead, purge_dead
 from workers.client import PictorClient, close_app
-from workers.dead_letters import DeadLetter, list_dead, purge_dead
 
 KEYS = [f"{number}.jpg" for number in range(6)]
 

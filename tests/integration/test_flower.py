@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from deploy.stack.flower import Flower
+from devstack.flower import Flower
 from pipeline.types import JobState
 from tests.chaos.pictures import picture
 from tests.fleet import Fleet, wait_until

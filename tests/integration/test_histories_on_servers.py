@@ -9,13 +9,13 @@ from io import BytesIO
 import pytest
 from minio import Minio
 
-from pipeline.adapters.memory_index import MemoryIndex
-from pipeline.adapters.memory_store import MemoryStore
-from pipeline.adapters.milvus_index import MilvusIndex
-from pipeline.adapters.s3_config import S3Config, parse_endpoint
-from pipeline.adapters.s3_store import S3Store
-from pipeline.adapters.sql_ledger import SqlLedger, open_ledger
+from pipeline.adapters.ledger.sql_ledger import SqlLedger, open_ledger
+from pipeline.adapters.milvus.index import MilvusIndex
+from pipeline.adapters.s3.config import S3Config, parse_endpoint
+from pipeline.adapters.s3.store import S3Store
 from pipeline.ports import Deps
+from pipeline.testing.memory_index import MemoryIndex
+from pipeline.testing.memory_store import MemoryStore
 from tests.histories import World, live_through
 from tests.services import S3Server
 from tests.unit.fakes import BUCKET, LIMITS, SPEC, FakeEmbedder, distinct_png, request_of

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.decode import DecodedImage, decode_image
 from pipeline.errors import ImageError
+from pipeline.image.decode import DecodedImage, decode_image
 from pipeline.ports import Limits
 from pipeline.types import Reason
 from tests.hostile_files import make_hostile_files
@@ -34,7 +34,7 @@ SOUND_PIXELS = {
 PROBE = """
 import sys
 from pathlib import Path
-from pipeline.decode import decode_image
+from pipeline.image.decode import decode_image
 from pipeline.errors import ImageError
 from pipeline.ports import Limits
 

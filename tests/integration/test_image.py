@@ -14,8 +14,8 @@ from tests.conftest import missing
 from tests.deploy.image import Image, missing_for_images
 from tests.fleet import READY_S, Fleet, own_place, wait_until
 from tests.services import MilvusServer, PostgresServer, RabbitMQServer, S3Server
+from workers.broker.queues import WORK_QUEUES
 from workers.client import PictorClient
-from workers.queues import WORK_QUEUES
 
 SECRETS = ("PICTOR_BROKER_URL", "PICTOR_LEDGER_URL", "PICTOR_S3_ACCESS_KEY", "PICTOR_S3_SECRET_KEY")
 IMAGES = 20

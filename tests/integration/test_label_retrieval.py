@@ -19,13 +19,13 @@ from torchvision.models import squeezenet1_1
 from torchvision.transforms import functional as reference
 
 from benchmarks.model_file import make_model_file
-from pipeline.adapters.memory_store import MemoryStore
-from pipeline.adapters.milvus_index import MilvusIndex
+from pipeline.adapters.milvus.index import MilvusIndex
 from pipeline.demo.gallery import write_edits
 from pipeline.ports import Embedder, Limits
 from pipeline.search.query import Stored
 from pipeline.service.access import local_caller
 from pipeline.service.search import SearchPorts, SearchRequest, search_images
+from pipeline.testing.memory_store import MemoryStore
 from pipeline.types import image_id_of
 from tests.cli import Pictor
 from tests.sample_data import photograph_sets

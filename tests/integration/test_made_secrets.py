@@ -15,7 +15,7 @@ import pytest
 from pydantic import SecretStr
 
 from deploy.make_secrets import write_secrets
-from deploy.stack.rabbitmq import RabbitMQ
+from devstack.rabbitmq import RabbitMQ
 from pipeline.errors import CredentialsError
 from pipeline.settings import Settings
 from tests.chaos.pictures import picture
@@ -23,8 +23,8 @@ from tests.conftest import REPOSITORY
 from tests.fleet import Fleet, wait_until
 from tests.scrape import free_port
 from tests.services import own_service
-from workers.broker import broker_connection
-from workers.queues import declare_queues
+from workers.broker.connection import broker_connection
+from workers.broker.queues import declare_queues
 
 
 @pytest.fixture(scope="module")

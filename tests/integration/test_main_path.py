@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline.adapters.milvus_index import MilvusIndex
-from pipeline.adapters.sql_ledger import open_ledger
+from pipeline.adapters.ledger.sql_ledger import open_ledger
+from pipeline.adapters.milvus.index import MilvusIndex
 from pipeline.demo.scenes import draw_scene
 from tests.cli import Pictor
 from tests.sample_data import photograph_sets

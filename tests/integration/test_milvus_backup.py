@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from deploy.stack.milvus import TOKEN, Milvus
-from pipeline.adapters.builtin_spec import builtin_spec
-from pipeline.adapters.milvus_index import MilvusIndex
+from devstack.milvus import TOKEN, Milvus
+from pipeline.adapters.milvus.index import MilvusIndex
+from pipeline.adapters.models.builtin_spec import builtin_spec
 from pipeline.types import IndexRow, ObjectRef
 from tests.services import own_service
 

@@ -7,7 +7,7 @@ import torch
 from _pytest.mark import ParameterSet
 from torch import nn
 
-from pipeline.adapters.torchvision_models import (
+from pipeline.adapters.models.torchvision_models import (
     check_architecture,
     feature_dim,
     fill,

@@ -16,9 +16,9 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from pipeline.adapters.model_catalogue import list_models, load_embedder, load_spec
-from pipeline.adapters.model_weights import WeightsRef, cached_path, find_weights, published_ref
-from pipeline.adapters.torchvision_models import lay_out, published_model
+from pipeline.adapters.models.catalogue import list_models, load_embedder, load_spec
+from pipeline.adapters.models.torchvision_models import lay_out, published_model
+from pipeline.adapters.models.weights import WeightsRef, cached_path, find_weights, published_ref
 from pipeline.errors import ImageError, ModelError
 from pipeline.types import ModelSpec, Preprocessing, Reason
 
@@ -294,7 +294,7 @@ def test_another_process_finds_the_same_fingerprint(tmp_path: Path, tensors: dic
     save(tensors, tmp_path / "w.safetensors")
     model = write_model(tmp_path)
     code = (
-        "import sys; from pathlib import Path; from pipeline.adapters.model_catalogue import load_spec; "
+        "import sys; from pathlib import Path; from pipeline.adapters.models.catalogue import load_spec; "
         "print(*(load_spec(source, weights_dir=Path('.')).fingerprint for source in sys.argv[1:]))"
     )
     answer = subprocess.run(

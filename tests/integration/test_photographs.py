@@ -14,9 +14,9 @@ from safetensors.torch import load_file
 from torchvision.models import mobilenet_v2, squeezenet1_1
 from torchvision.transforms import functional as reference
 
-from pipeline.decode import decode_image, decode_stored_colours
+from pipeline.image.decode import decode_image, decode_stored_colours
+from pipeline.ingest.prepare import decode_object
 from pipeline.ports import Limits
-from pipeline.prepare import decode_object
 from pipeline.types import FetchedObject, ObjectRef, Preprocessing
 from tests.sample_data import photograph_sets
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.stack.milvus import Milvus
+from devstack.milvus import Milvus
 from tests.chaos.pictures import picture
 from tests.conftest import REPOSITORY, missing
 from tests.fleet import Fleet, own_place

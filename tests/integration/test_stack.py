@@ -25,9 +25,9 @@ from minio import Minio
 from minio.error import S3Error
 from pymilvus import MilvusClient
 
-from deploy.stack.postgres import Postgres
-from deploy.stack.process import members
-from deploy.stack.stack import Stack
+from devstack.postgres import Postgres
+from devstack.process import members
+from devstack.stack import Stack
 from tests.conftest import REPOSITORY
 from tests.services import MilvusServer, PostgresServer, RabbitMQServer, S3Server, restored
 
@@ -285,7 +285,7 @@ def connect(postgres: PostgresServer) -> psycopg.Connection[Any]:
 
 
 def command(what: str, directory: Path, *more: str) -> list[str]:
-    return [sys.executable, "-m", "deploy.stack", what, "--dir", str(directory), *more]
+    return [sys.executable, "-m", "devstack", what, "--dir", str(directory), *more]
 
 
 def run(what: str, directory: Path, *more: str) -> str:

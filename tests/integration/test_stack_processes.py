@@ -7,8 +7,8 @@ from signal import SIGKILL, SIGSTOP, SIGTERM
 
 import pytest
 
-from deploy.stack.ports import Reservation
-from deploy.stack.process import Launch, ProcessId, end, members, wait_until
+from devstack.ports import Reservation
+from devstack.process import Launch, ProcessId, end, members, wait_until
 
 
 def test_a_recycled_pid_is_left_alone(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from itertools import pairwise
 
 import pytest
 
-from deploy.stack import promtool
+from devstack import promtool
 from pipeline.types import WORKERS, Job, JobState
 from tests.chaos.pictures import picture
 from tests.conftest import missing
@@ -209,7 +209,7 @@ def test_a_job_that_runs_is_seen_by_the_planner(monitored: Monitored, bucket: st
 def test_a_page_is_as_prometheus_wants_it(monitored: Monitored, name: str) -> None:
     absent = promtool.missing()
     if absent:
-        missing(f"{absent}; run `python -m deploy.stack install`")
+        missing(f"{absent}; run `python -m devstack install`")
     text = monitored.page(name).text
     done = subprocess.run(
         ["promtool", "check", "metrics"], input=text, capture_output=True, text=True, timeout=60, check=False

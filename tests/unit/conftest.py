@@ -1,4 +1,4 @@
-"""The world in memory: what `handle_message` needs, without a service and without a model."""
+"""The world in memory: what `handle_embed` needs, without a service and without a model."""
 
 import os
 import shutil
@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.adapters.memory_index import MemoryIndex
-from pipeline.adapters.memory_store import MemoryStore
-from pipeline.adapters.sql_ledger import SqlLedger, open_ledger
+from pipeline.adapters.ledger.sql_ledger import SqlLedger, open_ledger
 from pipeline.ports import Deps
 from pipeline.settings import Settings
+from pipeline.testing.memory_index import MemoryIndex
+from pipeline.testing.memory_store import MemoryStore
 from tests.unit.fakes import BUCKET, COLLECTION, LIMITS, SPEC, FakeEmbedder, Signals, identity_of
 from tests.unit.memory_broker import MemoryBroker
-from workers.context import Context, make_current
-from workers.publish import Publisher
+from workers.broker.publish import Publisher
+from workers.process.context import Context, make_current
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pipeline.errors import PictorError
-from pipeline.message import encode_batch
+from pipeline.ingest.message import encode_batch
 from pipeline.ports import Deps, Limits
 from pipeline.types import (
     WORKERS,

@@ -17,10 +17,10 @@ from kombu.exceptions import OperationalError
 from kombu.transport import memory
 
 import workers.tasks  # noqa: F401 - which registers them
-from workers.celery_config import ROUTES, celery_config
-from workers.consumer import drop_headers, message_error
-from workers.dead_letters import DeadLetter, list_dead, replay_dead
-from workers.queues import DEAD, WORK_QUEUES, declare_queues
+from workers.broker.celery_config import ROUTES, celery_config
+from workers.broker.consumer import drop_headers, message_error
+from workers.broker.dead_letters import DeadLetter, list_dead, replay_dead
+from workers.broker.queues import DEAD, WORK_QUEUES, declare_queues
 
 
 class Settled(Enum):

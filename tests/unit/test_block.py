@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.block import MAGIC, Block, pack_block, unpack_block
 from pipeline.errors import MessageError
-from pipeline.types import EmbedBatch, Prepared, Reason, Rejected, Stage
+from pipeline.ingest.block import MAGIC, Block, pack_block, unpack_block
+from pipeline.types import EmbedBatch, FailedAt, Prepared, Reason, Rejected
 from tests.unit.fakes import COLLECTION, SPEC, ref_of
 
 SIDE = 4
@@ -36,7 +36,7 @@ def blocks(draw: st.DrawFn) -> tuple[EmbedBatch, Block]:
             metadata = draw(st.dictionaries(TEXT, TEXT, max_size=2))
             outcomes.append(Prepared(ref=ref, pixels=pixels, width=5, height=7, metadata=metadata))
         if kind == "rejected":
-            reason, stage = draw(st.sampled_from(Reason)), draw(st.sampled_from(Stage))
+            reason, stage = draw(st.sampled_from(Reason)), draw(st.sampled_from(FailedAt))
             outcomes.append(Rejected(ref=ref, stage=stage, reason=reason, detail=draw(TEXT)))
     stored = draw(st.frozensets(st.sampled_from([ref.image_id for ref in batch.refs])))
     return batch, Block(outcomes=tuple(outcomes), stored=stored, seconds={"fetch": 0.5})
@@ -134,7 +134,7 @@ def test_a_block_of_another_batch_is_refused_and_both_are_named() -> None:
 
 def test_a_block_without_a_picture_keeps_its_rejections() -> None:
     batch = batch_of(1)
-    gone = Rejected(ref=batch.refs[0], stage=Stage.FETCH, reason=Reason.NOT_FOUND, detail="gone")
+    gone = Rejected(ref=batch.refs[0], stage=FailedAt.FETCH, reason=Reason.NOT_FOUND, detail="gone")
     block = Block(outcomes=(gone,), stored=frozenset(), seconds={})
     assert unpack_block(batch, pack_block(batch, block)).outcomes == (gone,)
 

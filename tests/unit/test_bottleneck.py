@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline.bottleneck import find_bottleneck
+from pipeline.ingest.bottleneck import find_bottleneck
 
 # Eight fetching threads beside two decoding ones, as on a machine of two cores.
 THREADS = {"fetch_threads": 8, "decode_threads": 2}

@@ -13,7 +13,7 @@ from amqp.exceptions import (
 from kombu.exceptions import OperationalError
 
 from pipeline.errors import ConfigError, CredentialsError, PictorError, TransientError
-from workers.broker import broker_errors
+from workers.broker.connection import broker_errors
 
 REFUSALS: list[tuple[Exception, type[PictorError], str]] = [
     (

@@ -9,18 +9,18 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.adapters.sql_ledger import SqlLedger, open_ledger
-from pipeline.message import decode_batch
+from pipeline.adapters.ledger.sql_ledger import SqlLedger, open_ledger
+from pipeline.ingest.message import decode_batch
 from pipeline.types import (
     EMBEDDED,
     WORKERS,
     BatchReport,
+    FailedAt,
     Job,
     JobState,
     PlannedBatch,
     Reason,
     Rejected,
-    Stage,
     embedded_on,
 )
 from tests.conftest import REPOSITORY
@@ -48,7 +48,7 @@ def finished_job(ledger: SqlLedger, folder: Path, driver: str) -> Job:
     ledger.finish_planning(job.job_id, ignored=0)
     rejected = Rejected(
         ref=ref_of("bad.jpg", etag="old", bucket=str(folder)),
-        stage=Stage.DECODE,
+        stage=FailedAt.DECODE,
         reason=Reason.TRUNCATED,
         detail="cut short",
     )

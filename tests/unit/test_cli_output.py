@@ -10,19 +10,19 @@ import pytest
 import typer
 from numpy.typing import NDArray
 
-from pipeline.adapters.folder_store import FolderStore
-from pipeline.adapters.memory_store import MemoryStore
-from pipeline.adapters.sql_ledger import open_ledger
+from pipeline.adapters.folder.store import FolderStore
+from pipeline.adapters.ledger.sql_ledger import open_ledger
 from pipeline.cli.exit_codes import EXIT_USAGE
 from pipeline.cli.output import fail, visible, write_json, write_table
 from pipeline.cli.run_here import finish
 from pipeline.embedded import job_lock
 from pipeline.errors import FatalError, PictorError
+from pipeline.ingest.system_folders import SYSTEM_FOLDERS
 from pipeline.ports import Deps, Ledger
 from pipeline.service.submit import open_job
 from pipeline.settings import Settings
-from pipeline.system_folders import SYSTEM_FOLDERS
-from pipeline.types import BatchReport, Job, JobState, PlannedBatch, Reason, Rejected, Stage, embedded_on
+from pipeline.testing.memory_store import MemoryStore
+from pipeline.types import BatchReport, FailedAt, Job, JobState, PlannedBatch, Reason, Rejected, embedded_on
 from tests.unit.commands import Output, pictor
 from tests.unit.fakes import BUCKET, HERE, FakeEmbedder, distinct_png, ref_of, request_of
 
@@ -39,7 +39,7 @@ def job(home: Path) -> Job:
         )
         ledger.finish_planning(job.job_id, ignored=0)
         rejected = Rejected(
-            ref=ref_of(BAD_KEY), stage=Stage.DECODE, reason=Reason.TRUNCATED, detail="cut short"
+            ref=ref_of(BAD_KEY), stage=FailedAt.DECODE, reason=Reason.TRUNCATED, detail="cut short"
         )
         ledger.report(
             BatchReport(

@@ -10,11 +10,11 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
-import pipeline.decode
-from pipeline.decode.cuda_jpeg import JpegBatcher
-from pipeline.decode.profile import MAX_PROFILE_BYTES, find_conversion
+import pipeline.image.decode
+from pipeline.image.decode.cuda_jpeg import JpegBatcher
+from pipeline.image.decode.profile import MAX_PROFILE_BYTES, find_conversion
+from pipeline.ingest.prepare import decode_object
 from pipeline.ports import Limits
-from pipeline.prepare import decode_object
 from pipeline.types import FetchedObject, ObjectRef, Preprocessing
 from tests import icc_profiles as icc
 from tests.image_files import decode, encode
@@ -172,7 +172,7 @@ def test_threads_share_a_conversion() -> None:
 
 def test_a_model_s_input_is_converted_on_the_cpu_s_way_and_the_gpu_s(monkeypatch: pytest.MonkeyPatch) -> None:
     batcher = JpegBatcher(CpuBatches())
-    monkeypatch.setattr(pipeline.decode, "batcher_on", lambda _device: batcher)
+    monkeypatch.setattr(pipeline.image.decode, "batcher_on", lambda _device: batcher)
     y, x = np.mgrid[:96, :96]
     smooth = np.dstack([100 + x // 2, 180 - y // 2, 120 + (x + y) // 4]).astype(np.uint8)
     body = encode(smooth, "JPEG", icc_profile=GOOD)

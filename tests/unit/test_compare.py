@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.compare import Change, compare_versions
+from pipeline.ingest.compare import Change, compare_versions
 from pipeline.types import (
+    FailedAt,
     JobRequest,
     ObjectRef,
     Reason,
-    Stage,
     VersionEntry,
     VersionState,
     indexed_version,
@@ -21,7 +21,12 @@ from tests.unit.fakes import ref_of, request_of
 
 def failed(ref: ObjectRef, reason: Reason = Reason.TRUNCATED) -> VersionEntry:
     return VersionEntry(
-        ref=ref, state=VersionState.FAILED, vectors=0, stage=Stage.DECODE, reason=reason, detail="cut short"
+        ref=ref,
+        state=VersionState.FAILED,
+        vectors=0,
+        stage=FailedAt.DECODE,
+        reason=reason,
+        detail="cut short",
     )
 
 

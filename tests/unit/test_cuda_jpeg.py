@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-import pipeline.decode
-from pipeline.decode import decode_image, decode_on_gpu
-from pipeline.decode.cuda_jpeg import BATCH_ITEMS, JpegBatcher, batcher_on
+import pipeline.image.decode
 from pipeline.errors import ConfigError, ImageError
+from pipeline.image.decode import decode_image, decode_on_gpu
+from pipeline.image.decode.cuda_jpeg import BATCH_ITEMS, JpegBatcher, batcher_on
+from pipeline.ingest.prepare import decode_object
 from pipeline.ports import Limits
-from pipeline.prepare import decode_object
 from pipeline.settings import Settings
 from pipeline.types import FetchedObject, ObjectRef, Preprocessing, Reason
 from pipeline.wiring import limits_of
@@ -188,7 +188,7 @@ def test_an_image_becomes_the_same_input_wherever_it_is_decoded(
         next(asked)
         return batcher
 
-    monkeypatch.setattr(pipeline.decode, "batcher_on", batcher_of)
+    monkeypatch.setattr(pipeline.image.decode, "batcher_on", batcher_of)
     there = prepared(jpeg(), replace(Limits(), jpeg_device="cuda:1"))
     assert decode_batch.sizes == [1]
     np.testing.assert_array_equal(there, prepared(jpeg(), Limits()))

@@ -12,9 +12,9 @@ from celery.exceptions import Reject
 from kombu import Connection
 from kombu.transport import memory
 
-from workers.dead_letters import DeadLetter, Replay, list_dead, purge_dead, replay_dead, set_aside
-from workers.publish import MAX_SHOWN_CHARS
-from workers.queues import DEAD, DEAD_EXCHANGE, PLAN, dead_queue, declare_queues, work_queue
+from workers.broker.dead_letters import DeadLetter, Replay, list_dead, purge_dead, replay_dead, set_aside
+from workers.broker.publish import MAX_SHOWN_CHARS
+from workers.broker.queues import DEAD, DEAD_EXCHANGE, PLAN, dead_queue, declare_queues, work_queue
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageCms, ImageOps
 
-from pipeline.decode.failures import to_image_error
+from pipeline.image.decode.failures import to_image_error
 from pipeline.types import Reason
 from tests.image_files import decode, encode, png_chunk, raw_png, refusal
 

@@ -9,8 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from pipeline.decode import DecodedImage, decode_image
 from pipeline.errors import ImageError
+from pipeline.image.decode import DecodedImage, decode_image
 from pipeline.ports import Limits
 from tests.image_files import heic
 

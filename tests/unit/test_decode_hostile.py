@@ -2,8 +2,8 @@
 
 import pytest
 
-from pipeline.decode import DecodedImage, decode_image
 from pipeline.errors import ImageError
+from pipeline.image.decode import DecodedImage, decode_image
 from pipeline.ports import Limits
 from tests.hostile_files import HostileFile, make_hostile_files
 

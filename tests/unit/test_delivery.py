@@ -21,15 +21,15 @@ from pipeline.errors import (
     TargetError,
     TransientError,
 )
-from pipeline.handle import Handled
-from pipeline.message import decode_batch, encode_batch
+from pipeline.ingest.handle import Handled
+from pipeline.ingest.message import decode_batch, encode_batch
 from pipeline.ports import Deps, Limits
 from pipeline.types import EmbedBatch, JobState, Reason, Verdict
 from tests.unit.fakes import FakeEmbedder, Signals, indexed_keys, jpeg, plan_one_batch, ref_of
 from tests.unit.memory_broker import MemoryBroker, Message, Settled, message_of
-from workers.context import Context, make_current
+from workers.broker.queue_wait import DUE_HEADER
 from workers.delivery import CRASHES_HEADER, RETRY_DELAYS_S, run_message
-from workers.queue_wait import DUE_HEADER
+from workers.process.context import Context, make_current
 
 EMBED = "pictor.embed_batch"
 

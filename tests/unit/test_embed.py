@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import pytest
 
-from pipeline.embed import embed_all
 from pipeline.errors import TransientError
-from pipeline.timing import StageClock
-from pipeline.types import Embedded, Prepared, Reason, Rejected, Stage
+from pipeline.ingest.embed import embed_all
+from pipeline.ingest.phase_clock import PhaseClock
+from pipeline.types import Embedded, FailedAt, Prepared, Reason, Rejected
 from tests.unit.fakes import SIDE, FakeEmbedder, is_dark, ref_of
 
 
@@ -24,14 +24,14 @@ def prepared(number: int, shade: int | None = None) -> Prepared:
 
 def rejected(number: int) -> Rejected:
     return Rejected(
-        ref=ref_of(f"{number}.jpg"), stage=Stage.DECODE, reason=Reason.TRUNCATED, detail="cut short"
+        ref=ref_of(f"{number}.jpg"), stage=FailedAt.DECODE, reason=Reason.TRUNCATED, detail="cut short"
     )
 
 
 def embed(
     outcomes: Sequence[Prepared | Rejected], embedder: FakeEmbedder, group_items: int = 2
 ) -> dict[str, Embedded | Rejected]:
-    found = list(embed_all(outcomes, embedder, group_items, StageClock()))
+    found = list(embed_all(outcomes, embedder, group_items, PhaseClock()))
     assert len(found) == len({outcome.ref.key for outcome in found}) == len(outcomes)
     return {outcome.ref.key: outcome for outcome in found}
 
@@ -78,7 +78,7 @@ def test_an_image_that_the_model_has_no_direction_for_is_rejected_alone(answer: 
     found = embed([prepared(0), prepared(1, shade=0), prepared(2)], embedder, group_items=3)
     bad = found["1.jpg"]
     assert isinstance(bad, Rejected)
-    assert (bad.stage, bad.reason) == (Stage.EMBED, Reason.NOT_FINITE)
+    assert (bad.stage, bad.reason) == (FailedAt.EMBED, Reason.NOT_FINITE)
     assert isinstance(found["0.jpg"], Embedded)
     assert isinstance(found["2.jpg"], Embedded)
 
@@ -110,12 +110,12 @@ def test_outcomes_are_taken_one_group_at_a_time() -> None:
             taken.append(number)
             yield prepared(number)
 
-    found = embed_all(outcomes(), FakeEmbedder(), 3, StageClock())
+    found = embed_all(outcomes(), FakeEmbedder(), 3, PhaseClock())
     next(found)
     assert taken == [0, 1, 2]
 
 
 def test_the_device_and_its_waiting_are_timed() -> None:
-    clock = StageClock()
+    clock = PhaseClock()
     list(embed_all([prepared(0)], FakeEmbedder(), 2, clock))
     assert clock.seconds().keys() == {"wait", "device"}

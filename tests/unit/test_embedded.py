@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pipeline.adapters.memory_index import MemoryIndex
-from pipeline.adapters.memory_store import MemoryStore
 from pipeline.embedded import DriverOptions, held_job, job_lock, run_job
 from pipeline.errors import ConfigError, ConflictError, FatalError, PictorError, TransientError
 from pipeline.ports import Deps
 from pipeline.service.access import local_caller
 from pipeline.service.retry import retry_failures
 from pipeline.service.submit import open_job
+from pipeline.testing.memory_index import MemoryIndex
+from pipeline.testing.memory_store import MemoryStore
 from pipeline.types import (
     EMBEDDED,
     WORKERS,
@@ -96,8 +96,8 @@ class GatedEmbedder(FakeEmbedder):
 class SettlingIndex(MemoryIndex):
     settled = 0
 
-    def settle(self, name: str) -> None:
-        super().settle(name)
+    def flush(self, name: str) -> None:
+        super().flush(name)
         self.settled += 1
 
 

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from pipeline.adapters.exact_search import search_table
-from pipeline.adapters.lite_copy import LiteCopy
-from pipeline.adapters.memory_index import MemoryIndex
+from pipeline.adapters.milvus.lite.copy import LiteCopy
+from pipeline.adapters.milvus.lite.exact_search import search_table
+from pipeline.testing.memory_index import MemoryIndex
 from pipeline.types import IndexRow, ModelSpec, ObjectRef, Preprocessing, SearchFilter, SearchHit, image_id_of
 
 DIM = 4

@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.adapters.folder_keys import key_of_name, name_of_key
-from pipeline.adapters.folder_store import FolderStore
+from pipeline.adapters.folder.keys import key_of_name, name_of_key
+from pipeline.adapters.folder.store import FolderStore
 from pipeline.errors import ConfigError, ImageError
 from pipeline.types import NOT_FOLLOWED, ObjectRef, Reason
 

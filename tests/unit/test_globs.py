@@ -7,7 +7,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pathspec import GitIgnoreSpec
 
-from pipeline.globs import compile_glob
+from pipeline.ingest.globs import compile_glob
 
 
 def matches(pattern: str, key: str) -> bool:

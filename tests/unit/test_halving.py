@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.adapters.sql_ledger import SqlLedger
+from pipeline.adapters.ledger.sql_ledger import SqlLedger
 from pipeline.errors import MessageError, PictorError, TargetError, TransientError
-from pipeline.handle import Handled, handle_message
-from pipeline.message import decode_batch, encode_batch
-from pipeline.staging import name_block
+from pipeline.ingest.handle import Handled, handle_embed
+from pipeline.ingest.message import decode_batch, encode_batch
+from pipeline.ingest.staging import name_block
 from pipeline.types import BatchStatus, EmbedBatch, JobState, PlannedBatch, Reason, Verdict
 from tests.unit.fakes import (
     BUCKET,
@@ -26,7 +26,6 @@ from tests.unit.fakes import (
 )
 from tests.unit.memory_broker import MemoryBroker
 from tests.unit.process_scripts import Interpreter
-from workers.context import Context
 from workers.isolation.halve import (
     SPLIT_AT_CRASH,
     TRIALS,
@@ -36,6 +35,7 @@ from workers.isolation.halve import (
     split,
     split_when_slow,
 )
+from workers.process.context import Context
 
 BEGUN = """echo '{"begun": "yes"}'\n"""
 CRASH, HANG = f"{BEGUN}kill -KILL $$", f"{BEGUN}kill -ALRM $$"
@@ -108,7 +108,7 @@ def test_halving_goes_on_until_every_object_is_alone_and_the_job_ends(
                 alone.append(half)
     assert sorted(key for half in alone for key in keys_of(half)) == [f"{n}.png" for n in range(5)]
     for half in alone:
-        assert handle_message(encode_batch(half), context.deps, context.limits).verdict is Verdict.ACK
+        assert handle_embed(encode_batch(half), context.deps, context.limits).verdict is Verdict.ACK
     job = context.deps.ledger.get_job(batch.job_id)
     assert (job.state, job.counts.indexed) == (JobState.COMPLETED, 5)
 
@@ -228,7 +228,7 @@ def test_the_row_of_an_earlier_version_goes_with_an_object_that_fails_alone(
     context: Context, trial: Interpreter, script: str
 ) -> None:
     first = planned(context, 1)
-    handle_message(encode_batch(first), context.deps, context.limits)
+    handle_embed(encode_batch(first), context.deps, context.limits)
     assert indexed_keys(context.deps) == ["0.png"]
     context.deps.store.put(BUCKET, "0.png", distinct_png(7))
     trial.will(script)

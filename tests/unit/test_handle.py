@@ -5,9 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from pipeline.adapters.memory_index import MemoryIndex
-from pipeline.adapters.memory_store import MemoryStore
-from pipeline.adapters.sql_ledger import SqlLedger
+from pipeline.adapters.ledger.sql_ledger import SqlLedger
 from pipeline.errors import (
     ConfigError,
     CredentialsError,
@@ -18,9 +16,11 @@ from pipeline.errors import (
     TargetError,
     TransientError,
 )
-from pipeline.handle import Handled, handle_message
-from pipeline.message import encode_batch
+from pipeline.ingest.handle import Handled, handle_embed
+from pipeline.ingest.message import encode_batch
 from pipeline.ports import Deps
+from pipeline.testing.memory_index import MemoryIndex
+from pipeline.testing.memory_store import MemoryStore
 from pipeline.types import BatchReport, IndexRow, JobState, Verdict
 from tests.unit.fakes import (
     BUCKET,
@@ -111,7 +111,7 @@ def deps(
 
 def drive(body: bytes, deps: Deps, effects: list[str]) -> Handled:
     """What a driver does: handle, then acknowledge."""
-    handled = handle_message(body, deps, LIMITS)
+    handled = handle_embed(body, deps, LIMITS)
     effects.append(handled.verdict.value)
     return handled
 
@@ -229,7 +229,7 @@ def test_the_class_of_the_error_decides_wherever_it_comes_from(
 ) -> None:
     batch = plan_one_batch(deps)
     PLACES[place](deps, error)
-    assert handle_message(encode_batch(batch), deps, LIMITS) == Handled(verdict=verdict, error=error)
+    assert handle_embed(encode_batch(batch), deps, LIMITS) == Handled(verdict=verdict, error=error)
     assert deps.ledger.get_job(batch.job_id).counts.pending == 2
 
 

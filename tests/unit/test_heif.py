@@ -12,9 +12,9 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from pipeline.decode import heif_pixels
-from pipeline.decode.hevc_frame import read_frames
 from pipeline.errors import ImageError
+from pipeline.image.decode import heif_pixels
+from pipeline.image.decode.hevc_frame import read_frames
 from pipeline.types import Reason
 from tests import icc_profiles as icc
 from tests.image_files import decode, refusal

@@ -8,8 +8,8 @@ from dataclasses import replace
 
 import pytest
 
-from pipeline.adapters.memory_store import MemoryStore
 from pipeline.ports import Deps
+from pipeline.testing.memory_store import MemoryStore
 from tests.histories import World, live_through
 from tests.unit.fakes import BUCKET, LIMITS, distinct_png, request_of
 

@@ -11,7 +11,6 @@ import pytest
 
 from pipeline.errors import FatalError, PictorError
 from tests.unit.fakes import Signals, identity_of
-from workers.context import stop_worker
 from workers.identity import (
     WORKER_VARIABLE,
     Identity,
@@ -20,6 +19,7 @@ from workers.identity import (
     tell_children,
     told_identity,
 )
+from workers.process.context import stop_worker
 
 REASON = PictorError("the device is lost")
 

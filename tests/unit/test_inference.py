@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pipeline.adapters.inference import MIN_COSINE, pick_dtype, quicken
+from pipeline.adapters.models.inference import MIN_COSINE, pick_dtype, quicken
 from pipeline.errors import ModelError
 from pipeline.types import ModelSpec, Preprocessing
 

@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from pipeline.decode.item_transforms import read_transforms
+from pipeline.image.decode.item_transforms import read_transforms
 from pipeline.types import Reason
 from tests.image_files import decode, encode, refusal
 

@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from pipeline.decode.jpeg_header import read_jpeg_header
+from pipeline.image.decode.jpeg_header import read_jpeg_header
 from pipeline.types import Reason
 from tests.image_files import decode, encode, png_chunk, refusal
 

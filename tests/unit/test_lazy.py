@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from pipeline.lazy import Lazy, LazyEmbedder
+from pipeline.ports.lazy import Lazy, LazyEmbedder
 from tests.unit.fakes import SIDE, SPEC, FakeEmbedder
 
 

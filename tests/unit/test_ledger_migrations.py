@@ -9,9 +9,9 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
-from pipeline.adapters.ledger_migrate import MIGRATIONS, VERSION_TABLE, migrate
-from pipeline.adapters.ledger_schema import REVISION, metadata
-from pipeline.adapters.sql_ledger import SqlLedger, open_ledger
+from pipeline.adapters.ledger.migrate import MIGRATIONS, VERSION_TABLE, migrate
+from pipeline.adapters.ledger.schema import REVISION, metadata
+from pipeline.adapters.ledger.sql_ledger import SqlLedger, open_ledger
 from pipeline.types import WORKERS, JobCounts, JobState, embedded_on
 from tests.old_ledgers import DRIVERS_OF_0001, write_ledger_0001
 

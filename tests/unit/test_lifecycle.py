@@ -8,16 +8,17 @@ from types import SimpleNamespace
 import pytest
 import sqlalchemy as sa
 
-from pipeline.adapters.ledger_schema import job as job_table
-from pipeline.adapters.sql_ledger import SqlLedger
+from pipeline.adapters.ledger.schema import job as job_table
+from pipeline.adapters.ledger.sql_ledger import SqlLedger
 from pipeline.types import WORKERS, JobState
 from tests.unit.fakes import request_of
 from tests.unit.memory_broker import MemoryBroker
-from workers.context import Context
-from workers.lifecycle import HEARTBEAT_S, Heartbeat, StalledWatch, mark_stopping, record_wait
-from workers.metrics import metrics
-from workers.planner import STALLED_AFTER_S
-from workers.queue_wait import due_stamp
+from workers.broker.queue_wait import due_stamp
+from workers.metrics.metrics import metrics
+from workers.planning.planner import STALLED_AFTER_S
+from workers.planning.watch import StalledWatch
+from workers.process.context import Context
+from workers.process.lifecycle import HEARTBEAT_S, Heartbeat, mark_stopping, record_wait
 
 
 def test_the_main_process_touches_its_heartbeat_from_its_own_event_loop(

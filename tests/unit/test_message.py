@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.errors import MessageError
-from pipeline.message import MAX_MESSAGE_BYTES, decode_batch, encode_batch
+from pipeline.ingest.message import MAX_MESSAGE_BYTES, decode_batch, encode_batch
 from pipeline.types import EmbedBatch, ObjectRef
 from tests.unit.fakes import ref_of
 

@@ -11,12 +11,12 @@ import pytest
 
 from tests.conftest import REPOSITORY
 from tests.unit.fakes import identity_of
-from workers.metric_files import MetricFiles
+from workers.metrics.files import MetricFiles
 
 CHILD = """
 import sys
 from tests.unit.fakes import SPEC
-from workers.metrics import metrics
+from workers.metrics.metrics import metrics
 metrics().record_warm(SPEC, "cpu")
 for _ in range(int(sys.argv[1])):
     metrics().record_search(0.02, failed=False)

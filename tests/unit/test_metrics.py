@@ -6,18 +6,18 @@ import sys
 import pytest
 from prometheus_client import CollectorRegistry
 
-from pipeline.adapters.memory_index import MemoryIndex
-from pipeline.adapters.memory_store import MemoryStore
-from pipeline.adapters.sql_ledger import SqlLedger
+from pipeline.adapters.ledger.sql_ledger import SqlLedger
 from pipeline.errors import TransientError
-from pipeline.handle import Handled, handle_message, handle_preparation
-from pipeline.message import encode_batch
+from pipeline.ingest.handle import Handled, handle_embed, handle_prepare
+from pipeline.ingest.message import encode_batch
 from pipeline.ports import Deps
-from pipeline.types import EmbedBatch, Findings, Reason, Rejected, Stage, Verdict
+from pipeline.testing.memory_index import MemoryIndex
+from pipeline.testing.memory_store import MemoryStore
+from pipeline.types import EmbedBatch, FailedAt, Findings, Reason, Rejected, Verdict
 from tests.conftest import REPOSITORY
 from tests.unit.fakes import BLUE, BUCKET, GREEN, LIMITS, SPEC, FakeEmbedder, jpeg, plan_one_batch, ref_of
-from workers.metrics import ANSWERS, OUTCOMES, Metrics
-from workers.queues import EMBED, INGEST
+from workers.broker.queues import EMBED, INGEST
+from workers.metrics.metrics import ANSWERS, OUTCOMES, Metrics
 
 STAGING = "staging"
 GOOD, BAD = {"a.jpg": jpeg(BLUE), "b.jpg": jpeg(GREEN)}, {"c.jpg": b"no picture, but a text of some length"}
@@ -61,7 +61,7 @@ def deps(store: MemoryStore, index: MemoryIndex, embedder: FakeEmbedder, ledger:
 
 
 def embed(batch: EmbedBatch, deps: Deps, page: Page) -> Handled:
-    handled = handle_message(encode_batch(batch), deps, LIMITS)
+    handled = handle_embed(encode_batch(batch), deps, LIMITS)
     page.metrics.record_batch(EMBED, handled, seconds=0.5)
     return handled
 
@@ -110,7 +110,7 @@ def test_what_the_ledger_keeps_is_known_before_the_report_and_metrics_hold_the_r
     deps: Deps,
 ) -> None:
     batch = plan_one_batch(deps)
-    handled = handle_message(encode_batch(batch), deps, LIMITS)
+    handled = handle_embed(encode_batch(batch), deps, LIMITS)
     assert handled.report is not None
     assert handled.report.seconds.keys() == handled.seconds.keys()
     assert 0 < handled.report.seconds["report"] < handled.seconds["report"]
@@ -120,14 +120,14 @@ def test_what_the_ledger_keeps_is_known_before_the_report_and_metrics_hold_the_r
 
 def test_each_tier_of_a_staged_batch_counts_what_it_did_itself(deps: Deps) -> None:
     ingest, embed_tier = Page(), Page()
-    prepared = handle_preparation(encode_batch(plan_one_batch(deps)), deps, LIMITS)
+    prepared = handle_prepare(encode_batch(plan_one_batch(deps)), deps, LIMITS)
     ingest.metrics.record_batch(INGEST, prepared, seconds=0.5)
     assert ingest.stages() == {"lookup", "fetch", "decode", "wait", "put", "report"}
     assert ingest.value("pictor_images_total", outcome="indexed") == 0
 
     assert prepared.forward is not None
     [block] = deps.store.list_objects(STAGING)
-    handled = handle_message(prepared.forward, deps, LIMITS)
+    handled = handle_embed(prepared.forward, deps, LIMITS)
     embed_tier.metrics.record_batch(EMBED, handled, seconds=0.5)
     assert embed_tier.stages() == {"load", "wait", "device", "write", "report"}
     assert embed_tier.value("pictor_fetched_bytes_total") == block.size_bytes
@@ -178,7 +178,8 @@ def test_no_label_can_take_a_value_of_which_there_is_no_end(deps: Deps, page: Pa
 def test_who_embeds_pictor_or_submits_to_it_needs_no_prometheus_client() -> None:
     program = (
         "import sys; sys.modules['prometheus_client'] = None; "
-        "import pipeline.cli.app, pipeline.embedded, workers.client, workers.dead_letters, workers.provision"
+        "import pipeline.cli.app, pipeline.embedded, workers.client; "
+        "import workers.broker.dead_letters, workers.provision"
     )
     done = subprocess.run(
         [sys.executable, "-c", program],
@@ -193,7 +194,7 @@ def test_who_embeds_pictor_or_submits_to_it_needs_no_prometheus_client() -> None
 
 def test_what_a_planner_settles_is_counted_like_a_report_and_removals_beside_it() -> None:
     page = Page()
-    known = Rejected(ref=ref_of("bad.jpg"), stage=Stage.DECODE, reason=Reason.TRUNCATED, detail="")
+    known = Rejected(ref=ref_of("bad.jpg"), stage=FailedAt.DECODE, reason=Reason.TRUNCATED, detail="")
     page.metrics.record_findings(Findings(unchanged=5, known=(known,)))
     page.metrics.record_removal(3)
     assert page.value("pictor_images_total", outcome="unchanged") == 5

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.adapters.milvus_filter import (
+from pipeline.adapters.milvus.filter import (
     ids_expression,
     plain_key,
     stored_key,

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.adapters.milvus_ties import MAX_LIMIT, rank
-from pipeline.adapters.ranking import best_first
+from pipeline.adapters.milvus.ties import MAX_LIMIT, rank
+from pipeline.search.ranking import best_first
 from pipeline.types import SearchHit
 
 HEX = "0123456789abcdef"

@@ -5,10 +5,10 @@ from collections.abc import Callable
 
 import pytest
 
-from pipeline.adapters.builtin_spec import builtin_spec
+from pipeline.adapters.models.builtin_spec import builtin_spec
 from pipeline.errors import ConfigError, FatalError, PictorError, TransientError
 from pipeline.settings import Settings
-from workers.model_probe import read_spec
+from workers.process.model_probe import read_spec
 
 TRAINED = Settings.model_construct(model="torchvision/resnet18")
 

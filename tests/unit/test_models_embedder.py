@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from pipeline.adapters.torch_embedder import CPU_PASS_ITEMS, TorchEmbedder, pick_device, share_cores
+from pipeline.adapters.models.torch_embedder import CPU_PASS_ITEMS, TorchEmbedder, pick_device, share_cores
 from pipeline.errors import ConfigError, FatalError, TransientError
 from pipeline.types import ModelSpec, Preprocessing
 

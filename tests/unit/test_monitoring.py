@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from deploy.stack import promtool
+from devstack import promtool
 from tests.conftest import missing
 from tests.promql import (
     DASHBOARD,
@@ -22,13 +22,13 @@ from tests.promql import (
     metrics_in,
     panels,
 )
-from workers.queues import DEAD, WORK_QUEUES
+from workers.broker.queues import DEAD, WORK_QUEUES
 
 
 def run_promtool(*arguments: str) -> str:
     absent = promtool.missing()
     if absent:
-        missing(f"{absent}; run `python -m deploy.stack install`")
+        missing(f"{absent}; run `python -m devstack install`")
     done = subprocess.run(
         ["promtool", *arguments], cwd=PROMETHEUS, capture_output=True, text=True, timeout=60, check=False
     )

@@ -4,13 +4,13 @@ import itertools
 
 import pytest
 
-from pipeline.adapters.memory_store import MemoryStore
-from pipeline.adapters.sql_ledger import SqlLedger
+from pipeline.adapters.ledger.sql_ledger import SqlLedger
 from pipeline.errors import ConflictError
 from pipeline.service.access import local_caller
 from pipeline.service.move import cancel_job, pause_job, resume_job
 from pipeline.service.retry import retry_failures
-from pipeline.types import WORKERS, BatchReport, JobState, PlannedBatch, Reason, Rejected, Stage
+from pipeline.testing.memory_store import MemoryStore
+from pipeline.types import WORKERS, BatchReport, FailedAt, JobState, PlannedBatch, Reason, Rejected
 from tests.unit.fakes import HERE, ref_of, request_of
 
 MOVES = {
@@ -47,7 +47,7 @@ def test_a_retry_lets_nothing_go_on_that_was_paused_or_cancelled(
     planned = [PlannedBatch(path=path, items=1, body=b"x") for path in ("00000000", "00000001")]
     ledger.record_plan(job.job_id, planned, cursor="b", ignored=0)
     ledger.mark_published(job.job_id, ["00000000", "00000001"])
-    rejected = Rejected(ref=ref_of("a"), stage=Stage.DECODE, reason=Reason.TRUNCATED, detail="short")
+    rejected = Rejected(ref=ref_of("a"), stage=FailedAt.DECODE, reason=Reason.TRUNCATED, detail="short")
     ledger.report(
         BatchReport(job_id=job.job_id, path="00000000", indexed=0, unchanged=0, rejected=(rejected,))
     )

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.adapters.folder_store import FolderStore
-from pipeline.adapters.sql_ledger import SqlLedger
-from pipeline.compare import compare_versions
-from pipeline.message import MAX_MESSAGE_BYTES, decode_batch
-from pipeline.plan import MAX_BATCH_KEY_BYTES, PlanStep, cut_batches, plan_job, retry_batches
+from pipeline.adapters.folder.store import FolderStore
+from pipeline.adapters.ledger.sql_ledger import SqlLedger
+from pipeline.ingest.compare import compare_versions
+from pipeline.ingest.message import MAX_MESSAGE_BYTES, decode_batch
+from pipeline.ingest.plan import MAX_BATCH_KEY_BYTES, PlanStep, cut_batches, plan_job, retry_batches
 from pipeline.types import WORKERS, Job, JobCounts, JobRequest, JobState, ObjectRef
 from tests.unit.fakes import ref_of, request_of
 

@@ -7,13 +7,13 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 
-from pipeline.adapters.memory_index import MemoryIndex
-from pipeline.adapters.memory_store import MemoryStore
-from pipeline.adapters.sql_ledger import SqlLedger
+from pipeline.adapters.ledger.sql_ledger import SqlLedger
 from pipeline.errors import TargetError, TransientError
-from pipeline.message import decode_batch
+from pipeline.ingest.message import decode_batch
 from pipeline.ports import NO_FINDINGS, Deps, Ledger
 from pipeline.settings import Settings
+from pipeline.testing.memory_index import MemoryIndex
+from pipeline.testing.memory_store import MemoryStore
 from pipeline.types import (
     WORKERS,
     BatchReport,
@@ -27,9 +27,9 @@ from pipeline.types import (
     indexed_version,
 )
 from tests.unit.fakes import BUCKET, COLLECTION, HERE, LIMITS, SPEC, ref_of, request_of
-from workers.context import Context
-from workers.planner import run_plan_step, wake_planner
-from workers.publish import Publisher
+from workers.broker.publish import Publisher
+from workers.planning.planner import run_plan_step, wake_planner
+from workers.process.context import Context
 
 LIMIT = 5  # batches of a job that may be outstanding
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.decode.png_header import read_png_header
+from pipeline.image.decode.png_header import read_png_header
 from pipeline.types import Reason
 from tests.image_files import decode, encode, png_chunk, raw_png, refusal
 

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from pipeline.adapters import milvus_binding as schema
+from pipeline.adapters.milvus import binding as schema
 from pipeline.errors import ConfigError
-from pipeline.model_binding import choose_precision
+from pipeline.ports.model_binding import choose_precision
 from pipeline.types import CollectionInfo, ModelSpec, Preprocessing
 
 MODEL = ModelSpec(

@@ -8,12 +8,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pipeline.adapters.memory_store import MemoryStore
 from pipeline.errors import CredentialsError, ImageError, PictorError, TransientError
+from pipeline.ingest.phase_clock import PhaseClock
+from pipeline.ingest.prepare import prepare_all
 from pipeline.ports import Limits
-from pipeline.prepare import prepare_all
-from pipeline.timing import StageClock
-from pipeline.types import FetchedObject, ObjectRef, Prepared, Reason, Rejected, Stage
+from pipeline.testing.memory_store import MemoryStore
+from pipeline.types import FailedAt, FetchedObject, ObjectRef, Prepared, Reason, Rejected
 from tests.unit.fakes import BLUE, BUCKET, LIMITS, RED, SIDE, SPEC, distinct_png, jpeg, png, ref_of
 
 DEADLINE_S = 20
@@ -61,7 +61,7 @@ def prepare(
     store: MemoryStore, refs: Sequence[ObjectRef] | None = None, limits: Limits = LIMITS
 ) -> list[Prepared | Rejected]:
     refs = list(store.list_objects(BUCKET)) if refs is None else refs
-    return list(prepare_all(refs, store, SPEC.preprocessing, limits, StageClock()))
+    return list(prepare_all(refs, store, SPEC.preprocessing, limits, PhaseClock()))
 
 
 def fill(store: MemoryStore, count: int) -> list[ObjectRef]:
@@ -107,7 +107,7 @@ def test_no_references_give_no_outcomes(store: WatchedStore) -> None:
 def test_no_more_than_two_groups_are_prepared_ahead_of_the_consumer(store: WatchedStore) -> None:
     refs = fill(store, 20)
     limits = replace(LIMITS, group_items=3)
-    with closing(prepare_all(refs, store, SPEC.preprocessing, limits, StageClock())) as outcomes:
+    with closing(prepare_all(refs, store, SPEC.preprocessing, limits, PhaseClock())) as outcomes:
         for taken in range(1, 4):
             next(outcomes)
             ahead = [ref.key for ref in refs[: 2 * limits.group_items + taken - 1]]
@@ -124,7 +124,7 @@ def test_no_more_objects_are_read_at_once_than_there_are_fetch_threads(store: Wa
 
 def test_closing_early_stops_the_threads_and_reads_no_further_than_two_groups(store: WatchedStore) -> None:
     refs = fill(store, 20)
-    outcomes = prepare_all(refs, store, SPEC.preprocessing, LIMITS, StageClock())
+    outcomes = prepare_all(refs, store, SPEC.preprocessing, LIMITS, PhaseClock())
     next(outcomes)
     assert prepare_threads() != []
     outcomes.close()
@@ -147,23 +147,23 @@ def test_an_error_of_the_world_blames_no_image_and_stops_the_threads(
 
 def test_time_is_counted_by_stage(store: WatchedStore) -> None:
     refs = fill(store, 3)
-    clock = StageClock()
+    clock = PhaseClock()
     list(prepare_all(refs, store, SPEC.preprocessing, LIMITS, clock))
     assert clock.seconds().keys() == {"fetch", "decode"}
 
 
 BAD_BODIES = {
-    "empty": (b"", Stage.FETCH, Reason.EMPTY),
-    "a text": (b"no picture at all, but long enough to be looked at", Stage.DECODE, Reason.NOT_AN_IMAGE),
-    "cut short": (png(width=64, height=64)[:80], Stage.DECODE, Reason.TRUNCATED),
-    "a tracking pixel": (png(width=1, height=1), Stage.DECODE, Reason.TOO_SMALL),
-    "more pixels than allowed": (png(width=101, height=100), Stage.DECODE, Reason.TOO_MANY_PIXELS),
+    "empty": (b"", FailedAt.FETCH, Reason.EMPTY),
+    "a text": (b"no picture at all, but long enough to be looked at", FailedAt.DECODE, Reason.NOT_AN_IMAGE),
+    "cut short": (png(width=64, height=64)[:80], FailedAt.DECODE, Reason.TRUNCATED),
+    "a tracking pixel": (png(width=1, height=1), FailedAt.DECODE, Reason.TOO_SMALL),
+    "more pixels than allowed": (png(width=101, height=100), FailedAt.DECODE, Reason.TOO_MANY_PIXELS),
 }
 
 
 @pytest.mark.parametrize(("body", "stage", "reason"), BAD_BODIES.values(), ids=BAD_BODIES)
 def test_a_bad_image_is_rejected_with_stage_and_reason_and_its_neighbours_are_not(
-    store: WatchedStore, body: bytes, stage: Stage, reason: Reason
+    store: WatchedStore, body: bytes, stage: FailedAt, reason: Reason
 ) -> None:
     store.put(BUCKET, "a.jpg", jpeg(RED))
     store.put(BUCKET, "b.jpg", body)
@@ -180,22 +180,24 @@ def test_an_object_that_is_gone_or_was_overwritten_is_rejected_while_fetching(st
     store.put(BUCKET, "b.jpg", jpeg(RED))
     gone, changed = prepare(store, [ref_of("a.jpg"), ref_of("b.jpg", etag="an older one")])
     assert isinstance(gone, Rejected)
-    assert (gone.stage, gone.reason) == (Stage.FETCH, Reason.NOT_FOUND)
+    assert (gone.stage, gone.reason) == (FailedAt.FETCH, Reason.NOT_FOUND)
     assert isinstance(changed, Rejected)
-    assert (changed.stage, changed.reason) == (Stage.FETCH, Reason.CHANGED)
+    assert (changed.stage, changed.reason) == (FailedAt.FETCH, Reason.CHANGED)
 
 
 @pytest.mark.parametrize("reason", Reason)
 def test_whatever_the_store_says_of_an_image_is_kept(store: WatchedStore, reason: Reason) -> None:
     store.fail_next(ImageError(reason, "as the store words it"))
     [outcome] = prepare(store, [ref_of()])
-    assert outcome == Rejected(ref=ref_of(), stage=Stage.FETCH, reason=reason, detail="as the store words it")
+    assert outcome == Rejected(
+        ref=ref_of(), stage=FailedAt.FETCH, reason=reason, detail="as the store words it"
+    )
 
 
 def test_an_object_that_is_listed_as_too_large_is_not_read(store: WatchedStore) -> None:
     [outcome] = prepare(store, [ref_of(size_bytes=101)], replace(LIMITS, max_object_bytes=100))
     assert isinstance(outcome, Rejected)
-    assert (outcome.stage, outcome.reason) == (Stage.FETCH, Reason.TOO_LARGE)
+    assert (outcome.stage, outcome.reason) == (FailedAt.FETCH, Reason.TOO_LARGE)
     assert "101" in outcome.detail
     assert "100" in outcome.detail
     assert store.read == []
@@ -206,7 +208,7 @@ def test_an_object_that_is_longer_than_listed_is_rejected_too(store: WatchedStor
     ref = replace(store.stat(BUCKET, "a.jpg"), size_bytes=1)
     [outcome] = prepare(store, [ref], replace(LIMITS, max_object_bytes=100))
     assert isinstance(outcome, Rejected)
-    assert (outcome.stage, outcome.reason) == (Stage.FETCH, Reason.TOO_LARGE)
+    assert (outcome.stage, outcome.reason) == (FailedAt.FETCH, Reason.TOO_LARGE)
 
 
 def test_an_object_of_exactly_the_allowed_length_is_read(store: WatchedStore) -> None:
@@ -221,4 +223,4 @@ def test_metadata_that_no_index_could_hold_costs_its_own_image_alone(store: Watc
     good, bad = prepare(store)
     assert isinstance(good, Prepared)
     assert isinstance(bad, Rejected)
-    assert (bad.stage, bad.reason) == (Stage.FETCH, Reason.TOO_LARGE)
+    assert (bad.stage, bad.reason) == (FailedAt.FETCH, Reason.TOO_LARGE)

@@ -9,7 +9,7 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as reference
 from torchvision.transforms._presets import ImageClassification
 
-from pipeline.preprocess import to_model_input
+from pipeline.image.preprocess import to_model_input
 from pipeline.types import Preprocessing
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

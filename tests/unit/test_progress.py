@@ -1,6 +1,6 @@
 """When running jobs last moved."""
 
-from workers.progress import ProgressWatch
+from workers.planning.progress import ProgressWatch
 
 
 def test_no_job_no_time() -> None:

@@ -7,9 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from pipeline.adapters.memory_index import MemoryIndex, _Collection
-from pipeline.adapters.memory_store import MemoryStore
-from pipeline.adapters.sql_ledger import SqlLedger
+from pipeline.adapters.ledger.sql_ledger import SqlLedger
 from pipeline.errors import (
     ConfigError,
     CredentialsError,
@@ -19,8 +17,10 @@ from pipeline.errors import (
     TargetError,
     TransientError,
 )
-from pipeline.handle import handle_message
-from pipeline.message import encode_batch
+from pipeline.ingest.handle import handle_embed
+from pipeline.ingest.message import encode_batch
+from pipeline.testing.memory_index import MemoryIndex, _Collection
+from pipeline.testing.memory_store import MemoryStore
 from pipeline.types import WORKERS, CollectionInfo, Job, JobState, ModelSpec, ObjectRef, image_id_of
 from tests.unit.fakes import (
     BUCKET,
@@ -33,10 +33,10 @@ from tests.unit.fakes import (
     request_of,
 )
 from tests.unit.memory_broker import MemoryBroker, Message, Settled, message_of
-from workers.celery_config import ROUTES
-from workers.context import Context, make_current
+from workers.broker.celery_config import ROUTES
 from workers.delivery import CRASHES_HEADER
 from workers.isolation.halve import SPLIT_AT_CRASH
+from workers.process.context import Context, make_current
 
 SOURCE = f"s3://{BUCKET}/"
 PUBLIC = [task for task in ROUTES if task.partition(".")[2] in ("ingest", "delete", "search", "job")]
@@ -85,7 +85,7 @@ def indexed(context: Context, store: MemoryStore) -> list[str]:
     for number in range(4):
         store.put(BUCKET, f"{number}.png", distinct_png(number))
     batch = plan_one_batch(context.deps)
-    handle_message(encode_batch(batch), context.deps, context.limits)
+    handle_embed(encode_batch(batch), context.deps, context.limits)
     return indexed_keys(context.deps)
 
 

@@ -8,11 +8,11 @@ from celery import Celery
 from kombu.utils.json import dumps
 
 from pipeline.errors import ConfigError
-from pipeline.plan import make_batch
+from pipeline.ingest.plan import make_batch
 from pipeline.types import PlannedBatch
 from tests.unit.fakes import ref_of, request_of
+from workers.broker.publish import MAX_ARGUMENTS_BYTES, MAX_SHOWN_CHARS, Publisher
 from workers.client import PictorClient
-from workers.publish import MAX_ARGUMENTS_BYTES, MAX_SHOWN_CHARS, Publisher
 
 RABBITMQ_4_BYTES = 16 * 2**20  # its max_message_size, when nothing else is configured
 

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from workers.queue_wait import DUE_HEADER, due_stamp, waited_s
+from workers.broker.queue_wait import DUE_HEADER, due_stamp, waited_s
 
 
 def test_a_message_has_waited_since_it_was_sent() -> None:

@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from pipeline.adapters.memory_index import MemoryIndex
-from pipeline.adapters.memory_store import MemoryStore
 from pipeline.errors import ImageError, TransientError
+from pipeline.ingest.run_batch import run_batch
 from pipeline.ports import Deps
-from pipeline.run_batch import run_batch
+from pipeline.testing.memory_index import MemoryIndex
+from pipeline.testing.memory_store import MemoryStore
 from pipeline.types import (
     BatchReport,
     EmbedBatch,

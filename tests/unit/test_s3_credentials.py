@@ -9,8 +9,8 @@ from threading import Thread
 
 import pytest
 
-from pipeline.adapters.s3_config import S3Config
-from pipeline.adapters.s3_credentials import CredentialSource
+from pipeline.adapters.s3.config import S3Config
+from pipeline.adapters.s3.credentials import CredentialSource
 from pipeline.errors import ConfigError, TransientError
 
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from obstore.store import MemoryStore
 
-from pipeline.adapters.s3_reader import reads_with_obstore
+from pipeline.adapters.s3.reader import reads_with_obstore
 
 READ_WITH_OBSTORE = [
     "a.jpg",

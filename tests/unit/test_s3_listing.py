@@ -3,7 +3,7 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.adapters.s3_listing import lists_by_folder, walk_folders
+from pipeline.adapters.s3.listing import lists_by_folder, walk_folders
 from pipeline.types import ObjectRef
 
 KEYS = st.sets(st.text("ab-./é\U0001f600", min_size=1, max_size=7), max_size=12)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import PictorError, TransientError
-from pipeline.handle import Handled
+from pipeline.ingest.handle import Handled
 from pipeline.types import Verdict
 from tests.unit.process_scripts import Interpreter
 from workers.isolation.sandbox import Fate, run_trial

@@ -7,11 +7,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pipeline.adapters.memory_index import MemoryIndex
-from pipeline.adapters.memory_store import MemoryStore
 from pipeline.errors import DeniedError, ModelMismatchError, TransientError
+from pipeline.ingest.run_batch import run_batch
 from pipeline.ports import Deps, Embedder
-from pipeline.run_batch import run_batch
 from pipeline.search.query import Bytes, Object, Query, Stored, Vector
 from pipeline.service.access import Caller, Role, local_caller
 from pipeline.service.models import ResidentModel
@@ -22,6 +20,8 @@ from pipeline.service.search import (
     SearchRequest,
     search_images,
 )
+from pipeline.testing.memory_index import MemoryIndex
+from pipeline.testing.memory_store import MemoryStore
 from pipeline.types import EmbedBatch, IndexRow, SearchFilter, SearchHit, image_id_of
 from tests.unit.fakes import (
     BLACK,

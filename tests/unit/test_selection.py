@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from pipeline.selection import Selection
-from pipeline.system_folders import SYSTEM_FOLDERS
+from pipeline.ingest.selection import Selection
+from pipeline.ingest.system_folders import SYSTEM_FOLDERS
 from pipeline.types import NOT_FOLLOWED, ObjectRef
 from tests.unit.fakes import ref_of
 

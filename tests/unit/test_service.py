@@ -5,12 +5,11 @@ from dataclasses import replace
 
 import pytest
 
-from pipeline.adapters.memory_index import MemoryIndex
-from pipeline.adapters.memory_store import MemoryStore
-from pipeline.adapters.sql_ledger import SqlLedger
+from pipeline.adapters.ledger.sql_ledger import SqlLedger
 from pipeline.errors import DeniedError, MessageError, ModelMismatchError, NotFoundError, TargetError
+from pipeline.ingest.run_batch import run_batch
+from pipeline.location import parse_location
 from pipeline.ports import Deps, Embedder
-from pipeline.run_batch import run_batch
 from pipeline.service.access import Caller, Role, local_caller, require
 from pipeline.service.delete import delete_objects, drop_collection
 from pipeline.service.models import LoadedOnDemand, ResidentModel
@@ -27,7 +26,8 @@ from pipeline.service.show import (
 )
 from pipeline.service.submit import Submission, record_refusal, submit_embedded, submit_to_workers
 from pipeline.service.verify import verify
-from pipeline.source import parse_source
+from pipeline.testing.memory_index import MemoryIndex
+from pipeline.testing.memory_store import MemoryStore
 from pipeline.types import WORKERS, JobState
 from tests.unit.fakes import (
     BUCKET,
@@ -45,7 +45,7 @@ from tests.unit.fakes import (
 )
 
 ME = local_caller()
-WANTED = Submission(source=parse_source(f"s3://{BUCKET}/"), collection=COLLECTION, batch_items=4)
+WANTED = Submission(source=parse_location(f"s3://{BUCKET}/"), collection=COLLECTION, batch_items=4)
 
 
 # Access
@@ -115,7 +115,7 @@ def test_a_job_for_the_workers_is_made_once_for_each_id(deps: Deps) -> None:
 @pytest.mark.parametrize(
     ("wanted", "said"),
     [
-        (replace(WANTED, source=parse_source("s3://gone")), "bucket 'gone' does not exist"),
+        (replace(WANTED, source=parse_location("s3://gone")), "bucket 'gone' does not exist"),
         (replace(WANTED, collection="no-dashes"), "collection name 'no-dashes'"),
         (replace(WANTED, collection="foreign"), "holds vectors of model 'other'"),
     ],
@@ -130,7 +130,7 @@ def test_what_can_never_work_fails_the_job_of_the_workers_and_says_why(
 
 
 def test_what_can_never_work_makes_no_embedded_job_and_no_collection(deps: Deps) -> None:
-    wanted = replace(WANTED, source=parse_source("s3://gone"), collection="fresh")
+    wanted = replace(WANTED, source=parse_location("s3://gone"), collection="fresh")
     with pytest.raises(TargetError, match="bucket 'gone' does not exist"):
         submit_embedded(wanted, deps, ME, driver=HERE)
     assert deps.ledger.list_jobs() == []

@@ -7,7 +7,7 @@ import zipfile
 import pytest
 from PIL import Image
 
-from pipeline.decode.signatures import FORMATS, Kind, identify
+from pipeline.image.decode.signatures import FORMATS, Kind, identify
 from pipeline.types import Reason
 from tests.image_files import encode, refusal
 

@@ -5,15 +5,15 @@ from dataclasses import replace
 
 import pytest
 
-from pipeline.adapters.memory_index import MemoryIndex
-from pipeline.adapters.memory_store import MemoryStore
-from pipeline.adapters.sql_ledger import SqlLedger
-from pipeline.block import unpack_block
+from pipeline.adapters.ledger.sql_ledger import SqlLedger
 from pipeline.errors import ConfigError, CredentialsError, ImageError, TransientError
-from pipeline.handle import Handled, handle_message, handle_preparation
-from pipeline.message import decode_batch, encode_batch
+from pipeline.ingest.block import unpack_block
+from pipeline.ingest.handle import Handled, handle_embed, handle_prepare
+from pipeline.ingest.message import decode_batch, encode_batch
+from pipeline.ingest.staging import batch_of_block, name_block
 from pipeline.ports import Deps, Limits
-from pipeline.staging import batch_of_block, name_block
+from pipeline.testing.memory_index import MemoryIndex
+from pipeline.testing.memory_store import MemoryStore
 from pipeline.types import BatchReport, EmbedBatch, JobState, ObjectRef, Reason, Verdict
 from tests.unit.fakes import (
     BLUE,
@@ -60,7 +60,7 @@ def deps(store: Unreadable, index: MemoryIndex, embedder: FakeEmbedder, ledger: 
 
 
 def prepare(batch: EmbedBatch, deps: Deps) -> bytes:
-    handled = handle_preparation(encode_batch(batch), deps, LIMITS)
+    handled = handle_prepare(encode_batch(batch), deps, LIMITS)
     assert handled.verdict is Verdict.ACK
     assert handled.forward is not None
     return handled.forward
@@ -90,7 +90,7 @@ def test_a_staged_batch_is_indexed_without_its_objects_and_its_block_is_deleted(
     forward = prepare(batch, deps)
     for key in ("a.jpg", "b.jpg", "c.jpg"):
         store.delete(BUCKET, key)
-    assert handle_message(forward, deps, LIMITS) == Handled(verdict=Verdict.ACK)
+    assert handle_embed(forward, deps, LIMITS) == Handled(verdict=Verdict.ACK)
     assert indexed_keys(deps) == ["a.jpg", "b.jpg"]
     assert failed_reasons(deps, batch.job_id) == {"c.jpg": Reason.NOT_AN_IMAGE}
     assert state(deps, batch) == (JobState.COMPLETED, 2, 1, 0)
@@ -101,7 +101,7 @@ def test_content_that_is_indexed_under_another_key_needs_no_pixels_and_counts_as
     deps: Deps, store: Unreadable
 ) -> None:
     first = plan_one_batch(deps)
-    handle_message(prepare(first, deps), deps, LIMITS)
+    handle_embed(prepare(first, deps), deps, LIMITS)
     store.put(BUCKET, "copy.jpg", jpeg(RED))
     store.put(BUCKET, "new.jpg", jpeg(BLUE))
     batch = plan_one_batch(deps, "copy.jpg", "new.jpg")
@@ -109,19 +109,19 @@ def test_content_that_is_indexed_under_another_key_needs_no_pixels_and_counts_as
     ref = store.stat(STAGING, blocks(deps)[0])
     block = unpack_block(batch, store.get(ref, max_bytes=10**6).body)
     assert ([outcome.ref.key for outcome in block.outcomes], block.reused) == (["new.jpg"], 1)
-    handle_message(forward, deps, LIMITS)
+    handle_embed(forward, deps, LIMITS)
     assert state(deps, batch) == (JobState.COMPLETED, 2, 0, 0)
     assert indexed_keys(deps) == ["a.jpg", "b.jpg", "copy.jpg", "new.jpg"]
     alone = plan_one_batch(deps, "copy.jpg")
     store.delete(BUCKET, "copy.jpg")
-    assert handle_preparation(encode_batch(alone), deps, LIMITS).forward is None
+    assert handle_prepare(encode_batch(alone), deps, LIMITS).forward is None
 
 
 def test_a_block_that_is_gone_is_made_up_for_by_pulling_the_objects(deps: Deps, store: Unreadable) -> None:
     batch = plan_one_batch(deps)
     forward = prepare(batch, deps)
     store.delete(STAGING, blocks(deps)[0])
-    assert handle_message(forward, deps, LIMITS).verdict is Verdict.ACK
+    assert handle_embed(forward, deps, LIMITS).verdict is Verdict.ACK
     assert state(deps, batch) == (JobState.COMPLETED, 2, 1, 0)
 
 
@@ -129,7 +129,7 @@ def test_a_damaged_block_is_made_up_for_by_pulling_the_objects(deps: Deps, store
     batch = plan_one_batch(deps)
     forward = prepare(batch, deps)
     store.put(STAGING, blocks(deps)[0], b"PICTORB1 and nothing good after that")
-    assert handle_message(forward, deps, LIMITS).verdict is Verdict.ACK
+    assert handle_embed(forward, deps, LIMITS).verdict is Verdict.ACK
     assert state(deps, batch) == (JobState.COMPLETED, 2, 1, 0)
     assert blocks(deps) == []
 
@@ -148,7 +148,7 @@ def test_a_block_that_cannot_be_read_now_is_no_images_fault(
     batch = plan_one_batch(deps)
     forward = prepare(batch, deps)
     store.reason = reason
-    handled = handle_message(forward, deps, LIMITS)
+    handled = handle_embed(forward, deps, LIMITS)
     assert handled.verdict is verdict
     assert isinstance(handled.error, error)
     assert state(deps, batch) == (JobState.RUNNING, 0, 0, 3)
@@ -158,7 +158,7 @@ def test_a_batch_without_a_good_image_needs_no_block_and_no_model(deps: Deps, st
     store.put(BUCKET, "a.jpg", TEXT)
     store.put(BUCKET, "b.jpg", TEXT)
     batch = plan_one_batch(deps)
-    assert handle_preparation(encode_batch(batch), deps, LIMITS) == Handled(verdict=Verdict.ACK)
+    assert handle_prepare(encode_batch(batch), deps, LIMITS) == Handled(verdict=Verdict.ACK)
     assert blocks(deps) == []
     assert state(deps, batch) == (JobState.COMPLETED, 0, 3, 0)
 
@@ -166,11 +166,11 @@ def test_a_batch_without_a_good_image_needs_no_block_and_no_model(deps: Deps, st
 def test_unchanged_objects_are_neither_staged_nor_embedded_again(
     deps: Deps, store: Unreadable, embedder: FakeEmbedder
 ) -> None:
-    handle_message(prepare(plan_one_batch(deps), deps), deps, LIMITS)
+    handle_embed(prepare(plan_one_batch(deps), deps), deps, LIMITS)
     store.put(BUCKET, "b.jpg", jpeg(BLUE))
     embedder.calls.clear()
     batch = plan_one_batch(deps)
-    handle_message(prepare(batch, deps), deps, LIMITS)
+    handle_embed(prepare(batch, deps), deps, LIMITS)
     counts = deps.ledger.get_job(batch.job_id).counts
     assert (counts.indexed, counts.unchanged, counts.failed) == (1, 1, 1)
     assert sum(embedder.calls) == 1
@@ -179,10 +179,10 @@ def test_unchanged_objects_are_neither_staged_nor_embedded_again(
 def test_an_object_that_became_bad_leaves_the_index_through_a_block_too(
     deps: Deps, store: Unreadable
 ) -> None:
-    handle_message(prepare(plan_one_batch(deps), deps), deps, LIMITS)
+    handle_embed(prepare(plan_one_batch(deps), deps), deps, LIMITS)
     store.put(BUCKET, "a.jpg", TEXT)
     store.put(BUCKET, "b.jpg", jpeg(BLUE))
-    handle_message(prepare(plan_one_batch(deps), deps), deps, LIMITS)
+    handle_embed(prepare(plan_one_batch(deps), deps), deps, LIMITS)
     assert indexed_keys(deps) == ["b.jpg"]
 
 
@@ -191,8 +191,8 @@ def test_a_second_preparation_overwrites_the_block_and_the_second_message_cleans
     first, second = prepare(batch, deps), prepare(batch, deps)
     assert first == second
     assert len(blocks(deps)) == 1
-    handle_message(first, deps, LIMITS)
-    assert handle_message(second, deps, LIMITS) == Handled(verdict=Verdict.ACK)
+    handle_embed(first, deps, LIMITS)
+    assert handle_embed(second, deps, LIMITS) == Handled(verdict=Verdict.ACK)
     assert state(deps, batch) == (JobState.COMPLETED, 2, 1, 0)
     assert blocks(deps) == []
 
@@ -203,7 +203,7 @@ def test_the_block_of_a_cancelled_job_is_deleted_unread(
     batch = plan_one_batch(deps)
     forward = prepare(batch, deps)
     deps.ledger.set_state(batch.job_id, JobState.CANCELLED)
-    assert handle_message(forward, deps, LIMITS) == Handled(verdict=Verdict.ACK)
+    assert handle_embed(forward, deps, LIMITS) == Handled(verdict=Verdict.ACK)
     assert (blocks(deps), embedder.calls) == ([], [])
 
 
@@ -217,7 +217,7 @@ def test_a_block_is_kept_while_its_report_cannot_be_written(deps: Deps, index: M
     ledger = deps.ledger
     assert isinstance(ledger, SqlLedger)
     broken = replace(deps, ledger=NoReports(ledger._engine))
-    assert handle_message(forward, broken, LIMITS).verdict is Verdict.RETRY
+    assert handle_embed(forward, broken, LIMITS).verdict is Verdict.RETRY
     assert len(blocks(deps)) == 1
 
 
@@ -228,7 +228,7 @@ def test_a_missing_staging_bucket_is_the_deployments_fault_and_not_the_jobs(
     store.put(BUCKET, "a.jpg", jpeg())
     index.create_collection(COLLECTION, SPEC)
     deps = Deps(store=store, index=index, embedder=embedder, ledger=ledger, staging_bucket=STAGING)
-    handled = handle_preparation(encode_batch(plan_one_batch(deps)), deps, LIMITS)
+    handled = handle_prepare(encode_batch(plan_one_batch(deps)), deps, LIMITS)
     assert handled.verdict is Verdict.REQUEUE_AND_STOP
     assert isinstance(handled.error, ConfigError)
     assert "pictor init" in str(handled.error)
@@ -241,7 +241,7 @@ def test_a_blocks_key_names_its_batch_and_other_keys_name_none(deps: Deps) -> No
         assert batch_of_block(key) is None
 
 
-@pytest.mark.parametrize("handle", [handle_message, handle_preparation])
+@pytest.mark.parametrize("handle", [handle_embed, handle_prepare])
 def test_a_staging_bucket_that_is_gone_is_no_fault_of_the_job(
     deps: Deps, handle: Callable[[bytes, Deps, Limits], Handled]
 ) -> None:
@@ -251,4 +251,4 @@ def test_a_staging_bucket_that_is_gone_is_no_fault_of_the_job(
         handled = handle(encode_batch(staged), replace(deps, staging_bucket="gone"), LIMITS)
         assert handled.verdict is Verdict.REQUEUE_AND_STOP
         assert "staging: bucket 'gone' does not exist" in str(handled.error)
-        handle_message(encode_batch(staged), deps, LIMITS)
+        handle_embed(encode_batch(staged), deps, LIMITS)

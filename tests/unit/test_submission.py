@@ -7,8 +7,8 @@ import pytest
 
 from pipeline.errors import ConfigError, MessageError
 from tests.unit.fakes import error_of
+from workers.broker.consumer import message_error
 from workers.client import PictorClient
-from workers.consumer import message_error
 from workers.submission import (
     Arguments,
     DeleteArguments,

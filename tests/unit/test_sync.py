@@ -6,18 +6,18 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.adapters.folder_store import FolderStore
-from pipeline.adapters.memory_index import MemoryIndex
-from pipeline.adapters.memory_store import MemoryStore
-from pipeline.compare import Change
+from pipeline.adapters.folder.store import FolderStore
 from pipeline.embedded import DriverOptions, run_job
 from pipeline.errors import ImageError, PictorError, TransientError
+from pipeline.ingest.compare import Change
+from pipeline.ingest.sync import preview, refusal
 from pipeline.ports import Deps
 from pipeline.service.access import local_caller
 from pipeline.service.delete import delete_objects
 from pipeline.service.retry import retry_failures
 from pipeline.service.submit import open_job
-from pipeline.sync import preview, refusal
+from pipeline.testing.memory_index import MemoryIndex
+from pipeline.testing.memory_store import MemoryStore
 from pipeline.types import (
     FetchedObject,
     IndexRow,

@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pipeline.decode import decode_image
 from pipeline.errors import ImageError
+from pipeline.image.decode import decode_image
 from pipeline.ports import Limits
 from pipeline.types import Reason
 from tests.independent_readers import tifffile

@@ -9,8 +9,8 @@ from kombu.exceptions import OperationalError
 from kombu.transport import pyamqp
 
 from pipeline.errors import TransientError
-from workers.broker import broker_errors
-from workers.transport import Channel, UnconfirmedError
+from workers.broker.connection import broker_errors
+from workers.broker.transport import Channel, UnconfirmedError
 
 CONFIRMATION = [spec.Basic.Ack, spec.Basic.Nack]
 

@@ -6,19 +6,19 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 
-from pipeline.adapters.memory_index import MemoryIndex
-from pipeline.adapters.sql_ledger import SqlLedger
+from pipeline.adapters.ledger.sql_ledger import SqlLedger
+from pipeline.ingest.verify import Difference, Verification, verify_collection
+from pipeline.testing.memory_index import MemoryIndex
 from pipeline.types import (
+    FailedAt,
     IndexRow,
     ObjectRef,
     Reason,
-    Stage,
     VersionEntry,
     VersionState,
     generation_of,
     indexed_version,
 )
-from pipeline.verify import Difference, Verification, verify_collection
 from tests.unit.fakes import COLLECTION, SPEC, ref_of
 
 GENERATION = generation_of(COLLECTION, SPEC.fingerprint)
@@ -38,7 +38,7 @@ def failed(ref: ObjectRef, vectors: int = 0) -> VersionEntry:
         ref=ref,
         state=VersionState.FAILED,
         vectors=vectors,
-        stage=Stage.DECODE,
+        stage=FailedAt.DECODE,
         reason=Reason.TRUNCATED,
         detail="",
     )

@@ -18,23 +18,23 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from pipeline.errors import MessageError, PictorError
-from pipeline.handle import Handled
-from pipeline.message import decode_batch, encode_batch
-from pipeline.run_batch import index_outcomes, look_up_versions
-from pipeline.staging import delete_block, name_block
-from pipeline.timing import StageClock
+from pipeline.ingest.handle import Handled
+from pipeline.ingest.message import decode_batch, encode_batch
+from pipeline.ingest.phase_clock import PhaseClock
+from pipeline.ingest.run_batch import index_outcomes, look_up_versions
+from pipeline.ingest.staging import delete_block, name_block
 from pipeline.types import (
     BatchReport,
     BatchStatus,
     EmbedBatch,
+    FailedAt,
     PlannedBatch,
     Reason,
     Rejected,
-    Stage,
     Verdict,
 )
-from workers.context import Context
 from workers.isolation.sandbox import Fate, run_trial
+from workers.process.context import Context
 
 logger = logging.getLogger(__name__)
 
@@ -157,8 +157,8 @@ def _try_alone(batch: EmbedBatch, context: Context, *, crashes: int) -> Handled:
 def _record_failure(batch: EmbedBatch, fate: Fate, context: Context) -> BatchReport | None:
     """Returns the report, or None when the batch was reported before."""
     reason, detail = _DETAILS[fate]
-    rejected = Rejected(ref=batch.refs[0], stage=Stage.WORKER, reason=reason, detail=detail)
-    clock = StageClock()
+    rejected = Rejected(ref=batch.refs[0], stage=FailedAt.WORKER, reason=reason, detail=detail)
+    clock = PhaseClock()
     deps = context.deps
     earlier = look_up_versions(batch, deps.index, clock)
     if earlier:  # an object must not be found by its former content

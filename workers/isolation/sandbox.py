@@ -19,13 +19,13 @@ from enum import StrEnum
 
 from pipeline import wiring
 from pipeline.errors import PictorError, TransientError
-from pipeline.handle import Handled, handle_message
+from pipeline.ingest.handle import Handled, handle_embed
 from pipeline.logs import configure_logging
 from pipeline.settings import Settings
 from pipeline.types import Verdict
-from workers.context import open_deps, warm_model
 from workers.identity import told_identity
-from workers.metrics import metrics
+from workers.metrics.metrics import metrics
+from workers.process.context import open_deps, warm_model
 
 logger = logging.getLogger(__name__)
 
@@ -104,7 +104,7 @@ def main(limit_s: int) -> None:
     print(json.dumps({"begun": "yes"}), file=answers, flush=True)
     signal.alarm(limit_s)
     try:
-        handled = handle_message(body, deps, wiring.limits_of(settings))
+        handled = handle_embed(body, deps, wiring.limits_of(settings))
         metrics().record_work(handled)  # here, because the answer does not hold it
         answer = {"verdict": handled.verdict.value, "error": str(handled.error or "")}
     except Exception:  # the top of a process; the answer fails the one who waits

@@ -87,8 +87,8 @@ def retry_sooner(module: Any) -> None:
 
 
 CHANGES: dict[str, Callable[[Any], None]] = {
-    "pipeline.decode": hurt_decoding,
-    "pipeline.adapters.torch_embedder": hurt_device,
+    "pipeline.image.decode": hurt_decoding,
+    "pipeline.adapters.models.torch_embedder": hurt_device,
     "minio.time": shift_clock,
     "workers.isolation.halve": split_sooner,
     "workers.isolation.sandbox": try_shorter,

@@ -1,9 +1,0 @@
-"""What can go wrong with a local service."""
-
-
-class StackError(Exception):
-    """A service could not be installed, started or stopped. The message says which, and where its log is."""
-
-
-class PackagesMissingError(StackError):
-    """The service is not installed here; `python -m deploy.stack install` would do it."""

@@ -1,0 +1,266 @@
+"""Folders as buckets: bucket = absolute path, key = path below it with "/".
+
+Decided here:
+- Symbolic links are read through where they lead to something below the folder, and are not written through.
+- A file's version is its time of change and size, so an overwrite is noticed unless it forges both.
+- Names need not be UTF-8: `folder_keys`.
+"""
+
+import errno
+import os
+import secrets
+import stat
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from pipeline.adapters.folder.keys import name_of_key
+from pipeline.adapters.folder.links import resolve_below
+from pipeline.adapters.folder.open import GONE, Root, open_below, open_folder
+from pipeline.adapters.folder.walk import PART_PREFIX, version_of, walk_folder
+from pipeline.errors import ConfigError, ImageError, TargetError, TransientError
+from pipeline.types import FetchedObject, ObjectRef, Reason
+
+# NONBLOCK: a pipe that took the file's place must not hang us. NOCTTY: nor may a terminal adopt us.
+_OPEN_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+_A_LINK = frozenset({errno.ELOOP, errno.ENOTDIR})  # the file, or a folder on the way to it
+_DENIED = frozenset({errno.EACCES, errno.EPERM})
+_AWAY = frozenset({errno.ESTALE, errno.ETIMEDOUT, errno.EHOSTDOWN, errno.EMFILE, errno.ENFILE, errno.ENOMEM})
+_PIECE_BYTES = 4 * 2**20
+
+
+class FolderStore:
+    """ObjectStore over local folders, with the standard library alone.
+
+    Args:
+        roots: the folders that may be opened, with all that lies below; None means any.
+    """
+
+    def __init__(self, roots: Sequence[Path] | None = None) -> None:
+        self._roots = None if roots is None else tuple(os.path.realpath(root) for root in roots)
+
+    def __repr__(self) -> str:
+        return f"FolderStore(roots={self._roots})"
+
+    def list_objects(
+        self, bucket: str, prefix: str = "", start_after: str | None = None
+    ) -> Iterator[ObjectRef]:
+        """Every regular file, in byte order of the key; see `walk_folder` for what is left out."""
+        with self._folder(bucket) as root:
+            try:
+                yield from walk_folder(bucket, root, prefix, start_after or "")
+            except OSError as err:
+                below = f"/{err.filename}" if isinstance(err.filename, str) else ""
+                raise _folder_error(bucket + below, err) from err
+
+    def stat(self, bucket: str, key: str) -> ObjectRef:
+        with self._folder(bucket) as root, _image_errors():
+            descriptor = _open_file(root, key)
+            try:
+                status = os.fstat(descriptor)
+            finally:
+                os.close(descriptor)
+        return ObjectRef(bucket=bucket, key=key, etag=version_of(status), size_bytes=status.st_size)
+
+    def get(self, ref: ObjectRef, *, max_bytes: int) -> FetchedObject:
+        with self._folder(ref.bucket) as root, _image_errors():
+            descriptor = _open_file(root, ref.key)
+            try:
+                return FetchedObject(body=_read_version(descriptor, ref.etag, max_bytes))
+            finally:
+                os.close(descriptor)
+
+    def get_metadata(self, ref: ObjectRef) -> Mapping[str, str]:
+        """Files have none."""
+        found = self.stat(ref.bucket, ref.key)
+        if found.etag != ref.etag:
+            raise ImageError(Reason.CHANGED, f"version {ref.etag} was listed, {found.etag} is there")
+        return {}
+
+    def put(self, bucket: str, key: str, body: bytes) -> None:
+        """Written beside its place and renamed, so a reader sees the old file or the new one."""
+        *parents, name = _parts(key) or [b""]
+        if not name or name.startswith(PART_PREFIX.encode()):
+            raise ConfigError(f"folder {bucket}: {key!r} cannot be the name of a file")
+        with self._folder(bucket) as root:
+            try:
+                _write(root.descriptor, parents, name, body)
+            except OSError as err:
+                raise _write_error(bucket, key, err) from err
+
+    def delete(self, bucket: str, key: str) -> None:
+        parts = _parts(key)
+        if not parts:
+            return  # no file can have this key
+        with self._folder(bucket) as root:
+            try:
+                parent = open_below(root.descriptor, parts[:-1])
+                try:
+                    os.unlink(parts[-1], dir_fd=parent)
+                finally:
+                    os.close(parent)
+            except OSError as err:
+                if err.errno not in GONE | {errno.EISDIR}:  # no file is there, which is what was asked for
+                    raise _write_error(bucket, key, err) from err
+
+    @contextmanager
+    def _folder(self, bucket: str) -> Iterator[Root]:
+        path = self._allowed(bucket)
+        try:
+            descriptor = open_folder(path)
+        except OSError as err:
+            raise _folder_error(bucket, err) from err
+        try:
+            yield Root(path, descriptor)
+        finally:
+            os.close(descriptor)
+
+    def _allowed(self, bucket: str) -> str:
+        if not bucket.startswith("/") or "\0" in bucket:
+            raise ConfigError(f"folder {bucket!r} is not an absolute path")
+        # Links in the folder's own path are the caller's; below it none may lead out.
+        path = os.path.realpath(bucket)
+        if self._roots is not None and not any(
+            path == root or path.startswith(root.rstrip("/") + "/") for root in self._roots
+        ):
+            raise ConfigError(f"folder {bucket} is not one of the folders that may be opened")
+        return path
+
+
+def _parts(key: str) -> list[bytes]:
+    """The path of a key, or nothing when no file can have it: it could leave the folder or have two keys."""
+    name = name_of_key(key)
+    parts = name.split(b"/") if name else []
+    return [] if any(part in (b"", b".", b"..") for part in parts) else parts
+
+
+def _open_file(root: Root, key: str) -> int:
+    if key.endswith("/"):
+        raise ImageError(Reason.ACCESS_DENIED, "the directory cannot be listed")
+    parts = _parts(key)
+    if not parts:
+        raise ImageError(Reason.NOT_FOUND, "no file can have this key")
+    try:
+        return _open_regular(root, parts)
+    except OSError as err:
+        if err.errno not in _A_LINK:
+            raise
+    path = resolve_below(root, b"/".join(parts))
+    if not path:
+        raise ImageError(
+            Reason.NOT_FOUND, "the file is not there any more, or a link leads out of the folder"
+        )
+    return _open_regular(root, path.split(b"/"))
+
+
+def _open_regular(root: Root, parts: list[bytes]) -> int:
+    parent = open_below(root.descriptor, parts[:-1])
+    try:
+        # Asked before opening, since opening a device can have effects; asked again after, since a race can.
+        _check_regular(os.stat(parts[-1], dir_fd=parent, follow_symlinks=False))
+        descriptor = os.open(parts[-1], _OPEN_FILE, dir_fd=parent)
+    finally:
+        os.close(parent)
+    try:
+        _check_regular(os.fstat(descriptor))
+    except ImageError:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _check_regular(status: os.stat_result) -> None:
+    if stat.S_ISLNK(status.st_mode):
+        raise OSError(errno.ELOOP, "is a link")  # as the system says it of a link that is not to be followed
+    if not stat.S_ISREG(status.st_mode):
+        raise ImageError(Reason.NOT_FOUND, "the key is no longer that of a regular file")
+
+
+def _read_version(descriptor: int, etag: str, max_bytes: int) -> bytes:
+    before = os.fstat(descriptor)
+    _check_version(before, etag)
+    if before.st_size > max_bytes:
+        raise ImageError(Reason.TOO_LARGE, f"{before.st_size} bytes are over the limit of {max_bytes}")
+    pieces, length = [], 0
+    # One byte more than expected: the last read then finds the end of the file in the usual case.
+    while piece := os.read(descriptor, min(_PIECE_BYTES, max(1, before.st_size - length + 1))):
+        pieces.append(piece)
+        length += len(piece)
+        if length > max_bytes:  # it grows while we read
+            raise ImageError(Reason.TOO_LARGE, f"more than the limit of {max_bytes} bytes")
+    _check_version(os.fstat(descriptor), etag)
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+
+def _check_version(status: os.stat_result, etag: str) -> None:
+    if version_of(status) != etag:
+        raise ImageError(Reason.CHANGED, f"version {etag} was listed, {version_of(status)} is there")
+
+
+def _write(root: int, parents: list[bytes], name: bytes, body: bytes) -> None:
+    directory = _make_directories(root, parents)
+    part = PART_PREFIX + secrets.token_hex(8)
+    try:
+        descriptor = os.open(
+            part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666, dir_fd=directory
+        )
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(body)
+                file.flush()
+                os.fsync(descriptor)  # a power cut must not leave the name without the bytes
+            os.rename(part, name, src_dir_fd=directory, dst_dir_fd=directory)
+        except OSError:
+            os.unlink(part, dir_fd=directory)
+            raise
+    finally:
+        os.close(directory)
+
+
+def _make_directories(root: int, parents: list[bytes]) -> int:
+    current = os.dup(root)
+    for part in parents:
+        try:
+            with suppress(FileExistsError):
+                os.mkdir(part, dir_fd=current)
+            deeper = open_below(current, [part])
+        finally:
+            os.close(current)
+        current = deeper
+    return current
+
+
+@contextmanager
+def _image_errors() -> Iterator[None]:
+    """Say what a file's OSError means for that one image."""
+    try:
+        yield
+    except OSError as err:
+        if err.errno in GONE:
+            raise ImageError(Reason.NOT_FOUND, "the file is not there any more") from err
+        if err.errno in _AWAY:
+            raise TransientError(
+                f"a folder is away or this process is short of files ({_name(err)})"
+            ) from err
+        # EIO too: one bad sector is one bad image, and its older vector may stay.
+        raise ImageError(Reason.ACCESS_DENIED, f"the file cannot be read ({_name(err)})") from err
+
+
+def _folder_error(bucket: str, err: OSError) -> TargetError | TransientError:
+    if err.errno == errno.ENOENT:
+        return TargetError(f"folder {bucket} does not exist")
+    if err.errno in (errno.ENOTDIR, errno.ELOOP):
+        return TargetError(f"{bucket} is not a folder")
+    if err.errno in _DENIED:
+        return TargetError(f"folder {bucket} cannot be read: permission denied")
+    return TransientError(f"folder {bucket} cannot be read at the moment ({_name(err)})")
+
+
+def _write_error(bucket: str, key: str, err: OSError) -> ConfigError | TransientError:
+    if err.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO) or err.errno in _AWAY:
+        return TransientError(f"folder {bucket}: {key!r} cannot be written at the moment ({_name(err)})")
+    return ConfigError(f"folder {bucket}: {key!r} cannot be written ({_name(err)})")
+
+
+def _name(err: OSError) -> str:
+    return errno.errorcode.get(err.errno or 0, "unknown error")

@@ -1,0 +1,108 @@
+"""The ledger's schema: bring it up to date, or refuse one that is not."""
+
+import threading
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from pipeline.adapters.ledger.engine import (
+    WRITES,
+    location_of,
+    make_engine,
+    make_folder,
+    read_url,
+    repeated,
+    translated,
+    use_wal,
+)
+from pipeline.adapters.ledger.schema import REVISION
+from pipeline.errors import ConfigError
+
+VERSION_TABLE = "ledger_revision"  # not Alembic's usual name: the database may have another tenant
+ADVISORY_LOCK = 0x706963746F72  # any number that no other application of this database takes: "pictor"
+MIGRATIONS = Path(__file__).parent / "migrations"
+
+_alembic_turn = threading.Lock()  # Alembic keeps its context in module globals
+
+
+def migrate(url: str) -> str:
+    """Bring the schema to the revision of this Pictor; an empty database gets all of it.
+
+    Safe to run twice and from several processes at once: one works, the others wait and find it done.
+
+    Returns:
+        The revision.
+
+    Raises:
+        ConfigError: the schema is of a newer Pictor.
+    """
+    address = read_url(url)
+    make_folder(address)
+    engine = make_engine(address)
+    try:
+        repeated(lambda: _migrate(engine))
+    finally:
+        engine.dispose()
+    return REVISION
+
+
+def is_current(engine: sa.Engine) -> bool:
+    """Whether the schema is of this Pictor's revision.
+
+    Raises:
+        ConfigError: it is of a newer one.
+    """
+    with translated(engine.url), engine.connect() as connection:
+        return _is_current(connection)
+
+
+def check_schema(engine: sa.Engine) -> None:
+    """Raises ConfigError unless the schema is of this Pictor's revision."""
+    with translated(engine.url), engine.connect() as connection:
+        if not _is_current(connection):
+            raise ConfigError(
+                f"ledger {location_of(engine.url)}: its schema is at revision "
+                f"{_present_revision(connection) or 'none'}, this Pictor needs {REVISION}; run `pictor init`"
+            )
+
+
+def _migrate(engine: sa.Engine) -> None:
+    with translated(engine.url):
+        use_wal(engine)
+        with _alembic_turn, engine.execution_options(**{WRITES: True}).begin() as connection:
+            _wait_for_turn(connection)
+            if not _is_current(connection):
+                _upgrade(connection)
+
+
+def _wait_for_turn(connection: sa.Connection) -> None:
+    if connection.dialect.name == "postgresql":  # in SQLite the transaction itself is the lock
+        connection.execute(sa.text("SET LOCAL statement_timeout = 0"))  # large tables take their time
+        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(ADVISORY_LOCK)))
+
+
+def _is_current(connection: sa.Connection) -> bool:
+    present = _present_revision(connection)
+    if present is not None and present > REVISION:
+        raise ConfigError(
+            f"ledger {location_of(connection.engine.url)}: its schema is at revision {present}, this Pictor "
+            f"knows {REVISION}; install the newer Pictor that made it, `pictor init` does not go back"
+        )
+    return present == REVISION
+
+
+def _present_revision(connection: sa.Connection) -> str | None:
+    if not sa.inspect(connection).has_table(VERSION_TABLE):
+        return None
+    table = sa.table(VERSION_TABLE, sa.column("version_num", sa.Text))
+    return connection.scalar(sa.select(table.c.version_num))
+
+
+def _upgrade(connection: sa.Connection) -> None:
+    from alembic import command  # a tenth of a second that only a new ledger pays
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))  # % is special in .ini
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")

@@ -1,0 +1,103 @@
+"""The version book: two tables of the ledger's database. Each method is a transaction, of lists each page."""
+
+from collections.abc import Iterator, Sequence
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from pipeline.adapters.ledger.engine import Transactions
+from pipeline.adapters.ledger.schema import KEY_HEAD_CHARS, book, is_in_index, key_head, version
+from pipeline.adapters.ledger.versions import (
+    bucket_id_of,
+    delete_versions,
+    entry_of,
+    insert_unknown,
+    upsert_versions,
+)
+from pipeline.types import VersionEntry
+
+PAGE_ENTRIES = 1000
+
+
+class SqlVersionBook:
+    """Implements `ports.VersionBook`. `SqlLedger` makes it and lends its transactions."""
+
+    def __init__(self, transactions: Transactions) -> None:
+        self._transactions = transactions
+
+    def list_versions(
+        self, generation: str, bucket: str, prefix: str = "", *, start_after: str | None = None
+    ) -> Iterator[VersionEntry]:
+        mine = sa.and_(version.c.generation == generation, version.c.bucket_id == bucket_id_of(bucket))
+        behind = _behind(start_after) if start_after and start_after >= prefix else _at_or_behind(prefix)
+        while page := self._page(sa.and_(mine, behind), key_head, version.c.key):
+            for entry in page:
+                if entry.ref.key.startswith(prefix):
+                    yield entry
+                elif entry.ref.key > prefix:
+                    return
+            behind = _behind(page[-1].ref.key)
+
+    def list_by_id(self, generation: str) -> Iterator[VersionEntry]:
+        mine, last = version.c.generation == generation, ""
+        while page := self._page(sa.and_(mine, version.c.image_id > last), version.c.image_id):
+            yield from page
+            last = page[-1].ref.image_id
+
+    def write(self, generation: str, entries: Sequence[VersionEntry]) -> None:
+        self._transactions.write(lambda connection: upsert_versions(connection, generation, entries))
+
+    def forget(self, generation: str, image_ids: Sequence[str]) -> None:
+        self._transactions.write(lambda connection: delete_versions(connection, generation, image_ids))
+
+    def forget_generation(self, generation: str) -> None:
+        def forget(connection: sa.Connection) -> None:
+            connection.execute(version.delete().where(version.c.generation == generation))
+            connection.execute(book.delete().where(book.c.generation == generation))
+
+        self._transactions.write(forget)
+
+    def holds_rows(self, generation: str) -> bool:
+        query = sa.select(sa.exists().where(version.c.generation == generation, is_in_index))
+        return bool(self._transactions.read(lambda connection: connection.scalar(query)))
+
+    def find_copies(self, generation: str, etags: Sequence[str]) -> list[str]:
+        mine = sa.and_(
+            version.c.generation == generation, is_in_index, version.c.etag.in_(sorted(set(etags)))
+        )
+        query = sa.select(sa.func.min(version.c.image_id)).where(mine).group_by(version.c.etag)
+        return list(self._transactions.read(lambda connection: connection.scalars(query).all()))
+
+    def filled_to(self, generation: str) -> str | None:
+        query = sa.select(book.c.filled_to).where(book.c.generation == generation)
+        row = self._transactions.read(lambda connection: connection.execute(query).one_or_none())
+        return "" if row is None else row.filled_to
+
+    def record_fill(self, generation: str, entries: Sequence[VersionEntry], *, filled_to: str | None) -> None:
+        def record(connection: sa.Connection) -> None:
+            insert_unknown(connection, generation, entries)
+            insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+            values = {"generation": generation, "filled_to": filled_to}
+            connection.execute(
+                insert(book)
+                .values(values)
+                .on_conflict_do_update(index_elements=[book.c.generation], set_={"filled_to": filled_to})
+            )
+
+        self._transactions.write(record)
+
+    def _page(self, where: sa.ColumnElement[bool], *order: sa.ColumnElement[str]) -> list[VersionEntry]:
+        query = sa.select(version).where(where).order_by(*order).limit(PAGE_ENTRIES)
+        rows = self._transactions.read(lambda connection: connection.execute(query).all())
+        return [entry_of(row) for row in rows]
+
+
+def _at_or_behind(key: str) -> sa.ColumnElement[bool]:
+    head = key[:KEY_HEAD_CHARS]
+    return sa.and_(key_head >= head, sa.or_(key_head > head, version.c.key >= key))
+
+
+def _behind(key: str) -> sa.ColumnElement[bool]:
+    # The first condition is what the index serves; the second tells apart keys with the same beginning.
+    head = key[:KEY_HEAD_CHARS]
+    return sa.and_(key_head >= head, sa.or_(key_head > head, version.c.key > key))

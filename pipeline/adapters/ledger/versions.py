@@ -1,0 +1,188 @@
+"""The version book's rows, and the statements that other transactions of the ledger make on them."""
+
+import functools
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from pipeline.adapters.ledger.rows import Values
+from pipeline.adapters.ledger.schema import job, version
+from pipeline.adapters.ledger.statements import slices
+from pipeline.types import (
+    BatchReport,
+    FailedAt,
+    ObjectRef,
+    Reason,
+    VersionEntry,
+    VersionState,
+    generation_of,
+)
+
+_REF_COLUMNS = ("bucket_id", "bucket", "key", "etag", "size_bytes", "modified_ms")
+
+
+@functools.lru_cache(maxsize=64)
+def bucket_id_of(bucket: str) -> str:
+    return hashlib.sha256(bucket.encode()).hexdigest()[:16]
+
+
+def entry_of(row: sa.Row[Any]) -> VersionEntry:
+    return VersionEntry(
+        ref=ObjectRef(
+            bucket=row.bucket,
+            key=row.key,
+            etag=row.etag,
+            size_bytes=row.size_bytes,
+            modified_ms=row.modified_ms,
+        ),
+        state=VersionState(row.state),
+        vectors=row.vectors,
+        stage=FailedAt(row.stage) if row.stage else None,
+        reason=Reason(row.reason) if row.reason else None,
+        detail=row.detail,
+        attempts=row.attempts,
+        missing_in=row.missing_in,
+    )
+
+
+def version_values(
+    generation: str, entries: Iterable[VersionEntry], *, job_id: str, now: datetime
+) -> list[Values]:
+    """Ordered by image id: two transactions that lock the same rows in the same order cannot deadlock."""
+    values = [
+        {
+            "generation": generation,
+            "image_id": entry.ref.image_id,
+            **dict(zip(_REF_COLUMNS, _columns_of(entry.ref), strict=True)),
+            "state": entry.state.value,
+            "vectors": entry.vectors,
+            "stage": entry.stage or "",
+            "reason": entry.reason or "",
+            "detail": entry.detail,
+            "attempts": entry.attempts,
+            "job_id": job_id,
+            "missing_in": "",
+            "at": now,
+        }
+        for entry in entries
+    ]
+    return sorted(values, key=lambda row: str(row["image_id"]))
+
+
+def _columns_of(ref: ObjectRef) -> tuple[object, ...]:
+    return bucket_id_of(ref.bucket), ref.bucket, ref.key, ref.etag, ref.size_bytes, ref.modified_ms
+
+
+def upsert_versions(
+    connection: sa.Connection, generation: str, entries: Iterable[VersionEntry], *, job_id: str = ""
+) -> None:
+    """Put entries over what is there. A version that fails once more has one attempt more."""
+    rows = version_values(generation, entries, job_id=job_id, now=datetime.now(UTC))
+    if not rows:
+        return
+    statement = _insert(connection)
+    rest = {column.name: statement.excluded[column.name] for column in version.c if not column.primary_key}
+    failed_again = sa.and_(
+        statement.excluded.state == VersionState.FAILED.value, version.c.etag == statement.excluded.etag
+    )
+    rest["attempts"] = sa.case((failed_again, version.c.attempts + 1), else_=statement.excluded.attempts)
+    connection.execute(statement.on_conflict_do_update(index_elements=version.primary_key, set_=rest), rows)
+
+
+def write_versions(connection: sa.Connection, report: BatchReport) -> None:
+    if not report.versions:
+        return  # of a worker that knows no book: the next planner asks the index, in a batch
+    query = sa.select(job.c.collection, job.c.fingerprint).where(job.c.job_id == report.job_id)
+    of_job = connection.execute(query).one()
+    generation = generation_of(of_job.collection, of_job.fingerprint)
+    upsert_versions(connection, generation, report.versions, job_id=report.job_id)
+
+
+def enter_planned(connection: sa.Connection, generation: str, refs: Iterable[ObjectRef], job_id: str) -> None:
+    """Before any vector is written: whatever a batch that is never reported leaves in the index is known of.
+
+    Of an object that is known already, the rows in the index and the attempts stay.
+    """
+    rows = [(ref.image_id, *_columns_of(ref)) for ref in sorted(refs, key=lambda ref: ref.image_id)]
+    if not rows:
+        return
+    now = {"state": VersionState.PLANNED.value, "job_id": job_id, "missing_in": "", "at": datetime.now(UTC)}
+    new = {"generation": generation, "vectors": 0, "stage": "", "reason": "", "detail": "", "attempts": 0}
+    columns = {"image_id": sa.Text, **{name: version.c[name].type for name in _REF_COLUMNS}}
+    common = {name: sa.literal(value, version.c[name].type) for name, value in (now | new).items()}
+    source = sa.select(*_unpacked(connection, rows, columns), *common.values()).where(sa.true())
+    statement = _insert(connection).from_select([*columns, *common], source)
+    connection.execute(statement.on_conflict_do_update(index_elements=version.primary_key, set_=now))
+
+
+def _unpacked(
+    connection: sa.Connection, rows: Sequence[Sequence[object]], columns: Mapping[str, Any]
+) -> list[sa.ColumnElement[Any]]:
+    """The rows as one JSON text, which the database opens: a planner enters a million of them, and one
+    statement for each takes many times as long."""
+    if connection.dialect.name == "postgresql":
+        row = sa.func.json_array_elements(sa.literal(rows, sa.JSON)).table_valued("value").c.value
+        return [
+            sa.cast(row.op("->>")(place), kind).label(name)
+            for place, (name, kind) in enumerate(columns.items())
+        ]
+    row = sa.func.json_each(json.dumps(rows, ensure_ascii=False)).table_valued("value").c.value
+    return [sa.func.json_extract(row, f"$[{place}]").label(name) for place, name in enumerate(columns)]
+
+
+def plan_again(connection: sa.Connection, generation: str, image_ids: Sequence[str]) -> None:
+    for some in slices(sorted(image_ids)):
+        mine = sa.and_(version.c.generation == generation, version.c.image_id.in_(some))
+        connection.execute(version.update().where(mine).values(state=VersionState.PLANNED.value))
+
+
+def insert_unknown(connection: sa.Connection, generation: str, entries: Iterable[VersionEntry]) -> None:
+    """Put in what is not there; what is there was written by a report and knows more."""
+    rows = version_values(generation, entries, job_id="", now=datetime.now(UTC))
+    if rows:
+        statement = _insert(connection)
+        connection.execute(statement.on_conflict_do_nothing(index_elements=version.primary_key), rows)
+
+
+def mark_missing(connection: sa.Connection, generation: str, image_ids: Sequence[str], job_id: str) -> None:
+    for some in slices(sorted(image_ids)):
+        mine = sa.and_(version.c.generation == generation, version.c.image_id.in_(some))
+        connection.execute(version.update().where(mine).values(missing_in=job_id))
+
+
+def note_seen(connection: sa.Connection, generation: str, refs: Iterable[ObjectRef]) -> None:
+    """They are there, and were written at this time. A version that was reported meanwhile is left alone."""
+    statement = (
+        version.update()
+        .where(
+            version.c.generation == generation,
+            version.c.image_id == sa.bindparam("of_id"),
+            version.c.etag == sa.bindparam("of_etag"),
+        )
+        .values(modified_ms=sa.bindparam("of_ms"), missing_in="")
+    )
+    rows = [
+        {"of_id": ref.image_id, "of_etag": ref.etag, "of_ms": ref.modified_ms}
+        for ref in sorted(refs, key=lambda ref: ref.image_id)
+    ]
+    if rows:
+        connection.execute(statement, rows)
+
+
+def delete_versions(connection: sa.Connection, generation: str, image_ids: Sequence[str]) -> int:
+    """Returns how many of them had rows in the index."""
+    held = 0
+    for some in slices(sorted(image_ids)):
+        mine = sa.and_(version.c.generation == generation, version.c.image_id.in_(some))
+        vectors = connection.scalars(version.delete().where(mine).returning(version.c.vectors))
+        held += sum(count > 0 for count in vectors)
+    return held
+
+
+def _insert(connection: sa.Connection) -> Any:
+    return (postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert)(version)

@@ -1,0 +1,89 @@
+"""What a collection says about itself: the model that its vectors belong to.
+
+It is written into the collection, so that it is known without the ledger: as JSON in the description (people
+see it) and in a property (Milvus Lite drops descriptions).
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from pipeline.errors import ConfigError
+from pipeline.ports.model_binding import check_binding
+from pipeline.types import CollectionInfo, ModelSpec, generation_of
+
+SCHEMA_VERSION = 1
+BINDING_PROPERTY = "pictor.binding"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Binding:
+    """What a collection says about itself."""
+
+    schema_version: int
+    name: str
+    model_name: str
+    model_source: str
+    fingerprint: str
+    dim: int
+    vector_type: str
+    precision: str = "float32"  # collections that do not say are from before there was a choice
+
+    @property
+    def physical(self) -> str:
+        return generation_of(self.name, self.fingerprint)
+
+    def to_info(self, rows: int) -> CollectionInfo:
+        return CollectionInfo(
+            name=self.name,
+            model_name=self.model_name,
+            model_source=self.model_source,
+            fingerprint=self.fingerprint,
+            dim=self.dim,
+            vector_type=self.vector_type,
+            precision=self.precision,
+            rows=rows,
+        )
+
+
+def bind(name: str, model: ModelSpec, vector_type: str, precision: str) -> Binding:
+    return Binding(
+        schema_version=SCHEMA_VERSION,
+        name=name,
+        model_name=model.name,
+        model_source=model.source,
+        fingerprint=model.fingerprint,
+        dim=model.dim,
+        vector_type=vector_type,
+        precision=precision,
+    )
+
+
+def read_binding(described: Mapping[str, Any]) -> Binding | None:
+    """The binding in the answer of describe_collection; None when somebody else made the collection.
+
+    Raises:
+        ConfigError: it was made by a newer version, whose rows this one cannot read.
+    """
+    text = described.get("properties", {}).get(BINDING_PROPERTY) or described.get("description", "")
+    try:
+        fields = json.loads(text)["pictor"]
+        version = int(fields["schema_version"])
+    except (ValueError, KeyError, TypeError):
+        return None
+    if version > SCHEMA_VERSION:
+        raise ConfigError(
+            f"collection {described['collection_name']!r} has schema version {version}; "
+            f"this version of Pictor knows {SCHEMA_VERSION}"
+        )
+    return Binding(**{field: fields[field] for field in Binding.__dataclass_fields__ if field in fields})
+
+
+def binding_text(binding: Binding) -> str:
+    return json.dumps({"pictor": asdict(binding)}, separators=(",", ":"))
+
+
+def check_model(binding: Binding, model: ModelSpec) -> None:
+    """Raises ModelMismatchError: the collection is bound to another model."""
+    check_binding(binding.name, binding.model_name, binding.fingerprint, model)

@@ -1,0 +1,335 @@
+"""VectorIndex on Milvus, a server or Milvus Lite: rows and searches. Collections: milvus_catalog."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.adapters.milvus import rows as milvus_rows
+from pipeline.adapters.milvus import schema
+from pipeline.adapters.milvus.binding import Binding
+from pipeline.adapters.milvus.catalog import MilvusCatalog
+from pipeline.adapters.milvus.connection import MilvusConnection, MissingCollectionError
+from pipeline.adapters.milvus.filter import ids_expression, string_literal, to_expression
+from pipeline.adapters.milvus.ties import MAX_LIMIT, rank
+from pipeline.errors import TransientError
+from pipeline.search.ranking import check_query, one_of_each_image
+from pipeline.types import CollectionInfo, IndexRow, ModelSpec, ObjectRef, SearchFilter, SearchHit
+
+S = TypeVar("S", Sequence[str], NDArray[np.float32])
+
+MESSAGE_BYTES = 16 * 2**20  # a quarter of the 64 MB that a server takes at most
+ROWS_PER_CALL = 4096  # of the 16,384 that one query may return
+IDS_PER_PAGE = 16_384  # the most there may be, because Milvus Lite reads the whole collection for each page
+HITS_PER_CALL = 10_000  # over all vectors of one call: some megabytes
+TIE_ROOM = 16  # extra hits: a small group of equal scores around the k-th place costs no second question
+LATEST = "Strong"  # all writes that returned, whoever made them; waits for a time tick of the server, 200 ms
+LAGGING = "Bounded"  # what the query nodes have by now, which is never older than 5 s; waits for nothing
+STALENESS_S = 10.0  # "Bounded" reads may miss the last 5 s of writes; twice that to be sure
+SETTLE_TIMEOUT_S = 600.0  # building HNSW over some million rows takes minutes
+POLL_S = 0.2
+
+
+class MilvusIndex:
+    """Safe to share between threads.
+
+    Args:
+        uri: URL of a server, or the path of a Milvus Lite directory, which is made if need be.
+        token: `user:password` or API key.
+        vector_type: of collections made from now on, "float32" or "float16".
+        precision: for their record; see `CollectionInfo`.
+        timeout_s: longest wait for one answer.
+
+    Raises:
+        ConfigError: another process has the directory open, or it cannot be used.
+    """
+
+    def __init__(
+        self,
+        uri: str,
+        *,
+        token: str = "",
+        vector_type: str = "float32",
+        precision: str = "auto",
+        timeout_s: float = 30.0,
+    ) -> None:
+        self._connection = MilvusConnection(uri, token=token, timeout_s=timeout_s)
+        self._catalog = MilvusCatalog(self._connection, vector_type=vector_type, precision=precision)
+        self._timeout_s = timeout_s
+        self._written_at: dict[str, float] = {}  # monotonic, last write of this process; by name
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, err: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give back the connection; with Milvus Lite also the directory, for the next process."""
+        self._connection.close()
+
+    def server_version(self) -> str:
+        return self._connection.server_version()
+
+    def create_collection(self, name: str, model: ModelSpec) -> CollectionInfo:
+        # Read with "Strong", so that lagging reads after it, of whatever process, have seen all until here.
+        return self._to_info(self._catalog.create(name, model), LATEST)
+
+    def get_collection(self, name: str) -> CollectionInfo | None:
+        binding = self._catalog.find(name)
+        try:
+            return self._to_info(binding, self._freshness(name)) if binding else None
+        except MissingCollectionError:
+            return None  # dropped in between
+
+    def check_model(self, name: str, model: ModelSpec) -> None:
+        self._catalog.check_model(name, model)
+
+    def list_collections(self) -> list[CollectionInfo]:
+        found = (self.get_collection(name) for name in self._catalog.list_names())
+        return [info for info in found if info is not None]
+
+    def drop_collection(self, name: str) -> None:
+        self._catalog.drop(name)
+
+    def upsert(self, name: str, rows: Sequence[IndexRow]) -> None:
+        binding = self._catalog.get(name)
+        # By id: Milvus does not look for duplicates within one request.
+        entities = list({row.id: milvus_rows.to_entity(row, binding) for row in rows}.values())
+        for start, end in _message_spans([milvus_rows.entity_bytes(entity) for entity in entities]):
+            self._upsert_chunk(binding, entities[start:end])
+
+    def delete(self, name: str, ids: Sequence[str]) -> None:
+        binding = self._catalog.get(name)
+        for chunk in _chunks(ids, ROWS_PER_CALL):
+            self._delete_chunk(binding, ids_expression(chunk))
+
+    def get_etags(self, name: str, ids: Sequence[str], *, latest: bool = True) -> Mapping[str, str]:
+        binding = self._catalog.get(name)
+        entities = self._get(binding, ids, ["id", "etag"], ROWS_PER_CALL, LATEST if latest else LAGGING)
+        return {entity["id"]: entity["etag"] for entity in entities}
+
+    def get_rows(self, name: str, ids: Sequence[str], *, latest: bool = True) -> list[IndexRow]:
+        binding = self._catalog.get(name)
+        rows_per_call = max(1, min(ROWS_PER_CALL, MESSAGE_BYTES // milvus_rows.usual_row_bytes(binding.dim)))
+        consistency = LATEST if latest else self._freshness(name)
+        entities = self._get(binding, ids, milvus_rows.ALL_FIELDS, rows_per_call, consistency)
+        by_id = {entity["id"]: entity for entity in entities}
+        return [milvus_rows.to_row(by_id[id_]) for id_ in ids if id_ in by_id]
+
+    def list_ids(self, name: str) -> Iterator[str]:
+        binding = self._catalog.get(name)
+        self._get_chunk(
+            binding, ids_expression([""]), ["id"], LATEST
+        )  # iterators do not wait for writes: we do
+        pages = self._catalog.call(
+            name,
+            lambda client: client.query_iterator(
+                binding.physical, batch_size=IDS_PER_PAGE, output_fields=["id"], timeout=self._timeout_s
+            ),
+        )
+        return (entity["id"] for entity in self._read_pages(name, pages))
+
+    def list_versions(self, name: str, *, start_after: str = "") -> Iterator[ObjectRef]:
+        binding = self._catalog.get(name)
+        self._get_chunk(binding, ids_expression([""]), ["id"], LATEST)  # as for `list_ids`
+        # Iterators go by id. Rows of an image are "<image id>" and "<image id>:NN"; ";" comes behind ":".
+        behind = f"id > {string_literal(start_after + ';')}" if start_after else ""
+        pages = self._catalog.call(
+            name,
+            lambda client: client.query_iterator(
+                binding.physical,
+                batch_size=IDS_PER_PAGE,
+                filter=behind,
+                output_fields=milvus_rows.VERSION_FIELDS,
+                timeout=self._timeout_s,
+            ),
+        )
+        return one_of_each_image(milvus_rows.to_ref(entity) for entity in self._read_pages(name, pages))
+
+    def search(
+        self,
+        name: str,
+        vectors: NDArray[np.float32],
+        *,
+        k: int,
+        where: SearchFilter | None = None,
+        min_score: float | None = None,
+    ) -> list[list[SearchHit]]:
+        binding = self._catalog.get(name)
+        check_query(name, binding.dim, vectors, k)
+        expression = to_expression(where)
+        limit = min(k + TIE_ROOM, MAX_LIMIT)
+        found: list[list[SearchHit]] = []
+        for chunk in _chunks(vectors, max(1, HITS_PER_CALL // limit)):
+            answers = self._search(binding, chunk, limit, expression, self._freshness(name))
+            found += [
+                rank(
+                    hits,
+                    limit=limit,
+                    k=k,
+                    min_score=min_score,
+                    question=_Question(self, binding, vector, expression),
+                )
+                for vector, hits in zip(chunk, answers, strict=True)
+            ]
+        return found
+
+    def flush(self, name: str) -> None:
+        binding = self._catalog.get(name)
+        self._catalog.call(name, lambda client: client.flush(binding.physical, timeout=SETTLE_TIMEOUT_S))
+        if not self._connection.lite:  # there the flush was all, and it says "finished" always
+            self._wait_for_index(binding)
+        # "Strong" makes every query node catch up, so that other processes find all of it from here on;
+        # and the first search after a flush reads the new segments.
+        anything = np.ones((1, binding.dim), dtype=np.float32)
+        self._search(binding, anything, 1, "", LATEST)
+
+    def _to_info(self, binding: Binding, consistency: str) -> CollectionInfo:
+        return binding.to_info(self._count(binding, "", consistency))
+
+    def _count(self, binding: Binding, expression: str, consistency: str) -> int:
+        answer = self._catalog.call(
+            binding.name,
+            lambda client: client.query(
+                binding.physical,
+                filter=expression,
+                output_fields=["count(*)"],
+                consistency_level=consistency,
+                timeout=self._timeout_s,
+            ),
+        )
+        return int(answer[0]["count(*)"])
+
+    def _upsert_chunk(self, binding: Binding, entities: list[dict[str, Any]]) -> None:
+        self._catalog.call(
+            binding.name,
+            lambda client: client.upsert(binding.physical, entities, timeout=self._timeout_s),
+        )
+        self._written_at[binding.name] = time.monotonic()
+
+    def _delete_chunk(self, binding: Binding, expression: str) -> None:
+        self._catalog.call(
+            binding.name,
+            lambda client: client.delete(binding.physical, filter=expression, timeout=self._timeout_s),
+        )
+        self._written_at[binding.name] = time.monotonic()
+
+    def _get(
+        self, binding: Binding, ids: Sequence[str], fields: list[str], rows_per_call: int, consistency: str
+    ) -> Iterator[dict[str, Any]]:
+        for chunk in _chunks(ids, rows_per_call):
+            yield from self._get_chunk(binding, ids_expression(chunk), fields, consistency)
+
+    def _get_chunk(
+        self, binding: Binding, expression: str, fields: list[str], consistency: str
+    ) -> list[dict[str, Any]]:
+        return list(
+            self._catalog.call(
+                binding.name,
+                lambda client: client.query(
+                    binding.physical,
+                    filter=expression,
+                    output_fields=fields,
+                    consistency_level=consistency,
+                    timeout=self._timeout_s,
+                ),
+            )
+        )
+
+    def _read_pages(self, name: str, pages: Any) -> Iterator[dict[str, Any]]:
+        try:
+            while page := self._connection.run(pages.next, collection=name):
+                yield from page
+        finally:
+            pages.close()
+
+    def _search(
+        self, binding: Binding, vectors: NDArray[np.float32], limit: int, expression: str, consistency: str
+    ) -> list[list[SearchHit]]:
+        answers = self._catalog.call(
+            binding.name,
+            lambda client: client.search(
+                binding.physical,
+                list(vectors.astype(milvus_rows.NUMPY_TYPES[binding.vector_type])),
+                anns_field="embedding",
+                filter=expression,
+                limit=limit,
+                search_params=schema.search_params(limit),
+                output_fields=milvus_rows.SCALAR_FIELDS,
+                consistency_level=consistency,
+                timeout=self._timeout_s,
+            ),
+        )
+        return [[milvus_rows.to_hit(hit["entity"], hit["distance"]) for hit in answer] for answer in answers]
+
+    def _freshness(self, name: str) -> str:
+        """Consistency of a search: sees this process's own writes, and those of others after 5 s.
+
+        "Session" waits for our last write only, so it serves while "Bounded" could miss that; "Strong" would
+        wait for a time tick of the server in every search (200 ms instead of 4).
+        """
+        written_at = self._written_at.get(name)
+        recent = written_at is not None and time.monotonic() - written_at < STALENESS_S
+        return "Session" if recent else LAGGING
+
+    def _wait_for_index(self, binding: Binding) -> None:
+        deadline = time.monotonic() + SETTLE_TIMEOUT_S
+        while pending := self._catalog.call(binding.name, _pending_index_rows(binding, self._timeout_s)):
+            if time.monotonic() > deadline:
+                raise TransientError(
+                    f"collection {binding.name!r}: index not built after {SETTLE_TIMEOUT_S:.0f} s, "
+                    f"{pending} rows pending"
+                )
+            time.sleep(POLL_S)
+
+
+class _Question:
+    """A search for one vector, to be asked again for other numbers of hits and under further conditions."""
+
+    def __init__(
+        self, index: MilvusIndex, binding: Binding, vector: NDArray[np.float32], expression: str
+    ) -> None:
+        self._index = index
+        self._binding = binding
+        self._vectors = vector[None]
+        self._expression = expression
+
+    def ask(self, limit: int, condition: str) -> list[SearchHit]:
+        consistency = self._index._freshness(self._binding.name)
+        return self._index._search(self._binding, self._vectors, limit, self._also(condition), consistency)[0]
+
+    def count(self, condition: str) -> int:
+        consistency = self._index._freshness(self._binding.name)
+        return self._index._count(self._binding, self._also(condition), consistency)
+
+    def _also(self, condition: str) -> str:
+        return " and ".join(filter(None, (self._expression, condition)))
+
+
+def _pending_index_rows(binding: Binding, timeout_s: float) -> Callable[[Any], int]:
+    return lambda client: int(
+        client.describe_index(binding.physical, "embedding", timeout=timeout_s)["pending_index_rows"]
+    )
+
+
+def _chunks(values: S, size: int) -> Iterator[S]:
+    for start in range(0, len(values), size):
+        yield values[start : start + size]
+
+
+def _message_spans(sizes_bytes: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Cut a list into spans that each fit into one message, whatever the lengths of keys and metadata."""
+    start, total = 0, 0
+    for place, size in enumerate(sizes_bytes):
+        if place > start and (total + size > MESSAGE_BYTES or place - start >= ROWS_PER_CALL):
+            yield start, place
+            start, total = place, 0
+        total += size
+    if start < len(sizes_bytes):
+        yield start, len(sizes_bytes)

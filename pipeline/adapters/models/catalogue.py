@@ -1,0 +1,165 @@
+"""From a model's source to its spec or its embedder: "builtin", "torchvision/resnet50" or a model file."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from pipeline.adapters.models.builtin_descriptor import BuiltinDescriptor
+from pipeline.adapters.models.builtin_spec import (
+    BUILTIN,
+    BUILTIN_DIM,
+    BUILTIN_PREPROCESSING,
+    builtin_spec,
+    fingerprint_of,
+)
+from pipeline.adapters.models.inference import has_native_bfloat16, pick_dtype, quicken
+from pipeline.adapters.models.model_file import ARCHITECTURE_PREFIX, ModelFile, read_model_file
+from pipeline.adapters.models.torch_embedder import TorchEmbedder, pick_device, share_cores
+from pipeline.adapters.models.torchvision_models import (
+    check_architecture,
+    feature_dim,
+    fill,
+    lay_out,
+    list_architectures,
+    published_model,
+)
+from pipeline.adapters.models.weights import (
+    FetchS3,
+    OpenUrl,
+    cached_path,
+    digest_tensors,
+    find_weights,
+    open_url,
+    read_tensors,
+)
+from pipeline.errors import ModelError
+from pipeline.types import ModelSpec
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CatalogueEntry:
+    """One line of `pictor models list`."""
+
+    name: str  # what can be given as a model
+    dim: int
+    input_px: int
+    cached: bool  # no download is needed
+    about: str
+
+
+def load_spec(
+    source: str, *, weights_dir: Path, fetch_s3: FetchS3 | None = None, open_url: OpenUrl = open_url
+) -> ModelSpec:
+    """Reads the weights, or downloads them once, as the fingerprint covers them; no forward pass.
+
+    Raises:
+        ModelError: the source is unknown, or its file or weights cannot be found, read or trusted.
+    """
+    return _open_model(source, weights_dir, fetch_s3, open_url)[0]
+
+
+def load_embedder(
+    source: str,
+    *,
+    weights_dir: Path,
+    device: str,
+    precision: str = "float32",
+    group_items: int,
+    batches: int = 0,
+    threads: int | None = None,
+    fetch_s3: FetchS3 | None = None,
+    open_url: OpenUrl = open_url,
+) -> TorchEmbedder:
+    """Load a model and make it ready for its device.
+
+    Args:
+        precision: auto, float32 or bfloat16. The builtin model has no weights to be fast with: its histograms
+            are float32 always.
+        batches: at once in this process; 0 for single queries. See `share_cores`.
+        threads: for forward passes on a CPU; by default as many as torch takes. torch knows one number of
+            threads of a pass, for the whole process.
+
+    Raises:
+        ModelError: as `load_spec` does.
+        ConfigError: the device is not there.
+    """
+    chosen = pick_device(device)  # before the weights are read: it is the cheaper mistake
+    spec, module = _open_model(source, weights_dir, fetch_s3, open_url)
+    wanted = "float32" if source == BUILTIN else precision
+    dtype = pick_dtype(wanted, native=has_native_bfloat16(chosen))
+    quick, dtype = quicken(module, spec, device=chosen, dtype=dtype, required=wanted == "bfloat16")
+    passes, pass_threads = share_cores(
+        chosen, threads=threads or torch.get_num_threads(), batches=batches, group_items=group_items
+    )
+    torch.set_num_threads(pass_threads)  # after the checks, which run alone and may have every core
+    return TorchEmbedder(quick, spec, device=chosen, group_items=group_items, dtype=dtype, passes=passes)
+
+
+def list_models(*, weights_dir: Path) -> list[CatalogueEntry]:
+    """The builtin model, then every torchvision architecture by name. Nothing is built or fetched."""
+    builtin = CatalogueEntry(
+        name=BUILTIN,
+        dim=BUILTIN_DIM,
+        input_px=BUILTIN_PREPROCESSING.crop,
+        cached=True,
+        about="colour and layout, training-free: finds edited copies, not kinds of things",
+    )
+    return [builtin, *(_describe(architecture, weights_dir) for architecture in list_architectures())]
+
+
+def _describe(architecture: str, weights_dir: Path) -> CatalogueEntry:
+    published = published_model(architecture)
+    side = published.preprocessing.crop
+    return CatalogueEntry(
+        name=f"{ARCHITECTURE_PREFIX}{architecture}",
+        dim=feature_dim(architecture, side=side),
+        input_px=side,
+        cached=cached_path(published.weights, weights_dir).is_file(),
+        about=f"{published.parameters / 1e6:.1f} M parameters, ImageNet top-1 {published.top1_percent:.1f} %",
+    )
+
+
+def _open_model(
+    source: str, weights_dir: Path, fetch_s3: FetchS3 | None, open_url: OpenUrl
+) -> tuple[ModelSpec, nn.Module]:
+    if source == BUILTIN:
+        return builtin_spec(), BuiltinDescriptor()
+    model = _resolve(source)
+    file = find_weights(
+        model.weights, model=model.name, weights_dir=weights_dir, fetch_s3=fetch_s3, open_url=open_url
+    )
+    features = lay_out(model.architecture, side=model.preprocessing.crop)
+    tensors = read_tensors(file, model=model.name)
+    where = f"{model.name}: weights {file} for {ARCHITECTURE_PREFIX}{model.architecture}"
+    module = fill(features, tensors, where=where)
+    spec = ModelSpec(
+        name=model.name,
+        # Absolute: a collection remembers it and is opened from other folders.
+        source=source if source.startswith(ARCHITECTURE_PREFIX) else str(Path(source).resolve()),
+        architecture=f"{ARCHITECTURE_PREFIX}{model.architecture}",
+        fingerprint=fingerprint_of(digest_tensors(module), model.architecture, model.preprocessing),
+        dim=features.dim,
+        preprocessing=model.preprocessing,
+    )
+    return spec, module
+
+
+def _resolve(source: str) -> ModelFile:
+    if source.endswith(".toml"):
+        return read_model_file(Path(source))
+    if not source.startswith(ARCHITECTURE_PREFIX):
+        raise ModelError(
+            f"model {source!r} is none of {BUILTIN}, {ARCHITECTURE_PREFIX}NAME, "
+            "or the path of a model file (.toml)"
+        )
+    architecture = source.removeprefix(ARCHITECTURE_PREFIX)
+    check_architecture(architecture)
+    published = published_model(architecture)
+    return ModelFile(
+        name=source,
+        architecture=architecture,
+        weights=published.weights,
+        preprocessing=published.preprocessing,
+    )

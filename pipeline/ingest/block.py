@@ -1,0 +1,143 @@
+"""A staged block: the pixels of one batch as one object, so that a queue never carries pixels.
+
+Layout, little-endian: the magic `PICTORB1`, the header's length as u32, the header as JSON, then the pixels
+as raw uint8 [N, 3, S, S]. The header holds an entry for each object of the batch that was not unchanged:
+
+    {"batch": "<job id>/<path>", "n": 2, "side": 224, "stored": ["<image id>", …], "seconds": {"fetch": 0.4},
+     "outcomes": [[0, 640, 480, {"cam": "1"}], [3, "decode", "truncated", "…"], …]}
+
+An entry begins with the object's place in the message; then follow width, height and metadata, or stage,
+reason and detail.
+"""
+
+import json
+import struct
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from pipeline.errors import MessageError
+from pipeline.types import EmbedBatch, FailedAt, ObjectRef, Pixels, Prepared, Reason, Rejected
+
+MAGIC = b"PICTORB1"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Block:
+    """What preparation made of a batch. `stored` names the ids that the index held another version of.
+
+    `reused` objects have got the vector of the same content under another key, and need no pixels.
+    """
+
+    outcomes: tuple[Prepared | Rejected, ...]
+    stored: frozenset[str]
+    seconds: Mapping[str, float]
+    reused: int = 0
+
+
+def pack_block(batch: EmbedBatch, block: Block) -> bytes:
+    places = {ref.image_id: place for place, ref in enumerate(batch.refs)}
+    prepared = [outcome for outcome in block.outcomes if isinstance(outcome, Prepared)]
+    header = {
+        "batch": _name(batch),
+        "n": len(prepared),
+        "side": prepared[0].pixels.shape[-1] if prepared else 0,
+        "stored": sorted(block.stored),
+        "seconds": dict(block.seconds),
+        **({"reused": block.reused} if block.reused else {}),
+        "outcomes": [_entry(places[outcome.ref.image_id], outcome) for outcome in block.outcomes],
+    }
+    text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+    pixels = [np.ascontiguousarray(outcome.pixels).tobytes() for outcome in prepared]
+    return b"".join([MAGIC, struct.pack("<I", len(text)), text, *pixels])
+
+
+def unpack_block(batch: EmbedBatch, body: bytes) -> Block:
+    """The inverse of `pack_block`, for the same batch. Pixels are views into `body`, not copies.
+
+    Raises:
+        MessageError: not a block, cut short or too long, or of another batch.
+    """
+    header, pixels = _split(batch, body)
+    match header:
+        case {"batch": str(name)} if name != _name(batch):
+            raise MessageError(f"staged block of batch {_name(batch)} is one of batch {name:.200}")
+        case {
+            "batch": str(),
+            "stored": list(stored),
+            "seconds": dict(seconds),
+            "outcomes": list(entries),
+            **rest,
+        }:
+            outcomes = _outcomes(batch, entries, pixels)
+            reused = rest.get("reused", 0)
+            if not isinstance(reused, int) or not 0 <= reused <= len(batch.refs) - len(outcomes):
+                raise _damaged(batch, body)
+            return Block(
+                outcomes=outcomes, stored=frozenset(map(str, stored)), seconds=seconds, reused=reused
+            )
+        case _:
+            raise _damaged(batch, body)
+
+
+def _name(batch: EmbedBatch) -> str:
+    return f"{batch.job_id}/{batch.path}"
+
+
+def _damaged(batch: EmbedBatch, body: bytes) -> MessageError:
+    return MessageError(
+        f"staged block of batch {_name(batch)}: its {len(body)} bytes are cut short or damaged"
+    )
+
+
+def _entry(place: int, outcome: Prepared | Rejected) -> list[object]:
+    if isinstance(outcome, Prepared):
+        return [place, outcome.width, outcome.height, dict(outcome.metadata)]
+    return [place, outcome.stage.value, outcome.reason.value, outcome.detail]
+
+
+def _split(batch: EmbedBatch, body: bytes) -> tuple[object, Pixels]:
+    start = len(MAGIC) + 4
+    if body[: len(MAGIC)] != MAGIC or len(body) < start:
+        raise _damaged(batch, body)
+    (length,) = struct.unpack("<I", body[len(MAGIC) : start])
+    try:
+        header = json.loads(body[start : start + length])
+        count, side = _size(header["n"]), _size(header["side"])
+        values = np.frombuffer(body, dtype=np.uint8, offset=min(start + length, len(body)))
+        pixels = values.reshape(count, 3, side, side)
+    except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as err:
+        raise _damaged(batch, body) from err
+    return header, pixels
+
+
+def _size(value: object) -> int:
+    if not isinstance(value, int) or value < 0:  # numpy would take -1 for "whatever fits"
+        raise ValueError(value)
+    return value
+
+
+def _outcomes(
+    batch: EmbedBatch, entries: Sequence[object], pixels: Pixels
+) -> tuple[Prepared | Rejected, ...]:
+    refs = dict(enumerate(batch.refs))  # each is taken out by its entry, so none is there twice
+    images = iter(pixels)
+    try:
+        outcomes = tuple([_outcome(refs, entry, images) for entry in entries])
+    except (KeyError, TypeError, ValueError, StopIteration) as err:
+        raise MessageError(f"staged block of batch {_name(batch)} does not fit its message") from err
+    if next(images, None) is not None:
+        raise MessageError(f"staged block of batch {_name(batch)} holds more images than it names")
+    return outcomes
+
+
+def _outcome(refs: dict[int, ObjectRef], entry: object, images: Iterator[Pixels]) -> Prepared | Rejected:
+    match entry:
+        case [int(place), int(width), int(height), dict(metadata)]:
+            ref = refs.pop(place)
+            return Prepared(ref=ref, pixels=next(images), width=width, height=height, metadata=metadata)
+        case [int(place), str(stage), str(reason), str(detail)]:
+            return Rejected(ref=refs.pop(place), stage=FailedAt(stage), reason=Reason(reason), detail=detail)
+        case _:
+            raise ValueError(entry)

@@ -1,0 +1,127 @@
+"""From references to pixels: fetch, decode and resize on threads, ahead of whoever consumes them."""
+
+import json
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from threading import Semaphore
+from typing import TYPE_CHECKING
+
+from pipeline.errors import ImageError
+from pipeline.ingest.phase_clock import PhaseClock
+from pipeline.ports import MAX_METADATA_BYTES, Limits, ObjectStore
+from pipeline.types import FailedAt, FetchedObject, ObjectRef, Prepared, Preprocessing, Reason, Rejected
+
+if TYPE_CHECKING:
+    from pipeline.image.decode import DecodedImage, PlanesImage
+
+
+def prepare_all(
+    refs: Sequence[ObjectRef], store: ObjectStore, spec: Preprocessing, limits: Limits, clock: PhaseClock
+) -> Generator[Prepared | Rejected]:
+    """One outcome per reference, in order.
+
+    At most two groups of finished pixels wait for the consumer, and at most `fetch_threads` bodies are in
+    memory. Closing the iterator early stops the threads.
+
+    Raises:
+        TransientError, FatalError: the store is away or refuses this process; no image is to blame.
+    """
+    decode_slots = Semaphore(limits.decode_threads)
+
+    def prepare(ref: ObjectRef) -> Prepared | Rejected:
+        return prepare_one(ref, store, spec, limits, clock, decode_slots)
+
+    ahead = 2 * limits.group_items
+    with ThreadPoolExecutor(limits.fetch_threads, thread_name_prefix="prepare") as pool:
+        try:
+            yield from _in_order(pool, prepare, refs, ahead)
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def prepare_one(
+    ref: ObjectRef,
+    store: ObjectStore,
+    spec: Preprocessing,
+    limits: Limits,
+    clock: PhaseClock,
+    decode_slots: Semaphore,
+) -> Prepared | Rejected:
+    """The ONE place where an image error becomes data."""
+    stage = FailedAt.FETCH
+    try:
+        with clock.measure("fetch"):
+            fetched = fetch_object(ref, store, limits)
+        clock.count_fetched(len(fetched.body))
+        stage = FailedAt.DECODE
+        with decode_slots, clock.measure("decode"):
+            return _decode(ref, fetched, spec, limits)
+    except ImageError as err:
+        return Rejected(ref=ref, stage=stage, reason=err.reason, detail=err.detail)
+
+
+def _decode(ref: ObjectRef, fetched: FetchedObject, spec: Preprocessing, limits: Limits) -> Prepared:
+    try:
+        return decode_object(ref, fetched, spec, limits)
+    except ImageError as err:
+        if err.reason is Reason.NOT_AN_IMAGE and fetched.encoding:
+            words = f"{err.detail}, stored with Content-Encoding {fetched.encoding!r}"
+            raise ImageError(err.reason, words) from err
+        raise
+
+
+def fetch_object(ref: ObjectRef, store: ObjectStore, limits: Limits) -> FetchedObject:
+    """Read one object. What the listing already says is not read at all. Raises ImageError."""
+    if ref.size_bytes > limits.max_object_bytes:
+        raise ImageError(
+            Reason.TOO_LARGE, f"{ref.size_bytes} bytes are over the limit of {limits.max_object_bytes}"
+        )
+    fetched = store.get(ref, max_bytes=limits.max_object_bytes)
+    if not fetched.body:
+        raise ImageError(Reason.EMPTY, "the object has no bytes")
+    _check_metadata(fetched)
+    return fetched
+
+
+def _check_metadata(fetched: FetchedObject) -> None:
+    # Said here, of one image: found by the index, it would be the fault of a whole batch.
+    size = len(json.dumps(dict(fetched.metadata))) if fetched.metadata else 0
+    if size > MAX_METADATA_BYTES:
+        raise ImageError(
+            Reason.TOO_LARGE, f"user metadata of {size} bytes is over the limit of {MAX_METADATA_BYTES}"
+        )
+
+
+def decode_object(ref: ObjectRef, fetched: FetchedObject, spec: Preprocessing, limits: Limits) -> Prepared:
+    """Turn bytes into a model's input. Raises ImageError."""
+    # Imported at the first image: torch costs seconds, and a run that finds nothing new never needs it.
+    from pipeline.image.decode import decode_on_gpu, decode_stored_colours
+    from pipeline.image.preprocess import planes_to_model_input, to_model_input
+
+    target_px = spec.crop if spec.fit == "stretch" else spec.resize
+    ordinary = decode_on_gpu(fetched.body, limits=limits, target_px=target_px) if limits.jpeg_device else None
+    if ordinary is not None:
+        image: DecodedImage | PlanesImage = ordinary
+        pixels = planes_to_model_input(ordinary.planes, spec)
+    else:
+        image = decode_stored_colours(fetched.body, limits=limits, target_px=target_px)
+        pixels = to_model_input(image.rgb, spec)
+    if image.conversion is not None:  # where the pixels are fewest: it costs as much for each
+        pixels = image.conversion.convert_planes(pixels)
+    return Prepared(ref=ref, pixels=pixels, width=image.width, height=image.height, metadata=fetched.metadata)
+
+
+def _in_order(
+    pool: ThreadPoolExecutor,
+    prepare: Callable[[ObjectRef], Prepared | Rejected],
+    refs: Sequence[ObjectRef],
+    ahead: int,
+) -> Iterator[Prepared | Rejected]:
+    waiting: deque[Future[Prepared | Rejected]] = deque()
+    for ref in refs:
+        waiting.append(pool.submit(prepare, ref))
+        if len(waiting) >= ahead:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()

@@ -1,0 +1,56 @@
+"""The same content under another key: its vector is taken from the index, and nothing is read or decoded."""
+
+import re
+from collections.abc import Mapping, Sequence
+
+from pipeline.errors import ImageError
+from pipeline.ingest.phase_clock import PhaseClock
+from pipeline.ports import Deps
+from pipeline.types import EmbedBatch, Embedded, IndexRow, ObjectRef, generation_of
+
+# S3 gives MD5 to what was uploaded in one piece. Of parts it is a hash of hashes, with a "-", and files have
+# no hash at all. With keys of a customer or of KMS it is no MD5, but then no two objects share one.
+_CONTENT_HASH = re.compile(r"[0-9a-f]{32}")
+
+
+def reuse_vectors(
+    batch: EmbedBatch, fresh: Sequence[ObjectRef], deps: Deps, clock: PhaseClock
+) -> list[Embedded]:
+    """What of a batch the index has under another key, in the same bytes, with the metadata of the new key.
+
+    Whatever is not certain is left out, and goes the usual way.
+    """
+    candidates = [
+        ref for ref in fresh if _CONTENT_HASH.fullmatch(ref.etag) and ref.key not in batch.rewritten
+    ]
+    if not candidates:
+        return []
+    with clock.measure("lookup"):
+        rows = _rows_of_copies(batch, candidates, deps)
+    found: list[Embedded] = []
+    for ref in candidates if rows else ():
+        row = rows.get((ref.etag, ref.size_bytes))
+        if row is not None and (metadata := _metadata(ref, deps)) is not None:
+            found.append(
+                Embedded(ref=ref, vector=row.vector, width=row.width, height=row.height, metadata=metadata)
+            )
+    return found
+
+
+def _rows_of_copies(
+    batch: EmbedBatch, candidates: Sequence[ObjectRef], deps: Deps
+) -> Mapping[tuple[str, int], IndexRow]:
+    generation = generation_of(batch.collection, batch.fingerprint)
+    image_ids = deps.ledger.book.find_copies(generation, [ref.etag for ref in candidates])
+    if not image_ids:
+        return {}
+    # The book says where to look, and the row itself says which version it is of.
+    rows = deps.index.get_rows(batch.collection, image_ids, latest=False)
+    return {(row.ref.etag, row.ref.size_bytes): row for row in rows if not row.ref.bucket.startswith("/")}
+
+
+def _metadata(ref: ObjectRef, deps: Deps) -> Mapping[str, str] | None:
+    try:
+        return deps.store.get_metadata(ref)
+    except ImageError:  # gone, changed or forbidden: the usual way says so
+        return None

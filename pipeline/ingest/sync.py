@@ -1,0 +1,147 @@
+"""What happens around the plan of a job: the book is made ready before, what has vanished is removed after.
+
+Removal is the last act of a job. The index comes first and the book second: a process that dies in between
+leaves entries that are still marked, and the next one finds nothing in the index and goes on.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import islice
+
+from pipeline.ingest.compare import Change, compare_versions
+from pipeline.ports import Deps, ObjectStore, VersionBook
+from pipeline.types import Job, JobRequest, JobState, generation_of, indexed_version
+
+DEFAULT_DELETE_SHARE = 0.2
+ALWAYS_REMOVED = 4  # objects; of ten pictures, who deletes three means it. Only where no share was asked for
+FILL_ENTRIES = 1000  # in one transaction
+REMOVED_AT_ONCE = 1000  # objects; one call of the index and one transaction
+
+GoOn = Callable[[], bool]
+
+
+def prepare_book(job: Job, deps: Deps, go_on: GoOn) -> bool:
+    """Have the book know what the index holds. Takes long once, for a collection that was there before it.
+
+    Args:
+        go_on: asked before each piece of work; when it says no, the next call continues from there.
+
+    Returns:
+        Whether the book is ready.
+    """
+    generation, book = _generation(job.request), deps.ledger.book
+    filled_to = book.filled_to(generation)
+    if filled_to is None and job.cursor is not None:
+        return True
+    info = deps.index.get_collection(job.request.collection)
+    if info is None:
+        return True  # dropped since the job was made: its batches will say so
+    if info.rows == 0 and book.holds_rows(generation):  # dropped and made anew, or lost
+        book.forget_generation(generation)
+        filled_to = ""
+    if filled_to is None:
+        return True
+    refs = deps.index.list_versions(job.request.collection, start_after=filled_to)
+    while go_on():
+        entries = [indexed_version(ref) for ref in islice(refs, FILL_ENTRIES)]
+        book.record_fill(generation, entries, filled_to=entries[-1].ref.image_id if entries else None)
+        if not entries:
+            return True
+    return False
+
+
+def remove_missing(job_id: str, deps: Deps, go_on: GoOn) -> bool:
+    """Take out of the index and the book what a job's complete listing did not show. Safe to run twice.
+
+    Returns:
+        Whether this is settled: removed, or refused in the job's `error`.
+    """
+    job = deps.ledger.get_job(job_id)
+    if not job.removals_due:
+        return True
+    if not _may_remove(job):
+        return False
+    if error := refusal(job.request, scanned=job.counts.scanned, held=job.held, lost=job.lost):
+        deps.ledger.finish_removals(job_id, error=error)
+        return True
+    while go_on() and _may_remove(deps.ledger.get_job(job_id)):
+        missing = deps.ledger.missing(job_id, limit=REMOVED_AT_ONCE)
+        if not missing:
+            deps.ledger.finish_removals(job_id)
+            return True
+        image_ids = [entry.ref.image_id for entry in missing]
+        deps.index.delete(job.request.collection, image_ids)
+        deps.ledger.record_removal(job_id, image_ids)
+    return False
+
+
+def _may_remove(job: Job) -> bool:
+    """Not while its listing goes on or was given up, nor after somebody has stopped it.
+
+    A worker of the version before completes a job without a look at its removals: they are still due.
+    """
+    return job.planned and job.state in (JobState.RUNNING, JobState.COMPLETED)
+
+
+def refusal(request: JobRequest, *, scanned: int, held: int, lost: int) -> str:
+    """Why nothing may be removed, or an empty text.
+
+    Args:
+        scanned: objects that the listing showed.
+        held: objects of the source that the index had.
+        lost: of these, the ones that the listing did not show.
+    """
+    share, gone = request.max_delete_share, f"{lost} of {held} indexed objects of {request.source} are gone"
+    advice = "if they are meant to be gone, run it again with --max-delete-share 1"
+    if share is None:
+        if lost and not scanned:
+            return f"{gone} and the source is empty: nothing was removed; is it mounted? {advice}"
+        if lost <= ALWAYS_REMOVED:
+            return ""
+        share = DEFAULT_DELETE_SHARE
+    if lost <= share * held:
+        return ""
+    return f"{gone}, more than the share of {share:g} that may be removed: nothing was removed; {advice}"
+
+
+@dataclass(slots=True)
+class Outlook:
+    """What a job would do: of each change how many objects, and the first keys."""
+
+    counts: dict[Change, int] = field(default_factory=lambda: dict.fromkeys(Change, 0))
+    first_keys: dict[Change, list[str]] = field(default_factory=lambda: {change: [] for change in Change})
+    held: int = 0
+    lost: int = 0
+
+    @property
+    def scanned(self) -> int:
+        unlisted = (Change.IGNORED, Change.MISSING, Change.KEPT)
+        return sum(count for change, count in self.counts.items() if change not in unlisted)
+
+
+def preview(request: JobRequest, store: ObjectStore, book: VersionBook, *, first: int) -> Outlook:
+    """Compare source and book, and write nothing.
+
+    Args:
+        first: how many keys are named of each change.
+    """
+    outlook = Outlook()
+    entries = book.list_versions(_generation(request), request.bucket, request.prefix)
+    for found in compare_versions(store.list_objects(request.bucket, request.prefix), entries, request):
+        outlook.counts[found.change] += 1
+        if len(outlook.first_keys[found.change]) < first:
+            outlook.first_keys[found.change].append(found.ref.key)
+        if found.change not in (Change.IGNORED, Change.KEPT):
+            outlook.held += found.is_held
+            outlook.lost += found.is_held and found.change is Change.MISSING
+    return outlook
+
+
+def holds_any(request: JobRequest, book: VersionBook) -> bool:
+    """Whether the book has objects of this source in the index."""
+    entries = book.list_versions(_generation(request), request.bucket, request.prefix)
+    return any(entry.vectors for entry in entries)
+
+
+def _generation(request: JobRequest) -> str:
+    return generation_of(request.collection, request.fingerprint)

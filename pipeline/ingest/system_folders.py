@@ -1,0 +1,35 @@
+"""Folders that a NAS, a sync program or a file system keeps among somebody's pictures.
+
+They hold thumbnails, older versions and deleted files, which would be found beside the pictures that they
+belong to. They are left out below a local folder, unless an `include` pattern names one: `**/@eaDir/**`.
+"""
+
+import re
+from collections.abc import Sequence
+
+from pipeline.ingest.globs import compile_glob
+
+SYSTEM_FOLDERS = (
+    *("@eaDir", "#recycle", "#snapshot", "@tmp"),  # Synology
+    *("@Recycle", "@Recently-Snapshot", ".@__thumb"),  # QNAP
+    *(".stversions", ".stfolder"),  # Syncthing
+    *(".sync", ".dropbox.cache", ".owncloudsync", ".SeaDrive-cache"),  # Resilio, Dropbox, ownCloud, Seafile
+    *(".snapshot", ".snapshots", "~snapshot", ".zfs"),  # file systems that keep their past
+    *(".Trash", ".Trashes", ".Trash-*", "$RECYCLE.BIN", "lost+found"),  # deleted, or found after a crash
+    *(".thumbnails", ".thumbs", ".AppleDouble", "__MACOSX", "System Volume Information"),  # desktops
+)
+
+_NAMES = "|".join(re.escape(name).replace(r"\*", "[^/]*") for name in SYSTEM_FOLDERS)
+# Case does not count: disks are carried from one system to another.
+_FOLDER = re.compile(rf"(?:^|/)({_NAMES})(?=/)", re.IGNORECASE)
+
+
+def is_in_system_folder(key: str, include: Sequence[str]) -> bool:
+    """Whether a folder of the key's path is one of them, and no pattern of `include` names that one."""
+    return any(not _is_named(folder, include) for folder in _FOLDER.findall(key))
+
+
+def _is_named(folder: str, include: Sequence[str]) -> bool:
+    # A part of stars alone names no folder. The last part is about files.
+    parts = {part.casefold() for pattern in include for part in pattern.split("/")[:-1] if part.strip("*")}
+    return any(compile_glob(part).fullmatch(folder.casefold()) for part in parts)

@@ -1,0 +1,44 @@
+"""The pipeline's view of the world. Few methods, no SDK type in a signature, one contract test each.
+
+Every method may raise `TransientError` (the service is away: retry) and `CredentialsError` (refused).
+"""
+
+from pipeline.ports.deps import (
+    Deps,
+    Limits,
+)
+from pipeline.ports.embedder import (
+    Embedder,
+)
+from pipeline.ports.index import (
+    MAX_HITS,
+    MAX_METADATA_BYTES,
+    VectorIndex,
+)
+from pipeline.ports.ledger import (
+    Ledger,
+    WatchedLedger,
+)
+from pipeline.ports.store import (
+    AgedStore,
+    ObjectStore,
+)
+from pipeline.ports.versions import (
+    NO_FINDINGS,
+    VersionBook,
+)
+
+__all__ = [
+    "MAX_HITS",
+    "MAX_METADATA_BYTES",
+    "NO_FINDINGS",
+    "AgedStore",
+    "Deps",
+    "Embedder",
+    "Ledger",
+    "Limits",
+    "ObjectStore",
+    "VectorIndex",
+    "VersionBook",
+    "WatchedLedger",
+]

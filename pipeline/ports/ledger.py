@@ -1,0 +1,180 @@
+"""The account of every job."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Protocol
+
+from pipeline.ports.versions import NO_FINDINGS, VersionBook
+from pipeline.types import (
+    BatchReport,
+    BatchStatus,
+    Failure,
+    Findings,
+    Job,
+    JobRequest,
+    JobState,
+    PlannedBatch,
+    VersionEntry,
+)
+
+
+class Ledger(Protocol):
+    """The account of every job: batches, counts, failures. Safe to share between threads."""
+
+    def create_job(self, request: JobRequest, *, driver: str, job_id: str | None = None) -> Job:
+        """A new job; or, with an id that is there already, that job as it is.
+
+        Args:
+            driver: WORKERS or `embedded_on(host)`. Nobody else plans the job or runs its batches.
+        """
+        ...
+
+    def get_job(self, job_id: str) -> Job:
+        """Raises NotFoundError when there is no such job."""
+        ...
+
+    def list_jobs(self, *, limit: int = 50) -> list[Job]:
+        """Newest first."""
+        ...
+
+    def find_unfinished(self, request: JobRequest, *, driver: str) -> Job | None:
+        """The newest running job of the same source, filters, collection and model, of this driver.
+
+        An embedded job whose host was not noted is any host's.
+        """
+        ...
+
+    def take_up(self, job_id: str, driver: str) -> bool:
+        """Become the driver of a job that is this driver's, or of an embedded one whose host was not noted.
+
+        Returns:
+            False, and nothing is written, when it is another driver's.
+        """
+        ...
+
+    def set_state(self, job_id: str, state: JobState, *, error: str = "") -> None: ...
+
+    @property
+    def book(self) -> "VersionBook":
+        """In the same database: reports and plans write into it within their own transactions."""
+        ...
+
+    def record_plan(
+        self,
+        job_id: str,
+        batches: Sequence[PlannedBatch],
+        *,
+        cursor: str,
+        ignored: int,
+        findings: Findings = NO_FINDINGS,
+    ) -> bool:
+        """Batch rows, cursor and what the planner settled on its own, in one transaction.
+
+        Args:
+            ignored: how many objects were ignored since the previous call.
+            findings: since the previous call. What is unchanged or known to fail counts from here on. What is
+                missing is marked in the book, and the job cannot end before `finish_removals`.
+
+        Returns:
+            False, and nothing is written, when the job is not running any more.
+        """
+        ...
+
+    def finish_planning(self, job_id: str, *, ignored: int) -> None: ...
+
+    def missing(self, job_id: str, *, limit: int) -> list[VersionEntry]:
+        """What the job's listing did not show and nobody has written or seen since, in no order."""
+        ...
+
+    def record_removal(self, job_id: str, image_ids: Sequence[str]) -> None:
+        """Take objects out of the book, after their rows left the index. They count as removed."""
+        ...
+
+    def finish_removals(self, job_id: str, *, error: str = "") -> None:
+        """Nothing is left to remove, or nothing may be removed, as `error` says: the job may end."""
+        ...
+
+    def set_sync(self, job_id: str, request: JobRequest) -> None:
+        """Go on with the `keep_missing`, `max_delete_share` and `retry_failed` of another request."""
+        ...
+
+    def pending(self, job_id: str) -> Iterator[PlannedBatch]:
+        """Batches without a report, by path."""
+        ...
+
+    def outstanding(self, job_id: str) -> int:
+        """How many batches have no report."""
+        ...
+
+    def batch_status(self, job_id: str, path: str) -> BatchStatus:
+        """Asked before the work of a message begins: at-least-once delivery brings some twice."""
+        ...
+
+    def report(self, report: BatchReport) -> bool:
+        """Counts, failures and book entries of one batch in one transaction, keyed by (job, path).
+
+        Returns:
+            False, and nothing is written, when the batch was reported before.
+        """
+        ...
+
+    def split_batch(self, job_id: str, path: str, halves: Sequence[PlannedBatch]) -> bool:
+        """Put two batches in the place of one. Returns False when it was split or reported before."""
+        ...
+
+    def unpublished(self, job_id: str, limit: int) -> list[PlannedBatch]:
+        """Pending batches that no queue has taken yet, by path: the outbox of the distributed way."""
+        ...
+
+    def mark_published(self, job_id: str, paths: Sequence[str]) -> None:
+        """Safe to run twice."""
+        ...
+
+    def forget_published(self, job_id: str) -> None:
+        """Publish every pending batch again: after a queue was purged, or a broker's disk was lost."""
+        ...
+
+    def claim_step(self, job_id: str, step: int, nonce: str) -> bool:
+        """Make one planner message the only one at work on a job of the workers.
+
+        Returns:
+            False when another message of this step, or a later step, has begun; and for a job that the
+            workers do not drive.
+        """
+        ...
+
+    def seconds(self, job_id: str) -> Mapping[str, float]:
+        """Time by stage, summed over the job's reports."""
+        ...
+
+    def failures(self, job_id: str) -> Iterator[Failure]:
+        """By key."""
+        ...
+
+    def retry_failures(self, job_id: str, batches: Sequence[PlannedBatch], image_ids: Sequence[str]) -> None:
+        """Turn failures into pending batches: one transaction, `scanned` unchanged, the job runs again.
+
+        Raises:
+            ConflictError: they are not the job's failures any more; nothing is written.
+        """
+        ...
+
+    def finish_if_done(self, job_id: str) -> bool:
+        """Complete a running job whose listing is at its end and whose every batch is reported.
+
+        Returns:
+            True when the job is complete, by this call or an earlier one.
+        """
+        ...
+
+
+class WatchedLedger(Ledger, Protocol):
+    """A ledger that processes share, so that one may look after the jobs of another that died."""
+
+    def running_looks(self) -> dict[str, tuple[datetime, int]]:
+        """Of each running job of the workers something that changes whenever it moves. Cheap at any size."""
+        ...
+
+    def stalled_jobs(self, older_than_s: float) -> list[tuple[str, int]]:
+        """Running jobs of the workers whose planner has taken no step for so long, and its last step."""
+        ...

@@ -1,0 +1,136 @@
+"""One message's worth of work, from pixels to its report, and the versions that a report writes down."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from pipeline.types.models import Pixels, Vector
+from pipeline.types.objects import FailedAt, ObjectRef, Reason, Rejected
+
+
+class VersionState(StrEnum):
+    """What became of one version of an object."""
+
+    PLANNED = "planned"  # on its way: the index may hold any version of it, or none
+    INDEXED = "indexed"
+    NOTHING_FOUND = "nothing_found"  # read and understood, but it holds nothing that the model looks for
+    FAILED = "failed"
+
+
+class Verdict(StrEnum):
+    """What a driver does with the message it gave to `handle_embed`."""
+
+    ACK = "ack"
+    RETRY = "retry"
+    DEAD_LETTER = "dead_letter"
+    FAIL_JOB = "fail_job"  # what the job names cannot be used: say so in the job, then acknowledge
+    REQUEUE_AND_STOP = "requeue_and_stop"
+
+
+class BatchStatus(StrEnum):
+    """Whether a message still has work in it."""
+
+    OPEN = "open"
+    CLOSED = "closed"  # reported, split, or of a job that was cancelled: acknowledge and do nothing
+    UNKNOWN = "unknown"  # no such batch in this ledger
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EmbedBatch:
+    """One message's worth of work.
+
+    `path` names the batch within its job: "00000012", its second half "00000012.1". `block` is the key of its
+    staged pixels in the staging bucket, or empty. `rewritten` are keys whose stored row has the right ETag
+    but perhaps old metadata: they are embedded again.
+    """
+
+    job_id: str
+    path: str
+    collection: str
+    fingerprint: str
+    refs: tuple[ObjectRef, ...]
+    block: str = ""
+    rewritten: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Prepared:
+    ref: ObjectRef
+    pixels: Pixels  # [3, S, S]
+    width: int  # of the upright original, px
+    height: int
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Embedded:
+    ref: ObjectRef
+    vector: Vector  # [D], unit length
+    width: int
+    height: int
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class VersionEntry:
+    """What the version book knows of one object: the last version that was dealt with, and how it ended.
+
+    `vectors` is how many rows the index holds of it. A version that failed for a reason of the moment leaves
+    the rows of an earlier version in place. `stage`, `reason` and `detail` are set when it failed.
+    """
+
+    ref: ObjectRef
+    state: VersionState
+    vectors: int
+    stage: FailedAt | None = None
+    reason: Reason | None = None
+    detail: str = ""
+    attempts: int = 1  # how often this version was tried
+    missing_in: str = ""  # the job whose listing did not show it, until it is removed or seen again
+
+
+def indexed_version(ref: ObjectRef) -> VersionEntry:
+    return VersionEntry(ref=ref, state=VersionState.INDEXED, vectors=1)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BatchReport:
+    """What became of one batch: `items = indexed + unchanged + len(rejected)`, always.
+
+    `versions` go into the version book in the transaction of the report.
+    """
+
+    job_id: str
+    path: str
+    indexed: int
+    unchanged: int
+    rejected: tuple[Rejected, ...]
+    seconds: Mapping[str, float] = field(default_factory=dict)  # by stage, summed over threads
+    versions: tuple[VersionEntry, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PlannedBatch:
+    """A batch as the ledger keeps it until it is reported. `body` is the encoded message."""
+
+    path: str
+    items: int
+    body: bytes
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Findings:
+    """What a planner learned by comparing a stretch of the listing with the version book.
+
+    `known` failed before in this very version. `missing` are image ids that the book has and the listing has
+    not. `planned` are in batches. `noted` are unchanged objects of which the book has to learn when they were
+    written, or that they are there after all.
+    """
+
+    unchanged: int = 0
+    known: tuple[Rejected, ...] = ()
+    missing: tuple[str, ...] = ()
+    planned: tuple[ObjectRef, ...] = ()
+    noted: tuple[ObjectRef, ...] = ()
+    held: int = 0  # objects of the job's source with rows in the index, as the book has it
+    lost: int = 0  # of these, the ones that are missing

@@ -1,0 +1,63 @@
+"""Collections, their rows and their answers."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from pipeline.types.models import Vector
+from pipeline.types.objects import ObjectRef
+
+
+def generation_of(collection: str, fingerprint: str) -> str:
+    """The vectors of one model under the name of a collection. Milvus has them under this name."""
+    return f"{collection}__{fingerprint[:8]}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CollectionInfo:
+    """A collection and the one model whose vectors it holds."""
+
+    name: str
+    model_name: str
+    model_source: str
+    fingerprint: str
+    dim: int
+    vector_type: str  # "float32" or "float16"
+    precision: str  # that its vectors are computed in: "auto", "float32" or "bfloat16"
+    rows: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class IndexRow:
+    """One row of a collection. `id` is the image id, or image id, colon and two digits for a region."""
+
+    id: str
+    ref: ObjectRef
+    vector: Vector
+    width: int
+    height: int
+    indexed_at: datetime
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SearchFilter:
+    """All given conditions must hold. Values are data: adapters escape them, they never become syntax."""
+
+    key_prefix: str = ""
+    bucket: str = ""
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SearchHit:
+    id: str
+    bucket: str
+    key: str
+    etag: str
+    score: float  # cosine, -1..1
+    width: int
+    height: int
+    size_bytes: int
+    indexed_at: datetime
+    metadata: Mapping[str, str] = field(default_factory=dict)

@@ -1,0 +1,80 @@
+"""One run over one location, and its counts."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+
+class JobState(StrEnum):
+    RUNNING = "running"
+    PAUSED = "paused"
+    CANCELLED = "cancelled"
+    COMPLETED = "completed"
+    FAILED = "failed"  # planning could not go on; `Job.error` says why
+
+
+# Who drives a job: `Job.driver` is WORKERS, or EMBEDDED and the host whose process runs it.
+WORKERS = "workers"
+EMBEDDED = "embedded:"  # without a host: a job of a build that did not note it, for whoever takes it up first
+
+
+def embedded_on(host: str) -> str:
+    return f"{EMBEDDED}{host}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class JobRequest:
+    """What a caller asks for. `source` is a URL: `file:///photos` or `s3://bucket/prefix`.
+
+    `max_delete_share` is None for the default, which small numbers of objects may pass; a share that was
+    given is kept to the letter.
+    """
+
+    source: str
+    bucket: str
+    prefix: str
+    collection: str
+    model_name: str
+    fingerprint: str
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    batch_items: int = 256
+    keep_missing: bool = False
+    max_delete_share: float | None = None
+    retry_failed: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class JobCounts:
+    """`scanned = indexed + unchanged + failed + pending`, in every state of a job.
+
+    `removed` objects are in the index no more because they are in the source no more.
+    """
+
+    scanned: int
+    indexed: int
+    unchanged: int
+    failed: int
+    pending: int
+    ignored: int
+    removed: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Job:
+    job_id: str
+    request: JobRequest
+    driver: str  # WORKERS or `embedded_on(host)`
+    state: JobState
+    planned: bool  # the listing is at its end
+    cursor: str | None  # the last key that was planned
+    planned_batches: int
+    counts: JobCounts
+    error: str
+    created_at: datetime  # UTC
+    finished_at: datetime | None
+    held: int = 0  # objects of the source that the book had in the index, so far as the listing has come
+    lost: int = 0  # of these, what the listing does not show
+    removals_due: bool = (
+        False  # somebody has to decide on what is missing, and remove it, before the job ends
+    )

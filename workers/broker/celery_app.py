@@ -1,0 +1,31 @@
+"""Builds the Celery application of these settings."""
+
+from celery import Celery
+
+from pipeline.errors import ConfigError
+from pipeline.settings import Settings
+from workers.broker.celery_config import celery_config
+from workers.broker.transport import use_for_amqp
+
+
+def make_app(settings: Settings, *, blocked_patience_s: float = 0.0) -> Celery:
+    """Build an application for these settings.
+
+    Args:
+        blocked_patience_s: how long a publisher waits for a broker that takes nothing now. A person or a
+            service wants to be told; a worker has time.
+
+    Raises:
+        ConfigError: no broker is configured.
+    """
+    url = settings.broker_url.get_secret_value()
+    if not url:
+        raise ConfigError("PICTOR_BROKER_URL is not set; amqp://user:password@host:5672/vhost is expected")
+    if not url.startswith(("amqp://", "amqps://", "pyamqp://")):
+        raise ConfigError(
+            "PICTOR_BROKER_URL: amqp:// or amqps:// is expected; Pictor relies on quorum queues"
+        )
+    use_for_amqp()
+    app = Celery("pictor", set_as_current=False)
+    app.conf.update(celery_config(url, blocked_patience_s))
+    return app

@@ -1,0 +1,100 @@
+"""AMQP as kombu speaks it, but nothing waits for the broker's answer for ever.
+
+Opening, declaring, confirming and closing all wait for an answer, and kombu sets no limit to that. On a
+connection that fell silent without a word, as behind a load balancer that forgot it, a worker's main process
+would wait there: for the confirmation of an event, so that it never came round to its heartbeats, or for the
+end of the old connection, so that it never went on to a new one.
+
+A broker whose disk or memory is nearly full is another matter: it says that it takes nothing now. What was
+sent on that connection waits in its sockets, and is taken when there is room again, so to send it again on
+another connection would only double it.
+"""
+
+import logging
+import time
+from typing import Any
+
+from amqp import spec
+from amqp.exceptions import AMQPError
+from kombu.transport import TRANSPORT_ALIASES, pyamqp
+
+from workers.broker.queues import WORK_QUEUES
+
+logger = logging.getLogger(__name__)
+
+ANSWER_TIMEOUT_S = 10.0  # an answer takes milliseconds; what failed is done again on a new connection
+FAREWELL_TIMEOUT_S = 1.0  # of a connection that is given up; there are several, and a heartbeat to keep
+# What Flower listens to, and is told: not worth a wait of the event loop, not even a short one.
+UNCONFIRMED = ("celeryev", "reply.celery.pidbox")
+_DELAYED = "celery_delayed_"  # where Celery sends what is to arrive later
+_CONFIRMATION = [spec.Basic.Ack, spec.Basic.Nack]
+
+
+class UnconfirmedError(AMQPError):  # type: ignore[misc]
+    """The broker takes nothing now, and may yet take what it was sent. Kombu does not send it again."""
+
+
+class Channel(pyamqp.Channel):  # type: ignore[misc]  # kombu is untyped
+    _patience_s = 0.0
+
+    def wait(self, method: Any, *args: Any, timeout: float | None = None, **options: Any) -> Any:
+        deadline = time.monotonic() + self._patience_s
+        while True:
+            try:
+                return super().wait(method, *args, timeout=timeout or _limit_s(method), **options)
+            except TimeoutError as err:
+                if method != _CONFIRMATION or not self.connection.is_blocked:
+                    raise
+                if time.monotonic() >= deadline:
+                    self.connection.collect()  # a late confirmation must not be taken for the next one's
+                    raise UnconfirmedError("the broker holds publishers back") from err
+
+    def basic_publish_confirm(self, *args: Any, confirm_timeout: float | None = None, **options: Any) -> Any:
+        exchange = options.get("exchange")
+        if exchange in UNCONFIRMED:
+            return self._basic_publish(*args, **options)
+        is_work = exchange in WORK_QUEUES or str(exchange).startswith(_DELAYED)
+        self._patience_s = self.connection.blocked_patience_s if is_work else 0.0
+        return super().basic_publish_confirm(*args, confirm_timeout=confirm_timeout, **options)
+
+
+class Connection(pyamqp.Connection):  # type: ignore[misc]
+    """Args: `blocked_patience_s` is how long work that is published waits for a broker that takes nothing."""
+
+    Channel = Channel
+
+    def __init__(self, *args: Any, blocked_patience_s: float = 0.0, **options: Any) -> None:
+        super().__init__(*args, on_blocked=self._block, on_unblocked=self._unblock, **options)
+        self.blocked_patience_s = blocked_patience_s
+        self.is_blocked = False
+
+    def _block(self, _reason: str) -> None:
+        logger.warning("the broker holds publishers back: its disk or its memory is nearly full")
+        self.is_blocked = True
+
+    def _unblock(self) -> None:
+        logger.warning("the broker takes messages again")
+        self.is_blocked = False
+
+    def wait(self, method: Any, *args: Any, timeout: float | None = None, **options: Any) -> Any:
+        return super().wait(method, *args, timeout=timeout or _limit_s(method), **options)
+
+
+class Transport(pyamqp.Transport):  # type: ignore[misc]
+    Connection = Connection
+
+
+class SSLTransport(pyamqp.SSLTransport):  # type: ignore[misc]
+    Connection = Connection
+
+
+def use_for_amqp() -> None:
+    """Kombu finds its transport by the scheme of the URL. Called in each process that speaks to a broker."""
+    TRANSPORT_ALIASES["amqp"] = TRANSPORT_ALIASES["pyamqp"] = f"{__name__}:Transport"
+    TRANSPORT_ALIASES["amqps"] = f"{__name__}:SSLTransport"
+
+
+def _limit_s(method: Any) -> float:
+    """Args: `method` is the answer that is waited for, or several that may come."""
+    farewells = (spec.Channel.CloseOk, spec.Connection.CloseOk)
+    return FAREWELL_TIMEOUT_S if method in farewells else ANSWER_TIMEOUT_S

@@ -1,0 +1,109 @@
+"""What one worker process holds between tasks: its connections, its model, its publisher."""
+
+import logging
+import os
+import signal
+import time
+from dataclasses import dataclass
+
+import numpy as np
+from celery import Celery
+
+from pipeline import wiring
+from pipeline.errors import FatalError, PictorError
+from pipeline.ports import Deps, Limits
+from pipeline.ports.model_binding import DEFAULT_MODEL
+from pipeline.settings import Settings
+from workers.broker.publish import Publisher
+from workers.broker.queues import EMBED, SEARCH
+from workers.identity import Identity, told_identity
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Context:
+    settings: Settings
+    deps: Deps
+    limits: Limits
+    publisher: Publisher
+
+
+_context: Context | None = None  # one per process; Celery calls tasks as plain functions
+
+
+def current() -> Context:
+    """The context that warm-up made.
+
+    Raises:
+        FatalError: warm-up has not happened; the process must not take work.
+    """
+    if _context is None:
+        raise FatalError("this process was not warmed up")
+    return _context
+
+
+def make_current(context: Context | None) -> None:
+    """Let the tasks of this process work with it."""
+    global _context
+    _context = context
+
+
+def warm_up(app: Celery) -> Context:
+    """Open every connection and load the model, before the first task is taken."""
+    identity = told_identity()
+    settings = Settings.from_env().model_copy(update={"device": identity.device})
+    started = time.perf_counter()
+    opened = open_context(settings, identity, app)
+    if EMBED in identity.queues or SEARCH in identity.queues:
+        warm_model(opened.deps)
+    make_current(opened)
+    seconds = round(time.perf_counter() - started, 2)
+    logger.info("warm", extra={"queues": identity.queues, "seconds": seconds})
+    return opened
+
+
+def warm_model(deps: Deps) -> None:
+    """Load the weights and run them once, so that the first batch is as fast as the next."""
+    side = deps.embedder.spec.preprocessing.crop
+    deps.embedder.embed_images(np.zeros((1, 3, side, side), dtype=np.uint8))
+
+
+def open_context(settings: Settings, identity: Identity, app: Celery) -> Context:
+    return Context(
+        settings=settings,
+        deps=open_deps(settings, identity),
+        limits=wiring.limits_of(settings, sharers=identity.children),
+        publisher=Publisher(app, preparation=settings.preparation),
+    )
+
+
+def open_deps(settings: Settings, identity: Identity) -> Deps:
+    index = wiring.open_index(settings)
+    embedder = wiring.lazy_model(
+        settings.model or DEFAULT_MODEL,
+        settings,
+        existing=index.get_collection(settings.collection),
+        spec=identity.model,
+        batches=1 if EMBED in identity.queues else 0,
+        processes=identity.children,
+    )
+    return Deps(
+        store=wiring.open_s3(settings),  # no folders: a message must not read files of this machine
+        index=index,
+        embedder=embedder,
+        ledger=wiring.open_ledger(settings),
+        staging_bucket=settings.staging_bucket,
+    )
+
+
+def stop_worker(error: PictorError) -> None:
+    """End the worker of this child: say why where an operator looks, and ask the main process to drain."""
+    logger.error("worker stops", extra={"error": str(error)})
+    identity = told_identity()
+    try:
+        (identity.folder / "stopped").write_text(f"{error}\n", encoding="utf-8")
+    except OSError as err:  # a full disk must not keep a worker going that cannot do its work
+        logger.error("reason not written", extra={"folder": str(identity.folder), "errno": err.errno})
+    if os.getppid() == identity.main_pid:  # else it has ended, and its number may be anybody's
+        os.kill(identity.main_pid, signal.SIGTERM)
