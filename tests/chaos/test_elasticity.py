@@ -42,7 +42,8 @@ def heavy_pictures() -> Mapping[str, bytes]:
     squares = np.random.default_rng(1).integers(0, 256, (60, 60, 3), np.uint8)
     image = Image.fromarray(squares).resize((4000, 4000), Image.Resampling.NEAREST)
     body = encode(image, "PNG")  # no decoder can skip a part of it
-    return {f"{number:04}.png": body for number in range(BATCHES * BATCH_ITEMS)}
+    # With a number behind each picture, since the same content again would take its vector from the index.
+    return {f"{number:04}.png": body + f"{number}".encode() for number in range(BATCHES * BATCH_ITEMS)}
 
 
 def work_through(fleet: Fleet, scaler: Autoscaler, bodies: Mapping[str, bytes]) -> Job:
