@@ -54,7 +54,7 @@ def alike(expected: str, printed: str) -> bool:
 
 def _shape(line: str) -> str:
     line = re.sub(r"\S*(?:/|://)\S*", "<place>", line)
-    line = re.sub(r"\d+ GiB", "<size>", line)
+    line = re.sub(r"[\d.]+ GiB", "<size>", line)
     line = re.sub(
         r"\d+ collections", "<number> collections", line
     )  # a server that others use has theirs, too
