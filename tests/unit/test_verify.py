@@ -2,11 +2,14 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 import numpy as np
 import pytest
+import sqlalchemy as sa
 
 from pipeline.adapters.ledger.sql_ledger import SqlLedger
+from pipeline.errors import PictorError
 from pipeline.ingest.verify import Difference, Verification, verify_collection
 from pipeline.testing.memory_index import MemoryIndex
 from pipeline.types import (
@@ -99,3 +102,16 @@ def test_thousands_are_compared_and_mended(index: MemoryIndex, ledger: SqlLedger
     after = verify(index, ledger)
     assert (after.compared, after.differences) == (4000, 0)
     assert ledger.book.filled_to(GENERATION) is None, "all of the index has been entered"
+
+
+def test_an_entry_under_a_foreign_id_is_named_and_nothing_is_repaired(
+    index: MemoryIndex, ledger: SqlLedger, tmp_path: Path
+) -> None:
+    refs = [ref_of(f"{number}.jpg") for number in range(5)]
+    put_row(index, *refs)
+    ledger.book.write(GENERATION, [indexed_version(ref) for ref in refs])
+    with sa.create_engine(f"sqlite:///{tmp_path}/ledger.db").begin() as connection:
+        connection.execute(sa.text("UPDATE version SET image_id = 'ffff' WHERE key = '3.jpg'"))
+    with pytest.raises(PictorError, match=r"entry ffff names '3\.jpg'"):
+        verify(index, ledger, repair=True)
+    assert sorted(index.list_ids(COLLECTION)) == sorted(ref.image_id for ref in refs)

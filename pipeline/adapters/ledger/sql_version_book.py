@@ -1,6 +1,7 @@
 """The version book: two tables of the ledger's database. Each method is a transaction, of lists each page."""
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
@@ -14,6 +15,7 @@ from pipeline.adapters.ledger.versions import (
     insert_unknown,
     upsert_versions,
 )
+from pipeline.errors import PictorError
 from pipeline.types import VersionEntry
 
 PAGE_ENTRIES = 1000
@@ -40,9 +42,10 @@ class SqlVersionBook:
 
     def list_by_id(self, generation: str) -> Iterator[VersionEntry]:
         mine, last = version.c.generation == generation, ""
-        while page := self._page(sa.and_(mine, version.c.image_id > last), version.c.image_id):
-            yield from page
-            last = page[-1].ref.image_id
+        while rows := self._rows(sa.and_(mine, version.c.image_id > last), version.c.image_id):
+            for row in rows:
+                yield _checked(row)
+            last = rows[-1].image_id
 
     def write(self, generation: str, entries: Sequence[VersionEntry]) -> None:
         self._transactions.write(lambda connection: upsert_versions(connection, generation, entries))
@@ -87,9 +90,23 @@ class SqlVersionBook:
         self._transactions.write(record)
 
     def _page(self, where: sa.ColumnElement[bool], *order: sa.ColumnElement[str]) -> list[VersionEntry]:
+        return [entry_of(row) for row in self._rows(where, *order)]
+
+    def _rows(self, where: sa.ColumnElement[bool], *order: sa.ColumnElement[str]) -> Sequence[sa.Row[Any]]:
         query = sa.select(version).where(where).order_by(*order).limit(PAGE_ENTRIES)
-        rows = self._transactions.read(lambda connection: connection.execute(query).all())
-        return [entry_of(row) for row in rows]
+        return self._transactions.read(lambda connection: connection.execute(query).all())
+
+
+def _checked(row: sa.Row[Any]) -> VersionEntry:
+    """An id that is not that of its key would put two lists out of order that are compared by id."""
+    entry = entry_of(row)
+    if entry.ref.image_id != row.image_id:
+        raise PictorError(
+            f"version book: the entry {row.image_id} names {entry.ref.key!r}, "
+            f"whose id is {entry.ref.image_id}; "
+            "restore the ledger from a backup, or delete this row of the table version"
+        )
+    return entry
 
 
 def _at_or_behind(key: str) -> sa.ColumnElement[bool]:
