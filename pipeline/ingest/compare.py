@@ -14,8 +14,8 @@ from pipeline.types import LASTING_REASONS, JobRequest, ObjectRef, VersionEntry,
 
 class Change(Enum):
     NEW = auto()
-    CHANGED = auto()  # another version than the book has, or one whose batch was not reported
-    REWRITTEN = auto()  # the same bytes, written again since: metadata may be new
+    CHANGED = auto()  # another version than the book has
+    REWRITTEN = auto()  # the same bytes, written again since or never reported: metadata may be new
     AGAIN = auto()  # this version failed, and is to be tried again
     UNCHANGED = auto()
     NOTED = auto()  # unchanged, but the book has to learn something
@@ -72,8 +72,11 @@ def _listed(
 
 
 def _change(ref: ObjectRef, entry: VersionEntry, request: JobRequest) -> Change:
-    if not ref.etag or entry.ref != ref or entry.state is VersionState.PLANNED:
+    if not ref.etag or entry.ref != ref:
         return Change.CHANGED  # without an ETag, no two versions can be called the same
+    if entry.state is VersionState.PLANNED:
+        # A row that was written and never reported may have the metadata of an earlier write of these bytes.
+        return Change.CHANGED if ref.modified_ms is None else Change.REWRITTEN
     if entry.state is VersionState.FAILED:
         again = request.retry_failed or entry.reason not in LASTING_REASONS
         return Change.AGAIN if again else Change.KNOWN_FAILURE

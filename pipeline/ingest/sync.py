@@ -1,21 +1,34 @@
 """What happens around the plan of a job: the book is made ready before, what has vanished is removed after.
 
 Removal is the last act of a job. The index comes first and the book second: a process that dies in between
-leaves entries that are still marked, and the next one finds nothing in the index and goes on.
+leaves entries that are still marked, and the next one finds nothing in the index and goes on. Days may lie
+between a listing and the removal, when a job is resumed. So the store is asked about each object once more.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
 
-from pipeline.ingest.compare import Change, compare_versions
+from pipeline.errors import ImageError
+from pipeline.ingest.compare import Change, Compared, compare_versions
 from pipeline.ports import Deps, ObjectStore, VersionBook
-from pipeline.types import Job, JobRequest, JobState, generation_of, indexed_version
+from pipeline.types import (
+    Job,
+    JobRequest,
+    JobState,
+    Reason,
+    VersionEntry,
+    VersionState,
+    generation_of,
+    indexed_version,
+)
 
 DEFAULT_DELETE_SHARE = 0.2
 ALWAYS_REMOVED = 4  # objects; of ten pictures, who deletes three means it. Only where no share was asked for
 FILL_ENTRIES = 1000  # in one transaction
 REMOVED_AT_ONCE = 1000  # objects; one call of the index and one transaction
+ASKED_AT_ONCE = 16  # requests; a store answers each in milliseconds and takes many side by side
 
 GoOn = Callable[[], bool]
 
@@ -61,6 +74,9 @@ def remove_missing(job_id: str, deps: Deps, go_on: GoOn) -> bool:
         return True
     if not _may_remove(job):
         return False
+    if job.request.keep_missing:  # said when the job was resumed, after its listing
+        deps.ledger.finish_removals(job_id)
+        return True
     if error := refusal(job.request, scanned=job.counts.scanned, held=job.held, lost=job.lost):
         deps.ledger.finish_removals(job_id, error=error)
         return True
@@ -69,9 +85,28 @@ def remove_missing(job_id: str, deps: Deps, go_on: GoOn) -> bool:
         if not missing:
             deps.ledger.finish_removals(job_id)
             return True
-        image_ids = [entry.ref.image_id for entry in missing]
-        deps.index.delete(job.request.collection, image_ids)
-        deps.ledger.record_removal(job_id, image_ids)
+        _remove(job, missing, deps)
+    return False
+
+
+def _remove(job: Job, missing: Sequence[VersionEntry], deps: Deps) -> None:
+    with ThreadPoolExecutor(ASKED_AT_ONCE, thread_name_prefix="stat") as pool:
+        is_gone = list(pool.map(lambda entry: _is_gone(entry, deps.store), missing))
+    gone = [entry.ref.image_id for entry, is_it in zip(missing, is_gone, strict=True) if is_it]
+    back = [entry.ref.image_id for entry, is_it in zip(missing, is_gone, strict=True) if not is_it]
+    if back:  # the next job compares it with its listing
+        deps.ledger.note_present(job.job_id, back)
+    if gone:
+        deps.index.delete(job.request.collection, gone)
+        deps.ledger.record_removal(job.job_id, gone)
+
+
+def _is_gone(entry: VersionEntry, store: ObjectStore) -> bool:
+    """Only when the store says so: an object that may not be asked about may be there."""
+    try:
+        store.stat(entry.ref.bucket, entry.ref.key)
+    except ImageError as err:
+        return err.reason is Reason.NOT_FOUND
     return False
 
 
@@ -128,13 +163,21 @@ def preview(request: JobRequest, store: ObjectStore, book: VersionBook, *, first
     outlook = Outlook()
     entries = book.list_versions(_generation(request), request.bucket, request.prefix)
     for found in compare_versions(store.list_objects(request.bucket, request.prefix), entries, request):
-        outlook.counts[found.change] += 1
-        if len(outlook.first_keys[found.change]) < first:
-            outlook.first_keys[found.change].append(found.ref.key)
-        if found.change not in (Change.IGNORED, Change.KEPT):
+        change = _as_shown(found)
+        outlook.counts[change] += 1
+        if len(outlook.first_keys[change]) < first:
+            outlook.first_keys[change].append(found.ref.key)
+        if change not in (Change.IGNORED, Change.KEPT):
             outlook.held += found.is_held
-            outlook.lost += found.is_held and found.change is Change.MISSING
+            outlook.lost += found.is_held and change is Change.MISSING
     return outlook
+
+
+def _as_shown(found: Compared) -> Change:
+    """To a reader, an object that was planned once and never indexed is new."""
+    was_planned = found.entry is not None and found.entry.state is VersionState.PLANNED
+    is_work = found.change in (Change.CHANGED, Change.REWRITTEN)
+    return Change.NEW if was_planned and is_work and not found.is_held else found.change
 
 
 def holds_any(request: JobRequest, book: VersionBook) -> bool:

@@ -90,6 +90,10 @@ class Ledger(Protocol):
         """Take objects out of the book, after their rows left the index. They count as removed."""
         ...
 
+    def note_present(self, job_id: str, image_ids: Sequence[str]) -> None:
+        """The listing did not show these objects, but they are there: they are not missing any more."""
+        ...
+
     def finish_removals(self, job_id: str, *, error: str = "") -> None:
         """Nothing is left to remove, or nothing may be removed, as `error` says: the job may end."""
         ...

@@ -409,6 +409,15 @@ def test_what_is_seen_or_written_again_is_not_missing_any_more(ledger: SqlLedger
     assert keys(iter(ledger.missing(job.job_id, limit=10))) == ["in/d"]
 
 
+def test_what_is_there_after_all_is_not_missing_any_more(ledger: SqlLedger, job: Job) -> None:
+    ledger.book.write(GENERATION, [indexed("in/a"), indexed("in/b")])
+    mark(ledger, job, "in/a", "in/b")
+    for _ in range(2):  # safe to repeat
+        ledger.note_present(job.job_id, [ref_of("in/a").image_id])
+    assert keys(iter(ledger.missing(job.job_id, limit=10))) == ["in/b"]
+    assert keys(ledger.book.list_versions(GENERATION, "shop")) == ["in/a", "in/b"]
+
+
 def test_options_of_a_job_are_kept_and_can_be_changed(ledger: SqlLedger) -> None:
     asked = replace(REQUEST, keep_missing=True, max_delete_share=0.5, retry_failed=True)
     job = ledger.create_job(asked, driver=WORKERS)

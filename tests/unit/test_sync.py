@@ -1,6 +1,6 @@
 """Whole jobs in one process: a collection follows its source, and nothing is removed by mistake."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +10,7 @@ from pipeline.adapters.folder.store import FolderStore
 from pipeline.embedded import DriverOptions, run_job
 from pipeline.errors import ImageError, PictorError, TransientError
 from pipeline.ingest.compare import Change
+from pipeline.ingest.plan import make_batch
 from pipeline.ingest.sync import preview, refusal
 from pipeline.ports import Deps
 from pipeline.service.access import local_caller
@@ -20,6 +21,7 @@ from pipeline.testing.memory_index import MemoryIndex
 from pipeline.testing.memory_store import MemoryStore
 from pipeline.types import (
     FetchedObject,
+    Findings,
     IndexRow,
     Job,
     JobRequest,
@@ -375,6 +377,49 @@ def test_what_is_to_be_kept_is_kept(deps: Deps, store: BreakingStore) -> None:
     assert ingest(deps).counts.removed == 1, "the book still knows of it"
 
 
+class DyingIndex(MemoryIndex):
+    """Ends its process, so to speak, at the first removal."""
+
+    dies = True
+
+    def delete(self, name: str, ids: Sequence[str]) -> None:
+        if self.dies:
+            self.dies = False
+            raise PictorError("killed")
+        super().delete(name, ids)
+
+
+def stopped_before_removal(deps: Deps, store: BreakingStore) -> Deps:
+    """Five of twenty have vanished, the listing is whole, and the process died before it removed one."""
+    index = DyingIndex()
+    index.create_collection(COLLECTION, SPEC)
+    deps = replace(deps, index=index)
+    ingest(deps)
+    delete(store, *KEYS[:5])
+    with pytest.raises(PictorError, match="killed"):
+        ingest(deps, **ALL_MAY_GO)
+    return deps
+
+
+def test_who_resumes_a_job_may_still_say_that_nothing_is_removed(deps: Deps, store: BreakingStore) -> None:
+    deps = stopped_before_removal(deps, store)
+    job = ingest(deps, keep_missing=True)
+    assert (job.state, job.counts.removed, indexed_keys(deps)) == (JobState.COMPLETED, 0, KEYS)
+    assert ingest(deps, **ALL_MAY_GO).counts.removed == 5
+
+
+def test_an_object_that_came_back_while_the_job_was_stopped_is_not_removed(
+    deps: Deps, store: BreakingStore
+) -> None:
+    deps = stopped_before_removal(deps, store)
+    store.put(BUCKET, KEYS[2], distinct_png(2))
+    job = ingest(deps, **ALL_MAY_GO)
+    assert (job.state, job.counts.removed) == (JobState.COMPLETED, 4)
+    assert indexed_keys(deps) == [KEYS[2], *KEYS[5:]]
+    again = ingest(deps)
+    assert (again.counts.scanned, again.counts.failed, again.counts.removed) == (16, 0, 0)
+
+
 def test_sources_that_overlap_and_filters_remove_only_what_is_theirs(
     deps: Deps, store: BreakingStore
 ) -> None:
@@ -512,3 +557,13 @@ def _black() -> bytes:
     from tests.unit.fakes import BLACK, png
 
     return png(BLACK)
+
+
+def test_a_dry_run_calls_new_what_was_planned_and_never_indexed(deps: Deps, store: BreakingStore) -> None:
+    job, _ = open_job(request_of(batch_items=4), deps, driver=HERE)
+    refs = list(store.list_objects(BUCKET))
+    planned = [make_batch(refs, job_id=job.job_id, request=job.request, path="00000000")]
+    findings = Findings(planned=tuple(refs))
+    deps.ledger.record_plan(job.job_id, planned, cursor=KEYS[-1], ignored=0, findings=findings)
+    outlook = preview(request_of(), store, deps.ledger.book, first=1)
+    assert (outlook.counts[Change.NEW], outlook.counts[Change.CHANGED]) == (20, 0)

@@ -285,6 +285,14 @@ class SqlLedger:
 
         self._write(remove)
 
+    def note_present(self, job_id: str, image_ids: Sequence[str]) -> None:
+        def note(connection: sa.Connection) -> None:
+            present = lock_job(connection, job_id)
+            generation = generation_of(present.collection, present.fingerprint)
+            mark_missing(connection, generation, image_ids, "")
+
+        self._write(note)
+
     def finish_removals(self, job_id: str, *, error: str = "") -> None:
         values: Values = {"removals_due": False} | ({"error": error} if error else {})
         if not self._write(lambda connection: update_job(connection, job_id, values)):
