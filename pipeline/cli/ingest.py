@@ -159,5 +159,11 @@ def _resume_note(job: Job) -> str:
     done = done_of(job.counts)
     return (
         f"Resuming job {job.job_id} of {job.created_at:%Y-%m-%d %H:%M} UTC: {done} objects are done, "
-        f"the listing goes on after {job.cursor!r}. (--restart begins anew.)"
+        f"{_where_it_goes_on(job)}. (--restart begins anew.)"
     )
+
+
+def _where_it_goes_on(job: Job) -> str:
+    if job.planned:
+        return "its listing is whole"
+    return f"the listing goes on after {job.cursor!r}" if job.cursor else "the listing begins"
