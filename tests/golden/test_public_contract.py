@@ -2,8 +2,13 @@
 
 from datetime import UTC, datetime
 
+from PIL import Image
+
 from pipeline.cli.exit_codes import EXIT_INTERRUPTED, EXIT_UNFINISHED, EXIT_USAGE
+from pipeline.decode import decode_image
 from pipeline.errors import ErrorCode, NotFoundError
+from pipeline.ports import Limits
+from pipeline.selection import Selection
 from pipeline.service.answers import (
     answer_json,
     collection_json,
@@ -26,6 +31,7 @@ from pipeline.types import (
     SearchHit,
     Verdict,
 )
+from tests.image_files import encode
 
 NOON = datetime(2026, 1, 2, 12, 0, tzinfo=UTC)
 
@@ -208,3 +214,10 @@ def test_the_error_codes_are_these() -> None:
 
 def test_the_exit_codes_are_these() -> None:
     assert (EXIT_UNFINISHED, EXIT_USAGE, EXIT_INTERRUPTED) == (1, 2, 130)
+
+
+def test_scripts_outside_find_the_decoder_and_the_filters_by_their_names() -> None:
+    body = encode(Image.new("RGB", (8, 8), "red"), "PNG")
+    assert decode_image(body, limits=Limits(), target_px=8).rgb.shape == (8, 8, 3)
+    ref = ObjectRef(bucket="b", key="a.jpg", etag="1", size_bytes=1)
+    assert Selection(include=("*.jpg",), exclude=()).wants(ref)
