@@ -33,7 +33,7 @@ from workers.broker.connection import broker_connection
 from workers.broker.queues import dead_queue, work_queue
 from workers.client import PictorClient
 
-KEYS = 110  # of a job that is stopped: far more than may be outstanding
+KEYS = 300  # of a job that is stopped: it lasts several times as long as a command takes to start
 NOBODY = "amqp://user:password@127.0.0.1:1/nowhere"
 
 
