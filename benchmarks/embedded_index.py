@@ -45,12 +45,13 @@ class Turn:
 def main() -> None:
     parser = parser_of("embedded_index", __doc__ or "")
     parser.add_argument("--earlier", type=Path, help="another checkout, with its environment in .venv")
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help="turns of each build; an early one is slow")
     run_part("embedded_index", parser.parse_args(), measure)
 
 
 def measure(options: argparse.Namespace) -> Measured:
     rows, many_rows = (QUICK_ROWS, QUICK_MANY_ROWS) if options.quick else (ROWS, MANY_ROWS)
-    rounds = QUICK_ROUNDS if options.quick else ROUNDS
+    rounds = QUICK_ROUNDS if options.quick else options.rounds
     with tempfile.TemporaryDirectory(prefix="bench-folder-") as made:
         folder = Path(made)
         vectors, many_vectors = _draw(folder / "rows.npy", rows), _draw(folder / "many.npy", many_rows)

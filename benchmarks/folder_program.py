@@ -48,7 +48,8 @@ def load(vectors: NDArray[np.float32]) -> dict[str, float]:
             index.upsert(COLLECTION, rows)
             longest = max(longest, time.perf_counter() - before)
         before = time.perf_counter()
-        index.flush(COLLECTION)
+        # What is `flush` now was called `settle` in earlier builds.
+        getattr(index, "flush" if hasattr(index, "flush") else "settle")(COLLECTION)
         ended = time.perf_counter()
         longest = max(longest, ended - before)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
