@@ -45,7 +45,7 @@ class Turn:
 def main() -> None:
     parser = parser_of("embedded_index", __doc__ or "")
     parser.add_argument("--earlier", type=Path, help="another checkout, with its environment in .venv")
-    parser.add_argument("--rounds", type=int, default=ROUNDS, help="turns of each build; an early one is slow")
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help="turns of each build")
     run_part("embedded_index", parser.parse_args(), measure)
 
 
