@@ -23,7 +23,7 @@ from uuid import uuid4
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.adapters.milvus.lite.exact_filter import metadata_line
+from pipeline.adapters.milvus.lite.metadata_line import metadata_line
 from pipeline.adapters.milvus.lite.stamp import Stamp, read_stamp, remove_stamp, write_stamp
 from pipeline.adapters.milvus.lite.table import RECORD, Table
 from pipeline.adapters.milvus.rows import EPOCH, MICROSECOND

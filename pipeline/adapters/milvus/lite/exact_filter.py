@@ -1,36 +1,19 @@
-"""`SearchFilter` over the columns of a copy: exactly the rows that it describes.
+"""`SearchFilter` over the columns of a copy: exactly the rows that it describes."""
 
-Metadata lie in one file as pairs `\\x01 name \\x02 value \\x03`, the texts escaped as in JSON. An escaped
-text has no control characters, so a pair that is found by its bytes is never the inside of another.
-"""
-
-import json
 import re
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.adapters.milvus.filter import string_literal
+from pipeline.adapters.milvus.lite.metadata_line import metadata_pair
+from pipeline.adapters.milvus.lite.table import Table
 from pipeline.types import SearchFilter
-
-if TYPE_CHECKING:
-    from pipeline.adapters.milvus.lite.table import Table
 
 BYTES_AT_ONCE = 8  # of a text compared in each pass over the rows that still match
 
 
-def metadata_line(metadata: Mapping[str, str]) -> bytes:
-    return b"".join(_pair(name, text) for name, text in metadata.items())
-
-
-def read_metadata(line: bytes) -> dict[str, str]:
-    pairs = (pair[1:].split("\x02") for pair in line.decode("ascii").split("\x03")[:-1])
-    return {_unescape(name): _unescape(text) for name, text in pairs}
-
-
-def matching(table: "Table", where: SearchFilter | None) -> NDArray[np.bool_]:
+def matching(table: Table, where: SearchFilter | None) -> NDArray[np.bool_]:
     """[N], True for live rows that the filter describes.
 
     Raises:
@@ -46,21 +29,21 @@ def matching(table: "Table", where: SearchFilter | None) -> NDArray[np.bool_]:
     if where.key_prefix:
         _keep_prefix(passes, table, where.key_prefix.encode())
     for name, text in where.metadata.items():
-        passes &= _has_pair(table, _pair(name, text))
+        passes &= _has_pair(table, metadata_pair(name, text))
     return passes
 
 
-def _keep_bucket(passes: NDArray[np.bool_], table: "Table", bucket: bytes) -> None:
+def _keep_bucket(passes: NDArray[np.bool_], table: Table, bucket: bytes) -> None:
     passes &= table.records["bucket_bytes"] == len(bucket)
     _keep_text(passes, table, table.records["text_start"], bucket)
 
 
-def _keep_prefix(passes: NDArray[np.bool_], table: "Table", prefix: bytes) -> None:
+def _keep_prefix(passes: NDArray[np.bool_], table: Table, prefix: bytes) -> None:
     passes &= table.records["key_bytes"] >= len(prefix)
     _keep_text(passes, table, table.records["text_start"] + table.records["bucket_bytes"], prefix)
 
 
-def _keep_text(passes: NDArray[np.bool_], table: "Table", starts: NDArray[np.int64], wanted: bytes) -> None:
+def _keep_text(passes: NDArray[np.bool_], table: Table, starts: NDArray[np.int64], wanted: bytes) -> None:
     """Keep rows whose text begins with `wanted`; every row in `passes` has as many bytes."""
     slots = np.flatnonzero(passes)
     for begin in range(0, len(wanted), BYTES_AT_ONCE):
@@ -71,22 +54,10 @@ def _keep_text(passes: NDArray[np.bool_], table: "Table", starts: NDArray[np.int
     passes[slots] = True
 
 
-def _has_pair(table: "Table", pair: bytes) -> NDArray[np.bool_]:
+def _has_pair(table: Table, pair: bytes) -> NDArray[np.bool_]:
     places = [match.start() for match in re.finditer(re.escape(pair), table.metadata.data)]
     # A row without metadata begins where the next one does: the last that begins there has the pair.
     slots = np.searchsorted(table.records["metadata_start"], places, side="right") - 1
     has = np.zeros(len(table.records), dtype=np.bool_)
     has[slots] = True
     return has
-
-
-def _pair(name: str, text: str) -> bytes:
-    return f"\x01{_escape(name)}\x02{_escape(text)}\x03".encode("ascii")
-
-
-def _escape(text: str) -> str:
-    return json.dumps(text)[1:-1]
-
-
-def _unescape(text: str) -> str:
-    return str(json.loads(f'"{text}"'))

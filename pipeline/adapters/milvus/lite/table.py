@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.adapters.milvus.lite.exact_filter import read_metadata
+from pipeline.adapters.milvus.lite.metadata_line import read_metadata
 from pipeline.adapters.milvus.rows import EPOCH, MICROSECOND
 from pipeline.search.ranking import one_of_each_image
 from pipeline.types import IndexRow, ObjectRef, SearchHit
