@@ -30,7 +30,7 @@ def worker(
     ] = "",
     device: Annotated[str, typer.Option(help="cpu, cuda:N or auto; PICTOR_DEVICE.")] = "",
 ) -> None:
-    """Run a worker until SIGTERM, then finish what is in hand and exit with 0."""
+    """Run a worker until SIGTERM, then finish the tasks in flight and exit with 0."""
     from workers.worker import run_worker
 
     settings = Settings.from_env()

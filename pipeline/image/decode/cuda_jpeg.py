@@ -1,4 +1,4 @@
-"""Ordinary JPEGs on a GPU. Many threads ask for one image each; what waits is decoded together.
+"""Ordinary JPEGs on a GPU. Many threads ask for one image each, and pending images are decoded together.
 
 nvJPEG is fast on batches only, and it may be wrong where libjpeg is right: it fills up what a damaged file
 lacks. So it gets baseline colour files that are whole, and the CPU decodes everything else.
@@ -35,7 +35,7 @@ class PlanesImage:
 
 
 class JpegBatcher:
-    """Decodes together what waits at the same time; nothing waits for company. Safe to share between threads.
+    """Decodes pending images together, and never waits for more. Safe to share between threads.
 
     Args:
         decode_batch: encoded files to [3, H, W] each. Raises RuntimeError, for all, when one is beyond it.
