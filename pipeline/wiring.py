@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from pipeline.errors import ConfigError, ModelError
 from pipeline.location import split_s3_url
-from pipeline.ports import Embedder, Limits, ObjectStore, VectorIndex
+from pipeline.ports import Concurrency, Embedder, ImageLimits, ObjectStore, VectorIndex
 from pipeline.ports.lazy import LazyEmbedder, LazyStore
 from pipeline.ports.model_binding import DEFAULT_MODEL, choose_model, choose_precision
 from pipeline.settings import Settings, available_cores
@@ -27,13 +27,18 @@ if TYPE_CHECKING:
 MAX_WEIGHTS_BYTES = 8 * 2**30  # the largest published classification weights are 2.5 GB
 
 
-def limits_of(settings: Settings, *, sharers: int = 1) -> Limits:
-    """Args: `sharers` is how many batches, in whatever process, share this machine's cores."""
-    return Limits(
+def limits_of(settings: Settings) -> ImageLimits:
+    return ImageLimits(
         max_object_bytes=settings.max_object_bytes,
         max_px=settings.max_px,
         decode_budget_bytes=settings.decode_budget_bytes,
         min_side_px=settings.min_side_px,
+    )
+
+
+def concurrency_of(settings: Settings, *, sharers: int = 1) -> Concurrency:
+    """Args: `sharers` is how many batches, in whatever process, share this machine's cores."""
+    return Concurrency(
         fetch_threads=settings.fetch_threads,
         decode_threads=max(1, settings.decode_threads // sharers),
         group_items=settings.group_items,

@@ -51,7 +51,12 @@ def search(
     with wiring.open_index(settings) as index:
         info = find_collection(request.collection, index)
         store = wiring.open_store(settings)
-        ports = SearchPorts(store=store, index=index, models=_models(index, model, settings))
+        ports = SearchPorts(
+            store=store,
+            index=index,
+            models=_models(index, model, settings),
+            concurrency=wiring.concurrency_of(settings),
+        )
         answers = list(search_images(queries, request, ports, limits, local_caller()))
         if html is not None:
             from pipeline.cli.html_page import write_page
