@@ -41,7 +41,7 @@ def main() -> None:
     with wiring.open_index(settings) as index, wiring.open_ledger(settings) as ledger:
         deps = Deps(store=EndlessStore(bodies, OBJECTS, "b/"), index=index, embedder=embedder, ledger=ledger)
         request = JobRequest(
-            source=f"s3://{BUCKET}",
+            location=f"s3://{BUCKET}",
             bucket=BUCKET,
             prefix="",
             collection=settings.collection,

@@ -44,7 +44,7 @@ def run(prefix: str, objects: int, bodies: list[bytes], ledger: SqlLedger, setti
     store = EndlessStore(bodies, objects, f"{prefix}/")
     deps = Deps(store=store, index=ForgetfulIndex(), embedder=embedder, ledger=ledger)
     request = JobRequest(
-        source=f"s3://{BUCKET}/{prefix}/",
+        location=f"s3://{BUCKET}/{prefix}/",
         bucket=BUCKET,
         prefix=f"{prefix}/",
         collection="images",

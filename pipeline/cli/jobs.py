@@ -153,4 +153,4 @@ def _job_row(job: Job) -> tuple[object, ...]:
         counts.pending,
         counts.removed,
     )
-    return (job.job_id, job.state.value, *numbers, job.request.collection, job.request.source)
+    return (job.job_id, job.state.value, *numbers, job.request.collection, job.request.location)

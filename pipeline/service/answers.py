@@ -59,7 +59,7 @@ def job_json(job: Job) -> dict[str, object]:
         "job_id": job.job_id,
         "state": job.state.value,
         "driver": job.driver,
-        "source": job.request.source,
+        "source": job.request.location,
         "collection": job.request.collection,
         "model": job.request.model_name,
         "scanned": counts.scanned,

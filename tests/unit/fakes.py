@@ -119,7 +119,7 @@ def request_of(
     spec: ModelSpec = SPEC,
 ) -> JobRequest:
     return JobRequest(
-        source=f"s3://{bucket}/{prefix}",
+        location=f"s3://{bucket}/{prefix}",
         bucket=bucket,
         prefix=prefix,
         collection=COLLECTION,

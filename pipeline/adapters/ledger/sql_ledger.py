@@ -167,7 +167,7 @@ class SqlLedger:
         same = sa.and_(
             job_is_running,
             is_open_to(driver),
-            job.c.source == request.source,
+            job.c.source == request.location,
             job.c.bucket == request.bucket,
             job.c.prefix == request.prefix,
             job.c.collection == request.collection,
