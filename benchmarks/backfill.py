@@ -47,7 +47,7 @@ def main() -> None:
             concurrency=wiring.concurrency_of(settings, sharers=settings.batch_threads),
         )
         request = JobRequest(
-            source=f"s3://{BUCKET}",
+            location=f"s3://{BUCKET}",
             bucket=BUCKET,
             prefix="",
             collection=settings.collection,

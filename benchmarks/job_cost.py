@@ -50,7 +50,7 @@ def run(prefix: str, objects: int, bodies: list[bytes], ledger: SqlLedger, setti
         concurrency=wiring.concurrency_of(settings, sharers=settings.batch_threads),
     )
     request = JobRequest(
-        source=f"s3://{BUCKET}/{prefix}/",
+        location=f"s3://{BUCKET}/{prefix}/",
         bucket=BUCKET,
         prefix=f"{prefix}/",
         collection="images",

@@ -17,7 +17,7 @@ def plan_whole_job(deps: Deps, *, bucket: str, collection: str, batch_items: int
     spec = deps.embedder.spec
     deps.index.create_collection(collection, spec)
     request = JobRequest(
-        source=f"s3://{bucket}",
+        location=f"s3://{bucket}",
         bucket=bucket,
         prefix="",
         collection=collection,

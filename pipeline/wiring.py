@@ -162,18 +162,18 @@ def make_home(settings: Settings) -> None:
         raise ConfigError(f"PICTOR_HOME: folder {settings.home} cannot be made: {err.strerror}") from err
 
 
-def load_model_spec(source: str, settings: Settings) -> ModelSpec:
-    if source == DEFAULT_MODEL:
+def load_model_spec(address: str, settings: Settings) -> ModelSpec:
+    if address == DEFAULT_MODEL:
         from pipeline.adapters.models.builtin_spec import builtin_spec
 
         return builtin_spec()
     from pipeline.adapters.models.catalogue import load_spec
 
-    return load_spec(source, weights_dir=settings.weights_dir, fetch_s3=_weights_fetcher(settings))
+    return load_spec(address, weights_dir=settings.weights_dir, fetch_s3=_weights_fetcher(settings))
 
 
 def load_model(
-    source: str, settings: Settings, *, precision: str, batches: int = 0, processes: int = 1
+    address: str, settings: Settings, *, precision: str, batches: int = 0, processes: int = 1
 ) -> Embedder:
     """Load the weights.
 
@@ -185,7 +185,7 @@ def load_model(
     from pipeline.adapters.models.catalogue import load_embedder
 
     return load_embedder(
-        source,
+        address,
         weights_dir=settings.weights_dir,
         device=settings.device,
         precision=precision,
@@ -222,15 +222,15 @@ def lazy_model(
         ModelError: as `load_model_spec` does; and with the first image, when the weights are not those of the
             spec.
     """
-    source = choose_model(requested, existing)
+    address = choose_model(requested, existing)
     precision = choose_precision(settings.precision, existing)
-    known = spec or load_model_spec(source, settings)
+    known = spec or load_model_spec(address, settings)
 
     def load() -> Embedder:
-        loaded = load_model(source, settings, precision=precision, batches=batches, processes=processes)
+        loaded = load_model(address, settings, precision=precision, batches=batches, processes=processes)
         if loaded.spec.fingerprint != known.fingerprint:
             raise ModelError(
-                f"model {source} was {known.fingerprint[:8]} when this was started and is "
+                f"model {address} was {known.fingerprint[:8]} when this was started and is "
                 f"{loaded.spec.fingerprint[:8]} now; start it again"
             )
         return loaded

@@ -185,7 +185,7 @@ def _caller(task: Task) -> Caller:
 
 def _submission(arguments: IngestArguments, settings: Settings) -> Submission:
     return Submission(
-        source=parse_location(arguments.source),
+        location=parse_location(arguments.source),
         collection=arguments.collection or settings.collection,
         include=arguments.include,
         exclude=arguments.exclude,

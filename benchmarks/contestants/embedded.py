@@ -62,7 +62,7 @@ def prepare_job(photos: Path, deps: Deps, settings: Settings) -> Job:
     spec = deps.embedder.spec
     deps.index.create_collection(COLLECTION, spec)
     request = JobRequest(
-        source=photos.resolve().as_uri(),
+        location=photos.resolve().as_uri(),
         bucket=folder,
         prefix="",
         collection=COLLECTION,

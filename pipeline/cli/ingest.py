@@ -108,7 +108,7 @@ def ingest(
         )
         return
     wanted = Submission(
-        source=where,
+        location=where,
         collection=check_collection_name(collection or settings.collection),
         include=include or (),
         exclude=exclude or (),

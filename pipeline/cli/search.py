@@ -69,8 +69,8 @@ def search(
 
 
 def _models(index: VectorIndex, requested: str, settings: Settings) -> LoadedOnDemand:
-    def load(source: str, precision: str) -> Embedder:
-        return wiring.load_model(source, settings, precision=precision)
+    def load(address: str, precision: str) -> Embedder:
+        return wiring.load_model(address, settings, precision=precision)
 
     return LoadedOnDemand(index, load, requested=requested or settings.model, precision=settings.precision)
 

@@ -17,6 +17,7 @@ from pipeline.service.answers import (
     failure_json,
     hit_json,
     job_json,
+    model_json,
 )
 from pipeline.service.search import SearchAnswer
 from pipeline.types import (
@@ -27,7 +28,9 @@ from pipeline.types import (
     JobCounts,
     JobRequest,
     JobState,
+    ModelSpec,
     ObjectRef,
+    Preprocessing,
     Reason,
     SearchHit,
     Verdict,
@@ -63,7 +66,7 @@ HIT_JSON = {
 JOB = Job(
     job_id="20260102T120000-a1b2c3",
     request=JobRequest(
-        source="s3://shop/cam1",
+        location="s3://shop/cam1",
         bucket="shop",
         prefix="cam1",
         collection="images",
@@ -142,7 +145,7 @@ def test_a_collection_has_these_fields() -> None:
     info = CollectionInfo(
         name="images",
         model_name="builtin",
-        model_source="builtin",
+        model_address="builtin",
         fingerprint="f0" * 32,
         dim=919,
         vector_type="float32",
@@ -158,6 +161,32 @@ def test_a_collection_has_these_fields() -> None:
         "dim": 919,
         "vector_type": "float32",
         "precision": "auto",
+    }
+
+
+def test_a_model_has_these_fields() -> None:
+    spec = ModelSpec(
+        name="cameras",
+        address="/models/cameras.toml",
+        architecture="torchvision/resnet18",
+        fingerprint="f0" * 32,
+        dim=512,
+        preprocessing=Preprocessing(resize=256, crop=224, mean=(0.5,) * 3, std=(0.2,) * 3),
+    )
+    assert model_json(spec) == {
+        "name": "cameras",
+        "source": "/models/cameras.toml",
+        "architecture": "torchvision/resnet18",
+        "fingerprint": "f0" * 32,
+        "dim": 512,
+        "preprocessing": {
+            "resize": 256,
+            "crop": 224,
+            "mean": (0.5, 0.5, 0.5),
+            "std": (0.2, 0.2, 0.2),
+            "interpolation": "bilinear",
+            "fit": "crop",
+        },
     }
 
 
