@@ -39,9 +39,15 @@ def main() -> None:
     bodies = [draw_jpeg(*PICTURE_PX, seed=seed) for seed in range(16)]
     embedder = SleepingEmbedder(FreeEmbedder(), SECONDS_PER_IMAGE)
     with wiring.open_index(settings) as index, wiring.open_ledger(settings) as ledger:
-        deps = Deps(store=EndlessStore(bodies, OBJECTS, "b/"), index=index, embedder=embedder, ledger=ledger)
+        deps = Deps(
+            store=EndlessStore(bodies, OBJECTS, "b/"),
+            index=index,
+            embedder=embedder,
+            ledger=ledger,
+            concurrency=wiring.concurrency_of(settings, sharers=settings.batch_threads),
+        )
         request = JobRequest(
-            source=f"s3://{BUCKET}",
+            location=f"s3://{BUCKET}",
             bucket=BUCKET,
             prefix="",
             collection=settings.collection,
@@ -53,7 +59,7 @@ def main() -> None:
         run_job(
             job,
             deps,
-            wiring.limits_of(settings, sharers=settings.batch_threads),
+            wiring.limits_of(settings),
             driver_options(settings),
             on_progress=ignore_progress,
         )

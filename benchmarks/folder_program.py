@@ -126,7 +126,7 @@ def _key(number: int) -> str:
 def _model(dim: int) -> ModelSpec:
     return ModelSpec(
         name="bench",
-        source="builtin/bench",
+        address="builtin/bench",
         architecture="none",
         fingerprint="be" * 32,
         dim=dim,

@@ -42,9 +42,15 @@ def main() -> None:
 def run(prefix: str, objects: int, bodies: list[bytes], ledger: SqlLedger, settings: Settings) -> None:
     embedder = FreeEmbedder(free_spec(resize=SIDE_PX, crop=SIDE_PX))
     store = EndlessStore(bodies, objects, f"{prefix}/")
-    deps = Deps(store=store, index=ForgetfulIndex(), embedder=embedder, ledger=ledger)
+    deps = Deps(
+        store=store,
+        index=ForgetfulIndex(),
+        embedder=embedder,
+        ledger=ledger,
+        concurrency=wiring.concurrency_of(settings, sharers=settings.batch_threads),
+    )
     request = JobRequest(
-        source=f"s3://{BUCKET}/{prefix}/",
+        location=f"s3://{BUCKET}/{prefix}/",
         bucket=BUCKET,
         prefix=f"{prefix}/",
         collection="images",
@@ -57,7 +63,7 @@ def run(prefix: str, objects: int, bodies: list[bytes], ledger: SqlLedger, setti
         run_job(
             job,
             deps,
-            wiring.limits_of(settings, sharers=settings.batch_threads),
+            wiring.limits_of(settings),
             driver_options(settings),
             on_progress=ignore_progress,
         )

@@ -30,7 +30,7 @@ def main() -> None:
     settings = Settings.from_env()
     spec = free_spec()
     request = JobRequest(
-        source=f"s3://{BUCKET}/{options.prefix}",
+        location=f"s3://{BUCKET}/{options.prefix}",
         bucket=BUCKET,
         prefix=options.prefix,
         collection="images",

@@ -108,7 +108,13 @@ def _whole(
 ) -> Iterator[Stage]:
     """Every message of a job, as a worker gets them, each of so many times into a new collection."""
     with wiring.open_index(settings) as index, wiring.open_ledger(settings) as ledger:
-        deps = Deps(store=store, index=index, embedder=FreeEmbedder(), ledger=ledger)
+        deps = Deps(
+            store=store,
+            index=index,
+            embedder=FreeEmbedder(),
+            ledger=ledger,
+            concurrency=wiring.concurrency_of(settings),
+        )
         limits = wiring.limits_of(settings)
         waiting: list[tuple[str, list[bytes]]] = []
         for number in range(times):

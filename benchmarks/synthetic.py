@@ -27,7 +27,7 @@ READY_VECTORS = 1024  # drawn once and handed out in turn: drawing would cost mo
 def free_spec(*, resize: int = 256, crop: int = 224) -> ModelSpec:
     return ModelSpec(
         name="free",
-        source="free",
+        address="free",
         architecture="free",
         fingerprint="f4" * 32,
         dim=DIM,
@@ -123,7 +123,7 @@ class ForgetfulIndex:
         return CollectionInfo(
             name=name,
             model_name=model.name,
-            model_source=model.source,
+            model_address=model.address,
             fingerprint=model.fingerprint,
             dim=model.dim,
             vector_type="float32",

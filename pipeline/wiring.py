@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from pipeline.errors import ConfigError, ModelError
 from pipeline.location import split_s3_url
-from pipeline.ports import Embedder, Limits, ObjectStore, VectorIndex
+from pipeline.ports import Concurrency, Embedder, ImageLimits, ObjectStore, VectorIndex
 from pipeline.ports.lazy import LazyEmbedder, LazyStore
 from pipeline.ports.model_binding import DEFAULT_MODEL, choose_model, choose_precision
 from pipeline.settings import Settings, available_cores
@@ -27,13 +27,18 @@ if TYPE_CHECKING:
 MAX_WEIGHTS_BYTES = 8 * 2**30  # the largest published classification weights are 2.5 GB
 
 
-def limits_of(settings: Settings, *, sharers: int = 1) -> Limits:
-    """Args: `sharers` is how many batches, in whatever process, share this machine's cores."""
-    return Limits(
+def limits_of(settings: Settings) -> ImageLimits:
+    return ImageLimits(
         max_object_bytes=settings.max_object_bytes,
         max_px=settings.max_px,
         decode_budget_bytes=settings.decode_budget_bytes,
         min_side_px=settings.min_side_px,
+    )
+
+
+def concurrency_of(settings: Settings, *, sharers: int = 1) -> Concurrency:
+    """Args: `sharers` is how many batches, in whatever process, share this machine's cores."""
+    return Concurrency(
         fetch_threads=settings.fetch_threads,
         decode_threads=max(1, settings.decode_threads // sharers),
         group_items=settings.group_items,
@@ -157,18 +162,18 @@ def make_home(settings: Settings) -> None:
         raise ConfigError(f"PICTOR_HOME: folder {settings.home} cannot be made: {err.strerror}") from err
 
 
-def load_model_spec(source: str, settings: Settings) -> ModelSpec:
-    if source == DEFAULT_MODEL:
+def load_model_spec(address: str, settings: Settings) -> ModelSpec:
+    if address == DEFAULT_MODEL:
         from pipeline.adapters.models.builtin_spec import builtin_spec
 
         return builtin_spec()
     from pipeline.adapters.models.catalogue import load_spec
 
-    return load_spec(source, weights_dir=settings.weights_dir, fetch_s3=_weights_fetcher(settings))
+    return load_spec(address, weights_dir=settings.weights_dir, fetch_s3=_weights_fetcher(settings))
 
 
 def load_model(
-    source: str, settings: Settings, *, precision: str, batches: int = 0, processes: int = 1
+    address: str, settings: Settings, *, precision: str, batches: int = 0, processes: int = 1
 ) -> Embedder:
     """Load the weights.
 
@@ -180,7 +185,7 @@ def load_model(
     from pipeline.adapters.models.catalogue import load_embedder
 
     return load_embedder(
-        source,
+        address,
         weights_dir=settings.weights_dir,
         device=settings.device,
         precision=precision,
@@ -217,15 +222,15 @@ def lazy_model(
         ModelError: as `load_model_spec` does; and with the first image, when the weights are not those of the
             spec.
     """
-    source = choose_model(requested, existing)
+    address = choose_model(requested, existing)
     precision = choose_precision(settings.precision, existing)
-    known = spec or load_model_spec(source, settings)
+    known = spec or load_model_spec(address, settings)
 
     def load() -> Embedder:
-        loaded = load_model(source, settings, precision=precision, batches=batches, processes=processes)
+        loaded = load_model(address, settings, precision=precision, batches=batches, processes=processes)
         if loaded.spec.fingerprint != known.fingerprint:
             raise ModelError(
-                f"model {source} was {known.fingerprint[:8]} when this was started and is "
+                f"model {address} was {known.fingerprint[:8]} when this was started and is "
                 f"{loaded.spec.fingerprint[:8]} now; start it again"
             )
         return loaded

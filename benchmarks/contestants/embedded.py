@@ -35,10 +35,16 @@ def main() -> None:
     warm_up(embedder)
     loaded_in_s = time.perf_counter() - loading
     with open_index(settings, options.index) as index, wiring.open_ledger(settings) as ledger:
-        deps = Deps(store=wiring.open_store(settings), index=index, embedder=embedder, ledger=ledger)
+        deps = Deps(
+            store=wiring.open_store(settings),
+            index=index,
+            embedder=embedder,
+            ledger=ledger,
+            concurrency=wiring.concurrency_of(settings, sharers=at_once),
+        )
         job = prepare_job(options.photos, deps, settings)
         clock = Clock()
-        limits = wiring.limits_of(settings, sharers=at_once)
+        limits = wiring.limits_of(settings)
         finished = run_job(job, deps, limits, driver_options(settings), on_progress=ignore_progress)
         clocked = clock.stop(finished.counts.indexed)
     check(finished)
@@ -56,7 +62,7 @@ def prepare_job(photos: Path, deps: Deps, settings: Settings) -> Job:
     spec = deps.embedder.spec
     deps.index.create_collection(COLLECTION, spec)
     request = JobRequest(
-        source=photos.resolve().as_uri(),
+        location=photos.resolve().as_uri(),
         bucket=folder,
         prefix="",
         collection=COLLECTION,

@@ -16,11 +16,11 @@ from typing import Any
 def sleep_instead(module: Any) -> None:
     load_spec = module.load_model_spec
 
-    def load_model(source: str, settings: Any, **_: Any) -> Any:
+    def load_model(address: str, settings: Any, **_: Any) -> Any:
         from benchmarks.synthetic import FreeEmbedder, SleepingEmbedder
 
         seconds = float(os.environ["PICTOR_BENCH_SLEEP_S"])
-        return SleepingEmbedder(FreeEmbedder(load_spec(source, settings)), seconds)
+        return SleepingEmbedder(FreeEmbedder(load_spec(address, settings)), seconds)
 
     module.load_model = load_model
 

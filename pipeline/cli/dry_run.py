@@ -43,7 +43,7 @@ def show_outlook(
     if as_json:
         write_json({**counts, "first_keys": keys, "refused": refused})
         return
-    write_line(f"{request.source}: " + ", ".join(f"{count} {kind}" for kind, count in counts.items()))
+    write_line(f"{request.location}: " + ", ".join(f"{count} {kind}" for kind, count in counts.items()))
     for kind in _NAMED:
         for key in keys[kind]:
             write_line(f"  {kind}  {visible(key)}")

@@ -53,9 +53,9 @@ def list_jobs(
 def show_job(job_id: JobId, as_json: AsJson = False) -> None:
     """Show one job: its state, its counts, where the time went and what held it up."""
     settings = Settings.from_env()
-    limits = wiring.limits_of(settings)  # the threads are those of workers with the settings of whoever asks
+    concurrency = wiring.concurrency_of(settings)  # of workers with the settings of whoever asks
     with wiring.open_ledger(settings) as ledger:
-        shown = show.show_job(job_id, ledger, limits, local_caller())
+        shown = show.show_job(job_id, ledger, concurrency, local_caller())
     fields = job_json(shown.job) | {
         "stage_seconds": dict(shown.seconds),
         "bottleneck": str(shown.bottleneck or ""),
@@ -153,4 +153,4 @@ def _job_row(job: Job) -> tuple[object, ...]:
         counts.pending,
         counts.removed,
     )
-    return (job.job_id, job.state.value, *numbers, job.request.collection, job.request.source)
+    return (job.job_id, job.state.value, *numbers, job.request.collection, job.request.location)

@@ -7,6 +7,7 @@ import typer
 
 from pipeline import wiring
 from pipeline.cli.output import write_json, write_table
+from pipeline.service.answers import model_json
 from pipeline.settings import Settings
 
 app = typer.Typer(no_args_is_help=True, help="List models and show what one is made of.")
@@ -30,14 +31,14 @@ def list_models(as_json: AsJson = False) -> None:
 
 @app.command("show")
 def show_model(
-    source: Annotated[str, typer.Argument(metavar="MODEL", help="builtin, torchvision/NAME or FILE.toml.")],
+    address: Annotated[str, typer.Argument(metavar="MODEL", help="builtin, torchvision/NAME or FILE.toml.")],
     as_json: AsJson = False,
 ) -> None:
     """Show a model's name, dimension, preprocessing and fingerprint. Reads (or downloads) its weights."""
-    spec = wiring.load_model_spec(source, Settings.from_env())
-    fields = asdict(spec)
+    spec = wiring.load_model_spec(address, Settings.from_env())
+    fields = model_json(spec)
     if as_json:
         write_json(fields)
         return
-    preprocessing = fields.pop("preprocessing")
-    write_table(("field", "value"), [*fields.items(), *preprocessing.items()])
+    del fields["preprocessing"]
+    write_table(("field", "value"), [*fields.items(), *asdict(spec.preprocessing).items()])

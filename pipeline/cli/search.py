@@ -51,7 +51,12 @@ def search(
     with wiring.open_index(settings) as index:
         info = find_collection(request.collection, index)
         store = wiring.open_store(settings)
-        ports = SearchPorts(store=store, index=index, models=_models(index, model, settings))
+        ports = SearchPorts(
+            store=store,
+            index=index,
+            models=_models(index, model, settings),
+            concurrency=wiring.concurrency_of(settings),
+        )
         answers = list(search_images(queries, request, ports, limits, local_caller()))
         if html is not None:
             from pipeline.cli.html_page import write_page
@@ -64,8 +69,8 @@ def search(
 
 
 def _models(index: VectorIndex, requested: str, settings: Settings) -> LoadedOnDemand:
-    def load(source: str, precision: str) -> Embedder:
-        return wiring.load_model(source, settings, precision=precision)
+    def load(address: str, precision: str) -> Embedder:
+        return wiring.load_model(address, settings, precision=precision)
 
     return LoadedOnDemand(index, load, requested=requested or settings.model, precision=settings.precision)
 

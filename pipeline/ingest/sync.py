@@ -126,7 +126,7 @@ def refusal(request: JobRequest, *, scanned: int, held: int, lost: int) -> str:
         held: objects of the source that the index had.
         lost: of these, the ones that the listing did not show.
     """
-    share, gone = request.max_delete_share, f"{lost} of {held} indexed objects of {request.source} are gone"
+    share, gone = request.max_delete_share, f"{lost} of {held} indexed objects of {request.location} are gone"
     advice = "if they are meant to be gone, run it again with --max-delete-share 1"
     if share is None:
         if lost and not scanned:

@@ -43,7 +43,7 @@ def choose_model(requested: str, existing: CollectionInfo | None) -> str:
     """What was asked for, else the model that the collection has, else the builtin one."""
     if requested:
         return requested
-    return existing.model_source if existing is not None else DEFAULT_MODEL
+    return existing.model_address if existing is not None else DEFAULT_MODEL
 
 
 def choose_precision(requested: str, existing: CollectionInfo | None) -> str:

@@ -1,10 +1,11 @@
 """The JSON that leaves Pictor: every door gives the same fields. Golden-file tested."""
 
+from dataclasses import asdict
 from typing import assert_never
 
 from pipeline.errors import ErrorCode, PictorError
 from pipeline.service.search import SearchAnswer
-from pipeline.types import CollectionInfo, Failure, Job, SearchHit
+from pipeline.types import CollectionInfo, Failure, Job, ModelSpec, SearchHit
 
 
 def answer_json(answer: SearchAnswer) -> dict[str, object]:
@@ -58,7 +59,7 @@ def job_json(job: Job) -> dict[str, object]:
         "job_id": job.job_id,
         "state": job.state.value,
         "driver": job.driver,
-        "source": job.request.source,
+        "source": job.request.location,
         "collection": job.request.collection,
         "model": job.request.model_name,
         "scanned": counts.scanned,
@@ -93,9 +94,16 @@ def collection_json(info: CollectionInfo) -> dict[str, object]:
         "name": info.name,
         "rows": info.rows,
         "model": info.model_name,
-        "model_source": info.model_source,
+        "model_source": info.model_address,
         "fingerprint": info.fingerprint,
         "dim": info.dim,
         "vector_type": info.vector_type,
         "precision": info.precision,
+    }
+
+
+def model_json(spec: ModelSpec) -> dict[str, object]:
+    """`source` is the address of the model."""
+    return {"name": spec.name, "source": spec.address} | {
+        name: value for name, value in asdict(spec).items() if name not in ("name", "address")
     }

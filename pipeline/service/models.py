@@ -34,8 +34,8 @@ class LoadedOnDemand:
     """A process that loads the model of the collection for the first image that is asked for.
 
     Args:
-        load: from a model's source and a precision.
-        requested: a model's source that is taken for the collection's own, if its file has moved.
+        load: from a model's address and a precision.
+        requested: a model's address that is taken for the collection's own, if its file has moved.
         precision: as PICTOR_PRECISION has it.
     """
 
@@ -55,7 +55,7 @@ class LoadedOnDemand:
 
     def _open(self, collection: str) -> Embedder:
         info = find_collection(collection, self._index)
-        source = choose_model(self._requested, info)
-        embedder = self._load(source, choose_precision(self._precision, info))
+        address = choose_model(self._requested, info)
+        embedder = self._load(address, choose_precision(self._precision, info))
         check_binding(info.name, info.model_name, info.fingerprint, embedder.spec)
         return embedder

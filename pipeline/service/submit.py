@@ -16,7 +16,7 @@ from pipeline.types import WORKERS, Job, JobRequest, JobState, ModelSpec
 class Submission:
     """What a caller asks for, with every default filled in."""
 
-    source: Location
+    location: Location
     collection: str
     batch_items: int
     include: Sequence[str] = ()
@@ -27,9 +27,9 @@ class Submission:
 
     def request_for(self, spec: ModelSpec) -> JobRequest:
         return JobRequest(
-            source=self.source.url,
-            bucket=self.source.bucket,
-            prefix=self.source.prefix,
+            location=self.location.url,
+            bucket=self.location.bucket,
+            prefix=self.location.prefix,
             collection=self.collection,
             model_name=spec.name,
             fingerprint=spec.fingerprint,
@@ -75,10 +75,12 @@ def submit_to_workers(wanted: Submission, deps: Deps, caller: Caller, *, job_id:
     return deps.ledger.get_job(job.job_id)
 
 
-def record_refusal(source: str, collection: str, ledger: Ledger, *, job_id: str, error: PictorError) -> None:
+def record_refusal(
+    location: str, collection: str, ledger: Ledger, *, job_id: str, error: PictorError
+) -> None:
     """A submission that could not be read becomes a failed job, so that it can be found."""
     request = JobRequest(
-        source=source, bucket="", prefix="", collection=collection, model_name="", fingerprint=""
+        location=location, bucket="", prefix="", collection=collection, model_name="", fingerprint=""
     )
     refused = ledger.create_job(request, driver=WORKERS, job_id=job_id)
     ledger.set_state(refused.job_id, JobState.FAILED, error=str(error))
@@ -110,7 +112,7 @@ def _refuse_emptied_source(request: JobRequest, deps: Deps) -> None:
     first = next(deps.store.list_objects(request.bucket, request.prefix), None)
     if first is None and holds_any(request, deps.ledger.book):
         raise ConflictError(
-            f"{request.source} is empty, but collection {request.collection} has images of it. Is it "
+            f"{request.location} is empty, but collection {request.collection} has images of it. Is it "
             "mounted? To remove them all, add --max-delete-share 1; to keep them, add --keep-missing"
         )
 

@@ -131,7 +131,7 @@ def _bind(name: str, model: ModelSpec) -> CollectionInfo:
     return CollectionInfo(
         name=name,
         model_name=model.name,
-        model_source=model.source,
+        model_address=model.address,
         fingerprint=model.fingerprint,
         dim=model.dim,
         vector_type="float32",

@@ -19,7 +19,7 @@ class CollectionInfo:
 
     name: str
     model_name: str
-    model_source: str
+    model_address: str
     fingerprint: str
     dim: int
     vector_type: str  # "float32" or "float16"

@@ -24,13 +24,13 @@ def embedded_on(host: str) -> str:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class JobRequest:
-    """What a caller asks for. `source` is a URL: `file:///photos` or `s3://bucket/prefix`.
+    """What a caller asks for. `location` is a URL: `file:///photos` or `s3://bucket/prefix`.
 
     `max_delete_share` is None for the default, which small numbers of objects may pass; a share that was
     given is kept to the letter.
     """
 
-    source: str
+    location: str
     bucket: str
     prefix: str
     collection: str

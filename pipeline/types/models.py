@@ -29,12 +29,12 @@ class Preprocessing:
 class ModelSpec:
     """A model as the pipeline sees it.
 
-    `source` is what makes the model again: "builtin", "torchvision/resnet50" or the path of a model file.
+    `address` is what makes the model again: "builtin", "torchvision/resnet50" or the path of a model file.
     `fingerprint` is 64 hex digits of SHA-256 over weights, architecture and preprocessing.
     """
 
     name: str
-    source: str
+    address: str
     architecture: str
     fingerprint: str
     dim: int

@@ -137,7 +137,7 @@ def _plan_again(fleet: Fleet, bucket: str) -> str:
     info = fleet.index.get_collection(fleet.settings.collection)
     assert info is not None
     request = JobRequest(
-        source=f"s3://{bucket}/",
+        location=f"s3://{bucket}/",
         bucket=bucket,
         prefix="",
         collection=info.name,

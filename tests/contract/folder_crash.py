@@ -193,7 +193,7 @@ def _row(key: int, etag: str, random: Random) -> IndexRow:
 def _model() -> ModelSpec:
     return ModelSpec(
         name="first",
-        source="builtin/first",
+        address="builtin/first",
         architecture="none",
         fingerprint="a1" * 32,
         dim=DIM,

@@ -34,7 +34,7 @@ from pipeline.types import (
 from tests.contract.ledger_databases import KINDS, empty_database, run_on
 
 REQUEST = JobRequest(
-    source="s3://shop/in/",
+    location="s3://shop/in/",
     bucket="shop",
     prefix="in/",
     collection="images",
@@ -160,7 +160,7 @@ def test_an_unknown_job_is_a_config_error_that_names_it(ledger: SqlLedger, missi
 @pytest.mark.parametrize(
     "change",
     [
-        {"source": "s3://shop/"},
+        {"location": "s3://shop/"},
         {"bucket": "other"},
         {"prefix": "in/a"},
         {"collection": "other"},

@@ -19,7 +19,7 @@ from tests.contract.ledger_databases import KINDS, ask, empty_database, run_on, 
 from tests.old_ledgers import DRIVERS_OF_0001, copy_ledger_0001
 
 REQUEST = JobRequest(
-    source="file:///photos",
+    location="file:///photos",
     bucket="/photos",
     prefix="",
     collection="images",

@@ -87,7 +87,7 @@ def name(index: VectorIndex) -> Iterator[str]:
 def model(name: str = "first", fingerprint: str = "a1" * 32, dim: int = DIM) -> ModelSpec:
     return ModelSpec(
         name=name,
-        source=f"builtin/{name}",
+        address=f"builtin/{name}",
         architecture="none",
         fingerprint=fingerprint,
         dim=dim,
@@ -140,7 +140,7 @@ class TestCollections:
     def test_a_new_collection_knows_its_model_and_is_empty(self, index: VectorIndex, name: str) -> None:
         info = index.get_collection(name)
         assert info is not None
-        assert (info.name, info.model_name, info.model_source) == (name, "first", "builtin/first")
+        assert (info.name, info.model_name, info.model_address) == (name, "first", "builtin/first")
         assert (info.fingerprint, info.dim, info.vector_type, info.rows) == ("a1" * 32, DIM, "float32", 0)
 
     def test_creating_it_again_changes_nothing(self, index: VectorIndex, name: str) -> None:

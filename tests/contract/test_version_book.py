@@ -32,7 +32,7 @@ from pipeline.types import (
 from tests.contract.ledger_databases import KINDS, empty_database, run_on
 
 REQUEST = JobRequest(
-    source="s3://shop/in/",
+    location="s3://shop/in/",
     bucket="shop",
     prefix="in/",
     collection="images",

@@ -1,5 +1,6 @@
 """What scripts and services rely on: field names, codes, exit codes. Adding is fine, changing is not."""
 
+from dataclasses import fields
 from datetime import UTC, datetime
 
 from PIL import Image
@@ -16,6 +17,7 @@ from pipeline.service.answers import (
     failure_json,
     hit_json,
     job_json,
+    model_json,
 )
 from pipeline.service.search import SearchAnswer
 from pipeline.types import (
@@ -26,7 +28,9 @@ from pipeline.types import (
     JobCounts,
     JobRequest,
     JobState,
+    ModelSpec,
     ObjectRef,
+    Preprocessing,
     Reason,
     SearchHit,
     Verdict,
@@ -62,7 +66,7 @@ HIT_JSON = {
 JOB = Job(
     job_id="20260102T120000-a1b2c3",
     request=JobRequest(
-        source="s3://shop/cam1",
+        location="s3://shop/cam1",
         bucket="shop",
         prefix="cam1",
         collection="images",
@@ -141,7 +145,7 @@ def test_a_collection_has_these_fields() -> None:
     info = CollectionInfo(
         name="images",
         model_name="builtin",
-        model_source="builtin",
+        model_address="builtin",
         fingerprint="f0" * 32,
         dim=919,
         vector_type="float32",
@@ -157,6 +161,32 @@ def test_a_collection_has_these_fields() -> None:
         "dim": 919,
         "vector_type": "float32",
         "precision": "auto",
+    }
+
+
+def test_a_model_has_these_fields() -> None:
+    spec = ModelSpec(
+        name="cameras",
+        address="/models/cameras.toml",
+        architecture="torchvision/resnet18",
+        fingerprint="f0" * 32,
+        dim=512,
+        preprocessing=Preprocessing(resize=256, crop=224, mean=(0.5,) * 3, std=(0.2,) * 3),
+    )
+    assert model_json(spec) == {
+        "name": "cameras",
+        "source": "/models/cameras.toml",
+        "architecture": "torchvision/resnet18",
+        "fingerprint": "f0" * 32,
+        "dim": 512,
+        "preprocessing": {
+            "resize": 256,
+            "crop": 224,
+            "mean": (0.5, 0.5, 0.5),
+            "std": (0.2, 0.2, 0.2),
+            "interpolation": "bilinear",
+            "fit": "crop",
+        },
     }
 
 
@@ -219,5 +249,11 @@ def test_the_exit_codes_are_these() -> None:
 def test_scripts_outside_find_the_decoder_and_the_filters_by_their_names() -> None:
     body = encode(Image.new("RGB", (8, 8), "red"), "PNG")
     assert decode_image(body, limits=Limits(), target_px=8).rgb.shape == (8, 8, 3)
+    assert [field.name for field in fields(Limits)] == [
+        "max_object_bytes",
+        "max_px",
+        "decode_budget_bytes",
+        "min_side_px",
+    ]
     ref = ObjectRef(bucket="b", key="a.jpg", etag="1", size_bytes=1)
     assert Selection(include=("*.jpg",), exclude=()).wants(ref)

@@ -105,7 +105,7 @@ def test_sensor_noise_on_a_flat_image_hardly_moves_its_vector(builtin: TorchEmbe
 def test_the_spec_says_what_comes_out(builtin: TorchEmbedder) -> None:
     vectors = builtin.embed_images(np.zeros((2, 3, SIDE, SIDE), np.uint8))
     assert vectors.shape == (2, BUILTIN_DIM) == (2, builtin.spec.dim)
-    assert builtin.spec.name == builtin.spec.source == "builtin"
+    assert builtin.spec.name == builtin.spec.address == "builtin"
 
 
 def test_the_vector_does_not_depend_on_the_neighbours_in_the_group(builtin: TorchEmbedder) -> None:

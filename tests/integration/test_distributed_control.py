@@ -274,7 +274,7 @@ def test_a_retry_of_a_job_of_the_workers_is_done_by_them_alone(fleet: Fleet, buc
 def request_of(fleet: Fleet, bucket: str) -> JobRequest:
     spec = builtin_spec()
     return JobRequest(
-        source=f"s3://{bucket}/",
+        location=f"s3://{bucket}/",
         bucket=bucket,
         prefix="",
         collection=fleet.settings.collection,
@@ -334,7 +334,7 @@ def blocks(quiet: Fleet) -> Iterator[dict[str, str]]:
     ledger, staging = quiet.ledger, quiet.settings.staging_bucket
     job = ledger.create_job(
         JobRequest(
-            source="s3://x/", bucket="x", prefix="", collection="x", model_name="x", fingerprint="f" * 64
+            location="s3://x/", bucket="x", prefix="", collection="x", model_name="x", fingerprint="f" * 64
         ),
         driver=WORKERS,
     )

@@ -146,7 +146,7 @@ def context(settings: Settings, ledger: SqlLedger, app: Celery) -> Context:
 
 def make_job(context: Context) -> str:
     request = JobRequest(
-        source="s3://shop/",
+        location="s3://shop/",
         bucket="shop",
         prefix="products/",
         collection=context.settings.collection,

@@ -75,7 +75,7 @@ def test_a_model_file_gives_an_embedder(tmp_path: Path, tensors: dict[str, Tenso
     embedder = load_embedder(str(model), weights_dir=tmp_path, device="cpu", group_items=2)
     assert embedder.spec == spec_of(model)
     assert embedder.spec.name == "mine"
-    assert embedder.spec.source == str(model)
+    assert embedder.spec.address == str(model)
     assert embedder.spec.preprocessing == Preprocessing(
         resize=72, crop=64, mean=(0.0, 0.5, 1.0), std=(1.0, 2.0, 3.5)
     )

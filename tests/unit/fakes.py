@@ -12,7 +12,7 @@ from PIL import Image
 
 from pipeline.errors import PictorError
 from pipeline.ingest.message import encode_batch
-from pipeline.ports import Deps, Limits
+from pipeline.ports import Concurrency, Deps, ImageLimits
 from pipeline.types import (
     WORKERS,
     EmbedBatch,
@@ -33,7 +33,7 @@ COLLECTION = "images"
 HERE = embedded_on("this-host")
 SPEC = ModelSpec(
     name="fake",
-    source="fake",
+    address="fake",
     architecture="fake",
     fingerprint="f0" * 32,
     dim=13,
@@ -41,8 +41,9 @@ SPEC = ModelSpec(
         resize=SIDE, crop=SIDE, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5), fit="stretch"
     ),
 )
-OTHER_SPEC = dataclasses.replace(SPEC, name="other", source="other", fingerprint="0e" * 32)
-LIMITS = Limits(fetch_threads=2, decode_threads=2, group_items=2)
+OTHER_SPEC = dataclasses.replace(SPEC, name="other", address="other", fingerprint="0e" * 32)
+LIMITS = ImageLimits()
+CONCURRENCY = Concurrency(fetch_threads=2, decode_threads=2, group_items=2)
 
 RED, GREEN, BLUE, WHITE, BLACK = (220, 20, 20), (20, 200, 20), (20, 20, 220), (255, 255, 255), (0, 0, 0)
 Colour = tuple[int, int, int]
@@ -119,7 +120,7 @@ def request_of(
     spec: ModelSpec = SPEC,
 ) -> JobRequest:
     return JobRequest(
-        source=f"s3://{bucket}/{prefix}",
+        location=f"s3://{bucket}/{prefix}",
         bucket=bucket,
         prefix=prefix,
         collection=COLLECTION,

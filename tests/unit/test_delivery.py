@@ -23,7 +23,7 @@ from pipeline.errors import (
 )
 from pipeline.ingest.handle import Handled
 from pipeline.ingest.message import decode_batch, encode_batch
-from pipeline.ports import Deps, Limits
+from pipeline.ports import Deps, ImageLimits
 from pipeline.types import EmbedBatch, JobState, Reason, Verdict
 from tests.unit.fakes import FakeEmbedder, Signals, indexed_keys, jpeg, plan_one_batch, ref_of
 from tests.unit.memory_broker import MemoryBroker, Message, Settled, message_of
@@ -53,7 +53,7 @@ class Answering:
         self.answer = answer
         self.calls = 0
 
-    def __call__(self, body: bytes, deps: Deps, limits: Limits) -> Handled:
+    def __call__(self, body: bytes, deps: Deps, limits: ImageLimits) -> Handled:
         self.calls += 1
         if isinstance(self.answer, Exception):
             raise self.answer

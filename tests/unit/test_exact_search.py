@@ -19,7 +19,7 @@ from pipeline.types import IndexRow, ModelSpec, ObjectRef, Preprocessing, Search
 DIM = 4
 MODEL = ModelSpec(
     name="first",
-    source="builtin/first",
+    address="builtin/first",
     architecture="none",
     fingerprint="a1" * 32,
     dim=DIM,

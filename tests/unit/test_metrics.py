@@ -15,7 +15,18 @@ from pipeline.testing.memory_index import MemoryIndex
 from pipeline.testing.memory_store import MemoryStore
 from pipeline.types import EmbedBatch, FailedAt, Findings, Reason, Rejected, Verdict
 from tests.conftest import REPOSITORY
-from tests.unit.fakes import BLUE, BUCKET, GREEN, LIMITS, SPEC, FakeEmbedder, jpeg, plan_one_batch, ref_of
+from tests.unit.fakes import (
+    BLUE,
+    BUCKET,
+    CONCURRENCY,
+    GREEN,
+    LIMITS,
+    SPEC,
+    FakeEmbedder,
+    jpeg,
+    plan_one_batch,
+    ref_of,
+)
 from workers.broker.queues import EMBED, INGEST
 from workers.metrics.metrics import ANSWERS, OUTCOMES, Metrics
 
@@ -57,7 +68,14 @@ def store() -> MemoryStore:
 
 @pytest.fixture
 def deps(store: MemoryStore, index: MemoryIndex, embedder: FakeEmbedder, ledger: SqlLedger) -> Deps:
-    return Deps(store=store, index=index, embedder=embedder, ledger=ledger, staging_bucket=STAGING)
+    return Deps(
+        store=store,
+        index=index,
+        embedder=embedder,
+        ledger=ledger,
+        staging_bucket=STAGING,
+        concurrency=CONCURRENCY,
+    )
 
 
 def embed(batch: EmbedBatch, deps: Deps, page: Page) -> Handled:

@@ -46,7 +46,7 @@ def make_embedder(
 ) -> TorchEmbedder:
     spec = ModelSpec(
         name="fake",
-        source="fake",
+        address="fake",
         architecture="fake",
         fingerprint="0" * 64,
         dim=3,

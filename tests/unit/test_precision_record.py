@@ -11,7 +11,7 @@ from pipeline.types import CollectionInfo, ModelSpec, Preprocessing
 
 MODEL = ModelSpec(
     name="m",
-    source="m.toml",
+    address="m.toml",
     architecture="torchvision/resnet18",
     fingerprint="a" * 64,
     dim=512,

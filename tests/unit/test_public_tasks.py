@@ -174,7 +174,7 @@ def test_a_submission_that_cannot_be_read_is_a_failed_job_and_a_dead_letter(
     assert job.job_id == "refused-of-a-test"  # the id that was asked for stays free
     assert job.state is JobState.FAILED
     assert job.error == letter.reason == "pictor.ingest: surprise: Extra inputs are not permitted"
-    assert (len(job.request.source), job.request.source.isprintable()) == (200, True)
+    assert (len(job.request.location), job.request.location.isprintable()) == (200, True)
 
 
 # Delete

@@ -32,6 +32,7 @@ from pipeline.types import WORKERS, JobState
 from tests.unit.fakes import (
     BUCKET,
     COLLECTION,
+    CONCURRENCY,
     HERE,
     LIMITS,
     OTHER_SPEC,
@@ -45,7 +46,7 @@ from tests.unit.fakes import (
 )
 
 ME = local_caller()
-WANTED = Submission(source=parse_location(f"s3://{BUCKET}/"), collection=COLLECTION, batch_items=4)
+WANTED = Submission(location=parse_location(f"s3://{BUCKET}/"), collection=COLLECTION, batch_items=4)
 
 
 # Access
@@ -66,7 +67,7 @@ USE_CASES: dict[str, tuple[Role, UseCase]] = {
     "cancel": (Role.OPERATE, lambda d, c: cancel_job("j", d.ledger, c)),
     "retry": (Role.OPERATE, lambda d, c: retry_failures("j", d.ledger, d.store, c)),
     "job": (Role.READ, lambda d, c: find_job("j", d.ledger, c)),
-    "job in full": (Role.READ, lambda d, c: show_job("j", d.ledger, LIMITS, c)),
+    "job in full": (Role.READ, lambda d, c: show_job("j", d.ledger, CONCURRENCY, c)),
     "jobs": (Role.READ, lambda d, c: list_jobs(d.ledger, c, limit=1)),
     "failures": (Role.READ, lambda d, c: show_failures("j", d.ledger, c)),
     "collections": (Role.READ, lambda d, c: list_collections(d.index, c)),
@@ -108,14 +109,14 @@ def test_the_local_user_may_everything_and_each_request_has_an_id_of_its_own() -
 def test_a_job_for_the_workers_is_made_once_for_each_id(deps: Deps) -> None:
     job = submit_to_workers(WANTED, deps, ME, job_id="mine")
     assert (job.job_id, job.driver, job.state) == ("mine", WORKERS, JobState.RUNNING)
-    assert (job.request.source, job.request.fingerprint) == (f"s3://{BUCKET}/", SPEC.fingerprint)
+    assert (job.request.location, job.request.fingerprint) == (f"s3://{BUCKET}/", SPEC.fingerprint)
     assert submit_to_workers(replace(WANTED, batch_items=9), deps, ME, job_id="mine") == job
 
 
 @pytest.mark.parametrize(
     ("wanted", "said"),
     [
-        (replace(WANTED, source=parse_location("s3://gone")), "bucket 'gone' does not exist"),
+        (replace(WANTED, location=parse_location("s3://gone")), "bucket 'gone' does not exist"),
         (replace(WANTED, collection="no-dashes"), "collection name 'no-dashes'"),
         (replace(WANTED, collection="foreign"), "holds vectors of model 'other'"),
     ],
@@ -130,7 +131,7 @@ def test_what_can_never_work_fails_the_job_of_the_workers_and_says_why(
 
 
 def test_what_can_never_work_makes_no_embedded_job_and_no_collection(deps: Deps) -> None:
-    wanted = replace(WANTED, source=parse_location("s3://gone"), collection="fresh")
+    wanted = replace(WANTED, location=parse_location("s3://gone"), collection="fresh")
     with pytest.raises(TargetError, match="bucket 'gone' does not exist"):
         submit_embedded(wanted, deps, ME, driver=HERE)
     assert deps.ledger.list_jobs() == []
@@ -150,7 +151,7 @@ def test_a_refused_submission_is_a_failed_job(ledger: SqlLedger) -> None:
     for _ in range(2):  # a message may be delivered twice
         record_refusal("/photos", "images", ledger, job_id="refused-1", error=error)
     [job] = ledger.list_jobs()
-    assert (job.state, job.error, job.request.source) == (JobState.FAILED, "source: wrong", "/photos")
+    assert (job.state, job.error, job.request.location) == (JobState.FAILED, "source: wrong", "/photos")
 
 
 # Deleting and looking
@@ -202,7 +203,7 @@ def test_a_job_that_is_not_there_is_said_alike_by_whoever_looks_for_it(ledger: S
         error_of(look, NotFoundError)
         for look in (
             lambda: find_job("x", ledger, ME),
-            lambda: show_job("x", ledger, LIMITS, ME),
+            lambda: show_job("x", ledger, CONCURRENCY, ME),
             lambda: show_failures("x", ledger, ME),
             lambda: pause_job("x", ledger, ME),
         )

@@ -463,7 +463,7 @@ def test_a_folder_that_cannot_be_read_keeps_what_it_held(deps: Deps, tmp_path: P
     (folder / "inner").mkdir(parents=True)
     for number in range(3):
         (folder / "inner" / f"{number}.png").write_bytes(distinct_png(number))
-    asked = {"bucket": str(folder), "source": f"file://{folder}", **ALL_MAY_GO}
+    asked = {"bucket": str(folder), "location": f"file://{folder}", **ALL_MAY_GO}
     ingest(replace(deps, store=FolderStore()), **asked)
     job = ingest(replace(deps, store=Locked()), **asked)
     assert (job.counts.failed, job.counts.removed) == (1, 0)

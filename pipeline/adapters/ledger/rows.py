@@ -51,7 +51,7 @@ def job_of(row: sa.Row[Any]) -> Job:
     return Job(
         job_id=row.job_id,
         request=JobRequest(
-            source=row.source,
+            location=row.source,
             bucket=row.bucket,
             prefix=row.prefix,
             collection=row.collection,
@@ -91,7 +91,7 @@ def job_values(job_id: str, request: JobRequest, driver: str, now: datetime) -> 
     return {
         "job_id": job_id,
         "driver": driver,
-        "source": request.source,
+        "source": request.location,
         "bucket": request.bucket,
         "prefix": request.prefix,
         "collection": request.collection,

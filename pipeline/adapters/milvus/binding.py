@@ -38,7 +38,7 @@ class Binding:
         return CollectionInfo(
             name=self.name,
             model_name=self.model_name,
-            model_source=self.model_source,
+            model_address=self.model_source,
             fingerprint=self.fingerprint,
             dim=self.dim,
             vector_type=self.vector_type,
@@ -52,7 +52,7 @@ def bind(name: str, model: ModelSpec, vector_type: str, precision: str) -> Bindi
         schema_version=SCHEMA_VERSION,
         name=name,
         model_name=model.name,
-        model_source=model.source,
+        model_source=model.address,
         fingerprint=model.fingerprint,
         dim=model.dim,
         vector_type=vector_type,

@@ -52,7 +52,7 @@ class MilvusCatalog:
         check_collection_name(name)
         with self._create_lock:
             if self.find(name) is None:
-                precision = "float32" if model.source == DEFAULT_MODEL else self._precision
+                precision = "float32" if model.address == DEFAULT_MODEL else self._precision
                 self._make(bind(name, model, self._vector_type, precision))
             binding = self.find(name)  # ours, or that of a process that was faster
         if binding is None:

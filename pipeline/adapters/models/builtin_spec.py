@@ -23,7 +23,7 @@ BUILTIN_PREPROCESSING = Preprocessing(
 def builtin_spec() -> ModelSpec:
     return ModelSpec(
         name=BUILTIN,
-        source=BUILTIN,
+        address=BUILTIN,
         architecture=BUILTIN,
         fingerprint=fingerprint_of(BUILTIN_VERSION, BUILTIN, BUILTIN_PREPROCESSING),
         dim=BUILTIN_DIM,

@@ -1,4 +1,4 @@
-"""From a model's source to its spec or its embedder: "builtin", "torchvision/resnet50" or a model file."""
+"""From a model's address to its spec or its embedder: "builtin", "torchvision/resnet50" or a model file."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,18 +50,18 @@ class CatalogueEntry:
 
 
 def load_spec(
-    source: str, *, weights_dir: Path, fetch_s3: FetchS3 | None = None, open_url: OpenUrl = open_url
+    address: str, *, weights_dir: Path, fetch_s3: FetchS3 | None = None, open_url: OpenUrl = open_url
 ) -> ModelSpec:
     """Reads the weights, or downloads them once, as the fingerprint covers them; no forward pass.
 
     Raises:
-        ModelError: the source is unknown, or its file or weights cannot be found, read or trusted.
+        ModelError: the address is unknown, or its file or weights cannot be found, read or trusted.
     """
-    return _open_model(source, weights_dir, fetch_s3, open_url)[0]
+    return _open_model(address, weights_dir, fetch_s3, open_url)[0]
 
 
 def load_embedder(
-    source: str,
+    address: str,
     *,
     weights_dir: Path,
     device: str,
@@ -86,8 +86,8 @@ def load_embedder(
         ConfigError: the device is not there.
     """
     chosen = pick_device(device)  # before the weights are read: it is the cheaper mistake
-    spec, module = _open_model(source, weights_dir, fetch_s3, open_url)
-    wanted = "float32" if source == BUILTIN else precision
+    spec, module = _open_model(address, weights_dir, fetch_s3, open_url)
+    wanted = "float32" if address == BUILTIN else precision
     dtype = pick_dtype(wanted, native=has_native_bfloat16(chosen))
     quick, dtype = quicken(module, spec, device=chosen, dtype=dtype, required=wanted == "bfloat16")
     passes, pass_threads = share_cores(
@@ -122,11 +122,11 @@ def _describe(architecture: str, weights_dir: Path) -> CatalogueEntry:
 
 
 def _open_model(
-    source: str, weights_dir: Path, fetch_s3: FetchS3 | None, open_url: OpenUrl
+    address: str, weights_dir: Path, fetch_s3: FetchS3 | None, open_url: OpenUrl
 ) -> tuple[ModelSpec, nn.Module]:
-    if source == BUILTIN:
+    if address == BUILTIN:
         return builtin_spec(), BuiltinDescriptor()
-    model = _resolve(source)
+    model = _resolve(address)
     file = find_weights(
         model.weights, model=model.name, weights_dir=weights_dir, fetch_s3=fetch_s3, open_url=open_url
     )
@@ -137,7 +137,7 @@ def _open_model(
     spec = ModelSpec(
         name=model.name,
         # Absolute: a collection remembers it and is opened from other folders.
-        source=source if source.startswith(ARCHITECTURE_PREFIX) else str(Path(source).resolve()),
+        address=address if address.startswith(ARCHITECTURE_PREFIX) else str(Path(address).resolve()),
         architecture=f"{ARCHITECTURE_PREFIX}{model.architecture}",
         fingerprint=fingerprint_of(digest_tensors(module), model.architecture, model.preprocessing),
         dim=features.dim,
@@ -146,19 +146,19 @@ def _open_model(
     return spec, module
 
 
-def _resolve(source: str) -> ModelFile:
-    if source.endswith(".toml"):
-        return read_model_file(Path(source))
-    if not source.startswith(ARCHITECTURE_PREFIX):
+def _resolve(address: str) -> ModelFile:
+    if address.endswith(".toml"):
+        return read_model_file(Path(address))
+    if not address.startswith(ARCHITECTURE_PREFIX):
         raise ModelError(
-            f"model {source!r} is none of {BUILTIN}, {ARCHITECTURE_PREFIX}NAME, "
+            f"model {address!r} is none of {BUILTIN}, {ARCHITECTURE_PREFIX}NAME, "
             "or the path of a model file (.toml)"
         )
-    architecture = source.removeprefix(ARCHITECTURE_PREFIX)
+    architecture = address.removeprefix(ARCHITECTURE_PREFIX)
     check_architecture(architecture)
     published = published_model(architecture)
     return ModelFile(
-        name=source,
+        name=address,
         architecture=architecture,
         weights=published.weights,
         preprocessing=published.preprocessing,
