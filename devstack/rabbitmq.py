@@ -1,7 +1,7 @@
 """One RabbitMQ node from Debian's package, with its own name, port mapper, ports and directories.
 
-PICTOR_RABBITMQ_ROOT names the root of another Debian, whose RabbitMQ is run instead: a later one needs a later
-libc. Have its `/tmp`, `/proc` and `/dev` mounted.
+PICTOR_RABBITMQ_ROOT names the root of another Debian, whose RabbitMQ is run instead: a later one needs a
+later libc. Have its `/tmp`, `/proc` and `/dev` mounted, and `localhost` in its `/etc/hosts`.
 """
 
 import os
