@@ -21,6 +21,7 @@ from pipeline.service.submit import Submission, record_refusal, submit_to_worker
 from pipeline.settings import Settings
 from pipeline.types import JobState
 from workers.broker.dead_letters import set_aside
+from workers.broker.meant_at import keep_meant_at
 from workers.delivery import crashes_before, every_error_settled, internal_error
 from workers.isolation.halve import SPLIT_AT_CRASH
 from workers.metrics.metrics import metrics
@@ -71,7 +72,7 @@ def ingest(task: Task, args: Sequence[object], kwargs: Arguments) -> None:
 
 
 def delete(task: Task, args: Sequence[object], kwargs: Arguments) -> None:
-    """Take objects out of the index by key. Safe to run twice."""
+    """Take objects out of the index by key, as they were when it was asked for. Safe to run twice."""
 
     def work() -> None:
         context = current()
@@ -82,8 +83,9 @@ def delete(task: Task, args: Sequence[object], kwargs: Arguments) -> None:
             arguments.keys,
             collection=collection,
             index=context.deps.index,
-            book=context.deps.ledger.book,
+            ledger=context.deps.ledger,
             caller=_caller(task),
+            meant_at=keep_meant_at(task, arguments.meant_at),
         )
 
     _settled(task, work)

@@ -15,6 +15,7 @@ from typing import Annotated, Literal, TypeVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from pipeline.errors import MessageError
+from workers.broker.meant_at import MAX_TIME_S
 
 VERSION = 1
 MAX_KEYS = 10_000  # of one pictor.delete
@@ -60,9 +61,12 @@ class IngestArguments(Arguments):
 
 
 class DeleteArguments(Arguments):
+    """`meant_at` is in seconds since 1970 UTC: what was planned later is not deleted."""
+
     bucket: Bucket
     keys: Annotated[list[Key], Field(min_length=1, max_length=MAX_KEYS)]
     collection: CollectionName | None = None
+    meant_at: Annotated[float, Field(ge=0, le=MAX_TIME_S, strict=False)] | None = None
 
 
 class SearchArguments(Arguments):

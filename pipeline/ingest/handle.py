@@ -1,7 +1,8 @@
 """One message in, one verdict out. Both drivers, embedded and Celery, call only this."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from pipeline.errors import (
@@ -13,12 +14,14 @@ from pipeline.errors import (
     TargetError,
     TransientError,
 )
+from pipeline.ingest.catch_up import catch_up, mend_closed
 from pipeline.ingest.message import decode_batch, encode_batch
 from pipeline.ingest.phase_clock import PhaseClock
+from pipeline.ingest.precedence import find_overtaken
 from pipeline.ingest.run_batch import run_batch
 from pipeline.ingest.staging import delete_block, name_block, run_staged_batch, stage_batch
 from pipeline.ports import Deps, ImageLimits
-from pipeline.types import BatchReport, BatchStatus, EmbedBatch, Verdict
+from pipeline.types import BatchReport, BatchStatus, EmbedBatch, Verdict, VersionEntry
 
 logger = logging.getLogger(__name__)
 
@@ -54,11 +57,16 @@ def handle_prepare(body: bytes, deps: Deps, limits: ImageLimits) -> Handled:
 def _embed(body: bytes, deps: Deps, limits: ImageLimits, clock: PhaseClock) -> Handled:
     batch = _open_batch(body, deps, clock)
     if batch is None:
+        with suppress(TargetError):  # dropped meanwhile: nothing to mend
+            mend_closed(decode_batch(body), deps, limits, clock)
         return Handled(verdict=Verdict.ACK)
     report = run_staged_batch(batch, deps, clock) if batch.block else None
     if report is None:  # not staged, or its block was swept: the objects themselves are still there
         report = run_batch(batch, deps, limits, clock)
+    report = catch_up(batch, report, deps, limits, clock)
     is_new = _report(report, deps, clock)
+    if not is_new:  # another delivery was faster, and this one may have written since
+        mend_closed(batch, deps, limits, clock)
     delete_block(batch, deps)
     return Handled(verdict=Verdict.ACK, report=report if is_new else None)
 
@@ -67,13 +75,22 @@ def _prepare(body: bytes, deps: Deps, limits: ImageLimits, clock: PhaseClock) ->
     batch = _open_batch(body, deps, clock)
     if batch is None:
         # An earlier delivery may have put the block and died before it could name it in a message.
-        delete_block(name_block(decode_batch(body)), deps)
-        return Handled(verdict=Verdict.ACK)
+        closed = name_block(decode_batch(body))
+        delete_block(closed, deps)
+        return Handled(verdict=Verdict.ACK, forward=_to_catch_up(closed, (), deps))
     staged = stage_batch(batch, deps, limits, clock)
     if isinstance(staged, EmbedBatch):
         return Handled(verdict=Verdict.ACK, forward=encode_batch(staged))
+    if forward := _to_catch_up(name_block(batch), staged.versions, deps):
+        return Handled(verdict=Verdict.ACK, forward=forward)
     is_new = _report(staged, deps, clock)
-    return Handled(verdict=Verdict.ACK, report=staged if is_new else None)
+    forward = None if is_new else _to_catch_up(name_block(batch), staged.versions, deps)
+    return Handled(verdict=Verdict.ACK, report=staged if is_new else None, forward=forward)
+
+
+def _to_catch_up(batch: EmbedBatch, results: Iterable[VersionEntry], deps: Deps) -> bytes | None:
+    """The message for a worker with a model, where this batch is late. It finds no block, and looks anew."""
+    return encode_batch(batch) if find_overtaken(batch, results, deps) else None
 
 
 def _open_batch(body: bytes, deps: Deps, clock: PhaseClock) -> EmbedBatch | None:

@@ -2,10 +2,12 @@
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from pipeline.ingest.embed import embed_all
 from pipeline.ingest.phase_clock import PhaseClock
+from pipeline.ingest.precedence import find_overtaken
 from pipeline.ingest.prepare import prepare_all
 from pipeline.ingest.reuse import reuse_vectors
 from pipeline.ports import Deps, ImageLimits, VectorIndex
@@ -23,6 +25,8 @@ from pipeline.types import (
     indexed_version,
 )
 
+NOTHING_CLAIMED: Mapping[str, int] = {}
+
 
 def run_batch(
     batch: EmbedBatch, deps: Deps, limits: ImageLimits, clock: PhaseClock | None = None
@@ -39,7 +43,7 @@ def run_batch(
     clock = clock or PhaseClock()
     stored = look_up_versions(batch, deps.index, clock)
     fresh, reused = find_fresh(batch, stored, deps, clock)
-    write_rows(batch.collection, reused, deps, clock)
+    reused = write_reused(batch, reused, deps, clock)
     spec = deps.embedder.spec.preprocessing
     outcomes = prepare_all(fresh, deps.store, spec, limits, clock, concurrency=deps.concurrency)
     with closing(outcomes):
@@ -68,14 +72,25 @@ def index_outcomes(
     clock: PhaseClock,
     *,
     reused: int = 0,
+    claimed: Mapping[str, int] = NOTHING_CLAIMED,
 ) -> BatchReport:
     """Embed what was prepared, write it, remove what is stale; all else of the batch is unchanged.
+
+    What a newer plan decides over is not touched, and has no version in the report: see `catch_up`.
 
     Args:
         stored: ids that the index holds a row of, in whatever version.
         reused: how many objects have got the vector of the same content under another key. They are written.
+        claimed: the sequence of each object that this batch has taken from a newer plan, by image id.
     """
     embedded, rejected = embed_outcomes(outcomes, deps, clock)
+    versions = _versions(batch, rejected, stored, claimed)
+    # As late as can be: a block may have waited for hours, and a batch is fetched and embedded for seconds.
+    late = find_overtaken(batch, versions, deps)
+    outcome_ids = {item.ref.image_id for item in embedded} | {item.ref.image_id for item in rejected}
+    dropped = late.keys() & outcome_ids
+    embedded = [item for item in embedded if item.ref.image_id not in late]
+    rejected = [item for item in rejected if item.ref.image_id not in late]
     write_rows(batch.collection, embedded, deps, clock)
     remove_stale(batch.collection, rejected, stored, deps, clock)
     return BatchReport(
@@ -85,8 +100,20 @@ def index_outcomes(
         unchanged=len(batch.refs) - len(embedded) - reused - len(rejected),
         rejected=tuple(rejected),
         seconds=clock.seconds(),
-        versions=_versions(batch, rejected, stored),
+        versions=tuple(version for version in versions if version.ref.image_id not in dropped),
     )
+
+
+def write_reused(
+    batch: EmbedBatch, reused: Sequence[Embedded], deps: Deps, clock: PhaseClock
+) -> list[Embedded]:
+    """Write what needs no model, before the model is at work. Returns what was written: not what is late."""
+    if not reused:
+        return []
+    late = find_overtaken(batch, [indexed_version(item.ref) for item in reused], deps)
+    timely = [item for item in reused if item.ref.image_id not in late]
+    write_rows(batch.collection, timely, deps, clock)
+    return timely
 
 
 def look_up_versions(batch: EmbedBatch, index: VectorIndex, clock: PhaseClock) -> Mapping[str, str]:
@@ -135,15 +162,13 @@ def remove_stale(
 
 
 def _versions(
-    batch: EmbedBatch, rejected: Sequence[Rejected], stored: Collection[str]
-) -> tuple[VersionEntry, ...]:
+    batch: EmbedBatch, rejected: Sequence[Rejected], stored: Collection[str], claimed: Mapping[str, int]
+) -> list[VersionEntry]:
     """For the version book: what is not rejected is in the index, now or since before."""
     failed = {item.ref.image_id for item in rejected}
-    indexed = [ref for ref in batch.refs if ref.image_id not in failed]
-    return (
-        *map(indexed_version, indexed),
-        *(_failed_version(item, stored) for item in rejected),
-    )
+    indexed = [indexed_version(ref) for ref in batch.refs if ref.image_id not in failed]
+    versions = [*indexed, *(_failed_version(item, stored) for item in rejected)]
+    return [replace(version, sequence=claimed.get(version.ref.image_id, 0)) for version in versions]
 
 
 def _failed_version(item: Rejected, stored: Collection[str]) -> VersionEntry:

@@ -16,7 +16,7 @@ from pipeline.errors import (
 from pipeline.ingest.block import Block, pack_block, unpack_block
 from pipeline.ingest.phase_clock import PhaseClock
 from pipeline.ingest.prepare import prepare_all
-from pipeline.ingest.run_batch import find_fresh, index_outcomes, look_up_versions, write_rows
+from pipeline.ingest.run_batch import find_fresh, index_outcomes, look_up_versions, write_reused
 from pipeline.ports import Deps, ImageLimits
 from pipeline.types import BatchReport, EmbedBatch, Prepared, Reason
 
@@ -37,7 +37,7 @@ def stage_batch(
     """
     stored = look_up_versions(batch, deps.index, clock)
     fresh, reused = find_fresh(batch, stored, deps, clock)
-    write_rows(batch.collection, reused, deps, clock)
+    reused = write_reused(batch, reused, deps, clock)
     spec = deps.embedder.spec.preprocessing
     prepared = prepare_all(fresh, deps.store, spec, limits, clock, concurrency=deps.concurrency)
     with closing(prepared), clock.measure("wait"):

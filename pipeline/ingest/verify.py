@@ -6,10 +6,11 @@ entry is forgotten that a batch has just written, and the next job looks that ob
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from itertools import islice
 
+from pipeline.ingest.removal import find_harmed
 from pipeline.ports import VectorIndex, VersionBook
 from pipeline.types import (
     CollectionInfo,
@@ -29,13 +30,14 @@ class Difference(StrEnum):
     )
     NOT_IN_BOOK = "not_in_book"  # rows that nobody would remove: they are entered
     OTHER_VERSION = "other_version"  # the index holds another version than the book says: it is entered
-    OUTDATED_ROWS = "outdated_rows"  # of an object that failed since: they are removed
+    OUTDATED_ROWS = "outdated_rows"  # of an object that failed or was taken out since: they are removed
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
     difference: Difference
     ref: ObjectRef  # as the index has it, if it does
+    sequence: int = 0  # of the entry that was compared: a newer one is not overwritten
 
 
 @dataclass(slots=True)
@@ -94,20 +96,22 @@ def _differences(
 
 def _unindexed(entry: VersionEntry, result: Verification) -> Iterator[Found]:
     result.compared += 1
-    if entry.vectors:
+    if entry.vectors and entry.state is not VersionState.REMOVED:
         yield Found(Difference.NOT_IN_INDEX, entry.ref)
 
 
 def _indexed(ref: ObjectRef, entry: VersionEntry) -> Iterator[Found]:
     if entry.state is VersionState.INDEXED:
         if entry.ref.etag != ref.etag:
-            yield Found(Difference.OTHER_VERSION, ref)
+            yield Found(Difference.OTHER_VERSION, ref, entry.sequence)
     elif entry.state is VersionState.PLANNED:
-        yield Found(Difference.NOT_IN_BOOK, ref)
+        yield Found(Difference.NOT_IN_BOOK, ref, entry.sequence)
+    elif entry.state is VersionState.REMOVED:
+        yield Found(Difference.OUTDATED_ROWS, ref)
     elif not entry.vectors:
         # Of the very version that failed: another worker got it indexed. Of an older one: it should be gone.
         same = entry.ref.etag == ref.etag
-        yield Found(Difference.OTHER_VERSION if same else Difference.OUTDATED_ROWS, ref)
+        yield Found(Difference.OTHER_VERSION if same else Difference.OUTDATED_ROWS, ref, entry.sequence)
 
 
 def _repair(found: list[Found], name: str, generation: str, index: VectorIndex, book: VersionBook) -> None:
@@ -116,8 +120,12 @@ def _repair(found: list[Found], name: str, generation: str, index: VectorIndex, 
     for one in found:
         ids[one.difference].append(one.ref.image_id)
         if one.difference in (Difference.NOT_IN_BOOK, Difference.OTHER_VERSION):
-            entered.append(indexed_version(one.ref))
+            entered.append(replace(indexed_version(one.ref), sequence=one.sequence))
     if outdated := ids[Difference.OUTDATED_ROWS]:
         index.delete(name, outdated)
+        # A batch may have written one of them since it was compared: the next job looks.
+        entries = {entry.ref: entry for entry in book.find(generation, outdated)}
+        harmed = find_harmed(name, list(entries.values()), index)
+        book.claim(generation, [(entries[ref], ref) for ref in harmed])
     book.forget(generation, ids[Difference.NOT_IN_INDEX])
     book.write(generation, entered)

@@ -86,8 +86,25 @@ class Ledger(Protocol):
         """What the job's listing did not show and nobody has written or seen since, in no order."""
         ...
 
-    def record_removal(self, job_id: str, image_ids: Sequence[str]) -> None:
-        """Take objects out of the book, after their rows left the index. They count as removed."""
+    def begin_removal(self, job_id: str, image_ids: Sequence[str]) -> int:
+        """Make every older batch late for what the job has still to remove, before the store is asked.
+
+        `Job.removing` names them until `forget_removing`: whoever goes on after a crash looks at them again.
+
+        Returns:
+            The sequence of the removal.
+        """
+        ...
+
+    def record_removal(self, job_id: str, image_ids: Sequence[str], sequence: int) -> None:
+        """Take objects out of the book, after their rows left the index. They count as removed.
+
+        What has another sequence by now is left alone. Safe to run twice.
+        """
+        ...
+
+    def forget_removing(self, job_id: str) -> None:
+        """Nothing is in doubt any more."""
         ...
 
     def note_present(self, job_id: str, image_ids: Sequence[str]) -> None:

@@ -1,12 +1,18 @@
 """Take objects out of a collection, or a whole collection away. The images themselves are not touched."""
 
+import logging
 from collections.abc import Sequence
+from datetime import datetime
 
-from pipeline.ports import VectorIndex, VersionBook
-from pipeline.ports.model_binding import find_collection
+from pipeline.errors import TargetError
+from pipeline.ingest.removal import take_out
+from pipeline.ports import Ledger, VectorIndex, VersionBook
+from pipeline.ports.model_binding import find_collection, missing_collection
 from pipeline.service.access import Caller, Role, require
 from pipeline.settings import check_collection_name
 from pipeline.types import CollectionInfo, generation_of, image_id_of
+
+logger = logging.getLogger(__name__)
 
 
 def delete_objects(
@@ -15,22 +21,29 @@ def delete_objects(
     *,
     collection: str,
     index: VectorIndex,
-    book: VersionBook,
+    ledger: Ledger,
     caller: Caller,
+    meant_at: datetime,
 ) -> None:
     """Take objects out of the index and the book by key, whether or not they are in it. Safe to run twice.
 
     What of them is still in its source comes back with the next job.
+
+    Args:
+        meant_at: what was planned later stays, however late this is run. The clocks are those of whoever
+            asked and of those who planned.
 
     Raises:
         ArgumentError: no collection can have this name.
         TargetError: there is no such collection.
     """
     require(caller, Role.WRITE)
+    info = index.get_collection(check_collection_name(collection))
+    if info is None:
+        raise TargetError(missing_collection(collection))
     image_ids = [image_id_of(bucket, key) for key in keys]
-    index.delete(check_collection_name(collection), image_ids)
-    if info := index.get_collection(collection):
-        book.forget(generation_of(collection, info.fingerprint), image_ids)
+    if kept := take_out(image_ids, info, index, ledger, meant_at=meant_at):
+        logger.info("newer than their removal", extra={"collection": collection, "objects": kept})
 
 
 def drop_collection(name: str, index: VectorIndex, book: VersionBook, caller: Caller) -> CollectionInfo:

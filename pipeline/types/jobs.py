@@ -78,3 +78,4 @@ class Job:
     removals_due: bool = (
         False  # somebody has to decide on what is missing, and remove it, before the job ends
     )
+    removing: tuple[str, ...] = ()  # image ids that a removal was at when it was last heard of

@@ -21,6 +21,7 @@ from pipeline.errors import MessageError, PictorError
 from pipeline.ingest.handle import Handled
 from pipeline.ingest.message import decode_batch, encode_batch
 from pipeline.ingest.phase_clock import PhaseClock
+from pipeline.ingest.precedence import find_overtaken
 from pipeline.ingest.run_batch import index_outcomes, look_up_versions
 from pipeline.ingest.staging import delete_block, name_block
 from pipeline.types import (
@@ -32,6 +33,7 @@ from pipeline.types import (
     Reason,
     Rejected,
     Verdict,
+    generation_of,
 )
 from workers.isolation.sandbox import Fate, run_trial
 from workers.process.context import Context
@@ -161,9 +163,14 @@ def _record_failure(batch: EmbedBatch, fate: Fate, context: Context) -> BatchRep
     clock = PhaseClock()
     deps = context.deps
     earlier = look_up_versions(batch, deps.index, clock)
-    if earlier:  # an object must not be found by its former content
+    # An object must not be found by its former content; and not be taken out when a newer plan has it.
+    if earlier and not find_overtaken(batch, (), deps):
         deps.index.delete(batch.collection, list(earlier))
     report = index_outcomes(batch, (rejected,), (), deps, clock)
+    if overtaken := find_overtaken(batch, (), deps):
+        # This process must not touch the object, so it cannot see what its rows are worth: the next job does.
+        generation = generation_of(batch.collection, batch.fingerprint)
+        deps.ledger.book.claim(generation, [(entry, entry.ref) for entry in overtaken.values()])
     is_new = deps.ledger.report(report)
     deps.ledger.finish_if_done(batch.job_id)
     return report if is_new else None

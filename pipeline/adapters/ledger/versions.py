@@ -3,7 +3,7 @@
 import functools
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -40,18 +40,19 @@ def entry_of(row: sa.Row[Any]) -> VersionEntry:
             size_bytes=row.size_bytes,
             modified_ms=row.modified_ms,
         ),
-        state=VersionState(row.state),
+        state=VersionState.REMOVED if row.removed else VersionState(row.state),
         vectors=row.vectors,
         stage=FailedAt(row.stage) if row.stage else None,
         reason=Reason(row.reason) if row.reason else None,
         detail=row.detail,
         attempts=row.attempts,
         missing_in=row.missing_in,
+        sequence=row.sequence,
     )
 
 
 def version_values(
-    generation: str, entries: Iterable[VersionEntry], *, job_id: str, now: datetime
+    generation: str, entries: Iterable[VersionEntry], *, job_id: str, now: datetime, sequence: int = 0
 ) -> list[Values]:
     """Ordered by image id: two transactions that lock the same rows in the same order cannot deadlock."""
     values = [
@@ -68,6 +69,8 @@ def version_values(
             "job_id": job_id,
             "missing_in": "",
             "at": now,
+            "sequence": max(entry.sequence, sequence),
+            "removed": False,
         }
         for entry in entries
     ]
@@ -79,10 +82,19 @@ def _columns_of(ref: ObjectRef) -> tuple[object, ...]:
 
 
 def upsert_versions(
-    connection: sa.Connection, generation: str, entries: Iterable[VersionEntry], *, job_id: str = ""
+    connection: sa.Connection,
+    generation: str,
+    entries: Iterable[VersionEntry],
+    *,
+    job_id: str = "",
+    sequence: int = 0,
 ) -> None:
-    """Put entries over what is there. A version that fails once more has one attempt more."""
-    rows = version_values(generation, entries, job_id=job_id, now=datetime.now(UTC))
+    """Put entries over what is not newer. A version that fails once more has one attempt more.
+
+    Args:
+        sequence: of the entries that have none of their own.
+    """
+    rows = version_values(generation, entries, job_id=job_id, now=datetime.now(UTC), sequence=sequence)
     if not rows:
         return
     statement = _insert(connection)
@@ -91,33 +103,45 @@ def upsert_versions(
         statement.excluded.state == VersionState.FAILED.value, version.c.etag == statement.excluded.etag
     )
     rest["attempts"] = sa.case((failed_again, version.c.attempts + 1), else_=statement.excluded.attempts)
-    connection.execute(statement.on_conflict_do_update(index_elements=version.primary_key, set_=rest), rows)
+    is_newest = version.c.sequence <= statement.excluded.sequence
+    put = statement.on_conflict_do_update(index_elements=version.primary_key, set_=rest, where=is_newest)
+    connection.execute(put, rows)
 
 
-def write_versions(connection: sa.Connection, report: BatchReport) -> None:
+def write_versions(connection: sa.Connection, report: BatchReport, sequence: int) -> None:
+    """Args: `sequence` is that of the plan which made the batch."""
     if not report.versions:
         return  # of a worker that knows no book: the next planner asks the index, in a batch
     query = sa.select(job.c.collection, job.c.fingerprint).where(job.c.job_id == report.job_id)
     of_job = connection.execute(query).one()
     generation = generation_of(of_job.collection, of_job.fingerprint)
-    upsert_versions(connection, generation, report.versions, job_id=report.job_id)
+    upsert_versions(connection, generation, report.versions, job_id=report.job_id, sequence=sequence)
 
 
-def enter_planned(connection: sa.Connection, generation: str, refs: Iterable[ObjectRef], job_id: str) -> None:
+def enter_planned(
+    connection: sa.Connection, generation: str, refs: Iterable[ObjectRef], job_id: str, sequence: int
+) -> None:
     """Before any vector is written: whatever a batch that is never reported leaves in the index is known of.
 
-    Of an object that is known already, the rows in the index and the attempts stay.
+    From here on every batch of an older plan is late. Of an object that is known already, the rows in the
+    index stay, and so do the attempts of the same version. What a newer plan says stays altogether.
     """
     rows = [(ref.image_id, *_columns_of(ref)) for ref in sorted(refs, key=lambda ref: ref.image_id)]
     if not rows:
         return
     now = {"state": VersionState.PLANNED.value, "job_id": job_id, "missing_in": "", "at": datetime.now(UTC)}
+    now |= {"sequence": sequence, "removed": False}
     new = {"generation": generation, "vectors": 0, "stage": "", "reason": "", "detail": "", "attempts": 0}
     columns = {"image_id": sa.Text, **{name: version.c[name].type for name in _REF_COLUMNS}}
     common = {name: sa.literal(value, version.c[name].type) for name, value in (now | new).items()}
     source = sa.select(*_unpacked(connection, rows, columns), *common.values()).where(sa.true())
     statement = _insert(connection).from_select([*columns, *common], source)
-    connection.execute(statement.on_conflict_do_update(index_elements=version.primary_key, set_=now))
+    over: dict[str, Any] = {name: statement.excluded[name] for name in ("etag", "size_bytes", "modified_ms")}
+    over["attempts"] = sa.case((version.c.etag == statement.excluded.etag, version.c.attempts), else_=0)
+    is_newest = version.c.sequence <= sequence
+    connection.execute(
+        statement.on_conflict_do_update(index_elements=version.primary_key, set_=now | over, where=is_newest)
+    )
 
 
 def _unpacked(
@@ -135,10 +159,10 @@ def _unpacked(
     return [sa.func.json_extract(row, f"$[{place}]").label(name) for place, name in enumerate(columns)]
 
 
-def plan_again(connection: sa.Connection, generation: str, image_ids: Sequence[str]) -> None:
-    for some in slices(sorted(image_ids)):
-        mine = sa.and_(version.c.generation == generation, version.c.image_id.in_(some))
-        connection.execute(version.update().where(mine).values(state=VersionState.PLANNED.value))
+def plan_again(connection: sa.Connection, generation: str, image_ids: Sequence[str], sequence: int) -> None:
+    values = {"state": VersionState.PLANNED.value, "sequence": sequence, "removed": False}
+    for mine in of_ids(generation, image_ids):
+        connection.execute(version.update().where(mine).values(values))
 
 
 def insert_unknown(connection: sa.Connection, generation: str, entries: Iterable[VersionEntry]) -> None:
@@ -150,8 +174,7 @@ def insert_unknown(connection: sa.Connection, generation: str, entries: Iterable
 
 
 def mark_missing(connection: sa.Connection, generation: str, image_ids: Sequence[str], job_id: str) -> None:
-    for some in slices(sorted(image_ids)):
-        mine = sa.and_(version.c.generation == generation, version.c.image_id.in_(some))
+    for mine in of_ids(generation, image_ids):
         connection.execute(version.update().where(mine).values(missing_in=job_id))
 
 
@@ -174,14 +197,28 @@ def note_seen(connection: sa.Connection, generation: str, refs: Iterable[ObjectR
         connection.execute(statement, rows)
 
 
-def delete_versions(connection: sa.Connection, generation: str, image_ids: Sequence[str]) -> int:
-    """Returns how many of them had rows in the index."""
-    held = 0
-    for some in slices(sorted(image_ids)):
-        mine = sa.and_(version.c.generation == generation, version.c.image_id.in_(some))
-        vectors = connection.scalars(version.delete().where(mine).returning(version.c.vectors))
-        held += sum(count > 0 for count in vectors)
-    return held
+def delete_versions(connection: sa.Connection, generation: str, image_ids: Sequence[str]) -> None:
+    for mine in of_ids(generation, image_ids):
+        connection.execute(version.delete().where(mine))
+
+
+def select_versions(
+    connection: sa.Connection,
+    generation: str,
+    image_ids: Sequence[str],
+    where: sa.ColumnElement[bool] | None = None,
+) -> list[VersionEntry]:
+    """Those that are there, in order of the image id."""
+    found: list[VersionEntry] = []
+    for mine in of_ids(generation, image_ids):
+        query = sa.select(version).where(mine, sa.true() if where is None else where)
+        found += map(entry_of, connection.execute(query.order_by(version.c.image_id)))
+    return found
+
+
+def of_ids(generation: str, image_ids: Sequence[str]) -> Iterator[sa.ColumnElement[bool]]:
+    for some in slices(sorted(set(image_ids))):
+        yield sa.and_(version.c.generation == generation, version.c.image_id.in_(some))
 
 
 def _insert(connection: sa.Connection) -> Any:
