@@ -37,7 +37,8 @@ STAGING = "staging"
 LOOKS = frozenset(
     "get_etags get_rows stat get_metadata find_copies find overtaken embed_images list_versions".split()
 )
-MOST_AT_ONCE = 3
+FEW = 4  # keys, so that histories meet
+MOST_AT_ONCE, MOST_HELD_UP = 3, 6
 MOST_TURNS = 20_000
 
 
@@ -46,6 +47,7 @@ class Turns(Fate):
     """Decides at each effect who goes on, and whether the one who was at work dies."""
 
     actors: "list[Actor]" = field(default_factory=list)
+    held_up: "list[Actor]" = field(default_factory=list)  # they get no turn for now
     at_work: "Actor | None" = None
 
     def decide(self) -> None:
@@ -103,6 +105,7 @@ class Message:
     kind: str
     content: Any
     is_taken: bool = False
+    is_held_up: bool = False
 
 
 class Broker(Queue):
@@ -145,6 +148,10 @@ class Interleaved(World):
             staging_bucket=STAGING,
         )
 
+    def change_something(self) -> None:
+        changes = (self._write, self._write, self._spoil, self._describe, self._delete)
+        self.rng.choice(changes)(self.rng.choice(NAMES[:FEW]))
+
     def submit(self, request: JobRequest) -> Job:
         job = self.real.ledger.create_job(request, driver=WORKERS)
         self.jobs.append(job)
@@ -153,13 +160,13 @@ class Interleaved(World):
 
     def delete_for_good(self) -> None:
         """Somebody deletes an object, and tells Pictor at once."""
-        key = self.rng.choice(NAMES)
+        key = self.rng.choice(NAMES[:FEW])
         self._delete(key)
         self.broker.queue.append(Message("delete", (key, datetime.now(UTC))))
 
     def take_turns(self, *, often: int) -> None:
         for _ in range(often):
-            waiting = [message for message in self.broker.queue if not message.is_taken]
+            waiting = [one for one in self.broker.queue if not (one.is_taken or one.is_held_up)]
             if waiting and len(self.turns.actors) < MOST_AT_ONCE and self.rng.random() < 0.3:
                 self._deliver_one(self.rng.choice(waiting))
             elif self.turns.actors:
@@ -222,25 +229,45 @@ class Interleaved(World):
 
     def live(self) -> None:
         self.turns.share = self.rng.choice((0.0, 0.01, 0.03))
-        for _ in range(self.rng.randint(3, 10)):
-            self.rng.choice(
-                (self.change_something, self.change_something, self._begin_job, self.delete_for_good)
-            )()
-            if self.old_deletions and self.rng.random() < 0.2:
+        for key in NAMES[:FEW]:
+            self._write(key)
+        for _ in range(self.rng.randint(6, 16)):
+            self._begin_job()
+            self.take_turns(often=self.rng.choice((20, 100, 400)))
+            for _ in range(self.rng.randint(1, 3)):
+                self.rng.choice((self.change_something, self.change_something, self.delete_for_good))()
+            if self.old_deletions and self.rng.random() < 0.3:
                 self.broker.queue.append(Message("delete", self.rng.choice(self.old_deletions)))
-            if self.jobs and self.rng.random() < 0.1:
+            if self.rng.random() < 0.1:
                 self._give_up(self.rng.choice(self.jobs))
-            self.take_turns(often=self.rng.choice((0, 5, 50, 200)))
-        # From here on the bucket rests. All that is under way is late, and one job sees how it is.
-        last = self.submit(self.request)
+            self._hold_up(share=0.2)
+        # From here on the bucket rests. One job sees how it is, and much of what is under way comes after it.
         for deletion in self.old_deletions:
-            if self.rng.random() < 0.5:
-                self.broker.queue.append(Message("delete", deletion))
-        self.take_turns(often=300)
+            self.broker.queue.append(Message("delete", deletion))
+        self._hold_up(share=0.6)
+        last = self.submit(self.request)
+        self._drain(until=lambda: self.real.ledger.get_job(last.job_id).state is JobState.COMPLETED)
+        self._let_go()
+        self.take_turns(often=100)
         self.turns.share = 0.0
-        self._drain()
-        assert self.real.ledger.get_job(last.job_id).state is JobState.COMPLETED
+        self._drain(until=lambda: not self.broker.queue)
         self._check_end()
+
+    def _hold_up(self, *, share: float) -> None:
+        """Some of what is on the queue or under way goes on only after the last job."""
+        for message in self.broker.queue:
+            if not message.is_taken and message.kind != "plan" and self.rng.random() < share:
+                message.is_held_up = True
+        for actor in list(self.turns.actors):
+            if len(self.turns.held_up) < MOST_HELD_UP and self.rng.random() < share:
+                self.turns.actors.remove(actor)
+                self.turns.held_up.append(actor)
+
+    def _let_go(self) -> None:
+        for message in self.broker.queue:
+            message.is_held_up = False
+        self.turns.actors += self.turns.held_up
+        self.turns.held_up = []
 
     def _begin_job(self) -> None:
         self.submit(self.a_request())
@@ -249,13 +276,13 @@ class Interleaved(World):
         if self.real.ledger.get_job(job.job_id).state is JobState.RUNNING:
             self.real.ledger.set_state(job.job_id, JobState.CANCELLED)
 
-    def _drain(self) -> None:
+    def _drain(self, *, until: Callable[[], bool]) -> None:
         for _ in range(MOST_TURNS):
-            if not self.broker.queue:
+            if not any(not message.is_held_up for message in self.broker.queue):
                 self._take_up_jobs_without_a_planner()
-            if not self.broker.queue:
+            if until():
                 return
-            self.take_turns(often=1)
+            self.take_turns(often=10)
         raise AssertionError(f"{len(self.broker.queue)} messages are left")
 
     def _take_up_jobs_without_a_planner(self) -> None:

@@ -1,4 +1,4 @@
-"""Whoever is late, index, book and bucket end with the newest: nothing old is written over it, nothing comes back."""
+"""Whoever is late: index, book and bucket end with the newest version, and what was removed stays out."""
 
 import random
 from dataclasses import replace
