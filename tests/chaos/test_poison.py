@@ -22,7 +22,7 @@ from tests.services import MilvusServer, PostgresServer, RabbitMQServer, S3Serve
 
 WORKERS_OF = {
     "inline": [("plan", 1), ("embed", 2)],
-    "staged": [("plan", 1), ("ingest", 2), ("embed", 1)],
+    "staged": [("plan", 1), ("prepare", 2), ("embed", 1)],
 }
 # A batch is slow after 10 s, and so is a trial: an innocent picture takes milliseconds, and seconds on a
 # machine that has much else to do.
@@ -104,7 +104,7 @@ def test_an_object_that_was_in_hand_of_killed_workers_is_tried_alone_and_indexed
 
 
 def test_nothing_is_left_on_a_queue_or_in_the_staging_bucket(run: Run) -> None:
-    for queue in ("plan", "ingest", "embed", "dead"):
+    for queue in ("plan", "prepare", "embed", "dead"):
         run.fleet.wait_for_queue(queue, 0)
     assert run.fleet.staged_keys() == []
 
