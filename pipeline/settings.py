@@ -143,7 +143,7 @@ class Settings(BaseSettings):
     preparation: Annotated[
         Literal["inline", "staged"],
         Field(
-            description="With `inline`, embed workers fetch and decode. With `staged`, ingest workers do, and leave blocks of pixels in the staging bucket"
+            description="With `inline`, embed workers fetch and decode. With `staged`, prepare workers do, and leave blocks of pixels in the staging bucket"
         ),
     ] = "inline"
     staging_bucket: Annotated[str, Field(description="Bucket for blocks of pixels in staged mode")] = (
