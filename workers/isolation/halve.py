@@ -170,6 +170,6 @@ def _record_failure(batch: EmbedBatch, fate: Fate, context: Context) -> BatchRep
 
 
 def _delete_blocks(batch: EmbedBatch, context: Context) -> None:
-    """Also the one that an `ingest` worker left when it was killed before it could name it in a message."""
+    """Also the one that a `prepare` worker left when it was killed before it could name it in a message."""
     if context.settings.preparation == "staged":
         delete_block(name_block(batch), context.deps)
