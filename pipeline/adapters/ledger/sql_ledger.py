@@ -90,16 +90,19 @@ PAGE_BATCHES = 64  # with bodies of 16 KB a page is 1 MB
 PAGE_ROWS = 1000
 
 
-def open_ledger(url: str) -> "SqlLedger":
+def open_ledger(url: str, *, ca_file: str = "") -> "SqlLedger":
     """Open the ledger at an SQLAlchemy URL.
 
     A SQLite file is made and migrated here. A PostgreSQL schema is only checked: it serves many processes,
     and `pictor init` changes it once, when its operator says so.
 
+    Args:
+        ca_file: see `read_url`.
+
     Raises:
         ConfigError: the URL cannot be a ledger's, or the schema is not of this Pictor's revision.
     """
-    address = read_url(url)
+    address = read_url(url, ca_file=ca_file)
     make_folder(address)
     engine = make_engine(address)
     try:
