@@ -17,6 +17,7 @@ from benchmarks.photographs import draw_jpeg
 from benchmarks.processes import clean_environment
 from benchmarks.synthetic import BUCKET, EndlessStore, FreeEmbedder, SleepingEmbedder
 from pipeline import wiring
+from pipeline.capacity import Load
 from pipeline.embedded import run_job
 from pipeline.ports import Deps, VectorIndex
 from pipeline.service.submit import open_job
@@ -39,7 +40,13 @@ def main() -> None:
     bodies = [draw_jpeg(*PICTURE_PX, seed=seed) for seed in range(16)]
     embedder = SleepingEmbedder(FreeEmbedder(), SECONDS_PER_IMAGE)
     with wiring.open_index(settings) as index, wiring.open_ledger(settings) as ledger:
-        deps = Deps(store=EndlessStore(bodies, OBJECTS, "b/"), index=index, embedder=embedder, ledger=ledger)
+        deps = Deps(
+            store=EndlessStore(bodies, OBJECTS, "b/"),
+            index=index,
+            embedder=embedder,
+            ledger=ledger,
+            concurrency=wiring.concurrency_of(settings, Load(batches=settings.batch_threads)),
+        )
         request = JobRequest(
             location=f"s3://{BUCKET}",
             bucket=BUCKET,
@@ -53,7 +60,7 @@ def main() -> None:
         run_job(
             job,
             deps,
-            wiring.limits_of(settings, sharers=settings.batch_threads),
+            wiring.limits_of(settings),
             driver_options(settings),
             on_progress=ignore_progress,
         )

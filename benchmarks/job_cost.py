@@ -14,6 +14,7 @@ from benchmarks.photographs import draw_jpeg
 from benchmarks.synthetic import BUCKET, EndlessStore, ForgetfulIndex, FreeEmbedder, free_spec
 from pipeline import wiring
 from pipeline.adapters.ledger.sql_ledger import SqlLedger
+from pipeline.capacity import Load
 from pipeline.embedded import run_job
 from pipeline.ports import Deps
 from pipeline.service.submit import open_job
@@ -42,7 +43,13 @@ def main() -> None:
 def run(prefix: str, objects: int, bodies: list[bytes], ledger: SqlLedger, settings: Settings) -> None:
     embedder = FreeEmbedder(free_spec(resize=SIDE_PX, crop=SIDE_PX))
     store = EndlessStore(bodies, objects, f"{prefix}/")
-    deps = Deps(store=store, index=ForgetfulIndex(), embedder=embedder, ledger=ledger)
+    deps = Deps(
+        store=store,
+        index=ForgetfulIndex(),
+        embedder=embedder,
+        ledger=ledger,
+        concurrency=wiring.concurrency_of(settings, Load(batches=settings.batch_threads)),
+    )
     request = JobRequest(
         location=f"s3://{BUCKET}/{prefix}/",
         bucket=BUCKET,
@@ -57,7 +64,7 @@ def run(prefix: str, objects: int, bodies: list[bytes], ledger: SqlLedger, setti
         run_job(
             job,
             deps,
-            wiring.limits_of(settings, sharers=settings.batch_threads),
+            wiring.limits_of(settings),
             driver_options(settings),
             on_progress=ignore_progress,
         )

@@ -9,7 +9,7 @@ from benchmarks.synthetic import BUCKET, free_spec
 from pipeline.image.decode import decode_image
 from pipeline.image.preprocess import to_model_input
 from pipeline.ingest.block import Block, pack_block, unpack_block
-from pipeline.ports import Limits
+from pipeline.ports import ImageLimits
 from pipeline.types import EmbedBatch, ObjectRef, Prepared
 
 SPEC = free_spec().preprocessing
@@ -60,7 +60,7 @@ def _size_class(photo: Photograph) -> str:
 
 
 def _decoding(bodies: Sequence[bytes]) -> Stage:
-    limits = Limits()
+    limits = ImageLimits()
 
     def decode_all() -> int:
         for body in bodies:

@@ -9,7 +9,7 @@ from pymilvus import MilvusClient
 
 from benchmarks.clients import Ask
 from benchmarks.synthetic import EndlessStore, FreeEmbedder
-from pipeline.ports import Limits, VectorIndex
+from pipeline.ports import ImageLimits, VectorIndex
 from pipeline.search.query import Stored
 from pipeline.service.access import local_caller
 from pipeline.service.models import ResidentModel
@@ -34,7 +34,7 @@ def search_ways(
     request = SearchRequest(collection=collection, k=K)
     models = ResidentModel(FreeEmbedder(), index)
     ports = SearchPorts(store=EndlessStore([b"none"], 0), index=index, models=models)
-    limits, caller = Limits(), local_caller()
+    limits, caller = ImageLimits(), local_caller()
 
     def by_service(number: int) -> None:
         id_ = ids[number % len(ids)]

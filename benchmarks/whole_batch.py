@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from pipeline.ingest.handle import handle_embed
 from pipeline.ingest.plan import plan_job
-from pipeline.ports import Deps, Limits
+from pipeline.ports import Deps, ImageLimits
 from pipeline.types import WORKERS, JobRequest, JobState, Verdict
 
 
@@ -37,7 +37,7 @@ def plan_whole_job(deps: Deps, *, bucket: str, collection: str, batch_items: int
     return job.job_id, bodies
 
 
-def handle_all(bodies: Sequence[bytes], deps: Deps, limits: Limits) -> None:
+def handle_all(bodies: Sequence[bytes], deps: Deps, limits: ImageLimits) -> None:
     """Raises RuntimeError when a message is not acknowledged."""
     for body in bodies:
         handled = handle_embed(body, deps, limits)

@@ -17,7 +17,7 @@ from pipeline.errors import ConflictError, PictorError
 from pipeline.ingest.handle import handle_embed
 from pipeline.ingest.plan import plan_job
 from pipeline.ingest.sync import prepare_book, remove_missing
-from pipeline.ports import Deps, Ledger, Limits
+from pipeline.ports import Deps, ImageLimits, Ledger
 from pipeline.types import EMBEDDED, WORKERS, Job, ObjectRef, Verdict
 
 logger = logging.getLogger(__name__)
@@ -40,7 +40,7 @@ class _Run:
 
     job: Job
     deps: Deps
-    limits: Limits
+    limits: ImageLimits
     retry_delays_s: Sequence[float]
     messages: "queue.Queue[bytes | None]"
     on_missed_link: Callable[[ObjectRef], None]
@@ -55,7 +55,7 @@ class _Run:
 def run_job(
     job: Job,
     deps: Deps,
-    limits: Limits,
+    limits: ImageLimits,
     options: DriverOptions,
     *,
     on_progress: Callable[[Job], None],

@@ -362,7 +362,10 @@ class Fleet:
 
     def wait_for_queue(self, queue: str, count: int, timeout_s: float = 30.0) -> None:
         """Wait until the broker counts this many; it counts every few seconds."""
-        wait_until(lambda: self.messages(queue) == count, f"queue {queue} holds {count}", timeout_s)
+        try:
+            wait_until(lambda: self.messages(queue) == count, f"queue {queue} holds {count}", timeout_s)
+        except AssertionError as err:
+            raise AssertionError(f"{err}, but {self.messages(queue)}\n{self.logs()}") from None
 
     def _run(
         self, arguments: Sequence[str], timeout_s: float, more: Mapping[str, str]

@@ -12,7 +12,7 @@ from typing import Any
 from pipeline.ingest.handle import handle_embed
 from pipeline.ingest.selection import Selection
 from pipeline.ingest.verify import verify_collection
-from pipeline.ports import Deps, Limits
+from pipeline.ports import Deps, ImageLimits
 from pipeline.settings import Settings
 from pipeline.types import (
     WORKERS,
@@ -107,7 +107,7 @@ class World:
     real: Deps
     bucket: str
     request: JobRequest
-    limits: Limits
+    limits: ImageLimits
     picture: Callable[[int], bytes]
     put: Callable[[str, str, bytes, dict[str, str]], None]
     rng: random.Random

@@ -11,7 +11,7 @@ from PIL import Image
 
 from pipeline.errors import ImageError
 from pipeline.image.decode import DecodedImage, decode_image
-from pipeline.ports import Limits
+from pipeline.ports import ImageLimits
 
 
 def encode(image: Image.Image | NDArray[Any], format_name: str, **options: Any) -> bytes:
@@ -30,7 +30,7 @@ def heic(image: Image.Image, **options: Any) -> bytes:
 
 
 def decode(body: bytes, *, target_px: int = 256, **limits: Any) -> DecodedImage:
-    return decode_image(body, limits=Limits(**limits), target_px=target_px)
+    return decode_image(body, limits=ImageLimits(**limits), target_px=target_px)
 
 
 def refusal(body: bytes, *, target_px: int = 256, **limits: Any) -> ImageError:

@@ -25,7 +25,7 @@ from pipeline.errors import (
 )
 from pipeline.ingest.handle import Handled
 from pipeline.ingest.message import decode_batch
-from pipeline.ports import Deps, Limits
+from pipeline.ports import Deps, ImageLimits
 from pipeline.types import JobState, Verdict
 from workers.broker.celery_config import ROUTES
 from workers.broker.dead_letters import set_aside
@@ -39,7 +39,7 @@ logger = logging.getLogger(__name__)
 RETRY_DELAYS_S = (2, 5, 10, 20, 30)  # then 30 s for ever: an outage is nobody's fault and loses nothing
 CRASHES_HEADER = "pictor-faults"  # how many unforeseen exceptions a message has caused
 
-Handle = Callable[[bytes, Deps, Limits], Handled]
+Handle = Callable[[bytes, Deps, ImageLimits], Handled]
 
 
 def run_message(task: Task, handle: Handle) -> None:

@@ -112,7 +112,7 @@ def _hits(task: Task, args: Sequence[object], kwargs: Arguments) -> dict[str, ob
     )
     deps = context.deps
     models = ResidentModel(deps.embedder, deps.index)
-    ports = SearchPorts(store=deps.store, index=deps.index, models=models)
+    ports = SearchPorts(store=deps.store, index=deps.index, models=models, concurrency=deps.concurrency)
     (answer,) = search_images([read_query(arguments.query)], request, ports, context.limits, _caller(task))
     return answer_json(answer)
 

@@ -14,7 +14,7 @@ import torchvision
 from benchmarks.contestants.clock import Clock, list_photos, parser_of, print_result
 from pipeline.image.decode import decode_image
 from pipeline.image.preprocess import to_model_input
-from pipeline.ports import Limits
+from pipeline.ports import ImageLimits
 from pipeline.types import Preprocessing
 
 SPEC = Preprocessing(resize=256, crop=224, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
@@ -47,7 +47,7 @@ def _on_threads(threads: int) -> Callable[[Sequence[bytes]], None]:
 
 
 def _decode(body: bytes) -> None:
-    to_model_input(decode_image(body, limits=Limits(), target_px=SPEC.resize).rgb, SPEC)
+    to_model_input(decode_image(body, limits=ImageLimits(), target_px=SPEC.resize).rgb, SPEC)
 
 
 def _on_cuda(device: str) -> Callable[[Sequence[bytes]], None]:

@@ -14,6 +14,7 @@ import torchvision  # noqa: F401 - seconds, which the others have behind them, t
 
 from benchmarks.contestants.clock import Clock, parser_of, print_result
 from pipeline import wiring
+from pipeline.capacity import Load
 from pipeline.embedded import DriverOptions, run_job
 from pipeline.ports import Deps, Embedder, VectorIndex
 from pipeline.service.submit import open_job
@@ -35,10 +36,16 @@ def main() -> None:
     warm_up(embedder)
     loaded_in_s = time.perf_counter() - loading
     with open_index(settings, options.index) as index, wiring.open_ledger(settings) as ledger:
-        deps = Deps(store=wiring.open_store(settings), index=index, embedder=embedder, ledger=ledger)
+        deps = Deps(
+            store=wiring.open_store(settings),
+            index=index,
+            embedder=embedder,
+            ledger=ledger,
+            concurrency=wiring.concurrency_of(settings, Load(batches=at_once)),
+        )
         job = prepare_job(options.photos, deps, settings)
         clock = Clock()
-        limits = wiring.limits_of(settings, sharers=at_once)
+        limits = wiring.limits_of(settings)
         finished = run_job(job, deps, limits, driver_options(settings), on_progress=ignore_progress)
         clocked = clock.stop(finished.counts.indexed)
     check(finished)

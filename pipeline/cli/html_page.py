@@ -8,7 +8,7 @@ from pathlib import Path
 from pipeline.cli.output import visible
 from pipeline.errors import ArgumentError, ImageError, TransientError
 from pipeline.image.thumbnail import make_thumbnail
-from pipeline.ports import Limits, ObjectStore
+from pipeline.ports import ImageLimits, ObjectStore
 from pipeline.service.search import SearchAnswer
 from pipeline.types import CollectionInfo, ObjectRef, SearchHit
 
@@ -52,7 +52,7 @@ meter {{ height: .5rem; width: 100%; }}
 
 
 def write_page(
-    path: Path, answers: Sequence[SearchAnswer], info: CollectionInfo, store: ObjectStore, limits: Limits
+    path: Path, answers: Sequence[SearchAnswer], info: CollectionInfo, store: ObjectStore, limits: ImageLimits
 ) -> None:
     """Write the page.
 
@@ -70,7 +70,7 @@ def write_page(
         raise ArgumentError(f"--html {path}: {err.strerror}") from err
 
 
-def _section(answer: SearchAnswer, store: ObjectStore, limits: Limits) -> str:
+def _section(answer: SearchAnswer, store: ObjectStore, limits: ImageLimits) -> str:
     name = escape(visible(answer.query.rsplit("/", 1)[-1]))
     picture = _query_picture(answer, store, limits)
     query = f'<figure class="query">{picture}<figcaption>{name}</figcaption></figure>'
@@ -80,14 +80,14 @@ def _section(answer: SearchAnswer, store: ObjectStore, limits: Limits) -> str:
     return f'<section>{query}<div class="hits">{hits}</div></section>'
 
 
-def _hit(hit: SearchHit, store: ObjectStore, limits: Limits) -> str:
+def _hit(hit: SearchHit, store: ObjectStore, limits: ImageLimits) -> str:
     picture = _picture(_ref_of(hit), store, limits)
     meter = f'<meter min="0" max="1" value="{max(hit.score, 0):.3f}"></meter>'
     caption = f"{escape(visible(hit.key))}<br><small>{hit.width}×{hit.height}</small>"
     return f"<figure>{picture}<figcaption><b>{hit.score:.3f}</b> {meter}{caption}</figcaption></figure>"
 
 
-def _query_picture(answer: SearchAnswer, store: ObjectStore, limits: Limits) -> str:
+def _query_picture(answer: SearchAnswer, store: ObjectStore, limits: ImageLimits) -> str:
     if answer.location is None:
         return '<div class="none">no picture</div>'
     try:
@@ -96,7 +96,7 @@ def _query_picture(answer: SearchAnswer, store: ObjectStore, limits: Limits) -> 
         return f'<div class="none">{escape(str(err).split(":")[0])}</div>'
 
 
-def _picture(ref: ObjectRef, store: ObjectStore, limits: Limits) -> str:
+def _picture(ref: ObjectRef, store: ObjectStore, limits: ImageLimits) -> str:
     """An object that has changed or gone since it was indexed shows that instead of another picture."""
     try:
         body = store.get(ref, max_bytes=limits.max_object_bytes).body

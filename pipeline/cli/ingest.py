@@ -9,11 +9,10 @@ from pipeline import wiring
 from pipeline.cli.dry_run import show_outlook
 from pipeline.cli.outcome import done_of
 from pipeline.cli.output import note
-from pipeline.cli.run_here import finish, job_held_here
+from pipeline.cli.run_here import deps_here, finish, job_held_here
 from pipeline.errors import ArgumentError
 from pipeline.ingest.system_folders import SYSTEM_FOLDERS
 from pipeline.location import parse_location
-from pipeline.ports import Deps
 from pipeline.service.access import local_caller
 from pipeline.service.submit import Submission, submit_embedded
 from pipeline.settings import Settings, check_collection_name
@@ -125,7 +124,7 @@ def ingest(
         embedder = wiring.lazy_model(
             model or settings.model, settings, existing=existing, batches=settings.batch_threads
         )
-        deps = Deps(store=wiring.open_store(settings), index=index, embedder=embedder, ledger=ledger)
+        deps = deps_here(index, embedder, ledger, settings)
         if dry_run:
             show_outlook(wanted.request_for(embedder.spec), existing, deps, as_json=as_json)
             return

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 import typer
 
 from pipeline import wiring
+from pipeline.capacity import Load
 from pipeline.cli.exit_codes import EXIT_INTERRUPTED
 from pipeline.cli.missed_links import MissedLinks
 from pipeline.cli.outcome import check_failure_rate, done_of, fail_if_refused, print_counts
@@ -14,7 +15,7 @@ from pipeline.cli.output import note
 from pipeline.cli.progress import JobProgress, ProgressState
 from pipeline.embedded import DriverOptions, held_job, run_job
 from pipeline.errors import PictorError
-from pipeline.ports import Deps, Ledger
+from pipeline.ports import Deps, Embedder, Ledger, VectorIndex
 from pipeline.ports.model_binding import find_collection
 from pipeline.settings import Settings
 from pipeline.types import Job, JobState
@@ -40,13 +41,24 @@ def deps_of_job(job: Job, ledger: Ledger, settings: Settings) -> Iterator[Deps]:
         info = find_collection(job.request.collection, index)
         embedder = wiring.lazy_model(settings.model, settings, existing=info, batches=settings.batch_threads)
         index.create_collection(info.name, embedder.spec)  # refuses another model
-        yield Deps(store=wiring.open_store(settings), index=index, embedder=embedder, ledger=ledger)
+        yield deps_here(index, embedder, ledger, settings)
+
+
+def deps_here(index: VectorIndex, embedder: Embedder, ledger: Ledger, settings: Settings) -> Deps:
+    """What a job needs that runs in this process."""
+    return Deps(
+        store=wiring.open_store(settings),
+        index=index,
+        embedder=embedder,
+        ledger=ledger,
+        concurrency=wiring.concurrency_of(settings, Load(batches=settings.batch_threads)),
+    )
 
 
 def finish(job: Job, deps: Deps, settings: Settings, *, max_failure_rate: float, as_json: bool) -> None:
     """Run a job, whose lock the caller holds, to its end; show its progress and print its counts."""
     options = DriverOptions(queue_batches=settings.queue_batches, batch_threads=settings.batch_threads)
-    limits = wiring.limits_of(settings, sharers=settings.batch_threads)
+    limits = wiring.limits_of(settings)
     started = time.perf_counter()
     error: PictorError | None = None
     interrupted = False

@@ -5,12 +5,12 @@ import io
 from PIL import Image
 
 from pipeline.image.decode import decode_image
-from pipeline.ports import Limits
+from pipeline.ports import ImageLimits
 
 JPEG_QUALITY = 80  # thumbnails of 200 px: 5 to 15 KB each
 
 
-def make_thumbnail(body: bytes, *, limits: Limits, side_px: int) -> bytes:
+def make_thumbnail(body: bytes, *, limits: ImageLimits, side_px: int) -> bytes:
     """Returns JPEG bytes, upright, neither side over `side_px`. Raises ImageError."""
     image = Image.fromarray(decode_image(body, limits=limits, target_px=side_px).rgb)
     image.thumbnail((side_px, side_px))

@@ -17,7 +17,7 @@ from pipeline.ingest.message import decode_batch, encode_batch
 from pipeline.ingest.phase_clock import PhaseClock
 from pipeline.ingest.run_batch import run_batch
 from pipeline.ingest.staging import delete_block, name_block, run_staged_batch, stage_batch
-from pipeline.ports import Deps, Limits
+from pipeline.ports import Deps, ImageLimits
 from pipeline.types import BatchReport, BatchStatus, EmbedBatch, Verdict
 
 logger = logging.getLogger(__name__)
@@ -39,23 +39,23 @@ class Handled:
     fetched_bytes: int = field(default=0, compare=False)
 
 
-def handle_embed(body: bytes, deps: Deps, limits: Limits) -> Handled:
+def handle_embed(body: bytes, deps: Deps, limits: ImageLimits) -> Handled:
     """Embed and index one batch, pulled here or staged. Vectors, then report, then ACK: a contract."""
     clock = PhaseClock()
     return _with_verdict(lambda: _embed(body, deps, limits, clock), clock)
 
 
-def handle_prepare(body: bytes, deps: Deps, limits: Limits) -> Handled:
+def handle_prepare(body: bytes, deps: Deps, limits: ImageLimits) -> Handled:
     """Prepare one batch for a GPU worker: block, then message, then ACK."""
     clock = PhaseClock()
     return _with_verdict(lambda: _prepare(body, deps, limits, clock), clock)
 
 
-def _embed(body: bytes, deps: Deps, limits: Limits, clock: PhaseClock) -> Handled:
+def _embed(body: bytes, deps: Deps, limits: ImageLimits, clock: PhaseClock) -> Handled:
     batch = _open_batch(body, deps, clock)
     if batch is None:
         return Handled(verdict=Verdict.ACK)
-    report = run_staged_batch(batch, deps, limits, clock) if batch.block else None
+    report = run_staged_batch(batch, deps, clock) if batch.block else None
     if report is None:  # not staged, or its block was swept: the objects themselves are still there
         report = run_batch(batch, deps, limits, clock)
     is_new = _report(report, deps, clock)
@@ -63,7 +63,7 @@ def _embed(body: bytes, deps: Deps, limits: Limits, clock: PhaseClock) -> Handle
     return Handled(verdict=Verdict.ACK, report=report if is_new else None)
 
 
-def _prepare(body: bytes, deps: Deps, limits: Limits, clock: PhaseClock) -> Handled:
+def _prepare(body: bytes, deps: Deps, limits: ImageLimits, clock: PhaseClock) -> Handled:
     batch = _open_batch(body, deps, clock)
     if batch is None:
         # An earlier delivery may have put the block and died before it could name it in a message.

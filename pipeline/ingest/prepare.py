@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.errors import ImageError
 from pipeline.ingest.phase_clock import PhaseClock
-from pipeline.ports import MAX_METADATA_BYTES, Limits, ObjectStore
+from pipeline.ports import MAX_METADATA_BYTES, Concurrency, ImageLimits, ObjectStore
 from pipeline.types import FailedAt, FetchedObject, ObjectRef, Prepared, Preprocessing, Reason, Rejected
 
 if TYPE_CHECKING:
@@ -17,7 +17,13 @@ if TYPE_CHECKING:
 
 
 def prepare_all(
-    refs: Sequence[ObjectRef], store: ObjectStore, spec: Preprocessing, limits: Limits, clock: PhaseClock
+    refs: Sequence[ObjectRef],
+    store: ObjectStore,
+    spec: Preprocessing,
+    limits: ImageLimits,
+    clock: PhaseClock,
+    *,
+    concurrency: Concurrency,
 ) -> Generator[Prepared | Rejected]:
     """One outcome per reference, in order.
 
@@ -27,13 +33,13 @@ def prepare_all(
     Raises:
         TransientError, FatalError: the store is away or refuses this process; no image is to blame.
     """
-    decode_slots = Semaphore(limits.decode_threads)
+    decode_slots = Semaphore(concurrency.decode_threads)
 
     def prepare(ref: ObjectRef) -> Prepared | Rejected:
-        return prepare_one(ref, store, spec, limits, clock, decode_slots)
+        return prepare_one(ref, store, spec, limits, clock, decode_slots, jpeg_device=concurrency.jpeg_device)
 
-    ahead = 2 * limits.group_items
-    with ThreadPoolExecutor(limits.fetch_threads, thread_name_prefix="prepare") as pool:
+    ahead = 2 * concurrency.group_items
+    with ThreadPoolExecutor(concurrency.fetch_threads, thread_name_prefix="prepare") as pool:
         try:
             yield from _in_order(pool, prepare, refs, ahead)
         finally:
@@ -44,9 +50,11 @@ def prepare_one(
     ref: ObjectRef,
     store: ObjectStore,
     spec: Preprocessing,
-    limits: Limits,
+    limits: ImageLimits,
     clock: PhaseClock,
     decode_slots: Semaphore,
+    *,
+    jpeg_device: str = "",
 ) -> Prepared | Rejected:
     """The ONE place where an image error becomes data."""
     stage = FailedAt.FETCH
@@ -56,14 +64,16 @@ def prepare_one(
         clock.count_fetched(len(fetched.body))
         stage = FailedAt.DECODE
         with decode_slots, clock.measure("decode"):
-            return _decode(ref, fetched, spec, limits)
+            return _decode(ref, fetched, spec, limits, jpeg_device)
     except ImageError as err:
         return Rejected(ref=ref, stage=stage, reason=err.reason, detail=err.detail)
 
 
-def _decode(ref: ObjectRef, fetched: FetchedObject, spec: Preprocessing, limits: Limits) -> Prepared:
+def _decode(
+    ref: ObjectRef, fetched: FetchedObject, spec: Preprocessing, limits: ImageLimits, jpeg_device: str
+) -> Prepared:
     try:
-        return decode_object(ref, fetched, spec, limits)
+        return decode_object(ref, fetched, spec, limits, jpeg_device=jpeg_device)
     except ImageError as err:
         if err.reason is Reason.NOT_AN_IMAGE and fetched.encoding:
             words = f"{err.detail}, stored with Content-Encoding {fetched.encoding!r}"
@@ -71,7 +81,7 @@ def _decode(ref: ObjectRef, fetched: FetchedObject, spec: Preprocessing, limits:
         raise
 
 
-def fetch_object(ref: ObjectRef, store: ObjectStore, limits: Limits) -> FetchedObject:
+def fetch_object(ref: ObjectRef, store: ObjectStore, limits: ImageLimits) -> FetchedObject:
     """Read one object. What the listing already says is not read at all. Raises ImageError."""
     if ref.size_bytes > limits.max_object_bytes:
         raise ImageError(
@@ -93,14 +103,23 @@ def _check_metadata(fetched: FetchedObject) -> None:
         )
 
 
-def decode_object(ref: ObjectRef, fetched: FetchedObject, spec: Preprocessing, limits: Limits) -> Prepared:
+def decode_object(
+    ref: ObjectRef,
+    fetched: FetchedObject,
+    spec: Preprocessing,
+    limits: ImageLimits,
+    *,
+    jpeg_device: str = "",
+) -> Prepared:
     """Turn bytes into a model's input. Raises ImageError."""
     # Imported at the first image: torch costs seconds, and a run that finds nothing new never needs it.
     from pipeline.image.decode import decode_on_gpu, decode_stored_colours
     from pipeline.image.preprocess import planes_to_model_input, to_model_input
 
     target_px = spec.crop if spec.fit == "stretch" else spec.resize
-    ordinary = decode_on_gpu(fetched.body, limits=limits, target_px=target_px) if limits.jpeg_device else None
+    ordinary = None
+    if jpeg_device:
+        ordinary = decode_on_gpu(fetched.body, limits=limits, target_px=target_px, device=jpeg_device)
     if ordinary is not None:
         image: DecodedImage | PlanesImage = ordinary
         pixels = planes_to_model_input(ordinary.planes, spec)

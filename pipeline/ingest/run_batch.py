@@ -8,7 +8,7 @@ from pipeline.ingest.embed import embed_all
 from pipeline.ingest.phase_clock import PhaseClock
 from pipeline.ingest.prepare import prepare_all
 from pipeline.ingest.reuse import reuse_vectors
-from pipeline.ports import Deps, Limits, VectorIndex
+from pipeline.ports import Deps, ImageLimits, VectorIndex
 from pipeline.types import (
     CONTENT_REASONS,
     BatchReport,
@@ -24,7 +24,9 @@ from pipeline.types import (
 )
 
 
-def run_batch(batch: EmbedBatch, deps: Deps, limits: Limits, clock: PhaseClock | None = None) -> BatchReport:
+def run_batch(
+    batch: EmbedBatch, deps: Deps, limits: ImageLimits, clock: PhaseClock | None = None
+) -> BatchReport:
     """Bring the index in step with the objects of one batch. Safe to run twice.
 
     Args:
@@ -39,8 +41,9 @@ def run_batch(batch: EmbedBatch, deps: Deps, limits: Limits, clock: PhaseClock |
     fresh, reused = find_fresh(batch, stored, deps, clock)
     write_rows(batch.collection, reused, deps, clock)
     spec = deps.embedder.spec.preprocessing
-    with closing(prepare_all(fresh, deps.store, spec, limits, clock)) as outcomes:
-        return index_outcomes(batch, outcomes, stored.keys(), deps, limits, clock, reused=len(reused))
+    outcomes = prepare_all(fresh, deps.store, spec, limits, clock, concurrency=deps.concurrency)
+    with closing(outcomes):
+        return index_outcomes(batch, outcomes, stored.keys(), deps, clock, reused=len(reused))
 
 
 def find_fresh(
@@ -62,7 +65,6 @@ def index_outcomes(
     outcomes: Iterable[Prepared | Rejected],
     stored: Collection[str],
     deps: Deps,
-    limits: Limits,
     clock: PhaseClock,
     *,
     reused: int = 0,
@@ -73,7 +75,7 @@ def index_outcomes(
         stored: ids that the index holds a row of, in whatever version.
         reused: how many objects have got the vector of the same content under another key. They are written.
     """
-    embedded, rejected = embed_outcomes(outcomes, deps, limits, clock)
+    embedded, rejected = embed_outcomes(outcomes, deps, clock)
     write_rows(batch.collection, embedded, deps, clock)
     remove_stale(batch.collection, rejected, stored, deps, clock)
     return BatchReport(
@@ -94,11 +96,11 @@ def look_up_versions(batch: EmbedBatch, index: VectorIndex, clock: PhaseClock) -
 
 
 def embed_outcomes(
-    outcomes: Iterable[Prepared | Rejected], deps: Deps, limits: Limits, clock: PhaseClock
+    outcomes: Iterable[Prepared | Rejected], deps: Deps, clock: PhaseClock
 ) -> tuple[list[Embedded], list[Rejected]]:
     embedded: list[Embedded] = []
     rejected: list[Rejected] = []
-    for outcome in embed_all(outcomes, deps.embedder, limits.group_items, clock):
+    for outcome in embed_all(outcomes, deps.embedder, deps.concurrency.group_items, clock):
         if isinstance(outcome, Embedded):
             embedded.append(outcome)
         else:

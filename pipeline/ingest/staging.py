@@ -17,7 +17,7 @@ from pipeline.ingest.block import Block, pack_block, unpack_block
 from pipeline.ingest.phase_clock import PhaseClock
 from pipeline.ingest.prepare import prepare_all
 from pipeline.ingest.run_batch import find_fresh, index_outcomes, look_up_versions, write_rows
-from pipeline.ports import Deps, Limits
+from pipeline.ports import Deps, ImageLimits
 from pipeline.types import BatchReport, EmbedBatch, Prepared, Reason
 
 logger = logging.getLogger(__name__)
@@ -25,7 +25,9 @@ logger = logging.getLogger(__name__)
 MAX_BLOCK_BYTES = 2**30  # 1,000 images of 584 px; far more than a batch should hold
 
 
-def stage_batch(batch: EmbedBatch, deps: Deps, limits: Limits, clock: PhaseClock) -> EmbedBatch | BatchReport:
+def stage_batch(
+    batch: EmbedBatch, deps: Deps, limits: ImageLimits, clock: PhaseClock
+) -> EmbedBatch | BatchReport:
     """Prepare a batch and put its pixels into the staging bucket. Safe to run twice: same key, same block.
 
     The block carries what `clock` measured, so that the ledger's account of the batch is whole.
@@ -37,10 +39,11 @@ def stage_batch(batch: EmbedBatch, deps: Deps, limits: Limits, clock: PhaseClock
     fresh, reused = find_fresh(batch, stored, deps, clock)
     write_rows(batch.collection, reused, deps, clock)
     spec = deps.embedder.spec.preprocessing
-    with closing(prepare_all(fresh, deps.store, spec, limits, clock)) as prepared, clock.measure("wait"):
+    prepared = prepare_all(fresh, deps.store, spec, limits, clock, concurrency=deps.concurrency)
+    with closing(prepared), clock.measure("wait"):
         outcomes = tuple(prepared)
     if not any(isinstance(outcome, Prepared) for outcome in outcomes):
-        return index_outcomes(batch, outcomes, stored.keys(), deps, limits, clock, reused=len(reused))
+        return index_outcomes(batch, outcomes, stored.keys(), deps, clock, reused=len(reused))
     block = Block(outcomes=outcomes, stored=frozenset(stored), seconds=clock.seconds(), reused=len(reused))
     staged = name_block(batch)
     with clock.measure("put"):
@@ -48,7 +51,7 @@ def stage_batch(batch: EmbedBatch, deps: Deps, limits: Limits, clock: PhaseClock
     return staged
 
 
-def run_staged_batch(batch: EmbedBatch, deps: Deps, limits: Limits, clock: PhaseClock) -> BatchReport | None:
+def run_staged_batch(batch: EmbedBatch, deps: Deps, clock: PhaseClock) -> BatchReport | None:
     """Load a block, embed it, write it. Safe to run twice while the block is there.
 
     Returns:
@@ -58,7 +61,7 @@ def run_staged_batch(batch: EmbedBatch, deps: Deps, limits: Limits, clock: Phase
         block = _load_block(batch, deps, clock)
     if block is None:
         return None
-    report = index_outcomes(batch, block.outcomes, block.stored, deps, limits, clock, reused=block.reused)
+    report = index_outcomes(batch, block.outcomes, block.stored, deps, clock, reused=block.reused)
     return replace(report, seconds=_sum(block.seconds, report.seconds))
 
 

@@ -4,7 +4,9 @@ Every method may raise `TransientError` (the service is away: retry) and `Creden
 """
 
 from pipeline.ports.deps import (
+    Concurrency,
     Deps,
+    ImageLimits,
     Limits,
 )
 from pipeline.ports.embedder import (
@@ -33,8 +35,10 @@ __all__ = [
     "MAX_METADATA_BYTES",
     "NO_FINDINGS",
     "AgedStore",
+    "Concurrency",
     "Deps",
     "Embedder",
+    "ImageLimits",
     "Ledger",
     "Limits",
     "ObjectStore",

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TypeVar, assert_never
 
 import numpy as np
@@ -11,7 +11,7 @@ from pipeline.errors import ErrorCode, ImageError
 from pipeline.ingest.embed import embed_all
 from pipeline.ingest.phase_clock import PhaseClock
 from pipeline.ingest.prepare import prepare_all
-from pipeline.ports import Embedder, Limits, ObjectStore, VectorIndex
+from pipeline.ports import Concurrency, Embedder, ImageLimits, ObjectStore, VectorIndex
 from pipeline.ports.model_binding import find_collection
 from pipeline.search import query as ask
 from pipeline.search.given import GivenImages
@@ -27,6 +27,7 @@ class ExampleSources:
     store: ObjectStore
     index: VectorIndex
     embedder: Callable[[], Embedder]
+    concurrency: Concurrency = field(default_factory=Concurrency)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,7 +44,7 @@ class Example:
 
 
 def read_examples(
-    queries: Sequence[ask.Query], collection: str, sources: ExampleSources, limits: Limits
+    queries: Sequence[ask.Query], collection: str, sources: ExampleSources, limits: ImageLimits
 ) -> list[Example]:
     """One example per query, in order: stored rows in one lookup, images in groups through the model."""
     stored = iter(_stored_examples(_of(queries, ask.Stored), collection, sources.index))
@@ -84,7 +85,9 @@ def _stored_examples(queries: Sequence[ask.Stored], collection: str, index: Vect
     ]
 
 
-def _object_examples(queries: Sequence[ask.Object], sources: ExampleSources, limits: Limits) -> list[Example]:
+def _object_examples(
+    queries: Sequence[ask.Object], sources: ExampleSources, limits: ImageLimits
+) -> list[Example]:
     versions = [_present_version(query, sources.store) for query in queries]
     refs = [ref for ref in versions if isinstance(ref, ObjectRef)]
     outcomes = _embed_refs(refs, sources.store, sources, limits)
@@ -104,22 +107,27 @@ def _present_version(query: ask.Object, store: ObjectStore) -> ObjectRef | Image
         return err
 
 
-def _given_examples(queries: Sequence[ask.Bytes], sources: ExampleSources, limits: Limits) -> list[Example]:
+def _given_examples(
+    queries: Sequence[ask.Bytes], sources: ExampleSources, limits: ImageLimits
+) -> list[Example]:
     given = GivenImages([query.body for query in queries])
     outcomes = _embed_refs(given.refs, given, sources, limits)
     return [_example(outcomes[id(ref)]) for ref in given.refs]
 
 
 def _embed_refs(
-    refs: Sequence[ObjectRef], store: ObjectStore, sources: ExampleSources, limits: Limits
+    refs: Sequence[ObjectRef], store: ObjectStore, sources: ExampleSources, limits: ImageLimits
 ) -> Mapping[int, Embedded | Rejected]:
     """Outcomes by the identity, not the value, of the reference: one image may be asked for twice."""
     if not refs:
         return {}
     embedder = sources.embedder()
     clock = PhaseClock()
-    with closing(prepare_all(refs, store, embedder.spec.preprocessing, limits, clock)) as prepared:
-        outcomes = embed_all(prepared, embedder, limits.group_items, clock)
+    prepared = prepare_all(
+        refs, store, embedder.spec.preprocessing, limits, clock, concurrency=sources.concurrency
+    )
+    with closing(prepared):
+        outcomes = embed_all(prepared, embedder, sources.concurrency.group_items, clock)
         return {id(outcome.ref): outcome for outcome in outcomes}
 
 

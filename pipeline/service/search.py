@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from pipeline.ports import Limits, ObjectStore, VectorIndex
+from pipeline.ports import Concurrency, ImageLimits, ObjectStore, VectorIndex
 from pipeline.search.examples import Example, ExampleSources, read_examples
 from pipeline.search.query import Query
 from pipeline.service.access import Caller, Role, require
@@ -42,10 +42,11 @@ class SearchPorts:
     store: ObjectStore
     index: VectorIndex
     models: Models  # asked only when a query holds an image: stored ids need none
+    concurrency: Concurrency = field(default_factory=Concurrency)
 
 
 def search_images(
-    queries: Sequence[Query], request: SearchRequest, ports: SearchPorts, limits: Limits, caller: Caller
+    queries: Sequence[Query], request: SearchRequest, ports: SearchPorts, limits: ImageLimits, caller: Caller
 ) -> Iterator[SearchAnswer]:
     """One answer per query, in order. A query that cannot be read costs nobody else's answer.
 
@@ -57,10 +58,13 @@ def search_images(
 
 
 def _answers(
-    queries: Sequence[Query], request: SearchRequest, ports: SearchPorts, limits: Limits
+    queries: Sequence[Query], request: SearchRequest, ports: SearchPorts, limits: ImageLimits
 ) -> Iterator[SearchAnswer]:
     sources = ExampleSources(
-        store=ports.store, index=ports.index, embedder=lambda: ports.models.answering(request.collection)
+        store=ports.store,
+        index=ports.index,
+        embedder=lambda: ports.models.answering(request.collection),
+        concurrency=ports.concurrency,
     )
     for start in range(0, len(queries), QUERIES_AT_ONCE):
         chunk = queries[start : start + QUERIES_AT_ONCE]

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from pipeline.ingest.bottleneck import Bottleneck, find_bottleneck
-from pipeline.ports import Ledger, Limits, VectorIndex
+from pipeline.ports import Concurrency, Ledger, VectorIndex
 from pipeline.ports.model_binding import find_collection
 from pipeline.service.access import Caller, Role, require
 from pipeline.types import CollectionInfo, Failure, Job
@@ -31,11 +31,11 @@ def find_job(job_id: str, ledger: Ledger, caller: Caller) -> Job:
     return ledger.get_job(job_id)
 
 
-def show_job(job_id: str, ledger: Ledger, limits: Limits, caller: Caller) -> ShownJob:
+def show_job(job_id: str, ledger: Ledger, concurrency: Concurrency, caller: Caller) -> ShownJob:
     """One job.
 
     Args:
-        limits: with the threads of the processes that ran it.
+        concurrency: of the processes that ran it.
 
     Raises:
         NotFoundError: there is no such job.
@@ -46,7 +46,7 @@ def show_job(job_id: str, ledger: Ledger, limits: Limits, caller: Caller) -> Sho
         job=ledger.get_job(job_id),
         seconds=seconds,
         bottleneck=find_bottleneck(
-            seconds, fetch_threads=limits.fetch_threads, decode_threads=limits.decode_threads
+            seconds, fetch_threads=concurrency.fetch_threads, decode_threads=concurrency.decode_threads
         ),
     )
 

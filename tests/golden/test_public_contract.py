@@ -1,5 +1,6 @@
 """What scripts and services rely on: field names, codes, exit codes. Adding is fine, changing is not."""
 
+from dataclasses import fields
 from datetime import UTC, datetime
 
 from PIL import Image
@@ -248,5 +249,11 @@ def test_the_exit_codes_are_these() -> None:
 def test_scripts_outside_find_the_decoder_and_the_filters_by_their_names() -> None:
     body = encode(Image.new("RGB", (8, 8), "red"), "PNG")
     assert decode_image(body, limits=Limits(), target_px=8).rgb.shape == (8, 8, 3)
+    assert [field.name for field in fields(Limits)] == [
+        "max_object_bytes",
+        "max_px",
+        "decode_budget_bytes",
+        "min_side_px",
+    ]
     ref = ObjectRef(bucket="b", key="a.jpg", etag="1", size_bytes=1)
     assert Selection(include=("*.jpg",), exclude=()).wants(ref)

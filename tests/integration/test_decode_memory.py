@@ -16,7 +16,7 @@ from PIL import Image
 
 from pipeline.errors import ImageError
 from pipeline.image.decode import decode_image
-from pipeline.ports import Limits
+from pipeline.ports import ImageLimits
 from pipeline.types import Reason
 from tests.image_files import encode, heic, png_chunk, refusal
 from tests.independent_readers import tifffile
@@ -30,7 +30,7 @@ import ctypes, sys
 from pathlib import Path
 from pipeline.image.decode import decode_image
 from pipeline.errors import ImageError
-from pipeline.ports import Limits
+from pipeline.ports import ImageLimits
 
 def status(field):
     line = next(line for line in Path("/proc/self/status").open() if line.startswith(field))
@@ -38,7 +38,7 @@ def status(field):
 
 def outcome(body):
     try:
-        decode_image(body, limits=Limits(), target_px=256)
+        decode_image(body, limits=ImageLimits(), target_px=256)
     except ImageError as error:
         return error.reason
     return "decoded"
@@ -272,5 +272,5 @@ def test_files_made_to_exhaust_their_reader_cost_little(tmp_path: Path) -> None:
 def test_a_body_counts_against_the_budget_too() -> None:
     body = encode(Image.new("RGB", (60, 40)), "BMP") + b"\0" * 5_000_000
     with pytest.raises(ImageError) as caught:
-        decode_image(body, limits=Limits(decode_budget_bytes=5_000_000), target_px=256)
+        decode_image(body, limits=ImageLimits(decode_budget_bytes=5_000_000), target_px=256)
     assert caught.value.reason is Reason.TOO_MANY_PIXELS

@@ -13,7 +13,7 @@ import pytest
 
 from pipeline.errors import ImageError
 from pipeline.image.decode import DecodedImage, decode_image
-from pipeline.ports import Limits
+from pipeline.ports import ImageLimits
 from pipeline.types import Reason
 from tests.hostile_files import make_hostile_files
 from tests.sample_data import SHIPPED, large_sets
@@ -36,7 +36,7 @@ import sys
 from pathlib import Path
 from pipeline.image.decode import decode_image
 from pipeline.errors import ImageError
-from pipeline.ports import Limits
+from pipeline.ports import ImageLimits
 
 def status(field):
     line = next(line for line in Path("/proc/self/status").open() if line.startswith(field))
@@ -44,7 +44,7 @@ def status(field):
 
 def decode(path):
     try:
-        decode_image(path.read_bytes(), limits=Limits(), target_px=256)
+        decode_image(path.read_bytes(), limits=ImageLimits(), target_px=256)
     except ImageError:
         pass
 
@@ -76,7 +76,7 @@ def outcomes(large_data: Path, hostile: dict[str, dict[str, str]]) -> dict[str, 
 
 def outcome(body: bytes) -> DecodedImage | ImageError:
     try:
-        return decode_image(body, limits=Limits(), target_px=256)
+        return decode_image(body, limits=ImageLimits(), target_px=256)
     except ImageError as error:
         return error
 
@@ -111,7 +111,7 @@ def test_what_pillow_decodes_is_refused_only_for_a_documented_reason(
             case Reason.NOT_AN_IMAGE:
                 explained = row["format"] in WITHOUT_SIGNATURE
             case Reason.TOO_SMALL:
-                explained = short_px < Limits().min_side_px
+                explained = short_px < ImageLimits().min_side_px
             case Reason.TOO_MANY_PIXELS:
                 explained = int(row["width"]) * int(row["height"]) > 50_000_000
             case _:

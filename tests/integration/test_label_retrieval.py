@@ -21,7 +21,7 @@ from torchvision.transforms import functional as reference
 from benchmarks.model_file import make_model_file
 from pipeline.adapters.milvus.index import MilvusIndex
 from pipeline.demo.gallery import write_edits
-from pipeline.ports import Embedder, Limits
+from pipeline.ports import Embedder, ImageLimits
 from pipeline.search.query import Stored
 from pipeline.service.access import local_caller
 from pipeline.service.search import SearchPorts, SearchRequest, search_images
@@ -203,7 +203,7 @@ def search_all(
         ports = SearchPorts(store=MemoryStore(), index=index, models=NoModel())
         queries = [Stored(text=key, id=id_) for key, id_ in zip(keys, ids, strict=True)]
         request = SearchRequest(collection="images", k=6)
-        answers = list(search_images(queries, request, ports, Limits(), local_caller()))
+        answers = list(search_images(queries, request, ports, ImageLimits(), local_caller()))
         vectors = np.stack([row.vector for row in index.get_rows("images", ids)])
     others = {
         answer.query: [hit.key for hit in answer.hits if hit.key != answer.query][:5] for answer in answers

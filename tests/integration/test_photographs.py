@@ -16,7 +16,7 @@ from torchvision.transforms import functional as reference
 
 from pipeline.image.decode import decode_image, decode_stored_colours
 from pipeline.ingest.prepare import decode_object
-from pipeline.ports import Limits
+from pipeline.ports import ImageLimits
 from pipeline.types import FetchedObject, ObjectRef, Preprocessing
 from tests.sample_data import photograph_sets
 
@@ -94,11 +94,11 @@ def embedding(network: torch.nn.Module) -> Embed:
 
 def our_pixels(body: bytes) -> NDArray[np.uint8]:
     ref = ObjectRef(bucket="photos", key="a.jpg", etag="e", size_bytes=len(body))
-    return decode_object(ref, FetchedObject(body=body), SPEC, Limits()).pixels
+    return decode_object(ref, FetchedObject(body=body), SPEC, ImageLimits()).pixels
 
 
 def is_converted(body: bytes) -> bool:
-    stored = decode_stored_colours(body, limits=Limits(), target_px=SPEC.resize)
+    stored = decode_stored_colours(body, limits=ImageLimits(), target_px=SPEC.resize)
     return stored.conversion is not None
 
 
@@ -181,7 +181,7 @@ def test_scaled_decoding_of_large_photographs_keeps_their_embeddings(sample: Sam
         size = round(image.width * factor), round(image.height * factor)
         image.resize(size, Image.Resampling.LANCZOS).save(stream, "JPEG", quality=92)
         bodies.append(stream.getvalue())
-    decoded = decode_image(bodies[0], limits=Limits(), target_px=SPEC.resize)
+    decoded = decode_image(bodies[0], limits=ImageLimits(), target_px=SPEC.resize)
     assert min(decoded.rgb.shape[:2]) < min(decoded.width, decoded.height) == 2731
     found = cosines(bodies, sample.embed)
     print(f"{len(found)} enlarged: cosine min {min(found):.5f}, mean {np.mean(found):.5f}")

@@ -12,7 +12,7 @@ from pipeline.ports import Deps
 from pipeline.settings import Settings
 from pipeline.testing.memory_index import MemoryIndex
 from pipeline.testing.memory_store import MemoryStore
-from tests.unit.fakes import BUCKET, COLLECTION, LIMITS, SPEC, FakeEmbedder, Signals, identity_of
+from tests.unit.fakes import BUCKET, COLLECTION, CONCURRENCY, LIMITS, SPEC, FakeEmbedder, Signals, identity_of
 from tests.unit.memory_broker import MemoryBroker
 from workers.broker.publish import Publisher
 from workers.process.context import Context, make_current
@@ -52,7 +52,7 @@ def ledger(tmp_path: Path, empty_ledger_file: Path) -> Iterator[SqlLedger]:
 
 @pytest.fixture
 def deps(store: MemoryStore, index: MemoryIndex, embedder: FakeEmbedder, ledger: SqlLedger) -> Deps:
-    return Deps(store=store, index=index, embedder=embedder, ledger=ledger)
+    return Deps(store=store, index=index, embedder=embedder, ledger=ledger, concurrency=CONCURRENCY)
 
 
 @pytest.fixture

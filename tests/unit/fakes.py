@@ -12,7 +12,7 @@ from PIL import Image
 
 from pipeline.errors import PictorError
 from pipeline.ingest.message import encode_batch
-from pipeline.ports import Deps, Limits
+from pipeline.ports import Concurrency, Deps, ImageLimits
 from pipeline.types import (
     WORKERS,
     EmbedBatch,
@@ -42,7 +42,8 @@ SPEC = ModelSpec(
     ),
 )
 OTHER_SPEC = dataclasses.replace(SPEC, name="other", address="other", fingerprint="0e" * 32)
-LIMITS = Limits(fetch_threads=2, decode_threads=2, group_items=2)
+LIMITS = ImageLimits()
+CONCURRENCY = Concurrency(fetch_threads=2, decode_threads=2, group_items=2)
 
 RED, GREEN, BLUE, WHITE, BLACK = (220, 20, 20), (20, 200, 20), (20, 20, 220), (255, 255, 255), (0, 0, 0)
 Colour = tuple[int, int, int]

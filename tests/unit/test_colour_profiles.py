@@ -2,7 +2,6 @@
 
 import struct
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,7 @@ import pipeline.image.decode
 from pipeline.image.decode.cuda_jpeg import JpegBatcher
 from pipeline.image.decode.profile import MAX_PROFILE_BYTES, find_conversion
 from pipeline.ingest.prepare import decode_object
-from pipeline.ports import Limits
+from pipeline.ports import ImageLimits
 from pipeline.types import FetchedObject, ObjectRef, Preprocessing
 from tests import icc_profiles as icc
 from tests.image_files import decode, encode
@@ -179,11 +178,11 @@ def test_a_model_s_input_is_converted_on_the_cpu_s_way_and_the_gpu_s(monkeypatch
     spec = Preprocessing(resize=64, crop=56, mean=(0, 0, 0), std=(1, 1, 1))
     ref = ObjectRef(bucket="b", key="k", etag="e", size_bytes=len(body))
     fetched = FetchedObject(body=body)
-    here = decode_object(ref, fetched, spec, Limits()).pixels
-    there = decode_object(ref, fetched, spec, replace(Limits(), jpeg_device="cuda:0")).pixels
+    here = decode_object(ref, fetched, spec, ImageLimits()).pixels
+    there = decode_object(ref, fetched, spec, ImageLimits(), jpeg_device="cuda:0").pixels
     np.testing.assert_array_equal(here, there)
     unconverted = decode_object(
-        ref, FetchedObject(body=encode(decode(body).rgb, "PNG")), spec, Limits()
+        ref, FetchedObject(body=encode(decode(body).rgb, "PNG")), spec, ImageLimits()
     ).pixels
     # Resized before the conversion, and after it.
     assert np.abs(here.astype(int) - unconverted).max() <= 5

@@ -10,7 +10,7 @@ from pipeline.ingest.phase_clock import PhaseClock
 from pipeline.ingest.prepare import prepare_all
 from pipeline.testing.memory_store import MemoryStore
 from pipeline.types import FetchedObject, ObjectRef, Reason, Rejected
-from tests.unit.fakes import BUCKET, LIMITS, RED, SPEC, png
+from tests.unit.fakes import BUCKET, CONCURRENCY, LIMITS, RED, SPEC, png
 
 PNG = png(RED)
 MB = 2**20
@@ -88,6 +88,6 @@ def test_a_compressed_object_that_is_not_unpacked_is_said_to_be_one(
 ) -> None:
     ref = ObjectRef(bucket=BUCKET, key="a.png", etag="e", size_bytes=len(body))
     store = OneObject(body, encoding)
-    [outcome] = prepare_all([ref], store, SPEC.preprocessing, LIMITS, PhaseClock())
+    [outcome] = prepare_all([ref], store, SPEC.preprocessing, LIMITS, PhaseClock(), concurrency=CONCURRENCY)
     assert isinstance(outcome, Rejected)
     assert (outcome.reason, outcome.detail) == (Reason.NOT_AN_IMAGE, detail.format(len(body)))

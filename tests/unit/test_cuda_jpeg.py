@@ -5,7 +5,6 @@ The decoder is the CPU's behind the same interface: what is not seen here is nvJ
 
 import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from itertools import count
 from typing import Any
 
@@ -17,14 +16,15 @@ from PIL import Image
 from torch import Tensor
 
 import pipeline.image.decode
+from pipeline.capacity import Load
 from pipeline.errors import ConfigError, ImageError
 from pipeline.image.decode import decode_image, decode_on_gpu
 from pipeline.image.decode.cuda_jpeg import BATCH_ITEMS, JpegBatcher, batcher_on
 from pipeline.ingest.prepare import decode_object
-from pipeline.ports import Limits
+from pipeline.ports import ImageLimits
 from pipeline.settings import Settings
 from pipeline.types import FetchedObject, ObjectRef, Preprocessing, Reason
-from pipeline.wiring import limits_of
+from pipeline.wiring import concurrency_of
 from tests.fleet import wait_until
 from tests.image_files import encode
 
@@ -60,7 +60,11 @@ def jpeg(seed: int = 0, **options: object) -> bytes:
 
 def on_gpu(body: bytes, decode_batch: CpuBatches, **limits: Any) -> NDArray[np.uint8] | None:
     found = decode_on_gpu(
-        body, limits=Limits(**limits), target_px=TARGET_PX, batcher=JpegBatcher(decode_batch)
+        body,
+        limits=ImageLimits(**limits),
+        target_px=TARGET_PX,
+        device="cuda:0",
+        batcher=JpegBatcher(decode_batch),
     )
     if found is None:
         return None
@@ -72,7 +76,7 @@ def on_gpu(body: bytes, decode_batch: CpuBatches, **limits: Any) -> NDArray[np.u
 def test_an_ordinary_jpeg_is_decoded_there() -> None:
     planes = on_gpu(jpeg(), CpuBatches())
     assert planes is not None
-    expected = decode_image(jpeg(), limits=Limits(), target_px=TARGET_PX).rgb
+    expected = decode_image(jpeg(), limits=ImageLimits(), target_px=TARGET_PX).rgb
     np.testing.assert_array_equal(planes.transpose(1, 2, 0), expected)
 
 
@@ -168,9 +172,11 @@ def test_a_fault_of_its_own_reaches_who_asked_and_the_next_is_served() -> None:
     assert batcher.decode(jpeg()) is not None
 
 
-def prepared(body: bytes, limits: Limits) -> NDArray[np.uint8]:
+def prepared(body: bytes, jpeg_device: str) -> NDArray[np.uint8]:
     ref = ObjectRef(bucket="b", key="k", etag="e", size_bytes=len(body))
-    outcome = decode_object(ref, FetchedObject(body=body, metadata={}), SPEC, limits)
+    outcome = decode_object(
+        ref, FetchedObject(body=body, metadata={}), SPEC, ImageLimits(), jpeg_device=jpeg_device
+    )
     assert (outcome.width, outcome.height) == (120, 90)
     return outcome.pixels
 
@@ -189,9 +195,9 @@ def test_an_image_becomes_the_same_input_wherever_it_is_decoded(
         return batcher
 
     monkeypatch.setattr(pipeline.image.decode, "batcher_on", batcher_of)
-    there = prepared(jpeg(), replace(Limits(), jpeg_device="cuda:1"))
+    there = prepared(jpeg(), "cuda:1")
     assert decode_batch.sizes == [1]
-    np.testing.assert_array_equal(there, prepared(jpeg(), Limits()))
+    np.testing.assert_array_equal(there, prepared(jpeg(), ""))
     assert next(asked) == 1
 
 
@@ -212,4 +218,4 @@ def test_without_a_gpu_the_setting_is_refused_by_its_name() -> None:
 )
 def test_jpegs_are_decoded_beside_the_model(decoder: str, device: str, expected: str) -> None:
     settings = Settings.model_validate({"jpeg_decoder": decoder, "device": device})
-    assert limits_of(settings).jpeg_device == expected
+    assert concurrency_of(settings, Load()).jpeg_device == expected

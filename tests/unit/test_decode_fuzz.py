@@ -11,10 +11,10 @@ from PIL import Image
 
 from pipeline.errors import ImageError
 from pipeline.image.decode import DecodedImage, decode_image
-from pipeline.ports import Limits
+from pipeline.ports import ImageLimits
 from tests.image_files import heic
 
-LIMITS = Limits(max_px=4_000_000)  # a flipped bit may say 60000 x 60000; time is for more examples
+LIMITS = ImageLimits(max_px=4_000_000)  # a flipped bit may say 60000 x 60000; time is for more examples
 
 
 def _encode(format_name: str, mode: str = "RGB", **options: object) -> bytes:

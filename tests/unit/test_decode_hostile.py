@@ -4,7 +4,7 @@ import pytest
 
 from pipeline.errors import ImageError
 from pipeline.image.decode import DecodedImage, decode_image
-from pipeline.ports import Limits
+from pipeline.ports import ImageLimits
 from tests.hostile_files import HostileFile, make_hostile_files
 
 FILES = list(make_hostile_files())
@@ -12,7 +12,7 @@ FILES = list(make_hostile_files())
 
 def outcome(body: bytes) -> DecodedImage | ImageError:
     try:
-        return decode_image(body, limits=Limits(), target_px=256)
+        return decode_image(body, limits=ImageLimits(), target_px=256)
     except ImageError as error:
         return error
 

@@ -23,7 +23,7 @@ from pipeline.errors import (
 )
 from pipeline.ingest.handle import Handled
 from pipeline.ingest.message import decode_batch, encode_batch
-from pipeline.ports import Deps, Limits
+from pipeline.ports import Deps, ImageLimits
 from pipeline.types import EmbedBatch, JobState, Reason, Verdict
 from tests.unit.fakes import FakeEmbedder, Signals, indexed_keys, jpeg, plan_one_batch, ref_of
 from tests.unit.memory_broker import MemoryBroker, Message, Settled, message_of
@@ -53,7 +53,7 @@ class Answering:
         self.answer = answer
         self.calls = 0
 
-    def __call__(self, body: bytes, deps: Deps, limits: Limits) -> Handled:
+    def __call__(self, body: bytes, deps: Deps, limits: ImageLimits) -> Handled:
         self.calls += 1
         if isinstance(self.answer, Exception):
             raise self.answer
@@ -266,10 +266,10 @@ def test_a_staged_batch_that_no_broker_took_is_tried_again_as_a_whole(
     broker: MemoryBroker, context: Context, batch: EmbedBatch, handle: Callable[[Handled], Answering]
 ) -> None:
     handle(verdict(Verdict.ACK, forward=encode_batch(replace(batch, block="the-block"))))
-    on_ingest = replace(message_of(EMBED, message=encode_batch(batch).decode()), queue="ingest")
+    on_prepare = replace(message_of(EMBED, message=encode_batch(batch).decode()), queue="prepare")
     broker.refuse("embed")
-    assert broker.deliver(on_ingest)[0] is Settled.ACKNOWLEDGED
-    [copy] = broker.messages("ingest")
+    assert broker.deliver(on_prepare)[0] is Settled.ACKNOWLEDGED
+    [copy] = broker.messages("prepare")
     assert CRASHES_HEADER not in copy.headers
 
 

@@ -25,6 +25,7 @@ from pipeline.types import BatchReport, IndexRow, JobState, Verdict
 from tests.unit.fakes import (
     BUCKET,
     COLLECTION,
+    CONCURRENCY,
     GREEN,
     LIMITS,
     OTHER_SPEC,
@@ -106,7 +107,13 @@ def deps(
 ) -> Deps:
     store.put(BUCKET, "a.jpg", jpeg(RED))
     store.put(BUCKET, "b.jpg", jpeg(GREEN))
-    return Deps(store=store, index=recording_index, embedder=embedder, ledger=recording_ledger)
+    return Deps(
+        store=store,
+        index=recording_index,
+        embedder=embedder,
+        ledger=recording_ledger,
+        concurrency=CONCURRENCY,
+    )
 
 
 def drive(body: bytes, deps: Deps, effects: list[str]) -> Handled:

@@ -11,10 +11,22 @@ import pytest
 from pipeline.errors import CredentialsError, ImageError, PictorError, TransientError
 from pipeline.ingest.phase_clock import PhaseClock
 from pipeline.ingest.prepare import prepare_all
-from pipeline.ports import Limits
+from pipeline.ports import Concurrency, ImageLimits
 from pipeline.testing.memory_store import MemoryStore
 from pipeline.types import FailedAt, FetchedObject, ObjectRef, Prepared, Reason, Rejected
-from tests.unit.fakes import BLUE, BUCKET, LIMITS, RED, SIDE, SPEC, distinct_png, jpeg, png, ref_of
+from tests.unit.fakes import (
+    BLUE,
+    BUCKET,
+    CONCURRENCY,
+    LIMITS,
+    RED,
+    SIDE,
+    SPEC,
+    distinct_png,
+    jpeg,
+    png,
+    ref_of,
+)
 
 DEADLINE_S = 20
 
@@ -58,10 +70,13 @@ def store() -> WatchedStore:
 
 
 def prepare(
-    store: MemoryStore, refs: Sequence[ObjectRef] | None = None, limits: Limits = LIMITS
+    store: MemoryStore,
+    refs: Sequence[ObjectRef] | None = None,
+    limits: ImageLimits = LIMITS,
+    concurrency: Concurrency = CONCURRENCY,
 ) -> list[Prepared | Rejected]:
     refs = list(store.list_objects(BUCKET)) if refs is None else refs
-    return list(prepare_all(refs, store, SPEC.preprocessing, limits, PhaseClock()))
+    return list(prepare_all(refs, store, SPEC.preprocessing, limits, PhaseClock(), concurrency=concurrency))
 
 
 def fill(store: MemoryStore, count: int) -> list[ObjectRef]:
@@ -106,11 +121,13 @@ def test_no_references_give_no_outcomes(store: WatchedStore) -> None:
 
 def test_no_more_than_two_groups_are_prepared_ahead_of_the_consumer(store: WatchedStore) -> None:
     refs = fill(store, 20)
-    limits = replace(LIMITS, group_items=3)
-    with closing(prepare_all(refs, store, SPEC.preprocessing, limits, PhaseClock())) as outcomes:
+    concurrency = replace(CONCURRENCY, group_items=3)
+    with closing(
+        prepare_all(refs, store, SPEC.preprocessing, LIMITS, PhaseClock(), concurrency=concurrency)
+    ) as outcomes:
         for taken in range(1, 4):
             next(outcomes)
-            ahead = [ref.key for ref in refs[: 2 * limits.group_items + taken - 1]]
+            ahead = [ref.key for ref in refs[: 2 * concurrency.group_items + taken - 1]]
             store.wait_until(lambda ahead=ahead: store.idle() and len(store.read) >= len(ahead))  # type: ignore[misc]
             assert sorted(store.read) == ahead
 
@@ -118,18 +135,18 @@ def test_no_more_than_two_groups_are_prepared_ahead_of_the_consumer(store: Watch
 def test_no_more_objects_are_read_at_once_than_there_are_fetch_threads(store: WatchedStore) -> None:
     refs = fill(store, 12)
     store.hold = lambda _key: store.wait_until(lambda: len(store.read) >= 3)
-    prepare(store, refs, replace(LIMITS, fetch_threads=3, group_items=8))
+    prepare(store, refs, concurrency=replace(CONCURRENCY, fetch_threads=3, group_items=8))
     assert store.most_at_once == 3
 
 
 def test_closing_early_stops_the_threads_and_reads_no_further_than_two_groups(store: WatchedStore) -> None:
     refs = fill(store, 20)
-    outcomes = prepare_all(refs, store, SPEC.preprocessing, LIMITS, PhaseClock())
+    outcomes = prepare_all(refs, store, SPEC.preprocessing, LIMITS, PhaseClock(), concurrency=CONCURRENCY)
     next(outcomes)
     assert prepare_threads() != []
     outcomes.close()
     assert prepare_threads() == []
-    assert len(store.read) <= 2 * LIMITS.group_items
+    assert len(store.read) <= 2 * CONCURRENCY.group_items
 
 
 @pytest.mark.parametrize("error", [TransientError("the store is away"), CredentialsError("refused")])
@@ -142,13 +159,13 @@ def test_an_error_of_the_world_blames_no_image_and_stops_the_threads(
         prepare(store, refs)
     assert caught.value is error
     assert prepare_threads() == []
-    assert len(store.read) <= 2 * LIMITS.group_items
+    assert len(store.read) <= 2 * CONCURRENCY.group_items
 
 
 def test_time_is_counted_by_stage(store: WatchedStore) -> None:
     refs = fill(store, 3)
     clock = PhaseClock()
-    list(prepare_all(refs, store, SPEC.preprocessing, LIMITS, clock))
+    list(prepare_all(refs, store, SPEC.preprocessing, LIMITS, clock, concurrency=CONCURRENCY))
     assert clock.seconds().keys() == {"fetch", "decode"}
 
 

@@ -28,6 +28,7 @@ from tests.unit.fakes import (
     BLACK,
     BUCKET,
     COLLECTION,
+    CONCURRENCY,
     GREEN,
     LIMITS,
     RED,
@@ -108,7 +109,13 @@ def test_each_row_holds_the_vector_of_its_own_image(deps: Deps, store: CountingS
         store.put(BUCKET, f"{number}.png", distinct_png(number))
     run(deps)
     for key, row in rows_of(deps).items():
-        alone = Deps(store=store, index=MemoryIndex(), embedder=deps.embedder, ledger=deps.ledger)
+        alone = Deps(
+            store=store,
+            index=MemoryIndex(),
+            embedder=deps.embedder,
+            ledger=deps.ledger,
+            concurrency=CONCURRENCY,
+        )
         alone.index.create_collection(COLLECTION, SPEC)
         run_batch(batch_of([store.stat(BUCKET, key)]), alone, LIMITS)
         assert row.vector == pytest.approx(rows_of(alone)[key].vector)
@@ -262,7 +269,7 @@ def test_the_index_holds_the_good_images_and_the_counts_add_up(
     index.create_collection(COLLECTION, SPEC)
     no_copies = SimpleNamespace(find_copies=lambda _generation, _etags: [])  # all that is asked of the ledger
     ledger: Any = SimpleNamespace(book=no_copies)
-    deps = Deps(store=store, index=index, embedder=embedder, ledger=ledger)
+    deps = Deps(store=store, index=index, embedder=embedder, ledger=ledger, concurrency=CONCURRENCY)
     for objects in (before, after):
         for number in range(6):
             store.delete(BUCKET, f"{number}.jpg")

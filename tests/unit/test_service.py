@@ -32,6 +32,7 @@ from pipeline.types import WORKERS, JobState
 from tests.unit.fakes import (
     BUCKET,
     COLLECTION,
+    CONCURRENCY,
     HERE,
     LIMITS,
     OTHER_SPEC,
@@ -66,7 +67,7 @@ USE_CASES: dict[str, tuple[Role, UseCase]] = {
     "cancel": (Role.OPERATE, lambda d, c: cancel_job("j", d.ledger, c)),
     "retry": (Role.OPERATE, lambda d, c: retry_failures("j", d.ledger, d.store, c)),
     "job": (Role.READ, lambda d, c: find_job("j", d.ledger, c)),
-    "job in full": (Role.READ, lambda d, c: show_job("j", d.ledger, LIMITS, c)),
+    "job in full": (Role.READ, lambda d, c: show_job("j", d.ledger, CONCURRENCY, c)),
     "jobs": (Role.READ, lambda d, c: list_jobs(d.ledger, c, limit=1)),
     "failures": (Role.READ, lambda d, c: show_failures("j", d.ledger, c)),
     "collections": (Role.READ, lambda d, c: list_collections(d.index, c)),
@@ -202,7 +203,7 @@ def test_a_job_that_is_not_there_is_said_alike_by_whoever_looks_for_it(ledger: S
         error_of(look, NotFoundError)
         for look in (
             lambda: find_job("x", ledger, ME),
-            lambda: show_job("x", ledger, LIMITS, ME),
+            lambda: show_job("x", ledger, CONCURRENCY, ME),
             lambda: show_failures("x", ledger, ME),
             lambda: pause_job("x", ledger, ME),
         )

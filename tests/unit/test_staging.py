@@ -11,7 +11,7 @@ from pipeline.ingest.block import unpack_block
 from pipeline.ingest.handle import Handled, handle_embed, handle_prepare
 from pipeline.ingest.message import decode_batch, encode_batch
 from pipeline.ingest.staging import batch_of_block, name_block
-from pipeline.ports import Deps, Limits
+from pipeline.ports import Deps, ImageLimits
 from pipeline.testing.memory_index import MemoryIndex
 from pipeline.testing.memory_store import MemoryStore
 from pipeline.types import BatchReport, EmbedBatch, JobState, ObjectRef, Reason, Verdict
@@ -19,6 +19,7 @@ from tests.unit.fakes import (
     BLUE,
     BUCKET,
     COLLECTION,
+    CONCURRENCY,
     GREEN,
     LIMITS,
     RED,
@@ -56,7 +57,14 @@ def store() -> Unreadable:
 
 @pytest.fixture
 def deps(store: Unreadable, index: MemoryIndex, embedder: FakeEmbedder, ledger: SqlLedger) -> Deps:
-    return Deps(store=store, index=index, embedder=embedder, ledger=ledger, staging_bucket=STAGING)
+    return Deps(
+        store=store,
+        index=index,
+        embedder=embedder,
+        ledger=ledger,
+        staging_bucket=STAGING,
+        concurrency=CONCURRENCY,
+    )
 
 
 def prepare(batch: EmbedBatch, deps: Deps) -> bytes:
@@ -227,7 +235,14 @@ def test_a_missing_staging_bucket_is_the_deployments_fault_and_not_the_jobs(
     store = MemoryStore(BUCKET)
     store.put(BUCKET, "a.jpg", jpeg())
     index.create_collection(COLLECTION, SPEC)
-    deps = Deps(store=store, index=index, embedder=embedder, ledger=ledger, staging_bucket=STAGING)
+    deps = Deps(
+        store=store,
+        index=index,
+        embedder=embedder,
+        ledger=ledger,
+        staging_bucket=STAGING,
+        concurrency=CONCURRENCY,
+    )
     handled = handle_prepare(encode_batch(plan_one_batch(deps)), deps, LIMITS)
     assert handled.verdict is Verdict.REQUEUE_AND_STOP
     assert isinstance(handled.error, ConfigError)
@@ -243,7 +258,7 @@ def test_a_blocks_key_names_its_batch_and_other_keys_name_none(deps: Deps) -> No
 
 @pytest.mark.parametrize("handle", [handle_embed, handle_prepare])
 def test_a_staging_bucket_that_is_gone_is_no_fault_of_the_job(
-    deps: Deps, handle: Callable[[bytes, Deps, Limits], Handled]
+    deps: Deps, handle: Callable[[bytes, Deps, ImageLimits], Handled]
 ) -> None:
     """Its batches go back to the queue, and the worker stops and says what is missing."""
     staged = decode_batch(prepare(plan_one_batch(deps), deps))

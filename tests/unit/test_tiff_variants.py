@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from pipeline.errors import ImageError
 from pipeline.image.decode import decode_image
-from pipeline.ports import Limits
+from pipeline.ports import ImageLimits
 from pipeline.types import Reason
 from tests.independent_readers import tifffile
 from tests.tiff_writer import TiffFile, write_tiff
@@ -232,7 +232,7 @@ def every_combination() -> list[tuple[Kind, dict[str, Any]]]:
 
 def show(body: bytes) -> NDArray[np.uint8] | ImageError:
     try:
-        return decode_image(body, limits=Limits(), target_px=256).rgb
+        return decode_image(body, limits=ImageLimits(), target_px=256).rgb
     except ImageError as error:
         return error
 

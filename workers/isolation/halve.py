@@ -163,13 +163,13 @@ def _record_failure(batch: EmbedBatch, fate: Fate, context: Context) -> BatchRep
     earlier = look_up_versions(batch, deps.index, clock)
     if earlier:  # an object must not be found by its former content
         deps.index.delete(batch.collection, list(earlier))
-    report = index_outcomes(batch, (rejected,), (), deps, context.limits, clock)
+    report = index_outcomes(batch, (rejected,), (), deps, clock)
     is_new = deps.ledger.report(report)
     deps.ledger.finish_if_done(batch.job_id)
     return report if is_new else None
 
 
 def _delete_blocks(batch: EmbedBatch, context: Context) -> None:
-    """Also the one that an `ingest` worker left when it was killed before it could name it in a message."""
+    """Also the one that a `prepare` worker left when it was killed before it could name it in a message."""
     if context.settings.preparation == "staged":
         delete_block(name_block(batch), context.deps)

@@ -10,8 +10,9 @@ import numpy as np
 from celery import Celery
 
 from pipeline import wiring
+from pipeline.capacity import Load
 from pipeline.errors import FatalError, PictorError
-from pipeline.ports import Deps, Limits
+from pipeline.ports import Deps, ImageLimits
 from pipeline.ports.model_binding import DEFAULT_MODEL
 from pipeline.settings import Settings
 from workers.broker.publish import Publisher
@@ -25,7 +26,7 @@ logger = logging.getLogger(__name__)
 class Context:
     settings: Settings
     deps: Deps
-    limits: Limits
+    limits: ImageLimits
     publisher: Publisher
 
 
@@ -73,7 +74,7 @@ def open_context(settings: Settings, identity: Identity, app: Celery) -> Context
     return Context(
         settings=settings,
         deps=open_deps(settings, identity),
-        limits=wiring.limits_of(settings, sharers=identity.children),
+        limits=wiring.limits_of(settings),
         publisher=Publisher(app, preparation=settings.preparation),
     )
 
@@ -94,6 +95,9 @@ def open_deps(settings: Settings, identity: Identity) -> Deps:
         embedder=embedder,
         ledger=wiring.open_ledger(settings),
         staging_bucket=settings.staging_bucket,
+        concurrency=wiring.concurrency_of(
+            settings, Load(processes=identity.children, batches=identity.children)
+        ),
     )
 
 

@@ -17,6 +17,7 @@ from pipeline.errors import ConfigError, CredentialsError, FatalError, PictorErr
 Answer = TypeVar("Answer")
 
 RETRY_DELAYS_S = (0.1, 0.3, 0.6)  # a dropped connection, a deadlock, a fail-over behind a proxy
+PAGE_ROWS = 1000  # of a stream
 WRITES = "ledger_writes"  # execution option: this transaction is going to write
 
 SQLITE_BUSY_TIMEOUT_S = 5.0  # a write takes milliseconds; a queue of many processes is through by then
@@ -103,6 +104,19 @@ class Transactions:
     def write(self, work: Callable[[sa.Connection], Answer]) -> Answer:
         """Args: `work` may find itself done, when only the answer of its first run was lost."""
         return repeated(lambda: _run(self.writer, work))
+
+    def stream(self, query: sa.Select[Any]) -> Iterator[sa.Row[Any]]:
+        """Rows of one reading transaction, a page of them in memory."""
+        with translated(self._engine.url), self._engine.connect() as connection:
+            yield from connection.execution_options(yield_per=PAGE_ROWS).execute(query)
+
+
+class InTransactions:
+    """A part of the ledger. All parts share the transactions of one database."""
+
+    def __init__(self, transactions: Transactions) -> None:
+        self._read, self._write = transactions.read, transactions.write
+        self._stream = transactions.stream
 
 
 def _run(engine: sa.Engine, work: Callable[[sa.Connection], Answer]) -> Answer:

@@ -52,7 +52,7 @@ from pipeline.image.decode.opened_image import OpenedImage, open_image
 from pipeline.image.decode.orientation import turn_upright
 from pipeline.image.decode.profile import Conversion
 from pipeline.image.decode.tiff_pixels import TiffPixels
-from pipeline.ports import Limits
+from pipeline.ports import ImageLimits
 from pipeline.types import Pixels, Reason
 
 __all__ = ["DecodedImage", "PlanesImage", "decode_image", "decode_on_gpu", "decode_stored_colours"]
@@ -92,7 +92,7 @@ class DecodedImage:
     conversion: Conversion | None = None  # of colours that are not sRGB yet
 
 
-def decode_image(body: bytes, *, limits: Limits, target_px: int) -> DecodedImage:
+def decode_image(body: bytes, *, limits: ImageLimits, target_px: int) -> DecodedImage:
     """Decode one image. Safe to call from many threads; the GIL is released while pixels are decoded.
 
     Args:
@@ -109,7 +109,7 @@ def decode_image(body: bytes, *, limits: Limits, target_px: int) -> DecodedImage
     return replace(image, rgb=image.conversion.convert(image.rgb), conversion=None)
 
 
-def decode_stored_colours(body: bytes, *, limits: Limits, target_px: int) -> DecodedImage:
+def decode_stored_colours(body: bytes, *, limits: ImageLimits, target_px: int) -> DecodedImage:
     """The same as `decode_image`, for who makes the image much smaller and converts the few pixels left."""
     try:
         opened = open_image(body)
@@ -120,11 +120,12 @@ def decode_stored_colours(body: bytes, *, limits: Limits, target_px: int) -> Dec
 
 
 def decode_on_gpu(
-    body: bytes, *, limits: Limits, target_px: int, batcher: JpegBatcher | None = None
+    body: bytes, *, limits: ImageLimits, target_px: int, device: str, batcher: JpegBatcher | None = None
 ) -> PlanesImage | None:
-    """Decode an ordinary JPEG on the device `limits.jpeg_device`.
+    """Decode an ordinary JPEG on a device.
 
     Args:
+        device: `cuda:N`.
         batcher: default, the one of that device.
 
     Returns:
@@ -134,7 +135,7 @@ def decode_on_gpu(
         ImageError: over a limit, or not an image: what `decode_image` would say.
         ConfigError: the device is not there.
     """
-    batcher = batcher or batcher_on(limits.jpeg_device)
+    batcher = batcher or batcher_on(device)
     try:
         opened = open_image(body)
         return decode_ordinary(opened, batcher, goal_px=choose_goal(opened, limits, target_px))

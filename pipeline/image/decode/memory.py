@@ -10,7 +10,7 @@ from pipeline.image.decode.opened_image import OpenedImage
 from pipeline.image.decode.png_pixels import PngPixels
 from pipeline.image.decode.tiff_header import Tag
 from pipeline.image.decode.tiff_pixels import TiffPixels
-from pipeline.ports import Limits
+from pipeline.ports import ImageLimits
 from pipeline.types import Reason
 
 # On photographs, embeddings of images reduced to 4 targets and then resized are within 0.001 (cosine) of
@@ -27,7 +27,7 @@ _WIDE_KEY_BYTES_PER_PX = 5  # the lower bytes of all samples, and the alpha made
 MAX_RLE_PX = 16_000_000  # run-length BMP is decoded in Python, 0.1 us a pixel with the GIL held
 
 
-def choose_goal(opened: OpenedImage, limits: Limits, target_px: int) -> int:
+def choose_goal(opened: OpenedImage, limits: ImageLimits, target_px: int) -> int:
     """Judge the header, and say how small the image may be decoded. Nothing is allocated yet.
 
     Returns:

@@ -1,0 +1,89 @@
+"""Jobs: made, found, moved and ended."""
+
+import secrets
+from datetime import UTC, datetime
+
+import sqlalchemy as sa
+
+from pipeline.adapters.ledger.engine import InTransactions
+from pipeline.adapters.ledger.rows import Values, job_of, job_values, select_jobs
+from pipeline.adapters.ledger.schema import job, job_is_running
+from pipeline.adapters.ledger.statements import (
+    finish_if_done,
+    is_open_to,
+    looks_done,
+    no_such_job,
+    update_job,
+)
+from pipeline.types import Job, JobRequest, JobState
+
+
+class SqlJobs(InTransactions):
+    """Part of `SqlLedger`."""
+
+    def create_job(self, request: JobRequest, *, driver: str, job_id: str | None = None) -> Job:
+        now = datetime.now(UTC)
+        new_id = job_id or f"{now:%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
+
+        def insert(connection: sa.Connection) -> None:
+            # There already when only the answer was lost, or when a caller submits its job twice.
+            if not connection.scalar(sa.select(sa.exists().where(job.c.job_id == new_id))):
+                connection.execute(job.insert(), job_values(new_id, request, driver, now))
+
+        self._write(insert)
+        return self.get_job(new_id)
+
+    def get_job(self, job_id: str) -> Job:
+        row = self._read(lambda connection: connection.execute(select_jobs(job.c.job_id == job_id)).first())
+        if row is None:
+            raise no_such_job(job_id)
+        return job_of(row)
+
+    def list_jobs(self, *, limit: int = 50) -> list[Job]:
+        newest = sa.select(job.c.job_id).order_by(job.c.created_at.desc(), job.c.job_id.desc()).limit(limit)
+        query = select_jobs(job.c.job_id.in_(newest.scalar_subquery()))
+        return [job_of(row) for row in self._read(lambda connection: connection.execute(query).all())]
+
+    def find_unfinished(self, request: JobRequest, *, driver: str) -> Job | None:
+        same = sa.and_(
+            job_is_running,
+            is_open_to(driver),
+            job.c.source == request.location,
+            job.c.bucket == request.bucket,
+            job.c.prefix == request.prefix,
+            job.c.collection == request.collection,
+            job.c.fingerprint == request.fingerprint,
+            job.c.include == request.include,
+            job.c.exclude == request.exclude,
+        )
+        row = self._read(lambda connection: connection.execute(select_jobs(same).limit(1)).first())
+        return job_of(row) if row is not None else None
+
+    def take_up(self, job_id: str, driver: str) -> bool:
+        mine = job.update().where(job.c.job_id == job_id, is_open_to(driver)).values(driver=driver)
+        return self._write(lambda connection: connection.execute(mine).rowcount == 1)
+
+    def set_sync(self, job_id: str, request: JobRequest) -> None:
+        values = {
+            "keep_missing": request.keep_missing,
+            "max_delete_share": request.max_delete_share,
+            "retry_failed": request.retry_failed,
+        }
+        if not self._write(lambda connection: update_job(connection, job_id, values)):
+            raise no_such_job(job_id)
+
+    def set_state(self, job_id: str, state: JobState, *, error: str = "") -> None:
+        over = state not in (JobState.RUNNING, JobState.PAUSED)
+        values: Values = {
+            "state": state.value,
+            "error": error,
+            "finished_at": datetime.now(UTC) if over else None,
+        }
+        if not self._write(lambda connection: update_job(connection, job_id, values)):
+            raise no_such_job(job_id)
+
+    def finish_if_done(self, job_id: str) -> bool:
+        # Asked after every batch: a look without a lock says "not yet" nearly every time.
+        if not self._read(lambda connection: looks_done(connection, job_id)):
+            return False
+        return self._write(lambda connection: finish_if_done(connection, job_id))
