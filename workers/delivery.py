@@ -101,7 +101,8 @@ def _acknowledge(task: Task, handled: Handled, context: Context) -> None:
             set_aside(task, str(handled.error))
         case Verdict.FAIL_JOB:
             job_id = decode_batch(_body_of(task)).job_id
-            context.deps.ledger.set_state(job_id, JobState.FAILED, error=str(handled.error))
+            if not context.deps.ledger.set_state(job_id, JobState.FAILED, error=str(handled.error)):
+                logger.info("job was over", extra={"job_id": job_id, "error": str(handled.error)})
         case Verdict.REQUEUE_AND_STOP:
             give_back_and_stop(task, handled.error)
         case _:
