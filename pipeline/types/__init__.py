@@ -1,6 +1,7 @@
 """The values that cross modules. Frozen, keyword-only, without behaviour beyond what is derived."""
 
 from pipeline.types.batches import (
+    BatchRecord,
     BatchReport,
     BatchStatus,
     EmbedBatch,
@@ -8,6 +9,7 @@ from pipeline.types.batches import (
     Findings,
     PlannedBatch,
     Prepared,
+    PreparedBatch,
     Verdict,
     VersionEntry,
     VersionState,
@@ -54,6 +56,7 @@ __all__ = [
     "LASTING_REASONS",
     "NOT_FOLLOWED",
     "WORKERS",
+    "BatchRecord",
     "BatchReport",
     "BatchStatus",
     "CollectionInfo",
@@ -73,6 +76,7 @@ __all__ = [
     "Pixels",
     "PlannedBatch",
     "Prepared",
+    "PreparedBatch",
     "Preprocessing",
     "Reason",
     "Rejected",
