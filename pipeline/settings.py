@@ -5,7 +5,6 @@ it is. Secrets may also stand in files, one each, so that containers need not ha
 docs/reference/settings.md is made from the descriptions below.
 """
 
-import math
 import os
 import re
 from collections.abc import Mapping
@@ -22,19 +21,6 @@ COLLECTION_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
 
 def _default_home() -> Path:
     return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "pictor"
-
-
-CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")  # cgroup 2: "<quota> <period>" in microseconds, or "max <period>"
-
-
-def available_cores(quota_file: Path = CPU_QUOTA) -> int:
-    """The cores of this container, not of the machine: a limit of 1.5 CPUs counts as 2."""
-    allowed = len(os.sched_getaffinity(0))
-    try:
-        quota, period = quota_file.read_text(encoding="ascii").split()
-        return max(1, min(allowed, math.ceil(int(quota) / int(period))))
-    except (OSError, ValueError, ZeroDivisionError):  # no limit, or cgroup 1
-        return allowed
 
 
 def _s3(name: str, *standard: str) -> AliasChoices:
@@ -157,7 +143,7 @@ class Settings(BaseSettings):
     preparation: Annotated[
         Literal["inline", "staged"],
         Field(
-            description="With `inline`, embed workers fetch and decode. With `staged`, ingest workers do, and leave blocks of pixels in the staging bucket"
+            description="With `inline`, embed workers fetch and decode. With `staged`, prepare workers do, and leave blocks of pixels in the staging bucket"
         ),
     ] = "inline"
     staging_bucket: Annotated[str, Field(description="Bucket for blocks of pixels in staged mode")] = (
@@ -199,10 +185,22 @@ class Settings(BaseSettings):
     batch_threads: Annotated[
         int, Field(ge=1, le=16, description="Batches worked on at once by the embedded driver")
     ] = 2
-    fetch_threads: Annotated[int, Field(ge=1, le=128, description="Objects of a batch fetched at once")] = 8
+    fetch_threads: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=128,
+            description="Objects of a batch fetched at once. 0 means 8, or fewer if the container has little memory",
+        ),
+    ] = 0
     decode_threads: Annotated[
-        int, Field(ge=1, le=128, description="Images decoded at once. Default one per core")
-    ] = Field(default_factory=available_cores)
+        int,
+        Field(
+            ge=0,
+            le=128,
+            description="Images decoded at once. 0 means one for each core, or fewer if the container has little memory",
+        ),
+    ] = 0
     group_items: Annotated[
         int,
         Field(ge=1, le=4096, description="Images given to the device at once. A CPU takes them 8 by 8"),

@@ -109,7 +109,9 @@ def _fail_job(task: Task, handled: Handled, context: Context) -> None:
     if handled.batch is None:
         set_aside(task, str(handled.error))
         return
-    context.deps.ledger.set_state(handled.batch.job_id, JobState.FAILED, error=str(handled.error))
+    job_id, error = handled.batch.job_id, str(handled.error)
+    if not context.deps.ledger.set_state(job_id, JobState.FAILED, error=error):
+        logger.info("job was over", extra={"job_id": job_id, "error": error})
 
 
 @contextmanager

@@ -23,7 +23,9 @@ from pipeline.types.index import (
     generation_of,
 )
 from pipeline.types.jobs import (
+    COMES_FROM,
     EMBEDDED,
+    RETRIED_FROM,
     WORKERS,
     Job,
     JobCounts,
@@ -51,10 +53,12 @@ from pipeline.types.objects import (
 )
 
 __all__ = [
+    "COMES_FROM",
     "CONTENT_REASONS",
     "EMBEDDED",
     "LASTING_REASONS",
     "NOT_FOLLOWED",
+    "RETRIED_FROM",
     "WORKERS",
     "BatchRecord",
     "BatchReport",

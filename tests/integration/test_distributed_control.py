@@ -80,7 +80,7 @@ def test_a_worker_with_another_model_than_its_collection_is_refused(quiet: Fleet
 
 
 def test_a_worker_for_a_queue_that_is_not_ours_is_refused(quiet: Fleet) -> None:
-    assert_refused(quiet.start(queues="embed,emded", name="typo"), "--queues emded", "plan, ingest, embed")
+    assert_refused(quiet.start(queues="embed,emded", name="typo"), "--queues emded", "plan, prepare, embed")
 
 
 def test_a_worker_whose_children_cannot_load_the_model_ends(quiet: Fleet) -> None:

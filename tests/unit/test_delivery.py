@@ -271,10 +271,10 @@ def test_a_staged_batch_that_no_broker_took_is_tried_again_as_a_whole(
     broker: MemoryBroker, context: Context, batch: EmbedBatch, handle: Callable[[Handled], Answering]
 ) -> None:
     handle(verdict(Verdict.ACK, forward=replace(batch, staged=True)))
-    on_ingest = replace(message_of(EMBED, message=encode_batch(batch).decode()), queue="ingest")
+    on_prepare = replace(message_of(EMBED, message=encode_batch(batch).decode()), queue="prepare")
     broker.refuse("embed")
-    assert broker.deliver(on_ingest)[0] is Settled.ACKNOWLEDGED
-    [copy] = broker.messages("ingest")
+    assert broker.deliver(on_prepare)[0] is Settled.ACKNOWLEDGED
+    [copy] = broker.messages("prepare")
     assert CRASHES_HEADER not in copy.headers
 
 

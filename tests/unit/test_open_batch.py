@@ -14,7 +14,7 @@ from pipeline.ingest.message import MAX_NAME_CHARS, encode_batch
 from pipeline.ports import Deps, ImageLimits
 from pipeline.testing.memory_index import MemoryIndex
 from pipeline.testing.memory_store import MemoryStore
-from pipeline.types import WORKERS, EmbedBatch, JobState, PlannedBatch, Verdict
+from pipeline.types import WORKERS, BatchRecord, EmbedBatch, JobState, PlannedBatch, Verdict
 from tests.unit.fakes import (
     BUCKET,
     COLLECTION,
@@ -233,7 +233,7 @@ def test_a_name_that_cannot_be_one_is_refused_before_the_ledger_is_asked(
     deps: Deps, field: str, name: str
 ) -> None:
     class Untouched(SqlLedger):
-        def find_batch(self, job_id: str, path: str) -> None:  # type: ignore[override]
+        def find_batch(self, job_id: str, path: str) -> BatchRecord:
             raise AssertionError((job_id, path))
 
     assert isinstance(deps.ledger, SqlLedger)

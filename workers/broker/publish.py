@@ -26,7 +26,7 @@ class Publisher:
 
     def __init__(self, app: Celery, *, preparation: str) -> None:
         self._app = app
-        self._batch_task = "pictor.ingest_batch" if preparation == "staged" else "pictor.embed_batch"
+        self._batch_task = "pictor.prepare_batch" if preparation == "staged" else "pictor.embed_batch"
 
     def publish_batch(self, job_id: str, batch: PlannedBatch) -> None:
         """Send a planned batch to whoever begins its work in this deployment."""

@@ -10,6 +10,7 @@ import numpy as np
 from celery import Celery
 
 from pipeline import wiring
+from pipeline.capacity import Load
 from pipeline.errors import FatalError, PictorError
 from pipeline.ports import Deps, ImageLimits
 from pipeline.ports.model_binding import DEFAULT_MODEL
@@ -96,7 +97,9 @@ def open_deps(settings: Settings, identity: Identity) -> Deps:
         ledger=wiring.open_ledger(settings),
         staging_bucket=settings.staging_bucket if settings.preparation == "staged" else "",
         driver=WORKERS,
-        concurrency=wiring.concurrency_of(settings, sharers=identity.children),
+        concurrency=wiring.concurrency_of(
+            settings, Load(processes=identity.children, batches=identity.children)
+        ),
     )
 
 

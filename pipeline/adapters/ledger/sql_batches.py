@@ -24,6 +24,7 @@ from pipeline.adapters.ledger.statements import (
 from pipeline.adapters.ledger.versions import plan_again, write_versions
 from pipeline.errors import ConflictError
 from pipeline.types import (
+    RETRIED_FROM,
     BatchRecord,
     BatchReport,
     BatchStatus,
@@ -104,6 +105,8 @@ class SqlBatches(InTransactions):
             failed_in = delete_failures(connection, job_id, image_ids)
             if not failed_in and are_there(connection, job_id, batches):
                 return  # the repetition of a call whose answer was lost
+            if present.state not in RETRIED_FROM:
+                raise ConflictError(f"job {job_id} is {present.state}: its failures cannot be retried")
             planned, deleted = sum(planned.items for planned in batches), failed_in.total()
             if planned != deleted:
                 raise ConflictError(
