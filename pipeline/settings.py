@@ -27,6 +27,10 @@ def _s3(name: str, *standard: str) -> AliasChoices:
     return AliasChoices(f"PICTOR_S3_{name}", *standard)
 
 
+def _ca_file(service: str, *standard: str) -> AliasChoices:
+    return AliasChoices(f"PICTOR_{service}_CA_FILE", "PICTOR_CA_FILE", *standard)
+
+
 class Settings(BaseSettings):
     """All settings, frozen. Empty text means "not set" throughout."""
 
@@ -87,6 +91,13 @@ class Settings(BaseSettings):
     milvus_token: Annotated[
         SecretStr, Field(description="`user:password` or API key of the Milvus server")
     ] = SecretStr("")
+    milvus_ca_file: Annotated[
+        str,
+        Field(
+            description="PEM file of the authorities to trust where the Milvus URI is `https://…`. Default, or with `system`: those of this machine",
+            validation_alias=_ca_file("MILVUS"),
+        ),
+    ] = ""
     vector_type: Annotated[
         Literal["float32", "float16"],
         Field(
@@ -96,6 +107,14 @@ class Settings(BaseSettings):
     ledger_url: Annotated[
         SecretStr, Field(description="SQLAlchemy URL of the ledger. Default `sqlite:///<home>/ledger.db`")
     ] = SecretStr("")
+
+    ledger_ca_file: Annotated[
+        str,
+        Field(
+            description="The same for PostgreSQL, whose certificate is always verified unless the URL says `?sslmode=disable` or names this machine",
+            validation_alias=_ca_file("LEDGER"),
+        ),
+    ] = ""
 
     s3_endpoint: Annotated[
         str,
@@ -129,6 +148,13 @@ class Settings(BaseSettings):
             validation_alias=_s3("REGION", "AWS_REGION", "AWS_DEFAULT_REGION"),
         ),
     ] = "us-east-1"
+    s3_ca_file: Annotated[
+        str,
+        Field(
+            description="The same for an S3 endpoint of `https://…`. Bulk reads trust the authorities of this machine as well",
+            validation_alias=_ca_file("S3", "AWS_CA_BUNDLE"),
+        ),
+    ] = ""
     s3_timeout_s: Annotated[float, Field(gt=0, description="Longest wait for one S3 answer, seconds")] = 30.0
     s3_attempts: Annotated[
         int, Field(ge=1, le=20, description="Attempts of one S3 call. After that, the whole batch is retried")
@@ -137,9 +163,16 @@ class Settings(BaseSettings):
     broker_url: Annotated[
         SecretStr,
         Field(
-            description="`amqp://user:password@host:port/vhost` of RabbitMQ. If it is set, `pictor ingest SOURCE` submits to the workers"
+            description="`amqp://user:password@host:port/vhost` of RabbitMQ, or `amqps://…` with TLS. If it is set, `pictor ingest SOURCE` submits to the workers"
         ),
     ] = SecretStr("")
+    broker_ca_file: Annotated[
+        str,
+        Field(
+            description="The same for a broker of `amqps://…`",
+            validation_alias=_ca_file("BROKER"),
+        ),
+    ] = ""
     preparation: Annotated[
         Literal["inline", "staged"],
         Field(

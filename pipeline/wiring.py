@@ -83,6 +83,7 @@ def open_s3(settings: Settings) -> "S3Store":
             region=settings.s3_region,
             timeout_s=settings.s3_timeout_s,
             attempts=settings.s3_attempts,
+            ca_file=settings.s3_ca_file,
         )
     )
 
@@ -112,6 +113,7 @@ def open_index(settings: Settings) -> OpenIndex:
         token=settings.milvus_token.get_secret_value(),
         vector_type=settings.vector_type,
         precision=settings.precision,
+        ca_file=settings.milvus_ca_file,
     )
 
 
@@ -119,7 +121,7 @@ def open_ledger(settings: Settings) -> "SqlLedger":
     from pipeline.adapters.ledger.sql_ledger import open_ledger as open_sql_ledger
 
     make_home(settings)
-    return open_sql_ledger(settings.ledger_target)
+    return open_sql_ledger(settings.ledger_target, ca_file=settings.ledger_ca_file)
 
 
 def migrate_ledger(settings: Settings) -> str:
@@ -128,7 +130,7 @@ def migrate_ledger(settings: Settings) -> str:
     from pipeline.adapters.ledger.schema import REVISION
 
     make_home(settings)
-    migrate(settings.ledger_target)
+    migrate(settings.ledger_target, ca_file=settings.ledger_ca_file)
     return REVISION
 
 
