@@ -7,7 +7,8 @@ from pathlib import Path
 PROGRAM = """
 import atexit, sys
 from pipeline.cli import main
-known = "torch torchvision pymilvus milvus_lite grpc pyarrow faiss PIL minio obstore celery sqlalchemy".split()
+known = ["torch", "torchvision", "pymilvus", "milvus_lite", "grpc", "pyarrow", "faiss", "PIL"]
+known += ["minio", "obstore", "celery", "sqlalchemy"]
 atexit.register(lambda: print("loaded:", *(name for name in known if name in sys.modules), file=sys.stderr))
 main()
 """

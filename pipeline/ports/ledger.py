@@ -6,8 +6,8 @@ from typing import Protocol
 
 from pipeline.ports.versions import NO_FINDINGS, VersionBook
 from pipeline.types import (
+    BatchRecord,
     BatchReport,
-    BatchStatus,
     Failure,
     Findings,
     Job,
@@ -119,8 +119,8 @@ class Ledger(Protocol):
         """How many batches have no report."""
         ...
 
-    def batch_status(self, job_id: str, path: str) -> BatchStatus:
-        """Asked before the work of a message begins: at-least-once delivery brings some twice."""
+    def find_batch(self, job_id: str, path: str) -> BatchRecord:
+        """Asked before the work of a message begins: it may come twice, and anybody may have written it."""
         ...
 
     def report(self, report: BatchReport) -> bool:

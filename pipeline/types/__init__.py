@@ -1,6 +1,7 @@
 """The values that cross modules. Frozen, keyword-only, without behaviour beyond what is derived."""
 
 from pipeline.types.batches import (
+    BatchRecord,
     BatchReport,
     BatchStatus,
     EmbedBatch,
@@ -8,6 +9,7 @@ from pipeline.types.batches import (
     Findings,
     PlannedBatch,
     Prepared,
+    PreparedBatch,
     Verdict,
     VersionEntry,
     VersionState,
@@ -58,6 +60,7 @@ __all__ = [
     "NOT_FOLLOWED",
     "RETRIED_FROM",
     "WORKERS",
+    "BatchRecord",
     "BatchReport",
     "BatchStatus",
     "CollectionInfo",
@@ -77,6 +80,7 @@ __all__ = [
     "Pixels",
     "PlannedBatch",
     "Prepared",
+    "PreparedBatch",
     "Preprocessing",
     "Reason",
     "Rejected",

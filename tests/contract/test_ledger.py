@@ -20,6 +20,7 @@ from pipeline.types import (
     EMBEDDED,
     RETRIED_FROM,
     WORKERS,
+    BatchRecord,
     BatchReport,
     BatchStatus,
     FailedAt,
@@ -499,7 +500,7 @@ def test_a_batch_is_closed_once_it_is_reported_or_split(ledger: SqlLedger, job: 
     ledger.report(reported(job, "00000000", indexed=1))
     ledger.split_batch(job.job_id, "00000001", planned(1, 1, first=11))
     status = {
-        path: ledger.batch_status(job.job_id, path) for path in ("00000000", "00000001", "00000002", "x")
+        path: ledger.find_batch(job.job_id, path).status for path in ("00000000", "00000001", "00000002", "x")
     }
     assert status == {
         "00000000": BatchStatus.CLOSED,
@@ -507,7 +508,18 @@ def test_a_batch_is_closed_once_it_is_reported_or_split(ledger: SqlLedger, job: 
         "00000002": BatchStatus.OPEN,
         "x": BatchStatus.UNKNOWN,
     }
-    assert ledger.batch_status("no-job", "00000002") is BatchStatus.UNKNOWN
+    assert ledger.find_batch("no-job", "00000002").status is BatchStatus.UNKNOWN
+
+
+def test_an_open_batch_comes_with_its_planned_message_and_its_driver(ledger: SqlLedger, job: Job) -> None:
+    [batch] = planned(1)
+    ledger.record_plan(job.job_id, [batch], cursor="z", ignored=0)
+    found = ledger.find_batch(job.job_id, batch.path)
+    assert found == BatchRecord(status=BatchStatus.OPEN, body=batch.body, driver=job.driver)
+    ledger.report(reported(job, batch.path, indexed=1))
+    assert ledger.find_batch(job.job_id, batch.path) == dataclasses.replace(
+        found, status=BatchStatus.CLOSED, body=b""
+    )
 
 
 @pytest.mark.parametrize(
@@ -524,7 +536,7 @@ def test_only_a_cancelled_job_closes_its_pending_batches(
 ) -> None:
     ledger.record_plan(job.job_id, planned(1), cursor="z", ignored=0)
     ledger.set_state(job.job_id, state)
-    assert ledger.batch_status(job.job_id, "00000000") is status
+    assert ledger.find_batch(job.job_id, "00000000").status is status
 
 
 # Retries and the end

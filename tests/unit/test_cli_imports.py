@@ -1,4 +1,4 @@
-"""A command that needs no model does not pay for one: torch and torchvision cost over two seconds of CPU time.
+"""A command that needs no model does not pay for one: torch and torchvision cost two seconds of CPU.
 
 A search by a stored id is in tests/contract/test_folder_index.py, as it needs an index.
 """

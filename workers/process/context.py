@@ -15,6 +15,7 @@ from pipeline.errors import FatalError, PictorError
 from pipeline.ports import Deps, ImageLimits
 from pipeline.ports.model_binding import DEFAULT_MODEL
 from pipeline.settings import Settings
+from pipeline.types import WORKERS
 from workers.broker.publish import Publisher
 from workers.broker.queues import EMBED, SEARCH
 from workers.identity import Identity, told_identity
@@ -94,7 +95,8 @@ def open_deps(settings: Settings, identity: Identity) -> Deps:
         index=index,
         embedder=embedder,
         ledger=wiring.open_ledger(settings),
-        staging_bucket=settings.staging_bucket,
+        staging_bucket=settings.staging_bucket if settings.preparation == "staged" else "",
+        driver=WORKERS,
         concurrency=wiring.concurrency_of(
             settings, Load(processes=identity.children, batches=identity.children)
         ),
