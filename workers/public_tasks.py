@@ -1,4 +1,4 @@
-"""What the public tasks and the planner do, once Celery is peeled off."""
+"""The work of the public tasks and of the planner, without Celery."""
 
 import logging
 import time
@@ -232,5 +232,5 @@ def _record_refusal(task: Task, kwargs: Arguments, error: PictorError) -> None:
 
 
 def _shown(value: object, max_chars: int) -> str:
-    """What somebody sent, fit to be stored and printed."""
+    """A text that somebody sent, fit to be stored and printed."""
     return "".join(char if char.isprintable() else "?" for char in str(value)[:max_chars])

@@ -15,7 +15,7 @@ from pipeline.types import WORKERS, Job, JobRequest, JobState, ModelSpec
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Submission:
-    """What a caller asks for, with every default filled in."""
+    """A caller's request, with every default filled in."""
 
     location: Location
     collection: str

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 _EMPTY_OR_DOTS = re.compile(r"(?:^|/)\.{0,2}(?:/|$)")
 _PIECE_BYTES = 4 * 2**20
-# What obstore reports beside the user's own metadata.
+# obstore reports these beside the user's own metadata.
 _STANDARD_ATTRIBUTES = frozenset(
     {
         "Content-Disposition",

@@ -24,7 +24,7 @@ The bytes of the file count too, for JPEG and WebP twice.
 Images whose shorter side is several times the model's input are reduced while they are read: JPEG by the
 decoder itself (DCT scaling), the rest by box averages, strip by strip. Colours of an embedded profile become
 sRGB afterwards, when there are few of them. Only the first frame or page is read.
-What Pillow refuses to decode, in whole or in part, is refused here too.
+Files that Pillow refuses to decode, in whole or in part, are refused here too.
 
 libjpeg (through torchvision) and libtiff print a line on stderr about damage that they find inside the pixel
 data; nothing else does, and no line names the object.
@@ -132,7 +132,7 @@ def decode_on_gpu(
         None when `decode_image` is to be asked.
 
     Raises:
-        ImageError: over a limit, or not an image: what `decode_image` would say.
+        ImageError: over a limit, or not an image, as `decode_image` would say.
         ConfigError: the device is not there.
     """
     batcher = batcher or batcher_on(device)

@@ -19,7 +19,7 @@ MAX_TEXT_BYTES = 2**20  # an inflated text that may tell the orientation; EXIF h
 _SIGNATURE_BYTES = 8
 _PIXEL_CHUNKS = frozenset({b"IHDR", b"PLTE", b"IDAT", b"IEND"})
 _EXIF_TEXTS = frozenset({b"Raw profile type exif", b"Raw profile type APP1"})
-_XMP_MARK = b"http://ns.adobe.com/xap/"  # what an APP1 segment begins with that is no EXIF
+_XMP_MARK = b"http://ns.adobe.com/xap/"  # the beginning of an APP1 segment that is no EXIF
 _XMP_TEXTS = frozenset({b"XML:com.adobe.xmp", b"Raw profile type xmp"})
 
 

@@ -52,7 +52,7 @@ class SlicedBody(io.RawIOBase):
 
 
 class PngPixels(PngImagePlugin.PngImageFile):
-    """Pillow's image, with what our own reading of the header says about transparency and profiles.
+    """Pillow's image, with transparency and profile as our own reading of the header has them.
 
     Raises:
         ImageError: a variant that is not on the list, or damage.

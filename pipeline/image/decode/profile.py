@@ -16,7 +16,7 @@ from PIL import Image, ImageCms
 
 from pipeline.types import Pixels
 
-MAX_PROFILE_BYTES = 4 * 2**20  # of printing presses: 2 MB; what is larger is left out
+MAX_PROFILE_BYTES = 4 * 2**20  # those of printing presses have 2 MB. Larger ones are left out
 MAX_TAGS = 100  # real ones have some twenty
 SAME_WITHIN = 2  # levels of 255: profiles called sRGB are within 1, the next space is 40 away
 
@@ -34,7 +34,7 @@ _STRIP_ROWS = 64
 class Conversion:
     """From the colours of one profile to sRGB. Safe to share between threads."""
 
-    mode: str  # of what goes in: RGB, L or CMYK
+    mode: str  # of the input: RGB, L or CMYK
     transform: ImageCms.ImageCmsTransform
 
     def convert(self, rgb: Pixels) -> Pixels:

@@ -85,7 +85,7 @@ class Page:
         return next(iter(self.numbers(tag)), default)
 
     def content(self, tag: Tag, *, max_bytes: int) -> bytes | None:
-        """What a tag of bytes holds. None when it is missing or larger than that."""
+        """The value of a tag of bytes. None when it is missing or larger than that."""
         entry = self.entries.get(tag)
         if entry is None or entry.kind not in _BYTE_TYPES or entry.count > max_bytes:
             return None
@@ -117,7 +117,7 @@ def read_first_page(body: bytes) -> Page:
 
 
 def other_pages(first: Page) -> Iterator[Page]:
-    """The directories inside the first one, then those behind it. What cannot be read is left out."""
+    """The directories inside the first one, then those behind it. Unreadable ones are left out."""
     order, big = _layout(first.body)
     pending = [*first.numbers(Tag.SUB_DIRECTORIES)[:MAX_PAGES], first.next_offset]
     seen = {0}

@@ -86,7 +86,7 @@ class TiffPixels(ImageFile.ImageFile):
 
 
 def _find_mode(variant: TiffVariant) -> tuple[str, str]:
-    """Pillow's mode and its name for what is stored."""
+    """Pillow's mode and its name for the stored samples."""
     stored = variant.stored.rstrip("X")
     if stored == "L":
         mode, layout = _GREY[variant.sample_format, variant.bits]
