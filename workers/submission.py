@@ -23,6 +23,7 @@ from pydantic import (
 )
 
 from pipeline.errors import ArgumentError, MessageError
+from pipeline.ingest.globs import MAX_PATTERNS, what_is_wrong
 from pipeline.location import split_s3_url
 from pipeline.names import check_bucket_or_folder, check_key, check_prefix
 
@@ -37,6 +38,12 @@ def _check_storable(text: str) -> str:
     if _UNSTORABLE.search(text):
         raise ValueError("holds a character that cannot be stored")
     return text
+
+
+def _check_globs(patterns: list[str]) -> list[str]:
+    if wrong := what_is_wrong(patterns):
+        raise ValueError(wrong)
+    return patterns
 
 
 def _valid(check: Callable[[str], object], text: str) -> str:
@@ -55,7 +62,7 @@ def _checked_by(check: Callable[[str], object]) -> AfterValidator:
 _STORABLE = AfterValidator(_check_storable)
 Text = Annotated[str, Field(max_length=1024), _STORABLE]
 Key = Annotated[str, Field(min_length=1, max_length=1024), _STORABLE]
-Globs = Annotated[list[Key], Field(max_length=1000)]
+Globs = Annotated[list[Key], Field(max_length=MAX_PATTERNS), AfterValidator(_check_globs)]
 Bucket = Annotated[str, Field(min_length=1, max_length=255), _STORABLE, _checked_by(check_bucket_or_folder)]
 JobId = Annotated[str, Field(pattern=rf"^{JOB_ID.pattern}$")]
 # Only its size: a name that breaks the rules for names fails a job that can be looked up by its id.

@@ -151,8 +151,8 @@ class Ledger(Protocol):
         """Make one planner message the only one at work on a job of the workers.
 
         Returns:
-            False when another message of this step, or a later step, has begun; and for a job that the
-            workers do not drive.
+            False when another message of this step, or a later step, has begun; when the step before it has
+            not; and for a job that the workers do not drive.
         """
         ...
 
