@@ -22,7 +22,7 @@ ROUTES = {
 }
 
 
-def celery_config(broker_url: str, blocked_patience_s: float) -> Mapping[str, object]:
+def celery_config(broker_url: str, blocked_patience_s: float, *, ca_file: str = "") -> Mapping[str, object]:
     queues = {name: work_queue(name) for name in (PLAN, PREPARE, EMBED, SEARCH, FORMER_PREPARE)}
     return {
         "broker_url": broker_url,
@@ -32,6 +32,7 @@ def celery_config(broker_url: str, blocked_patience_s: float) -> Mapping[str, ob
         "broker_transport_options": {
             "confirm_publish": True,  # else a lost publish is silent
             "blocked_patience_s": blocked_patience_s,  # see workers.broker.transport
+            "ca_file": ca_file,
         },
         "control_queue_exclusive": False,  # exclusive: a half-open drop locks the worker out of its own queue
         "control_queue_durable": True,
