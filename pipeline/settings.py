@@ -258,6 +258,14 @@ class Settings(BaseSettings):
             description="Most memory that decoding one image may need, in bytes. It is estimated from the header",
         ),
     ] = 224 * 2**20
+    decode_deadline_s: Annotated[
+        float,
+        Field(
+            ge=1,
+            allow_inf_nan=False,
+            description="Longest time that decoding one image may take, in seconds of one core. It is looked at between steps. Then the image has the reason `timeout`",
+        ),
+    ] = 60.0  # the work that is allowed takes about 10 s on a core of 2024; old ones are half as fast
     min_side_px: Annotated[int, Field(ge=1, description="Shortest side of an image, px")] = 4
 
     @classmethod
