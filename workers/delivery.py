@@ -29,7 +29,9 @@ from pipeline.ports import Deps, ImageLimits
 from pipeline.types import JobState, Verdict
 from workers.broker.celery_config import ROUTES
 from workers.broker.dead_letters import set_aside
+from workers.broker.queue_names import queue_of
 from workers.broker.queue_wait import due_stamp
+from workers.broker.queues import work_queue
 from workers.isolation.halve import SPLIT_AT_CRASH, SPLIT_AT_DELIVERY, isolate, split_when_slow
 from workers.metrics.metrics import metrics
 from workers.process.context import Context, current, stop_worker
@@ -150,7 +152,10 @@ def retry_later(task: Task, error: PictorError | None, **headers: object) -> Non
     own = {name: x for name, x in (task.request.headers or {}).items() if not name.startswith("x-")}
     try:
         headers_of_copy = own | due_stamp(delay_s) | headers
-        retry = task.retry(countdown=delay_s, exc=error, throw=False, headers=headers_of_copy)
+        queue = queue_of(str((task.request.delivery_info or {}).get("routing_key"))) or ROUTES[task.name]
+        retry = task.retry(
+            countdown=delay_s, exc=error, throw=False, headers=headers_of_copy, queue=work_queue(queue)
+        )
     except Reject as err:  # Celery would drop a message whose copy no broker took
         raise Reject(str(error), requeue=True) from err
     raise retry

@@ -7,8 +7,16 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
 from celery import Task
+from celery.exceptions import Ignore, TaskPredicate
 
-from pipeline.errors import REFUSALS, FatalError, MessageError, NotFoundError, PictorError
+from pipeline.errors import (
+    REFUSALS,
+    FatalError,
+    MessageError,
+    ModelMismatchError,
+    NotFoundError,
+    PictorError,
+)
 from pipeline.location import parse_location
 from pipeline.service.access import Caller, Role
 from pipeline.service.answers import answer_json, error_json, job_json
@@ -21,6 +29,7 @@ from pipeline.service.submit import Submission, record_refusal, submit_to_worker
 from pipeline.settings import Settings
 from pipeline.types import JobState
 from workers.broker.dead_letters import set_aside
+from workers.broker.pass_on import pass_on, was_passed_on
 from workers.delivery import crashes_before, every_error_settled, internal_error
 from workers.isolation.halve import SPLIT_AT_CRASH
 from workers.metrics.metrics import metrics
@@ -90,13 +99,34 @@ def delete(task: Task, args: Sequence[object], kwargs: Arguments) -> None:
 
 
 def search(task: Task, args: Sequence[object], kwargs: Arguments) -> dict[str, object]:
-    """Answer one query. What is wrong with it is in `error`; the caller waits, so nothing is retried here."""
+    """Answer one query. What is wrong with it is in `error`; the caller waits, so nothing is retried here.
+
+    Raises:
+        Ignore: a worker of the collection's model will answer it.
+    """
     started = time.perf_counter()
     answer = _answered(
-        task, lambda: _hits(task, args, kwargs), refusal={"query": kwargs.get("query"), "hits": []}
+        task,
+        lambda: _hits_or_pass_on(task, args, kwargs),
+        refusal={"query": kwargs.get("query"), "hits": []},
     )
     metrics().record_search(time.perf_counter() - started, failed="error" in answer)
     return answer
+
+
+def _hits_or_pass_on(task: Task, args: Sequence[object], kwargs: Arguments) -> dict[str, object]:
+    try:
+        return _hits(task, args, kwargs)
+    except ModelMismatchError:
+        info = current().deps.index.get_collection(_collection_of(kwargs))
+        if info is None or was_passed_on(task):
+            raise
+        pass_on(task, info.fingerprint)
+        raise Ignore from None
+
+
+def _collection_of(kwargs: Arguments) -> str:
+    return str(kwargs.get("collection") or current().settings.collection)
 
 
 def _hits(task: Task, args: Sequence[object], kwargs: Arguments) -> dict[str, object]:
@@ -133,6 +163,8 @@ def _answered(
     """What `work` answers, or `refusal` with the error: somebody waits, so nothing is tried again here."""
     try:
         return work()
+    except TaskPredicate:  # Ignore: how Celery is told that somebody else will answer
+        raise
     except FatalError as err:  # this process would answer each further call so, before its healthy neighbours
         stop_worker(err)
         return refusal | error_json(err)

@@ -1,14 +1,14 @@
 """Submit a job: to the workers, or to the process that asks."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pipeline.errors import ConfigError, ConflictError, PictorError
 from pipeline.ingest.sync import holds_any
 from pipeline.location import Location
 from pipeline.ports import Deps, Ledger
 from pipeline.service.access import Caller, Role, require
-from pipeline.settings import check_collection_name
+from pipeline.settings import COLLECTION_NAME, check_collection_name
 from pipeline.types import WORKERS, Job, JobRequest, JobState, ModelSpec
 
 
@@ -61,11 +61,12 @@ def submit_embedded(
 def submit_to_workers(wanted: Submission, deps: Deps, caller: Caller, *, job_id: str | None = None) -> Job:
     """A job for the workers: the same id twice is one job.
 
-    What can never work is said in the job itself, which has failed then: no such bucket, a collection of
-    another model, a name that no collection can have.
+    A collection that is there keeps its model, whichever this process has: its batches go to the workers of
+    that model. What can never work is said in the job itself, which has failed then: no such bucket, a name
+    that no collection can have.
     """
     require(caller, Role.WRITE)
-    request = wanted.request_for(deps.embedder.spec)
+    request = _of_its_model(wanted.request_for(deps.embedder.spec), deps)
     job = deps.ledger.create_job(request, driver=WORKERS, job_id=job_id)
     if job.state is JobState.RUNNING:
         try:
@@ -121,4 +122,14 @@ def _make_target(request: JobRequest, deps: Deps) -> None:
     check_collection_name(request.collection)
     # The first page of the listing: for a bucket that is not there, no collection is made.
     next(deps.store.list_objects(request.bucket, request.prefix), None)
-    deps.index.create_collection(request.collection, deps.embedder.spec)
+    if request.fingerprint == deps.embedder.spec.fingerprint:  # else it is there, and another model's
+        deps.index.create_collection(request.collection, deps.embedder.spec)
+
+
+def _of_its_model(request: JobRequest, deps: Deps) -> JobRequest:
+    if not COLLECTION_NAME.fullmatch(request.collection):
+        return request
+    info = deps.index.get_collection(request.collection)
+    if info is None:
+        return request
+    return replace(request, model_name=info.model_name, fingerprint=info.fingerprint)

@@ -26,7 +26,7 @@ from pipeline.ingest.message import decode_batch, encode_batch
 from pipeline.ports import Deps, ImageLimits
 from pipeline.types import EmbedBatch, JobState, Reason, Verdict
 from tests.unit.fakes import FakeEmbedder, Signals, indexed_keys, jpeg, plan_one_batch, ref_of
-from tests.unit.memory_broker import MemoryBroker, Message, Settled, message_of
+from tests.unit.memory_broker import MODEL_QUEUES, MemoryBroker, Message, Settled, message_of
 from workers.broker.queue_wait import DUE_HEADER
 from workers.delivery import CRASHES_HEADER, RETRY_DELAYS_S, run_message
 from workers.process.context import Context, make_current
@@ -128,7 +128,7 @@ def test_what_nobody_can_do_is_set_aside_with_its_reason(
     handle(verdict(Verdict.DEAD_LETTER, MessageError("message is not JSON")))
     assert broker.deliver(message)[0] is Settled.ACKNOWLEDGED
     [letter] = broker.dead()
-    assert (letter.task, letter.task_id, letter.queue) == (EMBED, "of-a-test", "embed")
+    assert (letter.task, letter.task_id, letter.queue) == (EMBED, "of-a-test", MODEL_QUEUES["embed"])
     assert letter.reason == "message is not JSON"
 
 
@@ -266,9 +266,9 @@ def test_a_staged_batch_that_no_broker_took_is_tried_again_as_a_whole(
     broker: MemoryBroker, context: Context, batch: EmbedBatch, handle: Callable[[Handled], Answering]
 ) -> None:
     handle(verdict(Verdict.ACK, forward=encode_batch(replace(batch, block="the-block"))))
-    on_prepare = replace(message_of(EMBED, message=encode_batch(batch).decode()), queue="prepare")
+    message = message_of(EMBED, message=encode_batch(batch).decode())
     broker.refuse("embed")
-    assert broker.deliver(on_prepare)[0] is Settled.ACKNOWLEDGED
+    assert broker.deliver(replace(message, queue=MODEL_QUEUES["prepare"]))[0] is Settled.ACKNOWLEDGED
     [copy] = broker.messages("prepare")
     assert CRASHES_HEADER not in copy.headers
 

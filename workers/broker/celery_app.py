@@ -1,5 +1,7 @@
 """Builds the Celery application of these settings."""
 
+from collections.abc import Sequence
+
 from celery import Celery
 
 from pipeline.errors import ConfigError
@@ -8,12 +10,13 @@ from workers.broker.celery_config import celery_config
 from workers.broker.transport import use_for_amqp
 
 
-def make_app(settings: Settings, *, blocked_patience_s: float = 0.0) -> Celery:
+def make_app(settings: Settings, *, blocked_patience_s: float = 0.0, consumed: Sequence[str] = ()) -> Celery:
     """Build an application for these settings.
 
     Args:
         blocked_patience_s: how long a publisher waits for a broker that takes nothing now. A person or a
             service wants to be told; a worker has time.
+        consumed: the queues that a worker takes messages from.
 
     Raises:
         ConfigError: no broker is configured.
@@ -27,5 +30,5 @@ def make_app(settings: Settings, *, blocked_patience_s: float = 0.0) -> Celery:
         )
     use_for_amqp()
     app = Celery("pictor", set_as_current=False)
-    app.conf.update(celery_config(url, blocked_patience_s))
+    app.conf.update(celery_config(url, blocked_patience_s, consumed))
     return app
