@@ -15,6 +15,7 @@ from typing import Annotated, Literal, TypeVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from pipeline.errors import MessageError
+from pipeline.ingest.globs import MAX_PATTERNS, what_is_wrong
 
 VERSION = 1
 MAX_KEYS = 10_000  # of one pictor.delete
@@ -29,10 +30,16 @@ def _check_storable(text: str) -> str:
     return text
 
 
+def _check_globs(patterns: list[str]) -> list[str]:
+    if wrong := what_is_wrong(patterns):
+        raise ValueError(wrong)
+    return patterns
+
+
 _STORABLE = AfterValidator(_check_storable)
 Text = Annotated[str, Field(max_length=1024), _STORABLE]
 Key = Annotated[str, Field(min_length=1, max_length=1024), _STORABLE]
-Globs = Annotated[list[Key], Field(max_length=1000)]
+Globs = Annotated[list[Key], Field(max_length=MAX_PATTERNS), AfterValidator(_check_globs)]
 Bucket = Annotated[str, Field(min_length=1, max_length=255), _STORABLE]
 JobId = Annotated[str, Field(pattern=rf"^{JOB_ID.pattern}$")]
 # Only its size: a name that breaks the rules for names fails a job that can be looked up by its id.

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from pipeline.ingest.selection import Selection
+from pipeline.ingest.selection import Selection, selection_of
 from pipeline.types import LASTING_REASONS, JobRequest, ObjectRef, VersionEntry, VersionState
 
 
@@ -43,7 +43,7 @@ def compare_versions(
     refs: Iterable[ObjectRef], entries: Iterator[VersionEntry], request: JobRequest
 ) -> Iterator[Compared]:
     """Both in byte order of the key, from the same cursor on; keys come out in that order, each once."""
-    selection = Selection(include=request.include, exclude=request.exclude)
+    selection = selection_of(request.include, request.exclude)
     entry = next(entries, None)
     unread = "\0"  # the last folder that could not be read: what it holds is not missing
     for ref in refs:

@@ -6,7 +6,7 @@ from typing import assert_never
 
 from pipeline.ingest.compare import Change, Compared, compare_versions
 from pipeline.ingest.message import encode_batch
-from pipeline.ingest.selection import Selection
+from pipeline.ingest.selection import selection_of
 from pipeline.ports import NO_FINDINGS, ObjectStore, VersionBook
 from pipeline.types import (
     EmbedBatch,
@@ -55,7 +55,7 @@ def plan_job(
         on_missed_link: is told of each link that is not followed and would be tried if it were.
     """
     request = job.request
-    selection = Selection(include=request.include, exclude=request.exclude)
+    selection = selection_of(request.include, request.exclude)
 
     def listed() -> Iterator[ObjectRef]:
         for ref in store.list_objects(request.bucket, request.prefix, job.cursor):

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from pipeline.errors import ConfigError, ConflictError, PictorError
+from pipeline.errors import ArgumentError, ConfigError, ConflictError, PictorError
+from pipeline.ingest.globs import what_is_wrong
 from pipeline.ingest.sync import holds_any
 from pipeline.location import Location
 from pipeline.ports import Deps, Ledger
@@ -26,6 +27,10 @@ class Submission:
     retry_failed: bool = False
 
     def request_for(self, spec: ModelSpec) -> JobRequest:
+        """Raises ArgumentError for too many patterns, or too long ones."""
+        for name, patterns in {"include": self.include, "exclude": self.exclude}.items():
+            if wrong := what_is_wrong(patterns):
+                raise ArgumentError(f"{name}: {wrong}")
         return JobRequest(
             location=self.location.url,
             bucket=self.location.bucket,

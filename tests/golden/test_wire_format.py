@@ -44,9 +44,7 @@ GOLDEN = {
         ),
         rewritten=frozenset({BATCH.refs[0].key}),
     ),
-    "embed_batch_v1_staged.json": replace(
-        BATCH, refs=BATCH.refs[:1], block="20260102T030405-a1b2c3/00000012.block"
-    ),
+    "embed_batch_v1_staged.json": replace(BATCH, refs=BATCH.refs[:1], staged=True),
 }
 
 

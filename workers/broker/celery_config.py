@@ -25,7 +25,7 @@ ROUTES = {
 
 
 def celery_config(
-    broker_url: str, blocked_patience_s: float, consumed: Sequence[str] = ()
+    broker_url: str, blocked_patience_s: float, consumed: Sequence[str] = (), *, ca_file: str = ""
 ) -> Mapping[str, object]:
     """Args: `consumed` are the queues that this process takes messages from. It declares no other ones."""
     public = [declared_queue(name) for name in PUBLIC_QUEUES if name not in consumed]
@@ -37,6 +37,7 @@ def celery_config(
         "broker_transport_options": {
             "confirm_publish": True,  # else a lost publish is silent
             "blocked_patience_s": blocked_patience_s,  # see workers.broker.transport
+            "ca_file": ca_file,
         },
         "control_queue_exclusive": False,  # exclusive: a half-open drop locks the worker out of its own queue
         "control_queue_durable": True,

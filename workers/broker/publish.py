@@ -8,9 +8,9 @@ from celery.utils.saferepr import saferepr
 from kombu.utils.json import dumps
 
 from pipeline.errors import ArgumentError
-from pipeline.ingest.message import decode_batch
+from pipeline.ingest.message import decode_batch, encode_batch
 from pipeline.ports import Ledger
-from pipeline.types import PlannedBatch
+from pipeline.types import EmbedBatch, PlannedBatch
 from workers.broker.celery_config import ROUTES
 from workers.broker.connection import broker_errors
 from workers.broker.queue_names import EMBED, model_queue
@@ -37,12 +37,18 @@ class Publisher:
         queue = model_queue(ROUTES[self._batch_task], decode_batch(batch.body).fingerprint)
         self.send(self._batch_task, {"message": batch.body.decode()}, queue=queue, shown=shown)
 
-    def publish_staged(self, body: bytes) -> None:
-        """Send a batch whose pixels are staged to the embed tier of its model."""
-        batch = decode_batch(body)
-        shown = f"job {batch.job_id} batch {batch.path}: {len(batch.refs)} objects, staged"
+    def publish_prepared(self, batch: EmbedBatch) -> None:
+        """Send a batch to the embed tier: its pixels are staged, unless the deployment has become inline."""
+        shown = f"job {batch.job_id} batch {batch.path}: {len(batch.refs)} objects"
+        shown += ", staged" if batch.staged else ""
         queue = model_queue(EMBED, batch.fingerprint)
-        self.send("pictor.embed_batch", {"message": body.decode()}, queue=queue, shown=shown)
+        self.send("pictor.embed_batch", {"message": encode_batch(batch).decode()}, queue=queue, shown=shown)
+
+    def publish_to_own_model(self, task: str, batch: EmbedBatch) -> None:
+        """Send a batch that came to workers of another model to those of its own."""
+        shown = f"job {batch.job_id} batch {batch.path}: {len(batch.refs)} objects"
+        queue = model_queue(ROUTES[task], batch.fingerprint)
+        self.send(task, {"message": encode_batch(batch).decode()}, queue=queue, shown=shown)
 
     def publish_plan_step(self, job_id: str, step: int, nonce: str, *, delay_s: int = 0) -> None:
         self.send("pictor.plan_job", {"job_id": job_id, "step": step, "nonce": nonce}, delay_s=delay_s)

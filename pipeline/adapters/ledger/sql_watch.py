@@ -14,7 +14,7 @@ class SqlWatch(InTransactions):
 
     def claim_step(self, job_id: str, step: int, nonce: str) -> bool:
         free = sa.or_(
-            job.c.plan_step < step,
+            job.c.plan_step == step - 1,  # no later one: it would leave no room for the steps that are due
             sa.and_(job.c.plan_step == step, job.c.plan_nonce == nonce),  # the same message, delivered again
         )
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from pipeline.errors import ConfigError
+from pipeline.errors import TargetError
 from pipeline.ports.model_binding import check_binding
 from pipeline.types import CollectionInfo, ModelSpec, generation_of
 
@@ -64,7 +64,7 @@ def read_binding(described: Mapping[str, Any]) -> Binding | None:
     """The binding in the answer of describe_collection; None when somebody else made the collection.
 
     Raises:
-        ConfigError: it was made by a newer version, whose rows this one cannot read.
+        TargetError: it was made by a newer version, whose rows this one cannot read.
     """
     text = described.get("properties", {}).get(BINDING_PROPERTY) or described.get("description", "")
     try:
@@ -73,7 +73,7 @@ def read_binding(described: Mapping[str, Any]) -> Binding | None:
     except (ValueError, KeyError, TypeError):
         return None
     if version > SCHEMA_VERSION:
-        raise ConfigError(
+        raise TargetError(
             f"collection {described['collection_name']!r} has schema version {version}; "
             f"this version of Pictor knows {SCHEMA_VERSION}"
         )

@@ -22,7 +22,6 @@ from pipeline.adapters.milvus.binding import (
 )
 from pipeline.adapters.milvus.connection import MilvusConnection, MissingCollectionError, NotLoadedError
 from pipeline.errors import (
-    ConfigError,
     CredentialsError,
     PictorError,
     TargetError,
@@ -178,7 +177,7 @@ class MilvusCatalog:
         version = self._connection.server_version()
         numbers = [int(number) for number in version.split()[-1].split(".")[:2]]
         if self._connection.lite or numbers < [2, 4]:
-            raise ConfigError(
+            raise TargetError(
                 f"collection {binding.name!r}: {binding.vector_type} vectors need a Milvus server of "
                 f"version 2.4 or later, this is {version}; set PICTOR_VECTOR_TYPE=float32"
             )

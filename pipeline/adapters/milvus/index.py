@@ -42,9 +42,11 @@ class MilvusIndex:
         vector_type: of collections made from now on, "float32" or "float16".
         precision: for their record; see `CollectionInfo`.
         timeout_s: longest wait for one answer.
+        ca_file: of the authorities to trust where the URI is `https://…`; "" are those of this machine.
 
     Raises:
-        ConfigError: another process has the directory open, or it cannot be used.
+        ConfigError: another process has the directory open, or it cannot be used; or the server's
+            certificate is not to be trusted.
     """
 
     def __init__(
@@ -55,8 +57,9 @@ class MilvusIndex:
         vector_type: str = "float32",
         precision: str = "auto",
         timeout_s: float = 30.0,
+        ca_file: str = "",
     ) -> None:
-        self._connection = MilvusConnection(uri, token=token, timeout_s=timeout_s)
+        self._connection = MilvusConnection(uri, token=token, timeout_s=timeout_s, ca_file=ca_file)
         self._catalog = MilvusCatalog(self._connection, vector_type=vector_type, precision=precision)
         self._timeout_s = timeout_s
         self._written_at: dict[str, float] = {}  # monotonic, last write of this process; by name
