@@ -1,4 +1,4 @@
-"""From a verdict to what Celery does with a message: acknowledge, retry, set aside, or give back and stop.
+"""From a verdict to Celery's way with a message: acknowledge, retry, set aside, or give back and stop.
 
 A message is acknowledged after its work is reported, or after the broker has confirmed its successor: the
 copy that comes back later, the halves of its batch, the next tier's message, the dead letter. Celery rejects
@@ -45,7 +45,7 @@ Handle = Callable[[bytes, Deps, ImageLimits], Handled]
 
 
 def run_message(task: Task, handle: Handle) -> None:
-    """Do one batch message and settle it. Raises what makes Celery settle it as the verdict says."""
+    """Do one batch message and settle it. Raises so that Celery settles it as the verdict says."""
     with every_error_settled(task):
         context = current()
         started = time.perf_counter()
@@ -136,7 +136,7 @@ def every_error_settled(task: Task) -> Iterator[None]:
     """Let only Retry and Reject through."""
     try:
         yield
-    except TaskPredicate:  # Retry, Reject: how Celery is told what to do
+    except TaskPredicate:  # Retry, Reject: our orders to Celery
         raise
     except TransientError as err:  # the broker did not take what was to be published before acknowledging
         retry_later(task, err)

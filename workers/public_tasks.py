@@ -1,4 +1,4 @@
-"""What the public tasks and the planner do, once Celery is peeled off."""
+"""The work of the public tasks and of the planner, without Celery."""
 
 import logging
 import time
@@ -229,7 +229,14 @@ def _keywords(task: Task, args: Sequence[object], kwargs: Arguments) -> Argument
 
 def _caller(task: Task) -> Caller:
     """Whoever may publish on the broker's virtual host. Operators have the ledger."""
-    return Caller(who="broker", roles=frozenset({Role.READ, Role.WRITE}), request_id=str(task.request.id))
+    settings = current().settings
+    return Caller(
+        who="broker",
+        roles=frozenset({Role.READ, Role.WRITE}),
+        buckets=settings.bucket_globs,
+        collections=settings.collection_globs,
+        request_id=str(task.request.id),
+    )
 
 
 def _submission(arguments: IngestArguments, settings: Settings) -> Submission:
@@ -257,5 +264,5 @@ def _record_refusal(task: Task, kwargs: Arguments, error: PictorError) -> None:
 
 
 def _shown(value: object, max_chars: int) -> str:
-    """What somebody sent, fit to be stored and printed."""
+    """A text that somebody sent, fit to be stored and printed."""
     return "".join(char if char.isprintable() else "?" for char in str(value)[:max_chars])

@@ -1,4 +1,4 @@
-"""Which keys of a listing are images worth trying. What is not chosen is counted as `ignored`.
+"""Choose the keys of a listing that are worth trying as images. All others are counted as `ignored`.
 
 Without `include`, hidden files and files whose suffix says that they are no image are ignored; an unknown
 or missing suffix is tried. With `include`, the patterns alone decide. `exclude` always wins.

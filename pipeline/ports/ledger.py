@@ -92,7 +92,7 @@ class Ledger(Protocol):
     def finish_planning(self, job_id: str, *, ignored: int) -> None: ...
 
     def missing(self, job_id: str, *, limit: int) -> list[VersionEntry]:
-        """What the job's listing did not show and nobody has written or seen since, in no order."""
+        """Objects that the job's listing did not show and nobody has written or seen since, in no order."""
         ...
 
     def record_removal(self, job_id: str, image_ids: Sequence[str]) -> None:

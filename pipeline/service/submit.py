@@ -7,15 +7,15 @@ from pipeline.errors import ArgumentError, ConfigError, ConflictError, PictorErr
 from pipeline.ingest.globs import what_is_wrong
 from pipeline.ingest.sync import holds_any
 from pipeline.location import Location
+from pipeline.names import check_collection_name
 from pipeline.ports import Deps, Ledger
-from pipeline.service.access import Caller, Role, require
-from pipeline.settings import COLLECTION_NAME, check_collection_name
+from pipeline.service.access import Caller, Role, require, require_names
 from pipeline.types import WORKERS, Job, JobRequest, JobState, ModelSpec
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Submission:
-    """What a caller asks for, with every default filled in."""
+    """A caller's request, with every default filled in."""
 
     location: Location
     collection: str
@@ -69,8 +69,12 @@ def submit_to_workers(wanted: Submission, deps: Deps, caller: Caller, *, job_id:
     A collection that is there keeps its model, whichever this process has: its batches go to the workers of
     that model. What can never work is said in the job itself, which has failed then: no such bucket, a name
     that no collection can have.
+
+    Raises:
+        DeniedError: the caller may not reach this collection or bucket; no job was made.
     """
     require(caller, Role.WRITE)
+    require_names(caller, collection=wanted.collection, buckets=[wanted.location.bucket])
     request = _of_its_model(wanted.request_for(deps.embedder.spec), deps)
     job = deps.ledger.create_job(request, driver=WORKERS, job_id=job_id)
     if job.state is JobState.RUNNING:
@@ -132,9 +136,10 @@ def _make_target(request: JobRequest, deps: Deps) -> None:
 
 
 def _of_its_model(request: JobRequest, deps: Deps) -> JobRequest:
-    if not COLLECTION_NAME.fullmatch(request.collection):
+    try:
+        info = deps.index.get_collection(check_collection_name(request.collection))
+    except ArgumentError:  # said in the job
         return request
-    info = deps.index.get_collection(request.collection)
     if info is None:
         return request
     return replace(request, model_name=info.model_name, fingerprint=info.fingerprint)

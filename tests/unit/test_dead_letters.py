@@ -27,9 +27,9 @@ def broker() -> Iterator[Connection]:
 def broker_of(transport: type[memory.Transport]) -> Iterator[Connection]:
     with Connection(transport=transport) as connection:
         declare_queues(connection, SPEC.fingerprint)
-        yield connection
         for name in (DEAD, PLAN):
             connection.default_channel.queue_purge(name)  # one memory for the whole process
+        yield connection
 
 
 def bury(broker: Connection, *task_ids: str, queue: str = PLAN, body: bytes = b"[[], {}, {}]") -> None:

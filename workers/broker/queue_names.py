@@ -21,7 +21,7 @@ ROLES = (PLAN, PREPARE, EMBED, SEARCH)
 ROLES_OF_A_MODEL = (PREPARE, EMBED, SEARCH)
 PUBLIC_QUEUES = (PLAN, SEARCH)
 
-# Of the version before: all models in one, and another word for `prepare`. What is left on them is done.
+# Of the version before: all models in one, and another word for `prepare`. Messages left on them are done.
 FORMER_PREPARE = "ingest"
 FORMER_QUEUES = {PREPARE: FORMER_PREPARE, EMBED: EMBED}
 

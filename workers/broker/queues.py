@@ -9,7 +9,7 @@ from workers.broker.queue_names import DEAD, FORMER_QUEUES, PUBLIC_QUEUES, model
 
 DEAD_EXCHANGE = Exchange("pictor.dead", "topic", durable=True)
 DELIVERY_LIMIT = (
-    6  # a batch is split at its third delivery; what still kills its worker after that is set aside
+    6  # a batch is split at its third delivery. A message that still kills its worker is set aside
 )
 
 
@@ -21,7 +21,7 @@ def work_queue(name: str) -> Queue:
         routing_key=name,
         queue_arguments={
             "x-queue-type": "quorum",  # survives the loss of a node, and counts deliveries
-            "x-overflow": "reject-publish",  # what at-least-once dead-lettering requires
+            "x-overflow": "reject-publish",  # at-least-once dead-lettering requires it
             "x-dead-letter-exchange": DEAD_EXCHANGE.name,
             "x-dead-letter-routing-key": DEAD,
             "x-dead-letter-strategy": "at-least-once",  # the default may lose a dead letter in an outage

@@ -43,7 +43,7 @@ class SqlWatch(InTransactions):
         """Of each running job of the workers something that changes whenever its planner, an operator or a
         report moves it.
 
-        Cheap at any size of job: only what is pending is counted.
+        Cheap at any size of job, because only pending batches are counted.
         """
         rows = self._read(lambda connection: connection.execute(select_running_looks()).all())
         return {row.job_id: (row.updated_at, row.pending) for row in rows}
