@@ -67,7 +67,7 @@ def run_job(
         on_missed_link: see `plan_job`; called by the thread that plans.
 
     Raises:
-        PictorError: the run cannot go on; what is done is recorded, the same call goes on from there.
+        PictorError: the run cannot go on. Done batches are recorded, and the same call goes on from there.
         KeyboardInterrupt: after the batches in hand were finished.
     """
     run = _Run(

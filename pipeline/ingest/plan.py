@@ -76,7 +76,7 @@ def plan_job(
 def cut_batches(
     compared: Iterable[Compared], *, job_id: str, request: JobRequest, first_number: int = 0
 ) -> Iterator[PlanStep]:
-    """Cut what has to be embedded into numbered batches, and count the rest.
+    """Cut new and changed objects into numbered batches, and count the rest.
 
     Args:
         first_number: the number of batches planned before; paths go on from there.

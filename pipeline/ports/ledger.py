@@ -77,7 +77,7 @@ class Ledger(Protocol):
         ignored: int,
         findings: Findings = NO_FINDINGS,
     ) -> bool:
-        """Batch rows, cursor and what the planner settled on its own, in one transaction.
+        """Batch rows, the cursor and the planner's own findings, in one transaction.
 
         Args:
             ignored: how many objects were ignored since the previous call.

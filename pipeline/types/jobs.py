@@ -91,5 +91,5 @@ class Job:
     held: int = 0  # objects of the source that the book had in the index, so far as the listing has come
     lost: int = 0  # of these, objects that the listing does not show
     removals_due: bool = (
-        False  # somebody has to decide on what is missing, and remove it, before the job ends
+        False  # somebody has to decide on missing objects, and remove them, before the job ends
     )
