@@ -36,7 +36,7 @@ class DriverOptions:
 
 @dataclass(kw_only=True)
 class _Run:
-    """What the threads of one run share. `messages` is the only way work reaches a worker."""
+    """The state that the threads of one run share. `messages` is the only way work reaches a worker."""
 
     job: Job
     deps: Deps
@@ -67,7 +67,7 @@ def run_job(
         on_missed_link: see `plan_job`; called by the thread that plans.
 
     Raises:
-        PictorError: the run cannot go on; what is done is recorded, the same call goes on from there.
+        PictorError: the run cannot go on. Done batches are recorded, and the same call goes on from there.
         KeyboardInterrupt: after the batches in hand were finished.
     """
     run = _Run(

@@ -31,7 +31,7 @@ MAX_NAMED_KEYS = 1_000  # that a step names one by one: missing, known to fail, 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PlanStep:
-    """One batch and what must be recorded with it in the same transaction.
+    """One batch, and the changes that must be recorded with it in the same transaction.
 
     `batch` is None when no key of this stretch has to be embedded.
     """
@@ -74,8 +74,13 @@ def plan_job(
     *,
     go_on: GoOn = lambda: True,
     on_missed_link: Callable[[ObjectRef], None] = lambda _: None,
+<<<<<<< HEAD
 ) -> JobPlan:
     """Cut what is left of a job into batches.
+=======
+) -> Iterator[PlanStep]:
+    """Cut the rest of a job into batches. Holds one batch and a page of listing and book in memory.
+>>>>>>> main
 
     Args:
         go_on: asked after each key; when it says no, what was read becomes the last step.
@@ -102,7 +107,7 @@ def plan_job(
 def cut_batches(
     compared: Iterable[Compared], *, job_id: str, request: JobRequest, first_number: int = 0
 ) -> Iterator[PlanStep]:
-    """Cut what has to be embedded into numbered batches, and count the rest.
+    """Cut new and changed objects into numbered batches, and count the rest.
 
     Args:
         first_number: the number of batches planned before; paths go on from there.
@@ -120,7 +125,7 @@ def cut_batches(
 
 
 def sum_findings(steps: Iterable[PlanStep]) -> Findings:
-    """What is recorded in one transaction."""
+    """The changes that are recorded in one transaction."""
     parts = [step.findings for step in steps]
     return Findings(
         unchanged=sum(part.unchanged for part in parts),

@@ -79,7 +79,7 @@ class Ledger(Protocol):
         ignored: int,
         findings: Findings = NO_FINDINGS,
     ) -> bool:
-        """Batch rows, cursor and what the planner settled on its own, in one transaction.
+        """Batch rows, the cursor and the planner's own findings, in one transaction.
 
         Args:
             after: the cursor behind which the planner has listed; None from the beginning.
@@ -97,7 +97,7 @@ class Ledger(Protocol):
     def finish_planning(self, job_id: str, *, ignored: int) -> None: ...
 
     def missing(self, job_id: str, *, limit: int) -> list[VersionEntry]:
-        """What the job's listing did not show and nobody has written or seen since, in no order."""
+        """Objects that the job's listing did not show and nobody has written or seen since, in no order."""
         ...
 
     def record_removal(self, job_id: str, image_ids: Sequence[str]) -> None:
@@ -156,8 +156,8 @@ class Ledger(Protocol):
         """Make one planner message the only one at work on a job of the workers.
 
         Returns:
-            False when another message of this step, or a later step, has begun; and for a job that the
-            workers do not drive.
+            False when another message of this step, or a later step, has begun; when the step before it has
+            not; and for a job that the workers do not drive.
         """
         ...
 

@@ -7,15 +7,15 @@ from pipeline.errors import ArgumentError, ConfigError, ConflictError, PictorErr
 from pipeline.ingest.globs import what_is_wrong
 from pipeline.ingest.sync import holds_any
 from pipeline.location import Location
+from pipeline.names import check_collection_name
 from pipeline.ports import Deps, Ledger
-from pipeline.service.access import Caller, Role, require
-from pipeline.settings import check_collection_name
+from pipeline.service.access import Caller, Role, require, require_names
 from pipeline.types import WORKERS, Job, JobRequest, JobState, ModelSpec
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Submission:
-    """What a caller asks for, with every default filled in."""
+    """A caller's request, with every default filled in."""
 
     location: Location
     collection: str
@@ -66,10 +66,14 @@ def submit_embedded(
 def submit_to_workers(wanted: Submission, deps: Deps, caller: Caller, *, job_id: str | None = None) -> Job:
     """A job for the workers: the same id twice is one job.
 
-    What can never work is said in the job itself, which has failed then: no such bucket, a collection of
-    another model, a name that no collection can have.
+    A job that can never work fails at once, with words. For example, there is no such bucket, the collection
+    is of another model, or no collection can have its name.
+
+    Raises:
+        DeniedError: the caller may not reach this collection or bucket; no job was made.
     """
     require(caller, Role.WRITE)
+    require_names(caller, collection=wanted.collection, buckets=[wanted.location.bucket])
     request = wanted.request_for(deps.embedder.spec)
     job = deps.ledger.create_job(request, driver=WORKERS, job_id=job_id)
     if job.state is JobState.RUNNING:

@@ -89,13 +89,14 @@ def test_the_planner_of_a_running_job_that_stands_still_is_started_again_whateve
     clock = FakeClock()
     planners = StalledPlanners(Publisher(broker.app, preparation="inline"), clock)
     job_id = ledger.create_job(request_of(), driver=WORKERS).job_id
-    assert ledger.claim_step(job_id, 7, "lost")
+    assert ledger.claim_step(job_id, 0, "lost")
     ledger.set_state(job_id, state)
     say_claimed_at(ledger, job_id, datetime.now(UTC) + clock_jumps_by)  # its clock was set
     planners.restart(ledger)
     clock.advance(standing_s)
     planners.restart(ledger)
     steps = [(step.kwargs["job_id"], step.kwargs["step"]) for step in broker.messages("plan")]
+<<<<<<< HEAD
     assert steps == [(job_id, 8)] * restarts
 
 
@@ -135,6 +136,9 @@ def say_claimed_at(ledger: SqlLedger, job_id: str, at: datetime) -> None:
 @pytest.fixture
 def watch(context: Context, broker: MemoryBroker) -> StalledWatch:
     return StalledWatch(context.settings, broker.app)
+=======
+    assert steps == ([(job_id, 1)] if is_restarted else [])
+>>>>>>> main
 
 
 def test_running_jobs_are_counted(watch: StalledWatch, ledger: SqlLedger) -> None:
