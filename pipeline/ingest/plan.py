@@ -46,7 +46,7 @@ GoOn = Callable[[], bool]
 
 
 class JobPlan(Iterator[PlanStep]):
-    """The steps of what is left of a job. Holds one batch and a page of listing and book in memory."""
+    """The steps of the rest of a job. Holds one batch and a page of listing and book in memory."""
 
     def __init__(self, compared: Iterable[Compared], job: Job, go_on: GoOn) -> None:
         self.is_whole = False  # whether the listing has come to its end, once no step is left
@@ -74,13 +74,8 @@ def plan_job(
     *,
     go_on: GoOn = lambda: True,
     on_missed_link: Callable[[ObjectRef], None] = lambda _: None,
-<<<<<<< HEAD
 ) -> JobPlan:
-    """Cut what is left of a job into batches.
-=======
-) -> Iterator[PlanStep]:
-    """Cut the rest of a job into batches. Holds one batch and a page of listing and book in memory.
->>>>>>> main
+    """Cut the rest of a job into batches.
 
     Args:
         go_on: asked after each key; when it says no, what was read becomes the last step.

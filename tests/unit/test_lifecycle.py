@@ -96,8 +96,7 @@ def test_the_planner_of_a_running_job_that_stands_still_is_started_again_whateve
     clock.advance(standing_s)
     planners.restart(ledger)
     steps = [(step.kwargs["job_id"], step.kwargs["step"]) for step in broker.messages("plan")]
-<<<<<<< HEAD
-    assert steps == [(job_id, 8)] * restarts
+    assert steps == [(job_id, 1)] * restarts
 
 
 @pytest.mark.parametrize("clock_jumps_by", [timedelta(0), timedelta(hours=1), timedelta(hours=-1)])
@@ -108,7 +107,7 @@ def test_a_planner_that_renews_its_claim_is_left_alone_whatever_the_time_of_day(
     planners = StalledPlanners(Publisher(broker.app, preparation="inline"), clock)
     job_id = ledger.create_job(request_of(), driver=WORKERS).job_id
     for look in range(8):
-        assert ledger.claim_step(job_id, 7, "alive")
+        assert ledger.claim_step(job_id, 0, "alive")
         if look > 3:
             say_claimed_at(ledger, job_id, datetime.now(UTC) + clock_jumps_by)
         planners.restart(ledger)
@@ -136,9 +135,6 @@ def say_claimed_at(ledger: SqlLedger, job_id: str, at: datetime) -> None:
 @pytest.fixture
 def watch(context: Context, broker: MemoryBroker) -> StalledWatch:
     return StalledWatch(context.settings, broker.app)
-=======
-    assert steps == ([(job_id, 1)] if is_restarted else [])
->>>>>>> main
 
 
 def test_running_jobs_are_counted(watch: StalledWatch, ledger: SqlLedger) -> None:

@@ -31,7 +31,6 @@ GROUP_BATCHES = 32  # in one transaction; a crash in its middle lists these agai
 SYSTEM_CLOCK = SystemClock()
 
 
-<<<<<<< HEAD
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Step:
     """One step at work."""
@@ -51,11 +50,7 @@ class _Step:
 def run_plan_step(
     job_id: str, step: int, nonce: str, deps: Deps, context: Context, *, clock: Clock = SYSTEM_CLOCK
 ) -> None:
-    """Publish what is committed, plan as far as credits allow, send the next step; until the job is done."""
-=======
-def run_plan_step(job_id: str, step: int, nonce: str, deps: Deps, context: Context) -> None:
     """Publish committed batches, plan as far as credits allow, and send the next step if there is one."""
->>>>>>> main
 
     def claim() -> bool:
         return deps.ledger.claim_step(job_id, step, nonce)

@@ -42,11 +42,7 @@ class StalledPlanners:
 
 
 class StalledWatch(threading.Thread):
-<<<<<<< HEAD
-    """Looks after the planners of jobs, and counts what runs."""
-=======
-    """Starts the planner again of each job whose chain of plan messages was cut, and counts running jobs."""
->>>>>>> main
+    """Looks after the planners of jobs, and counts running jobs."""
 
     def __init__(self, settings: Settings, app: Celery) -> None:
         super().__init__(name="stalled-watch", daemon=True)  # ends with the process; holds nothing
