@@ -67,8 +67,8 @@ def submit_to_workers(wanted: Submission, deps: Deps, caller: Caller, *, job_id:
     """A job for the workers: the same id twice is one job.
 
     A collection that is there keeps its model, whichever this process has: its batches go to the workers of
-    that model. What can never work is said in the job itself, which has failed then: no such bucket, a name
-    that no collection can have.
+    that model. A job that can never work fails at once, with words. For example, there is no such bucket, or
+    no collection can have its name.
 
     Raises:
         DeniedError: the caller may not reach this collection or bucket; no job was made.
