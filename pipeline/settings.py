@@ -5,9 +5,7 @@ it is. Secrets may also stand in files, one each, so that containers need not ha
 docs/reference/settings.md is made from the descriptions below.
 """
 
-import math
 import os
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -15,30 +13,19 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AliasChoices, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from pipeline.errors import ArgumentError, ConfigError
-
-COLLECTION_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
+from pipeline.errors import ConfigError
 
 
 def _default_home() -> Path:
     return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "pictor"
 
 
-CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")  # cgroup 2: "<quota> <period>" in microseconds, or "max <period>"
-
-
-def available_cores(quota_file: Path = CPU_QUOTA) -> int:
-    """The cores of this container, not of the machine: a limit of 1.5 CPUs counts as 2."""
-    allowed = len(os.sched_getaffinity(0))
-    try:
-        quota, period = quota_file.read_text(encoding="ascii").split()
-        return max(1, min(allowed, math.ceil(int(quota) / int(period))))
-    except (OSError, ValueError, ZeroDivisionError):  # no limit, or cgroup 1
-        return allowed
-
-
 def _s3(name: str, *standard: str) -> AliasChoices:
     return AliasChoices(f"PICTOR_S3_{name}", *standard)
+
+
+def _ca_file(service: str, *standard: str) -> AliasChoices:
+    return AliasChoices(f"PICTOR_{service}_CA_FILE", "PICTOR_CA_FILE", *standard)
 
 
 class Settings(BaseSettings):
@@ -101,6 +88,13 @@ class Settings(BaseSettings):
     milvus_token: Annotated[
         SecretStr, Field(description="`user:password` or API key of the Milvus server")
     ] = SecretStr("")
+    milvus_ca_file: Annotated[
+        str,
+        Field(
+            description="PEM file of the authorities to trust where the Milvus URI is `https://…`. Default, or with `system`: those of this machine",
+            validation_alias=_ca_file("MILVUS"),
+        ),
+    ] = ""
     vector_type: Annotated[
         Literal["float32", "float16"],
         Field(
@@ -110,6 +104,14 @@ class Settings(BaseSettings):
     ledger_url: Annotated[
         SecretStr, Field(description="SQLAlchemy URL of the ledger. Default `sqlite:///<home>/ledger.db`")
     ] = SecretStr("")
+
+    ledger_ca_file: Annotated[
+        str,
+        Field(
+            description="The same for PostgreSQL, whose certificate is always verified unless the URL says `?sslmode=disable` or names this machine",
+            validation_alias=_ca_file("LEDGER"),
+        ),
+    ] = ""
 
     s3_endpoint: Annotated[
         str,
@@ -143,6 +145,13 @@ class Settings(BaseSettings):
             validation_alias=_s3("REGION", "AWS_REGION", "AWS_DEFAULT_REGION"),
         ),
     ] = "us-east-1"
+    s3_ca_file: Annotated[
+        str,
+        Field(
+            description="The same for an S3 endpoint of `https://…`. Bulk reads trust the authorities of this machine as well",
+            validation_alias=_ca_file("S3", "AWS_CA_BUNDLE"),
+        ),
+    ] = ""
     s3_timeout_s: Annotated[float, Field(gt=0, description="Longest wait for one S3 answer, seconds")] = 30.0
     s3_attempts: Annotated[
         int, Field(ge=1, le=20, description="Attempts of one S3 call. After that, the whole batch is retried")
@@ -151,9 +160,25 @@ class Settings(BaseSettings):
     broker_url: Annotated[
         SecretStr,
         Field(
-            description="`amqp://user:password@host:port/vhost` of RabbitMQ. If it is set, `pictor ingest SOURCE` submits to the workers"
+            description="`amqp://user:password@host:port/vhost` of RabbitMQ, or `amqps://…` with TLS. If it is set, `pictor ingest SOURCE` submits to the workers"
         ),
     ] = SecretStr("")
+    broker_ca_file: Annotated[
+        str,
+        Field(
+            description="The same for a broker of `amqps://…`",
+            validation_alias=_ca_file("BROKER"),
+        ),
+    ] = ""
+    allowed_buckets: Annotated[
+        str,
+        Field(
+            description="Buckets that public tasks may name, as globs with commas between them, for example `shop-*,press`"
+        ),
+    ] = "*"
+    allowed_collections: Annotated[
+        str, Field(description="Collections that public tasks may name, in the same way")
+    ] = "*"
     preparation: Annotated[
         Literal["inline", "staged"],
         Field(
@@ -199,10 +224,22 @@ class Settings(BaseSettings):
     batch_threads: Annotated[
         int, Field(ge=1, le=16, description="Batches worked on at once by the embedded driver")
     ] = 2
-    fetch_threads: Annotated[int, Field(ge=1, le=128, description="Objects of a batch fetched at once")] = 8
+    fetch_threads: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=128,
+            description="Objects of a batch fetched at once. 0 means 8, or fewer if the container has little memory",
+        ),
+    ] = 0
     decode_threads: Annotated[
-        int, Field(ge=1, le=128, description="Images decoded at once. Default one per core")
-    ] = Field(default_factory=available_cores)
+        int,
+        Field(
+            ge=0,
+            le=128,
+            description="Images decoded at once. 0 means one for each core, or fewer if the container has little memory",
+        ),
+    ] = 0
     group_items: Annotated[
         int,
         Field(ge=1, le=4096, description="Images given to the device at once. A CPU takes them 8 by 8"),
@@ -221,6 +258,14 @@ class Settings(BaseSettings):
             description="Most memory that decoding one image may need, in bytes. It is estimated from the header",
         ),
     ] = 224 * 2**20
+    decode_deadline_s: Annotated[
+        float,
+        Field(
+            ge=1,
+            allow_inf_nan=False,
+            description="Longest time that decoding one image may take, in seconds of one core. It is looked at between steps. Then the image has the reason `timeout`",
+        ),
+    ] = 60.0  # the work that is allowed takes about 10 s on a core of 2024; old ones are half as fast
     min_side_px: Annotated[int, Field(ge=1, description="Shortest side of an image, px")] = 4
 
     @classmethod
@@ -247,6 +292,14 @@ class Settings(BaseSettings):
         return self.ledger_url.get_secret_value() or f"sqlite:///{self.home / 'ledger.db'}"
 
     @property
+    def bucket_globs(self) -> tuple[str, ...]:
+        return _globs(self.allowed_buckets)
+
+    @property
+    def collection_globs(self) -> tuple[str, ...]:
+        return _globs(self.allowed_collections)
+
+    @property
     def run_folder(self) -> Path:
         return self.run_dir or self.home / "run"
 
@@ -255,8 +308,12 @@ class Settings(BaseSettings):
         return self.model_dir or self.home / "models"
 
 
+def _globs(text: str) -> tuple[str, ...]:
+    return tuple(glob.strip() for glob in text.split(",") if glob.strip())
+
+
 def _secrets_in_files(model: type[BaseSettings], environ: Mapping[str, str]) -> dict[str, Any]:
-    """What PICTOR_SECRETS_DIR holds of the secrets that no variable of ours gives."""
+    """Secrets from PICTOR_SECRETS_DIR, without those that a variable of ours gives."""
     folder = environ.get("PICTOR_SECRETS_DIR")
     if not folder:
         return {}
@@ -284,19 +341,6 @@ def _one_identity(environ: Mapping[str, str], secrets: Mapping[str, object]) -> 
     ours = ("s3_access_key", "s3_secret_key", "s3_session_token")
     unset = [name for name in ours if not environ.get(f"PICTOR_{name.upper()}") and name not in secrets]
     return {} if len(unset) == len(ours) else dict.fromkeys(unset, SecretStr(""))
-
-
-def check_collection_name(name: str) -> str:
-    """Return the name.
-
-    Raises:
-        ArgumentError: Milvus or our own `<name>__<fingerprint>` could not carry it.
-    """
-    if not COLLECTION_NAME.fullmatch(name) or "__" in name:
-        raise ArgumentError(
-            f"collection name {name!r}: letters, digits and single underscores, at most 100, not starting with a digit"
-        )
-    return name
 
 
 def _variable(loc: tuple[int | str, ...]) -> str:

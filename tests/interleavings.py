@@ -11,13 +11,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 from pipeline.ingest.handle import Handled, handle_embed, handle_prepare
-from pipeline.ingest.message import decode_batch
+from pipeline.ingest.message import decode_batch, encode_batch
 from pipeline.ports import Deps
 from pipeline.service.access import local_caller
 from pipeline.service.delete import delete_objects
 from pipeline.settings import Settings
 from pipeline.types import (
     WORKERS,
+    EmbedBatch,
     Job,
     JobRequest,
     JobState,
@@ -119,8 +120,8 @@ class Broker(Queue):
     def publish_batch(self, job_id: str, batch: PlannedBatch) -> None:
         self.queue.append(Message(self._way(), batch.body))
 
-    def publish_staged(self, body: bytes) -> None:
-        self.queue.append(Message("embed", body))
+    def publish_prepared(self, batch: EmbedBatch) -> None:
+        self.queue.append(Message("embed", encode_batch(batch)))
 
     def publish_plan_step(self, job_id: str, step: int, nonce: str, *, delay_s: int = 0) -> None:
         self.queue.append(Message("plan", (job_id, step, nonce)))
@@ -212,7 +213,7 @@ class Interleaved(World):
             return
         assert handled.verdict is Verdict.ACK, handled
         if handled.forward is not None:
-            self.broker.publish_staged(handled.forward)
+            self.broker.publish_prepared(handled.forward)
 
     def _delete_objects(self, key: str, meant_at: datetime) -> None:
         delete_objects(
@@ -287,8 +288,9 @@ class Interleaved(World):
 
     def _take_up_jobs_without_a_planner(self) -> None:
         """What the workers' watch does."""
-        for job_id, step in self.real.ledger.stalled_jobs(0.0):  # type: ignore[attr-defined]
-            self.broker.publish_plan_step(job_id, step + 1, "watch")
+        ledger: Any = self.real.ledger
+        for job_id, claim in ledger.plan_claims().items():
+            self.broker.publish_plan_step(job_id, claim.step + 1, "watch")
 
     def _check_end(self) -> None:
         for job in self.real.ledger.list_jobs(limit=1000):

@@ -1,4 +1,4 @@
-"""From a verdict to what Celery does with a message: acknowledge, retry, set aside, or give back and stop.
+"""From a verdict to Celery's way with a message: acknowledge, retry, set aside, or give back and stop.
 
 A message is acknowledged after its work is reported, or after the broker has confirmed its successor: the
 copy that comes back later, the halves of its batch, the next tier's message, the dead letter. Celery rejects
@@ -10,7 +10,8 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import assert_never
+from dataclasses import replace
+from typing import NoReturn, assert_never
 
 from celery import Task
 from celery.exceptions import Reject, TaskPredicate
@@ -20,19 +21,20 @@ from pipeline.errors import (
     FatalError,
     MessageError,
     PictorError,
-    TargetError,
     TransientError,
 )
 from pipeline.ingest.handle import Handled
-from pipeline.ingest.message import decode_batch
 from pipeline.ports import Deps, ImageLimits
 from pipeline.types import JobState, Verdict
 from workers.broker.celery_config import ROUTES
 from workers.broker.dead_letters import set_aside
+from workers.broker.queue_names import model_queue, queue_of
 from workers.broker.queue_wait import due_stamp
+from workers.broker.queues import work_queue
 from workers.isolation.halve import SPLIT_AT_CRASH, SPLIT_AT_DELIVERY, isolate, split_when_slow
 from workers.metrics.metrics import metrics
 from workers.process.context import Context, current, stop_worker
+from workers.process.fitness import find_fault
 
 logger = logging.getLogger(__name__)
 
@@ -43,7 +45,7 @@ Handle = Callable[[bytes, Deps, ImageLimits], Handled]
 
 
 def run_message(task: Task, handle: Handle) -> None:
-    """Do one batch message and settle it. Raises what makes Celery settle it as the verdict says."""
+    """Do one batch message and settle it. Raises so that Celery settles it as the verdict says."""
     with every_error_settled(task):
         context = current()
         started = time.perf_counter()
@@ -61,8 +63,6 @@ def _handle(task: Task, handle: Handle, context: Context) -> Handled:
             return handle(body, context.deps, context.limits)
     except MessageError as err:
         return Handled(verdict=Verdict.DEAD_LETTER, error=err)
-    except TargetError as err:  # no worker can do it: given back, it would stop them all, one by one
-        return Handled(verdict=Verdict.FAIL_JOB, error=err)
 
 
 def _body_of(task: Task) -> bytes:
@@ -79,33 +79,56 @@ def deliveries_before(task: Task) -> int:
     return _count(task, "x-delivery-count")
 
 
+def queue_of_message(task: Task) -> str:
+    return queue_of(str((task.request.delivery_info or {}).get("routing_key")))
+
+
 def crashes_before(task: Task) -> int:
     return _count(task, CRASHES_HEADER)
 
 
 def _count(task: Task, header: str) -> int:
-    """0 also for what is no count: anybody who may publish can put anything there."""
+    """0 also for a value that is no count, since anybody who may publish can put anything there."""
     value = (task.request.headers or {}).get(header)
     return max(value, 0) if isinstance(value, int) and not isinstance(value, bool) else 0
 
 
 def _acknowledge(task: Task, handled: Handled, context: Context) -> None:
-    """Do what must be done before the message is acknowledged. Raises where Celery is to do otherwise."""
+    """Act on the verdict before the message is acknowledged. Raises if Celery must not acknowledge it."""
     match handled.verdict:
         case Verdict.ACK:
             if handled.forward is not None:
-                context.publisher.publish_staged(handled.forward)
+                context.publisher.publish_prepared(handled.forward)
         case Verdict.RETRY:
             retry_later(task, handled.error)
         case Verdict.DEAD_LETTER:
             set_aside(task, str(handled.error))
         case Verdict.FAIL_JOB:
-            job_id = decode_batch(_body_of(task)).job_id
-            context.deps.ledger.set_state(job_id, JobState.FAILED, error=str(handled.error))
+            _fail_job(task, handled)
+        case Verdict.REROUTE:
+            _reroute(task, handled, context)
         case Verdict.REQUEUE_AND_STOP:
-            give_back_and_stop(task, handled.error)
+            error = handled.error or PictorError("a batch was refused without a reason")
+            stop_if_unfit(task, error, refuse=lambda words: _fail_job(task, replace(handled, error=words)))
         case _:
             assert_never(handled.verdict)
+
+
+def _reroute(task: Task, handled: Handled, context: Context) -> None:
+    batch = handled.batch
+    if batch is None or model_queue(ROUTES[task.name], batch.fingerprint) == queue_of_message(task):
+        _fail_job(task, handled)  # two models with the same eight digits: it would come back
+        return
+    context.publisher.publish_to_own_model(task.name, batch)
+
+
+def _fail_job(task: Task, handled: Handled) -> None:
+    if handled.batch is None:
+        set_aside(task, str(handled.error))
+        return
+    job_id, error = handled.batch.job_id, str(handled.error)
+    if not current().deps.ledger.set_state(job_id, JobState.FAILED, error=error):
+        logger.info("job was over", extra={"job_id": job_id, "error": error})
 
 
 @contextmanager
@@ -113,9 +136,11 @@ def every_error_settled(task: Task) -> Iterator[None]:
     """Let only Retry and Reject through."""
     try:
         yield
-    except TaskPredicate:  # Retry, Reject: how Celery is told what to do
+    except TaskPredicate:  # Retry, Reject: our orders to Celery
         raise
-    except TransientError as err:  # the broker did not take what was to be published before acknowledging
+    except (
+        TransientError
+    ) as err:  # the broker did not take a message that must be published before acknowledging
         retry_later(task, err)
     except (FatalError, ConfigError) as err:
         give_back_and_stop(task, err)
@@ -124,13 +149,13 @@ def every_error_settled(task: Task) -> Iterator[None]:
 
 
 def internal_error(task: Task, err: Exception) -> PictorError:
-    """Log and count an error that nobody foresaw. Returns what may be shown of it."""
+    """Log and count an error that nobody foresaw. Returns an error that may be shown."""
     logger.error("internal error", extra={"task": task.name, "task_id": task.request.id}, exc_info=err)
     metrics().record_crash(ROUTES[task.name])
     return PictorError(f"{task.name}: internal error of kind {type(err).__name__}")
 
 
-def retry_later(task: Task, error: PictorError | None, **headers: object) -> None:
+def retry_later(task: Task, error: PictorError | None, **headers: object) -> NoReturn:
     """Put a copy on the queue that is delivered after a pause, and have this one acknowledged.
 
     Args:
@@ -150,15 +175,41 @@ def retry_later(task: Task, error: PictorError | None, **headers: object) -> Non
     own = {name: x for name, x in (task.request.headers or {}).items() if not name.startswith("x-")}
     try:
         headers_of_copy = own | due_stamp(delay_s) | headers
-        retry = task.retry(countdown=delay_s, exc=error, throw=False, headers=headers_of_copy)
+        queue = work_queue(queue_of_message(task) or ROUTES[task.name])
+        retry = task.retry(countdown=delay_s, exc=error, throw=False, headers=headers_of_copy, queue=queue)
     except Reject as err:  # Celery would drop a message whose copy no broker took
         raise Reject(str(error), requeue=True) from err
     raise retry
 
 
-def give_back_and_stop(task: Task, error: PictorError | None) -> None:
+def stop_if_unfit(task: Task, error: PictorError, *, refuse: Callable[[PictorError], None]) -> None:
+    """Settle a message over which this process would stop.
+
+    Args:
+        refuse: ends the message with words, once it was tried often and this process is fit each time.
+    """
+    fault = find_fault()
+    if isinstance(fault, TransientError):
+        retry_later(task, fault)
+    if fault is not None:
+        give_back_and_stop(task, error)
+    words = PictorError(f"{error}; other requests of this worker are answered")
+    try_again_or_refuse(task, words, refuse=refuse)
+
+
+def try_again_or_refuse(task: Task, error: PictorError, *, refuse: Callable[[PictorError], None]) -> None:
+    """Count a try that ended badly. Only one that ended so just now, not the count alone, ends the message.
+
+    Anybody who may publish can write the count.
+    """
+    crashes = crashes_before(task) + 1
+    if crashes < SPLIT_AT_CRASH:
+        retry_later(task, error, **{CRASHES_HEADER: crashes})
+    refuse(error)
+
+
+def give_back_and_stop(task: Task, error: PictorError) -> NoReturn:
     """Another worker may be able to do it. A copy, since giving it back would count as a delivery."""
-    error = error or PictorError("a batch was refused without a reason")
     try:
         retry_later(task, error)
     finally:

@@ -1,13 +1,13 @@
 """`pictor sweep`: staged blocks that nobody will ask for any more.
 
 A block is deleted with its batch. It outlives it when a worker dies between the two, or when its message was
-purged. What belongs to an open batch is never touched; and what is young may be of a batch just begun.
+purged. Blocks of open batches are never touched. Young blocks may be of a batch just begun.
 """
 
 from dataclasses import dataclass
 from datetime import timedelta
 
-from pipeline.ingest.staging import batch_of_block
+from pipeline.ingest.block import batch_of_block
 from pipeline.ports import AgedStore, Ledger
 from pipeline.types import BatchStatus, ObjectRef
 
@@ -37,4 +37,4 @@ def _is_wanted(block: ObjectRef, ledger: Ledger) -> bool:
     batch = batch_of_block(block.key)
     if batch is None:
         return True  # not of our making: somebody else uses the bucket too
-    return ledger.batch_status(*batch) is BatchStatus.OPEN
+    return ledger.find_batch(*batch).status is BatchStatus.OPEN

@@ -1,4 +1,4 @@
-"""`pictor collections`: which there are, which model each is bound to, and an end to one."""
+"""`pictor collections`: list, show and drop collections."""
 
 from typing import Annotated
 
@@ -47,7 +47,7 @@ def show_collection(name: Name, as_json: AsJson = False) -> None:
 def drop_collection(
     name: Name, yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False
 ) -> None:
-    """Delete a collection and all its vectors. The images themselves are not touched."""
+    """Delete a collection with all its vectors. Your images stay."""
     settings = Settings.from_env()
     with wiring.open_index(settings) as index, wiring.open_ledger(settings) as ledger:
         info = show.show_collection(name, index, local_caller())

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 import typer
 
 from pipeline import wiring
+from pipeline.capacity import Load
 from pipeline.cli.exit_codes import EXIT_INTERRUPTED
 from pipeline.cli.missed_links import MissedLinks
 from pipeline.cli.outcome import check_failure_rate, done_of, fail_if_refused, print_counts
@@ -30,7 +31,7 @@ def job_held_here(job_id: str, ledger: Ledger, settings: Settings) -> Iterator[J
 
 @contextmanager
 def deps_of_job(job: Job, ledger: Ledger, settings: Settings) -> Iterator[Deps]:
-    """What an existing job needs to go on in this process: the model is that of its collection.
+    """The ports for an existing job to go on in this process. The model is that of its collection.
 
     Raises:
         NotFoundError: the collection does not exist any more.
@@ -44,13 +45,13 @@ def deps_of_job(job: Job, ledger: Ledger, settings: Settings) -> Iterator[Deps]:
 
 
 def deps_here(index: VectorIndex, embedder: Embedder, ledger: Ledger, settings: Settings) -> Deps:
-    """What a job needs that runs in this process."""
+    """The ports for a job that runs in this process."""
     return Deps(
         store=wiring.open_store(settings),
         index=index,
         embedder=embedder,
         ledger=ledger,
-        concurrency=wiring.concurrency_of(settings, sharers=settings.batch_threads),
+        concurrency=wiring.concurrency_of(settings, Load(batches=settings.batch_threads)),
     )
 
 

@@ -14,12 +14,13 @@ from pipeline.errors import TransientError
 from pipeline.ingest.phase_clock import PhaseClock
 from pipeline.ingest.precedence import ask_store, find_overtaken, is_same_write, is_settled
 from pipeline.ingest.prepare import prepare_all
-from pipeline.ingest.run_batch import index_outcomes
+from pipeline.ingest.run_batch import index_prepared
 from pipeline.ports import Deps, ImageLimits
 from pipeline.types import (
     BatchReport,
     EmbedBatch,
     ObjectRef,
+    PreparedBatch,
     Reason,
     VersionEntry,
     VersionState,
@@ -128,7 +129,8 @@ def _bring_in(
     spec = deps.embedder.spec.preprocessing
     outcomes = prepare_all(part.refs, deps.store, spec, limits, clock, concurrency=deps.concurrency)
     with closing(outcomes):
-        done = index_outcomes(part, outcomes, anew.stored, deps, clock, claimed=anew.sequences)
+        prepared = PreparedBatch(outcomes=outcomes, stored=anew.stored)
+        done = index_prepared(part, prepared, deps, clock, claimed=anew.sequences)
     return _with_results(report, done.versions, written=True, rejected=done)
 
 

@@ -14,7 +14,6 @@ from pipeline.ports import Ledger, VectorIndex
 from pipeline.types import (
     WORKERS,
     CollectionInfo,
-    Findings,
     Job,
     JobRequest,
     ObjectRef,
@@ -66,8 +65,7 @@ def _is_kept(entry: VersionEntry, stored: str | None) -> bool:
 def plan_once_more(job: Job, refs: Sequence[ObjectRef], ledger: Ledger) -> None:
     """Put objects into new batches of a job. If it is not running any more, the next job looks at them."""
     batches = again_batches(refs, job_id=job.job_id, request=job.request)
-    findings = Findings(planned=tuple(refs))
-    if not ledger.record_plan(job.job_id, batches, cursor=job.cursor or "", ignored=0, findings=findings):
+    if not ledger.plan_again(job.job_id, batches, refs):
         generation = generation_of(job.request.collection, job.request.fingerprint)
         entries = ledger.book.find(generation, [ref.image_id for ref in refs])
         ledger.book.claim(generation, [(entry, entry.ref) for entry in entries])

@@ -1,22 +1,40 @@
-"""The same content under another key: its vector is taken from the index, and nothing is read or decoded."""
+"""Objects of a batch that need no model: the index has them, or has the same content under another key.
+
+Neither is read, decoded or embedded.
+"""
 
 import re
 from collections.abc import Mapping, Sequence
 
 from pipeline.errors import ImageError
 from pipeline.ingest.phase_clock import PhaseClock
-from pipeline.ports import Deps
+from pipeline.ports import Deps, VectorIndex
 from pipeline.types import EmbedBatch, Embedded, IndexRow, ObjectRef, generation_of
 
-# S3 gives MD5 to what was uploaded in one piece. Of parts it is a hash of hashes, with a "-", and files have
+# S3 gives MD5 to an upload in one piece. Of parts it is a hash of hashes, with a "-", and files have
 # no hash at all. With keys of a customer or of KMS it is no MD5, but then no two objects share one.
 _CONTENT_HASH = re.compile(r"[0-9a-f]{32}")
+
+
+def look_up_versions(batch: EmbedBatch, index: VectorIndex, clock: PhaseClock) -> Mapping[str, str]:
+    """The stored ETag of each object that has a row.
+
+    The index is asked although the planner has compared versions: a batch may be delivered twice, and a
+    worker that knows no book may have done it.
+    """
+    # Seconds lie between this look and the write anyway; a job's first step has seen all that was before it.
+    with clock.measure("lookup"):
+        return index.get_etags(batch.collection, [ref.image_id for ref in batch.refs], latest=False)
+
+
+def changed_refs(batch: EmbedBatch, stored: Mapping[str, str]) -> list[ObjectRef]:
+    return [ref for ref in batch.refs if stored.get(ref.image_id) != ref.etag or ref.key in batch.rewritten]
 
 
 def reuse_vectors(
     batch: EmbedBatch, fresh: Sequence[ObjectRef], deps: Deps, clock: PhaseClock
 ) -> list[Embedded]:
-    """What of a batch the index has under another key, in the same bytes, with the metadata of the new key.
+    """Rows for objects whose bytes the index has under another key, with the metadata of the new key.
 
     Whatever is not certain is left out, and goes the usual way.
     """

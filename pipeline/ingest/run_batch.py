@@ -1,29 +1,32 @@
-"""ONE BATCH, START TO END. Read this first: the rest of the pipeline is what these lines call."""
+"""ONE BATCH, START TO END. Read this first. These lines call the rest of the pipeline."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import TypeVar
 
 from pipeline.ingest.embed import embed_all
 from pipeline.ingest.phase_clock import PhaseClock
 from pipeline.ingest.precedence import find_overtaken
-from pipeline.ingest.prepare import prepare_all
-from pipeline.ingest.reuse import reuse_vectors
-from pipeline.ports import Deps, ImageLimits, VectorIndex
+from pipeline.ingest.prepare import prepare_batch
+from pipeline.ingest.staging import load_block, put_block
+from pipeline.ports import Deps, ImageLimits
 from pipeline.types import (
     CONTENT_REASONS,
     BatchReport,
     EmbedBatch,
     Embedded,
     IndexRow,
-    ObjectRef,
     Prepared,
+    PreparedBatch,
     Rejected,
     VersionEntry,
     VersionState,
     indexed_version,
 )
+
+T = TypeVar("T", Embedded, Rejected)
 
 NOTHING_CLAIMED: Mapping[str, int] = {}
 
@@ -34,96 +37,103 @@ def run_batch(
     """Bring the index in step with the objects of one batch. Safe to run twice.
 
     Args:
-        clock: one that has measured what went before; the report's seconds include that.
+        clock: one that has measured earlier phases, which then are in the report's seconds.
 
     Raises:
         TransientError: a service is away; nothing is lost by running the batch again.
         FatalError: this process cannot go on.
     """
     clock = clock or PhaseClock()
-    stored = look_up_versions(batch, deps.index, clock)
-    fresh, reused = find_fresh(batch, stored, deps, clock)
-    reused = write_reused(batch, reused, deps, clock)
-    spec = deps.embedder.spec.preprocessing
-    outcomes = prepare_all(fresh, deps.store, spec, limits, clock, concurrency=deps.concurrency)
-    with closing(outcomes):
-        return index_outcomes(batch, outcomes, stored.keys(), deps, clock, reused=len(reused))
+    with _prepared(batch, deps, limits, clock) as prepared:
+        return index_prepared(batch, prepared, deps, clock)
 
 
-def find_fresh(
-    batch: EmbedBatch, stored: Mapping[str, str], deps: Deps, clock: PhaseClock
-) -> tuple[list[ObjectRef], list[Embedded]]:
-    """What has to be embedded, and what the index has under another key.
+def stage_batch(batch: EmbedBatch, deps: Deps, limits: ImageLimits, clock: PhaseClock) -> BatchReport | None:
+    """The first half of a batch, on a worker without a model: its pixels wait in the staging bucket.
 
-    The index is asked although the planner has compared versions: a batch may be delivered twice, and a
-    worker that knows no book may have done it.
+    The block carries the seconds of `clock`, so that the ledger's account of the batch is whole.
+
+    Returns:
+        None when a block is there for `run_batch`; a report when no image of the batch needs the model.
     """
-    fresh = [ref for ref in batch.refs if stored.get(ref.image_id) != ref.etag or ref.key in batch.rewritten]
-    reused = reuse_vectors(batch, fresh, deps, clock)
-    done = {item.ref.image_id for item in reused}
-    return [ref for ref in fresh if ref.image_id not in done], reused
+    with prepare_batch(batch, deps, limits, clock) as prepared, clock.measure("wait"):
+        outcomes = tuple(prepared.outcomes)
+        made = replace(prepared, outcomes=outcomes)
+    if not any(isinstance(outcome, Prepared) for outcome in outcomes):
+        return index_prepared(batch, made, deps, clock)
+    made = replace(made, outcomes=_write_reused(batch, outcomes, deps, clock))
+    put_block(batch, replace(made, seconds=clock.seconds()), deps, clock)
+    return None
 
 
-def index_outcomes(
+@contextmanager
+def _prepared(
+    batch: EmbedBatch, deps: Deps, limits: ImageLimits, clock: PhaseClock
+) -> Iterator[PreparedBatch]:
+    """From the batch's block; from the objects themselves where none was made, or it was swept."""
+    block = load_block(batch, deps, clock) if batch.staged else None
+    if block is not None:
+        yield block
+        return
+    with prepare_batch(batch, deps, limits, clock) as prepared:
+        yield prepared
+
+
+def _write_reused(
+    batch: EmbedBatch, outcomes: Sequence[Prepared | Embedded | Rejected], deps: Deps, clock: PhaseClock
+) -> tuple[Prepared | Embedded | Rejected, ...]:
+    """Write what needs no model. Returns the outcomes without those for which the batch is late."""
+    reused = [outcome for outcome in outcomes if isinstance(outcome, Embedded)]
+    late = find_overtaken(batch, [indexed_version(item.ref) for item in reused], deps) if reused else {}
+    write_rows(batch.collection, _timely(reused, late), deps, clock)
+    return tuple(item for item in outcomes if not isinstance(item, Embedded) or item.ref.image_id not in late)
+
+
+def index_prepared(
     batch: EmbedBatch,
-    outcomes: Iterable[Prepared | Rejected],
-    stored: Collection[str],
+    prepared: PreparedBatch,
     deps: Deps,
     clock: PhaseClock,
     *,
-    reused: int = 0,
     claimed: Mapping[str, int] = NOTHING_CLAIMED,
 ) -> BatchReport:
-    """Embed what was prepared, write it, remove what is stale; all else of the batch is unchanged.
+    """Embed the prepared images, write them and remove stale rows. All other objects are unchanged.
 
-    What a newer plan decides over is not touched, and has no version in the report: see `catch_up`.
+    What a newer plan decides over is not written, and has no version in the report: see `catch_up`.
 
     Args:
-        stored: ids that the index holds a row of, in whatever version.
-        reused: how many objects have got the vector of the same content under another key. They are written.
         claimed: the sequence of each object that this batch has taken from a newer plan, by image id.
     """
-    embedded, rejected = embed_outcomes(outcomes, deps, clock)
-    versions = _versions(batch, rejected, stored, claimed)
-    # As late as can be: a block may have waited for hours, and a batch is fetched and embedded for seconds.
+    embedded, rejected = _embed(prepared.outcomes, deps, clock)
+    versions = _versions(batch, rejected, prepared.stored, claimed)
+    # As late as can be: a block may have waited for hours, and a batch is read and embedded for seconds.
     late = find_overtaken(batch, versions, deps)
-    outcome_ids = {item.ref.image_id for item in embedded} | {item.ref.image_id for item in rejected}
-    dropped = late.keys() & outcome_ids
-    embedded = [item for item in embedded if item.ref.image_id not in late]
-    rejected = [item for item in rejected if item.ref.image_id not in late]
+    dropped = late.keys() & {*map(_id_of, embedded), *map(_id_of, rejected)}
+    embedded, rejected = _timely(embedded, late), _timely(rejected, late)
     write_rows(batch.collection, embedded, deps, clock)
-    remove_stale(batch.collection, rejected, stored, deps, clock)
+    remove_stale(batch.collection, rejected, prepared.stored, deps, clock)
+    indexed = len(embedded) + prepared.reused
     return BatchReport(
         job_id=batch.job_id,
         path=batch.path,
-        indexed=len(embedded) + reused,
-        unchanged=len(batch.refs) - len(embedded) - reused - len(rejected),
+        indexed=indexed,
+        unchanged=len(batch.refs) - indexed - len(rejected),
         rejected=tuple(rejected),
-        seconds=clock.seconds(),
+        seconds=_sum(prepared.seconds, clock.seconds()),
         versions=tuple(version for version in versions if version.ref.image_id not in dropped),
     )
 
 
-def write_reused(
-    batch: EmbedBatch, reused: Sequence[Embedded], deps: Deps, clock: PhaseClock
-) -> list[Embedded]:
-    """Write what needs no model, before the model is at work. Returns what was written: not what is late."""
-    if not reused:
-        return []
-    late = find_overtaken(batch, [indexed_version(item.ref) for item in reused], deps)
-    timely = [item for item in reused if item.ref.image_id not in late]
-    write_rows(batch.collection, timely, deps, clock)
-    return timely
+def _id_of(item: Embedded | Rejected) -> str:
+    return item.ref.image_id
 
 
-def look_up_versions(batch: EmbedBatch, index: VectorIndex, clock: PhaseClock) -> Mapping[str, str]:
-    # Seconds lie between this look and the write anyway; a job's first step has seen all that was before it.
-    with clock.measure("lookup"):
-        return index.get_etags(batch.collection, [ref.image_id for ref in batch.refs], latest=False)
+def _timely(items: Sequence[T], late: Collection[str]) -> list[T]:
+    return [item for item in items if _id_of(item) not in late]
 
 
-def embed_outcomes(
-    outcomes: Iterable[Prepared | Rejected], deps: Deps, clock: PhaseClock
+def _embed(
+    outcomes: Iterable[Prepared | Embedded | Rejected], deps: Deps, clock: PhaseClock
 ) -> tuple[list[Embedded], list[Rejected]]:
     embedded: list[Embedded] = []
     rejected: list[Rejected] = []
@@ -133,6 +143,10 @@ def embed_outcomes(
         else:
             rejected.append(outcome)
     return embedded, rejected
+
+
+def _sum(before: Mapping[str, float], here: Mapping[str, float]) -> Mapping[str, float]:
+    return {stage: before.get(stage, 0.0) + here.get(stage, 0.0) for stage in {**before, **here}}
 
 
 def write_rows(collection: str, embedded: Sequence[Embedded], deps: Deps, clock: PhaseClock) -> None:
@@ -164,7 +178,7 @@ def remove_stale(
 def _versions(
     batch: EmbedBatch, rejected: Sequence[Rejected], stored: Collection[str], claimed: Mapping[str, int]
 ) -> list[VersionEntry]:
-    """For the version book: what is not rejected is in the index, now or since before."""
+    """Entries for the version book. Objects that are not rejected are in the index, now or since before."""
     failed = {item.ref.image_id for item in rejected}
     indexed = [indexed_version(ref) for ref in batch.refs if ref.image_id not in failed]
     versions = [*indexed, *(_failed_version(item, stored) for item in rejected)]

@@ -6,13 +6,15 @@ from typing import Protocol
 
 from pipeline.ports.versions import NO_FINDINGS, VersionBook
 from pipeline.types import (
+    BatchRecord,
     BatchReport,
-    BatchStatus,
     Failure,
     Findings,
     Job,
     JobRequest,
     JobState,
+    ObjectRef,
+    PlanClaim,
     PlannedBatch,
     VersionEntry,
 )
@@ -52,7 +54,16 @@ class Ledger(Protocol):
         """
         ...
 
-    def set_state(self, job_id: str, state: JobState, *, error: str = "") -> None: ...
+    def set_state(self, job_id: str, state: JobState, *, error: str = "") -> bool:
+        """Move a job, if it is in a state that `COMES_FROM` allows when it is written. Safe to run twice.
+
+        Returns:
+            False, and nothing is written, when it is in another state.
+
+        Raises:
+            NotFoundError: there is no such job.
+        """
+        ...
 
     @property
     def book(self) -> "VersionBook":
@@ -64,16 +75,28 @@ class Ledger(Protocol):
         job_id: str,
         batches: Sequence[PlannedBatch],
         *,
+        after: str | None = None,
         cursor: str,
         ignored: int,
         findings: Findings = NO_FINDINGS,
     ) -> bool:
-        """Batch rows, cursor and what the planner settled on its own, in one transaction.
+        """Batch rows, the cursor and the planner's own findings, in one transaction.
 
         Args:
+            after: the cursor behind which the planner has listed; None from the beginning.
+            cursor: the last key it has dealt with. A job's cursor moves on in byte order, and never back.
             ignored: how many objects were ignored since the previous call.
             findings: since the previous call. What is unchanged or known to fail counts from here on. What is
                 missing is marked in the book, and the job cannot end before `finish_removals`.
+
+        Returns:
+            False, and nothing is written, when the job is not running any more, or its cursor is not `after`
+            since another planner has moved it on.
+        """
+        ...
+
+    def plan_again(self, job_id: str, batches: Sequence[PlannedBatch], refs: Sequence[ObjectRef]) -> bool:
+        """More batches of a job, however far its listing is, for objects that have to be done once more.
 
         Returns:
             False, and nothing is written, when the job is not running any more.
@@ -83,7 +106,7 @@ class Ledger(Protocol):
     def finish_planning(self, job_id: str, *, ignored: int) -> None: ...
 
     def missing(self, job_id: str, *, limit: int) -> list[VersionEntry]:
-        """What the job's listing did not show and nobody has written or seen since, in no order."""
+        """Objects that the job's listing did not show and nobody has written or seen since, in no order."""
         ...
 
     def begin_removal(self, job_id: str, image_ids: Sequence[str]) -> int:
@@ -127,8 +150,8 @@ class Ledger(Protocol):
         """How many batches have no report."""
         ...
 
-    def batch_status(self, job_id: str, path: str) -> BatchStatus:
-        """Asked before the work of a message begins: at-least-once delivery brings some twice."""
+    def find_batch(self, job_id: str, path: str) -> BatchRecord:
+        """Asked before the work of a message begins: it may come twice, and anybody may have written it."""
         ...
 
     def report(self, report: BatchReport) -> bool:
@@ -159,8 +182,8 @@ class Ledger(Protocol):
         """Make one planner message the only one at work on a job of the workers.
 
         Returns:
-            False when another message of this step, or a later step, has begun; and for a job that the
-            workers do not drive.
+            False when another message of this step, or a later step, has begun; when the step before it has
+            not; and for a job that the workers do not drive.
         """
         ...
 
@@ -176,7 +199,8 @@ class Ledger(Protocol):
         """Turn failures into pending batches: one transaction, `scanned` unchanged, the job runs again.
 
         Raises:
-            ConflictError: they are not the job's failures any more; nothing is written.
+            ConflictError: they are not the job's failures any more, or its state is not in `RETRIED_FROM`;
+                nothing is written.
         """
         ...
 
@@ -196,6 +220,6 @@ class WatchedLedger(Ledger, Protocol):
         """Of each running job of the workers something that changes whenever it moves. Cheap at any size."""
         ...
 
-    def stalled_jobs(self, older_than_s: float) -> list[tuple[str, int]]:
-        """Running jobs of the workers whose planner has taken no step for so long, and its last step."""
+    def plan_claims(self) -> dict[str, PlanClaim]:
+        """Who plans each running job of the workers. A planner that is alive renews its claim."""
         ...

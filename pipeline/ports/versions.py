@@ -26,7 +26,7 @@ class VersionBook(Protocol):
         ...
 
     def write(self, generation: str, entries: Sequence[VersionEntry]) -> None:
-        """Put entries in, over what is there and has no higher sequence. Safe to run twice."""
+        """Write entries, over what has no higher sequence. Safe to run twice."""
         ...
 
     def forget(self, generation: str, image_ids: Sequence[str]) -> None:
@@ -50,7 +50,7 @@ class VersionBook(Protocol):
         ...
 
     def record_fill(self, generation: str, entries: Sequence[VersionEntry], *, filled_to: str | None) -> None:
-        """Put in what the book does not have yet, and note how far that is. Safe to run twice."""
+        """Add entries that the book does not have yet, and note how far that is. Safe to run twice."""
         ...
 
     def find(self, generation: str, image_ids: Sequence[str]) -> list[VersionEntry]:

@@ -1,6 +1,7 @@
-"""The values that cross modules. Frozen, keyword-only, without behaviour beyond what is derived."""
+"""The values that cross modules. Frozen, keyword-only, with derived values as their only behaviour."""
 
 from pipeline.types.batches import (
+    BatchRecord,
     BatchReport,
     BatchStatus,
     EmbedBatch,
@@ -8,6 +9,7 @@ from pipeline.types.batches import (
     Findings,
     PlannedBatch,
     Prepared,
+    PreparedBatch,
     Verdict,
     VersionEntry,
     VersionState,
@@ -21,12 +23,15 @@ from pipeline.types.index import (
     generation_of,
 )
 from pipeline.types.jobs import (
+    COMES_FROM,
     EMBEDDED,
+    RETRIED_FROM,
     WORKERS,
     Job,
     JobCounts,
     JobRequest,
     JobState,
+    PlanClaim,
     embedded_on,
 )
 from pipeline.types.models import (
@@ -49,11 +54,14 @@ from pipeline.types.objects import (
 )
 
 __all__ = [
+    "COMES_FROM",
     "CONTENT_REASONS",
     "EMBEDDED",
     "LASTING_REASONS",
     "NOT_FOLLOWED",
+    "RETRIED_FROM",
     "WORKERS",
+    "BatchRecord",
     "BatchReport",
     "BatchStatus",
     "CollectionInfo",
@@ -71,8 +79,10 @@ __all__ = [
     "ModelSpec",
     "ObjectRef",
     "Pixels",
+    "PlanClaim",
     "PlannedBatch",
     "Prepared",
+    "PreparedBatch",
     "Preprocessing",
     "Reason",
     "Rejected",

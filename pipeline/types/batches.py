@@ -1,6 +1,6 @@
 """One message's worth of work, from pixels to its report, and the versions that a report writes down."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -9,7 +9,7 @@ from pipeline.types.objects import FailedAt, ObjectRef, Reason, Rejected
 
 
 class VersionState(StrEnum):
-    """What became of one version of an object."""
+    """The outcome of one version of an object."""
 
     PLANNED = "planned"  # on its way: the index may hold any version of it, or none
     INDEXED = "indexed"
@@ -19,12 +19,13 @@ class VersionState(StrEnum):
 
 
 class Verdict(StrEnum):
-    """What a driver does with the message it gave to `handle_embed`."""
+    """How a driver settles the message that it gave to `handle_embed`."""
 
     ACK = "ack"
     RETRY = "retry"
     DEAD_LETTER = "dead_letter"
-    FAIL_JOB = "fail_job"  # what the job names cannot be used: say so in the job, then acknowledge
+    FAIL_JOB = "fail_job"  # the job can never work, so say that in the job, then acknowledge
+    REROUTE = "reroute"  # another model's batch: publish it where that model's workers are, then acknowledge
     REQUEUE_AND_STOP = "requeue_and_stop"
 
 
@@ -40,8 +41,8 @@ class BatchStatus(StrEnum):
 class EmbedBatch:
     """One message's worth of work.
 
-    `path` names the batch within its job: "00000012", its second half "00000012.1". `block` is the key of its
-    staged pixels in the staging bucket, or empty. `rewritten` are keys whose stored row has the right ETag
+    `path` names the batch within its job: "00000012", its second half "00000012.1". `staged` says that a CPU
+    worker has left its pixels in the staging bucket. `rewritten` are keys whose stored row has the right ETag
     but perhaps old metadata: they are embedded again.
     """
 
@@ -50,7 +51,7 @@ class EmbedBatch:
     collection: str
     fingerprint: str
     refs: tuple[ObjectRef, ...]
-    block: str = ""
+    staged: bool = False
     rewritten: frozenset[str] = frozenset()
 
 
@@ -73,8 +74,22 @@ class Embedded:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class PreparedBatch:
+    """The objects of a batch before the model sees them, wherever they were prepared.
+
+    `outcomes` are of all that are not unchanged; an image that is embedded already needs no model. `stored`
+    are ids that the index holds a row of, in whatever version.
+    """
+
+    outcomes: Iterable[Prepared | Embedded | Rejected]
+    stored: Collection[str]
+    reused: int = 0  # objects beside these that got the vector of the same content, and are written
+    seconds: Mapping[str, float] = field(default_factory=dict)  # by stage, in the process before this one
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class VersionEntry:
-    """What the version book knows of one object: the last version that was dealt with, and how it ended.
+    """An entry of the version book: the last version of one object that was dealt with, and its outcome.
 
     `vectors` is how many rows the index holds of it. A version that failed for a reason of the moment leaves
     the rows of an earlier version in place. `stage`, `reason` and `detail` are set when it failed.
@@ -97,7 +112,7 @@ def indexed_version(ref: ObjectRef) -> VersionEntry:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BatchReport:
-    """What became of one batch: `items = indexed + unchanged + len(rejected)`, always.
+    """The outcome of one batch. `items = indexed + unchanged + len(rejected)`, always.
 
     `versions` go into the version book in the transaction of the report.
     """
@@ -121,8 +136,20 @@ class PlannedBatch:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class BatchRecord:
+    """The ledger's record of the batch that a message names.
+
+    `body` is the message as it was planned, as long as the batch has no report. `driver` is the job's.
+    """
+
+    status: BatchStatus
+    body: bytes = b""
+    driver: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Findings:
-    """What a planner learned by comparing a stretch of the listing with the version book.
+    """A planner's findings from comparing a stretch of the listing with the version book.
 
     `known` failed before in this very version. `missing` are image ids that the book has and the listing has
     not. `planned` are in batches. `noted` are unchanged objects of which the book has to learn when they were

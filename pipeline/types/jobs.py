@@ -1,5 +1,6 @@
 """One run over one location, and its counts."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -13,6 +14,20 @@ class JobState(StrEnum):
     FAILED = "failed"  # planning could not go on; `Job.error` says why
 
 
+_RUNNING, _PAUSED, _FAILED = JobState.RUNNING, JobState.PAUSED, JobState.FAILED
+COMES_FROM: Mapping[JobState, frozenset[JobState]] = {
+    JobState.RUNNING: frozenset({_RUNNING, _PAUSED, _FAILED}),
+    JobState.PAUSED: frozenset({_RUNNING}),
+    JobState.CANCELLED: frozenset({_RUNNING, _PAUSED, _FAILED}),
+    JobState.COMPLETED: frozenset({_RUNNING}),
+    JobState.FAILED: frozenset({_RUNNING, _PAUSED}),
+}
+"""From which states a job may come into each. A ledger lets nobody move a job otherwise, however late."""
+
+RETRIED_FROM = frozenset({_RUNNING, _FAILED, JobState.COMPLETED})
+"""In which states a job may be retried. What was paused or cancelled would go on with its failures."""
+
+
 # Who drives a job: `Job.driver` is WORKERS, or EMBEDDED and the host whose process runs it.
 WORKERS = "workers"
 EMBEDDED = "embedded:"  # without a host: a job of a build that did not note it, for whoever takes it up first
@@ -24,7 +39,7 @@ def embedded_on(host: str) -> str:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class JobRequest:
-    """What a caller asks for. `location` is a URL: `file:///photos` or `s3://bucket/prefix`.
+    """A caller's request. `location` is a URL: `file:///photos` or `s3://bucket/prefix`.
 
     `max_delete_share` is None for the default, which small numbers of objects may pass; a share that was
     given is kept to the letter.
@@ -74,8 +89,19 @@ class Job:
     created_at: datetime  # UTC
     finished_at: datetime | None
     held: int = 0  # objects of the source that the book had in the index, so far as the listing has come
-    lost: int = 0  # of these, what the listing does not show
+    lost: int = 0  # of these, objects that the listing does not show
     removals_due: bool = (
-        False  # somebody has to decide on what is missing, and remove it, before the job ends
+        False  # somebody has to decide on missing objects, and remove them, before the job ends
     )
     removing: tuple[str, ...] = ()  # image ids that a removal was at when it was last heard of
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PlanClaim:
+    """Which step plans a job. `renewed_at` is to be compared with an earlier look and not with a clock: two
+    machines' clocks differ, and an operator may set one.
+    """
+
+    step: int  # below 0: none has begun
+    nonce: str
+    renewed_at: datetime | None

@@ -1,6 +1,7 @@
 """What every ledger keeps to, in SQLite and in PostgreSQL."""
 
 import dataclasses
+import itertools
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,10 +14,13 @@ from hypothesis import strategies as st
 
 from pipeline.adapters.ledger.migrate import migrate
 from pipeline.adapters.ledger.sql_ledger import SqlLedger, open_ledger
-from pipeline.errors import MessageError, NotFoundError, PictorError
+from pipeline.errors import ConflictError, MessageError, NotFoundError, PictorError
 from pipeline.types import (
+    COMES_FROM,
     EMBEDDED,
+    RETRIED_FROM,
     WORKERS,
+    BatchRecord,
     BatchReport,
     BatchStatus,
     FailedAt,
@@ -229,11 +233,23 @@ def test_a_job_of_no_noted_host_is_taken_up_once(ledger: SqlLedger) -> None:
 
 def test_the_workers_do_not_see_embedded_jobs(ledger: SqlLedger, job: Job) -> None:
     embedded = [ledger.create_job(REQUEST, driver=driver) for driver in (HERE, UNNOTED)]
-    assert [job_id for job_id, _ in ledger.stalled_jobs(0.0)] == [job.job_id]
+    assert list(ledger.plan_claims()) == [job.job_id]
     assert list(ledger.running_looks()) == [job.job_id]
     for other in embedded:
         assert not ledger.claim_step(other.job_id, 0, "a message that was sent all the same")
     assert ledger.claim_step(job.job_id, 0, "n")
+
+
+def test_a_step_is_claimed_in_its_turn_alone(ledger: SqlLedger, job: Job) -> None:
+    """Whoever may publish could claim the last number that there is, and no planner would come after it."""
+    assert not ledger.claim_step(job.job_id, 1, "early")
+    assert not ledger.claim_step(job.job_id, 2**31 - 1, "the last")
+    assert ledger.claim_step(job.job_id, 0, "n")
+    assert not ledger.claim_step(job.job_id, 0, "another")
+    assert ledger.claim_step(job.job_id, 0, "n")  # the same message, delivered again
+    assert not ledger.claim_step(job.job_id, 2, "early")
+    assert ledger.claim_step(job.job_id, 1, "next")
+    assert not ledger.claim_step(job.job_id, 0, "n")
 
 
 @pytest.mark.parametrize("state", JobState)
@@ -244,15 +260,65 @@ def test_a_state_is_kept_and_only_an_end_has_a_time(ledger: SqlLedger, job: Job,
     assert (changed.finished_at is None) == (state in (JobState.RUNNING, JobState.PAUSED))
 
 
+def in_state(ledger: SqlLedger, state: JobState) -> Job:
+    """A job that was moved there. Every state is one move away from the first."""
+    job = ledger.create_job(REQUEST, driver=WORKERS)
+    assert ledger.set_state(job.job_id, state, error="of before")
+    return ledger.get_job(job.job_id)
+
+
+@pytest.mark.parametrize(("before", "after"), list(itertools.product(JobState, JobState)))
+def test_a_job_moves_by_the_table_alone(ledger: SqlLedger, before: JobState, after: JobState) -> None:
+    job = in_state(ledger, before)
+    assert ledger.set_state(job.job_id, after, error="late") is (before in COMES_FROM[after])
+    moved = ledger.get_job(job.job_id)
+    if before in COMES_FROM[after]:
+        assert (moved.state, moved.error) == (after, "late")
+    else:
+        assert moved == job
+
+
+@pytest.mark.parametrize("state", JobState)
+def test_a_move_whose_answer_was_lost_is_found_done(ledger: SqlLedger, state: JobState) -> None:
+    job = in_state(ledger, state)
+    assert ledger.set_state(job.job_id, state, error="of before")
+
+
+def test_of_many_errors_at_once_the_first_is_the_cause(ledger: SqlLedger, job: Job) -> None:
+    def fail(number: int) -> bool:
+        return ledger.set_state(job.job_id, JobState.FAILED, error=f"cause {number}")
+
+    with ThreadPoolExecutor(4) as pool:
+        moved = list(pool.map(fail, range(8)))
+    assert moved.count(True) == 1
+    assert ledger.get_job(job.job_id).error == f"cause {moved.index(True)}"
+
+
+@pytest.mark.parametrize("state", JobState)
+def test_a_retry_looks_at_the_state_in_its_own_transaction(ledger: SqlLedger, state: JobState) -> None:
+    job = ledger.create_job(REQUEST, driver=WORKERS)
+    ledger.record_plan(job.job_id, planned(1), cursor="z", ignored=0)
+    ledger.report(reported(job, "00000000", failed=("in/a",)))
+    assert ledger.set_state(job.job_id, state)
+    before = ledger.get_job(job.job_id)
+    if state in RETRIED_FROM:
+        ledger.retry_failures(job.job_id, planned(1, first=7), image_ids("in/a"))
+        assert ledger.get_job(job.job_id).state is JobState.RUNNING
+        return
+    with pytest.raises(ConflictError, match=f"is {state}"):
+        ledger.retry_failures(job.job_id, planned(1, first=7), image_ids("in/a"))
+    assert ledger.get_job(job.job_id) == before
+
+
 # Planning
 
 
 def test_a_plan_moves_cursor_and_counts_together(ledger: SqlLedger, job: Job) -> None:
-    assert ledger.record_plan(job.job_id, planned(4, 3), cursor="in/\U0001f600'\n", ignored=2)
-    assert ledger.record_plan(job.job_id, [], cursor="in/~", ignored=5)
+    assert ledger.record_plan(job.job_id, planned(4, 3), cursor="in/!'\n", ignored=2)
+    assert ledger.record_plan(job.job_id, [], after="in/!'\n", cursor="in/\U0001f600", ignored=5)
     ledger.finish_planning(job.job_id, ignored=1)
     after = ledger.get_job(job.job_id)
-    assert (after.cursor, after.planned_batches, after.planned) == ("in/~", 2, True)
+    assert (after.cursor, after.planned_batches, after.planned) == ("in/\U0001f600", 2, True)
     assert after.counts == JobCounts(scanned=7, indexed=0, unchanged=0, failed=0, pending=7, ignored=8)
     assert list(ledger.pending(job.job_id)) == planned(4, 3)
     assert ledger.outstanding(job.job_id) == 2
@@ -272,18 +338,47 @@ def test_the_same_plan_recorded_twice_is_there_once(ledger: SqlLedger, job: Job)
         ([], "in/c", 1),
         (planned(2, first=2), "in/d", 0),
     ]
+    after = None
     for batches, cursor, ignored in steps:
-        assert ledger.record_plan(job.job_id, batches, cursor=cursor, ignored=ignored)
-        assert ledger.record_plan(job.job_id, batches, cursor=cursor, ignored=ignored)
+        for _ in range(2):
+            assert ledger.record_plan(job.job_id, batches, after=after, cursor=cursor, ignored=ignored)
+        after = cursor
     assert (counts(ledger, job).scanned, counts(ledger, job).ignored) == (9, 3)
     assert ledger.get_job(job.job_id).planned_batches == 3
+
+
+@pytest.mark.parametrize(
+    ("before", "cursor"),
+    [("in/b", "in/a"), ("in/a", "in/Z"), ("in/\U0001f600", "in/\uef80"), ("in/ab", "in/a")],
+)
+def test_the_cursor_never_moves_back_in_byte_order(
+    ledger: SqlLedger, job: Job, before: str, cursor: str
+) -> None:
+    assert ledger.record_plan(job.job_id, planned(4), cursor=before, ignored=0)
+    present = ledger.get_job(job.job_id)
+    with pytest.raises(PictorError, match="the listing is out of order"):
+        ledger.record_plan(job.job_id, planned(4, first=1), after=before, cursor=cursor, ignored=1)
+    assert ledger.get_job(job.job_id) == present
+    assert ledger.record_plan(job.job_id, planned(4, first=1), after=before, cursor=before + "!", ignored=1)
+
+
+@pytest.mark.parametrize("after", [None, "in/a", "in/c"])
+def test_a_planner_that_another_has_overtaken_writes_nothing(
+    ledger: SqlLedger, job: Job, after: str | None
+) -> None:
+    """Wherever its own stretch ends: some of its keys are in the other's batches."""
+    ledger.record_plan(job.job_id, planned(4), cursor="in/b", ignored=0)
+    before = ledger.get_job(job.job_id)
+    for cursor in ("in/a", "in/b", "in/z"):
+        assert not ledger.record_plan(job.job_id, planned(4, first=7), after=after, cursor=cursor, ignored=1)
+    assert ledger.get_job(job.job_id) == before
 
 
 def test_a_path_that_is_taken_is_refused_and_nothing_is_written(ledger: SqlLedger, job: Job) -> None:
     ledger.record_plan(job.job_id, planned(4), cursor="in/b", ignored=0)
     before = ledger.get_job(job.job_id)
     with pytest.raises(PictorError, match="00000000"):
-        ledger.record_plan(job.job_id, planned(4, 4), cursor="in/d", ignored=3)
+        ledger.record_plan(job.job_id, planned(4, 4), after="in/b", cursor="in/d", ignored=3)
     assert ledger.get_job(job.job_id) == before
 
 
@@ -398,9 +493,10 @@ def test_eight_threads_that_plan_at_once_wait_for_one_another(ledger: SqlLedger)
 
     def plan(job: Job) -> int:
         start.wait()
+        cursors = [None, *(f"{number:02d}" for number in range(25))]
         return sum(
-            ledger.record_plan(job.job_id, planned(1, first=n), cursor=f"{n:02d}", ignored=0)
-            for n in range(25)
+            ledger.record_plan(job.job_id, planned(1, first=n), after=after, cursor=cursor or "", ignored=0)
+            for n, (after, cursor) in enumerate(itertools.pairwise(cursors))
         )
 
     with ThreadPoolExecutor(8) as threads:
@@ -446,7 +542,7 @@ def test_a_batch_is_closed_once_it_is_reported_or_split(ledger: SqlLedger, job: 
     ledger.report(reported(job, "00000000", indexed=1))
     ledger.split_batch(job.job_id, "00000001", planned(1, 1, first=11))
     status = {
-        path: ledger.batch_status(job.job_id, path) for path in ("00000000", "00000001", "00000002", "x")
+        path: ledger.find_batch(job.job_id, path).status for path in ("00000000", "00000001", "00000002", "x")
     }
     assert status == {
         "00000000": BatchStatus.CLOSED,
@@ -454,7 +550,18 @@ def test_a_batch_is_closed_once_it_is_reported_or_split(ledger: SqlLedger, job: 
         "00000002": BatchStatus.OPEN,
         "x": BatchStatus.UNKNOWN,
     }
-    assert ledger.batch_status("no-job", "00000002") is BatchStatus.UNKNOWN
+    assert ledger.find_batch("no-job", "00000002").status is BatchStatus.UNKNOWN
+
+
+def test_an_open_batch_comes_with_its_planned_message_and_its_driver(ledger: SqlLedger, job: Job) -> None:
+    [batch] = planned(1)
+    ledger.record_plan(job.job_id, [batch], cursor="z", ignored=0)
+    found = ledger.find_batch(job.job_id, batch.path)
+    assert found == BatchRecord(status=BatchStatus.OPEN, body=batch.body, driver=job.driver)
+    ledger.report(reported(job, batch.path, indexed=1))
+    assert ledger.find_batch(job.job_id, batch.path) == dataclasses.replace(
+        found, status=BatchStatus.CLOSED, body=b""
+    )
 
 
 @pytest.mark.parametrize(
@@ -471,7 +578,7 @@ def test_only_a_cancelled_job_closes_its_pending_batches(
 ) -> None:
     ledger.record_plan(job.job_id, planned(1), cursor="z", ignored=0)
     ledger.set_state(job.job_id, state)
-    assert ledger.batch_status(job.job_id, "00000000") is status
+    assert ledger.find_batch(job.job_id, "00000000").status is status
 
 
 # Retries and the end
@@ -519,7 +626,7 @@ def test_a_job_is_complete_when_the_listing_and_every_batch_are_at_their_end(
     ledger.record_plan(job.job_id, planned(1), cursor="z", ignored=0)
     ledger.report(reported(job, "00000000", indexed=1))
     assert not ledger.finish_if_done(job.job_id), "the listing is not at its end"
-    ledger.record_plan(job.job_id, planned(1, first=1), cursor="zz", ignored=0)
+    ledger.record_plan(job.job_id, planned(1, first=1), after="z", cursor="zz", ignored=0)
     ledger.finish_planning(job.job_id, ignored=0)
     assert not ledger.finish_if_done(job.job_id), "one batch has no report"
     ledger.report(reported(job, "00000001", indexed=1))
@@ -559,7 +666,7 @@ def test_a_running_job_looks_different_after_each_move_and_the_same_while_it_sta
     look()
     ledger.report(reported(job, "00000000", indexed=2))
     look()
-    ledger.record_plan(job.job_id, planned(2, first=2), cursor="c", ignored=0)
+    ledger.record_plan(job.job_id, planned(2, first=2), after="b", cursor="c", ignored=0)
     look()  # as many are pending as two looks ago
     ledger.finish_planning(job.job_id, ignored=0)
     look()
@@ -629,7 +736,11 @@ def take_step(ledger: SqlLedger, job: Job, number: int, name: str, choice: int, 
     failed = list(ledger.failures(job.job_id))[:size]
     if name == "plan":
         recorded = ledger.record_plan(
-            job.job_id, planned(size, choice, first=10 * number), cursor=f"{number:04d}", ignored=1
+            job.job_id,
+            planned(size, choice, first=10 * number),
+            after=ledger.get_job(job.job_id).cursor,
+            cursor=f"{number:04d}",
+            ignored=1,
         )
         return size + choice if recorded else 0
     if name == "report" and batch:
@@ -638,7 +749,7 @@ def take_step(ledger: SqlLedger, job: Job, number: int, name: str, choice: int, 
     elif name == "split" and batch:
         half = batch.items // 2
         ledger.split_batch(job.job_id, batch.path, planned(half, batch.items - half, first=10 * number))
-    elif name == "retry" and failed:
+    elif name == "retry" and failed and ledger.get_job(job.job_id).state in RETRIED_FROM:
         ids = [failure.ref.image_id for failure in failed]
         ledger.retry_failures(job.job_id, planned(len(failed), first=10 * number), ids)
     elif name == "finish":

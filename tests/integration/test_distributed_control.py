@@ -12,8 +12,8 @@ from PIL import Image
 
 from pipeline.adapters.models.builtin_spec import builtin_spec
 from pipeline.errors import TransientError
+from pipeline.ingest.block import block_key
 from pipeline.ingest.message import encode_batch
-from pipeline.ingest.staging import name_block
 from pipeline.types import (
     WORKERS,
     EmbedBatch,
@@ -54,7 +54,7 @@ def quiet(
 
 def ready_messages(fleet: Fleet, queue: str) -> int:
     """Exact, and at once; without those that a worker has in hand."""
-    declared = dead_queue() if queue == "dead" else work_queue(queue)
+    declared = dead_queue() if queue == "dead" else work_queue(fleet.queue(queue))
     with broker_connection(fleet.settings) as connection, connection.channel() as channel:
         return int(declared.bind(channel).queue_declare(passive=True).message_count)
 
@@ -343,9 +343,9 @@ def blocks(quiet: Fleet) -> Iterator[dict[str, str]]:
     ledger.record_plan(job.job_id, planned, cursor="z", ignored=0)
     ledger.split_batch(job.job_id, "00000001", [PlannedBatch(path="00000001.0", items=1, body=b"")])
     keys = {
-        "open": name_block(batches["00000000"]).block,
-        "closed": name_block(batches["00000001"]).block,
-        "unknown": name_block(batch_of("no-such-job", "00000000")).block,
+        "open": block_key(job.job_id, "00000000"),
+        "closed": block_key(job.job_id, "00000001"),
+        "unknown": block_key("no-such-job", "00000000"),
         "foreign": "somebody/elses.txt",
     }
     for key in keys.values():

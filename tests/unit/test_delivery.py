@@ -21,14 +21,25 @@ from pipeline.errors import (
     TargetError,
     TransientError,
 )
-from pipeline.ingest.handle import Handled
+from pipeline.ingest.handle import Handled, judge
 from pipeline.ingest.message import decode_batch, encode_batch
 from pipeline.ports import Deps, ImageLimits
 from pipeline.types import EmbedBatch, JobState, Reason, Verdict
-from tests.unit.fakes import FakeEmbedder, Signals, indexed_keys, jpeg, plan_one_batch, ref_of
-from tests.unit.memory_broker import MemoryBroker, Message, Settled, message_of
+from tests.unit.fakes import (
+    OTHER_SPEC,
+    SPEC,
+    FakeEmbedder,
+    Signals,
+    indexed_keys,
+    jpeg,
+    plan_one_batch,
+    ref_of,
+)
+from tests.unit.memory_broker import MODEL_QUEUES, MemoryBroker, Message, Settled, message_of
+from workers.broker.queue_names import model_queue
 from workers.broker.queue_wait import DUE_HEADER
 from workers.delivery import CRASHES_HEADER, RETRY_DELAYS_S, run_message
+from workers.isolation.halve import SPLIT_AT_CRASH
 from workers.process.context import Context, make_current
 
 EMBED = "pictor.embed_batch"
@@ -73,8 +84,13 @@ def handle(broker: MemoryBroker) -> Callable[[Handled | Exception], Answering]:
     return replace_task
 
 
-def verdict(kind: Verdict, error: PictorError | None = None, forward: bytes | None = None) -> Handled:
-    return Handled(verdict=kind, error=error, forward=forward)
+def verdict(
+    kind: Verdict,
+    error: PictorError | None = None,
+    forward: EmbedBatch | None = None,
+    batch: EmbedBatch | None = None,
+) -> Handled:
+    return Handled(verdict=kind, error=error, forward=forward, batch=batch)
 
 
 # Each verdict
@@ -91,11 +107,11 @@ def test_work_that_is_done_is_acknowledged_and_nothing_is_sent(
 def test_a_staged_batch_is_on_the_next_queue_before_its_message_is_acknowledged(
     broker: MemoryBroker, message: Message, batch: EmbedBatch, handle: Callable[[Handled], Answering]
 ) -> None:
-    staged = encode_batch(replace(batch, block="the-block"))
+    staged = replace(batch, staged=True)
     handle(verdict(Verdict.ACK, forward=staged))
     assert broker.deliver(message)[0] is Settled.ACKNOWLEDGED
     [forwarded] = broker.messages("embed")
-    assert (forwarded.task, forwarded.kwargs) == (EMBED, {"message": staged.decode()})
+    assert (forwarded.task, forwarded.kwargs) == (EMBED, {"message": encode_batch(staged).decode()})
 
 
 def test_what_may_work_later_is_tried_again_after_a_pause(
@@ -128,7 +144,7 @@ def test_what_nobody_can_do_is_set_aside_with_its_reason(
     handle(verdict(Verdict.DEAD_LETTER, MessageError("message is not JSON")))
     assert broker.deliver(message)[0] is Settled.ACKNOWLEDGED
     [letter] = broker.dead()
-    assert (letter.task, letter.task_id, letter.queue) == (EMBED, "of-a-test", "embed")
+    assert (letter.task, letter.task_id, letter.queue) == (EMBED, "of-a-test", MODEL_QUEUES["embed"])
     assert letter.reason == "message is not JSON"
 
 
@@ -153,13 +169,20 @@ def test_a_job_that_cannot_work_fails_and_says_why(
     batch: EmbedBatch,
     handle: Callable[[Handled], Answering],
 ) -> None:
-    handle(verdict(Verdict.FAIL_JOB, TargetError("bucket 'photos' does not exist")))
+    handle(verdict(Verdict.FAIL_JOB, TargetError("bucket 'photos' does not exist"), batch=batch))
     assert broker.deliver(message)[0] is Settled.ACKNOWLEDGED
     job = context.deps.ledger.get_job(batch.job_id)
     assert (job.state, job.error) == (JobState.FAILED, "bucket 'photos' does not exist")
     assert (broker.messages("embed"), broker.dead()) == ([], [])
 
 
+@pytest.fixture
+def unfit(embedder: FakeEmbedder) -> None:
+    """The device of this process is lost."""
+    embedder.fail_next(FatalError("the device is lost"), times=100)
+
+
+@pytest.mark.usefixtures("unfit")
 def test_what_another_process_can_do_is_given_back_and_this_worker_stops(
     broker: MemoryBroker,
     message: Message,
@@ -175,12 +198,74 @@ def test_what_another_process_can_do_is_given_back_and_this_worker_stops(
     assert (tmp_path / "stopped").read_text() == "the device is lost\n"
 
 
+@pytest.mark.usefixtures("unfit")
 def test_a_worker_stops_without_a_reason_too(
     broker: MemoryBroker, message: Message, handle: Callable[[Handled], Answering], signals: Signals
 ) -> None:
     handle(verdict(Verdict.REQUEUE_AND_STOP))
     assert broker.deliver(message)[0] is Settled.ACKNOWLEDGED
     assert len(broker.messages("embed")) == len(signals) == 1
+
+
+def test_a_process_that_is_fit_does_not_stop_over_a_message(
+    broker: MemoryBroker,
+    context: Context,
+    message: Message,
+    batch: EmbedBatch,
+    handle: Callable[[Handled], Answering],
+    signals: Signals,
+) -> None:
+    """The message would stop all workers, one by one. It is tried as often as one that crashes."""
+    refused = CredentialsError("refused the credentials")
+    tries = handle(verdict(Verdict.REQUEUE_AND_STOP, refused, batch=batch))
+    for crashes in range(1, SPLIT_AT_CRASH):
+        assert broker.deliver(message)[0] is Settled.ACKNOWLEDGED
+        [message] = broker.messages("embed")
+        assert message.headers[CRASHES_HEADER] == crashes
+    assert broker.deliver(message)[0] is Settled.ACKNOWLEDGED
+    job = context.deps.ledger.get_job(batch.job_id)
+    assert (job.state, job.error) == (
+        JobState.FAILED,
+        "refused the credentials; other requests of this worker are answered",
+    )
+    assert (tries.calls, signals) == (SPLIT_AT_CRASH, [])
+    assert (broker.messages("embed"), broker.dead()) == ([], [])
+
+
+def test_what_is_no_batch_of_a_job_fails_none_and_is_set_aside(
+    broker: MemoryBroker, message: Message, handle: Callable[[Handled], Answering], signals: Signals
+) -> None:
+    handle(verdict(Verdict.REQUEUE_AND_STOP, ConfigError("odd")))
+    broker.deliver(message.with_headers({CRASHES_HEADER: SPLIT_AT_CRASH - 1}))
+    [letter] = broker.dead()
+    assert (letter.reason, signals) == ("odd; other requests of this worker are answered", [])
+
+
+@pytest.mark.parametrize("queue", [MODEL_QUEUES["embed"], "embed"])  # "embed": of the version before
+def test_a_batch_of_another_model_goes_to_the_workers_of_that_model_and_stops_none(
+    broker: MemoryBroker, context: Context, signals: Signals, queue: str
+) -> None:
+    context.deps.store.put("photos", "a.jpg", jpeg())
+    batch = plan_one_batch(context.deps, spec=OTHER_SPEC)
+    message = message_of(EMBED, message=encode_batch(batch).decode())
+    assert broker.deliver(replace(message, queue=queue))[0] is Settled.ACKNOWLEDGED
+    [sent] = broker.messages_on(model_queue("embed", OTHER_SPEC.fingerprint))
+    assert (sent.task, sent.kwargs) == (EMBED, message.kwargs)
+    assert context.deps.ledger.get_job(batch.job_id).state is JobState.RUNNING
+    assert (broker.messages_on(queue), broker.dead(), signals) == ([], [], [])
+
+
+def test_a_batch_of_a_model_with_the_same_first_digits_does_not_go_round(
+    broker: MemoryBroker, context: Context, signals: Signals
+) -> None:
+    context.deps.store.put("photos", "a.jpg", jpeg())
+    twin = replace(OTHER_SPEC, fingerprint=SPEC.fingerprint[:8] + OTHER_SPEC.fingerprint[8:])
+    batch = plan_one_batch(context.deps, spec=twin)
+    broker.deliver(message_of(EMBED, message=encode_batch(batch).decode()))
+    job = context.deps.ledger.get_job(batch.job_id)
+    assert (job.state, signals) == (JobState.FAILED, [])
+    assert "this worker runs fake (f0f0f0f0)" in job.error
+    assert (broker.messages("embed"), broker.dead()) == ([], [])
 
 
 # Each class of error that is raised and not returned
@@ -225,12 +310,12 @@ def test_an_error_of_the_job_stops_no_worker(
     context: Context,
     message: Message,
     batch: EmbedBatch,
-    handle: Callable[[Exception], Answering],
+    handle: Callable[[Handled], Answering],
     signals: Signals,
     error: PictorError,
 ) -> None:
     """Given back, it would stop all workers, one by one."""
-    handle(error)
+    handle(judge(error, batch))
     assert broker.deliver(message)[0] is Settled.ACKNOWLEDGED
     assert signals == []
     job = context.deps.ledger.get_job(batch.job_id)
@@ -248,6 +333,7 @@ def test_a_process_that_was_not_warmed_up_takes_no_work(
 # What is published before acknowledging is not taken
 
 
+@pytest.mark.usefixtures("unfit")
 @pytest.mark.parametrize("kind", [Verdict.RETRY, Verdict.DEAD_LETTER, Verdict.REQUEUE_AND_STOP])
 def test_a_message_whose_successor_no_broker_took_is_given_back(
     broker: MemoryBroker,
@@ -265,10 +351,10 @@ def test_a_message_whose_successor_no_broker_took_is_given_back(
 def test_a_staged_batch_that_no_broker_took_is_tried_again_as_a_whole(
     broker: MemoryBroker, context: Context, batch: EmbedBatch, handle: Callable[[Handled], Answering]
 ) -> None:
-    handle(verdict(Verdict.ACK, forward=encode_batch(replace(batch, block="the-block"))))
-    on_prepare = replace(message_of(EMBED, message=encode_batch(batch).decode()), queue="prepare")
+    handle(verdict(Verdict.ACK, forward=replace(batch, staged=True)))
+    message = message_of(EMBED, message=encode_batch(batch).decode())
     broker.refuse("embed")
-    assert broker.deliver(on_prepare)[0] is Settled.ACKNOWLEDGED
+    assert broker.deliver(replace(message, queue=MODEL_QUEUES["prepare"]))[0] is Settled.ACKNOWLEDGED
     [copy] = broker.messages("prepare")
     assert CRASHES_HEADER not in copy.headers
 
@@ -286,13 +372,17 @@ def test_a_dead_letter_that_no_broker_took_is_tried_again(
 
 
 def test_a_job_that_cannot_be_failed_now_is_failed_later(
-    broker: MemoryBroker, context: Context, message: Message, handle: Callable[[Handled], Answering]
+    broker: MemoryBroker,
+    context: Context,
+    message: Message,
+    batch: EmbedBatch,
+    handle: Callable[[Handled], Answering],
 ) -> None:
     class Away(type(context.deps.ledger)):  # type: ignore[misc]  # a class that is known at run time
         def set_state(self, *args: object, **options: object) -> None:
             raise TransientError("the ledger is away")
 
-    handle(verdict(Verdict.FAIL_JOB, TargetError("gone")))
+    handle(verdict(Verdict.FAIL_JOB, TargetError("gone"), batch=batch))
     away = Away(context.deps.ledger._engine)  # type: ignore[attr-defined]  # the tests' is a SqlLedger
     make_current(replace(context, deps=replace(context.deps, ledger=away)))
     assert broker.deliver(message)[0] is Settled.ACKNOWLEDGED

@@ -27,7 +27,7 @@ from tests.unit.fakes import (
     plan_one_batch,
     ref_of,
 )
-from workers.broker.queues import EMBED, PREPARE
+from workers.broker.queue_names import EMBED, PREPARE
 from workers.metrics.metrics import ANSWERS, OUTCOMES, Metrics
 
 STAGING = "staging"
@@ -145,7 +145,7 @@ def test_each_tier_of_a_staged_batch_counts_what_it_did_itself(deps: Deps) -> No
 
     assert prepared.forward is not None
     [block] = deps.store.list_objects(STAGING)
-    handled = handle_embed(prepared.forward, deps, LIMITS)
+    handled = handle_embed(encode_batch(prepared.forward), deps, LIMITS)
     embed_tier.metrics.record_batch(EMBED, handled, seconds=0.5)
     assert embed_tier.stages() == {"load", "wait", "device", "write", "report"}
     assert embed_tier.value("pictor_fetched_bytes_total") == block.size_bytes

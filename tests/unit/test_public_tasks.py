@@ -18,7 +18,7 @@ from pipeline.errors import (
     TransientError,
 )
 from pipeline.ingest.handle import handle_embed
-from pipeline.ingest.message import encode_batch
+from pipeline.ingest.message import decode_batch, encode_batch
 from pipeline.testing.memory_index import MemoryIndex, _Collection
 from pipeline.testing.memory_store import MemoryStore
 from pipeline.types import WORKERS, CollectionInfo, Job, JobState, ModelSpec, ObjectRef, image_id_of
@@ -34,9 +34,11 @@ from tests.unit.fakes import (
 )
 from tests.unit.memory_broker import MemoryBroker, Message, Settled, message_of
 from workers.broker.celery_config import ROUTES
+from workers.broker.queue_names import EMBED, SEARCH, model_queue
+from workers.broker.queues import declare_queues
 from workers.delivery import CRASHES_HEADER
 from workers.isolation.halve import SPLIT_AT_CRASH
-from workers.process.context import Context, make_current
+from workers.process.context import Context, current, make_current
 
 SOURCE = f"s3://{BUCKET}/"
 PUBLIC = [task for task in ROUTES if task.partition(".")[2] in ("ingest", "delete", "search", "job")]
@@ -49,14 +51,16 @@ GOOD: dict[str, dict[str, object]] = {
 }
 
 
+OTHER_SEARCH = model_queue(SEARCH, OTHER_SPEC.fingerprint)
 STEP: dict[str, object] = {"job_id": "mine", "step": 0, "nonce": "x"}
 
 
 class FailingIndex(MemoryIndex):
-    """Raises `error` wherever it is asked, once it is set."""
+    """Raises `error` wherever it is asked, once it is set, but tells that the `served` are there."""
 
     def __init__(self, like: MemoryIndex) -> None:
         super().__init__()
+        self.served: set[str] = set()
         self._collections = like._collections
         self.error: Exception | None = None
 
@@ -69,6 +73,11 @@ class FailingIndex(MemoryIndex):
         if self.error is not None:
             raise self.error
         return super().create_collection(name, model)
+
+    def get_collection(self, name: str) -> CollectionInfo | None:
+        if self.error is not None and name not in self.served:
+            raise self.error
+        return super().get_collection(name)
 
 
 @pytest.fixture
@@ -143,12 +152,25 @@ def test_a_finished_job_that_is_submitted_again_stays_as_it_is(
     assert broker.messages("plan") == []
 
 
+def test_a_job_in_a_collection_of_another_model_goes_to_the_workers_of_that_model(
+    broker: MemoryBroker, context: Context, indexed: list[str], signals: Signals
+) -> None:
+    """None of which may have run yet: its batch waits for them."""
+    context.deps.index.create_collection("of_another", OTHER_SPEC)
+    broker.deliver(message_of("pictor.ingest", **GOOD["pictor.ingest"], collection="of_another"))
+    [step] = broker.messages("plan")
+    broker.deliver(step)
+    [batch] = broker.messages_on(model_queue(EMBED, OTHER_SPEC.fingerprint))
+    assert decode_batch(batch.kwargs["message"].encode()).fingerprint == OTHER_SPEC.fingerprint
+    assert jobs_of(context)["mine"].state is JobState.RUNNING
+    assert (broker.messages("embed"), signals) == ([], [])
+
+
 @pytest.mark.parametrize(
     ("changes", "error"),
     [
         ({"source": "s3://nowhere/"}, "bucket 'nowhere' does not exist"),
         ({"collection": "no-name"}, "collection name 'no-name'"),
-        ({"collection": "of_another"}, "holds vectors of model 'other'"),
     ],
 )
 def test_a_job_that_can_never_work_fails_at_once_and_stops_no_worker(
@@ -232,7 +254,7 @@ def test_a_search_answers_with_hits(broker: MemoryBroker, context: Context, inde
         ({"v": 1, "query": "0" * 32, "collection": "unknown"}, "'unknown'"),
         (
             {"v": 1, "query": "s3://photos/0.png", "collection": "of_another"},
-            "holds vectors of model 'other'",
+            "this collection is of model 0e0e0e0e, and no search worker of that model runs",
         ),
     ],
 )
@@ -250,6 +272,54 @@ def test_a_search_that_cannot_be_answered_says_why(
     assert error in answer["error"]
     assert (answer["query"], answer["hits"]) == (arguments.get("query"), [])
     assert (broker.messages("search"), broker.dead(), signals) == ([], [], [])
+
+
+FOREIGN = {"v": 1, "query": "s3://photos/0.png", "collection": "of_another"}
+
+
+@pytest.fixture
+def asked(broker: MemoryBroker, context: Context, indexed: list[str]) -> Message:
+    """A search in a collection of another model, of which one worker runs."""
+    context.deps.index.create_collection("of_another", OTHER_SPEC)
+    with broker.app.connection_for_write() as connection:
+        declare_queues(connection, OTHER_SPEC.fingerprint)
+    broker.consumers[OTHER_SEARCH] = 1
+    message = replace(message_of("pictor.search"), kwargs=FOREIGN)
+    properties = {"reply_to": "the-caller", "correlation_id": "of-a-test"}
+    return replace(message.with_headers({"expires": "2126-01-01T00:00:00+00:00"}), properties=properties)
+
+
+def test_a_search_is_passed_on_to_the_workers_of_the_collections_model(
+    broker: MemoryBroker, asked: Message
+) -> None:
+    assert broker.deliver(asked) == (Settled.ACKNOWLEDGED, None)
+    [passed] = broker.messages_on(OTHER_SEARCH)
+    assert (passed.task, passed.headers["id"], passed.kwargs) == ("pictor.search", "of-a-test", FOREIGN)
+    assert (passed.properties["reply_to"], passed.properties["correlation_id"]) == ("the-caller", "of-a-test")
+    assert passed.headers["expires"] == asked.headers["expires"]
+    assert not passed.headers["ignore_result"]
+    assert broker.messages("search") == []
+
+
+def test_a_search_is_passed_on_once_and_then_answered(broker: MemoryBroker, asked: Message) -> None:
+    broker.deliver(asked)
+    [passed] = broker.messages_on(OTHER_SEARCH)
+    settled, answer = broker.deliver(passed)  # to a worker that disagrees
+    assert (settled, answer["hits"]) == (Settled.ACKNOWLEDGED, [])
+    assert "holds vectors of model 'other'" in answer["error"]
+    assert broker.messages_on(OTHER_SEARCH) == []
+
+
+@pytest.mark.parametrize("consumers", [0, 1])
+def test_who_waits_is_told_at_once_when_nobody_can_answer(
+    broker: MemoryBroker, asked: Message, consumers: int
+) -> None:
+    broker.consumers[OTHER_SEARCH] = consumers
+    broker.refused.add(OTHER_SEARCH)
+    _, answer = broker.deliver(asked)
+    expected = "did not take pictor.search" if consumers else "no search worker of that model runs"
+    assert expected in answer["error"]
+    assert broker.messages_on(OTHER_SEARCH) == []
 
 
 def test_a_job_is_answered_with_its_counts_and_an_unknown_one_with_an_error(
@@ -277,7 +347,7 @@ def test_a_worker_that_cannot_search_any_more_answers_and_stops(
 def test_a_lost_device_stops_a_search_worker(
     broker: MemoryBroker, context: Context, indexed: list[str], embedder: FakeEmbedder, signals: Signals
 ) -> None:
-    embedder.fail_next(FatalError("the device is lost"))
+    embedder.fail_next(FatalError("the device is lost"), times=2)
     _, answer = broker.deliver(message_of("pictor.search", **GOOD["pictor.search"]))
     assert answer["error"] == "the device is lost"
     assert len(signals) == 1
@@ -324,7 +394,7 @@ def test_a_task_that_ends_in_an_internal_error_every_time_is_set_aside(
 ) -> None:
     failing.error = KeyError("a fault of ours")
     settled = deliver_to_the_end(broker, message_of(task, **GOOD[task]))
-    assert settled == [Settled.ACKNOWLEDGED] * (SPLIT_AT_CRASH + 1)
+    assert settled == [Settled.ACKNOWLEDGED] * SPLIT_AT_CRASH
     [letter] = broker.dead()
     assert letter.reason == f"{task}: every try ended with an internal error; the worker's log has it"
 
@@ -339,20 +409,138 @@ def test_a_job_whose_plan_ends_in_an_internal_error_every_time_fails_and_says_so
     context.deps.ledger.create_job(request_of(), driver=WORKERS, job_id="mine")
     make_current(replace(context, deps=replace(context.deps, store=Broken(BUCKET))))
     step = message_of("pictor.plan_job", job_id="mine", step=0, nonce="x")
-    assert len(deliver_to_the_end(broker, step)) == SPLIT_AT_CRASH + 1
+    assert len(deliver_to_the_end(broker, step)) == SPLIT_AT_CRASH
     [letter] = broker.dead()
     job = jobs_of(context)["mine"]
     assert (job.state, job.error) == (JobState.FAILED, letter.reason)
     assert "every try ended with an internal error" in job.error
 
 
-def test_arguments_that_no_planner_sends_fail_no_job(broker: MemoryBroker, context: Context) -> None:
+@pytest.mark.parametrize(
+    ("step", "nonce"),
+    [
+        ("first", "x"),
+        (True, "x"),
+        (0.0, "x"),
+        (-1, "x"),
+        (2**31, "x"),
+        (2**63, "x"),
+        (10**30, "x"),
+        (0, ""),
+        (0, "\0"),
+        (0, "\ud800"),
+        (0, "x" * 101),
+        (0, 5),
+    ],
+    ids=ascii,
+)
+def test_arguments_that_no_planner_sends_fail_no_job(
+    broker: MemoryBroker, context: Context, step: object, nonce: object
+) -> None:
     context.deps.ledger.create_job(request_of(), driver=WORKERS, job_id="mine")
-    broker.deliver(message_of("pictor.plan_job", job_id="mine", step="first", nonce="x"))
+    broker.deliver(message_of("pictor.plan_job", job_id="mine", step=step, nonce=nonce))
     assert jobs_of(context)["mine"].state is JobState.RUNNING
     assert [letter.reason for letter in broker.dead()] == [
-        "pictor.plan_job: job_id, step and nonce are expected"
+        "pictor.plan_job: job_id, step and nonce are expected, and a step from 0 to 2147483647"
     ]
+
+
+@pytest.mark.parametrize("task", ["pictor.ingest", "pictor.delete", "pictor.plan_job"])
+def test_a_count_of_crashes_that_anybody_can_write_ends_nothing(
+    broker: MemoryBroker, context: Context, indexed: list[str], task: str
+) -> None:
+    """What counts is that a try has ended badly just now: else a header would fail another's job."""
+    context.deps.ledger.create_job(request_of(), driver=WORKERS, job_id="mine")
+    message = message_of(task, **GOOD.get(task, STEP)).with_headers({CRASHES_HEADER: 10**6})
+    broker.deliver(message)
+    assert jobs_of(context)["mine"].state is not JobState.FAILED
+    assert broker.dead() == []
+
+
+@pytest.mark.parametrize("step", [2, 7, 2**31 - 1])
+def test_a_step_far_ahead_leaves_the_planner_at_work(
+    broker: MemoryBroker, context: Context, step: int
+) -> None:
+    """It would be the last: no later step has a number."""
+    context.deps.store.put(BUCKET, "a.png", distinct_png(1))
+    context.deps.ledger.create_job(request_of(), driver=WORKERS, job_id="mine")
+    broker.deliver(message_of("pictor.plan_job", **STEP | {"nonce": "first"}))
+    [due], [batch] = broker.messages("plan"), broker.messages("embed")
+    broker.deliver(message_of("pictor.plan_job", job_id="mine", step=step, nonce="x"))
+    assert (broker.messages("plan"), broker.dead()) == ([], [])
+    broker.deliver(due)
+    assert len(broker.messages("plan")) == 1
+    broker.deliver(batch)
+    assert jobs_of(context)["mine"].state is JobState.COMPLETED
+
+
+# What a message names is to blame, and not this process
+
+
+REFUSED_HERE = [FatalError("odd"), CredentialsError("refused"), ConfigError("not as an S3 service does")]
+
+
+@pytest.mark.parametrize(
+    ("task", "error"),
+    [
+        *(("pictor.delete", error) for error in REFUSED_HERE),
+        *(("pictor.ingest", error) for error in REFUSED_HERE[:2]),  # the third is told by the job at once
+    ],
+    ids=lambda value: value if isinstance(value, str) else type(value).__name__,
+)
+def test_a_message_that_names_what_no_service_answers_stops_no_worker(
+    broker: MemoryBroker,
+    context: Context,
+    failing: FailingIndex,
+    signals: Signals,
+    task: str,
+    error: PictorError,
+) -> None:
+    failing.error, failing.served = error, {context.settings.collection}
+    settled = deliver_to_the_end(broker, message_of(task, **GOOD[task] | {"collection": "odd"}))
+    assert (settled, signals) == ([Settled.ACKNOWLEDGED] * SPLIT_AT_CRASH, [])
+    [letter] = broker.dead()
+    assert letter.reason == f"{error}; other requests of this worker are answered"
+
+
+@pytest.mark.parametrize("error", REFUSED_HERE, ids=lambda error: type(error).__name__)
+def test_a_search_that_names_what_no_service_answers_stops_no_worker(
+    broker: MemoryBroker, context: Context, failing: FailingIndex, signals: Signals, error: PictorError
+) -> None:
+    failing.error, failing.served = error, {context.settings.collection}
+    _, answer = broker.deliver(message_of("pictor.search", **GOOD["pictor.search"] | {"collection": "odd"}))
+    assert (answer["error"], signals) == (str(error), [])
+
+
+@pytest.mark.parametrize("error", REFUSED_HERE, ids=lambda error: type(error).__name__)
+def test_a_job_whose_listing_no_service_answers_fails_and_stops_no_worker(
+    broker: MemoryBroker, context: Context, signals: Signals, error: PictorError
+) -> None:
+    class Odd(MemoryStore):
+        def list_objects(self, *args: object, **options: object) -> Iterator[ObjectRef]:
+            raise error
+
+    context.deps.ledger.create_job(request_of(), driver=WORKERS, job_id="mine")
+    make_current(replace(context, deps=replace(context.deps, store=Odd(BUCKET))))
+    deliver_to_the_end(broker, message_of("pictor.plan_job", **STEP))
+    job = jobs_of(context)["mine"]
+    assert (job.state, signals) == (JobState.FAILED, [])
+    assert job.error == f"{error}; other requests of this worker are answered"
+
+
+def test_while_a_service_is_away_nobody_can_tell_who_is_to_blame(
+    broker: MemoryBroker, failing: FailingIndex, signals: Signals
+) -> None:
+    class Away(FailingIndex):
+        def get_collection(self, name: str) -> CollectionInfo | None:
+            raise TransientError("the index is away")
+
+    away = Away(failing)
+    away.error = CredentialsError("refused")
+    make_current(replace(current(), deps=replace(current().deps, index=away)))
+    broker.deliver(message_of("pictor.delete", **GOOD["pictor.delete"]))
+    [copy] = broker.messages("plan")
+    assert (copy.headers.get(CRASHES_HEADER, 0), signals, broker.dead()) == (0, [], [])
 
 
 @pytest.mark.parametrize("task", sorted(ANSWERED))
@@ -440,5 +628,5 @@ def test_whatever_was_sent_comes_to_an_end_and_stops_no_worker(
     assert settled[-1] is Settled.ACKNOWLEDGED
     assert signals == []
     assert all(letter.reason.startswith("pictor.") for letter in broker.dead())
-    is_step_of_no_job = task == "pictor.plan_job" and garbage == STEP and not headers
+    is_step_of_no_job = task == "pictor.plan_job" and garbage == STEP
     assert len(broker.dead()) == (0 if task in ANSWERED or is_step_of_no_job else 1)

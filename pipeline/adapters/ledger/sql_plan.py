@@ -1,4 +1,4 @@
-"""What a planner writes: batches and cursor, and what has vanished from the location."""
+"""The planner's writes: batches, the cursor, and the objects that have vanished from the location."""
 
 from collections.abc import Sequence
 
@@ -18,6 +18,7 @@ from pipeline.adapters.ledger.statements import (
     insert_batches,
     insert_settled,
     lock_job,
+    move_cursor,
     no_such_job,
     update_job,
 )
@@ -28,7 +29,7 @@ from pipeline.adapters.ledger.versions import (
     note_seen,
 )
 from pipeline.ports import NO_FINDINGS
-from pipeline.types import Findings, JobState, PlannedBatch, VersionEntry, generation_of
+from pipeline.types import Findings, JobState, ObjectRef, PlannedBatch, VersionEntry, generation_of
 
 
 class SqlPlan(InTransactions):
@@ -39,6 +40,7 @@ class SqlPlan(InTransactions):
         job_id: str,
         batches: Sequence[PlannedBatch],
         *,
+        after: str | None = None,
         cursor: str,
         ignored: int,
         findings: Findings = NO_FINDINGS,
@@ -54,6 +56,9 @@ class SqlPlan(InTransactions):
             # lost, provided that its batches are there.
             if present.cursor == cursor and are_there(connection, job_id, batches):
                 return True
+            if present.cursor != after:
+                return False
+            move_cursor(connection, job_id, cursor)
             insert_batches(connection, job_id, batches, sequence)
             insert_settled(connection, job_id, cursor, findings)
             generation = generation_of(present.collection, present.fingerprint)
@@ -64,7 +69,6 @@ class SqlPlan(InTransactions):
                 connection,
                 job_id,
                 {
-                    "cursor": cursor,
                     "planned_batches": job.c.planned_batches + len(batches),
                     "ignored": job.c.ignored + ignored,
                     "held": job.c.held + findings.held,
@@ -74,6 +78,21 @@ class SqlPlan(InTransactions):
             )
 
         return self._write(record)
+
+    def plan_again(self, job_id: str, batches: Sequence[PlannedBatch], refs: Sequence[ObjectRef]) -> bool:
+        def plan(connection: sa.Connection) -> bool:
+            present = lock_job(connection, job_id)
+            if present.state != JobState.RUNNING:
+                return False
+            if are_there(connection, job_id, batches):
+                return True  # the repetition of a call whose answer was lost
+            generation = generation_of(present.collection, present.fingerprint)
+            sequence = next_sequence(connection, generation)
+            insert_batches(connection, job_id, batches, sequence)
+            enter_planned(connection, generation, refs, job_id, sequence)
+            return True
+
+        return self._write(plan)
 
     def finish_planning(self, job_id: str, *, ignored: int) -> None:
         def finish(connection: sa.Connection) -> None:

@@ -1,4 +1,4 @@
-"""What the ledger's transactions are made of. Each function runs inside the caller's transaction."""
+"""The statements of the ledger's transactions. Each function runs inside the caller's transaction."""
 
 import hashlib
 from collections import Counter
@@ -21,7 +21,7 @@ from pipeline.adapters.ledger.schema import (
     job_is_running,
 )
 from pipeline.errors import MessageError, NotFoundError, PictorError
-from pipeline.types import EMBEDDED, WORKERS, Findings, JobState, PlannedBatch
+from pipeline.types import COMES_FROM, EMBEDDED, WORKERS, Findings, JobState, PlannedBatch
 
 IDS_PER_STATEMENT = 5000  # SQLite takes 32766 parameters, PostgreSQL 65535
 
@@ -31,7 +31,7 @@ def no_such_job(job_id: str) -> NotFoundError:
 
 
 def lock_job(connection: sa.Connection, job_id: str) -> sa.Row[Any]:
-    """What of the job decides, held until the transaction ends."""
+    """The columns of a job that decide, locked until the transaction ends."""
     # key_share: new batches only refer to the row and need not wait for it. SQLite has one writer anyway.
     columns = (
         job.c.state,
@@ -52,6 +52,30 @@ def lock_job(connection: sa.Connection, job_id: str) -> sa.Row[Any]:
 def update_job(connection: sa.Connection, job_id: str, values: Values) -> bool:
     values = {**values, "updated_at": datetime.now(UTC)}
     return connection.execute(job.update().where(job.c.job_id == job_id).values(values)).rowcount == 1
+
+
+def move_job(connection: sa.Connection, job_id: str, state: JobState, error: str) -> bool:
+    """Compare and set, in one statement: whoever comes late finds the state that was written first."""
+    now = datetime.now(UTC)
+    ended_at = None if state in (JobState.RUNNING, JobState.PAUSED) else now
+    values = {"state": state.value, "error": error, "updated_at": now, "finished_at": ended_at}
+    may_move = sa.and_(job.c.job_id == job_id, job.c.state.in_(sorted(COMES_FROM[state])))
+    if connection.execute(job.update().where(may_move).values(values)).rowcount:
+        return True
+    present = connection.execute(sa.select(job.c.state, job.c.error).where(job.c.job_id == job_id)).first()
+    if present is None:
+        raise no_such_job(job_id)
+    return tuple(present) == (state, error)  # moved by an earlier try, whose answer was lost
+
+
+def move_cursor(connection: sa.Connection, job_id: str, cursor: str) -> None:
+    """Raises PictorError when that would be back: a listing out of order would have keys left out."""
+    # SQLite compares bytes anyway.
+    present = sa.collate(job.c.cursor, "C") if connection.dialect.name == "postgresql" else job.c.cursor
+    is_behind = sa.or_(job.c.cursor.is_(None), present < cursor)
+    moved = job.update().where(job.c.job_id == job_id, is_behind).values(cursor=cursor)
+    if not connection.execute(moved).rowcount:
+        raise PictorError(f"job {job_id}: its plan would go back to {cursor!r}; the listing is out of order")
 
 
 def is_open_to(driver: str) -> sa.ColumnElement[bool]:
@@ -135,7 +159,7 @@ def insert_batches(
 
 
 def insert_settled(connection: sa.Connection, job_id: str, cursor: str, findings: Findings) -> None:
-    """What needs no message, as a batch that is done. Its name follows from the cursor: no other has that."""
+    """Objects that need no message, as a batch that is done. Its name is unique, as the cursor is."""
     failed = len(findings.known)
     if not findings.unchanged and not failed:
         return

@@ -166,7 +166,7 @@ def plan_again(connection: sa.Connection, generation: str, image_ids: Sequence[s
 
 
 def insert_unknown(connection: sa.Connection, generation: str, entries: Iterable[VersionEntry]) -> None:
-    """Put in what is not there; what is there was written by a report and knows more."""
+    """Add missing entries. Existing ones were written by a report and know more."""
     rows = version_values(generation, entries, job_id="", now=datetime.now(UTC))
     if rows:
         statement = _insert(connection)

@@ -22,14 +22,13 @@ from pipeline.adapters.milvus.binding import (
 )
 from pipeline.adapters.milvus.connection import MilvusConnection, MissingCollectionError, NotLoadedError
 from pipeline.errors import (
-    ConfigError,
     CredentialsError,
     PictorError,
     TargetError,
     TransientError,
 )
+from pipeline.names import check_collection_name
 from pipeline.ports.model_binding import DEFAULT_MODEL, missing_collection
-from pipeline.settings import check_collection_name
 from pipeline.types import ModelSpec
 
 T = TypeVar("T")
@@ -81,7 +80,7 @@ class MilvusCatalog:
         """Finishes a drop, too, that was interrupted between alias and rows."""
         doomed = [binding.physical for binding in self._list_physical() if binding.name == name]
         if not doomed:
-            self._read(name)  # says what is wrong with the name
+            self._read(name)  # raises, with words about the name
         if self._has_alias(name):
             self._attempt(
                 name,
@@ -178,7 +177,7 @@ class MilvusCatalog:
         version = self._connection.server_version()
         numbers = [int(number) for number in version.split()[-1].split(".")[:2]]
         if self._connection.lite or numbers < [2, 4]:
-            raise ConfigError(
+            raise TargetError(
                 f"collection {binding.name!r}: {binding.vector_type} vectors need a Milvus server of "
                 f"version 2.4 or later, this is {version}; set PICTOR_VECTOR_TYPE=float32"
             )

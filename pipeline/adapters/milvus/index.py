@@ -27,7 +27,7 @@ IDS_PER_PAGE = 16_384  # the most there may be, because Milvus Lite reads the wh
 HITS_PER_CALL = 10_000  # over all vectors of one call: some megabytes
 TIE_ROOM = 16  # extra hits: a small group of equal scores around the k-th place costs no second question
 LATEST = "Strong"  # all writes that returned, whoever made them; waits for a time tick of the server, 200 ms
-LAGGING = "Bounded"  # what the query nodes have by now, which is never older than 5 s; waits for nothing
+LAGGING = "Bounded"  # the rows that the query nodes have by now, never older than 5 s. Waits for nothing
 STALENESS_S = 10.0  # "Bounded" reads may miss the last 5 s of writes; twice that to be sure
 SETTLE_TIMEOUT_S = 600.0  # building HNSW over some million rows takes minutes
 POLL_S = 0.2
@@ -42,9 +42,11 @@ class MilvusIndex:
         vector_type: of collections made from now on, "float32" or "float16".
         precision: for their record; see `CollectionInfo`.
         timeout_s: longest wait for one answer.
+        ca_file: of the authorities to trust where the URI is `https://…`; "" are those of this machine.
 
     Raises:
-        ConfigError: another process has the directory open, or it cannot be used.
+        ConfigError: another process has the directory open, or it cannot be used; or the server's
+            certificate is not to be trusted.
     """
 
     def __init__(
@@ -55,8 +57,9 @@ class MilvusIndex:
         vector_type: str = "float32",
         precision: str = "auto",
         timeout_s: float = 30.0,
+        ca_file: str = "",
     ) -> None:
-        self._connection = MilvusConnection(uri, token=token, timeout_s=timeout_s)
+        self._connection = MilvusConnection(uri, token=token, timeout_s=timeout_s, ca_file=ca_file)
         self._catalog = MilvusCatalog(self._connection, vector_type=vector_type, precision=precision)
         self._timeout_s = timeout_s
         self._written_at: dict[str, float] = {}  # monotonic, last write of this process; by name

@@ -1,4 +1,4 @@
-"""What an error of the minio SDK means for us. Messages hold endpoint, bucket and the server's error code."""
+"""From errors of the minio SDK to ours. Messages hold endpoint, bucket and the server's error code."""
 
 import re
 import ssl
@@ -6,12 +6,14 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from email.utils import formatdate
+from urllib.parse import urlsplit
 from xml.etree import ElementTree as ET
 
 from minio.error import InvalidResponseError, MinioException, S3Error, ServerError
 from urllib3.exceptions import HTTPError, NewConnectionError, SSLError
 from urllib3.exceptions import TimeoutError as HTTPTimeoutError
 
+from pipeline.adapters.s3.config import CA_SETTING
 from pipeline.errors import (
     ConfigError,
     CredentialsError,
@@ -21,6 +23,7 @@ from pipeline.errors import (
     TargetError,
     TransientError,
 )
+from pipeline.tls import explain_tls
 from pipeline.types import Reason
 
 # All that a call of the SDK raises. Names are checked before: a ValueError is about the answer.
@@ -46,7 +49,7 @@ _AWAY = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """What was asked for; `key` None is the bucket itself, bucket "" the service."""
+    """The object of a request. `key` None is the bucket itself, and bucket "" the service."""
 
     endpoint: str
     bucket: str
@@ -68,10 +71,8 @@ def explain(err: Exception, place: Place) -> PictorError:
             return _explain_status(int(err._code), place)
         case ServerError():
             return _explain_status(err.status_code, place)
-        case SSLError() if err.args and isinstance(err.args[0], ssl.SSLCertVerificationError):
-            return ConfigError(
-                f"{place}: its TLS certificate is not trusted; name the authority's file in SSL_CERT_FILE"
-            )
+        case SSLError() if fault := _tls_fault(err, place):
+            return ConfigError(f"{place}: {fault}")
         case NewConnectionError():  # before the next, whose subclass it is
             return TransientError(f"{place}: no connection; is the endpoint right and the service up?")
         case HTTPTimeoutError():
@@ -84,8 +85,14 @@ def explain(err: Exception, place: Place) -> PictorError:
             return ConfigError(f"{place}: does not answer as an S3 service does")
 
 
+def _tls_fault(err: SSLError, place: Place) -> str:
+    inner = err.args[0] if err.args else None
+    host = urlsplit(place.endpoint).hostname or ""
+    return explain_tls(inner, host, CA_SETTING) if isinstance(inner, ssl.SSLError) else ""
+
+
 def code_of(err: Exception) -> str | None:
-    """S3's own word for what failed; None when the answer is no error of S3.
+    """S3's own code of the error, or None when the answer is no error of S3.
 
     The SDK reads the word only where the answer says that it is `application/xml`. Some servers say
     `text/xml`, or nothing.
