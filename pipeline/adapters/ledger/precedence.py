@@ -15,6 +15,7 @@ from pipeline.types import JobState, ObjectRef, VersionEntry, VersionState, gene
 
 # A plan that has its number may not be written yet, and a worker may have a batch of a cancelled job in hand.
 GRACE_S = 3600.0
+RECENT_US = 60_000_000  # a message is on its queue for less, if all is well
 
 
 def next_sequence(connection: sa.Connection, generation: str) -> int:
@@ -42,12 +43,14 @@ def sequence_at(connection: sa.Connection, generation: str, at: datetime) -> int
 
     A moment that is still to come counts as now.
     """
-    now_us = _microseconds(datetime.now(UTC))
-    last = connection.scalar(sa.select(book.c.sequence).where(book.c.generation == generation)) or 0
-    if _microseconds(at) >= now_us:
+    now_us, at_us = _microseconds(datetime.now(UTC)), _microseconds(at)
+    last_us = connection.scalar(sa.select(book.c.sequence).where(book.c.generation == generation)) or 0
+    # Numbers run ahead after a clock was ahead, and no moment can be told from another there. Whoever asks
+    # for something to be taken out now must not be told that all of it is newer.
+    is_recent = at_us >= now_us - RECENT_US
+    if at_us >= now_us or (last_us > now_us and is_recent):
         return next_sequence(connection, generation)
-    # Numbers run ahead of the clock for a while when a clock was ahead: then so does the moment.
-    return _microseconds(at) + max(0, last - now_us)
+    return at_us
 
 
 def _microseconds(at: datetime) -> int:

@@ -46,7 +46,7 @@ class SqlPlan(InTransactions):
         findings: Findings = NO_FINDINGS,
     ) -> bool:
         # Of its own, so that two planners of a generation do not wait for each other's long transactions.
-        sequence = self._write(lambda connection: _number_of(connection, job_id))
+        sequence = self._number(job_id)
 
         def record(connection: sa.Connection) -> bool:
             present = lock_job(connection, job_id)
@@ -78,6 +78,16 @@ class SqlPlan(InTransactions):
             )
 
         return self._write(record)
+
+    def _number(self, job_id: str) -> int:
+        def give(connection: sa.Connection) -> int:
+            query = sa.select(job.c.collection, job.c.fingerprint).where(job.c.job_id == job_id)
+            row = connection.execute(query).first()
+            if row is None:
+                raise no_such_job(job_id)
+            return next_sequence(connection, generation_of(row.collection, row.fingerprint))
+
+        return self._write(give)
 
     def plan_again(self, job_id: str, batches: Sequence[PlannedBatch], refs: Sequence[ObjectRef]) -> bool:
         def plan(connection: sa.Connection) -> bool:
@@ -148,11 +158,3 @@ class SqlPlan(InTransactions):
         values: Values = {"removals_due": False} | ({"error": error} if error else {})
         if not self._write(lambda connection: update_job(connection, job_id, values)):
             raise no_such_job(job_id)
-
-
-def _number_of(connection: sa.Connection, job_id: str) -> int:
-    query = sa.select(job.c.collection, job.c.fingerprint).where(job.c.job_id == job_id)
-    row = connection.execute(query).first()
-    if row is None:
-        raise no_such_job(job_id)
-    return next_sequence(connection, generation_of(row.collection, row.fingerprint))
