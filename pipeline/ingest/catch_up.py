@@ -55,14 +55,38 @@ def catch_up(
     raise TransientError(f"batch {batch.path} of job {batch.job_id}: its objects change too fast")
 
 
+def may_have_harmed(batch: EmbedBatch, deps: Deps) -> bool:
+    """Whether a delivery of a closed batch could have written rows that the book does not know, or not so."""
+    return bool(find_overtaken(batch, (), deps) or _unknown_ids(batch, deps))
+
+
 def mend_closed(batch: EmbedBatch, deps: Deps, limits: ImageLimits, clock: PhaseClock) -> None:
-    """Of a batch that is closed already: mend what a delivery of it has written over newer rows."""
+    """Of a batch that is closed already: mend what a delivery of it has written since. Safe to run twice."""
+    _remove_unknown(batch, deps)
     report = BatchReport(
         job_id=batch.job_id, path=batch.path, indexed=0, unchanged=len(batch.refs), rejected=()
     )
     mended = catch_up(batch, report, deps, limits, clock)
     if mended.versions:
         deps.ledger.book.write(generation_of(batch.collection, batch.fingerprint), mended.versions)
+
+
+def _remove_unknown(batch: EmbedBatch, deps: Deps) -> None:
+    """Each planned object has an entry until it is removed and no batch of it is open: these are removed."""
+    stored = deps.index.get_etags(batch.collection, unknown) if (unknown := _unknown_ids(batch, deps)) else {}
+    if stored:
+        deps.index.delete(batch.collection, sorted(stored))
+        generation = generation_of(batch.collection, batch.fingerprint)
+        deps.ledger.book.claim(generation, deps.ledger.book.find(generation, sorted(stored)))
+
+
+def _unknown_ids(batch: EmbedBatch, deps: Deps) -> list[str]:
+    generation = generation_of(batch.collection, batch.fingerprint)
+    image_ids = [ref.image_id for ref in batch.refs]
+    known = {entry.ref.image_id for entry in deps.ledger.book.find(generation, image_ids)}
+    unknown = [image_id for image_id in image_ids if image_id not in known]
+    # Before the book is filled from an older index, it knows less than there is.
+    return unknown if unknown and deps.ledger.book.filled_to(generation) is None else []
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -93,13 +117,15 @@ def _look_anew(batch: EmbedBatch, late: Mapping[str, VersionEntry], deps: Deps, 
             continue
         ref = present or entry.ref  # what is gone is tried, and fails with that reason
         missing.append((entry, ref))
-        if stored.get(image_id) == ref.etag and (planned != ref or is_same_write(planned, ref)):
+        is_held = present is not None and stored.get(image_id) == present.etag
+        if is_held and (planned != ref or is_same_write(planned, ref)):
             held.add(image_id)
     # Taken out on purpose: whatever the store says, it stays out.
     if doomed := sorted(settled & stored.keys() & _removed(late)):
         deps.index.delete(batch.collection, doomed)
     generation = generation_of(batch.collection, batch.fingerprint)
-    sequences = deps.ledger.book.claim(generation, missing) if missing else {}
+    entries = [entry for entry, _ in missing]
+    sequences = deps.ledger.book.claim(generation, entries) if entries else {}
     claimed = [ref for _, ref in missing if ref.image_id in sequences]
     return _Anew(
         settled=frozenset(settled),

@@ -18,7 +18,7 @@ from pipeline.errors import (
     TargetError,
     TransientError,
 )
-from pipeline.ingest.catch_up import catch_up, mend_closed
+from pipeline.ingest.catch_up import catch_up, may_have_harmed, mend_closed
 from pipeline.ingest.message import decode_batch, planned_as
 from pipeline.ingest.phase_clock import PhaseClock
 from pipeline.ingest.precedence import find_overtaken
@@ -134,7 +134,7 @@ def _mended(batch: EmbedBatch, deps: Deps, limits: ImageLimits, clock: PhaseCloc
     forward = None
     try:
         is_ours = batch.fingerprint == deps.embedder.spec.fingerprint
-        if is_ours and find_overtaken(batch, (), deps):
+        if is_ours and may_have_harmed(batch, deps):
             deps.index.check_model(batch.collection, deps.embedder.spec)
             if work is _embed:
                 mend_closed(batch, deps, limits, clock)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from pipeline.ingest.plan import again_batches
-from pipeline.ports import Ledger, VectorIndex
+from pipeline.ports import Ledger, VectorIndex, VersionBook
 from pipeline.types import (
     WORKERS,
     CollectionInfo,
@@ -21,6 +21,8 @@ from pipeline.types import (
     VersionState,
     generation_of,
 )
+
+ROUNDS = 8  # each is lost only to a report
 
 
 def take_out(
@@ -38,28 +40,32 @@ def take_out(
     index.delete(info.name, doomed)
     book.end_removal(generation, doomed, sequence)
     # Also what was left alone: an earlier delivery may have died after it had deleted a row of theirs.
-    if harmed := find_harmed(info.name, book.find(generation, image_ids), index):
+    if harmed := find_harmed(info.name, generation, image_ids, index, book):
         _plan_in_new_job(harmed, info, ledger)
     return len(newer)
 
 
-def find_harmed(collection: str, entries: Sequence[VersionEntry], index: VectorIndex) -> list[ObjectRef]:
-    """Objects of which the index may not hold what the book says, as all writes up to now have left them."""
-    present = [entry for entry in entries if entry.state is not VersionState.REMOVED]
-    if not present:
-        return []
-    stored = index.get_etags(collection, [entry.ref.image_id for entry in present])
-    return [entry.ref for entry in present if not _is_kept(entry, stored.get(entry.ref.image_id))]
+def find_harmed(
+    collection: str, generation: str, image_ids: Sequence[str], index: VectorIndex, book: VersionBook
+) -> list[ObjectRef]:
+    """Objects of which the index does not hold what the book says, as all writes up to now have left them.
+
+    What is planned and not reported yet is claimed: then its batch looks once more before its report.
+    """
+    for _ in range(ROUNDS):
+        entries = book.find(generation, image_ids)
+        planned = [entry for entry in entries if entry.state is VersionState.PLANNED]
+        if not planned or len(book.claim(generation, planned)) == len(planned):
+            break  # else one has been reported meanwhile
+    settled = [entry for entry in entries if entry.state not in (VersionState.PLANNED, VersionState.REMOVED)]
+    stored = index.get_etags(collection, [entry.ref.image_id for entry in settled]) if settled else {}
+    return [entry.ref for entry in settled if not _is_kept(entry, stored.get(entry.ref.image_id))]
 
 
 def _is_kept(entry: VersionEntry, stored: str | None) -> bool:
-    match entry.state:
-        case VersionState.PLANNED:
-            return False  # its batch may have written before the row was deleted, and may not know
-        case VersionState.INDEXED:
-            return stored == entry.ref.etag
-        case _:
-            return (stored is not None) == (entry.vectors > 0)
+    if entry.state is VersionState.INDEXED:
+        return stored == entry.ref.etag
+    return (stored is not None) == (entry.vectors > 0)
 
 
 def plan_once_more(job: Job, refs: Sequence[ObjectRef], ledger: Ledger) -> None:
@@ -67,8 +73,7 @@ def plan_once_more(job: Job, refs: Sequence[ObjectRef], ledger: Ledger) -> None:
     batches = again_batches(refs, job_id=job.job_id, request=job.request)
     if not ledger.plan_again(job.job_id, batches, refs):
         generation = generation_of(job.request.collection, job.request.fingerprint)
-        entries = ledger.book.find(generation, [ref.image_id for ref in refs])
-        ledger.book.claim(generation, [(entry, entry.ref) for entry in entries])
+        ledger.book.claim(generation, ledger.book.find(generation, [ref.image_id for ref in refs]))
 
 
 def _plan_in_new_job(refs: Sequence[ObjectRef], info: CollectionInfo, ledger: Ledger) -> None:

@@ -96,10 +96,11 @@ def settle_doubt(job: Job, deps: Deps) -> None:
     if not job.removing:
         return
     generation, collection = _generation(job.request), job.request.collection
-    entries = deps.ledger.book.find(generation, job.removing)
+    image_ids: Sequence[str] = job.removing
     if _may_remove(job):  # what is still to be removed is not in doubt
-        entries = [entry for entry in entries if entry.missing_in != job.job_id]
-    if harmed := find_harmed(collection, entries, deps.index):
+        entries = deps.ledger.book.find(generation, image_ids)
+        image_ids = [entry.ref.image_id for entry in entries if entry.missing_in != job.job_id]
+    if harmed := find_harmed(collection, generation, image_ids, deps.index, deps.ledger.book):
         plan_once_more(job, harmed, deps.ledger)
     deps.ledger.forget_removing(job.job_id)
 

@@ -124,8 +124,7 @@ def _repair(found: list[Found], name: str, generation: str, index: VectorIndex, 
     if outdated := ids[Difference.OUTDATED_ROWS]:
         index.delete(name, outdated)
         # A batch may have written one of them since it was compared: the next job looks.
-        entries = {entry.ref: entry for entry in book.find(generation, outdated)}
-        harmed = find_harmed(name, list(entries.values()), index)
-        book.claim(generation, [(entries[ref], ref) for ref in harmed])
+        harmed = {ref.image_id for ref in find_harmed(name, generation, outdated, index, book)}
+        book.claim(generation, book.find(generation, sorted(harmed)))
     book.forget(generation, ids[Difference.NOT_IN_INDEX])
     book.write(generation, entered)

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
-from pipeline.types import Findings, ObjectRef, VersionEntry
+from pipeline.types import Findings, VersionEntry
 
 NO_FINDINGS = Findings()
 
@@ -70,8 +70,11 @@ class VersionBook(Protocol):
         """
         ...
 
-    def claim(self, generation: str, wanted: Sequence[tuple[VersionEntry, ObjectRef]]) -> Mapping[str, int]:
-        """Become the newest plan for each object, in the given version, unless its entry has changed since.
+    def claim(self, generation: str, entries: Sequence[VersionEntry]) -> Mapping[str, int]:
+        """Decide over objects from now on, unless their entries have changed since they were read.
+
+        They are planned then, in no known version. So whoever claims may die: the next batch that has one of
+        them, or the next job, looks anew.
 
         Returns:
             The new sequence by image id, of those that were claimed.

@@ -169,7 +169,7 @@ def _record_failure(batch: EmbedBatch, fate: Fate, context: Context) -> BatchRep
     if overtaken := find_overtaken(batch, (), deps):
         # This process must not read the object, so it cannot see what its rows are worth: the next job does.
         generation = generation_of(batch.collection, batch.fingerprint)
-        deps.ledger.book.claim(generation, [(entry, entry.ref) for entry in overtaken.values()])
+        deps.ledger.book.claim(generation, list(overtaken.values()))
     is_new = deps.ledger.report(report)
     deps.ledger.finish_if_done(batch.job_id)
     return report if is_new else None

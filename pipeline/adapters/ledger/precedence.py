@@ -11,7 +11,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from pipeline.adapters.ledger.schema import batch, batch_is_pending, book, is_removed, job, version
 from pipeline.adapters.ledger.versions import of_ids
-from pipeline.types import JobState, ObjectRef, VersionEntry, VersionState, generation_of
+from pipeline.types import JobState, VersionEntry, VersionState, generation_of
 
 # A plan that has its number may not be written yet, and a worker may have a batch of a cancelled job in hand.
 GRACE_S = 3600.0
@@ -58,35 +58,26 @@ def _microseconds(at: datetime) -> int:
 
 
 def claim_versions(
-    connection: sa.Connection,
-    generation: str,
-    wanted: Iterable[tuple[VersionEntry, ObjectRef]],
-    sequence: int,
+    connection: sa.Connection, generation: str, entries: Iterable[VersionEntry], sequence: int
 ) -> list[str]:
-    """Become the newest plan for objects, each in this version, if nobody has been there since it was read.
-
-    Returns:
-        Image ids of those that were claimed.
-    """
+    """Returns the image ids of entries that are as they were read. They have no version from here on."""
+    values = {
+        "state": VersionState.PLANNED.value,
+        "removed": False,
+        "missing_in": "",
+        "etag": "",
+        "sequence": sequence,
+        "at": datetime.now(UTC),
+    }
     claimed = []
-    for entry, ref in sorted(wanted, key=lambda pair: pair[0].ref.image_id):
+    for entry in sorted(entries, key=lambda entry: entry.ref.image_id):
         as_read = sa.and_(
             version.c.generation == generation,
-            version.c.image_id == ref.image_id,
+            version.c.image_id == entry.ref.image_id,
             version.c.sequence == entry.sequence,
         )
-        values = {
-            "state": VersionState.PLANNED.value,
-            "removed": False,
-            "missing_in": "",
-            "etag": ref.etag,
-            "size_bytes": ref.size_bytes,
-            "modified_ms": ref.modified_ms,
-            "sequence": sequence,
-            "at": datetime.now(UTC),
-        }
         if connection.execute(version.update().where(as_read).values(values)).rowcount:
-            claimed.append(ref.image_id)
+            claimed.append(entry.ref.image_id)
     return claimed
 
 

@@ -27,6 +27,7 @@ from pipeline.adapters.ledger.versions import (
     entry_of,
     mark_missing,
     note_seen,
+    unmark_missing,
 )
 from pipeline.ports import NO_FINDINGS
 from pipeline.types import Findings, JobState, ObjectRef, PlannedBatch, VersionEntry, generation_of
@@ -63,8 +64,8 @@ class SqlPlan(InTransactions):
             insert_settled(connection, job_id, cursor, findings)
             generation = generation_of(present.collection, present.fingerprint)
             enter_planned(connection, generation, findings.planned, job_id, sequence)
-            mark_missing(connection, generation, findings.missing, job_id)
-            note_seen(connection, generation, findings.noted)
+            mark_missing(connection, generation, findings.missing, job_id, sequence)
+            note_seen(connection, generation, findings.noted, sequence)
             return update_job(
                 connection,
                 job_id,
@@ -150,7 +151,7 @@ class SqlPlan(InTransactions):
         def note(connection: sa.Connection) -> None:
             present = lock_job(connection, job_id)
             generation = generation_of(present.collection, present.fingerprint)
-            mark_missing(connection, generation, image_ids, "")
+            unmark_missing(connection, generation, image_ids, job_id)
 
         self._write(note)
 

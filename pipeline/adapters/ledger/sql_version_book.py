@@ -25,7 +25,7 @@ from pipeline.adapters.ledger.versions import (
     upsert_versions,
 )
 from pipeline.errors import PictorError
-from pipeline.types import ObjectRef, VersionEntry
+from pipeline.types import VersionEntry
 
 PAGE_ENTRIES = 1000
 
@@ -116,10 +116,10 @@ class SqlVersionBook:
     def sequence_at(self, generation: str, at: datetime) -> int:
         return self._transactions.write(lambda connection: sequence_at(connection, generation, at))
 
-    def claim(self, generation: str, wanted: Sequence[tuple[VersionEntry, ObjectRef]]) -> Mapping[str, int]:
+    def claim(self, generation: str, entries: Sequence[VersionEntry]) -> Mapping[str, int]:
         def claim(connection: sa.Connection) -> Mapping[str, int]:
             sequence = next_sequence(connection, generation)
-            return dict.fromkeys(claim_versions(connection, generation, wanted, sequence), sequence)
+            return dict.fromkeys(claim_versions(connection, generation, entries, sequence), sequence)
 
         return self._transactions.write(claim)
 

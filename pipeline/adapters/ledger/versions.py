@@ -173,12 +173,22 @@ def insert_unknown(connection: sa.Connection, generation: str, entries: Iterable
         connection.execute(statement.on_conflict_do_nothing(index_elements=version.primary_key), rows)
 
 
-def mark_missing(connection: sa.Connection, generation: str, image_ids: Sequence[str], job_id: str) -> None:
+def mark_missing(
+    connection: sa.Connection, generation: str, image_ids: Sequence[str], job_id: str, sequence: int
+) -> None:
+    """The listing of a plan did not show them: its number makes older batches late, as one that did would."""
     for mine in of_ids(generation, image_ids):
-        connection.execute(version.update().where(mine).values(missing_in=job_id))
+        known = sa.and_(mine, version.c.sequence <= sequence)
+        connection.execute(version.update().where(known).values(missing_in=job_id, sequence=sequence))
 
 
-def note_seen(connection: sa.Connection, generation: str, refs: Iterable[ObjectRef]) -> None:
+def unmark_missing(connection: sa.Connection, generation: str, image_ids: Sequence[str], job_id: str) -> None:
+    for mine in of_ids(generation, image_ids):
+        marked = sa.and_(mine, version.c.missing_in == job_id)
+        connection.execute(version.update().where(marked).values(missing_in=""))
+
+
+def note_seen(connection: sa.Connection, generation: str, refs: Iterable[ObjectRef], sequence: int) -> None:
     """They are there, and were written at this time. A version that was reported meanwhile is left alone."""
     statement = (
         version.update()
@@ -186,6 +196,7 @@ def note_seen(connection: sa.Connection, generation: str, refs: Iterable[ObjectR
             version.c.generation == generation,
             version.c.image_id == sa.bindparam("of_id"),
             version.c.etag == sa.bindparam("of_etag"),
+            version.c.sequence <= sequence,
         )
         .values(modified_ms=sa.bindparam("of_ms"), missing_in="")
     )
