@@ -14,6 +14,7 @@ from pipeline.errors import (
     ImageError,
     MessageError,
     ModelMismatchError,
+    OvertakenError,
     PictorError,
     TargetError,
     TransientError,
@@ -149,7 +150,10 @@ def _mended(batch: EmbedBatch, deps: Deps, limits: ImageLimits, clock: PhaseCloc
 
 def _embed(batch: EmbedBatch, deps: Deps, limits: ImageLimits, clock: PhaseClock) -> Handled:
     report = catch_up(batch, run_batch(batch, deps, limits, clock), deps, limits, clock)
-    is_new = _report(report, deps, clock)
+    try:
+        is_new = _report(report, deps, clock)
+    except OvertakenError as err:  # between the last look and the report
+        raise TransientError(str(err)) from err
     if not is_new:  # another delivery was faster, and this one may have written since
         mend_closed(batch, deps, limits, clock)
     if batch.staged:
@@ -165,9 +169,11 @@ def _prepare(batch: EmbedBatch, deps: Deps, limits: ImageLimits, clock: PhaseClo
         return Handled(verdict=Verdict.ACK, forward=replace(batch, staged=True))
     if find_overtaken(batch, report.versions, deps):  # a worker with a model has to catch up
         return Handled(verdict=Verdict.ACK, forward=replace(batch, staged=False))
-    is_new = _report(report, deps, clock)
-    is_late = not is_new and find_overtaken(batch, report.versions, deps)
-    forward = replace(batch, staged=False) if is_late else None
+    try:
+        is_new = _report(report, deps, clock)
+    except OvertakenError:
+        return Handled(verdict=Verdict.ACK, forward=replace(batch, staged=False))
+    forward = replace(batch, staged=False) if not is_new and may_have_harmed(batch, deps) else None
     return Handled(verdict=Verdict.ACK, report=report if is_new else None, forward=forward)
 
 

@@ -159,6 +159,9 @@ class Ledger(Protocol):
 
         Returns:
             False, and nothing is written, when the batch was reported before.
+
+        Raises:
+            OvertakenError: an object was claimed since; nothing is written.
         """
         ...
 

@@ -10,7 +10,7 @@ from pipeline.testing.memory_store import MemoryStore
 from tests.interleavings import STAGING, Interleaved
 from tests.unit.fakes import BUCKET, LIMITS, distinct_png, request_of
 
-HISTORIES = 100
+HISTORIES = 40  # hundreds more when one is suspected: each seed is a history of its own
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
-from pipeline.errors import PictorError, TargetError
+from pipeline.errors import OvertakenError, PictorError, TargetError, TransientError
 from pipeline.ingest.handle import Handled, judge, open_batch
 from pipeline.ingest.message import encode_batch
 from pipeline.ingest.phase_clock import PhaseClock
@@ -170,6 +170,9 @@ def _record_failure(batch: EmbedBatch, fate: Fate, context: Context) -> BatchRep
         # This process must not read the object, so it cannot see what its rows are worth: the next job does.
         generation = generation_of(batch.collection, batch.fingerprint)
         deps.ledger.book.claim(generation, list(overtaken.values()))
-    is_new = deps.ledger.report(report)
+    try:
+        is_new = deps.ledger.report(report)
+    except OvertakenError as err:
+        raise TransientError(str(err)) from err
     deps.ledger.finish_if_done(batch.job_id)
     return report if is_new else None

@@ -64,7 +64,6 @@ def claim_versions(
     values = {
         "state": VersionState.PLANNED.value,
         "removed": False,
-        "missing_in": "",
         "etag": "",
         "sequence": sequence,
         "at": datetime.now(UTC),
@@ -75,10 +74,16 @@ def claim_versions(
             version.c.generation == generation,
             version.c.image_id == entry.ref.image_id,
             version.c.sequence == entry.sequence,
+            version.c.etag == entry.ref.etag,
+            version.c.state == _stored_state(entry),  # a report leaves the sequence of its plan
         )
         if connection.execute(version.update().where(as_read).values(values)).rowcount:
             claimed.append(entry.ref.image_id)
     return claimed
+
+
+def _stored_state(entry: VersionEntry) -> str:
+    return (VersionState.PLANNED if entry.state is VersionState.REMOVED else entry.state).value
 
 
 def begin_removal(

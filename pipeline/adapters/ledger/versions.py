@@ -13,6 +13,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from pipeline.adapters.ledger.rows import Values
 from pipeline.adapters.ledger.schema import job, version
 from pipeline.adapters.ledger.statements import slices
+from pipeline.errors import OvertakenError
 from pipeline.types import (
     BatchReport,
     FailedAt,
@@ -116,6 +117,22 @@ def write_versions(connection: sa.Connection, report: BatchReport, sequence: int
     of_job = connection.execute(query).one()
     generation = generation_of(of_job.collection, of_job.fingerprint)
     upsert_versions(connection, generation, report.versions, job_id=report.job_id, sequence=sequence)
+    _refuse_claimed(connection, generation, report.versions, sequence)
+
+
+def _refuse_claimed(
+    connection: sa.Connection, generation: str, versions: Sequence[VersionEntry], sequence: int
+) -> None:
+    """Who claims an object leaves it to the batch that has it, so that one must not end without a look.
+
+    After the writing: what was written is locked, and what was not is seen here. A newer plan is no matter:
+    it has a batch of its own.
+    """
+    own = {entry.ref.image_id: max(entry.sequence, sequence) for entry in versions}
+    is_claimed = sa.and_(version.c.etag == "", version.c.sequence > sequence)
+    for entry in select_versions(connection, generation, list(own), is_claimed):
+        if entry.sequence > own[entry.ref.image_id]:
+            raise OvertakenError(f"{entry.ref.key!r} was claimed while its batch was at work")
 
 
 def enter_planned(
