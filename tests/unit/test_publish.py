@@ -10,7 +10,7 @@ from kombu.utils.json import dumps
 from pipeline.errors import ConfigError
 from pipeline.ingest.plan import make_batch
 from pipeline.types import PlannedBatch
-from tests.unit.fakes import ref_of, request_of
+from tests.unit.fakes import SPEC, ref_of, request_of
 from workers.broker.publish import MAX_ARGUMENTS_BYTES, MAX_SHOWN_CHARS, Publisher
 from workers.client import PictorClient
 
@@ -62,7 +62,9 @@ def test_any_legal_deletion_is_sent_whole_in_messages_that_a_broker_takes(
     app: FakeApp, client: PictorClient, start: str, count: int
 ) -> None:
     keys = [f"{start}{number:06d}" for number in range(count)]
-    client.delete("b" * 255, keys, collection="c" * 255)
+    client.delete(
+        "/" + "b" * 254, keys, collection="c" * 255
+    )  # a folder's keys may have 1,024 letters of any kind
     assert [key for part in app.parts() for key in part] == keys
     assert max(app.body_bytes()) <= RABBITMQ_4_BYTES
     assert len(app.sent) <= 1 + 2 * sum(app.body_bytes()) // MAX_ARGUMENTS_BYTES
@@ -106,4 +108,5 @@ def test_the_longest_batch_of_a_job_fits_into_a_message(app: FakeApp, letter: st
     batch: PlannedBatch = make_batch(refs[:128], job_id="j" * 100, request=request_of(), path="00000000")
     Publisher(cast("Celery", app), preparation="staged").publish_batch("j", batch)
     assert [task for task, _ in app.sent] == ["pictor.prepare_batch"]
+    assert [options["queue"].name for _, options in app.sent] == [f"prepare.{SPEC.fingerprint[:8]}"]
     assert max(app.body_bytes()) <= RABBITMQ_4_BYTES

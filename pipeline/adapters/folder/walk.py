@@ -1,6 +1,6 @@
 """Walk a folder as S3 would list it: every regular file, in byte order of the whole key.
 
-Links that lead to a file or folder below the root are followed, and what they lead to has a key of its own
+Links that lead to a file or folder below the root are followed, and their target has a key of its own
 below the link. A folder is not entered again from within itself. Links that lead out of the root, or nowhere,
 are listed with the ETag `NOT_FOLLOWED`.
 
@@ -62,7 +62,7 @@ class _Range:
 def walk_folder(bucket: str, root: Root, prefix: str, start_after: str) -> Iterator[ObjectRef]:
     """List below an open directory, which stays open.
 
-    What may not be read is listed without an ETag, so that it is counted and fails when it is read, instead
+    Entries that may not be read are listed without an ETag, so that they are counted and fail when read, instead
     of vanishing: a file in a directory that may not be entered, or the directory itself as "its/key/".
 
     Raises:

@@ -27,8 +27,8 @@ from pipeline.errors import (
     TargetError,
     TransientError,
 )
+from pipeline.names import check_collection_name
 from pipeline.ports.model_binding import DEFAULT_MODEL, missing_collection
-from pipeline.settings import check_collection_name
 from pipeline.types import ModelSpec
 
 T = TypeVar("T")
@@ -80,7 +80,7 @@ class MilvusCatalog:
         """Finishes a drop, too, that was interrupted between alias and rows."""
         doomed = [binding.physical for binding in self._list_physical() if binding.name == name]
         if not doomed:
-            self._read(name)  # says what is wrong with the name
+            self._read(name)  # raises, with words about the name
         if self._has_alias(name):
             self._attempt(
                 name,

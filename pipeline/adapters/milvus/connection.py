@@ -9,7 +9,10 @@ Errors are translated here and nowhere else:
 """
 
 import logging
+import os
 import re
+import shutil
+import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -23,6 +26,7 @@ from pymilvus import MilvusClient
 from pymilvus.exceptions import MilvusException
 
 from pipeline.adapters.milvus.lite.folder import is_lite
+from pipeline.addresses import is_host, show_url
 from pipeline.errors import ConfigError, CredentialsError, PictorError, TargetError, TransientError
 from pipeline.ports.model_binding import missing_collection
 from pipeline.tls import authorities_file, find_fault
@@ -42,6 +46,8 @@ _COLLECTION_NOT_LOADED = 101
 # Milvus' own numbers: 2..10 service unavailable, memory, rate and quota limits; 102, 103 being loaded;
 # 5xx channels and 6xx segments on the move; 9xx nodes that left; 10xx storage; 12xx the message stream.
 _TRANSIENT_CODES = {*range(2, 11), 102, 103, *range(500, 700), *range(900, 1100), *range(1200, 1300)}
+_SOCKET = "milvus"
+_MAX_FOLDER_BYTES = 107 - len("/pictor-12345678/") - len(_SOCKET)
 _TRANSIENT_TEXT = r"not ready|channel not available|[Tt]imeout"
 
 
@@ -63,7 +69,7 @@ class MilvusConnection:
         self.label = uri if self.lite else _checked_without_credentials(uri)
         # Lite reads, merges and writes an upsert without a lock of its own, on ten server threads.
         self._lock: AbstractContextManager[Any] = threading.RLock() if self.lite else nullcontext()
-        self._address = urlsplit(uri)
+        self._address = urlsplit("" if self.lite else uri)
         self._ca_file = ca_file
         # gRPC brings authorities of its own, and would not read those of this machine.
         tls = {"server_pem_path": authorities_file(ca_file, CA_SETTING)} if self._is_secure else {}
@@ -88,7 +94,7 @@ class MilvusConnection:
         return self.run(lambda: operation(self._client), collection=collection)
 
     def run(self, operation: Callable[[], T], *, collection: str = "") -> T:
-        """The same for what holds on to the client by itself."""
+        """The same for an object that holds on to the client by itself."""
         give_up_at = time.monotonic() + self.timeout_s  # a call that used up its time is not made again
         backoffs_s = iter(BACKOFFS_S)
         while True:
@@ -121,7 +127,7 @@ class MilvusConnection:
         return not self.lite and self._address.scheme == "https"
 
     def _untrusted(self) -> ConfigError | None:
-        """What is wrong with the server's certificate: gRPC only says that it is unavailable."""
+        """The fault of the server's certificate. gRPC only says that the server is unavailable."""
         if not self._is_secure:
             return None
         host, port = self._address.hostname or "", self._address.port or 443
@@ -154,32 +160,58 @@ def quiet_milvus_loggers() -> None:
 
 
 class _LiteServer:
-    """Milvus Lite on a free port of this machine, for as long as the directory is open."""
+    """Milvus Lite on a socket of this user, for as long as the directory is open.
+
+    It asks for no password, so on a port of the loopback every user of the machine could read and write.
+    """
 
     def __init__(self, path: str) -> None:
-        # Imported late: faiss and pyarrow take most of a second, and workers with a server need neither.
-        from milvus_lite import DataDirLockedError, MilvusLiteError
-        from milvus_lite.adapter.grpc.server import start_server_in_thread
-
         try:
-            Path(path).parent.mkdir(parents=True, exist_ok=True)
-            self._server, self._engine, port = start_server_in_thread(str(Path(path).resolve()))
-        except DataDirLockedError as err:
-            raise ConfigError(
-                f"{path}: another pictor process has the index open; wait for it, or use a Milvus server "
-                f"(PICTOR_MILVUS_URI)"
-            ) from err
-        except FileExistsError as err:
-            raise ConfigError(f"{path} is a file; a Milvus Lite index is a directory") from err
+            self._room = Path(tempfile.mkdtemp(prefix="pictor-", dir=_folder_of_sockets()))
         except OSError as err:
-            raise ConfigError(f"{path}: the index cannot be opened ({err.strerror})") from err
-        except MilvusLiteError as err:
-            raise ConfigError(f"{path} is damaged or no Milvus Lite index") from err
-        self.url = f"http://127.0.0.1:{port}"
+            raise ConfigError(f"{path}: no folder for temporary files ({err.strerror}); set TMPDIR") from err
+        socket = self._room / _SOCKET
+        try:
+            self._server, self._engine = _start_lite(path, socket)
+        except BaseException:
+            self._room.rmdir()
+            raise
+        self.url = f"unix:{socket}"
 
     def close(self) -> None:
-        self._server.stop(grace=2).wait()  # the port and its threads are gone before the files are
+        self._server.stop(grace=2).wait()  # the socket and its threads are gone before the files are
         self._engine.close()
+        shutil.rmtree(self._room, ignore_errors=True)
+
+
+def _start_lite(path: str, socket: Path) -> tuple[Any, Any]:
+    """The gRPC server and the engine behind it."""
+    # Imported late: faiss and pyarrow take most of a second, and workers with a server need neither.
+    from milvus_lite import DataDirLockedError, MilvusLiteError
+    from milvus_lite.adapter.grpc.server import start_server_in_thread
+
+    try:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        # The library joins host and port with a colon, and gRPC takes what that makes.
+        server, engine, _ = start_server_in_thread(str(Path(path).resolve()), host="unix", port=socket)
+        return server, engine
+    except DataDirLockedError as err:
+        raise ConfigError(
+            f"{path}: another pictor process has the index open; wait for it, or use a Milvus server "
+            f"(PICTOR_MILVUS_URI)"
+        ) from err
+    except FileExistsError as err:
+        raise ConfigError(f"{path} is a file; a Milvus Lite index is a directory") from err
+    except OSError as err:
+        raise ConfigError(f"{path}: the index cannot be opened ({err.strerror})") from err
+    except MilvusLiteError as err:
+        raise ConfigError(f"{path} is damaged or no Milvus Lite index") from err
+
+
+def _folder_of_sockets() -> str:
+    """For temporary files, unless its path is too long: the kernel takes 107 bytes of a socket's."""
+    folder = tempfile.gettempdir()
+    return folder if len(os.fsencode(folder)) <= _MAX_FOLDER_BYTES else "/tmp"  # noqa: S108 - a private folder in it
 
 
 def _status_and_code(err: Exception) -> tuple[grpc.StatusCode | None, int | None]:
@@ -206,14 +238,14 @@ def _is_transient(err: Exception, status: grpc.StatusCode | None, code: int | No
 
 
 def _checked_without_credentials(uri: str) -> str:
-    parts = urlsplit(uri)
+    shown = show_url(uri)
     try:
-        usable = parts.scheme == "unix" or (parts.hostname and parts.port != 0)
-    except ValueError:  # the port is no number
-        usable = False
-    shown = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
-    if not usable or parts.scheme not in URL_SCHEMES:
+        parts = urlsplit(uri)
+        is_usable = parts.scheme == "unix" or (is_host(parts.hostname or "") and parts.port != 0)
+    except ValueError:  # brackets of an address, or the port
+        is_usable = False
+    if not is_usable or parts.scheme not in URL_SCHEMES:
         raise ConfigError(
-            f"Milvus URI {shown!r}: expected http(s)://host:port or the path of a Milvus Lite directory"
+            f"Milvus URI {shown}: expected http(s)://host:port or the path of a Milvus Lite directory"
         )
     return shown

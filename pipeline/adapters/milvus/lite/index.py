@@ -22,9 +22,9 @@ from pipeline.adapters.milvus.lite.exact_search import search_table
 from pipeline.adapters.milvus.lite.folder import LiteFolder
 from pipeline.adapters.milvus.lite.table import Table
 from pipeline.errors import TargetError
+from pipeline.names import check_collection_name
 from pipeline.ports.model_binding import missing_collection
 from pipeline.search.ranking import check_query
-from pipeline.settings import check_collection_name
 from pipeline.types import CollectionInfo, IndexRow, ModelSpec, ObjectRef, SearchFilter, SearchHit
 
 
@@ -97,7 +97,7 @@ class LiteIndex:
         with self._lock:
             doomed = [binding.physical for binding in self._folder.list_bindings() if binding.name == name]
             if not doomed:
-                self._get(name)  # says what is wrong with the name
+                self._get(name)  # raises, with words about the name
             self._copies.drop(name, doomed)
 
     def upsert(self, name: str, rows: Sequence[IndexRow]) -> None:
