@@ -32,12 +32,13 @@ from pipeline.errors import (
     TargetError,
     TransientError,
 )
-from pipeline.ports import MAX_HITS, VectorIndex
+from pipeline.ports import MAX_ETAG_BYTES, MAX_HITS, MAX_METADATA_BYTES, MAX_PATH_BYTES, VectorIndex
 from pipeline.testing.memory_index import MemoryIndex, matches
 from pipeline.types import IndexRow, ModelSpec, ObjectRef, Preprocessing, SearchFilter, image_id_of
 from pipeline.wiring import OpenIndex
 from tests.conftest import missing
 from tests.fleet import wait_until
+from tests.limit_texts import LETTERS, text_of
 
 DIM = 8
 BUCKET = "photos"
@@ -316,10 +317,35 @@ class TestRows:
             index.upsert(name, [row("good"), row("bad", np.ones(DIM + 1, dtype=np.float32))])
         assert list(index.list_ids(name)) == []
 
-    def test_the_longest_key_is_held(self, index: VectorIndex, name: str) -> None:
-        longest = row("é" * 2048)
-        index.upsert(name, [longest])
-        assert index.get_rows(name, [longest.id])[0].ref.key == longest.ref.key
+    def test_the_longest_texts_are_held(self, index: VectorIndex, name: str) -> None:
+        longest = [
+            row(
+                text_of(MAX_PATH_BYTES, letter),
+                bucket=text_of(MAX_PATH_BYTES, letter, start="/"),
+                etag=text_of(MAX_ETAG_BYTES, letter),
+                metadata={"note": letter * (MAX_METADATA_BYTES // 12 - 50), letter * 30: ""},  # 12: as JSON
+            )
+            for letter in LETTERS.values()
+        ]
+        index.upsert(name, longest)
+        found = index.get_rows(name, ids(longest))
+        assert [(read.ref, read.metadata) for read in found] == [
+            (each.ref, each.metadata) for each in longest
+        ]
+
+    def test_a_text_of_one_byte_more_is_refused_and_nothing_is_written(
+        self, index: VectorIndex, name: str
+    ) -> None:
+        for letter in LETTERS.values():
+            path, etag = text_of(MAX_PATH_BYTES + 1, letter), text_of(MAX_ETAG_BYTES + 1, letter)
+            for bad, size_bytes in (
+                (row(path), 4097),
+                (row("b", bucket=path), 4097),
+                (row("b", etag=etag), 513),
+            ):
+                with pytest.raises(ConfigError, match=f"{size_bytes} bytes"):
+                    index.upsert(name, [row("a"), bad])
+        assert list(index.list_ids(name)) == []
 
     def test_thousands_of_ids_are_listed_once_each(self, index: VectorIndex, name: str) -> None:
         rows = [row(f"{n}", vector) for n, vector in enumerate(unit(3, 9000))]

@@ -62,8 +62,9 @@ class _Range:
 def walk_folder(bucket: str, root: Root, prefix: str, start_after: str) -> Iterator[ObjectRef]:
     """List below an open directory, which stays open.
 
-    Entries that may not be read are listed without an ETag, so that they are counted and fail when read, instead
-    of vanishing: a file in a directory that may not be entered, or the directory itself as "its/key/".
+    Entries that may not be read are listed without an ETag, so that they are counted and fail when read,
+    instead of vanishing: a file in a directory that may not be entered, or the directory itself as
+    "its/key/".
 
     Raises:
         OSError: something cannot be read at the moment: what is in it is unknown, and not gone. Or the root
