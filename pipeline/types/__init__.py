@@ -32,6 +32,9 @@ from pipeline.types.jobs import (
     JobRequest,
     JobState,
     PlanClaim,
+    Prunable,
+    Pruned,
+    PruneScope,
     embedded_on,
 )
 from pipeline.types.models import (
@@ -84,6 +87,9 @@ __all__ = [
     "Prepared",
     "PreparedBatch",
     "Preprocessing",
+    "Prunable",
+    "PruneScope",
+    "Pruned",
     "Reason",
     "Rejected",
     "SearchFilter",
