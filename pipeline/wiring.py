@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from pipeline.capacity import Load, fit_threads, needed_bytes
 from pipeline.cgroup import Share, read_share
 from pipeline.errors import ConfigError, ModelError
+from pipeline.home import make_private
 from pipeline.location import split_s3_url
 from pipeline.ports import Concurrency, Embedder, ImageLimits, ObjectStore, VectorIndex
 from pipeline.ports.lazy import LazyEmbedder, LazyStore
@@ -170,10 +171,7 @@ def job_locks(settings: Settings) -> Path:
 
 
 def make_home(settings: Settings) -> None:
-    try:
-        settings.home.mkdir(parents=True, exist_ok=True)
-    except OSError as err:
-        raise ConfigError(f"PICTOR_HOME: folder {settings.home} cannot be made: {err.strerror}") from err
+    make_private(settings.home)
 
 
 def load_model_spec(address: str, settings: Settings) -> ModelSpec:

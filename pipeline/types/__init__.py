@@ -31,6 +31,7 @@ from pipeline.types.jobs import (
     JobCounts,
     JobRequest,
     JobState,
+    PlanClaim,
     embedded_on,
 )
 from pipeline.types.models import (
@@ -78,6 +79,7 @@ __all__ = [
     "ModelSpec",
     "ObjectRef",
     "Pixels",
+    "PlanClaim",
     "PlannedBatch",
     "Prepared",
     "PreparedBatch",

@@ -93,3 +93,14 @@ class Job:
     removals_due: bool = (
         False  # somebody has to decide on missing objects, and remove them, before the job ends
     )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PlanClaim:
+    """Which step plans a job. `renewed_at` is to be compared with an earlier look and not with a clock: two
+    machines' clocks differ, and an operator may set one.
+    """
+
+    step: int  # below 0: none has begun
+    nonce: str
+    renewed_at: datetime | None
