@@ -92,7 +92,7 @@ def _open_batch(body: bytes, deps: Deps, clock: PhaseClock) -> EmbedBatch | None
     if status is BatchStatus.CLOSED:
         delete_block(batch, deps)
         return None
-    deps.index.check_model(batch.collection, spec)
+    deps.index.check_generation(batch.target)
     return batch
 
 

@@ -12,6 +12,7 @@ from pipeline.ports import Deps, ImageLimits, VectorIndex
 from pipeline.types import (
     CONTENT_REASONS,
     BatchReport,
+    CollectionRef,
     EmbedBatch,
     Embedded,
     IndexRow,
@@ -39,7 +40,7 @@ def run_batch(
     clock = clock or PhaseClock()
     stored = look_up_versions(batch, deps.index, clock)
     fresh, reused = find_fresh(batch, stored, deps, clock)
-    write_rows(batch.collection, reused, deps, clock)
+    write_rows(batch.target, reused, deps, clock)
     spec = deps.embedder.spec.preprocessing
     outcomes = prepare_all(fresh, deps.store, spec, limits, clock, concurrency=deps.concurrency)
     with closing(outcomes):
@@ -76,8 +77,8 @@ def index_outcomes(
         reused: how many objects have got the vector of the same content under another key. They are written.
     """
     embedded, rejected = embed_outcomes(outcomes, deps, clock)
-    write_rows(batch.collection, embedded, deps, clock)
-    remove_stale(batch.collection, rejected, stored, deps, clock)
+    write_rows(batch.target, embedded, deps, clock)
+    remove_stale(batch.target, rejected, stored, deps, clock)
     return BatchReport(
         job_id=batch.job_id,
         path=batch.path,
@@ -92,7 +93,7 @@ def index_outcomes(
 def look_up_versions(batch: EmbedBatch, index: VectorIndex, clock: PhaseClock) -> Mapping[str, str]:
     # Seconds lie between this look and the write anyway; a job's first step has seen all that was before it.
     with clock.measure("lookup"):
-        return index.get_etags(batch.collection, [ref.image_id for ref in batch.refs], latest=False)
+        return index.get_etags(batch.target, [ref.image_id for ref in batch.refs], latest=False)
 
 
 def embed_outcomes(
@@ -108,16 +109,16 @@ def embed_outcomes(
     return embedded, rejected
 
 
-def write_rows(collection: str, embedded: Sequence[Embedded], deps: Deps, clock: PhaseClock) -> None:
+def write_rows(target: CollectionRef, embedded: Sequence[Embedded], deps: Deps, clock: PhaseClock) -> None:
     if not embedded:
         return
     indexed_at = datetime.now(UTC)
     with clock.measure("write"):
-        deps.index.upsert(collection, [_row(item, indexed_at) for item in embedded])
+        deps.index.upsert(target, [_row(item, indexed_at) for item in embedded])
 
 
 def remove_stale(
-    collection: str,
+    target: CollectionRef,
     rejected: Sequence[Rejected],
     stored: Collection[str],
     deps: Deps,
@@ -131,7 +132,7 @@ def remove_stale(
     ]
     if stale:
         with clock.measure("write"):
-            deps.index.delete(collection, stale)
+            deps.index.delete(target, stale)
 
 
 def _versions(

@@ -37,7 +37,7 @@ def stage_batch(
     """
     stored = look_up_versions(batch, deps.index, clock)
     fresh, reused = find_fresh(batch, stored, deps, clock)
-    write_rows(batch.collection, reused, deps, clock)
+    write_rows(batch.target, reused, deps, clock)
     spec = deps.embedder.spec.preprocessing
     prepared = prepare_all(fresh, deps.store, spec, limits, clock, concurrency=deps.concurrency)
     with closing(prepared), clock.measure("wait"):

@@ -15,6 +15,7 @@ from pipeline.types.batches import (
 )
 from pipeline.types.index import (
     CollectionInfo,
+    CollectionRef,
     IndexRow,
     SearchFilter,
     SearchHit,
@@ -57,6 +58,7 @@ __all__ = [
     "BatchReport",
     "BatchStatus",
     "CollectionInfo",
+    "CollectionRef",
     "EmbedBatch",
     "Embedded",
     "FailedAt",
