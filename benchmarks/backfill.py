@@ -17,6 +17,7 @@ from benchmarks.photographs import draw_jpeg
 from benchmarks.processes import clean_environment
 from benchmarks.synthetic import BUCKET, EndlessStore, FreeEmbedder, SleepingEmbedder
 from pipeline import wiring
+from pipeline.capacity import Load
 from pipeline.embedded import run_job
 from pipeline.ports import Deps, VectorIndex
 from pipeline.service.submit import open_job
@@ -44,7 +45,7 @@ def main() -> None:
             index=index,
             embedder=embedder,
             ledger=ledger,
-            concurrency=wiring.concurrency_of(settings, sharers=settings.batch_threads),
+            concurrency=wiring.concurrency_of(settings, Load(batches=settings.batch_threads)),
         )
         request = JobRequest(
             location=f"s3://{BUCKET}",

@@ -23,7 +23,7 @@ Workers = Sequence[tuple[str, int]]  # queue and children of each worker
 
 # As in compose.yaml and k8s/: one child for each embed worker, with every core. The planner needs none.
 INLINE: Workers = (("plan", 1), ("embed", 1))
-STAGED: Workers = (("plan", 1), ("ingest", 1), ("embed", 1))
+STAGED: Workers = (("plan", 1), ("prepare", 1), ("embed", 1))
 
 
 class Distributed:
@@ -38,7 +38,7 @@ class Distributed:
         self._planned_workers = workers
         self._more = {
             "PICTOR_MODEL": str(model_file),
-            "PICTOR_PREPARATION": "staged" if any(queue == "ingest" for queue, _ in workers) else "inline",
+            "PICTOR_PREPARATION": "staged" if any(queue == "prepare" for queue, _ in workers) else "inline",
             "PICTOR_BATCH_ITEMS": str(BATCH_ITEMS),
             "PICTOR_LOG_LEVEL": "WARNING",
             **settings,

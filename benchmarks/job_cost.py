@@ -14,6 +14,7 @@ from benchmarks.photographs import draw_jpeg
 from benchmarks.synthetic import BUCKET, EndlessStore, ForgetfulIndex, FreeEmbedder, free_spec
 from pipeline import wiring
 from pipeline.adapters.ledger.sql_ledger import SqlLedger
+from pipeline.capacity import Load
 from pipeline.embedded import run_job
 from pipeline.ports import Deps
 from pipeline.service.submit import open_job
@@ -47,7 +48,7 @@ def run(prefix: str, objects: int, bodies: list[bytes], ledger: SqlLedger, setti
         index=ForgetfulIndex(),
         embedder=embedder,
         ledger=ledger,
-        concurrency=wiring.concurrency_of(settings, sharers=settings.batch_threads),
+        concurrency=wiring.concurrency_of(settings, Load(batches=settings.batch_threads)),
     )
     request = JobRequest(
         location=f"s3://{BUCKET}/{prefix}/",

@@ -8,9 +8,9 @@ from benchmarks.photographs import Photograph, draw_jpeg
 from benchmarks.synthetic import BUCKET, free_spec
 from pipeline.image.decode import decode_image
 from pipeline.image.preprocess import to_model_input
-from pipeline.ingest.block import Block, pack_block, unpack_block
+from pipeline.ingest.block import pack_block, unpack_block
 from pipeline.ports import ImageLimits
-from pipeline.types import EmbedBatch, ObjectRef, Prepared
+from pipeline.types import EmbedBatch, ObjectRef, Prepared, PreparedBatch
 
 SPEC = free_spec().preprocessing
 LARGE_PX, LARGE_ITEMS = (
@@ -84,13 +84,13 @@ def _block_stages(items: int) -> dict[str, Stage]:
         Prepared(ref=ref, pixels=image, width=512, height=512)
         for ref, image in zip(refs, pixels, strict=True)
     )
-    block = Block(outcomes=outcomes, stored=frozenset(), seconds={})
+    block = PreparedBatch(outcomes=outcomes, stored=frozenset())
     body = pack_block(batch, block)
 
     def pack() -> int:
         return len(pack_block(batch, block)) and items
 
     def unpack() -> int:
-        return len(unpack_block(batch, body).outcomes)
+        return sum(1 for _ in unpack_block(batch, body).outcomes)
 
     return {"pack a block": pack, "unpack a block": unpack}

@@ -25,6 +25,7 @@ from benchmarks.synthetic import FreeEmbedder
 from benchmarks.whole_batch import check_all_indexed, handle_all, plan_whole_job
 from pipeline import wiring
 from pipeline.adapters.s3.store import S3Store
+from pipeline.capacity import Load
 from pipeline.ports import Deps, ObjectStore
 from pipeline.settings import Settings
 from tests.chaos.system import place_on
@@ -94,7 +95,7 @@ def _fetching(store: ObjectStore, bucket: str, settings: Settings) -> Stage:
     refs = list(store.list_objects(bucket))
 
     def fetch_all() -> int:
-        with ThreadPoolExecutor(settings.fetch_threads) as pool:
+        with ThreadPoolExecutor(wiring.concurrency_of(settings, Load()).fetch_threads) as pool:
             for _ in pool.map(lambda ref: store.get(ref, max_bytes=settings.max_object_bytes), refs):
                 pass
         return len(refs)
@@ -113,7 +114,7 @@ def _whole(
             index=index,
             embedder=FreeEmbedder(),
             ledger=ledger,
-            concurrency=wiring.concurrency_of(settings),
+            concurrency=wiring.concurrency_of(settings, Load()),
         )
         limits = wiring.limits_of(settings)
         waiting: list[tuple[str, list[bytes]]] = []

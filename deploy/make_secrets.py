@@ -97,7 +97,7 @@ def _files(passwords: Mapping[str, str]) -> dict[str, str]:
     return {
         "pictor-secrets/PICTOR_BROKER_URL": f"amqp://pictor:{passwords['pictor']}@rabbitmq:5672/pictor",
         "pictor-secrets/PICTOR_LEDGER_URL": (
-            f"postgresql+psycopg://pictor:{passwords['postgres']}@postgres:5432/pictor"
+            f"postgresql+psycopg://pictor:{passwords['postgres']}@postgres:5432/pictor?sslmode=disable"
         ),
         "pictor-secrets/PICTOR_S3_ACCESS_KEY": passwords["s3_access"],
         "pictor-secrets/PICTOR_S3_SECRET_KEY": passwords["s3_secret"],

@@ -1,5 +1,10 @@
-"""One RabbitMQ node from Debian's package, with its own name, port mapper, ports and directories."""
+"""One RabbitMQ node from Debian's package, with its own name, port mapper, ports and directories.
 
+PICTOR_RABBITMQ_ROOT names the root of another Debian, whose RabbitMQ is run instead: a later one needs a
+later libc. Have its `/tmp`, `/proc` and `/dev` mounted, and `localhost` in its `/etc/hosts`.
+"""
+
+import os
 import secrets
 import socket
 from pathlib import Path
@@ -11,6 +16,8 @@ from devstack.service import Service
 
 # Not /usr/sbin/rabbitmq-server: as root that one changes to the user of the system's own broker.
 _SERVER = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
+_ROOT = os.environ.get("PICTOR_RABBITMQ_ROOT", "")
+_IN_ROOT = ["chroot", _ROOT] if _ROOT else []
 _HELLO = b"AMQP\x00\x00\x09\x01"
 
 _CONFIG = """\
@@ -35,7 +42,8 @@ class RabbitMQ(Service):
 
     @classmethod
     def missing(cls) -> str | None:
-        return None if _SERVER.exists() else "RabbitMQ is not installed (Debian package rabbitmq-server)"
+        is_there = Path(f"{_ROOT}{_SERVER}").exists()
+        return None if is_there else "RabbitMQ is not installed (Debian package rabbitmq-server)"
 
     def _prepare(self) -> None:
         self._take_ports("amqp", "management", "prometheus", "epmd", "distribution")
@@ -48,7 +56,7 @@ class RabbitMQ(Service):
         # Our own port mapper, in the foreground: otherwise Erlang starts one as a daemon that outlives us.
         self._spawn("epmd", ["epmd", "-port", str(self.ports["epmd"]), "-address", "127.0.0.1"])
         self._wait(lambda: _connects(self.ports["epmd"]), "epmd")
-        self._spawn("server", [str(_SERVER)], **self._server_environment())
+        self._spawn("server", [*_IN_ROOT, str(_SERVER)], **self._server_environment())
         self._wait(self.answers, "server")
 
     def _server_environment(self) -> dict[str, str]:
@@ -80,7 +88,7 @@ class RabbitMQ(Service):
         """Run rabbitmqctl on this node. Raises StackError with what it printed."""
         node = self._server_environment()["RABBITMQ_NODENAME"]
         self._launch_of(
-            [str(_SERVER.with_name("rabbitmqctl")), "--node", node, *arguments],
+            [*_IN_ROOT, str(_SERVER.with_name("rabbitmqctl")), "--node", node, *arguments],
             "control",
             ERL_EPMD_PORT=str(self.ports["epmd"]),
         ).run()

@@ -26,7 +26,6 @@ meaning, which wins.
 # What depends on the machine is said in words; the document must be the same wherever it is made.
 DEFAULTS_IN_WORDS = {
     "home": "`$XDG_DATA_HOME/pictor`, else `~/.local/share/pictor`",
-    "decode_threads": "number of cores",
 }
 
 

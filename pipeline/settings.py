@@ -5,7 +5,6 @@ it is. Secrets may also stand in files, one each, so that containers need not ha
 docs/reference/settings.md is made from the descriptions below.
 """
 
-import math
 import os
 import re
 from collections.abc import Mapping
@@ -24,21 +23,12 @@ def _default_home() -> Path:
     return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "pictor"
 
 
-CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")  # cgroup 2: "<quota> <period>" in microseconds, or "max <period>"
-
-
-def available_cores(quota_file: Path = CPU_QUOTA) -> int:
-    """The cores of this container, not of the machine: a limit of 1.5 CPUs counts as 2."""
-    allowed = len(os.sched_getaffinity(0))
-    try:
-        quota, period = quota_file.read_text(encoding="ascii").split()
-        return max(1, min(allowed, math.ceil(int(quota) / int(period))))
-    except (OSError, ValueError, ZeroDivisionError):  # no limit, or cgroup 1
-        return allowed
-
-
 def _s3(name: str, *standard: str) -> AliasChoices:
     return AliasChoices(f"PICTOR_S3_{name}", *standard)
+
+
+def _ca_file(service: str, *standard: str) -> AliasChoices:
+    return AliasChoices(f"PICTOR_{service}_CA_FILE", "PICTOR_CA_FILE", *standard)
 
 
 class Settings(BaseSettings):
@@ -101,6 +91,13 @@ class Settings(BaseSettings):
     milvus_token: Annotated[
         SecretStr, Field(description="`user:password` or API key of the Milvus server")
     ] = SecretStr("")
+    milvus_ca_file: Annotated[
+        str,
+        Field(
+            description="PEM file of the authorities to trust where the Milvus URI is `https://…`. Default, or with `system`: those of this machine",
+            validation_alias=_ca_file("MILVUS"),
+        ),
+    ] = ""
     vector_type: Annotated[
         Literal["float32", "float16"],
         Field(
@@ -110,6 +107,14 @@ class Settings(BaseSettings):
     ledger_url: Annotated[
         SecretStr, Field(description="SQLAlchemy URL of the ledger. Default `sqlite:///<home>/ledger.db`")
     ] = SecretStr("")
+
+    ledger_ca_file: Annotated[
+        str,
+        Field(
+            description="The same for PostgreSQL, whose certificate is always verified unless the URL says `?sslmode=disable` or names this machine",
+            validation_alias=_ca_file("LEDGER"),
+        ),
+    ] = ""
 
     s3_endpoint: Annotated[
         str,
@@ -143,6 +148,13 @@ class Settings(BaseSettings):
             validation_alias=_s3("REGION", "AWS_REGION", "AWS_DEFAULT_REGION"),
         ),
     ] = "us-east-1"
+    s3_ca_file: Annotated[
+        str,
+        Field(
+            description="The same for an S3 endpoint of `https://…`. Bulk reads trust the authorities of this machine as well",
+            validation_alias=_ca_file("S3", "AWS_CA_BUNDLE"),
+        ),
+    ] = ""
     s3_timeout_s: Annotated[float, Field(gt=0, description="Longest wait for one S3 answer, seconds")] = 30.0
     s3_attempts: Annotated[
         int, Field(ge=1, le=20, description="Attempts of one S3 call. After that, the whole batch is retried")
@@ -151,13 +163,20 @@ class Settings(BaseSettings):
     broker_url: Annotated[
         SecretStr,
         Field(
-            description="`amqp://user:password@host:port/vhost` of RabbitMQ. If it is set, `pictor ingest SOURCE` submits to the workers"
+            description="`amqp://user:password@host:port/vhost` of RabbitMQ, or `amqps://…` with TLS. If it is set, `pictor ingest SOURCE` submits to the workers"
         ),
     ] = SecretStr("")
+    broker_ca_file: Annotated[
+        str,
+        Field(
+            description="The same for a broker of `amqps://…`",
+            validation_alias=_ca_file("BROKER"),
+        ),
+    ] = ""
     preparation: Annotated[
         Literal["inline", "staged"],
         Field(
-            description="With `inline`, embed workers fetch and decode. With `staged`, ingest workers do, and leave blocks of pixels in the staging bucket"
+            description="With `inline`, embed workers fetch and decode. With `staged`, prepare workers do, and leave blocks of pixels in the staging bucket"
         ),
     ] = "inline"
     staging_bucket: Annotated[str, Field(description="Bucket for blocks of pixels in staged mode")] = (
@@ -199,10 +218,22 @@ class Settings(BaseSettings):
     batch_threads: Annotated[
         int, Field(ge=1, le=16, description="Batches worked on at once by the embedded driver")
     ] = 2
-    fetch_threads: Annotated[int, Field(ge=1, le=128, description="Objects of a batch fetched at once")] = 8
+    fetch_threads: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=128,
+            description="Objects of a batch fetched at once. 0 means 8, or fewer if the container has little memory",
+        ),
+    ] = 0
     decode_threads: Annotated[
-        int, Field(ge=1, le=128, description="Images decoded at once. Default one per core")
-    ] = Field(default_factory=available_cores)
+        int,
+        Field(
+            ge=0,
+            le=128,
+            description="Images decoded at once. 0 means one for each core, or fewer if the container has little memory",
+        ),
+    ] = 0
     group_items: Annotated[
         int,
         Field(ge=1, le=4096, description="Images given to the device at once. A CPU takes them 8 by 8"),

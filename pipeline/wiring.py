@@ -11,12 +11,14 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from pipeline.capacity import Load, fit_threads
+from pipeline.cgroup import read_share
 from pipeline.errors import ConfigError, ModelError
 from pipeline.location import split_s3_url
 from pipeline.ports import Concurrency, Embedder, ImageLimits, ObjectStore, VectorIndex
 from pipeline.ports.lazy import LazyEmbedder, LazyStore
 from pipeline.ports.model_binding import DEFAULT_MODEL, choose_model, choose_precision
-from pipeline.settings import Settings, available_cores
+from pipeline.settings import Settings
 from pipeline.types import CollectionInfo, ModelSpec, embedded_on
 
 if TYPE_CHECKING:
@@ -36,11 +38,11 @@ def limits_of(settings: Settings) -> ImageLimits:
     )
 
 
-def concurrency_of(settings: Settings, *, sharers: int = 1) -> Concurrency:
-    """Args: `sharers` is how many batches, in whatever process, share this machine's cores."""
+def concurrency_of(settings: Settings, load: Load) -> Concurrency:
+    threads = fit_threads(settings, limits_of(settings), read_share(), load)
     return Concurrency(
-        fetch_threads=settings.fetch_threads,
-        decode_threads=max(1, settings.decode_threads // sharers),
+        fetch_threads=threads.fetch,
+        decode_threads=threads.decode,
         group_items=settings.group_items,
         jpeg_device=_jpeg_device(settings),
     )
@@ -81,6 +83,7 @@ def open_s3(settings: Settings) -> "S3Store":
             region=settings.s3_region,
             timeout_s=settings.s3_timeout_s,
             attempts=settings.s3_attempts,
+            ca_file=settings.s3_ca_file,
         )
     )
 
@@ -110,6 +113,7 @@ def open_index(settings: Settings) -> OpenIndex:
         token=settings.milvus_token.get_secret_value(),
         vector_type=settings.vector_type,
         precision=settings.precision,
+        ca_file=settings.milvus_ca_file,
     )
 
 
@@ -117,7 +121,7 @@ def open_ledger(settings: Settings) -> "SqlLedger":
     from pipeline.adapters.ledger.sql_ledger import open_ledger as open_sql_ledger
 
     make_home(settings)
-    return open_sql_ledger(settings.ledger_target)
+    return open_sql_ledger(settings.ledger_target, ca_file=settings.ledger_ca_file)
 
 
 def migrate_ledger(settings: Settings) -> str:
@@ -126,7 +130,7 @@ def migrate_ledger(settings: Settings) -> str:
     from pipeline.adapters.ledger.schema import REVISION
 
     make_home(settings)
-    migrate(settings.ledger_target)
+    migrate(settings.ledger_target, ca_file=settings.ledger_ca_file)
     return REVISION
 
 
@@ -191,7 +195,7 @@ def load_model(
         precision=precision,
         group_items=settings.group_items,
         batches=batches,
-        threads=settings.device_threads or max(1, available_cores() // processes),
+        threads=settings.device_threads or max(1, read_share().cores // processes),
         fetch_s3=_weights_fetcher(settings),
     )
 

@@ -46,9 +46,11 @@ class PictorClient:
     away, and CredentialsError when it refuses the user.
     """
 
-    def __init__(self, broker_url: str) -> None:
+    def __init__(self, broker_url: str, *, ca_file: str = "") -> None:
+        """Args: `ca_file` is of the authorities to trust for `amqps://…`; "" are those of this machine."""
         # Nothing of the environment: a service has settings of its own.
-        self._app: Celery = make_app(Settings.model_construct(broker_url=SecretStr(broker_url)))
+        settings = Settings.model_construct(broker_url=SecretStr(broker_url), broker_ca_file=ca_file)
+        self._app: Celery = make_app(settings)
         self._publisher = Publisher(self._app, preparation="inline")
 
     def __enter__(self) -> Self:

@@ -20,11 +20,9 @@ from pipeline.errors import (
     FatalError,
     MessageError,
     PictorError,
-    TargetError,
     TransientError,
 )
 from pipeline.ingest.handle import Handled
-from pipeline.ingest.message import decode_batch
 from pipeline.ports import Deps, ImageLimits
 from pipeline.types import JobState, Verdict
 from workers.broker.celery_config import ROUTES
@@ -61,8 +59,6 @@ def _handle(task: Task, handle: Handle, context: Context) -> Handled:
             return handle(body, context.deps, context.limits)
     except MessageError as err:
         return Handled(verdict=Verdict.DEAD_LETTER, error=err)
-    except TargetError as err:  # no worker can do it: given back, it would stop them all, one by one
-        return Handled(verdict=Verdict.FAIL_JOB, error=err)
 
 
 def _body_of(task: Task) -> bytes:
@@ -94,18 +90,28 @@ def _acknowledge(task: Task, handled: Handled, context: Context) -> None:
     match handled.verdict:
         case Verdict.ACK:
             if handled.forward is not None:
-                context.publisher.publish_staged(handled.forward)
+                context.publisher.publish_prepared(handled.forward)
         case Verdict.RETRY:
             retry_later(task, handled.error)
         case Verdict.DEAD_LETTER:
             set_aside(task, str(handled.error))
         case Verdict.FAIL_JOB:
-            job_id = decode_batch(_body_of(task)).job_id
-            context.deps.ledger.set_state(job_id, JobState.FAILED, error=str(handled.error))
+            _fail_job(task, handled, context)
+        case Verdict.REROUTE:  # all models share one queue: it would come back, to this worker or the next
+            _fail_job(task, handled, context)
         case Verdict.REQUEUE_AND_STOP:
             give_back_and_stop(task, handled.error)
         case _:
             assert_never(handled.verdict)
+
+
+def _fail_job(task: Task, handled: Handled, context: Context) -> None:
+    if handled.batch is None:
+        set_aside(task, str(handled.error))
+        return
+    job_id, error = handled.batch.job_id, str(handled.error)
+    if not context.deps.ledger.set_state(job_id, JobState.FAILED, error=error):
+        logger.info("job was over", extra={"job_id": job_id, "error": error})
 
 
 @contextmanager

@@ -7,7 +7,7 @@ purged. What belongs to an open batch is never touched; and what is young may be
 from dataclasses import dataclass
 from datetime import timedelta
 
-from pipeline.ingest.staging import batch_of_block
+from pipeline.ingest.block import batch_of_block
 from pipeline.ports import AgedStore, Ledger
 from pipeline.types import BatchStatus, ObjectRef
 
@@ -37,4 +37,4 @@ def _is_wanted(block: ObjectRef, ledger: Ledger) -> bool:
     batch = batch_of_block(block.key)
     if batch is None:
         return True  # not of our making: somebody else uses the bucket too
-    return ledger.batch_status(*batch) is BatchStatus.OPEN
+    return ledger.find_batch(*batch).status is BatchStatus.OPEN

@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from pipeline import wiring
-from pipeline.errors import ArgumentError, ConflictError, FatalError, TransientError
+from pipeline.errors import ConflictError, FatalError, TransientError
 from pipeline.logs import configure_logging
 from pipeline.ports.lazy import Lazy
 from pipeline.ports.model_binding import check_binding
@@ -21,7 +21,7 @@ from pipeline.types import ModelSpec
 from workers.broker.celery_app import make_app
 from workers.broker.celery_config import BLOCKED_PATIENCE_S
 from workers.broker.connection import broker_connection
-from workers.broker.queues import PLAN, WORK_QUEUES
+from workers.broker.queues import PLAN, consumed_queues
 from workers.identity import Identity, tell_children
 from workers.metrics.exporter import exported_metrics
 from workers.planning.watch import StalledWatch
@@ -33,26 +33,22 @@ logger = logging.getLogger(__name__)
 WAIT_FOR_SERVICES_S = 300.0  # a cluster that starts as a whole: services come up after their workers
 
 
-def run_worker(settings: Settings, *, queues: Sequence[str], children: int, name: str) -> None:
+def run_worker(settings: Settings, *, roles: Sequence[str], children: int, name: str) -> None:
     """Run until SIGTERM, then drain.
 
     Raises:
-        ArgumentError: unknown queue.
         ConflictError: a worker of this name runs here already.
         ModelMismatchError: the collection is of another model.
         FatalError: it stopped itself; the message says why.
     """
-    unknown = sorted(set(queues) - set(WORK_QUEUES))
-    if unknown or not queues:
-        raise ArgumentError(f"--queues {','.join(unknown) or '(none)'}: {', '.join(WORK_QUEUES)} are allowed")
     app = make_app(settings, blocked_patience_s=BLOCKED_PATIENCE_S)
     folder = settings.run_folder / name
-    with _only_one(folder, name), exported_metrics(settings, folder, queues=queues, children=children):
+    with _only_one(folder, name), exported_metrics(settings, folder, queues=roles, children=children):
         configure_logging(settings.log_level)
         identity = Identity(
             folder=folder,
             main_pid=os.getpid(),
-            queues=tuple(queues),
+            queues=tuple(roles),
             children=children,
             device=settings.device,
             model=_wait_for_services(settings),
@@ -61,13 +57,13 @@ def run_worker(settings: Settings, *, queues: Sequence[str], children: int, name
         app.set_current()
         app.set_default()
         app.steps["worker"].add(Heartbeat)
-        if PLAN in queues:
+        if PLAN in roles:
             StalledWatch(settings, app).start()
         worker = app.Worker(
             hostname=f"{name}@{socket.gethostname()}",
             pool="prefork",  # a crash or a hung kernel costs one child; threads would share the blame
             concurrency=children,
-            queues=list(queues),
+            queues=consumed_queues(roles),
             task_events=True,
             quiet=True,  # no banner: it would be one log line of twenty
             without_gossip=True,  # a second per reconnect, and nobody listens

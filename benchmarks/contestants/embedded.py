@@ -14,6 +14,7 @@ import torchvision  # noqa: F401 - seconds, which the others have behind them, t
 
 from benchmarks.contestants.clock import Clock, parser_of, print_result
 from pipeline import wiring
+from pipeline.capacity import Load
 from pipeline.embedded import DriverOptions, run_job
 from pipeline.ports import Deps, Embedder, VectorIndex
 from pipeline.service.submit import open_job
@@ -40,7 +41,7 @@ def main() -> None:
             index=index,
             embedder=embedder,
             ledger=ledger,
-            concurrency=wiring.concurrency_of(settings, sharers=at_once),
+            concurrency=wiring.concurrency_of(settings, Load(batches=at_once)),
         )
         job = prepare_job(options.photos, deps, settings)
         clock = Clock()

@@ -11,6 +11,8 @@ from typing import Annotated
 import typer
 
 from pipeline import wiring
+from pipeline.capacity import Load, Threads, fit_threads, needed_bytes
+from pipeline.cgroup import Share, read_share
 from pipeline.cli.output import write_json, write_table
 from pipeline.errors import PictorError
 from pipeline.ports.model_binding import choose_model
@@ -49,6 +51,12 @@ def examine(settings: Settings) -> Iterator[Finding]:
         component="pictor", ok=True, found=f"{version('pictor')}, Python {platform.python_version()}"
     )
     yield _try("home", _home, "set PICTOR_HOME to a folder on a disk with room", settings)
+    yield _try(
+        "memory",
+        lambda s: describe_memory(s, read_share()),
+        "give the container more, see docs/how-to/operate.md",
+        settings,
+    )
     yield _try("index", _index, "start Milvus, or unset PICTOR_MILVUS_URI to use a file", settings)
     yield _try("ledger", _ledger, "start the database, or unset PICTOR_LEDGER_URL to use a file", settings)
     yield _try("objects", _objects, "check PICTOR_S3_ENDPOINT and the access key", settings)
@@ -86,6 +94,21 @@ def _room(folder: Path, wanted_bytes: int) -> str:
 
 def _size(size_bytes: int) -> str:
     return f"{size_bytes / 2**30:.1f} GiB" if size_bytes >= 2**30 else f"{size_bytes / 2**20:.0f} MiB"
+
+
+def describe_memory(settings: Settings, share: Share) -> str:
+    """The memory, and the threads that one batch of one process gets of it.
+
+    Raises:
+        PictorError: it is too little for one image.
+    """
+    limits = wiring.limits_of(settings)
+    wanted = needed_bytes(limits, Threads(fetch=1, decode=1), Load())
+    found = f"{_size(share.memory_bytes)} for {share.cores} cores"
+    if share.memory_bytes < wanted:
+        raise PictorError(f"{found}; {_size(wanted)} are wanted")
+    threads = fit_threads(settings, limits, share, Load())
+    return f"{found}: {threads.fetch} fetch threads, {threads.decode} decode threads a batch"
 
 
 def _index(settings: Settings) -> str:

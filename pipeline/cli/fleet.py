@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from pipeline import wiring
-from pipeline.cli.output import note, write_json, write_line, write_table
+from pipeline.cli.output import note, warn, write_json, write_line, write_table
 from pipeline.errors import NotFoundError
 from pipeline.settings import Settings
 
@@ -23,7 +23,7 @@ def init(
 
 
 def worker(
-    queues: Annotated[str, typer.Option(help="Comma-separated: plan, ingest, embed, search.")],
+    queues: Annotated[str, typer.Option(help="Comma-separated: plan, prepare, embed, search.")],
     children: Annotated[int, typer.Option(help="Processes that do the work.", min=1, max=64)] = 1,
     name: Annotated[
         str, typer.Option(help="Name of this worker, one per machine; default: its queues.")
@@ -31,13 +31,17 @@ def worker(
     device: Annotated[str, typer.Option(help="cpu, cuda:N or auto; PICTOR_DEVICE.")] = "",
 ) -> None:
     """Run a worker until SIGTERM, then finish the tasks in flight and exit with 0."""
+    from workers.broker.queues import FORMER_PREPARE, read_roles
     from workers.worker import run_worker
 
     settings = Settings.from_env()
     if device:
         settings = settings.model_copy(update={"device": device})
     names = [queue.strip() for queue in queues.split(",") if queue.strip()]
-    run_worker(settings, queues=names, children=children, name=name or "-".join(names))
+    roles = read_roles(names)
+    if FORMER_PREPARE in names:
+        warn(f"--queues {FORMER_PREPARE} is called prepare now; the next version refuses the old name")
+    run_worker(settings, roles=roles, children=children, name=name or "-".join(roles))
 
 
 def sweep(

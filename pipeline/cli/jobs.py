@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from pipeline import wiring
+from pipeline.capacity import Load
 from pipeline.cli.outcome import print_counts
 from pipeline.cli.output import note, write_json, write_table
 from pipeline.cli.remote import wake_planner
@@ -53,7 +54,7 @@ def list_jobs(
 def show_job(job_id: JobId, as_json: AsJson = False) -> None:
     """Show one job: its state, its counts, where the time went and what held it up."""
     settings = Settings.from_env()
-    concurrency = wiring.concurrency_of(settings)  # of workers with the settings of whoever asks
+    concurrency = wiring.concurrency_of(settings, Load())  # of workers with the settings of whoever asks
     with wiring.open_ledger(settings) as ledger:
         shown = show.show_job(job_id, ledger, concurrency, local_caller())
     fields = job_json(shown.job) | {

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 import typer
 
 from pipeline import wiring
+from pipeline.capacity import Load
 from pipeline.cli.exit_codes import EXIT_INTERRUPTED
 from pipeline.cli.missed_links import MissedLinks
 from pipeline.cli.outcome import check_failure_rate, done_of, fail_if_refused, print_counts
@@ -50,7 +51,7 @@ def deps_here(index: VectorIndex, embedder: Embedder, ledger: Ledger, settings: 
         index=index,
         embedder=embedder,
         ledger=ledger,
-        concurrency=wiring.concurrency_of(settings, sharers=settings.batch_threads),
+        concurrency=wiring.concurrency_of(settings, Load(batches=settings.batch_threads)),
     )
 
 

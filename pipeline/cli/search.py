@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from pipeline import wiring
+from pipeline.capacity import Load
 from pipeline.cli.output import fail, note, write_json, write_table
 from pipeline.ports import MAX_HITS, Embedder, VectorIndex
 from pipeline.ports.model_binding import find_collection
@@ -55,7 +56,7 @@ def search(
             store=store,
             index=index,
             models=_models(index, model, settings),
-            concurrency=wiring.concurrency_of(settings),
+            concurrency=wiring.concurrency_of(settings, Load()),
         )
         answers = list(search_images(queries, request, ports, limits, local_caller()))
         if html is not None:

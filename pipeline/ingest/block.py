@@ -12,48 +12,58 @@ reason and detail.
 
 import json
 import struct
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from pipeline.errors import MessageError
-from pipeline.types import EmbedBatch, FailedAt, ObjectRef, Pixels, Prepared, Reason, Rejected
+from pipeline.types import (
+    EmbedBatch,
+    Embedded,
+    FailedAt,
+    ObjectRef,
+    Pixels,
+    Prepared,
+    PreparedBatch,
+    Reason,
+    Rejected,
+)
 
 MAGIC = b"PICTORB1"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Block:
-    """What preparation made of a batch. `stored` names the ids that the index held another version of.
-
-    `reused` objects have got the vector of the same content under another key, and need no pixels.
-    """
-
-    outcomes: tuple[Prepared | Rejected, ...]
-    stored: frozenset[str]
-    seconds: Mapping[str, float]
-    reused: int = 0
+def block_key(job_id: str, path: str) -> str:
+    """The key of a batch's block in the staging bucket. It is made from these two and read from nowhere."""
+    return f"{job_id}/{path}.block"
 
 
-def pack_block(batch: EmbedBatch, block: Block) -> bytes:
+def batch_of_block(key: str) -> tuple[str, str] | None:
+    """Job id and path of the batch that a block's key names; None for a key that is no block's."""
+    job_id, slash, path = key.removesuffix(".block").rpartition("/")
+    return (job_id, path) if slash and key.endswith(".block") else None
+
+
+def pack_block(batch: EmbedBatch, made: PreparedBatch) -> bytes:
+    """Images that are embedded already are only counted: whoever made them has written them."""
     places = {ref.image_id: place for place, ref in enumerate(batch.refs)}
-    prepared = [outcome for outcome in block.outcomes if isinstance(outcome, Prepared)]
+    outcomes = [outcome for outcome in made.outcomes if not isinstance(outcome, Embedded)]
+    prepared = [outcome for outcome in outcomes if isinstance(outcome, Prepared)]
+    reused = made.reused + sum(isinstance(outcome, Embedded) for outcome in made.outcomes)
     header = {
         "batch": _name(batch),
         "n": len(prepared),
         "side": prepared[0].pixels.shape[-1] if prepared else 0,
-        "stored": sorted(block.stored),
-        "seconds": dict(block.seconds),
-        **({"reused": block.reused} if block.reused else {}),
-        "outcomes": [_entry(places[outcome.ref.image_id], outcome) for outcome in block.outcomes],
+        "stored": sorted(made.stored),
+        "seconds": dict(made.seconds),
+        **({"reused": reused} if reused else {}),
+        "outcomes": [_entry(places[outcome.ref.image_id], outcome) for outcome in outcomes],
     }
     text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
     pixels = [np.ascontiguousarray(outcome.pixels).tobytes() for outcome in prepared]
     return b"".join([MAGIC, struct.pack("<I", len(text)), text, *pixels])
 
 
-def unpack_block(batch: EmbedBatch, body: bytes) -> Block:
+def unpack_block(batch: EmbedBatch, body: bytes) -> PreparedBatch:
     """The inverse of `pack_block`, for the same batch. Pixels are views into `body`, not copies.
 
     Raises:
@@ -74,7 +84,7 @@ def unpack_block(batch: EmbedBatch, body: bytes) -> Block:
             reused = rest.get("reused", 0)
             if not isinstance(reused, int) or not 0 <= reused <= len(batch.refs) - len(outcomes):
                 raise _damaged(batch, body)
-            return Block(
+            return PreparedBatch(
                 outcomes=outcomes, stored=frozenset(map(str, stored)), seconds=seconds, reused=reused
             )
         case _:

@@ -28,8 +28,8 @@ _ADVICE = {
 }
 _FETCH = "raise PICTOR_FETCH_THREADS, or bring the workers nearer to the objects"
 _DECODE = "add cores, or decode on workers of their own (PICTOR_PREPARATION=staged)"
-_FETCH_STAGED = "raise PICTOR_FETCH_THREADS, or add ingest workers"
-_DECODE_STAGED = "add ingest workers"
+_FETCH_STAGED = "raise PICTOR_FETCH_THREADS, or add prepare workers"
+_DECODE_STAGED = "add prepare workers"
 
 
 def find_bottleneck(

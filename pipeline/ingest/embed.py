@@ -10,12 +10,15 @@ from pipeline.types import Embedded, FailedAt, Prepared, Reason, Rejected, Vecto
 
 
 def embed_all(
-    outcomes: Iterable[Prepared | Rejected], embedder: Embedder, group_items: int, clock: PhaseClock
+    outcomes: Iterable[Prepared | Embedded | Rejected],
+    embedder: Embedder,
+    group_items: int,
+    clock: PhaseClock,
 ) -> Iterator[Embedded | Rejected]:
-    """Pass rejections through and embed the rest in groups; nothing is lost and nothing is added."""
+    """Embed prepared images in groups and pass the rest through; nothing is lost and nothing is added."""
     group: list[Prepared] = []
     for outcome in _timed(outcomes, clock):
-        if isinstance(outcome, Rejected):
+        if not isinstance(outcome, Prepared):
             yield outcome
             continue
         group.append(outcome)
@@ -61,7 +64,9 @@ def _not_finite(prepared: Prepared) -> Rejected:
     )
 
 
-def _timed(outcomes: Iterable[Prepared | Rejected], clock: PhaseClock) -> Iterator[Prepared | Rejected]:
+def _timed(
+    outcomes: Iterable[Prepared | Embedded | Rejected], clock: PhaseClock
+) -> Iterator[Prepared | Embedded | Rejected]:
     """The same outcomes; the time spent waiting for each is the device's idle time."""
     iterator = iter(outcomes)
     while True:

@@ -1,99 +1,139 @@
-"""One message in, one verdict out. Both drivers, embedded and Celery, call only this."""
+"""One message in, one verdict out. Both drivers, embedded and Celery, call only this.
+
+message ──► open_batch ──► run_batch (in the CPU tier: stage_batch) ──► report ──► verdict
+"""
 
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import assert_never
 
 from pipeline.errors import (
     ConfigError,
     FatalError,
     ImageError,
     MessageError,
+    ModelMismatchError,
     PictorError,
     TargetError,
     TransientError,
 )
-from pipeline.ingest.message import decode_batch, encode_batch
+from pipeline.ingest.message import decode_batch, planned_as
 from pipeline.ingest.phase_clock import PhaseClock
-from pipeline.ingest.run_batch import run_batch
-from pipeline.ingest.staging import delete_block, name_block, run_staged_batch, stage_batch
+from pipeline.ingest.run_batch import run_batch, stage_batch
+from pipeline.ingest.staging import delete_block
 from pipeline.ports import Deps, ImageLimits
-from pipeline.types import BatchReport, BatchStatus, EmbedBatch, Verdict
+from pipeline.types import BatchRecord, BatchReport, BatchStatus, EmbedBatch, Verdict
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Handled:
-    """`error` is set unless the verdict is ACK. `forward` is a message to publish before acknowledging.
+    """`error` is set unless the verdict is ACK. `forward` is a batch to publish before acknowledging.
 
-    The rest is for metrics and no part of the outcome: what this process spent, whatever the verdict, and
-    the report that this call has put into the ledger; None when there was none, or another was there first.
+    The rest is no part of the outcome. `batch` is what the message named; None when there is no such batch.
+    For metrics: what this process spent, whatever the verdict, and the report that this call has put into the
+    ledger; None when there was none, or another was there first.
     """
 
     verdict: Verdict
     error: PictorError | None = None
-    forward: bytes | None = None
+    forward: EmbedBatch | None = None
+    batch: EmbedBatch | None = field(default=None, compare=False)
     report: BatchReport | None = field(default=None, compare=False)
     seconds: Mapping[str, float] = field(default_factory=dict, compare=False)  # by stage, see PhaseClock
     fetched_bytes: int = field(default=0, compare=False)
 
 
+_Work = Callable[[EmbedBatch, Deps, ImageLimits, PhaseClock], Handled]
+
+
 def handle_embed(body: bytes, deps: Deps, limits: ImageLimits) -> Handled:
     """Embed and index one batch, pulled here or staged. Vectors, then report, then ACK: a contract."""
-    clock = PhaseClock()
-    return _with_verdict(lambda: _embed(body, deps, limits, clock), clock)
+    return _handle(body, deps, limits, _embed)
 
 
 def handle_prepare(body: bytes, deps: Deps, limits: ImageLimits) -> Handled:
     """Prepare one batch for a GPU worker: block, then message, then ACK."""
+    return _handle(body, deps, limits, _prepare)
+
+
+def _handle(body: bytes, deps: Deps, limits: ImageLimits, work: _Work) -> Handled:
     clock = PhaseClock()
-    return _with_verdict(lambda: _prepare(body, deps, limits, clock), clock)
+    opened = open_batch(body, deps, clock)
+    handled = opened if isinstance(opened, Handled) else _done(opened, deps, limits, clock, work)
+    return replace(handled, seconds=clock.seconds(), fetched_bytes=clock.fetched_bytes())
 
 
-def _embed(body: bytes, deps: Deps, limits: ImageLimits, clock: PhaseClock) -> Handled:
-    batch = _open_batch(body, deps, clock)
-    if batch is None:
-        return Handled(verdict=Verdict.ACK)
-    report = run_staged_batch(batch, deps, clock) if batch.block else None
-    if report is None:  # not staged, or its block was swept: the objects themselves are still there
-        report = run_batch(batch, deps, limits, clock)
+def open_batch(body: bytes, deps: Deps, clock: PhaseClock) -> EmbedBatch | Handled:
+    """The batch that a message names, as the ledger has it; or what becomes of a message without work.
+
+    The ledger is asked first: of a batch that is closed or unknown, nothing else that a message says matters.
+    """
+    try:
+        named = decode_batch(body)
+        with clock.measure("report"):
+            record = deps.ledger.find_batch(named.job_id, named.path)
+        match record.status:
+            case BatchStatus.UNKNOWN:
+                raise MessageError(f"batch {named.path} of job {named.job_id} is not in this ledger")
+            case BatchStatus.CLOSED:
+                # An earlier delivery may have put its block, and died before it could send the message.
+                delete_block(named.job_id, named.path, deps)
+                return Handled(verdict=Verdict.ACK, batch=named)
+            case BatchStatus.OPEN:
+                _check_driver(named, record, deps)
+                batch = planned_as(named, body, record.body)
+                return _of_another_model(batch, deps) or batch
+            case _:
+                assert_never(record.status)
+    except PictorError as err:
+        return judge(err)
+
+
+def _check_driver(batch: EmbedBatch, record: BatchRecord, deps: Deps) -> None:
+    if deps.driver and record.driver != deps.driver:
+        raise MessageError(
+            f"batch {batch.path} of job {batch.job_id} belongs to {record.driver} and not to {deps.driver}"
+        )
+
+
+def _of_another_model(batch: EmbedBatch, deps: Deps) -> Handled | None:
+    spec = deps.embedder.spec
+    if batch.fingerprint == spec.fingerprint:
+        return None
+    error = ModelMismatchError(
+        f"this worker runs {spec.name} ({spec.fingerprint[:8]}); batch {batch.path} of job {batch.job_id} "
+        f"was planned for the model with fingerprint {batch.fingerprint[:8]}"
+    )
+    return _refused(Verdict.REROUTE, error, batch)
+
+
+def _done(batch: EmbedBatch, deps: Deps, limits: ImageLimits, clock: PhaseClock, work: _Work) -> Handled:
+    try:
+        deps.index.check_generation(batch.target)
+        return replace(work(batch, deps, limits, clock), batch=batch)
+    except PictorError as err:
+        return judge(err, batch)
+
+
+def _embed(batch: EmbedBatch, deps: Deps, limits: ImageLimits, clock: PhaseClock) -> Handled:
+    report = run_batch(batch, deps, limits, clock)
     is_new = _report(report, deps, clock)
-    delete_block(batch, deps)
+    if batch.staged:
+        delete_block(batch.job_id, batch.path, deps)
     return Handled(verdict=Verdict.ACK, report=report if is_new else None)
 
 
-def _prepare(body: bytes, deps: Deps, limits: ImageLimits, clock: PhaseClock) -> Handled:
-    batch = _open_batch(body, deps, clock)
-    if batch is None:
-        # An earlier delivery may have put the block and died before it could name it in a message.
-        delete_block(name_block(decode_batch(body)), deps)
-        return Handled(verdict=Verdict.ACK)
-    staged = stage_batch(batch, deps, limits, clock)
-    if isinstance(staged, EmbedBatch):
-        return Handled(verdict=Verdict.ACK, forward=encode_batch(staged))
-    is_new = _report(staged, deps, clock)
-    return Handled(verdict=Verdict.ACK, report=staged if is_new else None)
-
-
-def _open_batch(body: bytes, deps: Deps, clock: PhaseClock) -> EmbedBatch | None:
-    """The batch, or None when nothing is left to do: it was done before, or its job was cancelled."""
-    batch = decode_batch(body)
-    spec = deps.embedder.spec
-    if batch.fingerprint != spec.fingerprint:
-        raise FatalError(
-            f"this worker runs {spec.name} ({spec.fingerprint[:8]}); batch {batch.path} of job "
-            f"{batch.job_id} was planned for the model with fingerprint {batch.fingerprint[:8]}"
-        )
-    with clock.measure("report"):
-        status = deps.ledger.batch_status(batch.job_id, batch.path)
-    if status is BatchStatus.UNKNOWN:
-        raise MessageError(f"batch {batch.path} of job {batch.job_id} is not in this ledger")
-    if status is BatchStatus.CLOSED:
-        delete_block(batch, deps)
-        return None
-    deps.index.check_generation(batch.target)
-    return batch
+def _prepare(batch: EmbedBatch, deps: Deps, limits: ImageLimits, clock: PhaseClock) -> Handled:
+    if not deps.staging_bucket:  # sent before this deployment became inline
+        return Handled(verdict=Verdict.ACK, forward=replace(batch, staged=False))
+    report = stage_batch(batch, deps, limits, clock)
+    if report is None:
+        return Handled(verdict=Verdict.ACK, forward=replace(batch, staged=True))
+    is_new = _report(report, deps, clock)
+    return Handled(verdict=Verdict.ACK, report=report if is_new else None)
 
 
 def _report(report: BatchReport, deps: Deps, clock: PhaseClock) -> bool:
@@ -114,27 +154,21 @@ def _report(report: BatchReport, deps: Deps, clock: PhaseClock) -> bool:
     return is_new
 
 
-def _with_verdict(work: Callable[[], Handled], clock: PhaseClock) -> Handled:
-    handled = _judged(work)
-    return replace(handled, seconds=clock.seconds(), fetched_bytes=clock.fetched_bytes())
-
-
-def _judged(work: Callable[[], Handled]) -> Handled:
+def judge(error: PictorError, batch: EmbedBatch | None = None) -> Handled:
     """The class of an error decides what becomes of the message."""
-    try:
-        return work()
-    except (MessageError, ImageError) as err:  # an ImageError that no image is to blame for: a bad block
-        return _refused(Verdict.DEAD_LETTER, err)
-    except TransientError as err:
-        return _refused(Verdict.RETRY, err)
-    except TargetError as err:  # no worker can do it: given back, it would stop them all, one by one
-        return _refused(Verdict.FAIL_JOB, err)
-    except (FatalError, ConfigError) as err:  # another process, or this one set up rightly, can do it
-        return _refused(Verdict.REQUEUE_AND_STOP, err)
-    except PictorError as err:  # a report that does not add up: our own fault, for a person to see
-        return _refused(Verdict.DEAD_LETTER, err)
+    match error:
+        case MessageError() | ImageError():  # an ImageError that no image is to blame for: a bad block
+            return _refused(Verdict.DEAD_LETTER, error, batch)
+        case TransientError():
+            return _refused(Verdict.RETRY, error, batch)
+        case TargetError():  # no worker can do it: given back, it would stop them all, one by one
+            return _refused(Verdict.FAIL_JOB, error, batch)
+        case FatalError() | ConfigError():  # another process, or this one set up rightly, can do it
+            return _refused(Verdict.REQUEUE_AND_STOP, error, batch)
+        case _:  # a report that does not add up: our own fault, for a person to see
+            return _refused(Verdict.DEAD_LETTER, error, batch)
 
 
-def _refused(verdict: Verdict, error: PictorError) -> Handled:
+def _refused(verdict: Verdict, error: PictorError, batch: EmbedBatch | None) -> Handled:
     logger.warning("batch not done", extra={"verdict": verdict.value, "error": str(error)})
-    return Handled(verdict=verdict, error=error)
+    return Handled(verdict=verdict, error=error, batch=batch)

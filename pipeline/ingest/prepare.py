@@ -4,16 +4,45 @@ import json
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from itertools import chain
 from threading import Semaphore
 from typing import TYPE_CHECKING
 
 from pipeline.errors import ImageError
 from pipeline.ingest.phase_clock import PhaseClock
-from pipeline.ports import MAX_METADATA_BYTES, Concurrency, ImageLimits, ObjectStore
-from pipeline.types import FailedAt, FetchedObject, ObjectRef, Prepared, Preprocessing, Reason, Rejected
+from pipeline.ingest.reuse import changed_refs, look_up_versions, reuse_vectors
+from pipeline.ports import MAX_METADATA_BYTES, Concurrency, Deps, ImageLimits, ObjectStore
+from pipeline.types import (
+    EmbedBatch,
+    FailedAt,
+    FetchedObject,
+    ObjectRef,
+    Prepared,
+    PreparedBatch,
+    Preprocessing,
+    Reason,
+    Rejected,
+)
 
 if TYPE_CHECKING:
     from pipeline.image.decode import DecodedImage, PlanesImage
+
+
+@contextmanager
+def prepare_batch(
+    batch: EmbedBatch, deps: Deps, limits: ImageLimits, clock: PhaseClock
+) -> Iterator[PreparedBatch]:
+    """What has changed of a batch, from the objects themselves. Threads work ahead until it is left."""
+    stored = look_up_versions(batch, deps.index, clock)
+    changed = changed_refs(batch, stored)
+    reused = reuse_vectors(batch, changed, deps, clock)
+    done = {item.ref.image_id for item in reused}
+    fresh = [ref for ref in changed if ref.image_id not in done]
+    spec = deps.embedder.spec.preprocessing
+    pixels = prepare_all(fresh, deps.store, spec, limits, clock, concurrency=deps.concurrency)
+    with closing(pixels):
+        yield PreparedBatch(outcomes=chain(reused, pixels), stored=stored.keys())
 
 
 def prepare_all(

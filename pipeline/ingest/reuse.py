@@ -1,16 +1,34 @@
-"""The same content under another key: its vector is taken from the index, and nothing is read or decoded."""
+"""What of a batch the index has already: an object's present version, or the same content under another key.
+
+Neither is read, decoded or embedded.
+"""
 
 import re
 from collections.abc import Mapping, Sequence
 
 from pipeline.errors import ImageError
 from pipeline.ingest.phase_clock import PhaseClock
-from pipeline.ports import Deps
+from pipeline.ports import Deps, VectorIndex
 from pipeline.types import EmbedBatch, Embedded, IndexRow, ObjectRef
 
 # S3 gives MD5 to what was uploaded in one piece. Of parts it is a hash of hashes, with a "-", and files have
 # no hash at all. With keys of a customer or of KMS it is no MD5, but then no two objects share one.
 _CONTENT_HASH = re.compile(r"[0-9a-f]{32}")
+
+
+def look_up_versions(batch: EmbedBatch, index: VectorIndex, clock: PhaseClock) -> Mapping[str, str]:
+    """The stored ETag of each object that has a row.
+
+    The index is asked although the planner has compared versions: a batch may be delivered twice, and a
+    worker that knows no book may have done it.
+    """
+    # Seconds lie between this look and the write anyway; a job's first step has seen all that was before it.
+    with clock.measure("lookup"):
+        return index.get_etags(batch.target, [ref.image_id for ref in batch.refs], latest=False)
+
+
+def changed_refs(batch: EmbedBatch, stored: Mapping[str, str]) -> list[ObjectRef]:
+    return [ref for ref in batch.refs if stored.get(ref.image_id) != ref.etag or ref.key in batch.rewritten]
 
 
 def reuse_vectors(

@@ -1,14 +1,15 @@
 """ONE BATCH, START TO END. Read this first: the rest of the pipeline is what these lines call."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from pipeline.ingest.embed import embed_all
 from pipeline.ingest.phase_clock import PhaseClock
-from pipeline.ingest.prepare import prepare_all
-from pipeline.ingest.reuse import reuse_vectors
-from pipeline.ports import Deps, ImageLimits, VectorIndex
+from pipeline.ingest.prepare import prepare_batch
+from pipeline.ingest.staging import load_block, put_block
+from pipeline.ports import Deps, ImageLimits
 from pipeline.types import (
     CONTENT_REASONS,
     BatchReport,
@@ -16,8 +17,8 @@ from pipeline.types import (
     EmbedBatch,
     Embedded,
     IndexRow,
-    ObjectRef,
     Prepared,
+    PreparedBatch,
     Rejected,
     VersionEntry,
     VersionState,
@@ -38,66 +39,60 @@ def run_batch(
         FatalError: this process cannot go on.
     """
     clock = clock or PhaseClock()
-    stored = look_up_versions(batch, deps.index, clock)
-    fresh, reused = find_fresh(batch, stored, deps, clock)
+    with _prepared(batch, deps, limits, clock) as prepared:
+        return index_prepared(batch, prepared, deps, clock)
+
+
+def stage_batch(batch: EmbedBatch, deps: Deps, limits: ImageLimits, clock: PhaseClock) -> BatchReport | None:
+    """The first half of a batch, on a worker without a model: its pixels wait in the staging bucket.
+
+    The block carries what `clock` measured, so that the ledger's account of the batch is whole.
+
+    Returns:
+        None when a block is there for `run_batch`; a report when no image of the batch needs the model.
+    """
+    with prepare_batch(batch, deps, limits, clock) as prepared, clock.measure("wait"):
+        made = replace(prepared, outcomes=tuple(prepared.outcomes))
+    if not any(isinstance(outcome, Prepared) for outcome in made.outcomes):
+        return index_prepared(batch, made, deps, clock)
+    reused = [outcome for outcome in made.outcomes if isinstance(outcome, Embedded)]
     write_rows(batch.target, reused, deps, clock)
-    spec = deps.embedder.spec.preprocessing
-    outcomes = prepare_all(fresh, deps.store, spec, limits, clock, concurrency=deps.concurrency)
-    with closing(outcomes):
-        return index_outcomes(batch, outcomes, stored.keys(), deps, clock, reused=len(reused))
+    put_block(batch, replace(made, seconds=clock.seconds()), deps, clock)
+    return None
 
 
-def find_fresh(
-    batch: EmbedBatch, stored: Mapping[str, str], deps: Deps, clock: PhaseClock
-) -> tuple[list[ObjectRef], list[Embedded]]:
-    """What has to be embedded, and what the index has under another key.
+@contextmanager
+def _prepared(
+    batch: EmbedBatch, deps: Deps, limits: ImageLimits, clock: PhaseClock
+) -> Iterator[PreparedBatch]:
+    """From the batch's block; from the objects themselves where none was made, or it was swept."""
+    block = load_block(batch, deps, clock) if batch.staged else None
+    if block is not None:
+        yield block
+        return
+    with prepare_batch(batch, deps, limits, clock) as prepared:
+        yield prepared
 
-    The index is asked although the planner has compared versions: a batch may be delivered twice, and a
-    worker that knows no book may have done it.
-    """
-    fresh = [ref for ref in batch.refs if stored.get(ref.image_id) != ref.etag or ref.key in batch.rewritten]
-    reused = reuse_vectors(batch, fresh, deps, clock)
-    done = {item.ref.image_id for item in reused}
-    return [ref for ref in fresh if ref.image_id not in done], reused
 
-
-def index_outcomes(
-    batch: EmbedBatch,
-    outcomes: Iterable[Prepared | Rejected],
-    stored: Collection[str],
-    deps: Deps,
-    clock: PhaseClock,
-    *,
-    reused: int = 0,
-) -> BatchReport:
-    """Embed what was prepared, write it, remove what is stale; all else of the batch is unchanged.
-
-    Args:
-        stored: ids that the index holds a row of, in whatever version.
-        reused: how many objects have got the vector of the same content under another key. They are written.
-    """
-    embedded, rejected = embed_outcomes(outcomes, deps, clock)
+def index_prepared(batch: EmbedBatch, prepared: PreparedBatch, deps: Deps, clock: PhaseClock) -> BatchReport:
+    """Embed what was prepared, write it, remove what is stale; all else of the batch is unchanged."""
+    embedded, rejected = _embed(prepared.outcomes, deps, clock)
     write_rows(batch.target, embedded, deps, clock)
-    remove_stale(batch.target, rejected, stored, deps, clock)
+    remove_stale(batch.target, rejected, prepared.stored, deps, clock)
+    indexed = len(embedded) + prepared.reused
     return BatchReport(
         job_id=batch.job_id,
         path=batch.path,
-        indexed=len(embedded) + reused,
-        unchanged=len(batch.refs) - len(embedded) - reused - len(rejected),
+        indexed=indexed,
+        unchanged=len(batch.refs) - indexed - len(rejected),
         rejected=tuple(rejected),
-        seconds=clock.seconds(),
-        versions=_versions(batch, rejected, stored),
+        seconds=_sum(prepared.seconds, clock.seconds()),
+        versions=_versions(batch, rejected, prepared.stored),
     )
 
 
-def look_up_versions(batch: EmbedBatch, index: VectorIndex, clock: PhaseClock) -> Mapping[str, str]:
-    # Seconds lie between this look and the write anyway; a job's first step has seen all that was before it.
-    with clock.measure("lookup"):
-        return index.get_etags(batch.target, [ref.image_id for ref in batch.refs], latest=False)
-
-
-def embed_outcomes(
-    outcomes: Iterable[Prepared | Rejected], deps: Deps, clock: PhaseClock
+def _embed(
+    outcomes: Iterable[Prepared | Embedded | Rejected], deps: Deps, clock: PhaseClock
 ) -> tuple[list[Embedded], list[Rejected]]:
     embedded: list[Embedded] = []
     rejected: list[Rejected] = []
@@ -107,6 +102,10 @@ def embed_outcomes(
         else:
             rejected.append(outcome)
     return embedded, rejected
+
+
+def _sum(before: Mapping[str, float], here: Mapping[str, float]) -> Mapping[str, float]:
+    return {stage: before.get(stage, 0.0) + here.get(stage, 0.0) for stage in {**before, **here}}
 
 
 def write_rows(target: CollectionRef, embedded: Sequence[Embedded], deps: Deps, clock: PhaseClock) -> None:

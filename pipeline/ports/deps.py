@@ -39,5 +39,6 @@ class Deps:
     index: VectorIndex
     embedder: Embedder
     ledger: Ledger
-    staging_bucket: str = ""  # where blocks of pixels wait between the CPU tier and the GPU tier
+    staging_bucket: str = ""  # where blocks of pixels wait between the CPU tier and the GPU tier; "" inline
+    driver: str = ""  # whose jobs this process does; "" when it is told of no others
     concurrency: Concurrency = field(default_factory=Concurrency)

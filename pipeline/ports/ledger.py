@@ -6,8 +6,8 @@ from typing import Protocol
 
 from pipeline.ports.versions import NO_FINDINGS, VersionBook
 from pipeline.types import (
+    BatchRecord,
     BatchReport,
-    BatchStatus,
     Failure,
     Findings,
     Job,
@@ -52,7 +52,16 @@ class Ledger(Protocol):
         """
         ...
 
-    def set_state(self, job_id: str, state: JobState, *, error: str = "") -> None: ...
+    def set_state(self, job_id: str, state: JobState, *, error: str = "") -> bool:
+        """Move a job, if it is in a state that `COMES_FROM` allows when it is written. Safe to run twice.
+
+        Returns:
+            False, and nothing is written, when it is in another state.
+
+        Raises:
+            NotFoundError: there is no such job.
+        """
+        ...
 
     @property
     def book(self) -> "VersionBook":
@@ -110,8 +119,8 @@ class Ledger(Protocol):
         """How many batches have no report."""
         ...
 
-    def batch_status(self, job_id: str, path: str) -> BatchStatus:
-        """Asked before the work of a message begins: at-least-once delivery brings some twice."""
+    def find_batch(self, job_id: str, path: str) -> BatchRecord:
+        """Asked before the work of a message begins: it may come twice, and anybody may have written it."""
         ...
 
     def report(self, report: BatchReport) -> bool:
@@ -159,7 +168,8 @@ class Ledger(Protocol):
         """Turn failures into pending batches: one transaction, `scanned` unchanged, the job runs again.
 
         Raises:
-            ConflictError: they are not the job's failures any more; nothing is written.
+            ConflictError: they are not the job's failures any more, or its state is not in `RETRIED_FROM`;
+                nothing is written.
         """
         ...
 

@@ -5,7 +5,14 @@ The rules stand here alone, and so do their words, whoever finds them broken.
 
 from collections.abc import Sequence
 
-from pipeline.errors import ConfigError, ConflictError, ModelMismatchError, NotFoundError, TargetError
+from pipeline.errors import (
+    ArgumentError,
+    ConfigError,
+    ConflictError,
+    ModelMismatchError,
+    NotFoundError,
+    TargetError,
+)
 from pipeline.ports import VectorIndex
 from pipeline.types import CollectionInfo, CollectionRef, ModelSpec
 
@@ -55,6 +62,27 @@ def find_generation(ref: CollectionRef, index: VectorIndex) -> CollectionInfo:
     if info is None:
         raise missing_generation(ref, find_collection(ref.name, index))
     return info
+
+
+def find_by_digits(name: str, digits: str, index: VectorIndex) -> CollectionInfo:
+    """The generation whose fingerprint begins so.
+
+    Raises:
+        NotFoundError: no such collection or generation; those that are there are named.
+        ArgumentError: several begin so.
+    """
+    there = index.list_generations(name)
+    if not there:
+        find_collection(name, index)
+    found = [info for info in there if info.fingerprint.startswith(digits.lower())]
+    if not digits or not found:
+        names = ", ".join(f"{info.fingerprint[:8]} ({info.model_name})" for info in there)
+        raise NotFoundError(f"collection {name!r} has no generation {digits!r}; there are: {names}")
+    if len(found) > 1:
+        raise ArgumentError(
+            f"{len(found)} generations of collection {name!r} begin with {digits}; give more digits"
+        )
+    return found[0]
 
 
 def check_binding(info: CollectionInfo, spec: ModelSpec) -> None:

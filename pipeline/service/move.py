@@ -1,4 +1,4 @@
-"""Pause, resume and cancel a job. Which moves are allowed, of a retry too, stands here alone.
+"""Pause, resume and cancel a job, and check that it may be retried. `COMES_FROM` says which moves there are.
 
 A move is written into the ledger, where the driver of the job looks: the workers, or a process elsewhere.
 """
@@ -9,7 +9,7 @@ from enum import StrEnum
 from pipeline.errors import ConflictError
 from pipeline.ports import Ledger
 from pipeline.service.access import Caller, Role, require
-from pipeline.types import WORKERS, Job, JobState
+from pipeline.types import COMES_FROM, RETRIED_FROM, WORKERS, Job, JobState
 
 
 class Move(StrEnum):
@@ -19,26 +19,24 @@ class Move(StrEnum):
     RETRY = "retried"
 
 
-_RUNNING, _PAUSED, _FAILED = JobState.RUNNING, JobState.PAUSED, JobState.FAILED
 ALLOWED_FROM: Mapping[Move, frozenset[JobState]] = {
-    Move.PAUSE: frozenset({_RUNNING}),
-    Move.RESUME: frozenset({_PAUSED, _FAILED, _RUNNING}),
-    Move.CANCEL: frozenset({_RUNNING, _PAUSED, _FAILED}),
-    # A retry is of the failures alone. It would let what was paused or cancelled go on, too.
-    Move.RETRY: frozenset({_RUNNING, _FAILED, JobState.COMPLETED}),
+    Move.PAUSE: COMES_FROM[JobState.PAUSED],
+    Move.RESUME: COMES_FROM[JobState.RUNNING],
+    Move.CANCEL: COMES_FROM[JobState.CANCELLED],
+    Move.RETRY: RETRIED_FROM,
 }
 
 
 def pause_job(job_id: str, ledger: Ledger, caller: Caller) -> None:
     """Plan nothing more for now; batches already queued are finished."""
     check_move(job_id, Move.PAUSE, ledger, caller)
-    ledger.set_state(job_id, JobState.PAUSED)
+    _set_state(job_id, JobState.PAUSED, Move.PAUSE, ledger)
 
 
 def cancel_job(job_id: str, ledger: Ledger, caller: Caller) -> None:
     """Plan nothing more, and skip the batches still queued. What is indexed stays."""
     check_move(job_id, Move.CANCEL, ledger, caller)
-    ledger.set_state(job_id, JobState.CANCELLED)
+    _set_state(job_id, JobState.CANCELLED, Move.CANCEL, ledger)
 
 
 def resume_job(job_id: str, ledger: Ledger, caller: Caller) -> Job:
@@ -49,7 +47,7 @@ def resume_job(job_id: str, ledger: Ledger, caller: Caller) -> Job:
     job = check_move(job_id, Move.RESUME, ledger, caller)
     if job.driver == WORKERS:
         ledger.forget_published(job_id)
-    ledger.set_state(job_id, JobState.RUNNING)
+    _set_state(job_id, JobState.RUNNING, Move.RESUME, ledger)
     return ledger.get_job(job_id)
 
 
@@ -62,6 +60,16 @@ def check_move(job_id: str, move: Move, ledger: Ledger, caller: Caller) -> Job:
     require(caller, Role.OPERATE)
     job = ledger.get_job(job_id)
     if job.state not in ALLOWED_FROM[move]:
-        states = ", ".join(sorted(ALLOWED_FROM[move]))
-        raise ConflictError(f"job {job_id} is {job.state}; only a job that is {states} can be {move}")
+        raise _refused(job, move)
     return job
+
+
+def _set_state(job_id: str, state: JobState, move: Move, ledger: Ledger) -> None:
+    """The ledger looks at the state once more: another may have moved the job since it was checked."""
+    if not ledger.set_state(job_id, state):
+        raise _refused(ledger.get_job(job_id), move)
+
+
+def _refused(job: Job, move: Move) -> ConflictError:
+    states = ", ".join(sorted(ALLOWED_FROM[move]))
+    return ConflictError(f"job {job.job_id} is {job.state}; only a job that is {states} can be {move}")

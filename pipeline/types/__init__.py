@@ -1,6 +1,7 @@
 """The values that cross modules. Frozen, keyword-only, without behaviour beyond what is derived."""
 
 from pipeline.types.batches import (
+    BatchRecord,
     BatchReport,
     BatchStatus,
     EmbedBatch,
@@ -8,6 +9,7 @@ from pipeline.types.batches import (
     Findings,
     PlannedBatch,
     Prepared,
+    PreparedBatch,
     Verdict,
     VersionEntry,
     VersionState,
@@ -22,7 +24,9 @@ from pipeline.types.index import (
     generation_of,
 )
 from pipeline.types.jobs import (
+    COMES_FROM,
     EMBEDDED,
+    RETRIED_FROM,
     WORKERS,
     Job,
     JobCounts,
@@ -50,11 +54,14 @@ from pipeline.types.objects import (
 )
 
 __all__ = [
+    "COMES_FROM",
     "CONTENT_REASONS",
     "EMBEDDED",
     "LASTING_REASONS",
     "NOT_FOLLOWED",
+    "RETRIED_FROM",
     "WORKERS",
+    "BatchRecord",
     "BatchReport",
     "BatchStatus",
     "CollectionInfo",
@@ -75,6 +82,7 @@ __all__ = [
     "Pixels",
     "PlannedBatch",
     "Prepared",
+    "PreparedBatch",
     "Preprocessing",
     "Reason",
     "Rejected",

@@ -1,6 +1,6 @@
 """One message's worth of work, from pixels to its report, and the versions that a report writes down."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -25,6 +25,7 @@ class Verdict(StrEnum):
     RETRY = "retry"
     DEAD_LETTER = "dead_letter"
     FAIL_JOB = "fail_job"  # what the job names cannot be used: say so in the job, then acknowledge
+    REROUTE = "reroute"  # another model's batch: publish it where that model's workers are, then acknowledge
     REQUEUE_AND_STOP = "requeue_and_stop"
 
 
@@ -40,8 +41,8 @@ class BatchStatus(StrEnum):
 class EmbedBatch:
     """One message's worth of work.
 
-    `path` names the batch within its job: "00000012", its second half "00000012.1". `block` is the key of its
-    staged pixels in the staging bucket, or empty. `rewritten` are keys whose stored row has the right ETag
+    `path` names the batch within its job: "00000012", its second half "00000012.1". `staged` says that a CPU
+    worker has left its pixels in the staging bucket. `rewritten` are keys whose stored row has the right ETag
     but perhaps old metadata: they are embedded again.
     """
 
@@ -50,7 +51,7 @@ class EmbedBatch:
     collection: str
     fingerprint: str
     refs: tuple[ObjectRef, ...]
-    block: str = ""
+    staged: bool = False
     rewritten: frozenset[str] = frozenset()
 
     @property
@@ -74,6 +75,20 @@ class Embedded:
     width: int
     height: int
     metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PreparedBatch:
+    """What is known of the objects of a batch before the model sees them, wherever they were prepared.
+
+    `outcomes` are of all that are not unchanged; an image that is embedded already needs no model. `stored`
+    are ids that the index holds a row of, in whatever version.
+    """
+
+    outcomes: Iterable[Prepared | Embedded | Rejected]
+    stored: Collection[str]
+    reused: int = 0  # objects beside these that got the vector of the same content, and are written
+    seconds: Mapping[str, float] = field(default_factory=dict)  # by stage, in the process before this one
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -121,6 +136,18 @@ class PlannedBatch:
     path: str
     items: int
     body: bytes
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BatchRecord:
+    """What the ledger says of the batch that a message names.
+
+    `body` is the message as it was planned, as long as the batch has no report. `driver` is the job's.
+    """
+
+    status: BatchStatus
+    body: bytes = b""
+    driver: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,5 +1,6 @@
 """One run over one location, and its counts."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -13,6 +14,20 @@ class JobState(StrEnum):
     CANCELLED = "cancelled"
     COMPLETED = "completed"
     FAILED = "failed"  # planning could not go on; `Job.error` says why
+
+
+_RUNNING, _PAUSED, _FAILED = JobState.RUNNING, JobState.PAUSED, JobState.FAILED
+COMES_FROM: Mapping[JobState, frozenset[JobState]] = {
+    JobState.RUNNING: frozenset({_RUNNING, _PAUSED, _FAILED}),
+    JobState.PAUSED: frozenset({_RUNNING}),
+    JobState.CANCELLED: frozenset({_RUNNING, _PAUSED, _FAILED}),
+    JobState.COMPLETED: frozenset({_RUNNING}),
+    JobState.FAILED: frozenset({_RUNNING, _PAUSED}),
+}
+"""From which states a job may come into each. A ledger lets nobody move a job otherwise, however late."""
+
+RETRIED_FROM = frozenset({_RUNNING, _FAILED, JobState.COMPLETED})
+"""In which states a job may be retried. What was paused or cancelled would go on with its failures."""
 
 
 # Who drives a job: `Job.driver` is WORKERS, or EMBEDDED and the host whose process runs it.

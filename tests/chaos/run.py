@@ -29,9 +29,9 @@ BROKEN_SHARE = 0.02
 FIRST_AT, LAST_AT = 0.03, 0.85  # of the objects: when the first and the last disturbance happen
 JOB_S = 1200.0
 INLINE_ROLES = {"planner": ("plan,search", 1), "embed-a": ("embed", 2), "embed-b": ("embed", 1)}
-STAGED_ROLES = {"planner": ("plan,search", 1), "ingest": ("ingest", 2), "embed": ("embed", 2)}
+STAGED_ROLES = {"planner": ("plan,search", 1), "prepare": ("prepare", 2), "embed": ("embed", 2)}
 COUNTED_EVERY_S = 6.0  # the broker's own interval is 5 s
-QUEUES = ("plan", "ingest", "embed", "dead")
+QUEUES = ("plan", "prepare", "embed", "dead")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -226,7 +226,7 @@ def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos.run")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--objects", type=int, default=3000)
-    parser.add_argument("--staged", action="store_true", help="with ingest workers and a staging bucket")
+    parser.add_argument("--staged", action="store_true", help="with prepare workers and a staging bucket")
     parser.add_argument(
         "--dir", type=Path, default=Path(".stack"), help="of a stack; it is started, not stopped"
     )

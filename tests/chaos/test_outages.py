@@ -113,7 +113,7 @@ def test_a_job_outlasts_a_broker_whose_disk_is_full(
 ) -> None:
     fleet = make_fleet(**BATCHES, PICTOR_OUTSTANDING_BATCHES="2", PICTOR_PREPARATION=preparation)
     planner, job_id = _planned(fleet)
-    queues = ("ingest", "embed") if preparation == "staged" else ("embed",)
+    queues = ("prepare", "embed") if preparation == "staged" else ("embed",)
     fleet.wait_for_queue(queues[0], 2)
     with _disk_alarm(rabbitmq):
         workers = [fleet.start(queues=queue).ready() for queue in queues]

@@ -20,18 +20,18 @@ from tests.chaos.system import HOOK
 from tests.fleet import Fleet, own_place
 from tests.services import MilvusServer, PostgresServer, RabbitMQServer, S3Server
 
-pytestmark = pytest.mark.outage
-
 WORKERS_OF = {
     "inline": [("plan", 1), ("embed", 2)],
-    "staged": [("plan", 1), ("ingest", 2), ("embed", 1)],
+    "staged": [("plan", 1), ("prepare", 2), ("embed", 1)],
 }
-# A batch is slow after 5 s, and so is a trial after 10: an innocent picture takes milliseconds.
+# A batch is slow after 10 s, and so is a trial: an innocent picture takes milliseconds, and seconds on a
+# machine that has much else to do.
 HASTE = {
-    "PICTOR_TEST_SPLIT_AFTER_S": "5",
+    "PICTOR_TEST_SPLIT_AFTER_S": "10",
     "PICTOR_TEST_TRIAL_LIMIT_S": "10",
     "PICTOR_TEST_RETRY_DELAY_S": "1",
 }
+OVER_S = 400.0  # 90 s on an idle machine with two cores
 BAD = {"0.jpg": CRASH, "3.jpg": HANG, "8.jpg": FAULT}
 GOOD = ["1.jpg", "2.jpg", "4.jpg", "5.jpg", "6.jpg", "7.jpg"]
 
@@ -64,10 +64,11 @@ def fleets(
 
 
 @pytest.fixture(scope="module")
-def runs(fleets: Mapping[str, Fleet]) -> Mapping[str, Run]:
+def runs(fleets: Mapping[str, Fleet]) -> Iterator[Mapping[str, Run]]:
     with ThreadPoolExecutor(len(fleets)) as side_by_side:
         done = side_by_side.map(_run, fleets.values(), WORKERS_OF.values())
-        return dict(zip(fleets, done, strict=True))
+        # Linux kills the workers with the thread that started them, not with its process (PR_SET_PDEATHSIG).
+        yield dict(zip(fleets, done, strict=True))
 
 
 @pytest.fixture(params=list(WORKERS_OF))
@@ -103,7 +104,7 @@ def test_an_object_that_was_in_hand_of_killed_workers_is_tried_alone_and_indexed
 
 
 def test_nothing_is_left_on_a_queue_or_in_the_staging_bucket(run: Run) -> None:
-    for queue in ("plan", "ingest", "embed", "dead"):
+    for queue in ("plan", "prepare", "embed", "dead"):
         run.fleet.wait_for_queue(queue, 0)
     assert run.fleet.staged_keys() == []
 
@@ -124,8 +125,8 @@ def _run(fleet: Fleet, workers: list[tuple[str, int]]) -> Run:
     again_id = _plan_again(fleet, f"{bucket}-again")
     return Run(
         fleet=fleet,
-        job=fleet.wait_for_job(job_id, JobState.COMPLETED),
-        again=fleet.wait_for_job(again_id, JobState.COMPLETED),
+        job=fleet.wait_for_job(job_id, JobState.COMPLETED, timeout_s=OVER_S),
+        again=fleet.wait_for_job(again_id, JobState.COMPLETED, timeout_s=OVER_S),
     )
 
 

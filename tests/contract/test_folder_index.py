@@ -17,7 +17,7 @@ from pipeline.adapters.milvus.lite.index import LiteIndex
 from pipeline.errors import ConfigError
 from pipeline.types import CollectionRef, SearchFilter
 from tests.conftest import REPOSITORY
-from tests.contract.test_vector_index import axis, model, row, unit
+from tests.contract.indexes import axis, model, row, unit
 
 PHOTOS = CollectionRef(name="photos", fingerprint=model().fingerprint)
 OLD_FOLDER = REPOSITORY / "tests" / "golden" / "folder_before_the_copy.tar.xz"
@@ -182,7 +182,7 @@ class TestTheCopy:
             from pipeline.adapters.milvus.lite.index import LiteIndex
             from pipeline.errors import TransientError
             from tests.contract.test_folder_index import PHOTOS
-            from tests.contract.test_vector_index import axis, row
+            from tests.contract.indexes import axis, row
             signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
             largest = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
             with LiteIndex({str(path)!r}) as index:

@@ -1,6 +1,7 @@
 """What every ledger keeps to, in SQLite and in PostgreSQL."""
 
 import dataclasses
+import itertools
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,10 +14,13 @@ from hypothesis import strategies as st
 
 from pipeline.adapters.ledger.migrate import migrate
 from pipeline.adapters.ledger.sql_ledger import SqlLedger, open_ledger
-from pipeline.errors import MessageError, NotFoundError, PictorError
+from pipeline.errors import ConflictError, MessageError, NotFoundError, PictorError
 from pipeline.types import (
+    COMES_FROM,
     EMBEDDED,
+    RETRIED_FROM,
     WORKERS,
+    BatchRecord,
     BatchReport,
     BatchStatus,
     FailedAt,
@@ -244,6 +248,56 @@ def test_a_state_is_kept_and_only_an_end_has_a_time(ledger: SqlLedger, job: Job,
     assert (changed.finished_at is None) == (state in (JobState.RUNNING, JobState.PAUSED))
 
 
+def in_state(ledger: SqlLedger, state: JobState) -> Job:
+    """A job that was moved there. Every state is one move away from the first."""
+    job = ledger.create_job(REQUEST, driver=WORKERS)
+    assert ledger.set_state(job.job_id, state, error="of before")
+    return ledger.get_job(job.job_id)
+
+
+@pytest.mark.parametrize(("before", "after"), list(itertools.product(JobState, JobState)))
+def test_a_job_moves_by_the_table_alone(ledger: SqlLedger, before: JobState, after: JobState) -> None:
+    job = in_state(ledger, before)
+    assert ledger.set_state(job.job_id, after, error="late") is (before in COMES_FROM[after])
+    moved = ledger.get_job(job.job_id)
+    if before in COMES_FROM[after]:
+        assert (moved.state, moved.error) == (after, "late")
+    else:
+        assert moved == job
+
+
+@pytest.mark.parametrize("state", JobState)
+def test_a_move_whose_answer_was_lost_is_found_done(ledger: SqlLedger, state: JobState) -> None:
+    job = in_state(ledger, state)
+    assert ledger.set_state(job.job_id, state, error="of before")
+
+
+def test_of_many_errors_at_once_the_first_is_the_cause(ledger: SqlLedger, job: Job) -> None:
+    def fail(number: int) -> bool:
+        return ledger.set_state(job.job_id, JobState.FAILED, error=f"cause {number}")
+
+    with ThreadPoolExecutor(4) as pool:
+        moved = list(pool.map(fail, range(8)))
+    assert moved.count(True) == 1
+    assert ledger.get_job(job.job_id).error == f"cause {moved.index(True)}"
+
+
+@pytest.mark.parametrize("state", JobState)
+def test_a_retry_looks_at_the_state_in_its_own_transaction(ledger: SqlLedger, state: JobState) -> None:
+    job = ledger.create_job(REQUEST, driver=WORKERS)
+    ledger.record_plan(job.job_id, planned(1), cursor="z", ignored=0)
+    ledger.report(reported(job, "00000000", failed=("in/a",)))
+    assert ledger.set_state(job.job_id, state)
+    before = ledger.get_job(job.job_id)
+    if state in RETRIED_FROM:
+        ledger.retry_failures(job.job_id, planned(1, first=7), image_ids("in/a"))
+        assert ledger.get_job(job.job_id).state is JobState.RUNNING
+        return
+    with pytest.raises(ConflictError, match=f"is {state}"):
+        ledger.retry_failures(job.job_id, planned(1, first=7), image_ids("in/a"))
+    assert ledger.get_job(job.job_id) == before
+
+
 # Planning
 
 
@@ -446,7 +500,7 @@ def test_a_batch_is_closed_once_it_is_reported_or_split(ledger: SqlLedger, job: 
     ledger.report(reported(job, "00000000", indexed=1))
     ledger.split_batch(job.job_id, "00000001", planned(1, 1, first=11))
     status = {
-        path: ledger.batch_status(job.job_id, path) for path in ("00000000", "00000001", "00000002", "x")
+        path: ledger.find_batch(job.job_id, path).status for path in ("00000000", "00000001", "00000002", "x")
     }
     assert status == {
         "00000000": BatchStatus.CLOSED,
@@ -454,7 +508,18 @@ def test_a_batch_is_closed_once_it_is_reported_or_split(ledger: SqlLedger, job: 
         "00000002": BatchStatus.OPEN,
         "x": BatchStatus.UNKNOWN,
     }
-    assert ledger.batch_status("no-job", "00000002") is BatchStatus.UNKNOWN
+    assert ledger.find_batch("no-job", "00000002").status is BatchStatus.UNKNOWN
+
+
+def test_an_open_batch_comes_with_its_planned_message_and_its_driver(ledger: SqlLedger, job: Job) -> None:
+    [batch] = planned(1)
+    ledger.record_plan(job.job_id, [batch], cursor="z", ignored=0)
+    found = ledger.find_batch(job.job_id, batch.path)
+    assert found == BatchRecord(status=BatchStatus.OPEN, body=batch.body, driver=job.driver)
+    ledger.report(reported(job, batch.path, indexed=1))
+    assert ledger.find_batch(job.job_id, batch.path) == dataclasses.replace(
+        found, status=BatchStatus.CLOSED, body=b""
+    )
 
 
 @pytest.mark.parametrize(
@@ -471,7 +536,7 @@ def test_only_a_cancelled_job_closes_its_pending_batches(
 ) -> None:
     ledger.record_plan(job.job_id, planned(1), cursor="z", ignored=0)
     ledger.set_state(job.job_id, state)
-    assert ledger.batch_status(job.job_id, "00000000") is status
+    assert ledger.find_batch(job.job_id, "00000000").status is status
 
 
 # Retries and the end
@@ -638,7 +703,7 @@ def take_step(ledger: SqlLedger, job: Job, number: int, name: str, choice: int, 
     elif name == "split" and batch:
         half = batch.items // 2
         ledger.split_batch(job.job_id, batch.path, planned(half, batch.items - half, first=10 * number))
-    elif name == "retry" and failed:
+    elif name == "retry" and failed and ledger.get_job(job.job_id).state in RETRIED_FROM:
         ids = [failure.ref.image_id for failure in failed]
         ledger.retry_failures(job.job_id, planned(len(failed), first=10 * number), ids)
     elif name == "finish":

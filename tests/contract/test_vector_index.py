@@ -1,13 +1,11 @@
 """What every VectorIndex does. Runs on memory, a folder and, where there is one, a Milvus server."""
 
-import os
 import subprocess
 import sys
 import textwrap
 import threading
 import traceback
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -18,7 +16,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from milvus_lite.adapter.grpc.server import start_server_in_thread
-from numpy.typing import NDArray
 from pymilvus import MilvusClient
 from pymilvus.exceptions import MilvusException
 
@@ -33,109 +30,14 @@ from pipeline.errors import (
     TransientError,
 )
 from pipeline.ports import MAX_HITS, VectorIndex
-from pipeline.testing.memory_index import MemoryIndex, matches
+from pipeline.testing.memory_index import matches
 from pipeline.types import (
     CollectionRef,
     IndexRow,
-    ModelSpec,
-    ObjectRef,
-    Preprocessing,
     SearchFilter,
-    image_id_of,
 )
-from pipeline.wiring import OpenIndex
-from tests.conftest import missing
+from tests.contract.indexes import BUCKET, DIM, WHEN, axis, model, open_index, open_server, ref_of, row, unit
 from tests.fleet import wait_until
-
-DIM = 8
-BUCKET = "photos"
-WHEN = datetime(2026, 3, 1, 12, 30, 15, 123456, tzinfo=UTC)
-
-
-@pytest.fixture(scope="module", params=["memory", "folder", "server"])
-def index(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[VectorIndex]:
-    if request.param == "memory":
-        yield MemoryIndex()
-        return
-    with open_index(request.param, tmp_path_factory) as index:
-        yield index
-
-
-@pytest.fixture(scope="module", params=["lite", "server"])
-def milvus(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[MilvusIndex]:
-    lite = request.param == "lite"
-    with MilvusIndex(str(tmp_path_factory.mktemp("lite") / "milvus.db")) if lite else open_server() as index:
-        yield index
-
-
-def open_index(kind: str, tmp_path_factory: pytest.TempPathFactory) -> OpenIndex:
-    if kind == "folder":
-        return LiteIndex(str(tmp_path_factory.mktemp("folder") / "milvus.db"))
-    return open_server()
-
-
-def open_server(token: str | None = None) -> MilvusIndex:
-    """By default with a token that may do everything."""
-    uri = os.environ.get("PICTOR_TEST_MILVUS_URI", "")
-    if not uri:
-        missing("no Milvus server: set PICTOR_TEST_MILVUS_URI")
-    return MilvusIndex(uri, token=os.environ["PICTOR_TEST_MILVUS_TOKEN"] if token is None else token)
-
-
-@pytest.fixture
-def ref(index: VectorIndex) -> Iterator[CollectionRef]:
-    """An empty collection of its own for each test."""
-    name = f"t_{uuid4().hex[:12]}"
-    yield index.create_collection(name, model()).ref
-    if index.get_collection(name):
-        index.drop_collection(name)
-
-
-def model(name: str = "first", fingerprint: str = "a1" * 32, dim: int = DIM) -> ModelSpec:
-    return ModelSpec(
-        name=name,
-        address=f"builtin/{name}",
-        architecture="none",
-        fingerprint=fingerprint,
-        dim=dim,
-        preprocessing=Preprocessing(resize=8, crop=8, mean=(0, 0, 0), std=(1, 1, 1)),
-    )
-
-
-def ref_of(name: str, fingerprint: str = "a1" * 32) -> CollectionRef:
-    return CollectionRef(name=name, fingerprint=fingerprint)
-
-
-def row(
-    key: str,
-    vector: NDArray[np.float32] | None = None,
-    *,
-    bucket: str = BUCKET,
-    etag: str = "e1",
-    metadata: dict[str, str] | None = None,
-    region: str = "",
-) -> IndexRow:
-    return IndexRow(
-        id=image_id_of(bucket, key) + region,
-        ref=ObjectRef(bucket=bucket, key=key, etag=etag, size_bytes=len(key)),
-        vector=axis(0) if vector is None else vector,
-        width=640,
-        height=480,
-        indexed_at=WHEN,
-        metadata=metadata or {},
-    )
-
-
-def axis(place: int) -> NDArray[np.float32]:
-    vector = np.zeros(DIM, dtype=np.float32)
-    vector[place] = 1
-    return vector
-
-
-def unit(seed: int, count: int) -> NDArray[np.float32]:
-    vectors = np.random.default_rng(seed).normal(size=(count, DIM)).astype(np.float32)
-    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    return vectors
 
 
 def ids(rows: list[IndexRow]) -> list[str]:

@@ -45,7 +45,7 @@ def test_each_worker_has_a_budget_of_one_pod_at_a_time(overlay: str) -> None:
     docs = render(overlay)
     names = {workload["metadata"]["name"] for _, workload, _, _ in worker_containers(docs)}
     budgets = {doc["metadata"]["name"]: doc["spec"] for doc in of_kind(docs, "PodDisruptionBudget")}
-    assert set(budgets) == names == {"plan-worker", "ingest-worker", "embed-worker", "search-worker"}
+    assert set(budgets) == names == {"plan-worker", "prepare-worker", "embed-worker", "search-worker"}
     assert {budget["maxUnavailable"] for budget in budgets.values()} == {1}
 
 

@@ -13,7 +13,7 @@ from tests.deploy.rendered import OVERLAYS, containers, environment, render, wor
 from tests.deploy.rendered import is_pictor as is_pictor_container
 
 HOME = "/scratch"  # PICTOR_HOME of the image
-UNITS = {"m": 2**20, "g": 2**30, "Mi": 2**20, "Gi": 2**30}
+UNITS = {"m": 2**20, "g": 2**30, "M": 2**20, "G": 2**30, "Mi": 2**20, "Gi": 2**30}
 
 
 def in_bytes(quantity: str) -> int:

@@ -122,7 +122,10 @@ MISTAKES: dict[str, tuple[Break, str]] = {
         ),
         "queue: nobody consumes search",
     ),
-    "scaled on another queue": (lambda d: trigger(d).update(queueName="ingest"), "queue: it looks at ingest"),
+    "scaled on another queue": (
+        lambda d: trigger(d).update(queueName="prepare"),
+        "queue: it looks at prepare",
+    ),
     "scaled on ready messages only": (
         lambda d: trigger(d).update(protocol="amqp"),
         "in hand are not counted",

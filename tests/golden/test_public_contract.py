@@ -218,6 +218,7 @@ def test_the_stages_states_and_verdicts_are_these() -> None:
         "retry",
         "dead_letter",
         "fail_job",
+        "reroute",
         "requeue_and_stop",
     ]
 

@@ -7,8 +7,10 @@ import pytest
 
 from pipeline.ingest.message import decode_batch, encode_batch
 from pipeline.types import EmbedBatch, ObjectRef, image_id_of
+from workers.broker.celery_config import ROUTES
 from workers.broker.dead_letters import QUEUE_HEADER, REASON_HEADER
 from workers.broker.queue_wait import DUE_HEADER
+from workers.broker.queues import consumed_queues
 from workers.delivery import CRASHES_HEADER
 
 HERE = Path(__file__).parent
@@ -42,9 +44,7 @@ GOLDEN = {
         ),
         rewritten=frozenset({BATCH.refs[0].key}),
     ),
-    "embed_batch_v1_staged.json": replace(
-        BATCH, refs=BATCH.refs[:1], block="20260102T030405-a1b2c3/00000012.block"
-    ),
+    "embed_batch_v1_staged.json": replace(BATCH, refs=BATCH.refs[:1], staged=True),
 }
 
 
@@ -63,6 +63,26 @@ def test_these_bytes_are_this_message(name: str) -> None:
 def test_the_identity_of_an_object_is_fixed() -> None:
     # Rows of every collection are named by it; SHA-256 of "shop", NUL, key, as `sha256sum` gives it.
     assert image_id_of("shop", "cam1/2024/a.jpg") == "dfd1aa4a17d1c9a9d7a91d0df153c4d6"
+
+
+def test_tasks_and_their_queues_have_these_names() -> None:
+    assert ROUTES == {
+        "pictor.ingest": "plan",
+        "pictor.delete": "plan",
+        "pictor.plan_job": "plan",
+        "pictor.prepare_batch": "prepare",
+        "pictor.ingest_batch": "prepare",  # of the version before; it is read and not sent
+        "pictor.embed_batch": "embed",
+        "pictor.search": "search",
+        "pictor.job": "search",
+    }
+
+
+def test_messages_of_the_version_before_are_still_taken() -> None:
+    assert consumed_queues(["plan", "prepare", "embed", "search"]) == [
+        *("plan", "prepare", "embed", "search"),
+        "ingest",
+    ]
 
 
 def test_the_headers_by_which_two_builds_understand_each_other_are_these() -> None:

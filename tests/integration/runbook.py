@@ -55,9 +55,8 @@ def alike(expected: str, printed: str) -> bool:
 def _shape(line: str) -> str:
     line = re.sub(r"\S*(?:/|://)\S*", "<place>", line)
     line = re.sub(r"[\d.]+ GiB", "<size>", line)
-    line = re.sub(
-        r"\d+ collections", "<number> collections", line
-    )  # a server that others use has theirs, too
+    # A server that others use has their collections, too; threads follow from the machine.
+    line = re.sub(r"\d+ (collections|cores|fetch threads|decode threads)", r"<number> \1", line)
     line = re.sub(r"\b(?!\d{1,3}\b(?!\.\d))(?=[\w-]*\d)[\w.:+-]+", "<number>", line)
     return " ".join(line.split())
 

@@ -12,8 +12,8 @@ from PIL import Image
 
 from pipeline.adapters.models.builtin_spec import builtin_spec
 from pipeline.errors import TransientError
+from pipeline.ingest.block import block_key
 from pipeline.ingest.message import encode_batch
-from pipeline.ingest.staging import name_block
 from pipeline.types import (
     WORKERS,
     EmbedBatch,
@@ -80,7 +80,7 @@ def test_a_worker_with_another_model_than_its_collection_is_refused(quiet: Fleet
 
 
 def test_a_worker_for_a_queue_that_is_not_ours_is_refused(quiet: Fleet) -> None:
-    assert_refused(quiet.start(queues="embed,emded", name="typo"), "--queues emded", "plan, ingest, embed")
+    assert_refused(quiet.start(queues="embed,emded", name="typo"), "--queues emded", "plan, prepare, embed")
 
 
 def test_a_worker_whose_children_cannot_load_the_model_ends(quiet: Fleet) -> None:
@@ -343,9 +343,9 @@ def blocks(quiet: Fleet) -> Iterator[dict[str, str]]:
     ledger.record_plan(job.job_id, planned, cursor="z", ignored=0)
     ledger.split_batch(job.job_id, "00000001", [PlannedBatch(path="00000001.0", items=1, body=b"")])
     keys = {
-        "open": name_block(batches["00000000"]).block,
-        "closed": name_block(batches["00000001"]).block,
-        "unknown": name_block(batch_of("no-such-job", "00000000")).block,
+        "open": block_key(job.job_id, "00000000"),
+        "closed": block_key(job.job_id, "00000001"),
+        "unknown": block_key("no-such-job", "00000000"),
         "foreign": "somebody/elses.txt",
     }
     for key in keys.values():

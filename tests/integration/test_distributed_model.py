@@ -42,14 +42,14 @@ def holds_torch(pid: int) -> bool:
 
 
 def test_only_who_embeds_holds_the_model_and_a_job_is_done(trained: Fleet) -> None:
-    plan, ingest, embed = [trained.start(queues=queue) for queue in ("plan", "ingest", "embed")]
-    for worker in (plan, ingest, embed):
+    plan, prepare, embed = [trained.start(queues=queue) for queue in ("plan", "prepare", "embed")]
+    for worker in (plan, prepare, embed):
         worker.ready()
     trained.put_all(f"b{trained.vhost}", {f"{number}.jpg": picture(number) for number in range(20)})
     job = trained.wait_for_job(trained.submit(f"s3://b{trained.vhost}"))
 
     assert (job.state, job.counts.indexed) == (JobState.COMPLETED, 20)
-    assert [worker.name for worker in (plan, ingest, embed) if holds_torch(worker.process.pid)] == []
+    assert [worker.name for worker in (plan, prepare, embed) if holds_torch(worker.process.pid)] == []
     assert not any(holds_torch(pid) for pid in plan.children_pids())
     assert all(holds_torch(pid) for pid in embed.children_pids())
 

@@ -65,7 +65,7 @@ def staged_fleet(
     place = own_place(rabbitmq, s3_server, milvus_server, postgres, folder, PICTOR_PREPARATION="staged")
     with place as env, Fleet(env, folder) as fleet:
         fleet.init()
-        workers = [fleet.start(queues="plan,ingest", children=2), fleet.start(queues="embed")]
+        workers = [fleet.start(queues="plan,prepare", children=2), fleet.start(queues="embed")]
         for worker in workers:
             worker.ready()
         yield fleet
@@ -143,7 +143,7 @@ def test_two_tiers_leave_the_same_index_and_ledger(embedded: Way, staged: Way) -
 def test_nothing_is_left_in_the_staging_bucket_or_on_a_queue(staged_fleet: Fleet, staged: Way) -> None:
     assert staged.counts["pending"] == 0
     wait_until(lambda: staged_fleet.staged_keys() == [], "no block is left")
-    for queue in ("plan", "ingest", "embed", "dead"):
+    for queue in ("plan", "prepare", "embed", "dead"):
         staged_fleet.wait_for_queue(queue, 0)
 
 

@@ -20,7 +20,7 @@ import workers.tasks  # noqa: F401 - which registers them
 from workers.broker.celery_config import ROUTES, celery_config
 from workers.broker.consumer import drop_headers, message_error
 from workers.broker.dead_letters import DeadLetter, list_dead, replay_dead
-from workers.broker.queues import DEAD, WORK_QUEUES, declare_queues
+from workers.broker.queues import DEAD, FORMER_PREPARE, WORK_QUEUES, declare_queues
 
 
 class Settled(Enum):
@@ -75,7 +75,7 @@ class MemoryBroker:
         with self.app.connection_for_write() as connection:
             declare_queues(connection)
             with connection.channel() as channel:
-                for queue in (*WORK_QUEUES, DEAD):
+                for queue in (*WORK_QUEUES, FORMER_PREPARE, DEAD):
                     channel.queue_purge(queue)
 
     def refuse(self, *queues: str) -> None:

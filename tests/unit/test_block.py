@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.errors import MessageError
-from pipeline.ingest.block import MAGIC, Block, pack_block, unpack_block
-from pipeline.types import EmbedBatch, FailedAt, Prepared, Reason, Rejected
+from pipeline.ingest.block import MAGIC, batch_of_block, block_key, pack_block, unpack_block
+from pipeline.types import EmbedBatch, Embedded, FailedAt, Prepared, PreparedBatch, Reason, Rejected
 from tests.unit.fakes import COLLECTION, SPEC, ref_of
 
 SIDE = 4
@@ -24,7 +24,7 @@ def batch_of(items: int, path: str = "00000000") -> EmbedBatch:
 
 
 @st.composite
-def blocks(draw: st.DrawFn) -> tuple[EmbedBatch, Block]:
+def blocks(draw: st.DrawFn) -> tuple[EmbedBatch, PreparedBatch]:
     """A batch, and any outcomes of some of its objects: the others were unchanged."""
     batch = batch_of(draw(st.integers(1, 8)))
     outcomes: list[Prepared | Rejected] = []
@@ -39,22 +39,23 @@ def blocks(draw: st.DrawFn) -> tuple[EmbedBatch, Block]:
             reason, stage = draw(st.sampled_from(Reason)), draw(st.sampled_from(FailedAt))
             outcomes.append(Rejected(ref=ref, stage=stage, reason=reason, detail=draw(TEXT)))
     stored = draw(st.frozensets(st.sampled_from([ref.image_id for ref in batch.refs])))
-    return batch, Block(outcomes=tuple(outcomes), stored=stored, seconds={"fetch": 0.5})
+    return batch, PreparedBatch(outcomes=tuple(outcomes), stored=stored, seconds={"fetch": 0.5})
 
 
 @given(blocks())
 @settings(max_examples=60, deadline=None)
-def test_what_was_packed_is_unpacked(made: tuple[EmbedBatch, Block]) -> None:
+def test_what_was_packed_is_unpacked(made: tuple[EmbedBatch, PreparedBatch]) -> None:
     batch, block = made
     found = unpack_block(batch, pack_block(batch, block))
     assert (found.stored, dict(found.seconds)) == (block.stored, dict(block.seconds))
     assert [plain(outcome) for outcome in found.outcomes] == [plain(outcome) for outcome in block.outcomes]
 
 
-def plain(outcome: Prepared | Rejected) -> object:
+def plain(outcome: Prepared | Embedded | Rejected) -> object:
     """Something that can be compared: arrays cannot."""
     if isinstance(outcome, Rejected):
         return outcome
+    assert isinstance(outcome, Prepared)
     return (outcome.ref, outcome.pixels.tolist(), outcome.width, outcome.height, dict(outcome.metadata))
 
 
@@ -65,7 +66,7 @@ def a_block() -> tuple[EmbedBatch, bytes]:
         Prepared(ref=batch.refs[0], pixels=pixels, width=1, height=1),
         Prepared(ref=batch.refs[2], pixels=pixels, width=1, height=1),
     )
-    return batch, pack_block(batch, Block(outcomes=outcomes, stored=frozenset(), seconds={}))
+    return batch, pack_block(batch, PreparedBatch(outcomes=outcomes, stored=frozenset(), seconds={}))
 
 
 @given(st.data())
@@ -135,7 +136,7 @@ def test_a_block_of_another_batch_is_refused_and_both_are_named() -> None:
 def test_a_block_without_a_picture_keeps_its_rejections() -> None:
     batch = batch_of(1)
     gone = Rejected(ref=batch.refs[0], stage=FailedAt.FETCH, reason=Reason.NOT_FOUND, detail="gone")
-    block = Block(outcomes=(gone,), stored=frozenset(), seconds={})
+    block = PreparedBatch(outcomes=(gone,), stored=frozenset(), seconds={})
     assert unpack_block(batch, pack_block(batch, block)).outcomes == (gone,)
 
 
@@ -144,3 +145,19 @@ def test_pixels_are_views_into_the_body_and_not_copies() -> None:
     [first, _] = unpack_block(batch, body).outcomes
     assert isinstance(first, Prepared)
     assert not first.pixels.flags.owndata
+
+
+def test_an_image_that_is_embedded_already_is_counted_and_needs_no_place() -> None:
+    batch = batch_of(2)
+    pixels = np.zeros((3, SIDE, SIDE), dtype=np.uint8)
+    done = Embedded(ref=batch.refs[0], vector=np.ones(3, dtype=np.float32), width=1, height=1)
+    fresh = Prepared(ref=batch.refs[1], pixels=pixels, width=1, height=1)
+    made = PreparedBatch(outcomes=(done, fresh), stored=frozenset())
+    found = unpack_block(batch, pack_block(batch, made))
+    assert ([outcome.ref for outcome in found.outcomes], found.reused) == ([fresh.ref], 1)
+
+
+def test_a_blocks_key_names_its_batch_and_other_keys_name_none() -> None:
+    assert batch_of_block(block_key("j", "00000012.1")) == ("j", "00000012.1")
+    for key in ("readme.txt", "a/b.jpg", ".block", "a.block", ""):
+        assert batch_of_block(key) is None

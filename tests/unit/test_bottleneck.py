@@ -50,11 +50,11 @@ INLINE = {
 STAGED = {
     "decode-bound": (
         {"fetch": 8.0, "decode": 19.0, "wait": 9.1, "load": 0.3, "device": 0.4, "write": 0.2},
-        "decode-bound: 91 % of worker time, add ingest workers",
+        "decode-bound: 91 % of worker time, add prepare workers",
     ),
     "fetch-bound": (
         {"fetch": 80.0, "decode": 4.0, "wait": 8.0, "load": 1.0, "device": 1.0},
-        "fetch-bound: 80 % of worker time, raise PICTOR_FETCH_THREADS, or add ingest workers",
+        "fetch-bound: 80 % of worker time, raise PICTOR_FETCH_THREADS, or add prepare workers",
     ),
     "device-bound": (
         {"fetch": 8.0, "decode": 4.0, "wait": 2.0, "load": 1.0, "device": 7.0},

@@ -16,6 +16,7 @@ from PIL import Image
 from torch import Tensor
 
 import pipeline.image.decode
+from pipeline.capacity import Load
 from pipeline.errors import ConfigError, ImageError
 from pipeline.image.decode import decode_image, decode_on_gpu
 from pipeline.image.decode.cuda_jpeg import BATCH_ITEMS, JpegBatcher, batcher_on
@@ -217,4 +218,4 @@ def test_without_a_gpu_the_setting_is_refused_by_its_name() -> None:
 )
 def test_jpegs_are_decoded_beside_the_model(decoder: str, device: str, expected: str) -> None:
     settings = Settings.model_validate({"jpeg_decoder": decoder, "device": device})
-    assert concurrency_of(settings).jpeg_device == expected
+    assert concurrency_of(settings, Load()).jpeg_device == expected

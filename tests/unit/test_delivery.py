@@ -21,7 +21,7 @@ from pipeline.errors import (
     TargetError,
     TransientError,
 )
-from pipeline.ingest.handle import Handled
+from pipeline.ingest.handle import Handled, judge
 from pipeline.ingest.message import decode_batch, encode_batch
 from pipeline.ports import Deps, ImageLimits
 from pipeline.types import EmbedBatch, JobState, Reason, Verdict
@@ -73,8 +73,13 @@ def handle(broker: MemoryBroker) -> Callable[[Handled | Exception], Answering]:
     return replace_task
 
 
-def verdict(kind: Verdict, error: PictorError | None = None, forward: bytes | None = None) -> Handled:
-    return Handled(verdict=kind, error=error, forward=forward)
+def verdict(
+    kind: Verdict,
+    error: PictorError | None = None,
+    forward: EmbedBatch | None = None,
+    batch: EmbedBatch | None = None,
+) -> Handled:
+    return Handled(verdict=kind, error=error, forward=forward, batch=batch)
 
 
 # Each verdict
@@ -91,11 +96,11 @@ def test_work_that_is_done_is_acknowledged_and_nothing_is_sent(
 def test_a_staged_batch_is_on_the_next_queue_before_its_message_is_acknowledged(
     broker: MemoryBroker, message: Message, batch: EmbedBatch, handle: Callable[[Handled], Answering]
 ) -> None:
-    staged = encode_batch(replace(batch, block="the-block"))
+    staged = replace(batch, staged=True)
     handle(verdict(Verdict.ACK, forward=staged))
     assert broker.deliver(message)[0] is Settled.ACKNOWLEDGED
     [forwarded] = broker.messages("embed")
-    assert (forwarded.task, forwarded.kwargs) == (EMBED, {"message": staged.decode()})
+    assert (forwarded.task, forwarded.kwargs) == (EMBED, {"message": encode_batch(staged).decode()})
 
 
 def test_what_may_work_later_is_tried_again_after_a_pause(
@@ -153,7 +158,7 @@ def test_a_job_that_cannot_work_fails_and_says_why(
     batch: EmbedBatch,
     handle: Callable[[Handled], Answering],
 ) -> None:
-    handle(verdict(Verdict.FAIL_JOB, TargetError("bucket 'photos' does not exist")))
+    handle(verdict(Verdict.FAIL_JOB, TargetError("bucket 'photos' does not exist"), batch=batch))
     assert broker.deliver(message)[0] is Settled.ACKNOWLEDGED
     job = context.deps.ledger.get_job(batch.job_id)
     assert (job.state, job.error) == (JobState.FAILED, "bucket 'photos' does not exist")
@@ -225,12 +230,12 @@ def test_an_error_of_the_job_stops_no_worker(
     context: Context,
     message: Message,
     batch: EmbedBatch,
-    handle: Callable[[Exception], Answering],
+    handle: Callable[[Handled], Answering],
     signals: Signals,
     error: PictorError,
 ) -> None:
     """Given back, it would stop all workers, one by one."""
-    handle(error)
+    handle(judge(error, batch))
     assert broker.deliver(message)[0] is Settled.ACKNOWLEDGED
     assert signals == []
     job = context.deps.ledger.get_job(batch.job_id)
@@ -265,11 +270,11 @@ def test_a_message_whose_successor_no_broker_took_is_given_back(
 def test_a_staged_batch_that_no_broker_took_is_tried_again_as_a_whole(
     broker: MemoryBroker, context: Context, batch: EmbedBatch, handle: Callable[[Handled], Answering]
 ) -> None:
-    handle(verdict(Verdict.ACK, forward=encode_batch(replace(batch, block="the-block"))))
-    on_ingest = replace(message_of(EMBED, message=encode_batch(batch).decode()), queue="ingest")
+    handle(verdict(Verdict.ACK, forward=replace(batch, staged=True)))
+    on_prepare = replace(message_of(EMBED, message=encode_batch(batch).decode()), queue="prepare")
     broker.refuse("embed")
-    assert broker.deliver(on_ingest)[0] is Settled.ACKNOWLEDGED
-    [copy] = broker.messages("ingest")
+    assert broker.deliver(on_prepare)[0] is Settled.ACKNOWLEDGED
+    [copy] = broker.messages("prepare")
     assert CRASHES_HEADER not in copy.headers
 
 
@@ -286,13 +291,17 @@ def test_a_dead_letter_that_no_broker_took_is_tried_again(
 
 
 def test_a_job_that_cannot_be_failed_now_is_failed_later(
-    broker: MemoryBroker, context: Context, message: Message, handle: Callable[[Handled], Answering]
+    broker: MemoryBroker,
+    context: Context,
+    message: Message,
+    batch: EmbedBatch,
+    handle: Callable[[Handled], Answering],
 ) -> None:
     class Away(type(context.deps.ledger)):  # type: ignore[misc]  # a class that is known at run time
         def set_state(self, *args: object, **options: object) -> None:
             raise TransientError("the ledger is away")
 
-    handle(verdict(Verdict.FAIL_JOB, TargetError("gone")))
+    handle(verdict(Verdict.FAIL_JOB, TargetError("gone"), batch=batch))
     away = Away(context.deps.ledger._engine)  # type: ignore[attr-defined]  # the tests' is a SqlLedger
     make_current(replace(context, deps=replace(context.deps, ledger=away)))
     assert broker.deliver(message)[0] is Settled.ACKNOWLEDGED

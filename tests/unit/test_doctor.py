@@ -1,4 +1,4 @@
-"""What `pictor doctor` says of the room on disks."""
+"""What `pictor doctor` says of the room on disks and in memory."""
 
 import shutil
 from pathlib import Path
@@ -6,7 +6,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from pipeline.cli.doctor import Finding, examine
+from pipeline.cgroup import Share
+from pipeline.cli.doctor import Finding, describe_memory, examine
+from pipeline.errors import PictorError
 from pipeline.settings import Settings
 
 SERVER = "http://milvus:19530"
@@ -51,3 +53,17 @@ def test_an_index_in_another_place_needs_its_room_there(
     assert find("home", settings).ok
     finding = find("index", settings)
     assert (finding.ok, finding.found) == (False, f"{tmp_path}: 100 MiB free, 2.0 GiB are wanted")
+
+
+def test_memory_is_named_with_the_threads_that_fit_into_it() -> None:
+    said = describe_memory(Settings(), Share(cores=32, memory_bytes=GB))
+    assert said == "1.0 GiB for 32 cores: 1 fetch threads, 1 decode threads a batch"
+
+
+def test_memory_that_is_too_small_for_one_image_is_refused() -> None:
+    with pytest.raises(PictorError, match="512 MiB for 32 cores; 928 MiB are wanted"):
+        describe_memory(Settings(), Share(cores=32, memory_bytes=512 * MB))
+
+
+def test_the_memory_of_this_machine_is_examined() -> None:
+    assert "decode threads" in find("memory", Settings()).found

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from pipeline.adapters.ledger.sql_ledger import SqlLedger
-from pipeline.errors import MessageError, PictorError, TargetError, TransientError
+from pipeline.errors import PictorError, TargetError, TransientError
+from pipeline.ingest.block import block_key
 from pipeline.ingest.handle import Handled, handle_embed
 from pipeline.ingest.message import decode_batch, encode_batch
-from pipeline.ingest.staging import name_block
-from pipeline.types import BatchStatus, EmbedBatch, JobState, PlannedBatch, Reason, Verdict
+from pipeline.types import BatchRecord, BatchStatus, EmbedBatch, JobState, PlannedBatch, Reason, Verdict
 from tests.unit.fakes import (
     BUCKET,
     COLLECTION,
@@ -77,19 +77,19 @@ def keys_of(batch: EmbedBatch) -> list[str]:
 
 @pytest.mark.parametrize("count", [2, 3, 4, 7])
 def test_halves_hold_every_object_once_in_order_and_neither_is_empty(context: Context, count: int) -> None:
-    batch = replace(planned(context, count), block="the-block")
+    batch = replace(planned(context, count), staged=True)
     first, second = (decode_batch(half.body) for half in halves_of(batch))
     assert first.refs + second.refs == batch.refs
     assert 0 <= len(second.refs) - len(first.refs) <= 1
     assert (first.path, second.path) == ("00000000.0", "00000000.1")
-    assert (first.block, second.block) == ("", "")
-    assert replace(first, refs=batch.refs, path=batch.path, block=batch.block) == batch
+    assert (first.staged, second.staged) == (False, False)
+    assert replace(first, refs=batch.refs, path=batch.path, staged=True) == batch
 
 
 def test_a_suspect_batch_makes_way_for_its_halves(broker: MemoryBroker, context: Context) -> None:
     batch = planned(context, 3)
     assert isolated(batch, context) == Handled(verdict=Verdict.ACK)
-    assert context.deps.ledger.batch_status(batch.job_id, batch.path) is BatchStatus.CLOSED
+    assert context.deps.ledger.find_batch(batch.job_id, batch.path).status is BatchStatus.CLOSED
     assert [keys_of(half) for half in published(broker)] == [["0.png"], ["1.png", "2.png"]]
     assert context.deps.ledger.get_job(batch.job_id).counts.pending == 3
 
@@ -127,7 +127,7 @@ def test_halves_that_no_broker_took_are_published_by_the_next_delivery(
     broker.refuse("embed")
     with pytest.raises(TransientError):
         isolated(batch, context)
-    assert context.deps.ledger.batch_status(batch.job_id, batch.path) is BatchStatus.CLOSED
+    assert context.deps.ledger.find_batch(batch.job_id, batch.path).status is BatchStatus.CLOSED
     broker.take_all_again()
     isolated(batch, context)
     assert [keys_of(half) for half in published(broker)] == [["0.png"], ["1.png"]]
@@ -142,8 +142,9 @@ def test_a_batch_of_a_cancelled_job_is_acknowledged_unsplit(broker: MemoryBroker
 
 def test_a_batch_of_another_ledger_is_told_from_one_that_was_split(context: Context) -> None:
     batch = replace(planned(context, 2), job_id="of-another-ledger")
-    with pytest.raises(MessageError, match="batch 00000000 of job of-another-ledger is not in this ledger"):
-        isolated(batch, context)
+    handled = isolated(batch, context)
+    assert handled.verdict is Verdict.DEAD_LETTER
+    assert str(handled.error) == "batch 00000000 of job of-another-ledger is not in this ledger"
 
 
 # One object, tried alone: script of each trial, crashes before, what is recorded, trials
@@ -217,10 +218,10 @@ def test_a_trial_that_cannot_begin_blames_nobody(
 
 
 def test_a_trial_pulls_the_object_anew(context: Context, trial: Interpreter, tmp_path: Path) -> None:
-    batch = replace(planned(context, 1), block="the-block")
+    batch = replace(planned(context, 1), staged=True)
     trial.will('read -r line; echo "$line" > body\n' + answering(Verdict.ACK))
     isolated(batch, context)
-    assert decode_batch((tmp_path / "interpreter" / "body").read_bytes()) == replace(batch, block="")
+    assert decode_batch((tmp_path / "interpreter" / "body").read_bytes()) == replace(batch, staged=False)
 
 
 @pytest.mark.parametrize("script", [CRASH, HANG, FAULT])
@@ -242,11 +243,11 @@ def test_a_failure_that_was_recorded_before_is_not_counted_again(
     """Another delivery reports while this one tries the object."""
 
     class Overtaken(SqlLedger):
-        def batch_status(self, job_id: str, path: str) -> BatchStatus:
-            status = super().batch_status(job_id, path)
-            if status is BatchStatus.OPEN:
+        def find_batch(self, job_id: str, path: str) -> BatchRecord:
+            record = super().find_batch(job_id, path)
+            if record.status is BatchStatus.OPEN:
                 isolated(batch, context)
-            return status
+            return record
 
     batch = planned(context, 1)
     trial.will(CRASH)
@@ -262,8 +263,9 @@ def test_a_collection_that_is_dropped_meanwhile_is_the_jobs_matter(
     batch = planned(context, 1)
     trial.will(CRASH)
     context.deps.index.drop_collection(COLLECTION)
-    with pytest.raises(TargetError):
-        isolated(batch, context)
+    handled = isolated(batch, context)
+    assert (handled.verdict, handled.batch) == (Verdict.FAIL_JOB, batch)
+    assert isinstance(handled.error, TargetError)
 
 
 # Staged pixels
@@ -285,7 +287,7 @@ def test_a_batch_leaves_no_pixels_behind(
     staged: Context, trial: Interpreter, count: int, script: str
 ) -> None:
     batch = planned(staged, count)
-    block = name_block(batch).block
+    block = block_key(batch.job_id, batch.path)
     staged.deps.store.put(BUCKET, block, b"pixels that were named in no message")
     trial.will(script)
     isolated(batch, staged)
@@ -295,7 +297,7 @@ def test_a_batch_leaves_no_pixels_behind(
 @pytest.mark.parametrize("verdict", [Verdict.RETRY, Verdict.REQUEUE_AND_STOP, Verdict.DEAD_LETTER])
 def test_pixels_stay_while_their_batch_is_open(staged: Context, trial: Interpreter, verdict: Verdict) -> None:
     batch = planned(staged, 1)
-    block = name_block(batch).block
+    block = block_key(batch.job_id, batch.path)
     staged.deps.store.put(BUCKET, block, b"pixels")
     trial.will(answering(verdict, "why"))
     isolated(batch, staged)

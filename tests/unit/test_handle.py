@@ -240,10 +240,13 @@ def test_the_class_of_the_error_decides_wherever_it_comes_from(
     assert deps.ledger.get_job(batch.job_id).counts.pending == 2
 
 
-def test_a_model_of_other_vectors_gives_the_batch_back_and_stops(deps: Deps, effects: list[str]) -> None:
+def test_a_batch_of_another_model_goes_to_that_models_workers_and_stops_none(
+    deps: Deps, effects: list[str]
+) -> None:
     batch = plan_one_batch(deps, spec=OTHER_SPEC)
     handled = drive(encode_batch(batch), deps, effects)
-    assert effects == ["requeue_and_stop"]
+    assert effects == ["reroute"]
+    assert handled.batch == batch
     assert OTHER_SPEC.fingerprint[:8] in str(handled.error)
     assert SPEC.fingerprint[:8] in str(handled.error)
     assert indexed_keys(deps) == []

@@ -27,9 +27,9 @@ MESSAGE = {
 REQUIRED = ["v", "type", "job_id", "path", "collection", "fingerprint", "bucket", "objects"]
 
 
-def batch_of(*refs: ObjectRef, block: str = "") -> EmbedBatch:
+def batch_of(*refs: ObjectRef, staged: bool = False) -> EmbedBatch:
     return EmbedBatch(
-        job_id="j", path="00000000", collection="images", fingerprint="f0" * 32, refs=refs, block=block
+        job_id="j", path="00000000", collection="images", fingerprint="f0" * 32, refs=refs, staged=staged
     )
 
 
@@ -57,7 +57,7 @@ def test_odd_keys_survive(key: str) -> None:
 
 
 def test_a_staged_block_is_named_in_the_message() -> None:
-    batch = batch_of(ref_of(), block="j/00000000.block")
+    batch = batch_of(ref_of(), staged=True)
     assert decode_batch(encode_batch(batch)) == batch
 
 

@@ -27,7 +27,7 @@ from tests.unit.fakes import (
     plan_one_batch,
     ref_of,
 )
-from workers.broker.queues import EMBED, INGEST
+from workers.broker.queues import EMBED, PREPARE
 from workers.metrics.metrics import ANSWERS, OUTCOMES, Metrics
 
 STAGING = "staging"
@@ -139,13 +139,13 @@ def test_what_the_ledger_keeps_is_known_before_the_report_and_metrics_hold_the_r
 def test_each_tier_of_a_staged_batch_counts_what_it_did_itself(deps: Deps) -> None:
     ingest, embed_tier = Page(), Page()
     prepared = handle_prepare(encode_batch(plan_one_batch(deps)), deps, LIMITS)
-    ingest.metrics.record_batch(INGEST, prepared, seconds=0.5)
+    ingest.metrics.record_batch(PREPARE, prepared, seconds=0.5)
     assert ingest.stages() == {"lookup", "fetch", "decode", "wait", "put", "report"}
     assert ingest.value("pictor_images_total", outcome="indexed") == 0
 
     assert prepared.forward is not None
     [block] = deps.store.list_objects(STAGING)
-    handled = handle_embed(prepared.forward, deps, LIMITS)
+    handled = handle_embed(encode_batch(prepared.forward), deps, LIMITS)
     embed_tier.metrics.record_batch(EMBED, handled, seconds=0.5)
     assert embed_tier.stages() == {"load", "wait", "device", "write", "report"}
     assert embed_tier.value("pictor_fetched_bytes_total") == block.size_bytes
@@ -176,7 +176,7 @@ def test_a_warm_child_shows_every_outcome_reason_and_verdict_at_zero(page: Page)
     shown = {(s.name, *s.labels.values()) for family in page.registry.collect() for s in family.samples}
     assert {("pictor_images_total", outcome) for outcome in OUTCOMES} <= shown
     assert {("pictor_image_failures_total", reason.value) for reason in Reason} <= shown
-    for queue in (INGEST, EMBED):
+    for queue in (PREPARE, EMBED):
         assert {("pictor_batches_total", queue, verdict.value) for verdict in Verdict} <= shown
     assert ("pictor_model_info", "fake", SPEC.fingerprint[:8], "cpu") in shown
     assert page.value("pictor_worker_children") == 1

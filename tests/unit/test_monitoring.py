@@ -22,7 +22,7 @@ from tests.promql import (
     metrics_in,
     panels,
 )
-from workers.broker.queues import DEAD, WORK_QUEUES
+from workers.broker.queues import DEAD, FORMER_PREPARE, WORK_QUEUES
 
 
 def run_promtool(*arguments: str) -> str:
@@ -106,7 +106,7 @@ def test_queues_are_named_as_they_are_declared() -> None:
         for matcher in expr.split("queue=")[1:]
         for name in matcher.lstrip('~"').split('"')[0].split("|")
     }
-    assert named == {*WORK_QUEUES, DEAD}
+    assert named == {*WORK_QUEUES, FORMER_PREPARE, DEAD}
 
 
 def family_of(name: str) -> str:

@@ -440,7 +440,9 @@ GARBAGE: list[dict[str, object]] = [
 
 @pytest.mark.parametrize("headers", [{}, {CRASHES_HEADER: SPLIT_AT_CRASH}], ids=["first", "last"])
 @pytest.mark.parametrize("garbage", GARBAGE, ids=lambda value: ascii(value)[:60])
-@pytest.mark.parametrize("task", [*PUBLIC, "pictor.plan_job", "pictor.embed_batch", "pictor.ingest_batch"])
+@pytest.mark.parametrize(
+    "task", [*PUBLIC, "pictor.plan_job", "pictor.embed_batch", "pictor.prepare_batch", "pictor.ingest_batch"]
+)
 def test_whatever_was_sent_comes_to_an_end_and_stops_no_worker(
     broker: MemoryBroker,
     context: Context,

@@ -105,5 +105,5 @@ def test_the_longest_batch_of_a_job_fits_into_a_message(app: FakeApp, letter: st
     refs = [ref_of(letter * 1024) for _ in range(1000)]
     batch: PlannedBatch = make_batch(refs[:128], job_id="j" * 100, request=request_of(), path="00000000")
     Publisher(cast("Celery", app), preparation="staged").publish_batch("j", batch)
-    assert [task for task, _ in app.sent] == ["pictor.ingest_batch"]
+    assert [task for task, _ in app.sent] == ["pictor.prepare_batch"]
     assert max(app.body_bytes()) <= RABBITMQ_4_BYTES

@@ -9,7 +9,7 @@ from pydantic import SecretStr, ValidationError
 
 from docs.make_settings import PAGE, make_page
 from pipeline.errors import ConfigError
-from pipeline.settings import Settings, available_cores, check_collection_name
+from pipeline.settings import Settings, check_collection_name
 
 S3_STANDARD = {
     "AWS_ENDPOINT_URL": "https://objects.example",
@@ -40,7 +40,6 @@ def test_nothing_need_be_set(monkeypatch: pytest.MonkeyPatch) -> None:
     assert settings.milvus_target == "/home/me/.local/share/pictor/milvus.db"
     assert settings.ledger_target == "sqlite:////home/me/.local/share/pictor/ledger.db"
     assert settings.weights_dir == Path("/home/me/.local/share/pictor/models")
-    assert settings.decode_threads >= 1
 
 
 def test_everything_lives_below_home_unless_told_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -173,7 +172,7 @@ def test_all_unusable_variables_are_named_and_no_value_is_shown(monkeypatch: pyt
             PICTOR_BATCH_ITEMS="hunter2",
             PICTOR_S3_TIMEOUT_S="hunter3",
             PICTOR_VECTOR_TYPE="hunter4",
-            PICTOR_FETCH_THREADS="0",
+            PICTOR_FETCH_THREADS="-1",
         )
     text = str(caught.value)
     for name in ("PICTOR_BATCH_ITEMS", "PICTOR_S3_TIMEOUT_S", "PICTOR_VECTOR_TYPE", "PICTOR_FETCH_THREADS"):
@@ -223,21 +222,3 @@ def test_the_settings_document_is_up_to_date() -> None:
 
 def test_every_setting_is_explained() -> None:
     assert [name for name, field in Settings.model_fields.items() if not field.description] == []
-
-
-@pytest.mark.parametrize(
-    ("quota", "cores"),
-    [("50000 100000", 1), ("100000 100000", 1), ("max 100000", None), ("", None), ("9 0", None)],
-)
-def test_the_cores_of_a_container_are_those_of_its_limit(
-    quota: str, cores: int | None, tmp_path: Path
-) -> None:
-    file = tmp_path / "cpu.max"
-    file.write_text(quota)
-    assert available_cores(file) == (cores or available_cores(tmp_path / "absent"))
-
-
-def test_a_limit_above_the_cores_that_there_are_changes_nothing(tmp_path: Path) -> None:
-    file = tmp_path / "cpu.max"
-    file.write_text("99900000 100000")
-    assert available_cores(file) == available_cores(tmp_path / "absent")

@@ -10,7 +10,6 @@ from pipeline.errors import ConfigError, CredentialsError, ImageError, Transient
 from pipeline.ingest.block import unpack_block
 from pipeline.ingest.handle import Handled, handle_embed, handle_prepare
 from pipeline.ingest.message import decode_batch, encode_batch
-from pipeline.ingest.staging import batch_of_block, name_block
 from pipeline.ports import Deps, ImageLimits
 from pipeline.testing.memory_index import MemoryIndex
 from pipeline.testing.memory_store import MemoryStore
@@ -71,7 +70,7 @@ def prepare(batch: EmbedBatch, deps: Deps) -> bytes:
     handled = handle_prepare(encode_batch(batch), deps, LIMITS)
     assert handled.verdict is Verdict.ACK
     assert handled.forward is not None
-    return handled.forward
+    return encode_batch(handled.forward)
 
 
 def blocks(deps: Deps) -> list[str]:
@@ -86,8 +85,8 @@ def state(deps: Deps, batch: EmbedBatch) -> tuple[JobState, int, int, int]:
 def test_a_prepared_batch_becomes_a_block_and_a_message_that_names_it(deps: Deps) -> None:
     batch = plan_one_batch(deps)
     forward = decode_batch(prepare(batch, deps))
-    assert forward == replace(batch, block=f"{batch.job_id}/00000000.block")
-    assert blocks(deps) == [forward.block]
+    assert forward == replace(batch, staged=True)
+    assert blocks(deps) == [f"{batch.job_id}/00000000.block"]
     assert state(deps, batch) == (JobState.RUNNING, 0, 0, 3)
 
 
@@ -247,13 +246,6 @@ def test_a_missing_staging_bucket_is_the_deployments_fault_and_not_the_jobs(
     assert handled.verdict is Verdict.REQUEUE_AND_STOP
     assert isinstance(handled.error, ConfigError)
     assert "pictor init" in str(handled.error)
-
-
-def test_a_blocks_key_names_its_batch_and_other_keys_name_none(deps: Deps) -> None:
-    batch = plan_one_batch(deps)
-    assert batch_of_block(name_block(batch).block) == (batch.job_id, batch.path)
-    for key in ("readme.txt", "a/b.jpg", ".block", "a.block", ""):
-        assert batch_of_block(key) is None
 
 
 @pytest.mark.parametrize("handle", [handle_embed, handle_prepare])

@@ -1,11 +1,14 @@
 """Builds the Celery application of these settings."""
 
+from urllib.parse import urlsplit
+
 from celery import Celery
 
 from pipeline.errors import ConfigError
 from pipeline.settings import Settings
+from pipeline.tls import client_context
 from workers.broker.celery_config import celery_config
-from workers.broker.transport import use_for_amqp
+from workers.broker.transport import CA_SETTING, use_for_amqp
 
 
 def make_app(settings: Settings, *, blocked_patience_s: float = 0.0) -> Celery:
@@ -25,7 +28,13 @@ def make_app(settings: Settings, *, blocked_patience_s: float = 0.0) -> Celery:
         raise ConfigError(
             "PICTOR_BROKER_URL: amqp:// or amqps:// is expected; Pictor relies on quorum queues"
         )
+    if "ssl_" in urlsplit(url).query:
+        raise ConfigError(
+            "PICTOR_BROKER_URL: options of TLS in the URL are not read; certificates are always "
+            "verified, and PICTOR_BROKER_CA_FILE names their authority"
+        )
+    client_context(settings.broker_ca_file, CA_SETTING)  # else the first connection would find out
     use_for_amqp()
     app = Celery("pictor", set_as_current=False)
-    app.conf.update(celery_config(url, blocked_patience_s))
+    app.conf.update(celery_config(url, blocked_patience_s, ca_file=settings.broker_ca_file))
     return app

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from workers.broker.queues import EMBED, INGEST, PLAN, SEARCH, work_queue
+from workers.broker.queues import EMBED, FORMER_PREPARE, PLAN, PREPARE, SEARCH, work_queue
 
 TASK_HARD_LIMIT_S = 660  # after poison.SPLIT_AFTER_S; far below RabbitMQ's consumer timeout of 30 minutes
 # A worker's, with a broker whose disk is full: else each try of a minute counts as a delivery. Twice, for a
@@ -14,15 +14,16 @@ ROUTES = {
     "pictor.ingest": PLAN,
     "pictor.delete": PLAN,
     "pictor.plan_job": PLAN,
-    "pictor.ingest_batch": INGEST,
+    "pictor.prepare_batch": PREPARE,
+    "pictor.ingest_batch": PREPARE,  # its name in the version before
     "pictor.embed_batch": EMBED,
     "pictor.search": SEARCH,
     "pictor.job": SEARCH,
 }
 
 
-def celery_config(broker_url: str, blocked_patience_s: float) -> Mapping[str, object]:
-    queues = {name: work_queue(name) for name in (PLAN, INGEST, EMBED, SEARCH)}
+def celery_config(broker_url: str, blocked_patience_s: float, *, ca_file: str = "") -> Mapping[str, object]:
+    queues = {name: work_queue(name) for name in (PLAN, PREPARE, EMBED, SEARCH, FORMER_PREPARE)}
     return {
         "broker_url": broker_url,
         "broker_heartbeat": BROKER_HEARTBEAT_S,
@@ -31,6 +32,7 @@ def celery_config(broker_url: str, blocked_patience_s: float) -> Mapping[str, ob
         "broker_transport_options": {
             "confirm_publish": True,  # else a lost publish is silent
             "blocked_patience_s": blocked_patience_s,  # see workers.broker.transport
+            "ca_file": ca_file,
         },
         "control_queue_exclusive": False,  # exclusive: a half-open drop locks the worker out of its own queue
         "control_queue_durable": True,

@@ -11,7 +11,7 @@ from kombu.exceptions import OperationalError
 from pipeline.errors import ConfigError, CredentialsError, PictorError, TransientError
 from pipeline.settings import Settings
 from workers.broker.celery_app import make_app
-from workers.broker.transport import UnconfirmedError
+from workers.broker.transport import UnconfirmedError, UntrustedBrokerError
 
 # Half a minute in all, for a command that a person waits for; a worker comes back by itself.
 _TRIES, _FIRST_PAUSE_S, _LONGER_BY_S = 3, 0.5, 1.0
@@ -36,6 +36,9 @@ def broker_errors(otherwise: str, *, unconfirmed: str = "") -> Iterator[None]:
     except (AccessRefused, NotAllowed, NotFound, PreconditionFailed) as err:
         raise _refusal(err, otherwise) from err
     except (AMQPError, OperationalError, OSError) as err:
+        for untrusted in (err, err.__cause__):
+            if isinstance(untrusted, UntrustedBrokerError):
+                raise ConfigError(str(untrusted)) from err
         is_unknown = isinstance(err, UnconfirmedError | TimeoutError) or isinstance(
             err.__cause__, TimeoutError
         )
@@ -50,9 +53,17 @@ def broker_connection(settings: Settings) -> Iterator[Connection]:
         make_app(settings).connection_for_write() as connection,
     ):
         connection.ensure_connection(
-            max_retries=_TRIES, interval_start=_FIRST_PAUSE_S, interval_step=_LONGER_BY_S
+            errback=_raise_if_untrusted,
+            max_retries=_TRIES,
+            interval_start=_FIRST_PAUSE_S,
+            interval_step=_LONGER_BY_S,
         )
         yield connection
+
+
+def _raise_if_untrusted(err: Exception, _pause_s: float) -> None:
+    if isinstance(err, UntrustedBrokerError):  # the next try would see the same certificate
+        raise err
 
 
 def _refusal(err: AMQPError, otherwise: str) -> PictorError:

@@ -8,9 +8,9 @@ from celery.utils.saferepr import saferepr
 from kombu.utils.json import dumps
 
 from pipeline.errors import ArgumentError
-from pipeline.ingest.message import decode_batch
+from pipeline.ingest.message import encode_batch
 from pipeline.ports import Ledger
-from pipeline.types import PlannedBatch
+from pipeline.types import EmbedBatch, PlannedBatch
 from workers.broker.connection import broker_errors
 from workers.broker.queue_wait import due_stamp
 
@@ -26,18 +26,18 @@ class Publisher:
 
     def __init__(self, app: Celery, *, preparation: str) -> None:
         self._app = app
-        self._batch_task = "pictor.ingest_batch" if preparation == "staged" else "pictor.embed_batch"
+        self._batch_task = "pictor.prepare_batch" if preparation == "staged" else "pictor.embed_batch"
 
     def publish_batch(self, job_id: str, batch: PlannedBatch) -> None:
         """Send a planned batch to whoever begins its work in this deployment."""
         shown = f"job {job_id} batch {batch.path}: {batch.items} objects"
         self.send(self._batch_task, {"message": batch.body.decode()}, shown=shown)
 
-    def publish_staged(self, body: bytes) -> None:
-        """Send a batch whose pixels are staged to the GPU tier."""
-        batch = decode_batch(body)
-        shown = f"job {batch.job_id} batch {batch.path}: {len(batch.refs)} objects, staged"
-        self.send("pictor.embed_batch", {"message": body.decode()}, shown=shown)
+    def publish_prepared(self, batch: EmbedBatch) -> None:
+        """Send a batch to the GPU tier: its pixels are staged, unless the deployment has become inline."""
+        shown = f"job {batch.job_id} batch {batch.path}: {len(batch.refs)} objects"
+        shown += ", staged" if batch.staged else ""
+        self.send("pictor.embed_batch", {"message": encode_batch(batch).decode()}, shown=shown)
 
     def publish_plan_step(self, job_id: str, step: int, nonce: str, *, delay_s: int = 0) -> None:
         self.send("pictor.plan_job", {"job_id": job_id, "step": step, "nonce": nonce}, delay_s=delay_s)

@@ -2,10 +2,15 @@
 in RabbitMQ, so a change of arguments is a new name.
 """
 
+from collections.abc import Sequence
+
 from kombu import Connection, Exchange, Queue
 
-PLAN, INGEST, EMBED, SEARCH, DEAD = "plan", "ingest", "embed", "search", "dead"
-WORK_QUEUES = (PLAN, INGEST, EMBED, SEARCH)
+from pipeline.errors import ArgumentError
+
+PLAN, PREPARE, EMBED, SEARCH, DEAD = "plan", "prepare", "embed", "search", "dead"
+WORK_QUEUES = (PLAN, PREPARE, EMBED, SEARCH)  # each is a role of workers, too
+FORMER_PREPARE = "ingest"  # its name in the version before; what is left on it is still done
 
 DEAD_EXCHANGE = Exchange("pictor.dead", "topic", durable=True)
 DELIVERY_LIMIT = (
@@ -30,6 +35,23 @@ def work_queue(name: str) -> Queue:
     )
 
 
+def read_roles(names: Sequence[str]) -> list[str]:
+    """The roles that `--queues` names. The former name of `prepare` is understood.
+
+    Raises:
+        ArgumentError: none is given, or one is unknown.
+    """
+    unknown = sorted(set(names) - {*WORK_QUEUES, FORMER_PREPARE})
+    if unknown or not names:
+        raise ArgumentError(f"--queues {','.join(unknown) or '(none)'}: {', '.join(WORK_QUEUES)} are allowed")
+    return list(dict.fromkeys(PREPARE if name == FORMER_PREPARE else name for name in names))
+
+
+def consumed_queues(roles: Sequence[str]) -> list[str]:
+    """The queues that a worker of these roles takes messages from."""
+    return [*roles, FORMER_PREPARE] if PREPARE in roles else list(roles)
+
+
 def dead_queue() -> Queue:
     return Queue(
         DEAD,
@@ -45,5 +67,5 @@ def dead_queue() -> Queue:
 def declare_queues(connection: Connection) -> None:
     """Declare every exchange and queue. Safe to run twice and from several processes."""
     with connection.channel() as channel:
-        for queue in (dead_queue(), *(work_queue(name) for name in WORK_QUEUES)):
+        for queue in (dead_queue(), *(work_queue(name) for name in (*WORK_QUEUES, FORMER_PREPARE))):
             queue.bind(channel).declare()

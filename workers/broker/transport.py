@@ -11,13 +11,16 @@ another connection would only double it.
 """
 
 import logging
+import ssl
 import time
 from typing import Any
 
 from amqp import spec
+from amqp import transport as amqp_transport
 from amqp.exceptions import AMQPError
 from kombu.transport import TRANSPORT_ALIASES, pyamqp
 
+from pipeline.tls import client_context, explain_tls
 from workers.broker.queues import WORK_QUEUES
 
 logger = logging.getLogger(__name__)
@@ -27,11 +30,16 @@ FAREWELL_TIMEOUT_S = 1.0  # of a connection that is given up; there are several,
 # What Flower listens to, and is told: not worth a wait of the event loop, not even a short one.
 UNCONFIRMED = ("celeryev", "reply.celery.pidbox")
 _DELAYED = "celery_delayed_"  # where Celery sends what is to arrive later
+CA_SETTING = "PICTOR_BROKER_CA_FILE"
 _CONFIRMATION = [spec.Basic.Ack, spec.Basic.Nack]
 
 
 class UnconfirmedError(AMQPError):  # type: ignore[misc]
     """The broker takes nothing now, and may yet take what it was sent. Kombu does not send it again."""
+
+
+class UntrustedBrokerError(OSError):
+    """Its certificate was refused. Celery tries again, as it does when a broker is away."""
 
 
 class Channel(pyamqp.Channel):  # type: ignore[misc]  # kombu is untyped
@@ -58,15 +66,59 @@ class Channel(pyamqp.Channel):  # type: ignore[misc]  # kombu is untyped
         return super().basic_publish_confirm(*args, confirm_timeout=confirm_timeout, **options)
 
 
+class VerifiedSocket(amqp_transport.SSLTransport):  # type: ignore[misc]  # amqp is untyped
+    """A TLS socket to a broker whose certificate, authority and name were checked.
+
+    amqp checks the name only if it is told the name, which no option of a URL can do. No option is read here.
+    """
+
+    ca_file = ""
+
+    def _wrap_socket(self, sock: Any, **_: object) -> ssl.SSLSocket:
+        return client_context(self.ca_file, CA_SETTING).wrap_socket(
+            sock,
+            server_hostname=self.host,
+            do_handshake_on_connect=False,  # amqp does it, with a time limit
+        )
+
+    def _setup_transport(self) -> None:
+        try:
+            super()._setup_transport()
+        except ssl.SSLError as err:
+            if fault := explain_tls(err, self.host, CA_SETTING):
+                raise UntrustedBrokerError(f"the broker at {self.host}:{self.port}: {fault}") from err
+            raise
+
+
 class Connection(pyamqp.Connection):  # type: ignore[misc]
-    """Args: `blocked_patience_s` is how long work that is published waits for a broker that takes nothing."""
+    """One connection.
+
+    Args:
+        blocked_patience_s: how long work that is published waits for a broker that takes nothing.
+        ca_file: see `pipeline.tls.client_context`; for connections with TLS.
+    """
 
     Channel = Channel
 
-    def __init__(self, *args: Any, blocked_patience_s: float = 0.0, **options: Any) -> None:
+    def __init__(
+        self, *args: Any, blocked_patience_s: float = 0.0, ca_file: str = "", **options: Any
+    ) -> None:
         super().__init__(*args, on_blocked=self._block, on_unblocked=self._unblock, **options)
         self.blocked_patience_s = blocked_patience_s
+        self.ca_file = ca_file
         self.is_blocked = False
+
+    def Transport(  # noqa: N802 - amqp's name
+        self, host: str, connect_timeout: float, ssl: object = False, *timeouts: Any, **options: Any
+    ) -> Any:
+        if not ssl:
+            return super().Transport(host, connect_timeout, ssl, *timeouts, **options)
+        read_timeout, write_timeout = timeouts
+        verified = VerifiedSocket(
+            host, connect_timeout, read_timeout=read_timeout, write_timeout=write_timeout, **options
+        )
+        verified.ca_file = self.ca_file
+        return verified
 
     def _block(self, _reason: str) -> None:
         logger.warning("the broker holds publishers back: its disk or its memory is nearly full")

@@ -17,18 +17,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
-from pipeline.errors import MessageError, PictorError
-from pipeline.ingest.handle import Handled
-from pipeline.ingest.message import decode_batch, encode_batch
+from pipeline.errors import PictorError, TargetError
+from pipeline.ingest.handle import Handled, judge, open_batch
+from pipeline.ingest.message import encode_batch
 from pipeline.ingest.phase_clock import PhaseClock
-from pipeline.ingest.run_batch import index_outcomes, look_up_versions
-from pipeline.ingest.staging import delete_block, name_block
+from pipeline.ingest.reuse import look_up_versions
+from pipeline.ingest.run_batch import index_prepared
+from pipeline.ingest.staging import delete_block
 from pipeline.types import (
     BatchReport,
-    BatchStatus,
     EmbedBatch,
     FailedAt,
     PlannedBatch,
+    PreparedBatch,
     Reason,
     Rejected,
     Verdict,
@@ -61,18 +62,20 @@ def isolate(body: bytes, context: Context, *, crashes: int) -> Handled:
 
     Raises:
         TransientError: a service is away.
-        MessageError: the batch is not this ledger's.
     """
-    batch = decode_batch(body)
-    if not _is_open(batch, context):
-        # Split before, perhaps by a process that died before it published the halves.
-        context.publisher.publish_outbox(context.deps.ledger, batch.job_id)
-        _delete_blocks(batch, context)
-    elif len(batch.refs) > 1:
-        split(batch, context)
-    else:
-        return _try_alone(batch, context, crashes=crashes)
-    return Handled(verdict=Verdict.ACK)
+    opened = open_batch(body, context.deps, PhaseClock())
+    if isinstance(opened, Handled):
+        if opened.verdict is Verdict.ACK and opened.batch is not None:
+            # Split before, perhaps by a process that died before it published the halves.
+            context.publisher.publish_outbox(context.deps.ledger, opened.batch.job_id)
+        return opened
+    if len(opened.refs) > 1:
+        split(opened, context)
+        return Handled(verdict=Verdict.ACK, batch=opened)
+    try:
+        return _try_alone(opened, context, crashes=crashes)
+    except TargetError as err:
+        return judge(err, opened)
 
 
 def split(batch: EmbedBatch, context: Context) -> None:
@@ -80,7 +83,7 @@ def split(batch: EmbedBatch, context: Context) -> None:
     context.deps.ledger.split_batch(batch.job_id, batch.path, halves_of(batch))
     logger.warning("batch split", extra={"job_id": batch.job_id, "batch": batch.path})
     context.publisher.publish_outbox(context.deps.ledger, batch.job_id)
-    _delete_blocks(batch, context)  # the halves are pulled and decoded anew
+    delete_block(batch.job_id, batch.path, context.deps)  # the halves are pulled and decoded anew
 
 
 def halves_of(batch: EmbedBatch) -> list[PlannedBatch]:
@@ -88,7 +91,7 @@ def halves_of(batch: EmbedBatch) -> list[PlannedBatch]:
     middle = len(batch.refs) // 2
     parts = (batch.refs[:middle], batch.refs[middle:])
     halves = [
-        replace(batch, path=f"{batch.path}.{number}", refs=refs, block="")
+        replace(batch, path=f"{batch.path}.{number}", refs=refs, staged=False)
         for number, refs in enumerate(parts)
     ]
     return [PlannedBatch(path=half.path, items=len(half.refs), body=encode_batch(half)) for half in halves]
@@ -113,11 +116,9 @@ def split_when_slow(body: bytes, context: Context) -> Iterator[None]:
 
 def _split_and_die(body: bytes, context: Context) -> None:
     try:
-        batch = decode_batch(body)
-        logger.error(
-            "too slow", extra={"job_id": batch.job_id, "batch": batch.path, "seconds": SPLIT_AFTER_S}
-        )
-        if len(batch.refs) > 1 and _is_open(batch, context):
+        batch = open_batch(body, context.deps, PhaseClock())
+        logger.error("too slow", extra={"seconds": SPLIT_AFTER_S, "batch": _shown(batch)})
+        if isinstance(batch, EmbedBatch) and len(batch.refs) > 1:
             split(batch, context)
     except PictorError as err:  # then its redeliveries lead to the same
         logger.warning("slow batch not split", extra={"error": str(err)})
@@ -125,22 +126,20 @@ def _split_and_die(body: bytes, context: Context) -> None:
         os.kill(os.getpid(), signal.SIGKILL)  # Celery gives the message back; it finds its batch closed
 
 
-def _is_open(batch: EmbedBatch, context: Context) -> bool:
-    status = context.deps.ledger.batch_status(batch.job_id, batch.path)
-    if status is BatchStatus.UNKNOWN:
-        raise MessageError(f"batch {batch.path} of job {batch.job_id} is not in this ledger")
-    return status is BatchStatus.OPEN
+def _shown(opened: EmbedBatch | Handled) -> str:
+    batch = opened if isinstance(opened, EmbedBatch) else opened.batch
+    return f"{batch.path} of job {batch.job_id}" if batch else "unknown"
 
 
 def _try_alone(batch: EmbedBatch, context: Context, *, crashes: int) -> Handled:
     """Do a batch of one object in processes of its own; when they fail too, the object is to blame."""
     fate = Fate.CRASHED
     for _ in range(TRIALS):
-        ended = run_trial(encode_batch(replace(batch, block="")))
+        ended = run_trial(encode_batch(replace(batch, staged=False)))
         if isinstance(ended, Handled):
             if ended.verdict is Verdict.ACK:
-                _delete_blocks(batch, context)
-            return ended
+                delete_block(batch.job_id, batch.path, context.deps)
+            return replace(ended, batch=batch)
         fate = ended
         logger.warning(
             "trial failed", extra={"job_id": batch.job_id, "batch": batch.path, "fate": fate.value}
@@ -150,8 +149,8 @@ def _try_alone(batch: EmbedBatch, context: Context, *, crashes: int) -> Handled:
         if fate is Fate.INTERNAL_ERROR and crashes < SPLIT_AT_CRASH:
             raise PictorError(f"batch {batch.path} of job {batch.job_id}: internal error in a trial")
     report = _record_failure(batch, fate, context)
-    _delete_blocks(batch, context)
-    return Handled(verdict=Verdict.ACK, report=report)
+    delete_block(batch.job_id, batch.path, context.deps)
+    return Handled(verdict=Verdict.ACK, batch=batch, report=report)
 
 
 def _record_failure(batch: EmbedBatch, fate: Fate, context: Context) -> BatchReport | None:
@@ -163,13 +162,7 @@ def _record_failure(batch: EmbedBatch, fate: Fate, context: Context) -> BatchRep
     earlier = look_up_versions(batch, deps.index, clock)
     if earlier:  # an object must not be found by its former content
         deps.index.delete(batch.target, list(earlier))
-    report = index_outcomes(batch, (rejected,), (), deps, clock)
+    report = index_prepared(batch, PreparedBatch(outcomes=(rejected,), stored=()), deps, clock)
     is_new = deps.ledger.report(report)
     deps.ledger.finish_if_done(batch.job_id)
     return report if is_new else None
-
-
-def _delete_blocks(batch: EmbedBatch, context: Context) -> None:
-    """Also the one that an `ingest` worker left when it was killed before it could name it in a message."""
-    if context.settings.preparation == "staged":
-        delete_block(name_block(batch), context.deps)

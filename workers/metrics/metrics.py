@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.ingest.handle import Handled
 from pipeline.types import BatchReport, Findings, ModelSpec, Reason, Verdict
-from workers.broker.queues import EMBED, INGEST, WORK_QUEUES
+from workers.broker.queues import EMBED, PREPARE, WORK_QUEUES
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
@@ -174,7 +174,7 @@ class Metrics:
             self._failures.labels(reason.value)
         for queue in WORK_QUEUES:
             self._crashes.labels(queue)
-        for queue in (INGEST, EMBED):
+        for queue in (PREPARE, EMBED):
             for verdict in Verdict:
                 self._batches.labels(queue, verdict.value)
         for answer in ANSWERS:

@@ -10,10 +10,12 @@ import numpy as np
 from celery import Celery
 
 from pipeline import wiring
+from pipeline.capacity import Load
 from pipeline.errors import FatalError, PictorError
 from pipeline.ports import Deps, ImageLimits
 from pipeline.ports.model_binding import DEFAULT_MODEL
 from pipeline.settings import Settings
+from pipeline.types import WORKERS
 from workers.broker.publish import Publisher
 from workers.broker.queues import EMBED, SEARCH
 from workers.identity import Identity, told_identity
@@ -93,8 +95,11 @@ def open_deps(settings: Settings, identity: Identity) -> Deps:
         index=index,
         embedder=embedder,
         ledger=wiring.open_ledger(settings),
-        staging_bucket=settings.staging_bucket,
-        concurrency=wiring.concurrency_of(settings, sharers=identity.children),
+        staging_bucket=settings.staging_bucket if settings.preparation == "staged" else "",
+        driver=WORKERS,
+        concurrency=wiring.concurrency_of(
+            settings, Load(processes=identity.children, batches=identity.children)
+        ),
     )
 
 

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 from sqlalchemy import exc
 
+from pipeline.adapters.ledger.tls import tls_fault, with_tls
 from pipeline.errors import ConfigError, CredentialsError, FatalError, PictorError, TransientError
 
 Answer = TypeVar("Answer")
@@ -42,12 +43,15 @@ POSTGRES_CONNECT = {
 }
 
 
-def read_url(text: str) -> sa.URL:
-    """Check a ledger's URL and choose its driver.
+def read_url(text: str, *, ca_file: str = "") -> sa.URL:
+    """Check a ledger's URL, choose its driver, and say in it how a server's certificate is verified.
+
+    Args:
+        ca_file: of the authorities to trust; "" are those of this machine.
 
     Raises:
         ConfigError: not a URL, or not of a kind that a ledger can be; the text is not shown, it may hold
-            a password.
+            a password. Or it asks for TLS without verification.
     """
     try:
         url = sa.make_url(text)
@@ -64,7 +68,7 @@ def read_url(text: str) -> sa.URL:
                 )
             return url
         case "postgresql" | "postgres" | "postgresql+psycopg":
-            return url.set(drivername="postgresql+psycopg")
+            return with_tls(url.set(drivername="postgresql+psycopg"), ca_file)
         case other:
             raise ConfigError(f"a ledger is a sqlite or postgresql database, not {other}")
 
@@ -140,7 +144,7 @@ def translated(url: sa.URL) -> Iterator[None]:
     try:
         yield
     except exc.DBAPIError as err:
-        raise _explain(err, location_of(url)) from err
+        raise _explain(err, url) from err
     except sqlite3.Error as err:  # from the settings that are made while connecting
         raise _explain_sqlite(err, location_of(url)) from err
     except exc.TimeoutError as err:
@@ -193,9 +197,12 @@ def make_folder(url: sa.URL) -> None:
             raise ConfigError(f"ledger {url.database}: its folder cannot be made") from err
 
 
-def _explain(err: exc.DBAPIError, where: str) -> PictorError:
+def _explain(err: exc.DBAPIError, url: sa.URL) -> PictorError:
+    where = location_of(url)
     if isinstance(err.orig, sqlite3.Error):
         return _explain_sqlite(err.orig, where)
+    if fault := tls_fault(str(err.orig), url):
+        return ConfigError(f"ledger {where}: {fault}")
     return _explain_postgres(err, where)
 
 

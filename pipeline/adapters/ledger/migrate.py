@@ -25,10 +25,13 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 _alembic_turn = threading.Lock()  # Alembic keeps its context in module globals
 
 
-def migrate(url: str) -> str:
+def migrate(url: str, *, ca_file: str = "") -> str:
     """Bring the schema to the revision of this Pictor; an empty database gets all of it.
 
     Safe to run twice and from several processes at once: one works, the others wait and find it done.
+
+    Args:
+        ca_file: see `read_url`.
 
     Returns:
         The revision.
@@ -36,7 +39,7 @@ def migrate(url: str) -> str:
     Raises:
         ConfigError: the schema is of a newer Pictor.
     """
-    address = read_url(url)
+    address = read_url(url, ca_file=ca_file)
     make_folder(address)
     engine = make_engine(address)
     try:

@@ -23,7 +23,16 @@ from pipeline.adapters.ledger.statements import (
 )
 from pipeline.adapters.ledger.versions import plan_again, write_versions
 from pipeline.errors import ConflictError
-from pipeline.types import BatchReport, BatchStatus, Failure, JobState, PlannedBatch, generation_of
+from pipeline.types import (
+    RETRIED_FROM,
+    BatchRecord,
+    BatchReport,
+    BatchStatus,
+    Failure,
+    JobState,
+    PlannedBatch,
+    generation_of,
+)
 
 PAGE_BATCHES = 64  # with bodies of 16 KB a page is 1 MB
 
@@ -45,20 +54,18 @@ class SqlBatches(InTransactions):
         query = sa.select(sa.func.count()).where(batch.c.job_id == job_id, batch_is_pending)
         return self._read(lambda connection: connection.scalar(query)) or 0
 
-    def batch_status(self, job_id: str, path: str) -> BatchStatus:
+    def find_batch(self, job_id: str, path: str) -> BatchRecord:
         query = (
-            sa.select(batch.c.state, job.c.state)
+            sa.select(batch.c.state, batch.c.body, job.c.state.label("job_state"), job.c.driver)
             .join(job, job.c.job_id == batch.c.job_id)
             .where(batch.c.job_id == job_id, batch.c.path == path)
         )
         row = self._read(lambda connection: connection.execute(query).one_or_none())
         if row is None:
-            return BatchStatus.UNKNOWN
-        return (
-            BatchStatus.CLOSED
-            if row[1] == JobState.CANCELLED or row[0] != BatchState.PENDING
-            else BatchStatus.OPEN
-        )
+            return BatchRecord(status=BatchStatus.UNKNOWN)
+        if row.job_state == JobState.CANCELLED or row.state != BatchState.PENDING:
+            return BatchRecord(status=BatchStatus.CLOSED, driver=row.driver)
+        return BatchRecord(status=BatchStatus.OPEN, body=row.body, driver=row.driver)
 
     def report(self, report: BatchReport) -> bool:
         items = report.indexed + report.unchanged + len(report.rejected)
@@ -98,6 +105,8 @@ class SqlBatches(InTransactions):
             failed_in = delete_failures(connection, job_id, image_ids)
             if not failed_in and are_there(connection, job_id, batches):
                 return  # the repetition of a call whose answer was lost
+            if present.state not in RETRIED_FROM:
+                raise ConflictError(f"job {job_id} is {present.state}: its failures cannot be retried")
             planned, deleted = sum(planned.items for planned in batches), failed_in.total()
             if planned != deleted:
                 raise ConflictError(

@@ -6,12 +6,13 @@ from datetime import UTC, datetime
 import sqlalchemy as sa
 
 from pipeline.adapters.ledger.engine import InTransactions
-from pipeline.adapters.ledger.rows import Values, job_of, job_values, select_jobs
+from pipeline.adapters.ledger.rows import job_of, job_values, select_jobs
 from pipeline.adapters.ledger.schema import job, job_is_running
 from pipeline.adapters.ledger.statements import (
     finish_if_done,
     is_open_to,
     looks_done,
+    move_job,
     no_such_job,
     update_job,
 )
@@ -72,15 +73,8 @@ class SqlJobs(InTransactions):
         if not self._write(lambda connection: update_job(connection, job_id, values)):
             raise no_such_job(job_id)
 
-    def set_state(self, job_id: str, state: JobState, *, error: str = "") -> None:
-        over = state not in (JobState.RUNNING, JobState.PAUSED)
-        values: Values = {
-            "state": state.value,
-            "error": error,
-            "finished_at": datetime.now(UTC) if over else None,
-        }
-        if not self._write(lambda connection: update_job(connection, job_id, values)):
-            raise no_such_job(job_id)
+    def set_state(self, job_id: str, state: JobState, *, error: str = "") -> bool:
+        return self._write(lambda connection: move_job(connection, job_id, state, error))
 
     def finish_if_done(self, job_id: str) -> bool:
         # Asked after every batch: a look without a lock says "not yet" nearly every time.

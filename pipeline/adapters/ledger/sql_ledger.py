@@ -26,16 +26,19 @@ from pipeline.adapters.ledger.sql_version_book import SqlVersionBook
 from pipeline.adapters.ledger.sql_watch import SqlWatch
 
 
-def open_ledger(url: str) -> "SqlLedger":
+def open_ledger(url: str, *, ca_file: str = "") -> "SqlLedger":
     """Open the ledger at an SQLAlchemy URL.
 
     A SQLite file is made and migrated here. A PostgreSQL schema is only checked: it serves many processes,
     and `pictor init` changes it once, when its operator says so.
 
+    Args:
+        ca_file: see `read_url`.
+
     Raises:
         ConfigError: the URL cannot be a ledger's, or the schema is not of this Pictor's revision.
     """
-    address = read_url(url)
+    address = read_url(url, ca_file=ca_file)
     make_folder(address)
     engine = make_engine(address)
     try:

@@ -21,7 +21,7 @@ from pipeline.adapters.ledger.schema import (
     job_is_running,
 )
 from pipeline.errors import MessageError, NotFoundError, PictorError
-from pipeline.types import EMBEDDED, WORKERS, Findings, JobState, PlannedBatch
+from pipeline.types import COMES_FROM, EMBEDDED, WORKERS, Findings, JobState, PlannedBatch
 
 IDS_PER_STATEMENT = 5000  # SQLite takes 32766 parameters, PostgreSQL 65535
 
@@ -51,6 +51,20 @@ def lock_job(connection: sa.Connection, job_id: str) -> sa.Row[Any]:
 def update_job(connection: sa.Connection, job_id: str, values: Values) -> bool:
     values = {**values, "updated_at": datetime.now(UTC)}
     return connection.execute(job.update().where(job.c.job_id == job_id).values(values)).rowcount == 1
+
+
+def move_job(connection: sa.Connection, job_id: str, state: JobState, error: str) -> bool:
+    """Compare and set, in one statement: whoever comes late finds the state that was written first."""
+    now = datetime.now(UTC)
+    ended_at = None if state in (JobState.RUNNING, JobState.PAUSED) else now
+    values = {"state": state.value, "error": error, "updated_at": now, "finished_at": ended_at}
+    may_move = sa.and_(job.c.job_id == job_id, job.c.state.in_(sorted(COMES_FROM[state])))
+    if connection.execute(job.update().where(may_move).values(values)).rowcount:
+        return True
+    present = connection.execute(sa.select(job.c.state, job.c.error).where(job.c.job_id == job_id)).first()
+    if present is None:
+        raise no_such_job(job_id)
+    return tuple(present) == (state, error)  # moved by an earlier try, whose answer was lost
 
 
 def is_open_to(driver: str) -> sa.ColumnElement[bool]:

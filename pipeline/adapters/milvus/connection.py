@@ -25,9 +25,11 @@ from pymilvus.exceptions import MilvusException
 from pipeline.adapters.milvus.lite.folder import is_lite
 from pipeline.errors import ConfigError, CredentialsError, PictorError, TargetError, TransientError
 from pipeline.ports.model_binding import missing_collection
+from pipeline.tls import authorities_file, find_fault
 
 T = TypeVar("T")
 
+CA_SETTING = "PICTOR_MILVUS_CA_FILE"
 URL_SCHEMES = {"http", "https", "tcp", "unix"}
 BACKOFFS_S = (0.2, 1.0)  # bridges a dropped connection; a longer outage is the batch's retry, not ours
 # gRPC waits up to two minutes before it tries a server again, and all channels of the process share that
@@ -54,13 +56,17 @@ class NotLoadedError(PictorError):
 class MilvusConnection:
     """Safe to share between threads; calls to Milvus Lite queue up behind a lock."""
 
-    def __init__(self, uri: str, *, token: str, timeout_s: float) -> None:
+    def __init__(self, uri: str, *, token: str, timeout_s: float, ca_file: str = "") -> None:
         quiet_milvus_loggers()
         self.lite = is_lite(uri)
         self.timeout_s = timeout_s  # of one answer; operations pass it on, pymilvus has no default
         self.label = uri if self.lite else _checked_without_credentials(uri)
         # Lite reads, merges and writes an upsert without a lock of its own, on ten server threads.
         self._lock: AbstractContextManager[Any] = threading.RLock() if self.lite else nullcontext()
+        self._address = urlsplit(uri)
+        self._ca_file = ca_file
+        # gRPC brings authorities of its own, and would not read those of this machine.
+        tls = {"server_pem_path": authorities_file(ca_file, CA_SETTING)} if self._is_secure else {}
         self._lite_server = _LiteServer(uri) if self.lite else None
         try:
             self._client = self.run(
@@ -69,6 +75,7 @@ class MilvusConnection:
                     token=token,
                     timeout=timeout_s,
                     dedicated=True,  # a shared channel would outlive close() and this Lite server's port
+                    **tls,
                     grpc_options=_CHANNEL_OPTIONS | ({"grpc.enable_http_proxy": 0} if self.lite else {}),
                 )
             )
@@ -92,7 +99,7 @@ class MilvusConnection:
                 ours = self._translate(err, collection)
                 backoff_s = next(backoffs_s, None)
                 if backoff_s is None or time.monotonic() > give_up_at or not isinstance(ours, TransientError):
-                    raise ours from err
+                    raise (isinstance(ours, TransientError) and self._untrusted()) or ours from err
             time.sleep(backoff_s)
 
     def server_version(self) -> str:
@@ -108,6 +115,18 @@ class MilvusConnection:
     def _close_lite(self) -> None:
         if self._lite_server:
             self._lite_server.close()
+
+    @property
+    def _is_secure(self) -> bool:
+        return not self.lite and self._address.scheme == "https"
+
+    def _untrusted(self) -> ConfigError | None:
+        """What is wrong with the server's certificate: gRPC only says that it is unavailable."""
+        if not self._is_secure:
+            return None
+        host, port = self._address.hostname or "", self._address.port or 443
+        fault = find_fault(host, port, self._ca_file, CA_SETTING)
+        return ConfigError(f"Milvus at {self.label}: {fault}") if fault else None
 
     def _translate(self, err: Exception, collection: str) -> PictorError:
         status, code = _status_and_code(err)

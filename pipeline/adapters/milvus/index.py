@@ -53,10 +53,12 @@ class MilvusIndex:
         vector_type: of collections made from now on, "float32" or "float16".
         precision: for their record; see `CollectionInfo`.
         timeout_s: longest wait for one answer.
+        ca_file: of the authorities to trust where the URI is `https://…`; "" are those of this machine.
         live_ttl_s: how long it believes that a generation is live.
 
     Raises:
-        ConfigError: another process has the directory open, or it cannot be used.
+        ConfigError: another process has the directory open, or it cannot be used; or the server's
+            certificate is not to be trusted.
     """
 
     def __init__(
@@ -67,9 +69,10 @@ class MilvusIndex:
         vector_type: str = "float32",
         precision: str = "auto",
         timeout_s: float = 30.0,
+        ca_file: str = "",
         live_ttl_s: float = LIVE_TTL_S,
     ) -> None:
-        self._connection = MilvusConnection(uri, token=token, timeout_s=timeout_s)
+        self._connection = MilvusConnection(uri, token=token, timeout_s=timeout_s, ca_file=ca_file)
         self._catalog = MilvusCatalog(self._connection, live_ttl_s=live_ttl_s)
         self._generations = MilvusGenerations(
             self._connection, self._catalog, vector_type=vector_type, precision=precision

@@ -6,6 +6,8 @@ from urllib.parse import urlsplit
 
 from pipeline.errors import ConfigError
 
+CA_SETTING = "PICTOR_S3_CA_FILE"
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class S3Config:
@@ -18,6 +20,7 @@ class S3Config:
     region: str = "us-east-1"
     timeout_s: float = 30.0  # longest wait for an answer, and between two pieces of one
     attempts: int = 4
+    ca_file: str = ""  # see `pipeline.tls.client_context`
 
     @property
     def object_deadline_s(self) -> float:

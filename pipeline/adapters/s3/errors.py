@@ -6,12 +6,14 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from email.utils import formatdate
+from urllib.parse import urlsplit
 from xml.etree import ElementTree as ET
 
 from minio.error import InvalidResponseError, MinioException, S3Error, ServerError
 from urllib3.exceptions import HTTPError, NewConnectionError, SSLError
 from urllib3.exceptions import TimeoutError as HTTPTimeoutError
 
+from pipeline.adapters.s3.config import CA_SETTING
 from pipeline.errors import (
     ConfigError,
     CredentialsError,
@@ -21,6 +23,7 @@ from pipeline.errors import (
     TargetError,
     TransientError,
 )
+from pipeline.tls import explain_tls
 from pipeline.types import Reason
 
 # All that a call of the SDK raises. Names are checked before: a ValueError is about the answer.
@@ -68,10 +71,8 @@ def explain(err: Exception, place: Place) -> PictorError:
             return _explain_status(int(err._code), place)
         case ServerError():
             return _explain_status(err.status_code, place)
-        case SSLError() if err.args and isinstance(err.args[0], ssl.SSLCertVerificationError):
-            return ConfigError(
-                f"{place}: its TLS certificate is not trusted; name the authority's file in SSL_CERT_FILE"
-            )
+        case SSLError() if fault := _tls_fault(err, place):
+            return ConfigError(f"{place}: {fault}")
         case NewConnectionError():  # before the next, whose subclass it is
             return TransientError(f"{place}: no connection; is the endpoint right and the service up?")
         case HTTPTimeoutError():
@@ -82,6 +83,12 @@ def explain(err: Exception, place: Place) -> PictorError:
             return TransientError(f"{place}: the answer was cut or garbled")
         case _:
             return ConfigError(f"{place}: does not answer as an S3 service does")
+
+
+def _tls_fault(err: SSLError, place: Place) -> str:
+    inner = err.args[0] if err.args else None
+    host = urlsplit(place.endpoint).hostname or ""
+    return explain_tls(inner, host, CA_SETTING) if isinstance(inner, ssl.SSLError) else ""
 
 
 def code_of(err: Exception) -> str | None:

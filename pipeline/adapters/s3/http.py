@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import urllib3
 
-from pipeline.adapters.s3.config import Endpoint, S3Config
+from pipeline.adapters.s3.config import CA_SETTING, Endpoint, S3Config
+from pipeline.tls import client_context
 
 if TYPE_CHECKING:
     from urllib3.response import BaseHTTPResponse
@@ -31,8 +32,9 @@ def http_client(config: S3Config, endpoint: Endpoint) -> HttpClient:
         "timeout": urllib3.Timeout(connect=min(config.timeout_s, 5), read=config.timeout_s),
         "retries": False,  # the SDK would ask 5 times on its own; ours is the only loop
         "maxsize": 128,  # as many threads may fetch
-        "cert_reqs": "CERT_REQUIRED",
     }
+    if endpoint.secure:
+        options["ssl_context"] = client_context(config.ca_file, CA_SETTING)
     # The proxy of the environment, as obstore takes it too.
     proxies = urllib.request.getproxies()
     proxy = proxies.get("https" if endpoint.secure else "http") or proxies.get("all")

@@ -8,6 +8,7 @@ import logging
 import re
 import time
 from datetime import timedelta
+from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ from pipeline.adapters.s3.config import Endpoint, S3Config
 from pipeline.adapters.s3.content_encoding import undo_encoding
 from pipeline.adapters.s3.credentials import CredentialSource
 from pipeline.errors import ImageError
+from pipeline.tls import SYSTEM
 from pipeline.types import FetchedObject, ObjectRef, Reason
 
 if TYPE_CHECKING:
@@ -126,12 +128,16 @@ class FastReader:
 
     def _client_options(self) -> "ClientConfig":
         timeout = timedelta(seconds=self._config.timeout_s)
-        return {
+        options: ClientConfig = {
             "allow_http": not self._endpoint.secure,
+            "allow_invalid_certificates": False,  # whatever a variable of the environment says
             "connect_timeout": min(timeout, timedelta(seconds=5)),
             "read_timeout": timeout,  # of each read; the default is to wait for ever
             "timeout": timedelta(seconds=self._config.object_deadline_s),
         }
+        if self._config.ca_file not in ("", SYSTEM):
+            options["root_certificate"] = Path(self._config.ca_file).read_text(encoding="ascii")
+        return options
 
 
 def _read_body(result: "GetResult", max_bytes: int) -> bytes:

@@ -1,0 +1,64 @@
+"""How many threads fit into the memory of a container. docs/how-to/operate.md has the table.
+
+Threads follow from the memory, and the bounds of one image do not: an image that one worker takes must not be
+refused by another one that is smaller.
+"""
+
+from dataclasses import dataclass
+
+from pipeline.cgroup import Share
+from pipeline.ports import ImageLimits
+from pipeline.settings import Settings
+
+MAIN_BYTES = 128 * 2**20  # the main process of a worker, or the planner beside the batches of one process
+PROCESS_BYTES = 512 * 2**20  # measured: 460 MiB with torch, the clients and ResNet-18 after a forward pass
+USABLE = 7 / 8  # the rest is for the kernel, for freed memory that is not given back yet, and for a trial
+MOST_FETCH_THREADS = 8  # more waiting for S3 at once makes nothing faster
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Load:
+    """What runs side by side in a container."""
+
+    processes: int = 1  # that decode
+    batches: int = 1  # in all of these processes together
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Threads:
+    """Of one batch."""
+
+    fetch: int
+    decode: int
+
+
+def fit_threads(settings: Settings, limits: ImageLimits, share: Share, load: Load) -> Threads:
+    """As many threads as the container has cores and memory for, and at least one of each.
+
+    Args:
+        settings: numbers of threads that are set there are taken as they are.
+    """
+    room_bytes = _room_bytes(share, load) // load.batches
+    most_fetch = settings.fetch_threads or MOST_FETCH_THREADS
+    if settings.decode_threads:
+        decode = max(1, settings.decode_threads // load.batches)
+    else:
+        affordable = room_bytes // (limits.decode_budget_bytes + limits.max_object_bytes)
+        decode = max(1, min(share.cores // load.batches, most_fetch, affordable))
+    left_bytes = room_bytes - decode * limits.decode_budget_bytes
+    fetch = settings.fetch_threads or max(1, min(most_fetch, left_bytes // limits.max_object_bytes))
+    return Threads(fetch=fetch, decode=decode)
+
+
+def needed_bytes(limits: ImageLimits, threads: Threads, load: Load) -> int:
+    """The most memory that a container takes: every thread has the largest image that is allowed in hand."""
+    of_batch = threads.decode * limits.decode_budget_bytes + threads.fetch * limits.max_object_bytes
+    return _idle_bytes(load) + load.batches * of_batch
+
+
+def _room_bytes(share: Share, load: Load) -> int:
+    return max(0, int(share.memory_bytes * USABLE) - _idle_bytes(load))
+
+
+def _idle_bytes(load: Load) -> int:
+    return MAIN_BYTES + load.processes * PROCESS_BYTES

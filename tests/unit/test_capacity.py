@@ -1,0 +1,86 @@
+"""Threads by the share of a container: the worst images of all threads fit into its memory."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.capacity import MOST_FETCH_THREADS, Load, Threads, fit_threads, needed_bytes
+from pipeline.cgroup import Share, read_share
+from pipeline.ports import ImageLimits
+from pipeline.settings import Settings
+
+GIB = 2**30
+LIMITS = ImageLimits()
+LEAST = Threads(fetch=1, decode=1)
+
+
+def fit(share: Share, load: Load | None = None, **settings: int) -> Threads:
+    return fit_threads(Settings.model_validate(settings), LIMITS, share, load or Load())
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_container_of_1_gib_on_a_host_of_32_cores_decodes_one_image_at_a_time(
+    version: int, tmp_path: Path
+) -> None:
+    mount = tmp_path / "cgroup"
+    file = mount / ("memory.max" if version == 2 else "memory/memory.limit_in_bytes")
+    file.parent.mkdir(parents=True)
+    file.write_text(str(GIB))
+    membership = mount / "membership"
+    membership.write_text("0::/\n" if version == 2 else "4:memory:/docker/f0\n")
+    host = Share(cores=32, memory_bytes=256 * GIB)
+    share = read_share(mount=mount, membership=membership, machine=host)
+    threads = fit(share)
+    assert threads == LEAST
+    assert needed_bytes(LIMITS, threads, Load()) <= GIB
+    assert needed_bytes(LIMITS, Threads(fetch=8, decode=32), Load()) > 7 * GIB  # one for each core
+
+
+@pytest.mark.parametrize(
+    ("gib", "cores", "load", "expected"),
+    [
+        (256, 32, Load(), Threads(fetch=8, decode=8)),
+        (256, 2, Load(), Threads(fetch=8, decode=2)),
+        (256, 1, Load(batches=2), Threads(fetch=8, decode=1)),
+        (4, 32, Load(), Threads(fetch=8, decode=8)),
+        (2, 32, Load(), Threads(fetch=4, decode=4)),
+        (4, 32, Load(processes=2, batches=2), Threads(fetch=5, decode=4)),
+    ],
+)
+def test_cores_bound_the_threads_or_else_memory_does(
+    gib: int, cores: int, load: Load, expected: Threads
+) -> None:
+    assert fit(Share(cores=cores, memory_bytes=gib * GIB), load) == expected
+
+
+@given(
+    memory_mib=st.integers(1, 2**20),
+    cores=st.integers(1, 256),
+    processes=st.integers(1, 16),
+    more_batches=st.integers(0, 16),
+)
+def test_the_worst_images_fit_wherever_one_image_fits(
+    memory_mib: int, cores: int, processes: int, more_batches: int
+) -> None:
+    load = Load(processes=processes, batches=processes + more_batches)
+    share = Share(cores=cores, memory_bytes=memory_mib * 2**20)
+    threads = fit(share, load)
+    assert 1 <= threads.decode <= max(1, cores // load.batches)
+    assert threads.decode <= threads.fetch <= MOST_FETCH_THREADS
+    fits = needed_bytes(LIMITS, threads, load) <= share.memory_bytes
+    assert fits or threads == LEAST
+
+
+def test_threads_that_are_set_are_taken_and_shared_by_the_batches() -> None:
+    small = Share(cores=2, memory_bytes=GIB)
+    assert fit(small, Load(batches=2), decode_threads=6, fetch_threads=32) == Threads(fetch=32, decode=3)
+    assert fit(small, Load(batches=4), decode_threads=1) == LEAST
+    assert fit(small, fetch_threads=3) == Threads(fetch=3, decode=1)
+
+
+def test_a_larger_budget_for_an_image_leaves_fewer_threads() -> None:
+    share = Share(cores=32, memory_bytes=4 * GIB)
+    twice = ImageLimits(decode_budget_bytes=2 * LIMITS.decode_budget_bytes)
+    assert fit_threads(Settings(), twice, share, Load()).decode < fit(share).decode
