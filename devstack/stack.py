@@ -66,7 +66,7 @@ class Stack:
             variables.write(self.environment_file, self.variables())
 
     def down(self) -> None:
-        """Stop every process that belongs to the directory and delete what was made in it.
+        """Stop every process that belongs to the directory and delete its files.
 
         Raises:
             StackError: when a process survives SIGKILL.

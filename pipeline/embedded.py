@@ -36,7 +36,7 @@ class DriverOptions:
 
 @dataclass(kw_only=True)
 class _Run:
-    """What the threads of one run share. `messages` is the only way work reaches a worker."""
+    """The state that the threads of one run share. `messages` is the only way work reaches a worker."""
 
     job: Job
     deps: Deps

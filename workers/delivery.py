@@ -1,4 +1,4 @@
-"""From a verdict to what Celery does with a message: acknowledge, retry, set aside, or give back and stop.
+"""From a verdict to Celery's way with a message: acknowledge, retry, set aside, or give back and stop.
 
 A message is acknowledged after its work is reported, or after the broker has confirmed its successor: the
 copy that comes back later, the halves of its batch, the next tier's message, the dead letter. Celery rejects
@@ -10,7 +10,8 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import assert_never
+from dataclasses import replace
+from typing import NoReturn, assert_never
 
 from celery import Task
 from celery.exceptions import Reject, TaskPredicate
@@ -31,6 +32,7 @@ from workers.broker.queue_wait import due_stamp
 from workers.isolation.halve import SPLIT_AT_CRASH, SPLIT_AT_DELIVERY, isolate, split_when_slow
 from workers.metrics.metrics import metrics
 from workers.process.context import Context, current, stop_worker
+from workers.process.fitness import find_fault
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +43,7 @@ Handle = Callable[[bytes, Deps, ImageLimits], Handled]
 
 
 def run_message(task: Task, handle: Handle) -> None:
-    """Do one batch message and settle it. Raises what makes Celery settle it as the verdict says."""
+    """Do one batch message and settle it. Raises so that Celery settles it as the verdict says."""
     with every_error_settled(task):
         context = current()
         started = time.perf_counter()
@@ -96,21 +98,22 @@ def _acknowledge(task: Task, handled: Handled, context: Context) -> None:
         case Verdict.DEAD_LETTER:
             set_aside(task, str(handled.error))
         case Verdict.FAIL_JOB:
-            _fail_job(task, handled, context)
+            _fail_job(task, handled)
         case Verdict.REROUTE:  # all models share one queue: it would come back, to this worker or the next
-            _fail_job(task, handled, context)
+            _fail_job(task, handled)
         case Verdict.REQUEUE_AND_STOP:
-            give_back_and_stop(task, handled.error)
+            error = handled.error or PictorError("a batch was refused without a reason")
+            stop_if_unfit(task, error, refuse=lambda words: _fail_job(task, replace(handled, error=words)))
         case _:
             assert_never(handled.verdict)
 
 
-def _fail_job(task: Task, handled: Handled, context: Context) -> None:
+def _fail_job(task: Task, handled: Handled) -> None:
     if handled.batch is None:
         set_aside(task, str(handled.error))
         return
     job_id, error = handled.batch.job_id, str(handled.error)
-    if not context.deps.ledger.set_state(job_id, JobState.FAILED, error=error):
+    if not current().deps.ledger.set_state(job_id, JobState.FAILED, error=error):
         logger.info("job was over", extra={"job_id": job_id, "error": error})
 
 
@@ -119,7 +122,7 @@ def every_error_settled(task: Task) -> Iterator[None]:
     """Let only Retry and Reject through."""
     try:
         yield
-    except TaskPredicate:  # Retry, Reject: how Celery is told what to do
+    except TaskPredicate:  # Retry, Reject: our orders to Celery
         raise
     except TransientError as err:  # the broker did not take what was to be published before acknowledging
         retry_later(task, err)
@@ -136,7 +139,7 @@ def internal_error(task: Task, err: Exception) -> PictorError:
     return PictorError(f"{task.name}: internal error of kind {type(err).__name__}")
 
 
-def retry_later(task: Task, error: PictorError | None, **headers: object) -> None:
+def retry_later(task: Task, error: PictorError | None, **headers: object) -> NoReturn:
     """Put a copy on the queue that is delivered after a pause, and have this one acknowledged.
 
     Args:
@@ -162,9 +165,34 @@ def retry_later(task: Task, error: PictorError | None, **headers: object) -> Non
     raise retry
 
 
-def give_back_and_stop(task: Task, error: PictorError | None) -> None:
+def stop_if_unfit(task: Task, error: PictorError, *, refuse: Callable[[PictorError], None]) -> None:
+    """Settle a message over which this process would stop.
+
+    Args:
+        refuse: ends the message with words, once it was tried often and this process is fit each time.
+    """
+    fault = find_fault()
+    if isinstance(fault, TransientError):
+        retry_later(task, fault)
+    if fault is not None:
+        give_back_and_stop(task, error)
+    words = PictorError(f"{error}; other requests of this worker are answered")
+    try_again_or_refuse(task, words, refuse=refuse)
+
+
+def try_again_or_refuse(task: Task, error: PictorError, *, refuse: Callable[[PictorError], None]) -> None:
+    """Count a try that ended badly. Only one that ended so just now, not the count alone, ends the message.
+
+    Anybody who may publish can write the count.
+    """
+    crashes = crashes_before(task) + 1
+    if crashes < SPLIT_AT_CRASH:
+        retry_later(task, error, **{CRASHES_HEADER: crashes})
+    refuse(error)
+
+
+def give_back_and_stop(task: Task, error: PictorError) -> NoReturn:
     """Another worker may be able to do it. A copy, since giving it back would count as a delivery."""
-    error = error or PictorError("a batch was refused without a reason")
     try:
         retry_later(task, error)
     finally:

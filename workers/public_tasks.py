@@ -1,4 +1,4 @@
-"""What the public tasks and the planner do, once Celery is peeled off."""
+"""The work of the public tasks and of the planner, without Celery."""
 
 import logging
 import time
@@ -7,8 +7,17 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
 from celery import Task
+from celery.exceptions import TaskPredicate
 
-from pipeline.errors import REFUSALS, FatalError, MessageError, NotFoundError, PictorError
+from pipeline.errors import (
+    REFUSALS,
+    ConfigError,
+    FatalError,
+    MessageError,
+    NotFoundError,
+    PictorError,
+    TransientError,
+)
 from pipeline.location import parse_location
 from pipeline.service.access import Caller, Role
 from pipeline.service.answers import answer_json, error_json, job_json
@@ -21,11 +30,11 @@ from pipeline.service.submit import Submission, record_refusal, submit_to_worker
 from pipeline.settings import Settings
 from pipeline.types import JobState
 from workers.broker.dead_letters import set_aside
-from workers.delivery import crashes_before, every_error_settled, internal_error
-from workers.isolation.halve import SPLIT_AT_CRASH
+from workers.delivery import every_error_settled, internal_error, stop_if_unfit, try_again_or_refuse
 from workers.metrics.metrics import metrics
 from workers.planning.planner import run_plan_step
 from workers.process.context import current, stop_worker
+from workers.process.fitness import find_fault
 from workers.submission import (
     JOB_ID,
     DeleteArguments,
@@ -36,6 +45,8 @@ from workers.submission import (
 )
 
 logger = logging.getLogger(__name__)
+
+MAX_STEPS = 2**31  # the ledger's column holds no more, and 2**31 steps of ten seconds are 680 years
 
 Arguments = Mapping[str, object]
 
@@ -133,8 +144,10 @@ def _answered(
     """What `work` answers, or `refusal` with the error: somebody waits, so nothing is tried again here."""
     try:
         return work()
-    except FatalError as err:  # this process would answer each further call so, before its healthy neighbours
-        stop_worker(err)
+    except FatalError as err:
+        fault = find_fault()
+        if fault is not None and not isinstance(fault, TransientError):
+            stop_worker(err)  # it would answer each further call so, before its healthy neighbours
         return refusal | error_json(err)
     except PictorError as err:
         return refusal | error_json(err)
@@ -146,30 +159,41 @@ def _settled(
     task: Task, work: Callable[[], None], *, on_refusal: Callable[[PictorError], None] | None = None
 ) -> None:
     """Run `work`; the class of its error decides what becomes of the message."""
+
+    def refuse(error: PictorError) -> None:
+        if on_refusal is not None:
+            on_refusal(error)
+        set_aside(task, str(error))
+
     with every_error_settled(task):
         try:
-            _check_crashes(task)
             work()
         except REFUSALS as err:  # no worker could do it
-            if on_refusal is not None:
-                on_refusal(err)
-            set_aside(task, str(err))
+            refuse(err)
+        except (TransientError, TaskPredicate):
+            raise
+        except (FatalError, ConfigError) as err:
+            stop_if_unfit(task, err, refuse=refuse)
+        except Exception as err:  # noqa: BLE001 - as every_error_settled does, but not without end
+            internal_error(task, err)
+            words = f"{task.name}: every try ended with an internal error; the worker's log has it"
+            try_again_or_refuse(task, PictorError(words), refuse=refuse)
 
 
 def _read_step(task: Task, args: Sequence[object], kwargs: Arguments) -> tuple[str, int, str]:
     """Job, number and nonce of a plan step."""
     match kwargs:
         case {"job_id": str(job_id), "step": int(step), "nonce": str(nonce)} if (
-            not args and JOB_ID.fullmatch(job_id) and 0 <= step < 2**31
+            not args
+            and all(JOB_ID.fullmatch(name) for name in (job_id, nonce))
+            and not isinstance(step, bool)
+            and 0 <= step < MAX_STEPS
         ):
             return job_id, step, nonce
         case _:
-            raise MessageError(f"{task.name}: job_id, step and nonce are expected")
-
-
-def _check_crashes(task: Task) -> None:
-    if crashes_before(task) >= SPLIT_AT_CRASH:
-        raise MessageError(f"{task.name}: every try ended with an internal error; the worker's log has it")
+            raise MessageError(
+                f"{task.name}: job_id, step and nonce are expected, and a step from 0 to {MAX_STEPS - 1}"
+            )
 
 
 def _keywords(task: Task, args: Sequence[object], kwargs: Arguments) -> Arguments:
@@ -180,7 +204,14 @@ def _keywords(task: Task, args: Sequence[object], kwargs: Arguments) -> Argument
 
 def _caller(task: Task) -> Caller:
     """Whoever may publish on the broker's virtual host. Operators have the ledger."""
-    return Caller(who="broker", roles=frozenset({Role.READ, Role.WRITE}), request_id=str(task.request.id))
+    settings = current().settings
+    return Caller(
+        who="broker",
+        roles=frozenset({Role.READ, Role.WRITE}),
+        buckets=settings.bucket_globs,
+        collections=settings.collection_globs,
+        request_id=str(task.request.id),
+    )
 
 
 def _submission(arguments: IngestArguments, settings: Settings) -> Submission:
@@ -208,5 +239,5 @@ def _record_refusal(task: Task, kwargs: Arguments, error: PictorError) -> None:
 
 
 def _shown(value: object, max_chars: int) -> str:
-    """What somebody sent, fit to be stored and printed."""
+    """A text that somebody sent, fit to be stored and printed."""
     return "".join(char if char.isprintable() else "?" for char in str(value)[:max_chars])

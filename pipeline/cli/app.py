@@ -1,4 +1,4 @@
-"""The tree of commands. Each command lives in a file of its own and is imported when it is called."""
+"""The tree of commands. Each has a file of its own, which imports the libraries it needs when it runs."""
 
 from importlib.metadata import version
 from typing import Annotated

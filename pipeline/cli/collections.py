@@ -70,7 +70,7 @@ def promote_generation(name: Name, digits: Digits) -> None:
 
 @app.command("drop-generation")
 def drop_one_generation(name: Name, digits: Digits, yes: Yes = False) -> None:
-    """Delete a generation that is not live, and its vectors. The images themselves are not touched."""
+    """Delete a generation that is not live, with its vectors. Your images stay."""
     settings = Settings.from_env()
     with wiring.open_index(settings) as index, wiring.open_ledger(settings) as ledger:
         if not yes and not typer.confirm(f"Delete generation {digits} of collection {name}?", err=True):
@@ -81,7 +81,7 @@ def drop_one_generation(name: Name, digits: Digits, yes: Yes = False) -> None:
 
 @app.command("drop")
 def drop_collection(name: Name, yes: Yes = False) -> None:
-    """Delete a collection with all its generations. The images themselves are not touched."""
+    """Delete a collection with all its generations. Your images stay."""
     settings = Settings.from_env()
     with wiring.open_index(settings) as index, wiring.open_ledger(settings) as ledger:
         info = show.show_collection(name, index, local_caller())

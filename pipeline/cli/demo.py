@@ -1,4 +1,4 @@
-"""`pictor demo`: the main job on a generated gallery or on the user's own pictures, and how well it went."""
+"""`pictor demo`: index and search a generated gallery or your own pictures, and measure the result."""
 
 import json
 import os
@@ -29,7 +29,7 @@ def demo(
         "demo-output"
     ),
 ) -> None:
-    """Make a gallery, index it, search it, and say how well that went. Needs no server and no network."""
+    """Make a gallery, index it, search it and measure the hits. Needs no server and no network."""
     _empty_folder(out)
     originals, origin, broken = _make_gallery(out, images)
     sources = [images or out / "gallery" / "originals", out / "gallery" / "copies"]

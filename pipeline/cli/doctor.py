@@ -1,4 +1,4 @@
-"""`pictor doctor`: each configured component: is it there, which version, and what to do if not."""
+"""`pictor doctor`: check each configured component, show its version, and say how to mend it."""
 
 import platform
 import shutil
@@ -72,7 +72,7 @@ def _try(component: str, check: Callable[[Settings], str], remedy: str, settings
 
 
 def wanted_bytes(settings: Settings) -> int:
-    """The room that PICTOR_HOME should have: much where it holds the index, little beside a Milvus server."""
+    """The free space that PICTOR_HOME needs: much if it holds the index, little beside a Milvus server."""
     return EMBEDDED_INDEX_BYTES if settings.home in _index_file(settings).parents else WORKING_BYTES
 
 

@@ -1,4 +1,4 @@
-"""The distributed way: `pictor init`, `pictor worker`, `pictor sweep`, `pictor dead`."""
+"""The commands for running workers: `pictor init`, `worker`, `sweep` and `dead`."""
 
 from typing import Annotated
 
@@ -15,7 +15,7 @@ dead_app = typer.Typer(no_args_is_help=True, help="List, replay and purge dead l
 def init(
     wait: Annotated[float, typer.Option(help="Seconds to keep trying while services come up.", min=0)] = 0.0,
 ) -> None:
-    """Declare queues, buckets and the collection, and migrate the ledger. Safe to run again."""
+    """Make queues, buckets and the collection, and migrate the ledger. Safe to run again."""
     from workers.provision import initialise_when_there
 
     for step in initialise_when_there(Settings.from_env(), wait):
@@ -26,9 +26,9 @@ def worker(
     queues: Annotated[str, typer.Option(help="Comma-separated: plan, prepare, embed, search.")],
     children: Annotated[int, typer.Option(help="Processes that do the work.", min=1, max=64)] = 1,
     name: Annotated[
-        str, typer.Option(help="Name of this worker, one per machine; default: its queues.")
+        str, typer.Option(help="Name of this worker, unique on its machine. Default: its queues.")
     ] = "",
-    device: Annotated[str, typer.Option(help="cpu, cuda:N or auto; PICTOR_DEVICE.")] = "",
+    device: Annotated[str, typer.Option(help="cpu, cuda:N or auto. Default PICTOR_DEVICE.")] = "",
 ) -> None:
     """Run a worker until SIGTERM, then finish the tasks in flight and exit with 0."""
     from workers.broker.queues import FORMER_PREPARE, read_roles
@@ -45,10 +45,10 @@ def worker(
 
 
 def sweep(
-    minutes: Annotated[int, typer.Option(help="Leave alone what is younger.", min=0)] = 60,
+    minutes: Annotated[int, typer.Option(help="Keep younger blocks.", min=0)] = 60,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
-    """Delete staged blocks that outlived their batch. Safe at any time; run it now and then."""
+    """Delete staged blocks that no batch needs any more. Run it once a day. Safe at any time."""
     from dataclasses import asdict
     from datetime import timedelta
 
@@ -69,7 +69,7 @@ def sweep(
 def list_dead(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object per line.")] = False,
 ) -> None:
-    """Show dead letters and why each is one."""
+    """Show dead letters, each with its reason."""
     from dataclasses import asdict
 
     from workers.broker.connection import broker_connection
@@ -87,7 +87,7 @@ def list_dead(
 
 @dead_app.command("replay")
 def replay_dead(
-    task_id: Annotated[str, typer.Argument(metavar="[ID]", help="One dead letter; default all.")] = "",
+    task_id: Annotated[str, typer.Argument(metavar="[ID]", help="Only this dead letter. Default all.")] = "",
 ) -> None:
     """Put dead letters back on the queue they came from."""
     from workers.broker.connection import broker_connection

@@ -13,10 +13,11 @@ from pipeline.cli.run_here import deps_here, finish, job_held_here
 from pipeline.errors import ArgumentError
 from pipeline.ingest.system_folders import SYSTEM_FOLDERS
 from pipeline.location import parse_location
+from pipeline.names import check_collection_name
 from pipeline.ports import VectorIndex
 from pipeline.service.access import local_caller
 from pipeline.service.submit import Submission, submit_embedded
-from pipeline.settings import Settings, check_collection_name
+from pipeline.settings import Settings
 from pipeline.types import CollectionInfo, CollectionRef, Job, ModelSpec
 
 T = TypeVar("T")
@@ -40,17 +41,19 @@ def ingest(
     source: Annotated[
         str, typer.Argument(help="A folder, file:///folder, s3://bucket or s3://bucket/prefix.")
     ],
-    collection: Annotated[str, typer.Option(help="Collection to write to; PICTOR_COLLECTION.")] = "",
-    model: Annotated[str, typer.Option(help="builtin, torchvision/NAME or FILE.toml; PICTOR_MODEL.")] = "",
+    collection: Annotated[str, typer.Option(help="Collection to write to. Default PICTOR_COLLECTION.")] = "",
+    model: Annotated[
+        str, typer.Option(help="builtin, torchvision/NAME or FILE.toml. Default PICTOR_MODEL.")
+    ] = "",
     batch_items: Annotated[
-        int, typer.Option(help="Objects per batch; PICTOR_BATCH_ITEMS.", min=0, max=1000)
+        int, typer.Option(help="Objects per batch. 0 means PICTOR_BATCH_ITEMS.", min=0, max=1000)
     ] = 0,
     include: Annotated[
-        list[str] | None, typer.Option(help="Only keys that match this glob (repeatable).")
+        list[str] | None, typer.Option(help="Only keys that match this glob. You can repeat it.")
     ] = None,
     exclude: Annotated[
         list[str] | None,
-        typer.Option(help="No keys that match this glob (repeatable)."),
+        typer.Option(help="No keys that match this glob. You can repeat it."),
     ] = None,
     max_failure_rate: Annotated[
         float, typer.Option(help="Exit with 1 when a larger share of the images failed.", min=0, max=1)
@@ -58,15 +61,18 @@ def ingest(
     broker: Annotated[
         str,
         typer.Option(
-            help="Submit to the workers on this RabbitMQ (amqp://…) and follow the job; PICTOR_BROKER_URL."
+            help="Submit to the workers on this RabbitMQ (amqp://…) and follow the job. "
+            "Default PICTOR_BROKER_URL."
         ),
     ] = "",
     local: Annotated[
-        bool, typer.Option("--local", help="Run the job in this process, whatever PICTOR_BROKER_URL says.")
+        bool, typer.Option("--local", help="Run the job in this process, even if PICTOR_BROKER_URL is set.")
     ] = False,
-    restart: Annotated[bool, typer.Option("--restart", help="Do not resume an unfinished job.")] = False,
+    restart: Annotated[
+        bool, typer.Option("--restart", help="Begin a new job, even if one for SOURCE is unfinished.")
+    ] = False,
     keep_missing: Annotated[
-        bool, typer.Option("--keep-missing", help="Keep in the index what is in SOURCE no more.")
+        bool, typer.Option("--keep-missing", help="Keep vanished objects in the index.")
     ] = False,
     max_delete_share: Annotated[
         float | None,
@@ -78,7 +84,7 @@ def ingest(
         ),
     ] = None,
     retry_failed: Annotated[
-        bool, typer.Option("--retry-failed", help="Try objects again that failed and have not changed.")
+        bool, typer.Option("--retry-failed", help="Also try unchanged objects again that failed before.")
     ] = False,
     new_generation: Annotated[
         bool,
@@ -93,7 +99,7 @@ def ingest(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on the last line.")] = False,
 ) -> None:
-    """Bring a collection in step with SOURCE: embed what is new or changed, remove what has vanished."""
+    """Bring a collection in step with SOURCE. Embed new and changed images, remove vanished ones."""
     settings = Settings.from_env()
     where = parse_location(source)
     if dry_run and broker:
@@ -158,14 +164,14 @@ def _target(name: str, spec: ModelSpec | None, index: VectorIndex) -> Collection
 
 
 def _broker_of(broker: str, settings: Settings, *, local: bool) -> str:
-    """The broker to submit to; empty when the job runs in this process."""
+    """The broker to submit to, or empty when the job runs in this process."""
     if local and broker:
         raise ArgumentError("--local and --broker exclude each other")
     return "" if local else broker or settings.broker_url.get_secret_value()
 
 
 def _given(settings: Settings, name: str, value: T) -> T | None:
-    """A setting of this environment; None where it is a default, and that of the workers counts."""
+    """The value set in this environment. None for a default, since the default of the workers counts then."""
     return value if name in settings.model_fields_set else None
 
 

@@ -1,4 +1,4 @@
-"""`pictor jobs`: what was done, what failed and why, and another try for what failed."""
+"""`pictor jobs`: list, show, retry, pause and cancel jobs."""
 
 from typing import Annotated
 
@@ -18,7 +18,7 @@ from pipeline.service.retry import retry_failures
 from pipeline.settings import Settings
 from pipeline.types import WORKERS, Job
 
-app = typer.Typer(no_args_is_help=True, help="List jobs, show their counts and failures, retry what failed.")
+app = typer.Typer(no_args_is_help=True, help="List jobs, show counts and failures, retry, pause and cancel.")
 
 JobId = Annotated[str, typer.Argument(metavar="ID", help="A job id, as `pictor jobs list` shows it.")]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object per line.")]
@@ -52,7 +52,7 @@ def list_jobs(
 
 @app.command("show")
 def show_job(job_id: JobId, as_json: AsJson = False) -> None:
-    """Show one job: its state, its counts, where the time went and what held it up."""
+    """Show one job with its state, its counts, the time of each stage and the bottleneck."""
     settings = Settings.from_env()
     concurrency = wiring.concurrency_of(settings, Load())  # of workers with the settings of whoever asks
     with wiring.open_ledger(settings) as ledger:
@@ -71,7 +71,7 @@ def show_job(job_id: JobId, as_json: AsJson = False) -> None:
 
 @app.command("failures")
 def show_failures(job_id: JobId, as_json: AsJson = False) -> None:
-    """Show each object that failed, with the stage, the reason and the detail."""
+    """Show each failed object with its stage, reason and detail."""
     with wiring.open_ledger(Settings.from_env()) as ledger:
         failures = show.show_failures(job_id, ledger, local_caller())
         if as_json:
@@ -84,7 +84,7 @@ def show_failures(job_id: JobId, as_json: AsJson = False) -> None:
 
 @app.command("retry")
 def retry_job(job_id: JobId, as_json: AsJson = False) -> None:
-    """Try the failed objects of a job again, and only those, where the job ran."""
+    """Try the failed objects of a job again. The process or the workers that ran the job do it."""
     settings = Settings.from_env()
     with wiring.open_ledger(settings) as ledger:
         if ledger.get_job(job_id).driver == WORKERS:
@@ -95,7 +95,7 @@ def retry_job(job_id: JobId, as_json: AsJson = False) -> None:
 
 @app.command("cancel")
 def cancel_job(job_id: JobId) -> None:
-    """Stop a job: nothing more is planned, batches still queued are skipped. What is indexed stays."""
+    """Stop a job for good. Queued batches are skipped, and indexed images stay."""
     with wiring.open_ledger(Settings.from_env()) as ledger:
         move.cancel_job(job_id, ledger, local_caller())
     note(f"job {job_id} is cancelled")
@@ -103,7 +103,7 @@ def cancel_job(job_id: JobId) -> None:
 
 @app.command("pause")
 def pause_job(job_id: JobId) -> None:
-    """Plan nothing more for now; batches already queued are finished."""
+    """Pause a job. Batches that are queued already are finished."""
     with wiring.open_ledger(Settings.from_env()) as ledger:
         move.pause_job(job_id, ledger, local_caller())
     note(f"job {job_id} is paused")
@@ -111,7 +111,7 @@ def pause_job(job_id: JobId) -> None:
 
 @app.command("resume")
 def resume_job(job_id: JobId) -> None:
-    """Go on with a paused or failed job, where it ran. Of a running one, send lost messages again."""
+    """Resume a paused or failed job. For a running one, send lost messages again."""
     settings = Settings.from_env()
     with wiring.open_ledger(settings) as ledger:
         if ledger.get_job(job_id).driver == WORKERS:

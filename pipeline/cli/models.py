@@ -1,4 +1,4 @@
-"""`pictor models`: what can be given to --model."""
+"""`pictor models`: the models that --model takes."""
 
 from dataclasses import asdict
 from typing import Annotated
@@ -10,7 +10,7 @@ from pipeline.cli.output import write_json, write_table
 from pipeline.service.answers import model_json
 from pipeline.settings import Settings
 
-app = typer.Typer(no_args_is_help=True, help="List models and show what one is made of.")
+app = typer.Typer(no_args_is_help=True, help="List models and show one.")
 
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object per line.")]
 
@@ -34,7 +34,7 @@ def show_model(
     address: Annotated[str, typer.Argument(metavar="MODEL", help="builtin, torchvision/NAME or FILE.toml.")],
     as_json: AsJson = False,
 ) -> None:
-    """Show a model's name, dimension, preprocessing and fingerprint. Reads (or downloads) its weights."""
+    """Show a model's name, dimension, preprocessing and fingerprint. Reads its weights, or downloads them."""
     spec = wiring.load_model_spec(address, Settings.from_env())
     fields = model_json(spec)
     if as_json:

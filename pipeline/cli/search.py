@@ -23,7 +23,7 @@ def search(
     query: Annotated[
         list[str], typer.Argument(help="An image file, s3://bucket/key, file:///path or stored id.")
     ],
-    collection: Annotated[str, typer.Option(help="Collection to search; PICTOR_COLLECTION.")] = "",
+    collection: Annotated[str, typer.Option(help="Collection to search. Default PICTOR_COLLECTION.")] = "",
     k: Annotated[int, typer.Option("-k", help="Hits per query.", min=1, max=MAX_HITS)] = 10,
     min_score: Annotated[
         float | None, typer.Option(help="Leave out hits below this cosine.", min=-1, max=1)
@@ -31,9 +31,12 @@ def search(
     prefix: Annotated[str, typer.Option(help="Only keys that begin with this.")] = "",
     bucket: Annotated[str, typer.Option(help="Only this bucket or folder.")] = "",
     metadata: Annotated[
-        list[str] | None, typer.Option(help="Only objects with this user metadata, NAME=VALUE (repeatable).")
+        list[str] | None,
+        typer.Option(help="Only objects with this user metadata, NAME=VALUE. You can repeat it."),
     ] = None,
-    model: Annotated[str, typer.Option(help="The collection's model, if its file has moved.")] = "",
+    model: Annotated[
+        str, typer.Option(help="Where the collection's model file is now, if you have moved it.")
+    ] = "",
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object per query and line.")] = False,
     html: Annotated[Path | None, typer.Option(help="Also write a page with thumbnails to this file.")] = None,
 ) -> None:

@@ -1,4 +1,4 @@
-"""`pictor verify`: whether the index holds what the version book says."""
+"""`pictor verify`: compare the index with the version book."""
 
 from typing import Annotated
 
@@ -25,7 +25,8 @@ _WORDS = {
 def verify(
     collection: Annotated[str, typer.Argument(metavar="COLLECTION", help="A collection's name.")],
     repair: Annotated[
-        bool, typer.Option("--repair", help="Mend what differs. The index is right about what it holds.")
+        bool,
+        typer.Option("--repair", help="Repair the differences. The index wins over the version book."),
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:

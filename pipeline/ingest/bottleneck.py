@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Bottleneck:
-    """`share` of the worker time, 0..1, went into `stage`; `advice` is what makes it less."""
+    """`share` of the worker time, 0..1, went into `stage`. `advice` is how to lower it."""
 
     stage: str
     share: float

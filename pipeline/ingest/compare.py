@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from pipeline.ingest.selection import Selection
+from pipeline.ingest.selection import Selection, selection_of
 from pipeline.types import LASTING_REASONS, JobRequest, ObjectRef, VersionEntry, VersionState
 
 
@@ -27,7 +27,7 @@ class Change(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """`ref` is as listed; of what is missing or kept, as the book has it."""
+    """`ref` is as listed. For missing and kept objects, it is as the book has it."""
 
     change: Change
     ref: ObjectRef
@@ -43,9 +43,9 @@ def compare_versions(
     refs: Iterable[ObjectRef], entries: Iterator[VersionEntry], request: JobRequest
 ) -> Iterator[Compared]:
     """Both in byte order of the key, from the same cursor on; keys come out in that order, each once."""
-    selection = Selection(include=request.include, exclude=request.exclude)
+    selection = selection_of(request.include, request.exclude)
     entry = next(entries, None)
-    unread = "\0"  # the last folder that could not be read: what it holds is not missing
+    unread = "\0"  # the last folder that could not be read. Its files are not missing
     for ref in refs:
         while entry is not None and entry.ref.key < ref.key:
             yield _unlisted(entry, selection, request, unread)

@@ -6,7 +6,7 @@ from typing import assert_never
 
 from pipeline.ingest.compare import Change, Compared, compare_versions
 from pipeline.ingest.message import encode_batch
-from pipeline.ingest.selection import Selection
+from pipeline.ingest.selection import selection_of
 from pipeline.ports import NO_FINDINGS, ObjectStore, VersionBook
 from pipeline.types import (
     EmbedBatch,
@@ -31,7 +31,7 @@ MAX_NAMED_KEYS = 1_000  # that a step names one by one: missing, known to fail, 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PlanStep:
-    """One batch and what must be recorded with it in the same transaction.
+    """One batch, and the changes that must be recorded with it in the same transaction.
 
     `batch` is None when no key of this stretch has to be embedded.
     """
@@ -49,13 +49,13 @@ def plan_job(
     *,
     on_missed_link: Callable[[ObjectRef], None] = lambda _: None,
 ) -> Iterator[PlanStep]:
-    """Cut what is left of a job into batches. Holds one batch and a page of listing and book in memory.
+    """Cut the rest of a job into batches. Holds one batch and a page of listing and book in memory.
 
     Args:
         on_missed_link: is told of each link that is not followed and would be tried if it were.
     """
     request = job.request
-    selection = Selection(include=request.include, exclude=request.exclude)
+    selection = selection_of(request.include, request.exclude)
 
     def listed() -> Iterator[ObjectRef]:
         for ref in store.list_objects(request.bucket, request.prefix, job.cursor):
@@ -94,7 +94,7 @@ def cut_batches(
 
 
 def sum_findings(steps: Iterable[PlanStep]) -> Findings:
-    """What is recorded in one transaction."""
+    """The changes that are recorded in one transaction."""
     parts = [step.findings for step in steps]
     return Findings(
         unchanged=sum(part.unchanged for part in parts),

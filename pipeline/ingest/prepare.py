@@ -111,7 +111,7 @@ def _decode(
 
 
 def fetch_object(ref: ObjectRef, store: ObjectStore, limits: ImageLimits) -> FetchedObject:
-    """Read one object. What the listing already says is not read at all. Raises ImageError."""
+    """Read one object. One that is too large by its listing is not read at all. Raises ImageError."""
     if ref.size_bytes > limits.max_object_bytes:
         raise ImageError(
             Reason.TOO_LARGE, f"{ref.size_bytes} bytes are over the limit of {limits.max_object_bytes}"

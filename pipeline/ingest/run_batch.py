@@ -1,4 +1,4 @@
-"""ONE BATCH, START TO END. Read this first: the rest of the pipeline is what these lines call."""
+"""ONE BATCH, START TO END. Read this first. These lines call the rest of the pipeline."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -137,7 +137,7 @@ def remove_stale(
 def _versions(
     batch: EmbedBatch, rejected: Sequence[Rejected], stored: Collection[str]
 ) -> tuple[VersionEntry, ...]:
-    """For the version book: what is not rejected is in the index, now or since before."""
+    """Entries for the version book. Objects that are not rejected are in the index, now or since before."""
     failed = {item.ref.image_id for item in rejected}
     indexed = [ref for ref in batch.refs if ref.image_id not in failed]
     return (

@@ -1,4 +1,4 @@
-"""Which keys of a listing are images worth trying. What is not chosen is counted as `ignored`.
+"""Choose the keys of a listing that are worth trying as images. All others are counted as `ignored`.
 
 Without `include`, hidden files and files whose suffix says that they are no image are ignored; an unknown
 or missing suffix is tried. With `include`, the patterns alone decide. `exclude` always wins.
@@ -6,11 +6,12 @@ or missing suffix is tried. With `include`, the patterns alone decide. `exclude`
 Below a local folder, `system_folders` are ignored, too.
 """
 
+import functools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from pipeline.ingest.globs import compile_glob
-from pipeline.ingest.system_folders import is_in_system_folder
+from pipeline.ingest.globs import Globs
+from pipeline.ingest.system_folders import SystemFolders
 from pipeline.types import NOT_FOLLOWED, ObjectRef
 
 # Suffixes that say "no image". Image formats that are not on the decoder's list (.psd, .svg, .heic) are not
@@ -35,13 +36,18 @@ NO_IMAGE_SUFFIXES = frozenset(
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Selection:
-    """Glob patterns as `globs` reads them.
-
-    A pattern without `/` is matched against the last part of the key, one with `/` against the whole key.
-    """
+    """Glob patterns as `Globs` reads them."""
 
     include: Sequence[str] = ()
     exclude: Sequence[str] = ()
+    _included: Globs = field(init=False, repr=False, compare=False)
+    _excluded: Globs = field(init=False, repr=False, compare=False)
+    _system_folders: SystemFolders = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_included", Globs(self.include))
+        object.__setattr__(self, "_excluded", Globs(self.exclude))
+        object.__setattr__(self, "_system_folders", SystemFolders(self.include))
 
     def wants(self, ref: ObjectRef) -> bool:
         """Whether to try it. A link that is not followed cannot be tried."""
@@ -52,13 +58,19 @@ class Selection:
         return ref.etag == NOT_FOLLOWED and self._wants(ref)
 
     def _wants(self, ref: ObjectRef) -> bool:
-        if _is_directory_marker(ref) or _matches_any(ref.key, self.exclude):
+        if _is_directory_marker(ref) or self._excluded.match(ref.key):
             return False
-        if ref.bucket.startswith("/") and is_in_system_folder(ref.key, self.include):
+        if ref.bucket.startswith("/") and self._system_folders.hold(ref.key):
             return False
         if self.include and not _is_unread_folder(ref):
-            return _matches_any(ref.key, self.include)
+            return self._included.match(ref.key)
         return not _is_hidden(ref.key) and _suffix(ref.key) not in NO_IMAGE_SUFFIXES
+
+
+@functools.lru_cache(maxsize=8)  # jobs whose steps take turns in one process; each compiles once
+def selection_of(include: tuple[str, ...], exclude: tuple[str, ...]) -> Selection:
+    """The selection of a job."""
+    return Selection(include=include, exclude=exclude)
 
 
 def _is_directory_marker(ref: ObjectRef) -> bool:
@@ -70,11 +82,6 @@ def _is_unread_folder(ref: ObjectRef) -> bool:
     # A listing entry without an ETag is no object but a folder that could not be read. What is in it may be
     # what `include` asks for: it must be tried, and fail, to be seen.
     return ref.key.endswith("/") and not ref.etag
-
-
-def _matches_any(key: str, patterns: Sequence[str]) -> bool:
-    name = key.rsplit("/", 1)[-1]
-    return any(compile_glob(pattern).fullmatch(key if "/" in pattern else name) for pattern in patterns)
 
 
 def _is_hidden(key: str) -> bool:

@@ -141,7 +141,7 @@ def refusal(request: JobRequest, *, scanned: int, held: int, lost: int) -> str:
 
 @dataclass(slots=True)
 class Outlook:
-    """What a job would do: of each change how many objects, and the first keys."""
+    """The changes that a job would make, each with its number of objects and the first keys."""
 
     counts: dict[Change, int] = field(default_factory=lambda: dict.fromkeys(Change, 0))
     first_keys: dict[Change, list[str]] = field(default_factory=lambda: {change: [] for change in Change})

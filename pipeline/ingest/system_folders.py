@@ -5,7 +5,7 @@ belong to. They are left out below a local folder, unless an `include` pattern n
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 from pipeline.ingest.globs import compile_glob
 
@@ -24,12 +24,17 @@ _NAMES = "|".join(re.escape(name).replace(r"\*", "[^/]*") for name in SYSTEM_FOL
 _FOLDER = re.compile(rf"(?:^|/)({_NAMES})(?=/)", re.IGNORECASE)
 
 
-def is_in_system_folder(key: str, include: Sequence[str]) -> bool:
-    """Whether a folder of the key's path is one of them, and no pattern of `include` names that one."""
-    return any(not _is_named(folder, include) for folder in _FOLDER.findall(key))
+class SystemFolders:
+    """Those that no pattern of `include` names."""
 
+    def __init__(self, include: Iterable[str]) -> None:
+        # A part of stars alone names no folder. The last part is about files.
+        parts = {part.casefold() for pattern in include for part in pattern.split("/")[:-1]}
+        self._named = [compile_glob(part) for part in sorted(parts) if part.strip("*")]
 
-def _is_named(folder: str, include: Sequence[str]) -> bool:
-    # A part of stars alone names no folder. The last part is about files.
-    parts = {part.casefold() for pattern in include for part in pattern.split("/")[:-1] if part.strip("*")}
-    return any(compile_glob(part).fullmatch(folder.casefold()) for part in parts)
+    def hold(self, key: str) -> bool:
+        """Whether a folder of the key's path is one of them."""
+        return any(not self._is_named(folder) for folder in _FOLDER.findall(key))
+
+    def _is_named(self, folder: str) -> bool:
+        return any(glob.fullmatch(folder.casefold()) for glob in self._named)

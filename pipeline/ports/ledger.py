@@ -92,7 +92,7 @@ class Ledger(Protocol):
     def finish_planning(self, job_id: str, *, ignored: int) -> None: ...
 
     def missing(self, job_id: str, *, limit: int) -> list[VersionEntry]:
-        """What the job's listing did not show and nobody has written or seen since, in no order."""
+        """Objects that the job's listing did not show and nobody has written or seen since, in no order."""
         ...
 
     def record_removal(self, job_id: str, image_ids: Sequence[str]) -> None:
@@ -151,8 +151,8 @@ class Ledger(Protocol):
         """Make one planner message the only one at work on a job of the workers.
 
         Returns:
-            False when another message of this step, or a later step, has begun; and for a job that the
-            workers do not drive.
+            False when another message of this step, or a later step, has begun; when the step before it has
+            not; and for a job that the workers do not drive.
         """
         ...
 

@@ -1,4 +1,4 @@
-"""What a search may ask, and the orders of hits and versions: the same for every vector index."""
+"""The bounds of a search, and the orders of hits and versions, for every vector index."""
 
 from collections.abc import Iterable, Iterator
 from itertools import groupby

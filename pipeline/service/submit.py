@@ -3,18 +3,19 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pipeline.errors import ConfigError, ConflictError, PictorError
+from pipeline.errors import ArgumentError, ConfigError, ConflictError, PictorError
+from pipeline.ingest.globs import what_is_wrong
 from pipeline.ingest.sync import holds_any
 from pipeline.location import Location
+from pipeline.names import check_collection_name
 from pipeline.ports import Deps, Ledger
-from pipeline.service.access import Caller, Role, require
-from pipeline.settings import check_collection_name
+from pipeline.service.access import Caller, Role, require, require_names
 from pipeline.types import WORKERS, Job, JobRequest, JobState, ModelSpec
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Submission:
-    """What a caller asks for, with every default filled in."""
+    """A caller's request, with every default filled in."""
 
     location: Location
     collection: str
@@ -27,6 +28,10 @@ class Submission:
     new_generation: bool = False  # beside the live one, if that is of another model
 
     def request_for(self, spec: ModelSpec) -> JobRequest:
+        """Raises ArgumentError for too many patterns, or too long ones."""
+        for name, patterns in {"include": self.include, "exclude": self.exclude}.items():
+            if wrong := what_is_wrong(patterns):
+                raise ArgumentError(f"{name}: {wrong}")
         return JobRequest(
             location=self.location.url,
             bucket=self.location.bucket,
@@ -64,8 +69,12 @@ def submit_to_workers(wanted: Submission, deps: Deps, caller: Caller, *, job_id:
 
     What can never work is said in the job itself, which has failed then: no such bucket, a collection of
     another model, a name that no collection can have.
+
+    Raises:
+        DeniedError: the caller may not reach this collection or bucket; no job was made.
     """
     require(caller, Role.WRITE)
+    require_names(caller, collection=wanted.collection, buckets=[wanted.location.bucket])
     request = wanted.request_for(deps.embedder.spec)
     job = deps.ledger.create_job(request, driver=WORKERS, job_id=job_id)
     if job.state is JobState.RUNNING:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import ConfigError, TargetError
+from pipeline.names import check_collection_name
 from pipeline.ports.model_binding import (
     check_binding,
     check_target,
@@ -16,7 +17,6 @@ from pipeline.ports.model_binding import (
     refuse_live,
 )
 from pipeline.search.ranking import best_first, check_query, to_score
-from pipeline.settings import check_collection_name
 from pipeline.types import (
     CollectionInfo,
     CollectionRef,

@@ -1,4 +1,4 @@
-"""The values that cross modules. Frozen, keyword-only, without behaviour beyond what is derived."""
+"""The values that cross modules. Frozen, keyword-only, with derived values as their only behaviour."""
 
 from pipeline.types.batches import (
     BatchRecord,

@@ -41,7 +41,7 @@ def embedded_on(host: str) -> str:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class JobRequest:
-    """What a caller asks for. `location` is a URL: `file:///photos` or `s3://bucket/prefix`.
+    """A caller's request. `location` is a URL: `file:///photos` or `s3://bucket/prefix`.
 
     `max_delete_share` is None for the default, which small numbers of objects may pass; a share that was
     given is kept to the letter.
@@ -95,7 +95,7 @@ class Job:
     created_at: datetime  # UTC
     finished_at: datetime | None
     held: int = 0  # objects of the source that the book had in the index, so far as the listing has come
-    lost: int = 0  # of these, what the listing does not show
+    lost: int = 0  # of these, objects that the listing does not show
     removals_due: bool = (
         False  # somebody has to decide on what is missing, and remove it, before the job ends
     )

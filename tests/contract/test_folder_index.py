@@ -18,6 +18,7 @@ from pipeline.errors import ConfigError
 from pipeline.types import CollectionRef, SearchFilter
 from tests.conftest import REPOSITORY
 from tests.contract.indexes import axis, model, row, unit
+from tests.loaded_packages import loaded_packages
 
 PHOTOS = CollectionRef(name="photos", fingerprint=model().fingerprint)
 OLD_FOLDER = REPOSITORY / "tests" / "golden" / "folder_before_the_copy.tar.xz"
@@ -138,6 +139,11 @@ class TestTheCopy:
             print([name for name in engines if name in sys.modules])
         """
         assert run_python(script) == "[]"
+
+    def test_a_search_by_a_stored_id_imports_nothing_heavy(self, path: Path) -> None:
+        fill(path, "abc")
+        arguments = ("search", row("b").id, "--collection", "photos")
+        assert loaded_packages(path.parent, *arguments) == set()
 
     @pytest.mark.parametrize("name", ["rows", "vectors", "texts", "metadata", "dead", "stamp.json"])
     def test_a_file_that_lost_its_end_is_not_believed(self, path: Path, name: str) -> None:

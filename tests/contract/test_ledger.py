@@ -240,6 +240,18 @@ def test_the_workers_do_not_see_embedded_jobs(ledger: SqlLedger, job: Job) -> No
     assert ledger.claim_step(job.job_id, 0, "n")
 
 
+def test_a_step_is_claimed_in_its_turn_alone(ledger: SqlLedger, job: Job) -> None:
+    """Whoever may publish could claim the last number that there is, and no planner would come after it."""
+    assert not ledger.claim_step(job.job_id, 1, "early")
+    assert not ledger.claim_step(job.job_id, 2**31 - 1, "the last")
+    assert ledger.claim_step(job.job_id, 0, "n")
+    assert not ledger.claim_step(job.job_id, 0, "another")
+    assert ledger.claim_step(job.job_id, 0, "n")  # the same message, delivered again
+    assert not ledger.claim_step(job.job_id, 2, "early")
+    assert ledger.claim_step(job.job_id, 1, "next")
+    assert not ledger.claim_step(job.job_id, 0, "n")
+
+
 @pytest.mark.parametrize("state", JobState)
 def test_a_state_is_kept_and_only_an_end_has_a_time(ledger: SqlLedger, job: Job, state: JobState) -> None:
     ledger.set_state(job.job_id, state, error="no such bucket")

@@ -59,7 +59,7 @@ def test_the_worst_images_of_all_threads_fit_into_the_limit(where: str) -> None:
         assert needed_bytes(LIMITS, threads, of_worker) <= limit_bytes, name
 
 
-@pytest.mark.parametrize("role", ["embed", "ingest"])
+@pytest.mark.parametrize("role", ["embed", "prepare"])
 def test_a_worker_of_compose_has_memory_for_more_than_one_decode(role: str) -> None:
     [(_, env, _, limit_bytes)] = [found for found in compose_containers() if found[0] == role]
     share = Share(cores=CORES, memory_bytes=limit_bytes)

@@ -25,10 +25,11 @@ from pipeline.ingest.handle import Handled, judge
 from pipeline.ingest.message import decode_batch, encode_batch
 from pipeline.ports import Deps, ImageLimits
 from pipeline.types import EmbedBatch, JobState, Reason, Verdict
-from tests.unit.fakes import FakeEmbedder, Signals, indexed_keys, jpeg, plan_one_batch, ref_of
+from tests.unit.fakes import OTHER_SPEC, FakeEmbedder, Signals, indexed_keys, jpeg, plan_one_batch, ref_of
 from tests.unit.memory_broker import MemoryBroker, Message, Settled, message_of
 from workers.broker.queue_wait import DUE_HEADER
 from workers.delivery import CRASHES_HEADER, RETRY_DELAYS_S, run_message
+from workers.isolation.halve import SPLIT_AT_CRASH
 from workers.process.context import Context, make_current
 
 EMBED = "pictor.embed_batch"
@@ -165,6 +166,13 @@ def test_a_job_that_cannot_work_fails_and_says_why(
     assert (broker.messages("embed"), broker.dead()) == ([], [])
 
 
+@pytest.fixture
+def unfit(embedder: FakeEmbedder) -> None:
+    """The device of this process is lost."""
+    embedder.fail_next(FatalError("the device is lost"), times=100)
+
+
+@pytest.mark.usefixtures("unfit")
 def test_what_another_process_can_do_is_given_back_and_this_worker_stops(
     broker: MemoryBroker,
     message: Message,
@@ -180,12 +188,59 @@ def test_what_another_process_can_do_is_given_back_and_this_worker_stops(
     assert (tmp_path / "stopped").read_text() == "the device is lost\n"
 
 
+@pytest.mark.usefixtures("unfit")
 def test_a_worker_stops_without_a_reason_too(
     broker: MemoryBroker, message: Message, handle: Callable[[Handled], Answering], signals: Signals
 ) -> None:
     handle(verdict(Verdict.REQUEUE_AND_STOP))
     assert broker.deliver(message)[0] is Settled.ACKNOWLEDGED
     assert len(broker.messages("embed")) == len(signals) == 1
+
+
+def test_a_process_that_is_fit_does_not_stop_over_a_message(
+    broker: MemoryBroker,
+    context: Context,
+    message: Message,
+    batch: EmbedBatch,
+    handle: Callable[[Handled], Answering],
+    signals: Signals,
+) -> None:
+    """The message would stop all workers, one by one. It is tried as often as one that crashes."""
+    refused = CredentialsError("refused the credentials")
+    tries = handle(verdict(Verdict.REQUEUE_AND_STOP, refused, batch=batch))
+    for crashes in range(1, SPLIT_AT_CRASH):
+        assert broker.deliver(message)[0] is Settled.ACKNOWLEDGED
+        [message] = broker.messages("embed")
+        assert message.headers[CRASHES_HEADER] == crashes
+    assert broker.deliver(message)[0] is Settled.ACKNOWLEDGED
+    job = context.deps.ledger.get_job(batch.job_id)
+    assert (job.state, job.error) == (
+        JobState.FAILED,
+        "refused the credentials; other requests of this worker are answered",
+    )
+    assert (tries.calls, signals) == (SPLIT_AT_CRASH, [])
+    assert (broker.messages("embed"), broker.dead()) == ([], [])
+
+
+def test_what_is_no_batch_of_a_job_fails_none_and_is_set_aside(
+    broker: MemoryBroker, message: Message, handle: Callable[[Handled], Answering], signals: Signals
+) -> None:
+    handle(verdict(Verdict.REQUEUE_AND_STOP, ConfigError("odd")))
+    broker.deliver(message.with_headers({CRASHES_HEADER: SPLIT_AT_CRASH - 1}))
+    [letter] = broker.dead()
+    assert (letter.reason, signals) == ("odd; other requests of this worker are answered", [])
+
+
+def test_a_batch_of_another_model_stops_no_worker_and_does_not_come_back(
+    broker: MemoryBroker, context: Context, signals: Signals
+) -> None:
+    context.deps.store.put("photos", "a.jpg", jpeg())
+    batch = plan_one_batch(context.deps, spec=OTHER_SPEC)
+    broker.deliver(message_of(EMBED, message=encode_batch(batch).decode()))
+    job = context.deps.ledger.get_job(batch.job_id)
+    assert (job.state, signals) == (JobState.FAILED, [])
+    assert "this worker runs fake (f0f0f0f0)" in job.error
+    assert (broker.messages("embed"), broker.dead()) == ([], [])
 
 
 # Each class of error that is raised and not returned
@@ -253,6 +308,7 @@ def test_a_process_that_was_not_warmed_up_takes_no_work(
 # What is published before acknowledging is not taken
 
 
+@pytest.mark.usefixtures("unfit")
 @pytest.mark.parametrize("kind", [Verdict.RETRY, Verdict.DEAD_LETTER, Verdict.REQUEUE_AND_STOP])
 def test_a_message_whose_successor_no_broker_took_is_given_back(
     broker: MemoryBroker,

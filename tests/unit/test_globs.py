@@ -2,12 +2,15 @@
 
 import fnmatch
 import re
+import re._parser as parser  # type: ignore[import-not-found]  # of the standard library, and not in its stubs
+from typing import Any
 
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pathspec import GitIgnoreSpec
 
-from pipeline.ingest.globs import compile_glob
+from pipeline.ingest.globs import compile_glob, what_is_wrong
 
 
 def matches(pattern: str, key: str) -> bool:
@@ -76,7 +79,67 @@ def test_a_folder_anywhere_is_what_git_means_by_it(name: str, path: str) -> None
         assert matches(pattern, path) == GitIgnoreSpec.from_lines([pattern]).match_file(path)
 
 
+def repeats_of(parsed: Any) -> list[Any]:
+    """Every repeat of a parsed expression that is not inside another one, with what follows it in its run."""
+    return [argument for op, argument in parsed if op in (parser.MIN_REPEAT, parser.MAX_REPEAT)]
+
+
+def goes_back(expression: str) -> bool:
+    """Whether two parts of it could be tried against each other, or one against itself."""
+    *before, last = split_runs(list(parser.parse(expression, re.DOTALL)))
+    return any(len(repeats_of(run)) > 1 or holds_nested(run) for run in (*before, last))
+
+
+def split_runs(parsed: list[Any]) -> list[list[Any]]:
+    """What is settled, group by group, and the rest, whose only star is at its beginning."""
+    settled = [list(argument) for op, argument in parsed if op is parser.ATOMIC_GROUP]
+    return [*settled, parsed[len(settled) :]]
+
+
+def holds_nested(run: list[Any]) -> bool:
+    """A repeat may hold another only as `(?:.*?/)??` does: at most once, and ended by one character."""
+    for least, most, inner in repeats_of(run):
+        nested = repeats_of(inner)
+        once_and_ended = (least, most) == (0, 1) and len(nested) == 1 and len(inner) == 2
+        if nested and not once_and_ended:
+            return True
+    return False
+
+
+@given(st.lists(st.sampled_from(["a", "/", "*", "**", "**/", "/**/", "?", "[a]", "["]), max_size=40))
+def test_no_part_of_a_pattern_is_tried_against_another_part(words: list[str]) -> None:
+    """By construction and not by the clock: so the work is at most key length times pattern length."""
+    assert not goes_back(compile_glob("".join(words)).pattern)
+
+
+@pytest.mark.parametrize("wrong", ["(?:.*?a)*b", ".*?a.*?b", "(?>.*?a.*?b)c"])
+def test_an_expression_that_goes_back_is_told(wrong: str) -> None:
+    """The check above can fail."""
+    assert goes_back(wrong)
+
+
 def test_the_work_does_not_grow_with_the_number_of_stars() -> None:
     """Counted in stars and not in seconds: a search that goes back would not end within a lifetime."""
     for pattern in ("*a" * 30 + "x", "**/a/" * 30 + "x", "*a**/" * 20 + "x"):
         assert not matches(pattern, "a/" * 500)
+
+
+@pytest.mark.parametrize(
+    ("patterns", "said"),
+    [
+        (["*.jpg"] * 1000, ""),
+        (["*.jpg"] * 1001, "1001 patterns were given; at most 1000 are read"),
+        (["x" * 1024], ""),
+        (
+            ["*.jpg", "\n" + "x" * 1024],
+            "the pattern that begins with '\\n" + "x" * 39 + "' has 1025 characters; at most 1024 are read",
+        ),
+        (["x" * 1024] * 64, ""),
+        (
+            ["x" * 1024] * 64 + ["y"],
+            "the patterns have 65537 characters together; at most 65536 are read",
+        ),
+    ],
+)
+def test_patterns_have_a_number_and_a_length(patterns: list[str], said: str) -> None:
+    assert what_is_wrong(patterns) == said

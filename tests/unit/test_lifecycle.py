@@ -97,12 +97,12 @@ def test_the_planner_of_a_running_job_that_stands_still_is_started_again(
     is_restarted: bool,
 ) -> None:
     job_id = ledger.create_job(request_of(), driver=WORKERS).job_id
-    assert ledger.claim_step(job_id, 7, "lost")
+    assert ledger.claim_step(job_id, 0, "lost")
     ledger.set_state(job_id, state)
     make_older(ledger, job_id, age_s)
     watch._restart_stalled(ledger)
     steps = [(step.kwargs["job_id"], step.kwargs["step"]) for step in broker.messages("plan")]
-    assert steps == ([(job_id, 8)] if is_restarted else [])
+    assert steps == ([(job_id, 1)] if is_restarted else [])
 
 
 def test_running_jobs_are_counted(watch: StalledWatch, ledger: SqlLedger) -> None:

@@ -344,7 +344,7 @@ def test_two_planners_at_once_leave_every_key_in_one_batch(
     first = replace(context, deps=replace(context.deps, ledger=Overtaken(ledger._engine)))
     run_plan_step(job.job_id, 0, "first", first.deps, first)
     finish_batches(context, job)
-    run_to_end(context, job, publisher, first=7)
+    run_to_end(context, job, publisher, first=2)
     assert sorted(set(publisher.keys())) == [f"{number:06d}.jpg" for number in range(40)]
     assert ledger.get_job(job.job_id).counts.indexed == 40
 
@@ -405,13 +405,13 @@ def test_a_step_that_was_given_up_for_lost_removes_nothing_more(
     class Overtaken(SqlLedger):
         def record_removal(self, job_id: str, image_ids: Sequence[str]) -> None:
             super().record_removal(job_id, image_ids)
-            assert ledger.claim_step(job.job_id, 9, "the successor")
+            assert ledger.claim_step(job.job_id, 2, "the successor")
 
     overtaken = replace(context, deps=replace(context.deps, ledger=Overtaken(ledger._engine)))
     publisher.steps = []
     step(overtaken, job, 1)
     assert (rows_left(index), publisher.steps) == (500, [])
-    run_to_end(context, job, publisher, first=10)
+    run_to_end(context, job, publisher, first=3)
     assert (rows_left(index), ledger.get_job(job.job_id).counts.removed) == (0, 1500)
 
 

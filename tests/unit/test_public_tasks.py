@@ -45,7 +45,7 @@ from tests.unit.memory_broker import MemoryBroker, Message, Settled, message_of
 from workers.broker.celery_config import ROUTES
 from workers.delivery import CRASHES_HEADER
 from workers.isolation.halve import SPLIT_AT_CRASH
-from workers.process.context import Context, make_current
+from workers.process.context import Context, current, make_current
 
 SOURCE = f"s3://{BUCKET}/"
 PUBLIC = [task for task in ROUTES if task.partition(".")[2] in ("ingest", "delete", "search", "job")]
@@ -62,10 +62,11 @@ STEP: dict[str, object] = {"job_id": "mine", "step": 0, "nonce": "x"}
 
 
 class FailingIndex(MemoryIndex):
-    """Raises `error` wherever it is asked, once it is set."""
+    """Raises `error` wherever it is asked, once it is set, but tells that the `served` are there."""
 
     def __init__(self, like: MemoryIndex) -> None:
         super().__init__()
+        self.served: set[str] = set()
         self._generations, self._live = like._generations, like._live
         self.error: Exception | None = None
 
@@ -77,6 +78,10 @@ class FailingIndex(MemoryIndex):
         self._fail()
         return super().create_collection(name, model)
 
+    def live(self, name: str, *, latest: bool = False) -> CollectionRef:
+        self._fail()
+        return super().live(name, latest=latest)
+
     def list_generations(self, name: str) -> list[CollectionInfo]:
         self._fail()
         return super().list_generations(name)
@@ -84,6 +89,11 @@ class FailingIndex(MemoryIndex):
     def _fail(self) -> None:
         if self.error is not None:
             raise self.error
+
+    def get_collection(self, name: str) -> CollectionInfo | None:
+        if self.error is not None and name not in self.served:
+            raise self.error
+        return super().get_collection(name)
 
 
 @pytest.fixture
@@ -292,7 +302,7 @@ def test_a_worker_that_cannot_search_any_more_answers_and_stops(
 def test_a_lost_device_stops_a_search_worker(
     broker: MemoryBroker, context: Context, indexed: list[str], embedder: FakeEmbedder, signals: Signals
 ) -> None:
-    embedder.fail_next(FatalError("the device is lost"))
+    embedder.fail_next(FatalError("the device is lost"), times=2)
     _, answer = broker.deliver(message_of("pictor.search", **GOOD["pictor.search"]))
     assert answer["error"] == "the device is lost"
     assert len(signals) == 1
@@ -339,7 +349,7 @@ def test_a_task_that_ends_in_an_internal_error_every_time_is_set_aside(
 ) -> None:
     failing.error = KeyError("a fault of ours")
     settled = deliver_to_the_end(broker, message_of(task, **GOOD[task]))
-    assert settled == [Settled.ACKNOWLEDGED] * (SPLIT_AT_CRASH + 1)
+    assert settled == [Settled.ACKNOWLEDGED] * SPLIT_AT_CRASH
     [letter] = broker.dead()
     assert letter.reason == f"{task}: every try ended with an internal error; the worker's log has it"
 
@@ -354,20 +364,138 @@ def test_a_job_whose_plan_ends_in_an_internal_error_every_time_fails_and_says_so
     context.deps.ledger.create_job(request_of(), driver=WORKERS, job_id="mine")
     make_current(replace(context, deps=replace(context.deps, store=Broken(BUCKET))))
     step = message_of("pictor.plan_job", job_id="mine", step=0, nonce="x")
-    assert len(deliver_to_the_end(broker, step)) == SPLIT_AT_CRASH + 1
+    assert len(deliver_to_the_end(broker, step)) == SPLIT_AT_CRASH
     [letter] = broker.dead()
     job = jobs_of(context)["mine"]
     assert (job.state, job.error) == (JobState.FAILED, letter.reason)
     assert "every try ended with an internal error" in job.error
 
 
-def test_arguments_that_no_planner_sends_fail_no_job(broker: MemoryBroker, context: Context) -> None:
+@pytest.mark.parametrize(
+    ("step", "nonce"),
+    [
+        ("first", "x"),
+        (True, "x"),
+        (0.0, "x"),
+        (-1, "x"),
+        (2**31, "x"),
+        (2**63, "x"),
+        (10**30, "x"),
+        (0, ""),
+        (0, "\0"),
+        (0, "\ud800"),
+        (0, "x" * 101),
+        (0, 5),
+    ],
+    ids=ascii,
+)
+def test_arguments_that_no_planner_sends_fail_no_job(
+    broker: MemoryBroker, context: Context, step: object, nonce: object
+) -> None:
     context.deps.ledger.create_job(request_of(), driver=WORKERS, job_id="mine")
-    broker.deliver(message_of("pictor.plan_job", job_id="mine", step="first", nonce="x"))
+    broker.deliver(message_of("pictor.plan_job", job_id="mine", step=step, nonce=nonce))
     assert jobs_of(context)["mine"].state is JobState.RUNNING
     assert [letter.reason for letter in broker.dead()] == [
-        "pictor.plan_job: job_id, step and nonce are expected"
+        "pictor.plan_job: job_id, step and nonce are expected, and a step from 0 to 2147483647"
     ]
+
+
+@pytest.mark.parametrize("task", ["pictor.ingest", "pictor.delete", "pictor.plan_job"])
+def test_a_count_of_crashes_that_anybody_can_write_ends_nothing(
+    broker: MemoryBroker, context: Context, indexed: list[str], task: str
+) -> None:
+    """What counts is that a try has ended badly just now: else a header would fail another's job."""
+    context.deps.ledger.create_job(request_of(), driver=WORKERS, job_id="mine")
+    message = message_of(task, **GOOD.get(task, STEP)).with_headers({CRASHES_HEADER: 10**6})
+    broker.deliver(message)
+    assert jobs_of(context)["mine"].state is not JobState.FAILED
+    assert broker.dead() == []
+
+
+@pytest.mark.parametrize("step", [2, 7, 2**31 - 1])
+def test_a_step_far_ahead_leaves_the_planner_at_work(
+    broker: MemoryBroker, context: Context, step: int
+) -> None:
+    """It would be the last: no later step has a number."""
+    context.deps.store.put(BUCKET, "a.png", distinct_png(1))
+    context.deps.ledger.create_job(request_of(), driver=WORKERS, job_id="mine")
+    broker.deliver(message_of("pictor.plan_job", **STEP | {"nonce": "first"}))
+    [due], [batch] = broker.messages("plan"), broker.messages("embed")
+    broker.deliver(message_of("pictor.plan_job", job_id="mine", step=step, nonce="x"))
+    assert (broker.messages("plan"), broker.dead()) == ([], [])
+    broker.deliver(due)
+    assert len(broker.messages("plan")) == 1
+    broker.deliver(batch)
+    assert jobs_of(context)["mine"].state is JobState.COMPLETED
+
+
+# What a message names is to blame, and not this process
+
+
+REFUSED_HERE = [FatalError("odd"), CredentialsError("refused"), ConfigError("not as an S3 service does")]
+
+
+@pytest.mark.parametrize(
+    ("task", "error"),
+    [
+        *(("pictor.delete", error) for error in REFUSED_HERE),
+        *(("pictor.ingest", error) for error in REFUSED_HERE[:2]),  # the third is told by the job at once
+    ],
+    ids=lambda value: value if isinstance(value, str) else type(value).__name__,
+)
+def test_a_message_that_names_what_no_service_answers_stops_no_worker(
+    broker: MemoryBroker,
+    context: Context,
+    failing: FailingIndex,
+    signals: Signals,
+    task: str,
+    error: PictorError,
+) -> None:
+    failing.error, failing.served = error, {context.settings.collection}
+    settled = deliver_to_the_end(broker, message_of(task, **GOOD[task] | {"collection": "odd"}))
+    assert (settled, signals) == ([Settled.ACKNOWLEDGED] * SPLIT_AT_CRASH, [])
+    [letter] = broker.dead()
+    assert letter.reason == f"{error}; other requests of this worker are answered"
+
+
+@pytest.mark.parametrize("error", REFUSED_HERE, ids=lambda error: type(error).__name__)
+def test_a_search_that_names_what_no_service_answers_stops_no_worker(
+    broker: MemoryBroker, context: Context, failing: FailingIndex, signals: Signals, error: PictorError
+) -> None:
+    failing.error, failing.served = error, {context.settings.collection}
+    _, answer = broker.deliver(message_of("pictor.search", **GOOD["pictor.search"] | {"collection": "odd"}))
+    assert (answer["error"], signals) == (str(error), [])
+
+
+@pytest.mark.parametrize("error", REFUSED_HERE, ids=lambda error: type(error).__name__)
+def test_a_job_whose_listing_no_service_answers_fails_and_stops_no_worker(
+    broker: MemoryBroker, context: Context, signals: Signals, error: PictorError
+) -> None:
+    class Odd(MemoryStore):
+        def list_objects(self, *args: object, **options: object) -> Iterator[ObjectRef]:
+            raise error
+
+    context.deps.ledger.create_job(request_of(), driver=WORKERS, job_id="mine")
+    make_current(replace(context, deps=replace(context.deps, store=Odd(BUCKET))))
+    deliver_to_the_end(broker, message_of("pictor.plan_job", **STEP))
+    job = jobs_of(context)["mine"]
+    assert (job.state, signals) == (JobState.FAILED, [])
+    assert job.error == f"{error}; other requests of this worker are answered"
+
+
+def test_while_a_service_is_away_nobody_can_tell_who_is_to_blame(
+    broker: MemoryBroker, failing: FailingIndex, signals: Signals
+) -> None:
+    class Away(FailingIndex):
+        def get_collection(self, name: str) -> CollectionInfo | None:
+            raise TransientError("the index is away")
+
+    away = Away(failing)
+    away.error = CredentialsError("refused")
+    make_current(replace(current(), deps=replace(current().deps, index=away)))
+    broker.deliver(message_of("pictor.delete", **GOOD["pictor.delete"]))
+    [copy] = broker.messages("plan")
+    assert (copy.headers.get(CRASHES_HEADER, 0), signals, broker.dead()) == (0, [], [])
 
 
 @pytest.mark.parametrize("task", sorted(ANSWERED))
@@ -455,5 +583,5 @@ def test_whatever_was_sent_comes_to_an_end_and_stops_no_worker(
     assert settled[-1] is Settled.ACKNOWLEDGED
     assert signals == []
     assert all(letter.reason.startswith("pictor.") for letter in broker.dead())
-    is_step_of_no_job = task == "pictor.plan_job" and garbage == STEP and not headers
+    is_step_of_no_job = task == "pictor.plan_job" and garbage == STEP
     assert len(broker.dead()) == (0 if task in ANSWERED or is_step_of_no_job else 1)

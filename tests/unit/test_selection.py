@@ -1,10 +1,14 @@
 """Which keys of a listing are tried."""
 
+import sys
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
+from types import FrameType
 
 import pytest
 
-from pipeline.ingest.selection import Selection
+from pipeline.ingest.selection import Selection, selection_of
 from pipeline.ingest.system_folders import SYSTEM_FOLDERS
 from pipeline.types import NOT_FOLLOWED, ObjectRef
 from tests.unit.fakes import ref_of
@@ -94,6 +98,31 @@ def test_any_number_of_folders_is_also_none(key: str) -> None:
     assert not wants(key, exclude=("**/@eaDir/**",))
     assert wants(key, include=("**/@eaDir/**",))
     assert wants(key.replace("@eaDir", "eaDir"), exclude=("**/@eaDir/**",))
+
+
+def calls_in(work: Callable[[], object]) -> Counter[str]:
+    """How often each Python function was called."""
+    calls: Counter[str] = Counter()
+
+    def count(frame: FrameType, event: str, _: object) -> None:
+        calls[frame.f_code.co_name] += event == "call"
+
+    sys.setprofile(count)
+    try:
+        work()
+    finally:
+        sys.setprofile(None)
+    return calls
+
+
+def test_patterns_are_compiled_once_for_a_job_however_many_there_are() -> None:
+    include = tuple(f"{number}*/@eaDir/*.jpg" for number in range(600))
+    made = calls_in(lambda: selection_of(include, ()))
+    assert made["compile_glob"] >= 600
+    refs = [replace(ref_of(f"a/@eaDir/{number}.jpg"), bucket="/photos") for number in range(5)]
+    used = calls_in(lambda: [selection_of(include, ()).wants(ref) for ref in refs])
+    assert used["wants"] == 5
+    assert (used["compile_glob"], used["_compile"]) == (0, 0)
 
 
 # --- links and system folders ---

@@ -6,7 +6,14 @@ from dataclasses import replace
 import pytest
 
 from pipeline.adapters.ledger.sql_ledger import SqlLedger
-from pipeline.errors import DeniedError, MessageError, ModelMismatchError, NotFoundError, TargetError
+from pipeline.errors import (
+    ArgumentError,
+    DeniedError,
+    MessageError,
+    ModelMismatchError,
+    NotFoundError,
+    TargetError,
+)
 from pipeline.ingest.run_batch import run_batch
 from pipeline.location import parse_location
 from pipeline.ports import Deps, Embedder
@@ -129,6 +136,18 @@ def test_what_can_never_work_fails_the_job_of_the_workers_and_says_why(
     job = submit_to_workers(wanted, deps, ME)
     assert job.state is JobState.FAILED
     assert said in job.error
+
+
+def test_patterns_that_are_too_many_or_too_long_are_refused_at_every_door(deps: Deps) -> None:
+    wanted = replace(WANTED, exclude=["*.png", "x" * 1025])
+    for submit in (
+        lambda: submit_to_workers(wanted, deps, ME),
+        lambda: submit_embedded(wanted, deps, ME, driver=HERE),
+        lambda: wanted.request_for(SPEC),  # of a dry run
+    ):
+        with pytest.raises(ArgumentError, match=r"exclude: the pattern .* has 1025 characters"):
+            submit()
+    assert deps.ledger.list_jobs() == []
 
 
 def test_what_can_never_work_makes_no_embedded_job_and_no_collection(deps: Deps) -> None:

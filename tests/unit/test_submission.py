@@ -83,6 +83,11 @@ def test_the_version_is_looked_at_first(kind: type[Arguments]) -> None:
         (IngestArguments, {"include": "*.jpg"}, "include: .*valid list"),
         (IngestArguments, {"include": ["x"] * 1001}, "include: .*at most 1000 items"),
         (IngestArguments, {"include": ["x" * 1025]}, "include.0: .*at most 1024"),
+        (
+            IngestArguments,
+            {"exclude": ["x" * 1024] * 65},
+            "exclude: .*66560 characters together",
+        ),
         (IngestArguments, {"colection": "images"}, "colection: Extra inputs are not permitted"),
         (DeleteArguments, {"keys": []}, "keys: .*at least 1 item"),
         (DeleteArguments, {"keys": [""]}, "keys.0: .*at least 1"),

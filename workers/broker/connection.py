@@ -25,7 +25,7 @@ _FORBIDDEN = re.compile(r"access to ((?:queue|exchange|topic) '[^']*')")
 
 @contextmanager
 def broker_errors(otherwise: str, *, unconfirmed: str = "") -> Iterator[None]:
-    """Translate what Celery, Kombu and amqp raise.
+    """Translate the exceptions of Celery, Kombu and amqp.
 
     Args:
         otherwise: the message when the broker is away, which is no fault of the settings.

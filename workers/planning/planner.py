@@ -32,7 +32,7 @@ Claim = Callable[[], bool]
 
 
 def run_plan_step(job_id: str, step: int, nonce: str, deps: Deps, context: Context) -> None:
-    """Publish what is committed, plan as far as credits allow, send the next step; until the job is done."""
+    """Publish committed batches, plan as far as credits allow, and send the next step if there is one."""
 
     def claim() -> bool:
         return deps.ledger.claim_step(job_id, step, nonce)

@@ -1,4 +1,4 @@
-"""Whether running jobs move: a job that stands still is what an operator wants to hear of first."""
+"""Whether running jobs move. An operator wants to hear first of a job that stands still."""
 
 from collections.abc import Mapping
 

@@ -22,7 +22,7 @@ WATCH_S = 15.0  # how often stalled planners are looked for
 
 
 class StalledWatch(threading.Thread):
-    """Starts the planner again of each job whose chain of plan messages was cut, and counts what runs."""
+    """Starts the planner again of each job whose chain of plan messages was cut, and counts running jobs."""
 
     def __init__(self, settings: Settings, app: Celery) -> None:
         super().__init__(name="stalled-watch", daemon=True)  # ends with the process; holds nothing

@@ -1,6 +1,6 @@
 """Walk a folder as S3 would list it: every regular file, in byte order of the whole key.
 
-Links that lead to a file or folder below the root are followed, and what they lead to has a key of its own
+Links that lead to a file or folder below the root are followed, and their target has a key of its own
 below the link. A folder is not entered again from within itself. Links that lead out of the root, or nowhere,
 are listed with the ETag `NOT_FOLLOWED`.
 
@@ -171,7 +171,7 @@ class _Walk:
         try:
             return stat.S_ISDIR(stat_below(self.root, path).st_mode)
         except OSError:
-            return False  # what it is instead is found out when it is its turn
+            return False  # its new type is found out when it is its turn
 
     def _entry(self, key: str, *, etag: str = "", size_bytes: int = 0) -> ObjectRef:
         return ObjectRef(bucket=self.bucket, key=key, etag=etag, size_bytes=size_bytes)

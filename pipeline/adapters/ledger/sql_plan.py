@@ -1,4 +1,4 @@
-"""What a planner writes: batches and cursor, and what has vanished from the location."""
+"""The planner's writes: batches, the cursor, and the objects that have vanished from the location."""
 
 from collections.abc import Sequence
 

@@ -14,7 +14,7 @@ class SqlWatch(InTransactions):
 
     def claim_step(self, job_id: str, step: int, nonce: str) -> bool:
         free = sa.or_(
-            job.c.plan_step < step,
+            job.c.plan_step == step - 1,  # no later one: it would leave no room for the steps that are due
             sa.and_(job.c.plan_step == step, job.c.plan_nonce == nonce),  # the same message, delivered again
         )
 
@@ -43,7 +43,7 @@ class SqlWatch(InTransactions):
         """Of each running job of the workers something that changes whenever its planner, an operator or a
         report moves it.
 
-        Cheap at any size of job: only what is pending is counted.
+        Cheap at any size of job, because only pending batches are counted.
         """
         rows = self._read(lambda connection: connection.execute(select_running_looks()).all())
         return {row.job_id: (row.updated_at, row.pending) for row in rows}

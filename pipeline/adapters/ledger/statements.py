@@ -1,4 +1,4 @@
-"""What the ledger's transactions are made of. Each function runs inside the caller's transaction."""
+"""The statements of the ledger's transactions. Each function runs inside the caller's transaction."""
 
 import hashlib
 from collections import Counter
@@ -31,7 +31,7 @@ def no_such_job(job_id: str) -> NotFoundError:
 
 
 def lock_job(connection: sa.Connection, job_id: str) -> sa.Row[Any]:
-    """What of the job decides, held until the transaction ends."""
+    """The columns of a job that decide, locked until the transaction ends."""
     # key_share: new batches only refer to the row and need not wait for it. SQLite has one writer anyway.
     columns = (
         job.c.state,
@@ -143,7 +143,7 @@ def insert_batches(connection: sa.Connection, job_id: str, batches: Sequence[Pla
 
 
 def insert_settled(connection: sa.Connection, job_id: str, cursor: str, findings: Findings) -> None:
-    """What needs no message, as a batch that is done. Its name follows from the cursor: no other has that."""
+    """Objects that need no message, as a batch that is done. Its name is unique, as the cursor is."""
     failed = len(findings.known)
     if not findings.unchanged and not failed:
         return

@@ -1,4 +1,4 @@
-"""What a collection says about itself: the model that its vectors belong to.
+"""The record of a collection: the model that its vectors belong to.
 
 It is written into the collection, so that it is known without the ledger: as JSON in the description (people
 see it) and in a property (Milvus Lite drops descriptions).
@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from pipeline.errors import ConfigError
+from pipeline.errors import TargetError
 from pipeline.types import CollectionInfo, CollectionRef, ModelSpec, generation_of
 
 SCHEMA_VERSION = 1
@@ -18,7 +18,7 @@ BINDING_PROPERTY = "pictor.binding"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Binding:
-    """What a collection says about itself."""
+    """The record of a collection, as its properties hold it."""
 
     schema_version: int
     name: str
@@ -68,7 +68,7 @@ def read_binding(described: Mapping[str, Any]) -> Binding | None:
     """The binding in the answer of describe_collection; None when somebody else made the collection.
 
     Raises:
-        ConfigError: it was made by a newer version, whose rows this one cannot read.
+        TargetError: it was made by a newer version, whose rows this one cannot read.
     """
     text = described.get("properties", {}).get(BINDING_PROPERTY) or described.get("description", "")
     try:
@@ -77,7 +77,7 @@ def read_binding(described: Mapping[str, Any]) -> Binding | None:
     except (ValueError, KeyError, TypeError):
         return None
     if version > SCHEMA_VERSION:
-        raise ConfigError(
+        raise TargetError(
             f"collection {described['collection_name']!r} has schema version {version}; "
             f"this version of Pictor knows {SCHEMA_VERSION}"
         )

@@ -16,7 +16,8 @@ from pipeline.adapters.milvus import schema
 from pipeline.adapters.milvus.binding import BINDING_PROPERTY, Binding, bind, binding_text
 from pipeline.adapters.milvus.catalog import MilvusCatalog
 from pipeline.adapters.milvus.connection import MilvusConnection, MissingCollectionError
-from pipeline.errors import ConfigError, PictorError, TransientError
+from pipeline.errors import PictorError, TargetError, TransientError
+from pipeline.names import check_collection_name
 from pipeline.ports.model_binding import (
     DEFAULT_MODEL,
     check_binding,
@@ -24,7 +25,6 @@ from pipeline.ports.model_binding import (
     missing_collection,
     refuse_live,
 )
-from pipeline.settings import check_collection_name
 from pipeline.types import CollectionRef, ModelSpec
 
 
@@ -88,7 +88,7 @@ class MilvusGenerations:
         """Finishes a drop, too, that was interrupted between alias and rows."""
         doomed = self._catalog.list_generations(name)
         if not doomed:
-            self._catalog.find_live(name)  # says what is wrong with the name
+            self._catalog.find_live(name)  # raises, with words about the name
             raise MissingCollectionError(missing_collection(name))
         self._attempt(
             name,
@@ -169,7 +169,7 @@ class MilvusGenerations:
         version = self._connection.server_version()
         numbers = [int(number) for number in version.split()[-1].split(".")[:2]]
         if self._connection.lite or numbers < [2, 4]:
-            raise ConfigError(
+            raise TargetError(
                 f"collection {binding.name!r}: {binding.vector_type} vectors need a Milvus server of "
                 f"version 2.4 or later, this is {version}; set PICTOR_VECTOR_TYPE=float32"
             )

@@ -22,6 +22,7 @@ from pipeline.adapters.milvus.lite.exact_search import search_table
 from pipeline.adapters.milvus.lite.folder import LiteFolder
 from pipeline.adapters.milvus.lite.table import Table
 from pipeline.errors import TargetError
+from pipeline.names import check_collection_name
 from pipeline.ports.model_binding import (
     check_binding,
     check_target,
@@ -30,7 +31,6 @@ from pipeline.ports.model_binding import (
     refuse_live,
 )
 from pipeline.search.ranking import check_query
-from pipeline.settings import check_collection_name
 from pipeline.types import (
     CollectionInfo,
     CollectionRef,
@@ -116,7 +116,7 @@ class LiteIndex:
         with self._lock:
             doomed = [binding.physical for binding in self._folder.list_bindings(name)]
             if not doomed:
-                self.live(name)  # says what is wrong with the name
+                self.live(name)  # raises, with words about the name
             self._copies.remove_alias(name)
             self._copies.drop(doomed)
 

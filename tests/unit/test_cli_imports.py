@@ -1,0 +1,37 @@
+"""A command that needs no model does not pay for one: torch and torchvision cost two seconds of CPU.
+
+A search by a stored id is in tests/contract/test_folder_index.py, as it needs an index.
+"""
+
+from pathlib import Path
+
+import pytest
+
+from tests.loaded_packages import loaded_packages
+
+
+def test_what_is_imported_is_seen(tmp_path: Path) -> None:
+    assert loaded_packages(tmp_path, "--version", before="import PIL") == {"PIL"}
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "--help",
+        "--version",
+        "ingest --help",
+        "jobs list --help",
+        "models show builtin",
+        "collections list",  # of a home that holds no index yet
+    ],
+)
+def test_a_command_without_images_and_jobs_imports_nothing_heavy(tmp_path: Path, command: str) -> None:
+    assert loaded_packages(tmp_path, *command.split()) == set()
+
+
+@pytest.mark.parametrize("command", ["jobs list", "ingest {folder} --dry-run"])
+def test_a_command_about_jobs_imports_the_ledger_alone(tmp_path: Path, command: str) -> None:
+    words = command.format(folder=tmp_path / "photos").split()
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "a.jpg").write_bytes(b"never read")
+    assert loaded_packages(tmp_path / "home", *words) == {"sqlalchemy"}

@@ -1,0 +1,41 @@
+"""Whether this process can do its work, or one message is to blame.
+
+A process that cannot go on gives its message back and stops, so that another takes it. When the message is to
+blame, that would stop all workers, one by one. So before a process stops over a message, it asks each service
+for something of its own.
+"""
+
+import logging
+from contextlib import suppress
+
+from pipeline.errors import ImageError, PictorError, TargetError
+from workers.process.context import Context, current, warm_model
+
+logger = logging.getLogger(__name__)
+
+NO_SUCH_KEY = "pictor-is-served"  # an answer that it is not there is an answer
+
+
+def find_fault() -> PictorError | None:
+    """The error that keeps this process from its work. None when every service and its model answer.
+
+    A TransientError says that nobody can tell now.
+    """
+    try:
+        _ask_everything(current())
+    except PictorError as err:
+        return err
+    except Exception as err:  # a device or a library that is out of order raises whatever it likes
+        logger.exception("not fit")
+        return PictorError(f"this process is not fit for work: {type(err).__name__}")
+    return None
+
+
+def _ask_everything(context: Context) -> None:
+    deps, settings = context.deps, context.settings
+    deps.ledger.list_jobs(limit=1)
+    deps.index.get_collection(settings.collection)
+    with suppress(ImageError, TargetError):  # no such object or bucket, or not for us: we were answered
+        deps.store.stat(settings.staging_bucket, NO_SUCH_KEY)
+    if deps.embedder.device:  # its weights are loaded
+        warm_model(deps)
