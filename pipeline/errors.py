@@ -54,7 +54,7 @@ class PictorError(Exception):
 
 
 class ConfigError(PictorError):
-    """A setting, or what it names, cannot work: an address, a schema, a device, a file."""
+    """A setting cannot work, for example its address, schema, device or file."""
 
     code = ErrorCode.MISCONFIGURED
 

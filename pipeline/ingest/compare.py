@@ -1,6 +1,6 @@
 """The listing against the version book: two streams in the same order of keys, merged in constant memory.
 
-Only what this job may speak of is found missing: keys under its bucket and prefix that its own filters
+A job finds only its own keys missing, those under its bucket and prefix that its own filters
 choose. A key that is listed but not chosen is ignored, whatever the book has of it. So are other sources.
 """
 

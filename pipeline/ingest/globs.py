@@ -60,7 +60,7 @@ def compile_glob(pattern: str) -> re.Pattern[str]:
 
 
 def _runs(pattern: str) -> Iterator[tuple[str, str]]:
-    """Each star, or nothing at the beginning, with the expression of what follows up to the next one."""
+    """Each star, or nothing at the beginning, with the expression of the part up to the next one."""
     star, fixed = "", ""
     for token in _TOKEN.finditer(pattern):
         match token.lastgroup:

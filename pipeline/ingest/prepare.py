@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 def prepare_batch(
     batch: EmbedBatch, deps: Deps, limits: ImageLimits, clock: PhaseClock
 ) -> Iterator[PreparedBatch]:
-    """What has changed of a batch, from the objects themselves. Threads work ahead until it is left."""
+    """The changed objects of a batch, read from the store. Threads work ahead until it is left."""
     stored = look_up_versions(batch, deps.index, clock)
     changed = changed_refs(batch, stored)
     reused = reuse_vectors(batch, changed, deps, clock)

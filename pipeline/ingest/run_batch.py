@@ -32,7 +32,7 @@ def run_batch(
     """Bring the index in step with the objects of one batch. Safe to run twice.
 
     Args:
-        clock: one that has measured what went before; the report's seconds include that.
+        clock: one that has measured earlier phases, which then are in the report's seconds.
 
     Raises:
         TransientError: a service is away; nothing is lost by running the batch again.
@@ -46,7 +46,7 @@ def run_batch(
 def stage_batch(batch: EmbedBatch, deps: Deps, limits: ImageLimits, clock: PhaseClock) -> BatchReport | None:
     """The first half of a batch, on a worker without a model: its pixels wait in the staging bucket.
 
-    The block carries what `clock` measured, so that the ledger's account of the batch is whole.
+    The block carries the seconds of `clock`, so that the ledger's account of the batch is whole.
 
     Returns:
         None when a block is there for `run_batch`; a report when no image of the batch needs the model.
@@ -75,7 +75,7 @@ def _prepared(
 
 
 def index_prepared(batch: EmbedBatch, prepared: PreparedBatch, deps: Deps, clock: PhaseClock) -> BatchReport:
-    """Embed what was prepared, write it, remove what is stale; all else of the batch is unchanged."""
+    """Embed the prepared images, write them and remove stale rows. All other objects are unchanged."""
     embedded, rejected = _embed(prepared.outcomes, deps, clock)
     write_rows(batch.target, embedded, deps, clock)
     remove_stale(batch.target, rejected, prepared.stored, deps, clock)

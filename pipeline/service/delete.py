@@ -21,7 +21,7 @@ def delete_objects(
 ) -> None:
     """Take objects out of the index and the book by key, whether or not they are in it. Safe to run twice.
 
-    They leave all generations. What of them is still in its source comes back with the next job.
+    They leave all generations. Objects that are still in their source come back with the next job.
 
     Raises:
         ArgumentError: no collection or bucket can have this name.
@@ -40,10 +40,10 @@ def delete_objects(
 
 
 def drop_collection(name: str, index: VectorIndex, book: VersionBook, caller: Caller) -> CollectionInfo:
-    """Delete a collection with all generations, their vectors and what the book has of it.
+    """Delete a collection with all its generations, their vectors and their entries of the book.
 
     Returns:
-        What was live.
+        The generation that was live.
 
     Raises:
         NotFoundError: there is no such collection.

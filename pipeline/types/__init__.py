@@ -32,6 +32,7 @@ from pipeline.types.jobs import (
     JobCounts,
     JobRequest,
     JobState,
+    PlanClaim,
     embedded_on,
 )
 from pipeline.types.models import (
@@ -80,6 +81,7 @@ __all__ = [
     "ModelSpec",
     "ObjectRef",
     "Pixels",
+    "PlanClaim",
     "PlannedBatch",
     "Prepared",
     "PreparedBatch",

@@ -97,5 +97,16 @@ class Job:
     held: int = 0  # objects of the source that the book had in the index, so far as the listing has come
     lost: int = 0  # of these, objects that the listing does not show
     removals_due: bool = (
-        False  # somebody has to decide on what is missing, and remove it, before the job ends
+        False  # somebody has to decide on missing objects, and remove them, before the job ends
     )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PlanClaim:
+    """Which step plans a job. `renewed_at` is to be compared with an earlier look and not with a clock: two
+    machines' clocks differ, and an operator may set one.
+    """
+
+    step: int  # below 0: none has begun
+    nonce: str
+    renewed_at: datetime | None

@@ -29,7 +29,7 @@ def broker_errors(otherwise: str, *, unconfirmed: str = "") -> Iterator[None]:
 
     Args:
         otherwise: the message when the broker is away, which is no fault of the settings.
-        unconfirmed: the message when it may have what it was sent, but did not say so; else as `otherwise`.
+        unconfirmed: the message for a broker that did not confirm a publish; else as `otherwise`.
     """
     try:
         yield

@@ -1,8 +1,8 @@
 """Check a message in a worker's main process, before it becomes a task.
 
-Celery trusts what it finds on its queues: a body that it cannot decode is acknowledged and so gone, and one
-that is not what it expects ends the worker, or leaves it waiting for ever, and then the next one. Anybody who
-may publish could do that by mistake. Here such a message becomes a dead letter, and the worker goes on.
+Celery trusts the messages on its queues. A body that it cannot decode is acknowledged and so gone. One of an
+unknown shape ends the worker, or leaves it waiting for ever, and then the next worker. Anybody who may
+publish could do that by mistake. Here such a message becomes a dead letter, and the worker goes on.
 """
 
 import json

@@ -72,7 +72,7 @@ class Publisher:
         Args:
             answered: whether its answer will be waited for; else Celery need not open a queue for it.
             delay_s: whole seconds; Celery 5.7 refuses fractions below 1.
-            shown: what events and Flower show in the place of the arguments, which may hold a thousand keys.
+            shown: events and Flower show this in the place of the arguments, which may hold a thousand keys.
 
         Raises:
             ArgumentError: the arguments are too long for one message.

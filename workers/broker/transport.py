@@ -35,7 +35,7 @@ _CONFIRMATION = [spec.Basic.Ack, spec.Basic.Nack]
 
 
 class UnconfirmedError(AMQPError):  # type: ignore[misc]
-    """The broker takes nothing now, and may yet take what it was sent. Kombu does not send it again."""
+    """The broker takes nothing now, and may yet take a message it was sent. Kombu does not send it again."""
 
 
 class UntrustedBrokerError(OSError):

@@ -1,4 +1,4 @@
-"""The connections, the model and the publisher that one worker process holds between tasks."""
+"""The connections, the model and the publisher that one worker process keeps between tasks."""
 
 import logging
 import os

@@ -61,7 +61,7 @@ class _Range:
 def walk_folder(bucket: str, root: Root, prefix: str, start_after: str) -> Iterator[ObjectRef]:
     """List below an open directory, which stays open.
 
-    What cannot be read is listed without an ETag, so that it is counted and fails when it is read, instead
+    Unreadable entries are listed without an ETag, so that they are counted and fail when read, instead
     of vanishing: a file in a directory that may not be entered, or the directory itself as "its/key/".
 
     Raises:

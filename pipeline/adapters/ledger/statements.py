@@ -67,6 +67,16 @@ def move_job(connection: sa.Connection, job_id: str, state: JobState, error: str
     return tuple(present) == (state, error)  # moved by an earlier try, whose answer was lost
 
 
+def move_cursor(connection: sa.Connection, job_id: str, cursor: str) -> None:
+    """Raises PictorError when that would be back: a listing out of order would have keys left out."""
+    # SQLite compares bytes anyway.
+    present = sa.collate(job.c.cursor, "C") if connection.dialect.name == "postgresql" else job.c.cursor
+    is_behind = sa.or_(job.c.cursor.is_(None), present < cursor)
+    moved = job.update().where(job.c.job_id == job_id, is_behind).values(cursor=cursor)
+    if not connection.execute(moved).rowcount:
+        raise PictorError(f"job {job_id}: its plan would go back to {cursor!r}; the listing is out of order")
+
+
 def is_open_to(driver: str) -> sa.ColumnElement[bool]:
     """Of a job that this driver may run."""
     if driver == WORKERS:

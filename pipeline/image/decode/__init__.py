@@ -122,7 +122,7 @@ def decode_stored_colours(
     """The same as `decode_image`, for who makes the image much smaller and converts the few pixels left.
 
     Args:
-        now: the clock of the deadline, seconds. The default leaves out what other threads and programs do.
+        now: the clock of the deadline, seconds. The default leaves out other threads and programs.
     """
     work = Work(len(body), deadline_s=limits.decode_deadline_s, now=now)
     try:

@@ -25,7 +25,7 @@ _HEIF_BYTES_PER_PX, _HEIF_444_BYTES, _HEIF_DEEP_BYTES, _HEIF_ALPHA_BYTES = 8, 4,
 _TIFF_UNIT_COPIES = 2  # one strip or tile: decompressed, and converted or in the codec
 _WIDE_KEY_BYTES_PER_PX = 5  # the lower bytes of all samples, and the alpha made of them
 RLE_BYTES_PER_PX, RLE_BYTES_PER_ROW = 2, 2  # a run of one pixel, and the end of a row
-RLE_FREE_BYTES = 64 * 2**10  # what programs leave behind a picture
+RLE_FREE_BYTES = 64 * 2**10  # of bytes that programs leave behind a picture
 MAX_RLE_PX = 16_000_000  # run-length BMP is decoded in Python, 0.1 us a pixel with the GIL held
 
 

@@ -101,7 +101,7 @@ def _read_ihdr(body: bytes) -> tuple[int, int]:
 
 
 def _read_chunks(body: bytes, work: Work) -> Iterator[Chunk]:
-    """Up to the end of the picture or file. What is no chunk is the last one, with all that is behind it."""
+    """Up to the end of the picture or file. Bytes that are no chunk are the last one."""
     offset = _SIGNATURE_BYTES
     for _ in range(MAX_PNG_CHUNKS):
         if offset + 8 > len(body):
@@ -199,7 +199,7 @@ def _read_text(body: bytes, chunk: Chunk, work: Work) -> bytes | None:
 
 
 def _unpack_raw_profile(text: bytes) -> bytes | None:
-    """What stands as hexadecimal digits behind a name and a length, as ImageMagick wrote it."""
+    """The bytes given as hexadecimal digits behind a name and a length, as ImageMagick writes them."""
     lines = text.split(b"\n", 3)
     if len(lines) < 4:
         return None

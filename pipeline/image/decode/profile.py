@@ -68,7 +68,7 @@ def find_conversion(profile: object, image_mode: str) -> Conversion | None:
     """None where the colours are to be taken as sRGB.
 
     Args:
-        profile: what the file holds in the place of one.
+        profile: the bytes that the file has in the place of one.
         image_mode: Pillow's, of the decoded picture.
     """
     if not isinstance(profile, bytes) or not _HEADER_BYTES < len(profile) <= MAX_PROFILE_BYTES:

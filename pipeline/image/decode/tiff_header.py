@@ -128,7 +128,7 @@ def read_first_page(body: bytes, work: Work) -> Page:
 
 
 def other_pages(first: Page, work: Work) -> Iterator[Page]:
-    """The directories inside the first one, then those behind it. What cannot be read is left out.
+    """The directories inside the first one, then those behind it. Unreadable ones are left out.
 
     Raises:
         ImageError: decode_error, for more tags than `work` allows.

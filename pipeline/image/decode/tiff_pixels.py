@@ -1,6 +1,6 @@
 """Pixels of a TIFF page of a known variant, through the codecs of Pillow and libtiff.
 
-Pillow's own reader guesses what samples mean, turns some images and not their size, and goes wrong on planes
+Pillow's own reader guesses the kind of samples, turns some images but not their size, and fails on planes
 of 16 bits and on compressed numbers in the other byte order. This one is told.
 """
 

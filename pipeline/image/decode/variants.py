@@ -57,7 +57,7 @@ BASES = {
     Photometric.PALETTE: "P",
 }
 COLOURS = {"L": "grey", "P": "palette", "RGB": "RGB", "CMYK": "CMYK", "YCbCr": "YCbCr", "LAB": "CIELAB"}
-# What an extra sample is: not said, the alpha that colours were multiplied with, alpha. 999 is Corel's.
+# Kinds of extra samples: not said, the alpha that colours were multiplied with, alpha. 999 is Corel's.
 EXTRA = {0: "X", 1: "a", 2: "A", 999: "A"}
 
 # Bits a sample by PNG's colour type: grey, RGB, palette, grey with alpha, RGB with alpha. All may be
