@@ -17,7 +17,7 @@ from pipeline.ports.model_binding import DEFAULT_MODEL
 from pipeline.settings import Settings
 from pipeline.types import WORKERS
 from workers.broker.publish import Publisher
-from workers.broker.queues import EMBED, SEARCH
+from workers.broker.queue_names import EMBED, SEARCH
 from workers.identity import Identity, told_identity
 
 logger = logging.getLogger(__name__)
