@@ -6,6 +6,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Self
 
+from pipeline.types.index import CollectionRef
+
 
 class JobState(StrEnum):
     RUNNING = "running"
@@ -58,6 +60,10 @@ class JobRequest:
     keep_missing: bool = False
     max_delete_share: float | None = None
     retry_failed: bool = False
+
+    @property
+    def target(self) -> CollectionRef:
+        return CollectionRef(name=self.collection, fingerprint=self.fingerprint)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
