@@ -62,10 +62,11 @@ class SqlBatches(InTransactions):
         row = self._read(lambda connection: connection.execute(query).one_or_none())
         if row is None:
             return BatchRecord(status=BatchStatus.UNKNOWN)
+        of_job = {"driver": row.driver, "job_state": JobState(row.job_state)}
         # Without a state: it was pruned. Nobody waits for a batch of that path.
         if row.job_state == JobState.CANCELLED or row.state != BatchState.PENDING:
-            return BatchRecord(status=BatchStatus.CLOSED, driver=row.driver)
-        return BatchRecord(status=BatchStatus.OPEN, body=row.body, driver=row.driver)
+            return BatchRecord(status=BatchStatus.CLOSED, **of_job)
+        return BatchRecord(status=BatchStatus.OPEN, body=row.body, **of_job)
 
     def report(self, report: BatchReport) -> bool:
         items = report.indexed + report.unchanged + len(report.rejected)
