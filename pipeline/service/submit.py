@@ -68,10 +68,15 @@ def submit_to_workers(wanted: Submission, deps: Deps, caller: Caller, *, job_id:
 
     What can never work is said in the job itself, which has failed then: no such bucket, a collection of
     another model, a name that no collection can have.
+
+    Raises:
+        ConflictError: a job of this id is run by another driver.
     """
     require(caller, Role.WRITE)
     request = wanted.request_for(deps.embedder.spec)
     job = deps.ledger.create_job(request, driver=WORKERS, job_id=job_id)
+    if job.driver != WORKERS:
+        raise ConflictError(f"job {job.job_id} is run by {job.driver}; choose another id")
     if job.state is JobState.RUNNING:
         try:
             _make_target(job.request, deps)
@@ -88,7 +93,8 @@ def record_refusal(
         location=location, bucket="", prefix="", collection=collection, model_name="", fingerprint=""
     )
     refused = ledger.create_job(request, driver=WORKERS, job_id=job_id)
-    ledger.set_state(refused.job_id, JobState.FAILED, error=str(error))
+    if refused.request == request:  # else a job that has the name of a refusal, and nothing to do with it
+        ledger.set_state(refused.job_id, JobState.FAILED, error=str(error))
 
 
 def open_job(request: JobRequest, deps: Deps, *, driver: str, restart: bool = False) -> tuple[Job, bool]:
