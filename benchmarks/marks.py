@@ -50,6 +50,8 @@ MARKS = (
     Mark(
         part="stages", figure="everything but the model, 512x512, S3, Milvus server", at_most=3
     ),  # ms of CPU an image
+    Mark(part="decode_time", figure="worst growth", at_most=1.5),  # of time, beside that of the file
+    Mark(part="decode_time", figure="worst of the folded ÷ photograph", at_most=3),
     Mark(part="end_to_end", figure="embedded, float32 ÷ computed limit", at_least=0.93),
     Mark(part="end_to_end", figure="embedded, float32 ÷ best DataLoader loop", at_least=1.1),
     Mark(part="end_to_end", figure="embedded, float32 ÷ Ray Data, from the call", at_least=1.8),

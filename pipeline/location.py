@@ -6,6 +6,7 @@ from pathlib import Path
 from urllib.parse import quote, unquote_to_bytes
 
 from pipeline.errors import ArgumentError
+from pipeline.names import check_bucket_name, check_prefix
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -23,7 +24,7 @@ def parse_location(text: str) -> Location:
     A prefix is a text that keys begin with, as S3 means it: `s3://shop/cam1` also holds `cam10/x.jpg`.
 
     Raises:
-        ArgumentError: an unknown scheme, no bucket, or a folder that is none.
+        ArgumentError: an unknown scheme, a name that no bucket has, or a folder that is none.
     """
     if text.startswith("s3://"):
         bucket, prefix = split_s3_url(text)
@@ -34,11 +35,15 @@ def parse_location(text: str) -> Location:
 
 
 def split_s3_url(text: str) -> tuple[str, str]:
-    """`s3://bucket/a key?#%` → ("bucket", "a key?#%"): keys are taken as they are, nothing is unescaped."""
+    """`s3://bucket/a key?#%` → ("bucket", "a key?#%"): keys are taken as they are, nothing is unescaped.
+
+    Raises:
+        ArgumentError: no bucket has this name, or no key begins so.
+    """
     bucket, _, key = text.removeprefix("s3://").partition("/")
     if not bucket:
         raise ArgumentError(f"{text}: no bucket; s3://bucket or s3://bucket/prefix is expected")
-    return bucket, key
+    return check_bucket_name(bucket), check_prefix(key, of="key or prefix")
 
 
 def local_path(text: str) -> Path:

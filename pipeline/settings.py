@@ -6,7 +6,6 @@ docs/reference/settings.md is made from the descriptions below.
 """
 
 import os
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -14,9 +13,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AliasChoices, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from pipeline.errors import ArgumentError, ConfigError
-
-COLLECTION_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
+from pipeline.errors import ConfigError
 
 
 def _default_home() -> Path:
@@ -173,6 +170,15 @@ class Settings(BaseSettings):
             validation_alias=_ca_file("BROKER"),
         ),
     ] = ""
+    allowed_buckets: Annotated[
+        str,
+        Field(
+            description="Buckets that public tasks may name, as globs with commas between them, for example `shop-*,press`"
+        ),
+    ] = "*"
+    allowed_collections: Annotated[
+        str, Field(description="Collections that public tasks may name, in the same way")
+    ] = "*"
     preparation: Annotated[
         Literal["inline", "staged"],
         Field(
@@ -252,6 +258,14 @@ class Settings(BaseSettings):
             description="Most memory that decoding one image may need, in bytes. It is estimated from the header",
         ),
     ] = 224 * 2**20
+    decode_deadline_s: Annotated[
+        float,
+        Field(
+            ge=1,
+            allow_inf_nan=False,
+            description="Longest time that decoding one image may take, in seconds of one core. It is looked at between steps. Then the image has the reason `timeout`",
+        ),
+    ] = 60.0  # the work that is allowed takes about 10 s on a core of 2024; old ones are half as fast
     min_side_px: Annotated[int, Field(ge=1, description="Shortest side of an image, px")] = 4
 
     @classmethod
@@ -278,12 +292,24 @@ class Settings(BaseSettings):
         return self.ledger_url.get_secret_value() or f"sqlite:///{self.home / 'ledger.db'}"
 
     @property
+    def bucket_globs(self) -> tuple[str, ...]:
+        return _globs(self.allowed_buckets)
+
+    @property
+    def collection_globs(self) -> tuple[str, ...]:
+        return _globs(self.allowed_collections)
+
+    @property
     def run_folder(self) -> Path:
         return self.run_dir or self.home / "run"
 
     @property
     def weights_dir(self) -> Path:
         return self.model_dir or self.home / "models"
+
+
+def _globs(text: str) -> tuple[str, ...]:
+    return tuple(glob.strip() for glob in text.split(",") if glob.strip())
 
 
 def _secrets_in_files(model: type[BaseSettings], environ: Mapping[str, str]) -> dict[str, Any]:
@@ -315,19 +341,6 @@ def _one_identity(environ: Mapping[str, str], secrets: Mapping[str, object]) -> 
     ours = ("s3_access_key", "s3_secret_key", "s3_session_token")
     unset = [name for name in ours if not environ.get(f"PICTOR_{name.upper()}") and name not in secrets]
     return {} if len(unset) == len(ours) else dict.fromkeys(unset, SecretStr(""))
-
-
-def check_collection_name(name: str) -> str:
-    """Return the name.
-
-    Raises:
-        ArgumentError: Milvus or our own `<name>__<fingerprint>` could not carry it.
-    """
-    if not COLLECTION_NAME.fullmatch(name) or "__" in name:
-        raise ArgumentError(
-            f"collection name {name!r}: letters, digits and single underscores, at most 100, not starting with a digit"
-        )
-    return name
 
 
 def _variable(loc: tuple[int | str, ...]) -> str:

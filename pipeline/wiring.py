@@ -34,6 +34,7 @@ def limits_of(settings: Settings) -> ImageLimits:
         max_object_bytes=settings.max_object_bytes,
         max_px=settings.max_px,
         decode_budget_bytes=settings.decode_budget_bytes,
+        decode_deadline_s=settings.decode_deadline_s,
         min_side_px=settings.min_side_px,
     )
 

@@ -145,12 +145,19 @@ def _public(rng: random.Random, known: Known) -> Hostile:
     task = rng.choice(PUBLIC_TASKS)
     asked: dict[str, dict[str, Any]] = {
         "pictor.ingest": {
-            "source": f"s3://{known.own_bucket}/",
+            "source": f"s3://{rng.choice([known.own_bucket, known.forbidden_bucket])}/",
             "collection": known.own_collection,
             "job_id": rng.choice([*known.jobs, "theirs"]),
         },
-        "pictor.delete": {"bucket": known.own_bucket, "keys": ["a.jpg"], "collection": known.own_collection},
-        "pictor.search": {"query": f"s3://{known.own_bucket}/a.jpg", "collection": known.own_collection},
+        "pictor.delete": {
+            "bucket": rng.choice([known.own_bucket, known.forbidden_bucket]),
+            "keys": ["a.jpg"],
+            "collection": known.own_collection,
+        },
+        "pictor.search": {
+            "query": f"s3://{rng.choice([known.own_bucket, known.forbidden_bucket])}/secret.jpg",
+            "collection": known.own_collection,
+        },
         "pictor.job": {"job_id": rng.choice([*known.jobs, "no-such-job"])},
     }
     fields = {"v": 1, **asked[task]}

@@ -204,7 +204,14 @@ def _keywords(task: Task, args: Sequence[object], kwargs: Arguments) -> Argument
 
 def _caller(task: Task) -> Caller:
     """Whoever may publish on the broker's virtual host. Operators have the ledger."""
-    return Caller(who="broker", roles=frozenset({Role.READ, Role.WRITE}), request_id=str(task.request.id))
+    settings = current().settings
+    return Caller(
+        who="broker",
+        roles=frozenset({Role.READ, Role.WRITE}),
+        buckets=settings.bucket_globs,
+        collections=settings.collection_globs,
+        request_id=str(task.request.id),
+    )
 
 
 def _submission(arguments: IngestArguments, settings: Settings) -> Submission:

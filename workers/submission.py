@@ -9,13 +9,23 @@ docs/reference/tasks.md is the page for their authors.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Annotated, Literal, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 
-from pipeline.errors import MessageError
+from pipeline.errors import ArgumentError, MessageError
 from pipeline.ingest.globs import MAX_PATTERNS, what_is_wrong
+from pipeline.location import split_s3_url
+from pipeline.names import check_bucket_or_folder, check_key, check_prefix
 
 VERSION = 1
 MAX_KEYS = 10_000  # of one pictor.delete
@@ -36,11 +46,24 @@ def _check_globs(patterns: list[str]) -> list[str]:
     return patterns
 
 
+def _valid(check: Callable[[str], object], text: str) -> str:
+    """A rule for names, as pydantic has it."""
+    try:
+        check(text)
+    except ArgumentError as err:
+        raise ValueError(str(err)) from err
+    return text
+
+
+def _checked_by(check: Callable[[str], object]) -> AfterValidator:
+    return AfterValidator(lambda text: _valid(check, text))
+
+
 _STORABLE = AfterValidator(_check_storable)
 Text = Annotated[str, Field(max_length=1024), _STORABLE]
 Key = Annotated[str, Field(min_length=1, max_length=1024), _STORABLE]
 Globs = Annotated[list[Key], Field(max_length=MAX_PATTERNS), AfterValidator(_check_globs)]
-Bucket = Annotated[str, Field(min_length=1, max_length=255), _STORABLE]
+Bucket = Annotated[str, Field(min_length=1, max_length=255), _STORABLE, _checked_by(check_bucket_or_folder)]
 JobId = Annotated[str, Field(pattern=rf"^{JOB_ID.pattern}$")]
 # Only its size: a name that breaks the rules for names fails a job that can be looked up by its id.
 CollectionName = Annotated[str, Field(min_length=1, max_length=255), _STORABLE]
@@ -55,7 +78,9 @@ class Arguments(BaseModel):
 class IngestArguments(Arguments):
     """`job_id`, chosen by the caller, makes a submission that is sent twice one job."""
 
-    source: Annotated[str, Field(pattern=r"(?s)^s3://[^/]+(/.*)?$", max_length=2048), _STORABLE]
+    source: Annotated[
+        str, Field(pattern=r"(?s)^s3://[^/]+(/.*)?$", max_length=2048), _STORABLE, _checked_by(split_s3_url)
+    ]
     collection: CollectionName | None = None
     job_id: JobId | None = None
     include: Globs = []
@@ -71,6 +96,14 @@ class DeleteArguments(Arguments):
     keys: Annotated[list[Key], Field(min_length=1, max_length=MAX_KEYS)]
     collection: CollectionName | None = None
 
+    @field_validator("keys")
+    @classmethod
+    def _check_keys(cls, keys: list[str], info: ValidationInfo) -> list[str]:
+        if not info.data.get("bucket", "/").startswith("/"):  # a path in a folder may be longer
+            for key in keys:
+                _valid(check_key, key)
+        return keys
+
 
 class SearchArguments(Arguments):
     """`query` is an s3:// object or a stored image id."""
@@ -79,8 +112,8 @@ class SearchArguments(Arguments):
     collection: CollectionName | None = None
     k: Annotated[int, Field(ge=1, le=1000)] = 10
     min_score: Annotated[float, Field(ge=-1, le=1)] | None = None
-    bucket: Text = ""
-    prefix: Text = ""
+    bucket: Bucket | Literal[""] = ""
+    prefix: Annotated[Text, _checked_by(check_prefix)] = ""
     metadata: Annotated[dict[Text, Text], Field(max_length=100)] = {}
 
 
@@ -95,7 +128,7 @@ def read_arguments(kind: type[A], task: str, arguments: Mapping[str, object]) ->
     """Check the arguments of a public task.
 
     Raises:
-        MessageError: names the arguments that are wrong, and what was allowed; their values are not repeated.
+        MessageError: names the arguments that are wrong, and what was allowed; of values, names alone.
     """
     _check_version(task, arguments)
     try:

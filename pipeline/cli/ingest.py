@@ -13,9 +13,10 @@ from pipeline.cli.run_here import deps_here, finish, job_held_here
 from pipeline.errors import ArgumentError
 from pipeline.ingest.system_folders import SYSTEM_FOLDERS
 from pipeline.location import parse_location
+from pipeline.names import check_collection_name
 from pipeline.service.access import local_caller
 from pipeline.service.submit import Submission, submit_embedded
-from pipeline.settings import Settings, check_collection_name
+from pipeline.settings import Settings
 from pipeline.types import Job
 
 T = TypeVar("T")

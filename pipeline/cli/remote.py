@@ -9,8 +9,9 @@ from pipeline.cli.output import note
 from pipeline.cli.progress import JobProgress, ProgressState
 from pipeline.errors import ArgumentError, PictorError, TransientError
 from pipeline.location import Location
+from pipeline.names import check_collection_name
 from pipeline.ports import WatchedLedger
-from pipeline.settings import Settings, check_collection_name
+from pipeline.settings import Settings
 from pipeline.types import JobCounts, JobState
 
 POLL_S = 1.0

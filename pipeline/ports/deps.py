@@ -16,6 +16,7 @@ class ImageLimits:
     max_px: int = 100_000_000  # a 100-megapixel camera; scaled decoding keeps it cheap
     decode_budget_bytes: int = 224 * 2**20  # with the body and the interpreter's own swings: under 300 MB
     min_side_px: int = 4  # tracking pixels hold no picture
+    decode_deadline_s: float = 60.0  # of one image and one core; the work that is allowed takes about 10
 
 
 Limits = ImageLimits  # the name that scripts outside of Pictor know

@@ -3,10 +3,13 @@
 import os
 import pwd
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from fnmatch import fnmatchcase
 
 from pipeline.errors import DeniedError
+from pipeline.names import shown
 
 
 class Role(StrEnum):
@@ -17,10 +20,15 @@ class Role(StrEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Caller:
-    """`who` asks through this door, perhaps on behalf of somebody whom the door does not know."""
+    """`who` asks through this door, perhaps on behalf of somebody whom the door does not know.
+
+    `buckets` and `collections` are globs of the names that this door may reach.
+    """
 
     who: str
     roles: frozenset[Role]
+    buckets: tuple[str, ...] = ("*",)
+    collections: tuple[str, ...] = ("*",)
     tenant: str = "default"
     on_behalf_of: str = ""
     request_id: str = field(default_factory=lambda: uuid.uuid4().hex)
@@ -36,6 +44,20 @@ def require(caller: Caller, role: Role) -> None:
     if role not in caller.roles:
         has = ", ".join(sorted(caller.roles)) or "none"
         raise DeniedError(f"{caller.who!r} may not do this: role {role} is needed, found {has}")
+
+
+def require_names(caller: Caller, *, collection: str, buckets: Sequence[str] = ()) -> None:
+    """Raises DeniedError for a collection or bucket that this caller may not reach."""
+    _require_name(caller, "collection", collection, caller.collections)
+    for bucket in buckets:
+        _require_name(caller, "bucket", bucket, caller.buckets)
+
+
+def _require_name(caller: Caller, kind: str, name: str, allowed: Sequence[str]) -> None:
+    if not any(fnmatchcase(name, glob) for glob in allowed):
+        raise DeniedError(
+            f"{caller.who!r} may not use {kind} {shown(name)}; allowed are {', '.join(allowed) or 'none'}"
+        )
 
 
 def _user_name() -> str:

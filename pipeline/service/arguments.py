@@ -6,10 +6,10 @@ from pathlib import Path
 
 from pipeline.errors import ArgumentError
 from pipeline.location import local_path, split_s3_url
+from pipeline.names import check_bucket_or_folder, check_collection_name, check_key, check_prefix
 from pipeline.ports import MAX_HITS
 from pipeline.search.query import Bytes, Object, Query, Stored, Vector
 from pipeline.service.search import SearchRequest
-from pipeline.settings import check_collection_name
 from pipeline.types import SearchFilter
 
 __all__ = ["Bytes", "Object", "Query", "Stored", "Vector", "read_pairs", "read_query", "read_search"]
@@ -35,7 +35,7 @@ def read_query(text: str, *, locate_file: LocateFile | None = None) -> Query:
         bucket, key = split_s3_url(text)
         if not key:
             raise ArgumentError(f"query {_shown(text)}: no key; s3://bucket/key is expected")
-        return Object(text=text, bucket=bucket, key=key)
+        return Object(text=text, bucket=bucket, key=check_key(key))
     if locate_file is not None and (path := _existing_file(text)) is not None:
         bucket, key = locate_file(path)
         return Object(text=text, bucket=bucket, key=key)
@@ -53,7 +53,10 @@ def read_search(
     prefix: str = "",
     metadata: Mapping[str, str] | None = None,
 ) -> SearchRequest:
-    """Raises ArgumentError: a name that no collection can have, a number out of its range."""
+    """Raises ArgumentError: a name that no collection, bucket or key can have, a number out of its range."""
+    if bucket:
+        check_bucket_or_folder(bucket)
+    check_prefix(prefix)
     if not 1 <= k <= MAX_HITS:
         raise ArgumentError(f"k is {k}; 1 to {MAX_HITS} hits can be asked for")
     if min_score is not None and not -1 <= min_score <= 1:

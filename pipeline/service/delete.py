@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
+from pipeline.names import check_bucket_or_folder, check_collection_name
 from pipeline.ports import VectorIndex, VersionBook
 from pipeline.ports.model_binding import find_collection
-from pipeline.service.access import Caller, Role, require
-from pipeline.settings import check_collection_name
+from pipeline.service.access import Caller, Role, require, require_names
 from pipeline.types import CollectionInfo, generation_of, image_id_of
 
 
@@ -23,10 +23,12 @@ def delete_objects(
     What of them is still in its source comes back with the next job.
 
     Raises:
-        ArgumentError: no collection can have this name.
+        ArgumentError: no collection or bucket can have this name.
+        DeniedError: the caller may not reach this collection or bucket.
         TargetError: there is no such collection.
     """
     require(caller, Role.WRITE)
+    require_names(caller, collection=collection, buckets=[check_bucket_or_folder(bucket)])
     image_ids = [image_id_of(bucket, key) for key in keys]
     index.delete(check_collection_name(collection), image_ids)
     if info := index.get_collection(collection):

@@ -7,8 +7,8 @@ import numpy as np
 
 from pipeline.ports import Concurrency, ImageLimits, ObjectStore, VectorIndex
 from pipeline.search.examples import Example, ExampleSources, read_examples
-from pipeline.search.query import Query
-from pipeline.service.access import Caller, Role, require
+from pipeline.search.query import Object, Query
+from pipeline.service.access import Caller, Role, require, require_names
 from pipeline.service.models import Models
 from pipeline.types import SearchFilter, SearchHit
 
@@ -51,9 +51,12 @@ def search_images(
     """One answer per query, in order. A query that cannot be read costs nobody else's answer.
 
     Raises:
-        DeniedError: at once; all else with the answer at which it is met.
+        DeniedError: at once, also for the collection and the buckets of queries; all else with the answer at
+            which it is met.
     """
     require(caller, Role.READ)
+    buckets = [query.bucket for query in queries if isinstance(query, Object)]
+    require_names(caller, collection=request.collection, buckets=buckets)
     return _answers(queries, request, ports, limits)
 
 

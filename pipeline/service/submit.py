@@ -7,9 +7,9 @@ from pipeline.errors import ArgumentError, ConfigError, ConflictError, PictorErr
 from pipeline.ingest.globs import what_is_wrong
 from pipeline.ingest.sync import holds_any
 from pipeline.location import Location
+from pipeline.names import check_collection_name
 from pipeline.ports import Deps, Ledger
-from pipeline.service.access import Caller, Role, require
-from pipeline.settings import check_collection_name
+from pipeline.service.access import Caller, Role, require, require_names
 from pipeline.types import WORKERS, Job, JobRequest, JobState, ModelSpec
 
 
@@ -71,8 +71,10 @@ def submit_to_workers(wanted: Submission, deps: Deps, caller: Caller, *, job_id:
 
     Raises:
         ConflictError: a job of this id is run by another driver.
+        DeniedError: the caller may not reach this collection or bucket; no job was made.
     """
     require(caller, Role.WRITE)
+    require_names(caller, collection=wanted.collection, buckets=[wanted.location.bucket])
     request = wanted.request_for(deps.embedder.spec)
     job = deps.ledger.create_job(request, driver=WORKERS, job_id=job_id)
     if job.driver != WORKERS:

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import ConfigError, TargetError
+from pipeline.names import check_collection_name
 from pipeline.ports.model_binding import check_binding, missing_collection
 from pipeline.search.ranking import best_first, check_query, to_score
-from pipeline.settings import check_collection_name
 from pipeline.types import CollectionInfo, IndexRow, ModelSpec, ObjectRef, SearchFilter, SearchHit
 
 

@@ -65,5 +65,5 @@ def test_every_setting_is_configured_or_said_not_to_be(secret_keys: dict[str, se
 def _settings_left_out() -> set[str]:
     """The first cells of the table of k8s/README.md that says why."""
     text = (REPOSITORY / "k8s" / "README.md").read_text(encoding="utf-8")
-    table = text.partition("| setting | why it is not in the configuration |\n")[2].partition("\n\n")[0]
+    table = text.partition("| setting | why you need not set it |\n")[2].partition("\n\n")[0]
     return {name for row in table.splitlines() for name in re.findall(r"`(PICTOR_\w+)`", row.split("|")[1])}

@@ -255,6 +255,7 @@ def test_scripts_outside_find_the_decoder_and_the_filters_by_their_names() -> No
         "max_px",
         "decode_budget_bytes",
         "min_side_px",
+        "decode_deadline_s",
     ]
     ref = ObjectRef(bucket="b", key="a.jpg", etag="1", size_bytes=1)
     assert Selection(include=("*.jpg",), exclude=()).wants(ref)

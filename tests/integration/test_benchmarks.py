@@ -71,6 +71,11 @@ def test_a_part_measures_all_of_its_figures(part: str, stack: str, pictures: str
     assert measured(result) == {figure.name for figure in result.figures}
 
 
+def test_decoding_time_is_measured_without_any_server(tmp_path: Path) -> None:
+    result = quick_result("decode_time", tmp_path)
+    assert measured(result) == {figure.name for figure in result.figures}
+
+
 def test_the_end_to_end_part_runs_both_ways(stack: str, pictures: str, tmp_path: Path) -> None:
     result = quick_result("end_to_end", tmp_path, "--stack", stack, PICTOR_TEST_DATA=pictures)
     assert measured(result) >= {

@@ -100,12 +100,12 @@ def test_what_is_no_file_is_said_to_be_none(text: str, said: str) -> None:
 def test_a_search_is_read_with_its_defaults_and_with_everything() -> None:
     assert read_search(collection="images") == SearchRequest(collection="images")
     assert read_search(
-        collection="images", k=MAX_HITS, min_score=-1, bucket="b", prefix="p", metadata={"a": "b"}
+        collection="images", k=MAX_HITS, min_score=-1, bucket="shop", prefix="p", metadata={"a": "b"}
     ) == SearchRequest(
         collection="images",
         k=MAX_HITS,
         min_score=-1,
-        where=SearchFilter(bucket="b", key_prefix="p", metadata={"a": "b"}),
+        where=SearchFilter(bucket="shop", key_prefix="p", metadata={"a": "b"}),
     )
 
 

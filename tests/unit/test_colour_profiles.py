@@ -61,6 +61,19 @@ def test_a_jpeg_s_profile_is_seen_on_every_way(options: dict[str, Any], size: tu
     assert np.abs(converted.rgb.astype(int) - plain).max() > 20
 
 
+@pytest.mark.parametrize("space", ["Adobe RGB", "Display P3"])
+@pytest.mark.parametrize("mode", ["RGB", "RGBA"])
+@pytest.mark.parametrize("target_px", [256, 16], ids=["whole", "reduced"])
+def test_an_avif_s_profile_is_seen(space: str, mode: str, target_px: int) -> None:
+    picture = Image.fromarray(patches()).convert(mode)
+    options: dict[str, Any] = {"quality": 95, "subsampling": "4:4:4", "speed": 10}
+    profile = icc.of_colours(SPACES[space])
+    plain = decode(encode(picture, "AVIF", **options), target_px=target_px).rgb
+    converted = decode(encode(picture, "AVIF", icc_profile=profile, **options), target_px=target_px).rgb
+    assert difference(converted, icc.to_srgb(plain, SPACES[space], 563 / 256)) <= 2
+    assert np.abs(converted.astype(int) - plain).max() > 20
+
+
 def test_a_jpeg_without_its_end_marker_has_its_profile_too() -> None:
     body = encode(patches(), "JPEG", icc_profile=icc.of_colours(icc.ADOBE))
     np.testing.assert_array_equal(decode(body[:-2]).rgb, decode(body).rgb)

@@ -14,7 +14,8 @@ from PIL import Image, ImageOps
 
 from pipeline.errors import ImageError
 from pipeline.image.decode import heif_pixels
-from pipeline.image.decode.hevc_frame import read_frames
+from pipeline.image.decode.hevc_frame import MAX_PICTURES, Frames, read_frames
+from pipeline.image.decode.work import Work
 from pipeline.types import Reason
 from tests import icc_profiles as icc
 from tests.image_files import decode, refusal
@@ -180,13 +181,19 @@ def escaped(content: bytes) -> bytes:
     return bytes(found)
 
 
-def container(properties: bytes = b"", items: bytes = b"", payload: bytes = b"") -> bytes:
+def container(properties: bytes = b"", items: bytes = b"", payload: bytes = b"", more: bytes = b"") -> bytes:
     """One item, which lies in the box of the file's own data."""
     location = box(
         b"iloc", bytes([1, 0, 0, 0, 0x44, 0]) + struct.pack(">HHHHHII", 1, 1, 1, 0, 1, 0, len(payload))
     )
-    meta = location + box(b"idat", payload) + box(b"iprp", box(b"ipco", properties)) + box(b"iinf", items)
+    meta = (
+        location + box(b"idat", payload) + box(b"iprp", box(b"ipco", properties)) + box(b"iinf", items) + more
+    )
     return box(b"ftyp", b"heic" + bytes(4) + b"mif1") + box(b"meta", bytes(4) + meta)
+
+
+def frames_of(body: bytes) -> Frames:
+    return read_frames(body, Work(len(body)))
 
 
 def configuration(unit: bytes) -> bytes:
@@ -195,10 +202,10 @@ def configuration(unit: bytes) -> bytes:
 
 def test_the_frame_is_read_from_the_stream_itself() -> None:
     body = heic(picture(640, 480), chroma=420)
-    frames = read_frames(body)
+    frames = frames_of(body)
     assert (frames.px, frames.is_444, frames.is_deep) == (640 * 480, False, False)
-    assert read_frames(heic(picture(), chroma=444)).is_444
-    assert read_frames(heic(Image.fromarray(np.zeros((64, 64), np.uint16)))).is_deep
+    assert frames_of(heic(picture(), chroma=444)).is_444
+    assert frames_of(heic(Image.fromarray(np.zeros((64, 64), np.uint16)))).is_deep
 
 
 @pytest.mark.parametrize("sub_layers", [0, 1, 6])
@@ -209,7 +216,7 @@ def test_a_frame_hidden_behind_a_small_header_is_found(chroma: int, sub_layers: 
         container(properties=configuration(unit)),
         container(payload=struct.pack(">I", len(unit)) + unit + bytes(40)),
     ):
-        frames = read_frames(body)
+        frames = frames_of(body)
         assert (frames.px, frames.is_444, frames.is_deep) == (20000 * 16000, chroma == 3, True)
 
 
@@ -231,13 +238,69 @@ def test_a_lying_file_is_refused_before_it_is_decoded() -> None:
     ],
 )
 def test_a_picture_of_tiles_is_as_large_as_it_says(payload: bytes) -> None:
-    assert read_frames(container(payload=payload)).px == 1_200_000_000
+    assert frames_of(container(payload=payload)).px == 1_200_000_000
+
+
+def references(*named: tuple[int, list[int]]) -> bytes:
+    """Which pictures are made of which."""
+    listed = (struct.pack(f">HH{len(parts)}H", item, len(parts), *parts) for item, parts in named)
+    return box(b"iref", bytes(4) + b"".join(box(b"dimg", each) for each in listed))
+
+
+UNIT = parameter_set(4000, 3000)
+
+
+@pytest.mark.parametrize(
+    "named",
+    [
+        [(2, [1] * 10_000)],
+        [(2, [1] * 200), (3, [2] * 200)],
+        [(3, [2] * 200), (2, [1] * 200)],
+        [(2, [1] * 60), (2, [1] * 60)],
+    ],
+    ids=["one tile", "tiles of tiles", "in the other order", "in two lists"],
+)
+def test_a_tile_that_is_named_ten_thousand_times_is_refused(named: list[tuple[int, list[int]]]) -> None:
+    """No picture is there: this is told from the directory alone."""
+    with pytest.raises(ImageError) as caught:
+        frames_of(container(properties=configuration(UNIT), more=references(*named)))
+    assert caught.value.reason is Reason.DECODE_ERROR
+    assert caught.value.detail.startswith("tiles of up to ")
+
+
+def test_pictures_that_are_made_of_themselves_are_refused() -> None:
+    for named in ([(1, [1])], [(1, [2]), (2, [1])], [(n, [n + 1]) for n in range(1, 100)]):
+        with pytest.raises(ImageError) as caught:
+            frames_of(container(properties=configuration(UNIT), more=references(*named)))
+        assert caught.value.detail == "a HEIF of pictures within pictures, over 4 deep"
+
+
+def test_the_tiles_of_a_phone_are_read() -> None:
+    """48 Mpx in tiles of 512x512, and a second picture for brightness, both named by a tone map."""
+    tile = parameter_set(512, 512)
+    named = [(300, list(range(1, 193))), (400, list(range(301, 350))), (500, [300, 400])]
+    assert frames_of(container(properties=configuration(tile), more=references(*named))).px == 512 * 512
+
+
+def test_an_item_of_many_pictures_is_refused() -> None:
+    picture_units = struct.pack(">I", 3) + bytes([1 << 1, 1, 0x80])
+    assert frames_of(container(payload=picture_units * MAX_PICTURES)).px == 0
+    with pytest.raises(ImageError) as caught:
+        frames_of(container(payload=picture_units * (MAX_PICTURES + 1)))
+    assert caught.value.detail == f"HEIF with more than {MAX_PICTURES} pictures in one item"
+
+
+def test_a_damaged_configuration_hides_no_other() -> None:
+    damaged = box(b"hvcC", bytes(21) + b"\x03" + b"\xff" + b"\xa1\xff\xff\0")
+    honest = configuration(parameter_set(20000, 16000))
+    for properties in (honest + damaged, damaged + honest):
+        assert frames_of(container(properties=properties)).px == 20000 * 16000
 
 
 @pytest.mark.parametrize("kind", [b"iovl", b"tili", b"unci"])
 def test_kinds_that_no_phone_writes_are_refused_with_words(kind: bytes) -> None:
     with pytest.raises(ImageError) as caught:
-        read_frames(container(items=box(b"infe", bytes([2, 0, 0, 0, 0, 1, 0, 0]) + kind)))
+        frames_of(container(items=box(b"infe", bytes([2, 0, 0, 0, 0, 1, 0, 0]) + kind)))
     assert caught.value.reason is Reason.UNSUPPORTED_FORMAT
     assert caught.value.detail.startswith("a HEIF whose pictures are ")
 

@@ -105,18 +105,26 @@ def world(
     store: WatchedStore,
     index: MemoryIndex,
 ) -> Context:
-    """Three honest jobs whose batches are planned, and others that nobody may touch."""
+    """Three honest jobs that have begun, and others that nobody may touch."""
     preparation = request.param
     deps = replace(context.deps, staging_bucket=STAGING if preparation == "staged" else "", driver=WORKERS)
     world = replace(
         context,
-        settings=context.settings.model_copy(update={"preparation": preparation, "staging_bucket": STAGING}),
+        settings=context.settings.model_copy(
+            update={
+                "preparation": preparation,
+                "staging_bucket": STAGING,
+                "outstanding_batches": 1,  # so that a plan has several steps
+                "allowed_buckets": f"{BUCKET},{OWN}",
+            }
+        ),
         deps=deps,
         publisher=Publisher(broker.app, preparation=preparation),
     )
     make_current(world)
     submit_honest_jobs(broker)
-    embedded = deps.ledger.create_job(request_of(), driver=HERE, job_id="embedded")
+    folder = request_of(bucket="/pictures")  # to the workers it is no bucket
+    embedded = deps.ledger.create_job(folder, driver=HERE, job_id="embedded")
     cancelled = deps.ledger.create_job(request_of(), driver=WORKERS, job_id="cancelled")
     for job in (embedded, cancelled):
         plan_copy_of_an_honest_batch(job, deps)
@@ -130,8 +138,9 @@ def submit_honest_jobs(broker: MemoryBroker) -> None:
     for number, job_id in enumerate(HONEST):
         source = f"s3://{BUCKET}/{number}/"
         broker.deliver(message_of("pictor.ingest", v=1, source=source, job_id=job_id, batch_items=2))
-    for step in broker.messages("plan"):
-        broker.deliver(step)
+    for _ in range(2):  # the first step fills the book
+        for step in broker.messages("plan"):
+            broker.deliver(step)
 
 
 def plan_copy_of_an_honest_batch(job: Job, deps: Deps) -> None:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pipeline.image.decode.item_transforms import read_transforms
+from pipeline.image.decode.work import Work
 from pipeline.types import Reason
 from tests.image_files import decode, encode, refusal
 
@@ -170,7 +171,7 @@ def test_a_sequence_has_its_properties_in_its_track() -> None:
     frames = [Image.fromarray(picture()), Image.new("RGB", (WIDTH, HEIGHT))]
     body = encode(frames[0], "AVIF", save_all=True, append_images=frames[1:])
     assert body[8:12] == b"avis"
-    assert read_transforms(body, (WIDTH, HEIGHT)).window is None
+    assert read_transforms(body, (WIDTH, HEIGHT), Work(len(body))).window is None
     entry = body.index(b"av01", body.index(b"stsd")) - 4
     grown = body[:entry] + struct.pack(">I", int.from_bytes(body[entry : entry + 4], "big") + 40)
     end = entry + int.from_bytes(body[entry : entry + 4], "big")
@@ -180,13 +181,13 @@ def test_a_sequence_has_its_properties_in_its_track() -> None:
         grown = (
             grown[:at] + struct.pack(">I", int.from_bytes(grown[at : at + 4], "big") + 40) + grown[at + 4 :]
         )
-    assert read_transforms(grown, (WIDTH, HEIGHT)).window == (16, 12, 48, 36)
+    assert read_transforms(grown, (WIDTH, HEIGHT), Work(len(grown))).window == (16, 12, 48, 36)
 
 
 def test_directories_that_end_anywhere_raise_nothing() -> None:
     body = with_properties(AVIF, [clap(32, 24), irot(1), imir(0)])
     for end in range(body.index(b"mdat")):
-        read_transforms(body[:end], (WIDTH, HEIGHT))
+        read_transforms(body[:end], (WIDTH, HEIGHT), Work(end))
 
 
 @pytest.mark.parametrize("kind", [b"av02", b"iovl", b"j2k1"])

@@ -11,7 +11,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from pipeline.image.decode.jpeg_header import read_jpeg_header
+from pipeline.image.decode.jpeg_header import JpegHeader, read_jpeg_header
+from pipeline.image.decode.work import Work
 from pipeline.types import Reason
 from tests.image_files import decode, encode, png_chunk, refusal
 
@@ -37,6 +38,10 @@ def scene(width: int = 96, height: int = 64) -> Image.Image:
 def jpeg(kind: str, image: Image.Image | None = None) -> bytes:
     mode, options = KINDS[kind]
     return encode((image or scene()).convert(mode), "JPEG", quality=92, **options)
+
+
+def header_of(body: bytes) -> JpegHeader:
+    return read_jpeg_header(body, Work(len(body)))
 
 
 def pixels(body: bytes, target_px: int = 256) -> NDArray[np.uint8]:
@@ -93,8 +98,8 @@ def test_what_follows_the_picture_changes_nothing(kind: str, trailer: str) -> No
 
 def test_scans_of_an_appended_picture_are_not_counted() -> None:
     large = jpeg("progressive", Image.new("RGB", (4000, 4000)))
-    header = read_jpeg_header(large + film() * 20)
-    assert header.stripped == read_jpeg_header(large).stripped
+    header = header_of(large + film() * 20)
+    assert header.stripped == header_of(large).stripped
 
 
 def test_a_picture_before_an_appended_one_lacks_its_own_end_marker() -> None:
@@ -171,9 +176,9 @@ def test_a_lossless_jpeg_is_decoded_and_never_scaled_by_the_decoder(target_px: i
 def test_a_large_profile_is_left_out_and_a_small_one_is_put_together() -> None:
     image = scene()
     with_profile = encode(image, "JPEG", icc_profile=bytes(range(256)) * 1000)
-    assert read_jpeg_header(with_profile).profile == bytes(range(256)) * 1000
+    assert header_of(with_profile).profile == bytes(range(256)) * 1000
     too_large = encode(image, "JPEG", icc_profile=bytes(5_000_000))
-    assert read_jpeg_header(too_large).profile == b""
+    assert header_of(too_large).profile == b""
     assert decode(too_large).width == 96
 
 

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from pipeline.image.decode.png_header import read_png_header
+from pipeline.image.decode.work import Work
 from pipeline.types import Reason
 from tests.image_files import decode, encode, png_chunk, raw_png, refusal
 
@@ -137,7 +138,7 @@ def test_large_metadata_does_not_cost_the_picture(name: str) -> None:
 def test_a_profile_is_handed_on_and_one_that_inflates_without_end_is_left_out() -> None:
     for size, expected in ((3_000_000, bytes(3_000_000)), (50_000_000, None)):
         body = png(png_chunk(b"iCCP", b"p\0\0" + zlib.compress(bytes(size))))
-        assert read_png_header(body).icc_profile == expected
+        assert read_png_header(body, Work(len(body))).icc_profile == expected
         assert decode(body).width == 48
 
 

@@ -13,7 +13,7 @@ from pipeline.ingest.phase_clock import PhaseClock
 from pipeline.ingest.prepare import prepare_all
 from pipeline.ports import Concurrency, ImageLimits
 from pipeline.testing.memory_store import MemoryStore
-from pipeline.types import FailedAt, FetchedObject, ObjectRef, Prepared, Reason, Rejected
+from pipeline.types import LASTING_REASONS, FailedAt, FetchedObject, ObjectRef, Prepared, Reason, Rejected
 from tests.unit.fakes import (
     BLUE,
     BUCKET,
@@ -191,6 +191,17 @@ def test_a_bad_image_is_rejected_with_stage_and_reason_and_its_neighbours_are_no
     assert isinstance(after, Prepared)
     assert (bad.ref.key, bad.stage, bad.reason) == ("b.jpg", stage, reason)
     assert bad.detail != ""
+
+
+def test_a_picture_that_takes_too_long_is_rejected_and_tried_again_by_the_next_job(
+    store: WatchedStore,
+) -> None:
+    ref = fill(store, 1)[0]
+    (outcome,) = prepare(store, [ref], limits=replace(LIMITS, decode_deadline_s=0.0))
+    assert isinstance(outcome, Rejected)
+    assert (outcome.stage, outcome.reason) == (FailedAt.DECODE, Reason.TIMEOUT)
+    assert outcome.detail == "not decoded within 0 s of processor time"
+    assert outcome.reason not in LASTING_REASONS
 
 
 def test_an_object_that_is_gone_or_was_overwritten_is_rejected_while_fetching(store: WatchedStore) -> None:

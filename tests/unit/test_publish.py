@@ -62,7 +62,9 @@ def test_any_legal_deletion_is_sent_whole_in_messages_that_a_broker_takes(
     app: FakeApp, client: PictorClient, start: str, count: int
 ) -> None:
     keys = [f"{start}{number:06d}" for number in range(count)]
-    client.delete("b" * 255, keys, collection="c" * 255)
+    client.delete(
+        "/" + "b" * 254, keys, collection="c" * 255
+    )  # a folder's keys may have 1,024 letters of any kind
     assert [key for part in app.parts() for key in part] == keys
     assert max(app.body_bytes()) <= RABBITMQ_4_BYTES
     assert len(app.sent) <= 1 + 2 * sum(app.body_bytes()) // MAX_ARGUMENTS_BYTES

@@ -9,7 +9,8 @@ from pydantic import SecretStr, ValidationError
 
 from docs.make_settings import PAGE, make_page
 from pipeline.errors import ConfigError
-from pipeline.settings import Settings, check_collection_name
+from pipeline.names import check_collection_name
+from pipeline.settings import Settings
 
 S3_STANDARD = {
     "AWS_ENDPOINT_URL": "https://objects.example",

@@ -4,6 +4,7 @@ from urllib.parse import urlsplit
 
 from celery import Celery
 
+from pipeline.addresses import is_host, show_url
 from pipeline.errors import ConfigError
 from pipeline.settings import Settings
 from pipeline.tls import client_context
@@ -28,6 +29,7 @@ def make_app(settings: Settings, *, blocked_patience_s: float = 0.0) -> Celery:
         raise ConfigError(
             "PICTOR_BROKER_URL: amqp:// or amqps:// is expected; Pictor relies on quorum queues"
         )
+    _check_hosts(url)
     if "ssl_" in urlsplit(url).query:
         raise ConfigError(
             "PICTOR_BROKER_URL: options of TLS in the URL are not read; certificates are always "
@@ -38,3 +40,18 @@ def make_app(settings: Settings, *, blocked_patience_s: float = 0.0) -> Celery:
     app = Celery("pictor", set_as_current=False)
     app.conf.update(celery_config(url, blocked_patience_s, ca_file=settings.broker_ca_file))
     return app
+
+
+def _check_hosts(url: str) -> None:
+    """Raises ConfigError; what Kombu would raise may hold a part of the password."""
+    for one in url.split(";"):  # a second broker takes over when the first is away
+        try:
+            parts = urlsplit(one)
+            is_usable = is_host(parts.hostname or "") and parts.port != 0
+        except ValueError:
+            is_usable = False
+        if not is_usable:
+            raise ConfigError(
+                f"PICTOR_BROKER_URL: {show_url(one)}: amqp://user:password@host:5672/vhost is expected; in "
+                "the password, write characters such as @ / ? # as %40 %2F %3F %23"
+            )

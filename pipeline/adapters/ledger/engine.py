@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy import exc
 
 from pipeline.adapters.ledger.tls import tls_fault, with_tls
+from pipeline.addresses import show_url
 from pipeline.errors import ConfigError, CredentialsError, FatalError, PictorError, TransientError
 
 Answer = TypeVar("Answer")
@@ -74,10 +75,10 @@ def read_url(text: str, *, ca_file: str = "") -> sa.URL:
 
 
 def location_of(url: sa.URL) -> str:
-    """Where the ledger is, for messages: without password and options."""
+    """Where the ledger is, for messages: without user, password and options."""
     if url.drivername == "sqlite":
         return str(url.database)
-    return url.set(drivername="postgresql", query={}).render_as_string(hide_password=True)
+    return show_url(url.set(drivername="postgresql", query={}).render_as_string(hide_password=False))
 
 
 def make_engine(url: sa.URL) -> sa.Engine:

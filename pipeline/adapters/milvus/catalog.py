@@ -27,8 +27,8 @@ from pipeline.errors import (
     TargetError,
     TransientError,
 )
+from pipeline.names import check_collection_name
 from pipeline.ports.model_binding import DEFAULT_MODEL, missing_collection
-from pipeline.settings import check_collection_name
 from pipeline.types import ModelSpec
 
 T = TypeVar("T")

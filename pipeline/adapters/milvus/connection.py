@@ -23,6 +23,7 @@ from pymilvus import MilvusClient
 from pymilvus.exceptions import MilvusException
 
 from pipeline.adapters.milvus.lite.folder import is_lite
+from pipeline.addresses import is_host, show_url
 from pipeline.errors import ConfigError, CredentialsError, PictorError, TargetError, TransientError
 from pipeline.ports.model_binding import missing_collection
 from pipeline.tls import authorities_file, find_fault
@@ -63,7 +64,7 @@ class MilvusConnection:
         self.label = uri if self.lite else _checked_without_credentials(uri)
         # Lite reads, merges and writes an upsert without a lock of its own, on ten server threads.
         self._lock: AbstractContextManager[Any] = threading.RLock() if self.lite else nullcontext()
-        self._address = urlsplit(uri)
+        self._address = urlsplit("" if self.lite else uri)
         self._ca_file = ca_file
         # gRPC brings authorities of its own, and would not read those of this machine.
         tls = {"server_pem_path": authorities_file(ca_file, CA_SETTING)} if self._is_secure else {}
@@ -206,14 +207,14 @@ def _is_transient(err: Exception, status: grpc.StatusCode | None, code: int | No
 
 
 def _checked_without_credentials(uri: str) -> str:
-    parts = urlsplit(uri)
+    shown = show_url(uri)
     try:
-        usable = parts.scheme == "unix" or (parts.hostname and parts.port != 0)
-    except ValueError:  # the port is no number
-        usable = False
-    shown = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
-    if not usable or parts.scheme not in URL_SCHEMES:
+        parts = urlsplit(uri)
+        is_usable = parts.scheme == "unix" or (is_host(parts.hostname or "") and parts.port != 0)
+    except ValueError:  # brackets of an address, or the port
+        is_usable = False
+    if not is_usable or parts.scheme not in URL_SCHEMES:
         raise ConfigError(
-            f"Milvus URI {shown!r}: expected http(s)://host:port or the path of a Milvus Lite directory"
+            f"Milvus URI {shown}: expected http(s)://host:port or the path of a Milvus Lite directory"
         )
     return shown

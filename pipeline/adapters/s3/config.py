@@ -4,6 +4,7 @@ import ipaddress
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
+from pipeline.addresses import is_host, show_url
 from pipeline.errors import ConfigError
 
 CA_SETTING = "PICTOR_S3_CA_FILE"
@@ -57,10 +58,12 @@ def parse_endpoint(text: str) -> Endpoint:
         raise ConfigError("the S3 endpoint is not a URL; https://host:port is expected") from err
     if "@" in parts.netloc:
         raise ConfigError("the S3 endpoint holds a user name; set PICTOR_S3_ACCESS_KEY instead")
-    if not host or parts.path not in ("", "/") or parts.query or parts.fragment:
-        raise ConfigError(f"S3 endpoint {text!r}: https://host:port without a path is expected")
+    if not host or not is_host(host) or parts.path not in ("", "/") or parts.query or parts.fragment:
+        raise ConfigError(f"S3 endpoint {show_url(text)}: https://host:port without a path is expected")
     if separator and scheme.lower() not in ("http", "https"):
-        raise ConfigError(f"S3 endpoint {text!r}: scheme {scheme!r} is unknown; http or https is expected")
+        raise ConfigError(
+            f"S3 endpoint {show_url(text)}: scheme {scheme!r} is unknown; http or https is expected"
+        )
     secure = scheme.lower() == "https" if separator else not _is_loopback(host)
     bracketed = f"[{host}]" if ":" in host else host
     return Endpoint(f"{bracketed}:{port}" if port else bracketed, secure=secure, is_aws=False)

@@ -19,6 +19,7 @@ from pipeline.adapters.s3.config import Endpoint, S3Config
 from pipeline.adapters.s3.content_encoding import undo_encoding
 from pipeline.adapters.s3.credentials import CredentialSource
 from pipeline.errors import ImageError
+from pipeline.names import is_host_label
 from pipeline.tls import SYSTEM
 from pipeline.types import FetchedObject, ObjectRef, Reason
 
@@ -106,8 +107,8 @@ class FastReader:
             return self._stores[bucket]
 
     def _connect(self, bucket: str) -> ObstoreS3:
-        # A bucket with dots has no valid certificate of its own; other services need not know host names.
-        virtual = self._endpoint.is_aws and "." not in bucket
+        # Other services need not know host names of buckets.
+        virtual = self._endpoint.is_aws and is_host_label(bucket)
         # obstore reads AWS_* variables by itself. All that could send us elsewhere is set here.
         aws = f"https://{bucket + '.' if virtual else ''}s3.{self._config.region}.amazonaws.com"
         url = aws if self._endpoint.is_aws else self._endpoint.url

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from minio import Minio
 from minio.error import MinioException, S3Error
-from minio.helpers import MIN_PART_SIZE, check_bucket_name, check_object_name
+from minio.helpers import MIN_PART_SIZE, check_object_name
 
 from pipeline.adapters.s3.config import Endpoint, S3Config, parse_endpoint
 from pipeline.adapters.s3.content_encoding import undo_encoding
@@ -20,7 +20,8 @@ from pipeline.adapters.s3.errors import SDK_ERRORS, Place, code_of, explain
 from pipeline.adapters.s3.http import HttpClient, http_client
 from pipeline.adapters.s3.listing import lists_by_folder, walk_folders
 from pipeline.adapters.s3.reader import FastReader, reads_with_obstore
-from pipeline.errors import ConfigError, ImageError, TargetError, TransientError
+from pipeline.errors import ArgumentError, ConfigError, ImageError, TargetError, TransientError
+from pipeline.names import check_bucket_name
 from pipeline.types import FetchedObject, ObjectRef, Reason
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ class S3Store:
         self, bucket: str, prefix: str = "", start_after: str | None = None
     ) -> Iterator[ObjectRef]:
         """Every object, a page of 1,000 at a time. A page that fails is asked for again from the last key."""
-        _check_bucket(bucket)
+        self._check_bucket(bucket)
         last = start_after or ""
         pages = self._list_pages(bucket, prefix, last)
         first = next(pages, None)
@@ -99,30 +100,31 @@ class S3Store:
     def list_older_than(self, bucket: str, age: timedelta) -> Iterator[ObjectRef]:
         """Objects whose last write lies further back, by the service's clock and ours."""
         before = datetime.now(UTC) - age
-        _check_bucket(bucket)
+        self._check_bucket(bucket)
         pages = self._minio.list_objects(bucket, recursive=True)
         while (listed := self._ask(bucket, None, lambda: next(pages, None))) is not None:
             if listed.last_modified is not None and listed.last_modified < before:
                 yield _ref(bucket, listed)
 
     def stat(self, bucket: str, key: str) -> ObjectRef:
-        _check_names(bucket, key)
+        self._check_names(bucket, key)
         return self._ask(bucket, key, lambda: _ref(bucket, self._head(bucket, key)))
 
     def get(self, ref: ObjectRef, *, max_bytes: int) -> FetchedObject:
+        self._check_bucket(ref.bucket)  # before it becomes part of a URL
         fast = reads_with_obstore(ref.key)
         if fast:
             fetched = self._fast.read(ref, max_bytes=max_bytes)
             if fetched is not None:
                 return fetched
-        _check_names(ref.bucket, ref.key)
+        self._check_names(ref.bucket, ref.key)
         fetched = self._ask(ref.bucket, ref.key, lambda: self._read(ref, max_bytes), fails=int(fast))
         if fast:
             self._fast.note_fallback()
         return fetched
 
     def get_metadata(self, ref: ObjectRef) -> Mapping[str, str]:
-        _check_names(ref.bucket, ref.key)
+        self._check_names(ref.bucket, ref.key)
         head = self._ask(ref.bucket, ref.key, lambda: self._head(ref.bucket, ref.key))
         if head.etag != ref.etag:
             raise ImageError(Reason.CHANGED, f"version {ref.etag} was listed, {head.etag} is there")
@@ -130,7 +132,7 @@ class S3Store:
 
     def put(self, bucket: str, key: str, body: bytes) -> None:
         """In one request, so a reader sees the old object or the new one."""
-        _check_writable(bucket, key)
+        self._check_writable(bucket, key)
         part_bytes = max(len(body), MIN_PART_SIZE)
         # Asked of the bucket, not of the object: a refused write is no fault of one image.
         self._ask(
@@ -140,7 +142,7 @@ class S3Store:
         )
 
     def delete(self, bucket: str, key: str) -> None:
-        _check_writable(bucket, key)
+        self._check_writable(bucket, key)
         self._ask(bucket, None, lambda: self._minio.remove_object(bucket, key))
 
     def check(self) -> None:
@@ -165,7 +167,7 @@ class S3Store:
                 if code_of(err) not in ("BucketAlreadyOwnedByYou", "BucketAlreadyExists"):
                     raise
 
-        _check_bucket(bucket)
+        self._check_bucket(bucket)
         self._ask(bucket, None, make)
 
     def _ask(self, bucket: str, key: str | None, call: Callable[[], T], fails: int = 0) -> T:
@@ -186,6 +188,24 @@ class S3Store:
         longest_s = min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2 ** (fails - 1))
         # Jitter, so that the threads of many workers do not come back all at once.
         self._pause(longest_s * random.uniform(0.5, 1))  # noqa: S311
+
+    def _check_bucket(self, bucket: str) -> None:
+        try:
+            check_bucket_name(bucket)
+        except ArgumentError as err:
+            raise TargetError(str(err)) from err
+        if self._endpoint.is_aws and ":" in bucket:  # in front of AWS' host, it would end the host's name
+            raise TargetError(f"bucket {bucket!r}: AWS has no tenants, whose names a colon would end")
+
+    def _check_names(self, bucket: str, key: str) -> None:
+        self._check_bucket(bucket)
+        _check_key(key)
+
+    def _check_writable(self, bucket: str, key: str) -> None:
+        try:
+            self._check_names(bucket, key)
+        except ImageError as err:
+            raise ConfigError(f"bucket {bucket!r}: key {key!r} cannot be written; {err.detail}") from err
 
     def _place(self, bucket: str, key: str | None = None) -> Place:
         return Place(self._endpoint.url, bucket, key, self._config.timeout_s)
@@ -250,15 +270,7 @@ def _minio_client(
         raise ConfigError(f"S3 endpoint {endpoint.url} with region {config.region!r} is not usable") from err
 
 
-def _check_bucket(bucket: str) -> None:
-    try:
-        check_bucket_name(bucket)
-    except ValueError as err:
-        raise TargetError(f"{bucket!r} is not a bucket name") from err
-
-
-def _check_names(bucket: str, key: str) -> None:
-    _check_bucket(bucket)
+def _check_key(key: str) -> None:
     try:
         check_object_name(key)
         key.encode()
@@ -268,13 +280,6 @@ def _check_names(bucket: str, key: str) -> None:
             Reason.ACCESS_DENIED,
             "the S3 client cannot ask for a key with a '.' or '..' segment, of blanks or not in Unicode",
         ) from err
-
-
-def _check_writable(bucket: str, key: str) -> None:
-    try:
-        _check_names(bucket, key)
-    except ImageError as err:
-        raise ConfigError(f"bucket {bucket!r}: key {key!r} cannot be written; {err.detail}") from err
 
 
 def _ref(bucket: str, found: "Object") -> ObjectRef:

@@ -26,14 +26,20 @@ decoder itself (DCT scaling), the rest by box averages, strip by strip. Colours 
 sRGB afterwards, when there are few of them. Only the first frame or page is read.
 What Pillow refuses to decode, in whole or in part, is refused here too.
 
+Time is bounded like memory (`work`): no parser here does more than the size of the file allows, scans, frames
+and tiles are counted before they are decoded, and between steps `decode_deadline_s` is looked at.
+
 libjpeg (through torchvision) and libtiff print a line on stderr about damage that they find inside the pixel
 data; nothing else does, and no line names the object.
 """
 
 import struct
+import time
 import warnings
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import IO, cast
 
 from PIL import AvifImagePlugin, Image
 from PIL.ImageFile import ImageFile
@@ -52,6 +58,7 @@ from pipeline.image.decode.opened_image import OpenedImage, open_image
 from pipeline.image.decode.orientation import turn_upright
 from pipeline.image.decode.profile import Conversion
 from pipeline.image.decode.tiff_pixels import TiffPixels
+from pipeline.image.decode.work import TimedFile, Work
 from pipeline.ports import ImageLimits
 from pipeline.types import Pixels, Reason
 
@@ -96,12 +103,12 @@ def decode_image(body: bytes, *, limits: ImageLimits, target_px: int) -> Decoded
     """Decode one image. Safe to call from many threads; the GIL is released while pixels are decoded.
 
     Args:
-        limits: `max_px`, `min_side_px` and `decode_budget_bytes` are read.
+        limits: `max_px`, `min_side_px`, `decode_budget_bytes` and `decode_deadline_s` are read.
         target_px: the shorter side that the model's preprocessing resizes to.
 
     Raises:
         ImageError: empty, not_an_image, unsupported_format, truncated, too_many_pixels, too_small,
-            decode_error or out_of_memory; nothing else is raised, whatever the bytes.
+            decode_error, timeout or out_of_memory; nothing else is raised, whatever the bytes.
     """
     image = decode_stored_colours(body, limits=limits, target_px=target_px)
     if image.conversion is None:
@@ -109,10 +116,18 @@ def decode_image(body: bytes, *, limits: ImageLimits, target_px: int) -> Decoded
     return replace(image, rgb=image.conversion.convert(image.rgb), conversion=None)
 
 
-def decode_stored_colours(body: bytes, *, limits: ImageLimits, target_px: int) -> DecodedImage:
-    """The same as `decode_image`, for who makes the image much smaller and converts the few pixels left."""
+def decode_stored_colours(
+    body: bytes, *, limits: ImageLimits, target_px: int, now: Callable[[], float] = time.thread_time
+) -> DecodedImage:
+    """The same as `decode_image`, for who makes the image much smaller and converts the few pixels left.
+
+    Args:
+        now: the clock of the deadline, seconds. The default leaves out what other threads and programs do.
+    """
+    work = Work(len(body), deadline_s=limits.decode_deadline_s, now=now)
     try:
-        opened = open_image(body)
+        opened = open_image(body, work)
+        work.check_time()
         goal_px = choose_goal(opened, limits, target_px)
         return _decode(opened, goal_px=goal_px, target_px=target_px)
     except DECODER_ERRORS as err:
@@ -137,7 +152,7 @@ def decode_on_gpu(
     """
     batcher = batcher or batcher_on(device)
     try:
-        opened = open_image(body)
+        opened = open_image(body, Work(len(body)))
         return decode_ordinary(opened, batcher, goal_px=choose_goal(opened, limits, target_px))
     except DECODER_ERRORS:
         return None
@@ -148,6 +163,7 @@ def _decode(opened: OpenedImage, *, goal_px: int, target_px: int) -> DecodedImag
     conversion = opened.find_conversion()
     rgb = decode_jpeg(opened, goal_px=goal_px)
     if rgb is None:
+        opened.work.check_time()  # the fast decoder may have given up at the end of the picture
         rgb = cut_to_aspect(_decode_with_pillow(opened, goal_px=goal_px), opened.shown_size, target_px)
     orientation = opened.read_orientation()
     if orientation >= 5:  # the turns by a quarter
@@ -176,7 +192,10 @@ def _decode_with_pillow(opened: OpenedImage, *, goal_px: int) -> Pixels:
 def _read(image: ImageFile, opened: OpenedImage, *, goal_px: int) -> Pixels:
     if opened.jpeg is not None and not opened.jpeg.is_lossless:
         image.draft(None, (goal_px, goal_px))  # the decoder delivers 1/2, 1/4 or 1/8, never under goal
+    if image.fp is not None:
+        image.fp = cast(IO[bytes], TimedFile(image.fp, opened.work))
     image.load()
+    opened.work.check_time()
     if opened.format == "BMP" and image.mode == "RGBA":
         fill_unused_alpha(image)
     window = opened.window if opened.transforms is not None else (0, 0, *image.size)

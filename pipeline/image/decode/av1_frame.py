@@ -9,55 +9,70 @@ import struct
 from collections.abc import Iterator
 
 from pipeline.errors import ImageError
-from pipeline.image.decode.boxes import iter_boxes
+from pipeline.image.decode.boxes import find_boxes, iter_boxes, until_cut_off
+from pipeline.image.decode.work import Work
 from pipeline.types import Reason
 
 # Over these a file is refused: what is not walked to the end could hide a frame behind what is.
 MAX_ITEMS = 4096  # a grid of a hundred tiles is a large one
 MAX_EXTENTS = 4096  # pieces of one item; real items have one
 MAX_UNITS = 8192  # of one item or sample; AV1 allows 4096 tiles in a frame
+MAX_FRAMES = 16  # of one picture: all are decoded to show the last. Pictures in layers have four
 
-_CONTAINERS = frozenset({b"moov", b"trak", b"mdia", b"minf", b"stbl"})
+_SAMPLE_TABLES = (b"moov", b"trak", b"mdia", b"minf", b"stbl")
+_CHUNK_OFFSETS = {b"stco": ">I", b"co64": ">Q"}
 _SEQUENCE_HEADER = 1
+_FRAMES = frozenset({3, 6})  # a frame's header, and a header with its frame
+_HEADER_STEPS = 16  # a sequence header is read bit by bit
 
 
-def largest_frame_px(body: bytes) -> int:
+def largest_frame_px(body: bytes, work: Work) -> int:
     """Width times height of the largest frame announced; 0 when none is found.
 
     Raises:
-        ImageError: decode_error, for directories of absurd size.
+        ImageError: decode_error, for directories of absurd size and pictures of absurdly many frames.
     """
-    sizes = (size for stream in iter_streams(body) for size in _frame_sizes(stream))
+    sizes = (
+        size
+        for stream, picture_bytes in iter_streams(body, work)
+        for size in _frame_sizes(stream, picture_bytes, work)
+    )
     return max((width * height for width, height in sizes), default=0)
 
 
-def iter_streams(body: bytes) -> Iterator[memoryview]:
-    """The content of every item of an AVIF or HEIF file, and from where each track's samples begin."""
+def iter_streams(body: bytes, work: Work) -> Iterator[tuple[memoryview, int]]:
+    """The content of every item of an AVIF or HEIF file, and from where each track's samples begin.
+
+    Beside it stands how many bytes of it are one picture.
+    """
     view = memoryview(body)
-    try:
-        for kind, box in iter_boxes(view):
-            if kind == b"meta":
-                yield from _items(view, box[4:])  # a full box: version and flags come first
-            elif kind == b"moov":
-                yield from _first_samples(view, box)
-    except (struct.error, IndexError):  # ends within its directory: the decoder will say so
-        return
+    for meta in until_cut_off(find_boxes(view, (b"meta",), work)):
+        yield from ((item, len(item)) for item in until_cut_off(_items(view, meta, work)))
+    for table in until_cut_off(find_boxes(view, _SAMPLE_TABLES, work)):
+        yield from until_cut_off(_first_samples(view, table, work))
 
 
-def _first_samples(view: memoryview, container: memoryview) -> Iterator[memoryview]:
-    for kind, box in iter_boxes(container):
-        if kind in _CONTAINERS:
-            yield from _first_samples(view, box)
-        elif kind in (b"stco", b"co64") and len(box) >= 16:
-            (offset,) = struct.unpack_from(">I" if kind == b"stco" else ">Q", box, 8)
-            yield view[offset:]
+def _first_samples(view: memoryview, table: memoryview, work: Work) -> Iterator[tuple[memoryview, int]]:
+    boxes = list(iter_boxes(table, work))
+    first_bytes = max((_first_size(box) for kind, box in boxes if kind == b"stsz"), default=len(view))
+    for kind, box in boxes:
+        letter = _CHUNK_OFFSETS.get(kind)
+        if letter and len(box) >= 8 + struct.calcsize(letter):  # shorter: a track without samples
+            (offset,) = struct.unpack_from(letter, box, 8)
+            yield view[offset:], first_bytes
 
 
-def _items(view: memoryview, meta: memoryview) -> Iterator[memoryview]:
-    boxes = dict(iter_boxes(meta))
+def _first_size(stsz: memoryview) -> int:
+    """Bytes of a track's first sample: the same for all, or the first of a list."""
+    same_for_all: int = struct.unpack_from(">I", stsz, 4)[0]
+    return same_for_all or int(struct.unpack_from(">I", stsz, 12)[0])
+
+
+def _items(view: memoryview, meta: memoryview, work: Work) -> Iterator[memoryview]:
+    boxes = dict(iter_boxes(meta, work))
     inside = boxes.get(b"idat", view[:0])
     joined_bytes = 0
-    for in_file, extents in _locations(boxes.get(b"iloc", view[:0])):
+    for in_file, extents in _locations(boxes.get(b"iloc", view[:0]), work):
         opened = view if in_file else inside
         parts = [opened[start : start + size] if size else opened[start:] for start, size in extents]
         if len(parts) == 1:
@@ -66,10 +81,11 @@ def _items(view: memoryview, meta: memoryview) -> Iterator[memoryview]:
         joined_bytes += sum(len(part) for part in parts)
         if joined_bytes > len(view):
             raise _absurd("items that overlap")
+        work.read(joined_bytes)
         yield memoryview(b"".join(parts))
 
 
-def _locations(iloc: memoryview) -> Iterator[tuple[bool, list[tuple[int, int]]]]:
+def _locations(iloc: memoryview, work: Work) -> Iterator[tuple[bool, list[tuple[int, int]]]]:
     """For each item: whether it lies in the file (else in `idat`), and offset and size of its extents."""
     version, sizes = iloc[0], (iloc[4] >> 4, iloc[4] & 15, iloc[5] >> 4, iloc[5] & 15 if iloc[0] else 0)
     offset_size, length_size, base_size, index_size = sizes
@@ -87,6 +103,7 @@ def _locations(iloc: memoryview) -> Iterator[tuple[bool, list[tuple[int, int]]]]
         count, at = _number(iloc, at, 2)
         if count > MAX_EXTENTS:
             raise _absurd(f"an item in {count} pieces, over {MAX_EXTENTS}")
+        work.step(1 + count)
         extents = []
         for _ in range(count):
             offset, at = _number(iloc, at + index_size, offset_size)
@@ -102,21 +119,32 @@ def _number(view: memoryview, at: int, size: int) -> tuple[int, int]:
     return int.from_bytes(view[at : at + size], "big"), at + size
 
 
-def _frame_sizes(stream: memoryview) -> Iterator[tuple[int, int]]:
+def _frame_sizes(stream: memoryview, picture_bytes: int, work: Work) -> Iterator[tuple[int, int]]:
     """From every sequence header among the first units of a stream."""
-    at = 0
+    at = frames = 0
     for _ in range(MAX_UNITS):
         if at >= len(stream):
             return
-        head = stream[at]
-        at += 2 if head & 4 else 1
-        size = len(stream) - at
-        if head & 2:
-            size, at = _leb128(stream, at)
-        if head >> 3 & 15 == _SEQUENCE_HEADER:
-            yield _read_sequence_header(bytes(stream[at : at + min(size, 512)]))
-        at += size
+        work.step()
+        kind = stream[at] >> 3 & 15
+        frames += kind in _FRAMES and at < picture_bytes
+        if frames > MAX_FRAMES:
+            raise _absurd(f"more than {MAX_FRAMES} frames in one picture")
+        content, at = _next_unit(stream, at)
+        if kind == _SEQUENCE_HEADER:
+            work.step(_HEADER_STEPS)
+            yield _read_sequence_header(bytes(content[:512]))
     raise _absurd(f"more than {MAX_UNITS} units in one AV1 stream")
+
+
+def _next_unit(stream: memoryview, at: int) -> tuple[memoryview, int]:
+    """What a unit holds, and where the next one begins."""
+    head = stream[at]
+    at += 2 if head & 4 else 1
+    size = len(stream) - at
+    if head & 2:
+        size, at = _leb128(stream, at)
+    return stream[at : at + max(size, 0)], at + size
 
 
 def _leb128(stream: memoryview, at: int) -> tuple[int, int]:

@@ -34,7 +34,7 @@ _KNOWN_MASKS: dict[int, set[tuple[int, ...]]] = {
     },
 }
 _MASKS_AT = 54
-_CHECKED_ROWS = 64
+_CHECKED_PX = 1 << 19  # 2 MiB; the rows of a narrow picture may be millions
 
 
 def check_bmp(body: bytes) -> None:
@@ -66,8 +66,9 @@ def _check_masks(body: bytes, bits: int, *, has_alpha: bool) -> None:
 
 def fill_unused_alpha(image: Image.Image) -> None:
     """Make a loaded image opaque where no pixel of it has any alpha."""
-    for top in range(0, image.height, _CHECKED_ROWS):  # in parts, so that no copy of it all is made
-        strip = image.crop((0, top, image.width, min(top + _CHECKED_ROWS, image.height)))
+    rows = max(1, _CHECKED_PX // image.width)
+    for top in range(0, image.height, rows):  # in parts, so that no copy of it all is made
+        strip = image.crop((0, top, image.width, min(top + rows, image.height)))
         if strip.getchannel("A").getextrema() != (0, 0):
             return
     image.putalpha(255)

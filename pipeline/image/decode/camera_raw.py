@@ -7,6 +7,7 @@ import re
 
 from pipeline.errors import ImageError
 from pipeline.image.decode.tiff_header import Page, Tag, other_pages
+from pipeline.image.decode.work import Work
 from pipeline.types import Reason
 
 _SIGNATURES = tuple(
@@ -35,12 +36,12 @@ def check_signature(body: bytes) -> None:
             raise _refusal(name)
 
 
-def check_is_picture(first: Page) -> None:
+def check_is_picture(first: Page, work: Work) -> None:
     """Raises ImageError(unsupported_format) when the first page is only a preview of what the file holds."""
     if Tag.DNG_VERSION in first.entries:
         raise _refusal("DNG")
     is_preview = _is_preview(first)
-    for page in (first, *other_pages(first)):
+    for page in (first, *other_pages(first, work)):
         sensor = _SENSOR_PHOTOMETRICS.get(page.number(Tag.PHOTOMETRIC, -1))
         if sensor is not None:
             raise _refusal(sensor)

@@ -3,6 +3,7 @@
 from PIL import Image, UnidentifiedImageError
 
 from pipeline.errors import ImageError
+from pipeline.image.decode.boxes import MAX_BOXES
 from pipeline.types import Reason
 
 
@@ -31,9 +32,11 @@ def _is_cut_off(body: bytes) -> bool:
     if body[4:8] != b"ftyp":
         return False
     offset = 0
-    while 0 < offset + 8 <= len(body):
+    for _ in range(MAX_BOXES):
+        if offset + 8 > len(body):
+            return offset > len(body)
         box_bytes = int.from_bytes(body[offset : offset + 4], "big")
         if box_bytes < 8:  # 0: to the end of the file, 1: a 64-bit length, which no still image needs
             return False
         offset += box_bytes
-    return offset > len(body)
+    return False

@@ -13,6 +13,7 @@ from PIL import Image, ImageFile
 
 from pipeline.errors import ImageError
 from pipeline.image.decode.hevc_frame import Frames, read_frames
+from pipeline.image.decode.work import Work
 from pipeline.types import Reason
 
 
@@ -26,8 +27,8 @@ class HeifPixels(ImageFile.ImageFile):
 
     format = "HEIF"
 
-    def __init__(self, body: bytes) -> None:
-        self.frames: Frames = read_frames(body)
+    def __init__(self, body: bytes, work: Work) -> None:
+        self.frames: Frames = read_frames(body, work)
         self._file = _open(_library(), body)
         self._pixels: memoryview | None = None
         super().__init__(BytesIO())

@@ -13,6 +13,7 @@ import numpy as np
 from pipeline.errors import ImageError
 from pipeline.image.decode.boxes import iter_boxes
 from pipeline.image.decode.orientation import turn_upright
+from pipeline.image.decode.work import Work
 from pipeline.types import Reason
 
 Box = tuple[int, int, int, int]  # left, top, right, bottom, px
@@ -20,6 +21,8 @@ Property = tuple[bytes, memoryview]
 
 _TRACK_PATH = (b"moov", b"trak", b"mdia", b"minf", b"stbl", b"stsd")
 _PICTURES = frozenset({b"av01", b"grid"})
+_FOLDED = frozenset({b"irot", b"imir", b"clap"})
+_FOLD_STEPS = 64  # a turn is tried on a small picture; a file has one of each
 _VISUAL_ENTRY_BYTES = 78  # the fixed part of a sample entry, before its own boxes
 _CHECKER = np.arange(18, dtype=np.uint8).reshape(2, 3, 3)  # no turn of it is itself
 
@@ -30,35 +33,35 @@ class Transforms:
     orientation: int = 1  # as EXIF counts, to be undone after the cut
 
 
-def read_transforms(body: bytes, size: tuple[int, int]) -> Transforms:
+def read_transforms(body: bytes, size: tuple[int, int], work: Work) -> Transforms:
     """What is to be done with the stored picture of this width and height, px."""
     try:
-        properties = list(_properties(memoryview(body)))
+        properties = list(_properties(memoryview(body), work))
     except (struct.error, IndexError):  # ends within its directory: the decoder has the say
         return Transforms()
-    return _fold(properties, size)
+    return _fold(properties, size, work)
 
 
-def check_kind(body: bytes) -> None:
+def check_kind(body: bytes, work: Work) -> None:
     """Raises ImageError(unsupported_format) when the picture of an AVIF is neither AV1 nor tiles of it."""
     view = memoryview(body)
     try:
-        kind = b"av01" if _is_sequence(view) else _primary_kind(view)
+        kind = b"av01" if _is_sequence(view) else _primary_kind(view, work)
     except (struct.error, IndexError):  # ends within its directory: the decoder has the say
         return
     if kind not in _PICTURES:
         raise ImageError(Reason.UNSUPPORTED_FORMAT, f"an AVIF whose picture is of the kind {kind.decode()!r}")
 
 
-def _primary_kind(view: memoryview) -> bytes:
+def _primary_kind(view: memoryview, work: Work) -> bytes:
     """Four letters; `av01` where the directory does not tell."""
-    for kind, meta in iter_boxes(view):
+    for kind, meta in iter_boxes(view, work):
         if kind != b"meta":
             continue
-        boxes = dict(iter_boxes(meta[4:]))
+        boxes = dict(iter_boxes(meta[4:], work))
         primary = _primary_item(boxes.get(b"pitm", meta[:0]))
         listed = boxes.get(b"iinf", meta[:0])
-        for _, entry in iter_boxes(listed[6 if listed[0] == 0 else 8 :]):
+        for _, entry in iter_boxes(listed[6 if listed[0] == 0 else 8 :], work):
             version = entry[0]
             wide = 4 if version >= 3 else 2
             if version >= 2 and int.from_bytes(entry[4 : 4 + wide], "big") == primary:
@@ -67,10 +70,12 @@ def _primary_kind(view: memoryview) -> bytes:
     return b"av01"
 
 
-def _fold(properties: Sequence[Property], size: tuple[int, int]) -> Transforms:
+def _fold(properties: Sequence[Property], size: tuple[int, int], work: Work) -> Transforms:
     window: Box = (0, 0, *size)
     orientation = 1
     for kind, content in properties:
+        if kind in _FOLDED:
+            work.step(_FOLD_STEPS)
         if kind == b"irot" and content:
             turned = np.rot90(turn_upright(_CHECKER, orientation), content[0] & 3)  # anticlockwise
             orientation = _orientation_of(turned)
@@ -115,14 +120,14 @@ def _as_stored(box: Box, orientation: int, width: int, height: int) -> Box:
     return (top, left, bottom, right) if orientation >= 5 else (left, top, right, bottom)
 
 
-def _properties(view: memoryview) -> Iterator[Property]:
+def _properties(view: memoryview, work: Work) -> Iterator[Property]:
     """Those of the picture that decoders show: the track's in a sequence, else the primary item's."""
     if _is_sequence(view):
-        yield from _of_track(view)
+        yield from _of_track(view, work)
         return
-    for kind, meta in iter_boxes(view):
+    for kind, meta in iter_boxes(view, work):
         if kind == b"meta":
-            yield from _of_primary_item(meta[4:])  # a full box: version and flags come first
+            yield from _of_primary_item(meta[4:], work)  # a full box: version and flags come first
             return
 
 
@@ -134,33 +139,34 @@ def _primary_item(box: memoryview) -> int:
     return int.from_bytes(box[4 : 8 if box[0] else 6], "big")
 
 
-def _of_track(view: memoryview) -> Iterator[Property]:
+def _of_track(view: memoryview, work: Work) -> Iterator[Property]:
     for name in _TRACK_PATH:
-        found = next((content for kind, content in iter_boxes(view) if kind == name), None)
+        found = next((content for kind, content in iter_boxes(view, work) if kind == name), None)
         if found is None:
             return
         view = found
-    for _, entry in iter_boxes(view[8:]):
-        yield from iter_boxes(entry[_VISUAL_ENTRY_BYTES:])
+    for _, entry in iter_boxes(view[8:], work):
+        yield from iter_boxes(entry[_VISUAL_ENTRY_BYTES:], work)
         return
 
 
-def _of_primary_item(meta: memoryview) -> Iterator[Property]:
-    boxes = dict(iter_boxes(meta))
-    inside = dict(iter_boxes(boxes.get(b"iprp", meta[:0])))
+def _of_primary_item(meta: memoryview, work: Work) -> Iterator[Property]:
+    boxes = dict(iter_boxes(meta, work))
+    inside = dict(iter_boxes(boxes.get(b"iprp", meta[:0]), work))
     item = _primary_item(boxes.get(b"pitm", meta[:0]))
-    properties = list(iter_boxes(inside.get(b"ipco", meta[:0])))
-    for number in _associated(inside.get(b"ipma", meta[:0]), item):
+    properties = list(iter_boxes(inside.get(b"ipco", meta[:0]), work))
+    for number in _associated(inside.get(b"ipma", meta[:0]), item, work):
         if 1 <= number <= len(properties):
             yield properties[number - 1]
 
 
-def _associated(ipma: memoryview, wanted: int) -> Iterator[int]:
+def _associated(ipma: memoryview, wanted: int, work: Work) -> Iterator[int]:
     """Numbers of an item's properties, from 1, in the file's order."""
     wide_item, wide_index = ipma[0] >= 1, ipma[3] & 1
     (entries,) = struct.unpack_from(">I", ipma, 4)
     at = 8
     for _ in range(entries):
+        work.step()
         (item,) = struct.unpack_from(">I" if wide_item else ">H", ipma, at)
         at += 4 if wide_item else 2
         count, at = ipma[at], at + 1

@@ -35,7 +35,7 @@ def decode_jpeg(opened: OpenedImage, *, goal_px: int) -> Pixels | None:
     """
     if opened.jpeg is None or opened.image.mode not in ("L", "RGB") or min(opened.size) >= 2 * goal_px:
         return None
-    if _decode_natively is None:
+    if _decode_natively is None or not opened.jpeg.has_end_marker:  # it wants an end
         return None
     try:
         # A copy, because torch wants memory that it might write to and warns about anything else.

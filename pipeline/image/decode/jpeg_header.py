@@ -4,16 +4,19 @@ Pillow keeps a Python object for each metadata segment, so that a few megabytes 
 and it parses EXIF on opening. Decoders therefore get a copy that holds nothing but what decoding needs.
 """
 
+import re
 from dataclasses import dataclass
 
 from pipeline.errors import ImageError
 from pipeline.image.decode.jpeg_scans import END, find_scans
 from pipeline.image.decode.profile import MAX_PROFILE_BYTES
+from pipeline.image.decode.work import Work
 from pipeline.types import Reason
 
 MAX_SEGMENTS = 4096  # a camera writes some twenty, a large colour profile some hundred
 MAX_SCANNED_PX = 2_000_000_000  # scans x pixels, about 10 s of a core; a usual progressive file has ten scans
 
+_MARKER = re.compile(rb"\xff[^\x00\xff]")  # FF before FF is fill, and before 00 it is data
 _SOF = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # tables and reserved codes lie in between
 # Kinds that not every libjpeg knows, or not with all of their options.
 _RARE = {0xC3: "lossless", 0xC9: "arithmetic", 0xCA: "arithmetic"}
@@ -54,7 +57,7 @@ class JpegHeader:
         return self.rare == "lossless"
 
 
-def read_jpeg_header(body: bytes) -> JpegHeader:
+def read_jpeg_header(body: bytes, work: Work) -> JpegHeader:
     """Walk to the first scan, and look for the end of the picture.
 
     Raises:
@@ -69,6 +72,7 @@ def read_jpeg_header(body: bytes) -> JpegHeader:
     frame = b""
     offset = 2
     for _ in range(MAX_SEGMENTS):
+        work.step()
         marker, start, end = _next_segment(body, offset)
         offset = end
         if marker == _EXIF:
@@ -83,23 +87,18 @@ def read_jpeg_header(body: bytes) -> JpegHeader:
         if not (0xE0 <= marker <= 0xEF or marker == _COMMENT) or marker in _KEPT_APPS:
             kept.append(body[start:end])
         if marker == _SOS:
-            return _build_header(frame, body, start, kept=kept, exif=exif, xmp=xmp, profile=profile)
+            return _build_header(
+                frame, body, start, kept=kept, exif=exif, xmp=xmp, profile=profile, work=work
+            )
     raise ImageError(Reason.DECODE_ERROR, f"more than {MAX_SEGMENTS} segments before the first scan")
 
 
 def _next_segment(body: bytes, offset: int) -> tuple[int, int, int]:
     """Marker code, start and end of the next segment; stray bytes before it are skipped, as libjpeg does."""
-    while True:
-        offset = body.find(b"\xff", offset)
-        if offset < 0 or offset + 1 >= len(body):
-            raise _truncated(body)
-        marker = body[offset + 1]
-        if marker == 0xFF:  # fill
-            offset += 1
-        elif marker == 0:  # a stuffed byte: data, not a marker
-            offset += 2
-        else:
-            break
+    found = _MARKER.search(body, offset)
+    if found is None:
+        raise _truncated(body)
+    marker, offset = found[0][1], found.start()
     if marker in _STANDALONE:
         return marker, offset, offset + 2
     end = offset + 2 + int.from_bytes(body[offset + 2 : offset + 4], "big")
@@ -117,19 +116,20 @@ def _build_header(
     exif: list[bytes],
     xmp: bytes,
     profile: dict[int, memoryview],
+    work: Work,
 ) -> JpegHeader:
     size, components = _read_frame(frame)
     progressive = frame[1] in (0xC2, 0xCA)
     buffered = progressive or body[first_scan + 4 : first_scan + 5] < bytes([len(components)])
-    scans = find_scans(body, first_scan, frame[10 : 10 + 3 * len(components) : 3])
-    # Of a plain file, only the first scan is read.
-    if buffered and scans.count * size[0] * size[1] > MAX_SCANNED_PX:
+    scans = find_scans(body, first_scan, frame[10 : 10 + 3 * len(components) : 3], work)
+    # Damage may look like a marker. Where an end marker is anywhere, the decoder is the one to judge.
+    has_end = scans.has_end_marker or body.find(END, first_scan, scans.end) >= 0
+    # Of a plain file, only the first scan is read. One without an end is decoded twice.
+    if buffered and scans.count * size[0] * size[1] * (1 if has_end else 2) > MAX_SCANNED_PX:
         raise ImageError(
             Reason.DECODE_ERROR,
             f"{scans.count} scans of {size[0]}x{size[1]} are over {MAX_SCANNED_PX} px to read",
         )
-    # Damage may look like a marker. Where an end marker is anywhere, the decoder is the one to judge.
-    has_end = scans.has_end_marker or body.find(END, first_scan, scans.end) >= 0
     if not has_end and not scans.is_complete:
         raise ImageError(Reason.TRUNCATED, f"{len(body)} bytes end before the last scan")
     end = scans.end if scans.has_end_marker or not has_end else len(body)

@@ -8,8 +8,11 @@ import re
 from dataclasses import dataclass
 
 from pipeline.errors import ImageError
+from pipeline.image.decode.work import Work
 from pipeline.types import Reason
 
+_SCAN_STEPS = 8  # the coefficients of a scan are noted one by one
+MAX_COMPONENTS = 4  # of one scan, as the standard says; a decoder refuses more
 MAX_MARKERS = 65_536  # tables and comments between scans; encoders write a few for each scan
 
 # Within a scan FF is followed by 00 or a restart number; FF before FF is fill.
@@ -26,7 +29,7 @@ class Scans:
     is_complete: bool  # every component's every coefficient was brought to its last bit
 
 
-def find_scans(body: bytes, first_scan: int, component_ids: bytes) -> Scans:
+def find_scans(body: bytes, first_scan: int, component_ids: bytes, work: Work) -> Scans:
     """Walk from the first scan to the end of the picture.
 
     Args:
@@ -38,6 +41,7 @@ def find_scans(body: bytes, first_scan: int, component_ids: bytes) -> Scans:
     at, count, scan_end = first_scan, 0, first_scan
     missing = {(component, number) for component in component_ids for number in range(64)}
     for _ in range(MAX_MARKERS):
+        work.step()
         marker = body[at + 1]
         if marker in (_SOI, _EOI):
             has_end = marker == _EOI
@@ -47,6 +51,7 @@ def find_scans(body: bytes, first_scan: int, component_ids: bytes) -> Scans:
             segment_end += int.from_bytes(body[at + 2 : at + 4], "big")
         if marker == _SOS:
             count += 1
+            work.step(_SCAN_STEPS)
             missing -= _finished_by(body[at + 4 : segment_end])
         found = _MARKER.search(body, segment_end)
         if found is None and marker == _SOS:
@@ -61,6 +66,8 @@ def find_scans(body: bytes, first_scan: int, component_ids: bytes) -> Scans:
 def _finished_by(scan: bytes) -> set[tuple[int, int]]:
     """Component and number of each coefficient that a scan brings to its last bit."""
     components = scan[0] if scan else 0
+    if components > MAX_COMPONENTS:
+        return set()
     spectrum = scan[1 + 2 * components : 4 + 2 * components]
     if len(spectrum) < 3 or spectrum[2] & 15:  # bits below this position are still to come
         return set()

@@ -24,6 +24,8 @@ _AVIF_BYTES_PER_PX = 17  # planes of 16-bit 4:4:4 and alpha, pixels, the same as
 _HEIF_BYTES_PER_PX, _HEIF_444_BYTES, _HEIF_DEEP_BYTES, _HEIF_ALPHA_BYTES = 8, 4, 8, 4
 _TIFF_UNIT_COPIES = 2  # one strip or tile: decompressed, and converted or in the codec
 _WIDE_KEY_BYTES_PER_PX = 5  # the lower bytes of all samples, and the alpha made of them
+RLE_BYTES_PER_PX, RLE_BYTES_PER_ROW = 2, 2  # a run of one pixel, and the end of a row
+RLE_FREE_BYTES = 64 * 2**10  # what programs leave behind a picture
 MAX_RLE_PX = 16_000_000  # run-length BMP is decoded in Python, 0.1 us a pixel with the GIL held
 
 
@@ -45,8 +47,8 @@ def choose_goal(opened: OpenedImage, limits: ImageLimits, target_px: int) -> int
             Reason.TOO_MANY_PIXELS,
             f"{width}x{height}, {opened.frame_px} px to decode, is over {limits.max_px} px",
         )
-    if _codec(opened) == "bmp_rle" and width * height > MAX_RLE_PX:
-        raise ImageError(Reason.TOO_MANY_PIXELS, f"{width}x{height} of run lengths is over {MAX_RLE_PX} px")
+    if _codec(opened) == "bmp_rle":
+        _check_run_lengths(opened)
     for goal_px in (times * target_px for times in OVERSAMPLING):
         needed = estimate_peak_bytes(opened, goal_px=goal_px)
         if needed <= limits.decode_budget_bytes:
@@ -56,6 +58,19 @@ def choose_goal(opened: OpenedImage, limits: ImageLimits, target_px: int) -> int
         f"{width}x{height} {opened.format} needs about {needed} bytes, "
         f"over the {limits.decode_budget_bytes} that one image may take",
     )
+
+
+def _check_run_lengths(opened: OpenedImage) -> None:
+    """They are decoded in Python, one by one, also those that make no pixel."""
+    width, height = opened.size
+    if width * height > MAX_RLE_PX:
+        raise ImageError(Reason.TOO_MANY_PIXELS, f"{width}x{height} of run lengths is over {MAX_RLE_PX} px")
+    most = RLE_BYTES_PER_PX * width * height + RLE_BYTES_PER_ROW * height
+    found = opened.body_bytes - opened.image.tile[0].offset
+    if found > most + RLE_FREE_BYTES:
+        raise ImageError(
+            Reason.DECODE_ERROR, f"{found} bytes of run lengths for {width}x{height}, over {most}"
+        )
 
 
 def estimate_peak_bytes(opened: OpenedImage, *, goal_px: int) -> int:

@@ -12,14 +12,17 @@ from pipeline.image.decode.animation import find_first_frame
 from pipeline.image.decode.av1_frame import largest_frame_px
 from pipeline.image.decode.bmp_header import check_bmp
 from pipeline.image.decode.camera_raw import check_signature
+from pipeline.image.decode.gif_header import check_gif
 from pipeline.image.decode.heif_pixels import HeifPixels
 from pipeline.image.decode.item_transforms import Box, Transforms, check_kind, read_transforms
 from pipeline.image.decode.jpeg_header import JpegHeader, read_jpeg_header
 from pipeline.image.decode.orientation import find_orientation
+from pipeline.image.decode.png_header import read_png_header
 from pipeline.image.decode.png_pixels import PngPixels
 from pipeline.image.decode.profile import Conversion, find_conversion
 from pipeline.image.decode.signatures import FORMATS, Kind, identify
 from pipeline.image.decode.tiff_pixels import TiffPixels, open_tiff
+from pipeline.image.decode.work import Work
 from pipeline.types import Reason
 
 
@@ -29,6 +32,7 @@ class OpenedImage:
     format: str  # one of FORMATS
     size: tuple[int, int]  # as stored, px; `image.size` changes when decoding is scaled
     body_bytes: int
+    work: Work  # its account
     frame_px: int  # what the decoder will make of it; over width x height only in files that lie
     jpeg: JpegHeader | None = None
     transforms: Transforms | None = None  # AVIF: they stand in the place of EXIF
@@ -64,7 +68,7 @@ class OpenedImage:
         return find_orientation(self.image.info.get("exif"), self.image.info.get("xmp"))
 
 
-def open_image(body: bytes) -> OpenedImage:
+def open_image(body: bytes, work: Work) -> OpenedImage:
     """Read the header.
 
     Raises:
@@ -75,34 +79,38 @@ def open_image(body: bytes) -> OpenedImage:
         raise ImageError(Reason.EMPTY, "0 bytes")
     check_signature(body)
     found = _name_format(body)
-    if found == "BMP":
-        check_bmp(body)
-    if found == "AVIF":
-        check_kind(body)
-    jpeg = read_jpeg_header(body) if found == "JPEG" else None
-    image = _open_image(found, body if jpeg is None else jpeg.stripped)
-    frame_px = image.frames.px if isinstance(image, HeifPixels) else 0
-    frame_px = largest_frame_px(body) if found == "AVIF" else frame_px
+    match found:
+        case "BMP":
+            check_bmp(body)
+        case "GIF":
+            check_gif(body, work)
+        case "AVIF":
+            check_kind(body, work)
+    frame_px = largest_frame_px(body, work) if found == "AVIF" else 0
+    jpeg = read_jpeg_header(body, work) if found == "JPEG" else None
+    image = _open_image(found, body if jpeg is None else jpeg.stripped, work)
+    frame_px = image.frames.px if isinstance(image, HeifPixels) else frame_px
     return OpenedImage(
         image=image,
         format=found,
         size=image.size,
         body_bytes=len(body),
+        work=work,
         frame_px=max(frame_px, image.width * image.height),
         jpeg=jpeg,
-        transforms=read_transforms(body, image.size) if found == "AVIF" else None,
+        transforms=read_transforms(body, image.size, work) if found == "AVIF" else None,
         first_frame=find_first_frame(image, body),
     )
 
 
-def _open_image(found: str, body: bytes) -> ImageFile:
+def _open_image(found: str, body: bytes, work: Work) -> ImageFile:
     match found:
         case "PNG":
-            return PngPixels(body)
+            return PngPixels(read_png_header(body, work))
         case "TIFF":
-            return open_tiff(body)
+            return open_tiff(body, work)
         case "HEIF":
-            return HeifPixels(body)
+            return HeifPixels(body, work)
         case _:
             return Image.open(BytesIO(body), formats=[found])
 

@@ -8,14 +8,17 @@ import struct
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 
 from pipeline.errors import ImageError
 from pipeline.image.decode.variants import check_png
+from pipeline.image.decode.work import Work
 from pipeline.types import Reason
 
 MAX_PNG_CHUNKS = 65_536  # 64 MiB of the 1 KiB chunks of the most timid encoder
 MAX_PROFILE_BYTES = 4 * 2**20  # an inflated ICC profile; those of printers have 3 MB
 MAX_TEXT_BYTES = 2**20  # an inflated text that may tell the orientation; EXIF has 64 KiB at most
+MAX_TEXTS = 16  # that are unpacked in search of the orientation; a file has one or two
 _SIGNATURE_BYTES = 8
 _PIXEL_CHUNKS = frozenset({b"IHDR", b"PLTE", b"IDAT", b"IEND"})
 _EXIF_TEXTS = frozenset({b"Raw profile type exif", b"Raw profile type APP1"})
@@ -43,14 +46,14 @@ class PngHeader:
     icc_profile: bytes | None = None
 
 
-def read_png_header(body: bytes) -> PngHeader:
+def read_png_header(body: bytes, work: Work) -> PngHeader:
     """Raises ImageError(truncated, decode_error, or unsupported_format): see `variants`."""
     bits, colour_type = _read_ihdr(body)
     parts = [(0, _SIGNATURE_BYTES)]
     others: list[Chunk] = []
     palette_entries = 0
     has_pixels = False
-    for chunk in _read_chunks(body):
+    for chunk in _read_chunks(body, work):
         if chunk.kind in _PIXEL_CHUNKS or not chunk.kind.isalpha():
             if chunk.kind != b"PLTE" or colour_type == 3:
                 parts.append((chunk.start - 8, chunk.stop + 4))
@@ -65,8 +68,8 @@ def read_png_header(body: bytes) -> PngHeader:
             others.append(chunk)
     if colour_type == 3 and not palette_entries:
         raise ImageError(Reason.DECODE_ERROR, "a PNG of palette indices without a palette")
-    key, palette_alpha = _read_transparency(body, others, bits, colour_type, palette_entries)
-    exif, xmp = _read_metadata(body, others)
+    key, palette_alpha = _read_transparency(body, others, bits, colour_type, palette_entries, work)
+    exif, xmp = _read_metadata(body, others, work)
     return PngHeader(
         body=body,
         parts=tuple(parts),
@@ -76,7 +79,7 @@ def read_png_header(body: bytes) -> PngHeader:
         palette_alpha=palette_alpha,
         exif=exif,
         xmp=xmp,
-        icc_profile=_read_profile(body, others),
+        icc_profile=_read_profile(body, others, work),
     )
 
 
@@ -97,12 +100,13 @@ def _read_ihdr(body: bytes) -> tuple[int, int]:
     return bits, colour_type
 
 
-def _read_chunks(body: bytes) -> Iterator[Chunk]:
+def _read_chunks(body: bytes, work: Work) -> Iterator[Chunk]:
     """Up to the end of the picture or file. What is no chunk is the last one, with all that is behind it."""
     offset = _SIGNATURE_BYTES
     for _ in range(MAX_PNG_CHUNKS):
         if offset + 8 > len(body):
             return
+        work.step()
         length, kind = struct.unpack_from(">I4s", body, offset)
         stop = offset + 8 + length if kind.isalpha() else len(body)
         yield Chunk(kind, offset + 8, stop)
@@ -120,14 +124,18 @@ def _is_sound(body: bytes, chunk: Chunk) -> bool:
     )
 
 
-def _sound_contents(body: bytes, chunks: list[Chunk], kind: bytes) -> Iterator[bytes]:
-    return (body[c.start : c.stop] for c in chunks if c.kind == kind and _is_sound(body, c))
+def _sound_contents(body: bytes, chunks: list[Chunk], kind: bytes, work: Work) -> Iterator[bytes]:
+    for chunk in chunks:
+        if chunk.kind == kind:
+            work.read(min(chunk.stop, len(body)) - chunk.start)
+            if _is_sound(body, chunk):
+                yield body[chunk.start : chunk.stop]
 
 
 def _read_transparency(
-    body: bytes, chunks: list[Chunk], bits: int, colour_type: int, palette_entries: int
+    body: bytes, chunks: list[Chunk], bits: int, colour_type: int, palette_entries: int, work: Work
 ) -> tuple[tuple[int, ...] | None, bytes | None]:
-    content = next(_sound_contents(body, chunks, b"tRNS"), None)
+    content = next(_sound_contents(body, chunks, b"tRNS", work), None)
     if content is None:
         return None, None
     if colour_type == 3:
@@ -139,40 +147,43 @@ def _read_transparency(
     return tuple(value & top for value in struct.unpack(f">{len(content) // 2}H", content)), None
 
 
-def _read_profile(body: bytes, chunks: list[Chunk]) -> bytes | None:
+def _read_profile(body: bytes, chunks: list[Chunk], work: Work) -> bytes | None:
     """The inflated ICC profile, or None where there is none that can be used."""
-    for content in _sound_contents(body, chunks, b"iCCP"):
+    for content in _sound_contents(body, chunks, b"iCCP", work):
         _, _, packed = content.partition(b"\0")
-        return _inflate(packed[1:], MAX_PROFILE_BYTES) if packed[:1] == b"\0" else None
+        return _inflate(packed[1:], MAX_PROFILE_BYTES, work) if packed[:1] == b"\0" else None
     return None
 
 
-def _read_metadata(body: bytes, chunks: list[Chunk]) -> tuple[bytes | None, bytes | None]:
+def _read_metadata(body: bytes, chunks: list[Chunk], work: Work) -> tuple[bytes | None, bytes | None]:
     """EXIF and XMP. A chunk of its own comes before EXIF in a text, and of several texts the first counts."""
-    exif = next(_sound_contents(body, chunks, b"eXIf"), None)
+    exif = next(_sound_contents(body, chunks, b"eXIf", work), None)
     xmp = None
-    for chunk in chunks:
-        keyword = _read_keyword(body, chunk)
+    for keyword, chunk in islice(_find_texts(body, chunks), MAX_TEXTS):
         if keyword in _EXIF_TEXTS and exif is None:
-            text = _read_text(body, chunk)
+            text = _read_text(body, chunk, work)
             profile = _unpack_raw_profile(text) if text else None
             if profile is not None and profile.startswith(_XMP_MARK):
                 xmp = xmp or profile
             else:
                 exif = profile
         elif keyword in _XMP_TEXTS and xmp is None:
-            text = _read_text(body, chunk)
+            text = _read_text(body, chunk, work)
             xmp = _unpack_raw_profile(text) or text if text else None
     return exif, xmp
 
 
-def _read_keyword(body: bytes, chunk: Chunk) -> bytes | None:
-    if chunk.kind not in (b"tEXt", b"zTXt", b"iTXt"):
-        return None
-    return body[chunk.start : min(chunk.start + 80, chunk.stop)].partition(b"\0")[0]
+def _find_texts(body: bytes, chunks: list[Chunk]) -> Iterator[tuple[bytes, Chunk]]:
+    """Keyword and chunk of each text that may tell the orientation."""
+    for chunk in chunks:
+        if chunk.kind in (b"tEXt", b"zTXt", b"iTXt"):
+            keyword = body[chunk.start : min(chunk.start + 80, chunk.stop)].partition(b"\0")[0]
+            if keyword in _EXIF_TEXTS or keyword in _XMP_TEXTS:
+                yield keyword, chunk
 
 
-def _read_text(body: bytes, chunk: Chunk) -> bytes | None:
+def _read_text(body: bytes, chunk: Chunk, work: Work) -> bytes | None:
+    work.read(min(chunk.stop, len(body)) - chunk.start)
     if chunk.stop - chunk.start > 4 * MAX_TEXT_BYTES or not _is_sound(body, chunk):
         return None
     _, _, rest = body[chunk.start : chunk.stop].partition(b"\0")
@@ -180,11 +191,11 @@ def _read_text(body: bytes, chunk: Chunk) -> bytes | None:
         case b"tEXt":
             return rest
         case b"zTXt":
-            return _inflate(rest[1:], MAX_TEXT_BYTES)
+            return _inflate(rest[1:], MAX_TEXT_BYTES, work)
         case _:  # iTXt: flag and method of compression, language, keyword in that language, text
             is_packed = rest[:1] == b"\1"
             text = rest[2:].partition(b"\0")[2].partition(b"\0")[2]
-            return _inflate(text, MAX_TEXT_BYTES) if is_packed else text
+            return _inflate(text, MAX_TEXT_BYTES, work) if is_packed else text
 
 
 def _unpack_raw_profile(text: bytes) -> bytes | None:
@@ -198,7 +209,8 @@ def _unpack_raw_profile(text: bytes) -> bytes | None:
         return None
 
 
-def _inflate(packed: bytes, max_bytes: int) -> bytes | None:
+def _inflate(packed: bytes, max_bytes: int, work: Work) -> bytes | None:
+    work.read(max_bytes)  # however little comes of it: damage shows after the work
     inflater = zlib.decompressobj()
     try:
         content = inflater.decompress(packed, max_bytes)

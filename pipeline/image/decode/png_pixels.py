@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image, PngImagePlugin
 
 from pipeline.image.decode.orientation import find_orientation
-from pipeline.image.decode.png_header import PngHeader, read_png_header
+from pipeline.image.decode.png_header import PngHeader
 
 _STRIP_PX = 1 << 19
 
@@ -55,13 +55,12 @@ class PngPixels(PngImagePlugin.PngImageFile):
     """Pillow's image, with what our own reading of the header says about transparency and profiles.
 
     Raises:
-        ImageError: a variant that is not on the list, or damage.
         SyntaxError: Pillow cannot read the chunks that hold the pixels.
     """
 
-    def __init__(self, body: bytes) -> None:
-        self.header = read_png_header(body)
-        super().__init__(cast(IO[bytes], SlicedBody(body, self.header.parts)))
+    def __init__(self, header: PngHeader) -> None:
+        self.header = header
+        super().__init__(cast(IO[bytes], SlicedBody(header.body, header.parts)))
         found = {"transparency": _find_transparency(self.header), "icc_profile": self.header.icc_profile}
         self.info.update({name: value for name, value in found.items() if value is not None})
 
@@ -85,7 +84,7 @@ class PngPixels(PngImagePlugin.PngImageFile):
         upper_key, lower_key = (
             [value >> shift & 0xFF for value in self.header.key or ()] for shift in (8, 0)
         )
-        lower = _LowerBytes(self.header.body)
+        lower = _LowerBytes(self.header)
         lower.load()
         alpha = Image.new("L", self.size)
         rows = max(1, _STRIP_PX // self.width)
@@ -102,8 +101,8 @@ class _LowerBytes(PngPixels):
 
     has_wide_key = False
 
-    def __init__(self, body: bytes) -> None:
-        super().__init__(body)
+    def __init__(self, header: PngHeader) -> None:
+        super().__init__(header)
         # The name of samples in the other byte order: what Pillow takes for the upper byte is the lower one.
         self.tile = [tile._replace(args="RGB;16L") for tile in self.tile]
 

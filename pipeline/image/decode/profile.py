@@ -27,7 +27,7 @@ _GREY_MODES = frozenset({"1", "L", "LA", "I;16", "I;16B", "I;16L", "I;16N"})
 _RGB_MODES = _GREY_MODES | {"P", "PA", "RGB", "RGBA", "RGBX", "YCbCr"}
 _SPACES = {b"RGB ": ("RGB", _RGB_MODES), b"GRAY": ("L", _GREY_MODES), b"CMYK": ("CMYK", frozenset({"CMYK"}))}
 _UNCHECKED_TABLES = frozenset({b"mpet"})  # rare, and made of parts that would all have to be checked
-_STRIP_ROWS = 64
+_STRIP_PX = 1 << 17  # 64 rows of 2048 px; those of a narrow picture may be millions
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +40,11 @@ class Conversion:
     def convert(self, rgb: Pixels) -> Pixels:
         """[H, W, 3] in, of a picture of grey or colours; the same shape out."""
         converted = np.empty(rgb.shape, np.uint8)
-        for row in range(0, len(rgb), _STRIP_ROWS):
-            strip = rgb[row : row + _STRIP_ROWS]
+        rows = max(1, _STRIP_PX // max(1, rgb.shape[1]))
+        for row in range(0, len(rgb), rows):
+            strip = rgb[row : row + rows]
             image = Image.fromarray(np.ascontiguousarray(strip[..., 0] if self.mode == "L" else strip))
-            converted[row : row + _STRIP_ROWS] = np.asarray(self.transform.apply(image))
+            converted[row : row + rows] = np.asarray(self.transform.apply(image))
         return converted
 
     def convert_planes(self, planes: Pixels) -> Pixels:
@@ -55,8 +56,9 @@ class Conversion:
         width, height = image.width // factor, image.height // factor
         left, top = image.width % factor // 2, image.height % factor // 2
         rgb = np.empty((height, width, 3), np.uint8)
-        for row in range(0, height, _STRIP_ROWS):
-            stop = min(row + _STRIP_ROWS, height)
+        rows = max(1, _STRIP_PX // max(1, width * factor * factor))
+        for row in range(0, height, rows):
+            stop = min(row + rows, height)
             strip = image.crop((left, top + row * factor, left + width * factor, top + stop * factor))
             rgb[row:stop] = np.asarray(self.transform.apply(strip.reduce(factor)))
         return rgb
@@ -109,7 +111,7 @@ def _is_harmless(profile: bytes) -> bool:
         return False
 
 
-def _tags(profile: bytes) -> Iterator[bytes]:
+def _tags(profile: bytes) -> Iterator[memoryview]:
     (count,) = struct.unpack_from(">I", profile, _HEADER_BYTES)
     if count > MAX_TAGS:
         raise ValueError(f"{count} tags")
@@ -117,11 +119,11 @@ def _tags(profile: bytes) -> Iterator[bytes]:
         _, offset, size = struct.unpack_from(">4sII", profile, _HEADER_BYTES + 4 + 12 * number)
         if offset + size > len(profile):
             raise ValueError(f"a tag of {size} bytes at {offset}")
-        yield profile[offset : offset + size]
+        yield memoryview(profile)[offset : offset + size]  # tags may share their bytes: none is copied
 
 
-def _table_fits(tag: bytes) -> bool:
-    kind = tag[:4]
+def _table_fits(tag: memoryview) -> bool:
+    kind = bytes(tag[:4])
     if kind in _UNCHECKED_TABLES:
         return False
     if kind in (b"mft1", b"mft2"):  # samples of one or two bytes

@@ -42,6 +42,8 @@ def _table(kind: Kind, **patterns: bytes) -> list[tuple[Signature, re.Pattern[by
 
 # In order; a pattern is matched at the first byte. The formats that are decoded have the signatures that
 # Pillow accepts, BMP a longer one: its header begins with its own length, between 12 and 124.
+# No repetition may match the same bytes in two ways: `(?:\s+|…)+` takes twice as long with each space more,
+# with the interpreter's lock in hand.
 _PATTERNS = (
     *_table(
         Kind.DECODED,
@@ -72,9 +74,10 @@ _PATTERNS = (
             "EMF": rb"\x01\0\0\0.{36} EMF",
             "SVG": (
                 rb"(?:\xef\xbb\xbf)?\s*(?:<\?xml[^>]{0,200}>\s*)?"
-                rb"(?:<!(?:--|DOCTYPE svg).{0,500}?>\s*){0,3}<svg\b"
+                rb"(?:(?><!--.{0,500}?-->)\s*){0,3}"
+                rb"(?:<!DOCTYPE svg.{0,500}?>\s*(?:(?><!--.{0,500}?-->)\s*){0,3})?<svg\b"
             ),
-            "PPM": rb"P[1-7](?:\s+|\s*#[^\n]*\n)+(?:\d+\s+\d+\s|WIDTH )",
+            "PPM": rb"P[1-7](?:\s|#[^\n]*\n)+(?:\d+\s+\d+\s|WIDTH )",
         },
     ),
     *_table(

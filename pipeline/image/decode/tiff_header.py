@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from pipeline.errors import ImageError
+from pipeline.image.decode.work import Work
 from pipeline.types import Reason
 
 MAX_TIFF_VALUES = 131_072  # offset and length of 65,536 strips
@@ -82,7 +83,14 @@ class Page:
             return ()
 
     def number(self, tag: Tag, default: int) -> int:
-        return next(iter(self.numbers(tag)), default)
+        """The first integer of a tag, where `numbers` would give any."""
+        entry = self.entries.get(tag)
+        if entry is None or entry.count <= 1 or entry.kind not in _INTEGER_LETTERS:
+            return next(iter(self.numbers(tag)), default)
+        is_whole = entry.offset + entry.count * _TYPE_BYTES[entry.kind] <= len(self.body)
+        if entry.count > MAX_TIFF_VALUES or not is_whole:
+            return default
+        return int(struct.unpack_from(self.order + _INTEGER_LETTERS[entry.kind], self.body, entry.offset)[0])
 
     def content(self, tag: Tag, *, max_bytes: int) -> bytes | None:
         """What a tag of bytes holds. None when it is missing or larger than that."""
@@ -96,12 +104,15 @@ class Page:
         return self.number(Tag.WIDTH, 0), self.number(Tag.HEIGHT, 0)
 
 
-def read_first_page(body: bytes) -> Page:
+def read_first_page(body: bytes, work: Work) -> Page:
     """Raises ImageError: truncated, or decode_error for a page without a size or with too many values."""
     order, big = _layout(body)
     try:
         (offset,) = struct.unpack_from(order + ("Q" if big else "I"), body, 8 if big else 4)
-        page = _read_page(body, order, big, offset)
+        tags = _count_tags(body, order, big, offset)
+        if tags > MAX_TIFF_ENTRIES:
+            raise ImageError(Reason.DECODE_ERROR, f"{tags} TIFF tags, over {MAX_TIFF_ENTRIES}")
+        page = _read_page(body, order, big, offset, work)
     except struct.error:
         raise ImageError(Reason.TRUNCATED, "the data ends before the first TIFF directory does") from None
     if min(page.size) < 1:
@@ -116,8 +127,12 @@ def read_first_page(body: bytes) -> Page:
     return page
 
 
-def other_pages(first: Page) -> Iterator[Page]:
-    """The directories inside the first one, then those behind it. What cannot be read is left out."""
+def other_pages(first: Page, work: Work) -> Iterator[Page]:
+    """The directories inside the first one, then those behind it. What cannot be read is left out.
+
+    Raises:
+        ImageError: decode_error, for more tags than `work` allows.
+    """
     order, big = _layout(first.body)
     pending = [*first.numbers(Tag.SUB_DIRECTORIES)[:MAX_PAGES], first.next_offset]
     seen = {0}
@@ -127,8 +142,10 @@ def other_pages(first: Page) -> Iterator[Page]:
             continue
         seen.add(offset)
         try:
-            page = _read_page(first.body, order, big, offset)
-        except (struct.error, ImageError):
+            if _count_tags(first.body, order, big, offset) > MAX_TIFF_ENTRIES:
+                continue
+            page = _read_page(first.body, order, big, offset, work)
+        except struct.error:
             continue
         pending.append(page.next_offset)
         yield page
@@ -139,14 +156,17 @@ def _layout(body: bytes) -> tuple[str, bool]:
     return "<" if body[:2] == b"II" else ">", b"+" in body[2:4]
 
 
-def _read_page(body: bytes, order: str, big: bool, start: int) -> Page:
+def _count_tags(body: bytes, order: str, big: bool, start: int) -> int:
+    return int(struct.unpack_from(order + ("Q" if big else "H"), body, start)[0])
+
+
+def _read_page(body: bytes, order: str, big: bool, start: int, work: Work) -> Page:
     counter, word = (order + "Q", order + "Q") if big else (order + "H", order + "I")
     entry_format, inline_bytes = (order + "HHQQ", 8) if big else (order + "HHII", 4)
-    (count,) = struct.unpack_from(counter, body, start)
-    if count > MAX_TIFF_ENTRIES:
-        raise ImageError(Reason.DECODE_ERROR, f"{count} TIFF tags, over {MAX_TIFF_ENTRIES}")
+    count = _count_tags(body, order, big, start)
     start += struct.calcsize(counter)
     entry_bytes = struct.calcsize(entry_format)
+    work.step(min(count, max(0, len(body) - start) // entry_bytes))
     entries: dict[int, Entry] = {}
     for at in range(start, start + count * entry_bytes, entry_bytes):
         tag, kind, values, offset = struct.unpack_from(entry_format, body, at)

@@ -13,8 +13,10 @@ from pipeline.errors import ImageError
 from pipeline.image.decode.camera_raw import check_is_picture
 from pipeline.image.decode.orientation import choose_orientation
 from pipeline.image.decode.tiff_header import Page, Tag, read_first_page
+from pipeline.image.decode.tiff_units import check_units
 from pipeline.image.decode.tiff_variant import TiffVariant, recognise_tiff
 from pipeline.image.decode.variants import Compression, SampleFormat
+from pipeline.image.decode.work import Work
 from pipeline.types import Reason
 
 MAX_PROFILE_BYTES = 4 * 2**20  # an ICC profile or XMP; those of printers have 3 MB
@@ -37,15 +39,17 @@ _GREY = {
 _MODES = {"RGBa": "RGBA", "YCbCr": "RGB"}  # Pillow divides by alpha, libtiff converts; else the samples' name
 
 
-def open_tiff(body: bytes) -> "TiffPixels":
+def open_tiff(body: bytes, work: Work) -> "TiffPixels":
     """The first page, not decoded yet.
 
     Raises:
         ImageError: unsupported_format, truncated or decode_error.
     """
-    page = read_first_page(body)
-    check_is_picture(page)
-    return TiffPixels(page, recognise_tiff(page))
+    page = read_first_page(body, work)
+    check_is_picture(page, work)
+    variant = recognise_tiff(page)
+    check_units(page, variant, work)
+    return TiffPixels(page, variant)
 
 
 class TiffPixels(ImageFile.ImageFile):

@@ -22,9 +22,9 @@ from pipeline.adapters.milvus.lite.exact_search import search_table
 from pipeline.adapters.milvus.lite.folder import LiteFolder
 from pipeline.adapters.milvus.lite.table import Table
 from pipeline.errors import TargetError
+from pipeline.names import check_collection_name
 from pipeline.ports.model_binding import missing_collection
 from pipeline.search.ranking import check_query
-from pipeline.settings import check_collection_name
 from pipeline.types import CollectionInfo, IndexRow, ModelSpec, ObjectRef, SearchFilter, SearchHit
 
 

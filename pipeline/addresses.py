@@ -1,0 +1,32 @@
+"""Addresses of services: which texts can be hosts, and how a URL is shown without its secrets."""
+
+import ipaddress
+import re
+
+_HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9._-]*[A-Za-z0-9])?\.?")
+_SCHEME_AND_REST = re.compile(r"((?:[A-Za-z][A-Za-z0-9+.-]*://)?)([^?#]*)(.*)", re.DOTALL)
+
+
+def show_url(url: str) -> str:
+    """For messages: scheme, host, port and path. All else may be a secret, and becomes `***`."""
+    parts = _SCHEME_AND_REST.fullmatch(url)
+    assert parts is not None, "every text has these parts, each of which may be empty"
+    scheme, place, options = parts.groups()
+    if "@" in options:  # of a password with a ? or #, or of a token: nobody can tell where the host is
+        return f"{scheme}***"
+    _, at, place = place.rpartition("@")
+    return f"{scheme}{'***@' if at else ''}{place}{f'{options[0]}***' if options else ''}"
+
+
+def is_host(text: str) -> bool:
+    """Whether it is the name or address of a host, without port and brackets."""
+    return _HOST.fullmatch(text) is not None or is_address(text)
+
+
+def is_address(text: str) -> bool:
+    """Whether it is an IP address."""
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True

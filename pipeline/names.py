@@ -1,0 +1,92 @@
+"""Names that callers give: of buckets, keys and collections. Checked before any client is asked.
+
+A bucket's name becomes part of a URL, some clients even put it in front of the host. One that is no name
+would aim them elsewhere, with our signature.
+"""
+
+import re
+
+from pipeline.addresses import is_address
+from pipeline.errors import ArgumentError
+
+MAX_KEY_BYTES = 1024
+MAX_SHOWN_CHARS = 100  # of a name, in a message about it
+
+# As S3 named buckets before 2018 and other services still do, as minio takes them. Ceph writes tenant:bucket.
+_BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{1,61}[A-Za-z0-9]")
+_BUCKET_RULES = (
+    "3 to 63 of the characters A-Z a-z 0-9 . _ : - are allowed, the first and last a letter or digit, no two "
+    "dots in a row, no dot beside a hyphen, and no IP address"
+)
+_IN_HOST_NAMES = re.compile(r"[a-z0-9-]+")
+_COLLECTION = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
+
+
+def check_bucket_name(name: str) -> str:
+    """Return the name of an S3 bucket.
+
+    Raises:
+        ArgumentError: no service has such a bucket.
+    """
+    is_odd = any(pair in name for pair in ("..", ".-", "-."))
+    if not _BUCKET.fullmatch(name) or is_odd or is_address(name):
+        raise ArgumentError(f"bucket name {shown(name)}: {_BUCKET_RULES}")
+    return name
+
+
+def check_bucket_or_folder(name: str) -> str:
+    """The same for a name that may be a folder's absolute path, for which no service is asked."""
+    return name if name.startswith("/") and "\0" not in name else check_bucket_name(name)
+
+
+def is_host_label(bucket: str) -> bool:
+    """Whether a bucket may stand in front of a host's name. With dots, no certificate would be for it."""
+    return _IN_HOST_NAMES.fullmatch(bucket) is not None
+
+
+def check_key(key: str) -> str:
+    """Return the key of an object.
+
+    Keys with `.` and `..` segments are keys. The S3 clients cannot ask for them, so they fail one by one.
+
+    Raises:
+        ArgumentError: no object has such a key.
+    """
+    if not key:
+        raise ArgumentError("object key: at least one character is expected, found none")
+    check_prefix(key, of="object key")
+    return key
+
+
+def check_prefix(prefix: str, *, of: str = "prefix") -> str:
+    """The same for the beginning of a key, which may be empty. Args: `of` is what it is called."""
+    try:
+        length_bytes = len(prefix.encode())
+    except UnicodeEncodeError:
+        raise ArgumentError(f"{of} {shown(prefix)}: UTF-8 is expected, found half of a character") from None
+    if length_bytes > MAX_KEY_BYTES:
+        raise ArgumentError(
+            f"{of} {shown(prefix)}: {length_bytes} bytes, at most {MAX_KEY_BYTES} are allowed"
+        )
+    if "\0" in prefix:
+        raise ArgumentError(f"{of} {shown(prefix)}: no NUL is allowed")
+    return prefix
+
+
+def check_collection_name(name: str) -> str:
+    """Return the name.
+
+    Raises:
+        ArgumentError: Milvus or our own `<name>__<fingerprint>` could not carry it.
+    """
+    if not _COLLECTION.fullmatch(name) or "__" in name:
+        raise ArgumentError(
+            f"collection name {shown(name)}: letters, digits and single underscores, at most 100, not "
+            "starting with a digit"
+        )
+    return name
+
+
+def shown(text: str) -> str:
+    """Quoted, escaped and cut, so that it fits into a message."""
+    return ascii(text) if len(text) <= MAX_SHOWN_CHARS else f"{text[:MAX_SHOWN_CHARS]!a}…"
