@@ -18,7 +18,7 @@ MOST_FETCH_THREADS = 8  # more waiting for S3 at once makes nothing faster
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Load:
-    """What runs side by side in a container."""
+    """The processes and batches that run side by side in a container."""
 
     processes: int = 1  # that decode
     batches: int = 1  # in all of these processes together

@@ -313,7 +313,7 @@ def _globs(text: str) -> tuple[str, ...]:
 
 
 def _secrets_in_files(model: type[BaseSettings], environ: Mapping[str, str]) -> dict[str, Any]:
-    """What PICTOR_SECRETS_DIR holds of the secrets that no variable of ours gives."""
+    """Secrets from PICTOR_SECRETS_DIR, without those that a variable of ours gives."""
     folder = environ.get("PICTOR_SECRETS_DIR")
     if not folder:
         return {}

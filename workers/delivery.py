@@ -1,4 +1,4 @@
-"""From a verdict to what Celery does with a message: acknowledge, retry, set aside, or give back and stop.
+"""From a verdict to Celery's way with a message: acknowledge, retry, set aside, or give back and stop.
 
 A message is acknowledged after its work is reported, or after the broker has confirmed its successor: the
 copy that comes back later, the halves of its batch, the next tier's message, the dead letter. Celery rejects
@@ -44,7 +44,7 @@ Handle = Callable[[bytes, Deps, ImageLimits], Handled]
 
 
 def run_message(task: Task, handle: Handle) -> None:
-    """Do one batch message and settle it. Raises what makes Celery settle it as the verdict says."""
+    """Do one batch message and settle it. Raises so that Celery settles it as the verdict says."""
     with every_error_settled(task):
         context = current()
         started = time.perf_counter()
@@ -83,13 +83,13 @@ def crashes_before(task: Task) -> int:
 
 
 def _count(task: Task, header: str) -> int:
-    """0 also for what is no count: anybody who may publish can put anything there."""
+    """0 also for a value that is no count, since anybody who may publish can put anything there."""
     value = (task.request.headers or {}).get(header)
     return min(max(value, 0), MAX_COUNT) if isinstance(value, int) and not isinstance(value, bool) else 0
 
 
 def _acknowledge(task: Task, handled: Handled, context: Context) -> None:
-    """Do what must be done before the message is acknowledged. Raises where Celery is to do otherwise."""
+    """Act on the verdict before the message is acknowledged. Raises if Celery must not acknowledge it."""
     match handled.verdict:
         case Verdict.ACK:
             if handled.forward is not None:
@@ -123,9 +123,11 @@ def every_error_settled(task: Task) -> Iterator[None]:
     """Let only Retry and Reject through."""
     try:
         yield
-    except TaskPredicate:  # Retry, Reject: how Celery is told what to do
+    except TaskPredicate:  # Retry, Reject: our orders to Celery
         raise
-    except TransientError as err:  # the broker did not take what was to be published before acknowledging
+    except (
+        TransientError
+    ) as err:  # the broker did not take a message that must be published before acknowledging
         retry_later(task, err)
     except (FatalError, ConfigError) as err:
         give_back_and_stop(task, err)
@@ -134,7 +136,7 @@ def every_error_settled(task: Task) -> Iterator[None]:
 
 
 def internal_error(task: Task, err: Exception) -> PictorError:
-    """Log and count an error that nobody foresaw. Returns what may be shown of it."""
+    """Log and count an error that nobody foresaw. Returns an error that may be shown."""
     logger.error("internal error", extra={"task": task.name, "task_id": task.request.id}, exc_info=err)
     metrics().record_crash(ROUTES[task.name])
     return PictorError(f"{task.name}: internal error of kind {type(err).__name__}")

@@ -32,7 +32,7 @@ def initialise_when_there(settings: Settings, wait_s: float) -> Iterator[str]:
 
 
 def initialise(settings: Settings) -> Iterator[str]:
-    """Do each step and yield what was done."""
+    """Do each step and yield a line about it."""
     yield f"ledger: schema {wiring.migrate_ledger(settings)}"
     wiring.open_s3(settings).make_bucket(settings.staging_bucket)
     yield f"objects: bucket {settings.staging_bucket}"

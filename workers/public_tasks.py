@@ -1,4 +1,4 @@
-"""What the public tasks and the planner do, once Celery is peeled off."""
+"""The work of the public tasks and of the planner, without Celery."""
 
 import logging
 import time
@@ -101,7 +101,7 @@ def delete(task: Task, args: Sequence[object], kwargs: Arguments) -> None:
 
 
 def search(task: Task, args: Sequence[object], kwargs: Arguments) -> dict[str, object]:
-    """Answer one query. What is wrong with it is in `error`; the caller waits, so nothing is retried here."""
+    """Answer one query. Its fault is in `error`. The caller waits, so nothing is retried here."""
     started = time.perf_counter()
     answer = _answered(
         task, lambda: _hits(task, args, kwargs), refusal={"query": kwargs.get("query"), "hits": []}
@@ -141,7 +141,7 @@ def job(task: Task, args: Sequence[object], kwargs: Arguments) -> dict[str, obje
 def _answered(
     task: Task, work: Callable[[], dict[str, object]], *, refusal: dict[str, object]
 ) -> dict[str, object]:
-    """What `work` answers, or `refusal` with the error: somebody waits, so nothing is tried again here."""
+    """The answer of `work`, or `refusal` with the error. Somebody waits, so nothing is tried again here."""
     try:
         return work()
     except FatalError as err:
@@ -158,7 +158,7 @@ def _answered(
 def _settled(
     task: Task, work: Callable[[], None], *, on_refusal: Callable[[PictorError], None] | None = None
 ) -> None:
-    """Run `work`; the class of its error decides what becomes of the message."""
+    """Run `work`. The class of its error decides how the message is settled."""
 
     def refuse(error: PictorError) -> None:
         if on_refusal is not None:
@@ -239,5 +239,5 @@ def _record_refusal(task: Task, kwargs: Arguments, error: PictorError) -> None:
 
 
 def _shown(value: object, max_chars: int) -> str:
-    """What somebody sent, fit to be stored and printed."""
+    """A text that somebody sent, fit to be stored and printed."""
     return "".join(char if char.isprintable() else "?" for char in str(value)[:max_chars])

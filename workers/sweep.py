@@ -1,7 +1,7 @@
 """`pictor sweep`: staged blocks that nobody will ask for any more.
 
 A block is deleted with its batch. It outlives it when a worker dies between the two, or when its message was
-purged. What belongs to an open batch is never touched; and what is young may be of a batch just begun.
+purged. Blocks of open batches are never touched. Young blocks may be of a batch just begun.
 """
 
 from dataclasses import dataclass

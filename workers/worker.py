@@ -87,7 +87,7 @@ def check_collection(settings: Settings, spec: ModelSpec) -> None:
 
 
 def _wait_for_services(settings: Settings) -> ModelSpec:
-    """Returns the model's spec. What is wrong, an operator would find out from the hundredth failed task."""
+    """Returns the model's spec. Without this check, a fault would show in the hundredth failed task."""
     spec = Lazy(lambda: read_spec(settings))  # once, however long a service is away
     deadline = time.monotonic() + WAIT_FOR_SERVICES_S
     pause_s = 1.0

@@ -31,7 +31,7 @@ def job_held_here(job_id: str, ledger: Ledger, settings: Settings) -> Iterator[J
 
 @contextmanager
 def deps_of_job(job: Job, ledger: Ledger, settings: Settings) -> Iterator[Deps]:
-    """What an existing job needs to go on in this process: the model is that of its collection.
+    """The ports for an existing job to go on in this process. The model is that of its collection.
 
     Raises:
         NotFoundError: the collection does not exist any more.
@@ -45,7 +45,7 @@ def deps_of_job(job: Job, ledger: Ledger, settings: Settings) -> Iterator[Deps]:
 
 
 def deps_here(index: VectorIndex, embedder: Embedder, ledger: Ledger, settings: Settings) -> Deps:
-    """What a job needs that runs in this process."""
+    """The ports for a job that runs in this process."""
     return Deps(
         store=wiring.open_store(settings),
         index=index,

@@ -31,7 +31,7 @@ MAX_NAMED_KEYS = 1_000  # that a step names one by one: missing, known to fail, 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PlanStep:
-    """One batch and what must be recorded with it in the same transaction.
+    """One batch, and the changes that must be recorded with it in the same transaction.
 
     `batch` is None when no key of this stretch has to be embedded.
     """
@@ -42,16 +42,43 @@ class PlanStep:
     findings: Findings = NO_FINDINGS
 
 
+GoOn = Callable[[], bool]
+
+
+class JobPlan(Iterator[PlanStep]):
+    """The steps of the rest of a job. Holds one batch and a page of listing and book in memory."""
+
+    def __init__(self, compared: Iterable[Compared], job: Job, go_on: GoOn) -> None:
+        self.is_whole = False  # whether the listing has come to its end, once no step is left
+        self._go_on = go_on
+        self._steps = cut_batches(
+            self._watched(compared), job_id=job.job_id, request=job.request, first_number=job.planned_batches
+        )
+
+    def __next__(self) -> PlanStep:
+        return next(self._steps)
+
+    def _watched(self, compared: Iterable[Compared]) -> Iterator[Compared]:
+        for found in compared:
+            yield found
+            # Only where the cursor moves on with it: a plan that stops before would begin at the same place.
+            if found.change is not Change.KEPT and not self._go_on():
+                return
+        self.is_whole = True
+
+
 def plan_job(
     job: Job,
     store: ObjectStore,
     book: VersionBook,
     *,
+    go_on: GoOn = lambda: True,
     on_missed_link: Callable[[ObjectRef], None] = lambda _: None,
-) -> Iterator[PlanStep]:
-    """Cut what is left of a job into batches. Holds one batch and a page of listing and book in memory.
+) -> JobPlan:
+    """Cut the rest of a job into batches.
 
     Args:
+        go_on: asked after each key; when it says no, what was read becomes the last step.
         on_missed_link: is told of each link that is not followed and would be tried if it were.
     """
     request = job.request
@@ -69,14 +96,13 @@ def plan_job(
         request.prefix,
         start_after=job.cursor,
     )
-    compared = compare_versions(listed(), entries, request)
-    return cut_batches(compared, job_id=job.job_id, request=request, first_number=job.planned_batches)
+    return JobPlan(compare_versions(listed(), entries, request), job, go_on)
 
 
 def cut_batches(
     compared: Iterable[Compared], *, job_id: str, request: JobRequest, first_number: int = 0
 ) -> Iterator[PlanStep]:
-    """Cut what has to be embedded into numbered batches, and count the rest.
+    """Cut new and changed objects into numbered batches, and count the rest.
 
     Args:
         first_number: the number of batches planned before; paths go on from there.
@@ -94,7 +120,7 @@ def cut_batches(
 
 
 def sum_findings(steps: Iterable[PlanStep]) -> Findings:
-    """What is recorded in one transaction."""
+    """The changes that are recorded in one transaction."""
     parts = [step.findings for step in steps]
     return Findings(
         unchanged=sum(part.unchanged for part in parts),

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 def prepare_batch(
     batch: EmbedBatch, deps: Deps, limits: ImageLimits, clock: PhaseClock
 ) -> Iterator[PreparedBatch]:
-    """What has changed of a batch, from the objects themselves. Threads work ahead until it is left."""
+    """The changed objects of a batch, read from the store. Threads work ahead until it is left."""
     stored = look_up_versions(batch, deps.index, clock)
     changed = changed_refs(batch, stored)
     reused = reuse_vectors(batch, changed, deps, clock)
@@ -111,7 +111,7 @@ def _decode(
 
 
 def fetch_object(ref: ObjectRef, store: ObjectStore, limits: ImageLimits) -> FetchedObject:
-    """Read one object. What the listing already says is not read at all. Raises ImageError."""
+    """Read one object. One that is too large by its listing is not read at all. Raises ImageError."""
     if ref.size_bytes > limits.max_object_bytes:
         raise ImageError(
             Reason.TOO_LARGE, f"{ref.size_bytes} bytes are over the limit of {limits.max_object_bytes}"

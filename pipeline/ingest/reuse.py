@@ -1,4 +1,4 @@
-"""What of a batch the index has already: an object's present version, or the same content under another key.
+"""Objects of a batch that need no model: the index has them, or has the same content under another key.
 
 Neither is read, decoded or embedded.
 """
@@ -11,7 +11,7 @@ from pipeline.ingest.phase_clock import PhaseClock
 from pipeline.ports import Deps, VectorIndex
 from pipeline.types import EmbedBatch, Embedded, IndexRow, ObjectRef, generation_of
 
-# S3 gives MD5 to what was uploaded in one piece. Of parts it is a hash of hashes, with a "-", and files have
+# S3 gives MD5 to an upload in one piece. Of parts it is a hash of hashes, with a "-", and files have
 # no hash at all. With keys of a customer or of KMS it is no MD5, but then no two objects share one.
 _CONTENT_HASH = re.compile(r"[0-9a-f]{32}")
 
@@ -34,7 +34,7 @@ def changed_refs(batch: EmbedBatch, stored: Mapping[str, str]) -> list[ObjectRef
 def reuse_vectors(
     batch: EmbedBatch, fresh: Sequence[ObjectRef], deps: Deps, clock: PhaseClock
 ) -> list[Embedded]:
-    """What of a batch the index has under another key, in the same bytes, with the metadata of the new key.
+    """Rows for objects whose bytes the index has under another key, with the metadata of the new key.
 
     Whatever is not certain is left out, and goes the usual way.
     """

@@ -1,4 +1,4 @@
-"""ONE BATCH, START TO END. Read this first: the rest of the pipeline is what these lines call."""
+"""ONE BATCH, START TO END. Read this first. These lines call the rest of the pipeline."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -31,7 +31,7 @@ def run_batch(
     """Bring the index in step with the objects of one batch. Safe to run twice.
 
     Args:
-        clock: one that has measured what went before; the report's seconds include that.
+        clock: one that has measured earlier phases, which then are in the report's seconds.
 
     Raises:
         TransientError: a service is away; nothing is lost by running the batch again.
@@ -45,7 +45,7 @@ def run_batch(
 def stage_batch(batch: EmbedBatch, deps: Deps, limits: ImageLimits, clock: PhaseClock) -> BatchReport | None:
     """The first half of a batch, on a worker without a model: its pixels wait in the staging bucket.
 
-    The block carries what `clock` measured, so that the ledger's account of the batch is whole.
+    The block carries the seconds of `clock`, so that the ledger's account of the batch is whole.
 
     Returns:
         None when a block is there for `run_batch`; a report when no image of the batch needs the model.
@@ -74,7 +74,7 @@ def _prepared(
 
 
 def index_prepared(batch: EmbedBatch, prepared: PreparedBatch, deps: Deps, clock: PhaseClock) -> BatchReport:
-    """Embed what was prepared, write it, remove what is stale; all else of the batch is unchanged."""
+    """Embed the prepared images, write them and remove stale rows. All other objects are unchanged."""
     embedded, rejected = _embed(prepared.outcomes, deps, clock)
     write_rows(batch.collection, embedded, deps, clock)
     remove_stale(batch.collection, rejected, prepared.stored, deps, clock)
@@ -136,7 +136,7 @@ def remove_stale(
 def _versions(
     batch: EmbedBatch, rejected: Sequence[Rejected], stored: Collection[str]
 ) -> tuple[VersionEntry, ...]:
-    """For the version book: what is not rejected is in the index, now or since before."""
+    """Entries for the version book. Objects that are not rejected are in the index, now or since before."""
     failed = {item.ref.image_id for item in rejected}
     indexed = [ref for ref in batch.refs if ref.image_id not in failed]
     return (

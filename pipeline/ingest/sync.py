@@ -1,4 +1,4 @@
-"""What happens around the plan of a job: the book is made ready before, what has vanished is removed after.
+"""The steps around the plan of a job: the book is made ready before, vanished objects are removed after.
 
 Removal is the last act of a job. The index comes first and the book second: a process that dies in between
 leaves entries that are still marked, and the next one finds nothing in the index and goes on. Days may lie
@@ -34,7 +34,7 @@ GoOn = Callable[[], bool]
 
 
 def prepare_book(job: Job, deps: Deps, go_on: GoOn) -> bool:
-    """Have the book know what the index holds. Takes long once, for a collection that was there before it.
+    """Enter the rows of the index into the book. Takes long once, for a collection from before the book.
 
     Args:
         go_on: asked before each piece of work; when it says no, the next call continues from there.
@@ -64,7 +64,7 @@ def prepare_book(job: Job, deps: Deps, go_on: GoOn) -> bool:
 
 
 def remove_missing(job_id: str, deps: Deps, go_on: GoOn) -> bool:
-    """Take out of the index and the book what a job's complete listing did not show. Safe to run twice.
+    """Remove from index and book the objects that a job's complete listing did not show. Safe to run twice.
 
     Returns:
         Whether this is settled: removed, or refused in the job's `error`.
@@ -141,7 +141,7 @@ def refusal(request: JobRequest, *, scanned: int, held: int, lost: int) -> str:
 
 @dataclass(slots=True)
 class Outlook:
-    """What a job would do: of each change how many objects, and the first keys."""
+    """The changes that a job would make, each with its number of objects and the first keys."""
 
     counts: dict[Change, int] = field(default_factory=lambda: dict.fromkeys(Change, 0))
     first_keys: dict[Change, list[str]] = field(default_factory=lambda: {change: [] for change in Change})

@@ -68,7 +68,7 @@ class VectorIndex(Protocol):
         """The rows that are there, in the order of `ids`.
 
         Args:
-            latest: as of all writes that returned before this call, whoever made them. Else what a search
+            latest: as of all writes that returned before this call, whoever made them. Else as a search
                 sees, which may lag behind the writes of other processes by seconds and costs a fraction.
         """
         ...

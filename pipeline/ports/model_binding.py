@@ -13,7 +13,7 @@ DEFAULT_MODEL = "builtin"
 
 
 def missing_collection(name: str, others: Sequence[str] | None = None) -> str:
-    """What is said of a collection that is not there. `others` are those that are, where that is known."""
+    """The error for a collection that does not exist. `others` are those that exist, if they are known."""
     said = f"collection {name!r} does not exist"
     if others is None:
         return f"{said}; `pictor collections list` shows those that do"
@@ -40,14 +40,14 @@ def check_binding(collection: str, model_name: str, fingerprint: str, spec: Mode
 
 
 def choose_model(requested: str, existing: CollectionInfo | None) -> str:
-    """What was asked for, else the model that the collection has, else the builtin one."""
+    """The requested model, else the collection's, else the builtin one."""
     if requested:
         return requested
     return existing.model_address if existing is not None else DEFAULT_MODEL
 
 
 def choose_precision(requested: str, existing: CollectionInfo | None) -> str:
-    """What was asked for, else what the collection's record says.
+    """The requested precision, else that of the collection's record.
 
     Raises:
         ConfigError: bfloat16 was asked for, and the record promises float32.

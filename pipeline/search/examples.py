@@ -32,7 +32,7 @@ class ExampleSources:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Example:
-    """What a query turned out to be: a vector [D] of unit length, or `error` says why there is none.
+    """The vector [D] of a query, of unit length. If there is none, `error` says why.
 
     `location` is the bucket and key of the query's picture, where there is one.
     """

@@ -1,4 +1,4 @@
-"""What callers give as text, read by one set of rules whatever door it came through."""
+"""Read the text of callers by one set of rules, whether it came by a command, a task or HTTP."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence

@@ -20,7 +20,7 @@ def delete_objects(
 ) -> None:
     """Take objects out of the index and the book by key, whether or not they are in it. Safe to run twice.
 
-    What of them is still in its source comes back with the next job.
+    Objects that are still in their source come back with the next job.
 
     Raises:
         ArgumentError: no collection or bucket can have this name.
@@ -36,10 +36,10 @@ def delete_objects(
 
 
 def drop_collection(name: str, index: VectorIndex, book: VersionBook, caller: Caller) -> CollectionInfo:
-    """Delete a collection, all its vectors and what the book has of it.
+    """Delete a collection with all its vectors and its entries of the book.
 
     Returns:
-        What it was.
+        The deleted collection.
 
     Raises:
         NotFoundError: there is no such collection.

@@ -34,7 +34,7 @@ def pause_job(job_id: str, ledger: Ledger, caller: Caller) -> None:
 
 
 def cancel_job(job_id: str, ledger: Ledger, caller: Caller) -> None:
-    """Plan nothing more, and skip the batches still queued. What is indexed stays."""
+    """Stop a job for good. Queued batches are skipped, and indexed images stay."""
     check_move(job_id, Move.CANCEL, ledger, caller)
     _set_state(job_id, JobState.CANCELLED, Move.CANCEL, ledger)
 

@@ -1,4 +1,4 @@
-"""What a job would do, without doing it."""
+"""Count the changes that a job would make, without making them."""
 
 from dataclasses import dataclass
 

@@ -12,7 +12,7 @@ from pipeline.types import CollectionInfo, Failure, Job
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ShownJob:
-    """A job, the time of its stages summed over its batches, and what held it up, if anything did."""
+    """A job, the time of its stages summed over its batches, and its bottleneck, if it has one."""
 
     job: Job
     seconds: Mapping[str, float]

@@ -15,7 +15,7 @@ from pipeline.types import WORKERS, Job, JobRequest, JobState, ModelSpec
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Submission:
-    """What a caller asks for, with every default filled in."""
+    """A caller's request, with every default filled in."""
 
     location: Location
     collection: str
@@ -66,8 +66,8 @@ def submit_embedded(
 def submit_to_workers(wanted: Submission, deps: Deps, caller: Caller, *, job_id: str | None = None) -> Job:
     """A job for the workers: the same id twice is one job.
 
-    What can never work is said in the job itself, which has failed then: no such bucket, a collection of
-    another model, a name that no collection can have.
+    A job that can never work fails at once, with words. For example, there is no such bucket, the collection
+    is of another model, or no collection can have its name.
 
     Raises:
         ConflictError: a job of this id is run by another driver.

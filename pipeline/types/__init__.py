@@ -1,4 +1,4 @@
-"""The values that cross modules. Frozen, keyword-only, without behaviour beyond what is derived."""
+"""The values that cross modules. Frozen, keyword-only, with derived values as their only behaviour."""
 
 from pipeline.types.batches import (
     BatchRecord,
@@ -31,6 +31,7 @@ from pipeline.types.jobs import (
     JobCounts,
     JobRequest,
     JobState,
+    PlanClaim,
     embedded_on,
 )
 from pipeline.types.models import (
@@ -78,6 +79,7 @@ __all__ = [
     "ModelSpec",
     "ObjectRef",
     "Pixels",
+    "PlanClaim",
     "PlannedBatch",
     "Prepared",
     "PreparedBatch",

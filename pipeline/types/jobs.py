@@ -39,7 +39,7 @@ def embedded_on(host: str) -> str:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class JobRequest:
-    """What a caller asks for. `location` is a URL: `file:///photos` or `s3://bucket/prefix`.
+    """A caller's request. `location` is a URL: `file:///photos` or `s3://bucket/prefix`.
 
     `max_delete_share` is None for the default, which small numbers of objects may pass; a share that was
     given is kept to the letter.
@@ -89,7 +89,18 @@ class Job:
     created_at: datetime  # UTC
     finished_at: datetime | None
     held: int = 0  # objects of the source that the book had in the index, so far as the listing has come
-    lost: int = 0  # of these, what the listing does not show
+    lost: int = 0  # of these, objects that the listing does not show
     removals_due: bool = (
-        False  # somebody has to decide on what is missing, and remove it, before the job ends
+        False  # somebody has to decide on missing objects, and remove them, before the job ends
     )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PlanClaim:
+    """Which step plans a job. `renewed_at` is to be compared with an earlier look and not with a clock: two
+    machines' clocks differ, and an operator may set one.
+    """
+
+    step: int  # below 0: none has begun
+    nonce: str
+    renewed_at: datetime | None

@@ -307,7 +307,7 @@ def test_what_a_planner_settles_counts_at_once_and_once(ledger: SqlLedger, job: 
             scanned=9, indexed=0, unchanged=5, failed=1, pending=3, ignored=2
         )
     more = Findings(unchanged=10_000)
-    assert ledger.record_plan(job.job_id, [], cursor="in/d", ignored=0, findings=more)
+    assert ledger.record_plan(job.job_id, [], after="in/c", cursor="in/d", ignored=0, findings=more)
     after = ledger.get_job(job.job_id)
     assert (after.counts.unchanged, after.planned_batches, after.held, after.lost) == (10_005, 1, 6, 1)
     [failure] = ledger.failures(job.job_id)

@@ -332,6 +332,7 @@ def test_two_planners_at_once_leave_every_key_in_one_batch(
             job_id: str,
             batches: Sequence[PlannedBatch],
             *,
+            after: str | None = None,
             cursor: str,
             ignored: int,
             findings: Findings = NO_FINDINGS,
@@ -339,7 +340,9 @@ def test_two_planners_at_once_leave_every_key_in_one_batch(
             if self.overtake:
                 self.overtake = False
                 step(context, job, 1)
-            return super().record_plan(job_id, batches, cursor=cursor, ignored=ignored, findings=findings)
+            return super().record_plan(
+                job_id, batches, after=after, cursor=cursor, ignored=ignored, findings=findings
+            )
 
     first = replace(context, deps=replace(context.deps, ledger=Overtaken(ledger._engine)))
     run_plan_step(job.job_id, 0, "first", first.deps, first)

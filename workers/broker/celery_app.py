@@ -43,7 +43,7 @@ def make_app(settings: Settings, *, blocked_patience_s: float = 0.0) -> Celery:
 
 
 def _check_hosts(url: str) -> None:
-    """Raises ConfigError; what Kombu would raise may hold a part of the password."""
+    """Raises ConfigError, since Kombu's own error may hold a part of the password."""
     for one in url.split(";"):  # a second broker takes over when the first is away
         try:
             parts = urlsplit(one)

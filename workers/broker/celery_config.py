@@ -51,7 +51,7 @@ def celery_config(broker_url: str, blocked_patience_s: float, *, ca_file: str = 
         "task_annotations": {"*": {"max_retries": None}},  # the default gives a message up after 3
         # The default consumer dies of, or loses, a message that is no task.
         "worker_consumer": "workers.broker.consumer:Consumer",
-        "worker_prefetch_multiplier": 1,  # a worker holds what it works on and nothing else
+        "worker_prefetch_multiplier": 1,  # a worker holds no message that it does not work on
         "worker_detect_quorum_queues": True,
         "worker_pool_start_method": "spawn",  # a forked child cannot use CUDA
         "worker_proc_alive_timeout": 600,  # a child that loads a model for over 4 s would be killed for ever

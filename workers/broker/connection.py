@@ -25,11 +25,11 @@ _FORBIDDEN = re.compile(r"access to ((?:queue|exchange|topic) '[^']*')")
 
 @contextmanager
 def broker_errors(otherwise: str, *, unconfirmed: str = "") -> Iterator[None]:
-    """Translate what Celery, Kombu and amqp raise.
+    """Translate the exceptions of Celery, Kombu and amqp.
 
     Args:
         otherwise: the message when the broker is away, which is no fault of the settings.
-        unconfirmed: the message when it may have what it was sent, but did not say so; else as `otherwise`.
+        unconfirmed: the message for a broker that did not confirm a publish; else as `otherwise`.
     """
     try:
         yield

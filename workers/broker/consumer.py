@@ -1,8 +1,8 @@
-"""What a worker's main process does with a message before it becomes a task.
+"""Check a message in a worker's main process, before it becomes a task.
 
-Celery trusts what it finds on its queues: a body that it cannot decode is acknowledged and so gone, and one
-that is not what it expects ends the worker, or leaves it waiting for ever, and then the next one. Anybody who
-may publish could do that by mistake. Here such a message becomes a dead letter, and the worker goes on.
+Celery trusts the messages on its queues. A body that it cannot decode is acknowledged and so gone. One of an
+unknown shape ends the worker, or leaves it waiting for ever, and then the next worker. Anybody who may
+publish could do that by mistake. Here such a message becomes a dead letter, and the worker goes on.
 """
 
 import json
@@ -51,7 +51,7 @@ class Consumer(CeleryConsumer):  # type: ignore[misc]  # Celery is untyped
     def _refuse(self, message: Message, error: str) -> None:
         where = (message.delivery_info or {}).get("routing_key", "?")
         logger.error("message refused", extra={"queue": where, "bytes": len(message.body), "error": error})
-        message.reject_log_error(logger, self.connection_errors)  # the queue dead-letters what is rejected
+        message.reject_log_error(logger, self.connection_errors)  # the queue dead-letters rejected messages
 
 
 def drop_headers(headers: MutableMapping[str, object]) -> None:

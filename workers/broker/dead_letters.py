@@ -1,4 +1,4 @@
-"""Dead letters: what could not be understood, or killed its workers to the last, kept for a person to see."""
+"""Dead letters: messages that could not be understood, or ended every worker, kept for a person."""
 
 import logging
 import reprlib
@@ -71,7 +71,7 @@ def set_aside(task: Task, reason: str) -> None:
                 retry=True,
             )
         except PreconditionFailed as err:
-            # Our JSON escapes what is not ASCII: a letter can be three times as long as its message.
+            # Our JSON escapes all but ASCII, so a letter can be three times as long as its message.
             logger.error("dead letter without its reason", extra={"task": task.name, "reason": reason})
             raise Reject(reason, requeue=False) from err
 
@@ -100,7 +100,7 @@ def replay_dead(connection: Connection, task_id: str | None = None, *, limit: in
     others, came_back = [], []
     with _translated(), connection.channel() as channel, connection.Producer(channel) as producer:
         queue = dead_queue().bind(channel)
-        # Until the queue is empty, since its count lags behind what was put back a moment ago.
+        # Until the queue is empty, since its count lags behind messages that were put back a moment ago.
         for message in _take(queue, limit):
             letter = _letter(message)
             mark = (letter.task_id, hash(message.body))

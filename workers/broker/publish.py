@@ -15,7 +15,7 @@ from workers.broker.connection import broker_errors
 from workers.broker.queue_wait import due_stamp
 
 # As JSON, in which a letter that is not ASCII takes 6 bytes, and one beyond U+FFFF 12. RabbitMQ 4.x takes
-# 16 MiB, and what Celery adds has room.
+# 16 MiB, with room for Celery's own fields.
 MAX_ARGUMENTS_BYTES = 15 * 2**20
 MAX_SHOWN_CHARS = 1000  # headers fit into one frame of 128 KiB, or the broker ends the connection
 PAGE = 32  # batches published before they are marked: a crash repeats at most these
@@ -43,7 +43,7 @@ class Publisher:
         self.send("pictor.plan_job", {"job_id": job_id, "step": step, "nonce": nonce}, delay_s=delay_s)
 
     def publish_outbox(self, ledger: Ledger, job_id: str) -> int:
-        """Publish what is committed but not yet published. Returns how many batches that were.
+        """Publish committed batches that are not published yet. Returns their number.
 
         A crash between the two publishes a batch twice, never not at all; the second is acknowledged unread.
         """
@@ -72,7 +72,7 @@ class Publisher:
         Args:
             answered: whether its answer will be waited for; else Celery need not open a queue for it.
             delay_s: whole seconds; Celery 5.7 refuses fractions below 1.
-            shown: what events and Flower show in the place of the arguments, which may hold a thousand keys.
+            shown: events and Flower show this in the place of the arguments, which may hold a thousand keys.
 
         Raises:
             ArgumentError: the arguments are too long for one message.

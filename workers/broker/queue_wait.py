@@ -14,8 +14,8 @@ def due_stamp(delay_s: float = 0) -> dict[str, float]:
 def waited_s(headers: Mapping[str, object] | None) -> float | None:
     """Seconds from when the message was due until now; None when its sender did not say.
 
-    Two machines' clocks differ: what would have started before it was sent has waited 0 s. A message that is
-    delivered again has waited since it was first due.
+    Two machines' clocks differ. A message that seems to start before it was sent has waited 0 s. A message
+    that is delivered again has waited since it was first due.
     """
     due_at = (headers or {}).get(DUE_HEADER)
     if not isinstance(due_at, int | float) or isinstance(due_at, bool):

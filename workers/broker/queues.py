@@ -10,11 +10,11 @@ from pipeline.errors import ArgumentError
 
 PLAN, PREPARE, EMBED, SEARCH, DEAD = "plan", "prepare", "embed", "search", "dead"
 WORK_QUEUES = (PLAN, PREPARE, EMBED, SEARCH)  # each is a role of workers, too
-FORMER_PREPARE = "ingest"  # its name in the version before; what is left on it is still done
+FORMER_PREPARE = "ingest"  # its name in the version before. Messages that are left on it are still done
 
 DEAD_EXCHANGE = Exchange("pictor.dead", "topic", durable=True)
 DELIVERY_LIMIT = (
-    6  # a batch is split at its third delivery; what still kills its worker after that is set aside
+    6  # a batch is split at its third delivery. A message that still kills its worker is set aside
 )
 
 
@@ -26,7 +26,7 @@ def work_queue(name: str) -> Queue:
         routing_key=name,
         queue_arguments={
             "x-queue-type": "quorum",  # survives the loss of a node, and counts deliveries
-            "x-overflow": "reject-publish",  # what at-least-once dead-lettering requires
+            "x-overflow": "reject-publish",  # at-least-once dead-lettering requires it
             "x-dead-letter-exchange": DEAD_EXCHANGE.name,
             "x-dead-letter-routing-key": DEAD,
             "x-dead-letter-strategy": "at-least-once",  # the default may lose a dead letter in an outage

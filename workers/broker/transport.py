@@ -25,17 +25,17 @@ from workers.broker.queues import WORK_QUEUES
 
 logger = logging.getLogger(__name__)
 
-ANSWER_TIMEOUT_S = 10.0  # an answer takes milliseconds; what failed is done again on a new connection
+ANSWER_TIMEOUT_S = 10.0  # an answer takes milliseconds. A failed call is repeated on a new connection
 FAREWELL_TIMEOUT_S = 1.0  # of a connection that is given up; there are several, and a heartbeat to keep
-# What Flower listens to, and is told: not worth a wait of the event loop, not even a short one.
+# Flower's events and commands. They are not worth a wait of the event loop, not even a short one.
 UNCONFIRMED = ("celeryev", "reply.celery.pidbox")
-_DELAYED = "celery_delayed_"  # where Celery sends what is to arrive later
+_DELAYED = "celery_delayed_"  # where Celery sends messages that are to arrive later
 CA_SETTING = "PICTOR_BROKER_CA_FILE"
 _CONFIRMATION = [spec.Basic.Ack, spec.Basic.Nack]
 
 
 class UnconfirmedError(AMQPError):  # type: ignore[misc]
-    """The broker takes nothing now, and may yet take what it was sent. Kombu does not send it again."""
+    """The broker takes nothing now, and may yet take a message it was sent. Kombu does not send it again."""
 
 
 class UntrustedBrokerError(OSError):

@@ -1,4 +1,4 @@
-"""What one worker process holds between tasks: its connections, its model, its publisher."""
+"""The connections, the model and the publisher that one worker process keeps between tasks."""
 
 import logging
 import os

@@ -28,7 +28,7 @@ def resolve_below(root: Root, path: bytes) -> bytes | None:
 
 
 def stat_below(root: Root, path: bytes) -> os.stat_result:
-    """What lies at a path below the root; a link on the way is an error, one at its end is not followed."""
+    """The entry at a path below the root. A link on the way is an error, one at the end is not followed."""
     *parents, name = path.split(b"/") if path else [b"."]
     parent = open_below(root.descriptor, parents)
     try:

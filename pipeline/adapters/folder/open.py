@@ -1,4 +1,4 @@
-"""Opening what lies below a folder, step by step from an open directory, and no step follows a link."""
+"""Open files below a folder, step by step from an open directory. No step follows a link."""
 
 import errno
 import os

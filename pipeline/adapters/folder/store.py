@@ -45,7 +45,7 @@ class FolderStore:
     def list_objects(
         self, bucket: str, prefix: str = "", start_after: str | None = None
     ) -> Iterator[ObjectRef]:
-        """Every regular file, in byte order of the key; see `walk_folder` for what is left out."""
+        """Every regular file, in byte order of the key. `walk_folder` says which files are left out."""
         with self._folder(bucket) as root:
             try:
                 yield from walk_folder(bucket, root, prefix, start_after or "")
@@ -100,7 +100,7 @@ class FolderStore:
                 finally:
                     os.close(parent)
             except OSError as err:
-                if err.errno not in GONE | {errno.EISDIR}:  # no file is there, which is what was asked for
+                if err.errno not in GONE | {errno.EISDIR}:  # there is no file, as was asked for
                     raise _write_error(bucket, key, err) from err
 
     @contextmanager
@@ -232,7 +232,7 @@ def _make_directories(root: int, parents: list[bytes]) -> int:
 
 @contextmanager
 def _image_errors() -> Iterator[None]:
-    """Say what a file's OSError means for that one image."""
+    """The reason of one image for an OSError of its file."""
     try:
         yield
     except OSError as err:

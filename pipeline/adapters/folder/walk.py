@@ -1,6 +1,6 @@
 """Walk a folder as S3 would list it: every regular file, in byte order of the whole key.
 
-Links that lead to a file or folder below the root are followed, and what they lead to has a key of its own
+Links that lead to a file or folder below the root are followed, and their target has a key of its own
 below the link. A folder is not entered again from within itself. Links that lead out of the root, or nowhere,
 are listed with the ETag `NOT_FOLLOWED`.
 
@@ -61,7 +61,7 @@ class _Range:
 def walk_folder(bucket: str, root: Root, prefix: str, start_after: str) -> Iterator[ObjectRef]:
     """List below an open directory, which stays open.
 
-    What cannot be read is listed without an ETag, so that it is counted and fails when it is read, instead
+    Unreadable entries are listed without an ETag, so that they are counted and fail when read, instead
     of vanishing: a file in a directory that may not be entered, or the directory itself as "its/key/".
 
     Raises:
@@ -171,7 +171,7 @@ class _Walk:
         try:
             return stat.S_ISDIR(stat_below(self.root, path).st_mode)
         except OSError:
-            return False  # what it is instead is found out when it is its turn
+            return False  # its new type is found out when it is its turn
 
     def _entry(self, key: str, *, etag: str = "", size_bytes: int = 0) -> ObjectRef:
         return ObjectRef(bucket=self.bucket, key=key, etag=etag, size_bytes=size_bytes)

@@ -85,7 +85,7 @@ job = sa.Table(
     sa.Column("stepped_at", UtcTime),
     # The default is for workers of the build before this column that are still at work: they plan jobs only.
     sa.Column("driver", sa.Text, nullable=False, server_default=WORKERS),
-    # So are these. What a job may remove, what it found missing, and whether that is still to be decided.
+    # So are these. How much a job may remove, how much it found missing, and whether that is undecided.
     sa.Column("keep_missing", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Column("max_delete_share", sa.Double),
     sa.Column("retry_failed", sa.Boolean, nullable=False, server_default=sa.false()),

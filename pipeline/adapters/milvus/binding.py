@@ -1,4 +1,4 @@
-"""What a collection says about itself: the model that its vectors belong to.
+"""The record of a collection: the model that its vectors belong to.
 
 It is written into the collection, so that it is known without the ledger: as JSON in the description (people
 see it) and in a property (Milvus Lite drops descriptions).
@@ -19,7 +19,7 @@ BINDING_PROPERTY = "pictor.binding"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Binding:
-    """What a collection says about itself."""
+    """The record of a collection, as its properties hold it."""
 
     schema_version: int
     name: str

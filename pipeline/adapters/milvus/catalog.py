@@ -80,7 +80,7 @@ class MilvusCatalog:
         """Finishes a drop, too, that was interrupted between alias and rows."""
         doomed = [binding.physical for binding in self._list_physical() if binding.name == name]
         if not doomed:
-            self._read(name)  # says what is wrong with the name
+            self._read(name)  # raises, with words about the name
         if self._has_alias(name):
             self._attempt(
                 name,

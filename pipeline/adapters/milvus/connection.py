@@ -89,7 +89,7 @@ class MilvusConnection:
         return self.run(lambda: operation(self._client), collection=collection)
 
     def run(self, operation: Callable[[], T], *, collection: str = "") -> T:
-        """The same for what holds on to the client by itself."""
+        """The same for an object that holds on to the client by itself."""
         give_up_at = time.monotonic() + self.timeout_s  # a call that used up its time is not made again
         backoffs_s = iter(BACKOFFS_S)
         while True:
@@ -122,7 +122,7 @@ class MilvusConnection:
         return not self.lite and self._address.scheme == "https"
 
     def _untrusted(self) -> ConfigError | None:
-        """What is wrong with the server's certificate: gRPC only says that it is unavailable."""
+        """The fault of the server's certificate. gRPC only says that the server is unavailable."""
         if not self._is_secure:
             return None
         host, port = self._address.hostname or "", self._address.port or 443

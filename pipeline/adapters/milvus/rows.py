@@ -56,7 +56,7 @@ def to_entity(row: IndexRow, binding: Binding) -> dict[str, Any]:
 
 
 def entity_bytes(entity: Mapping[str, Any]) -> int:
-    """About what the entity takes on the wire."""
+    """About the bytes that the entity takes on the wire."""
     texts = [
         entity["bucket"],
         entity["key"],

@@ -1,4 +1,4 @@
-"""A Milvus Lite folder seen from outside: who has it open, what is in it, and whether it has changed.
+"""A Milvus Lite folder seen from outside: who has it open, its collections, and whether it has changed.
 
 Read without starting Milvus Lite, which takes seconds. The layout is that of Milvus Lite 3.2:
 

@@ -97,7 +97,7 @@ class LiteIndex:
         with self._lock:
             doomed = [binding.physical for binding in self._folder.list_bindings() if binding.name == name]
             if not doomed:
-                self._get(name)  # says what is wrong with the name
+                self._get(name)  # raises, with words about the name
             self._copies.drop(name, doomed)
 
     def upsert(self, name: str, rows: Sequence[IndexRow]) -> None:

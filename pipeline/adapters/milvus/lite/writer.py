@@ -44,7 +44,7 @@ class LiteWriter:
         self._folder.take_back()
 
     def open_collection(self, physical: str) -> None:
-        """What the log holds after a crash is in data files when the writer is closed."""
+        """After a crash, rows of the log are in data files as soon as the writer is closed."""
         with self._translated():
             self._engine.get_collection(physical)
 
@@ -56,7 +56,7 @@ class LiteWriter:
 
         with self._translated():
             collection = self._engine.get_collection(physical)
-            # What `collection.insert` does, too, after it has looked at every number of every vector in
+            # `collection.insert` does the same, after it has looked at every number of every vector in
             # Python. That takes as long as all the rest of it.
             batch = to_batch(entities, collection._wal_data_schema, collection._next_seq)
             collection._next_seq += batch.num_rows
