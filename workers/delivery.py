@@ -28,7 +28,9 @@ from pipeline.ports import Deps, ImageLimits
 from pipeline.types import JobState, Verdict
 from workers.broker.celery_config import ROUTES
 from workers.broker.dead_letters import set_aside
+from workers.broker.queue_names import model_queue, queue_of
 from workers.broker.queue_wait import due_stamp
+from workers.broker.queues import work_queue
 from workers.isolation.halve import SPLIT_AT_CRASH, SPLIT_AT_DELIVERY, isolate, split_when_slow
 from workers.metrics.metrics import metrics
 from workers.process.context import Context, current, stop_worker
@@ -78,6 +80,10 @@ def deliveries_before(task: Task) -> int:
     return _count(task, "x-delivery-count")
 
 
+def queue_of_message(task: Task) -> str:
+    return queue_of(str((task.request.delivery_info or {}).get("routing_key")))
+
+
 def crashes_before(task: Task) -> int:
     return _count(task, CRASHES_HEADER)
 
@@ -100,13 +106,21 @@ def _acknowledge(task: Task, handled: Handled, context: Context) -> None:
             set_aside(task, str(handled.error))
         case Verdict.FAIL_JOB:
             _fail_job(task, handled)
-        case Verdict.REROUTE:  # all models share one queue: it would come back, to this worker or the next
-            _fail_job(task, handled)
+        case Verdict.REROUTE:
+            _reroute(task, handled, context)
         case Verdict.REQUEUE_AND_STOP:
             error = handled.error or PictorError("a batch was refused without a reason")
             stop_if_unfit(task, error, refuse=lambda words: _fail_job(task, replace(handled, error=words)))
         case _:
             assert_never(handled.verdict)
+
+
+def _reroute(task: Task, handled: Handled, context: Context) -> None:
+    batch = handled.batch
+    if batch is None or model_queue(ROUTES[task.name], batch.fingerprint) == queue_of_message(task):
+        _fail_job(task, handled)  # two models with the same eight digits: it would come back
+        return
+    context.publisher.publish_to_own_model(task.name, batch)
 
 
 def _fail_job(task: Task, handled: Handled) -> None:
@@ -162,7 +176,8 @@ def retry_later(task: Task, error: PictorError | None, **headers: object) -> NoR
     own = {name: x for name, x in (task.request.headers or {}).items() if not name.startswith("x-")}
     try:
         headers_of_copy = own | due_stamp(delay_s) | headers
-        retry = task.retry(countdown=delay_s, exc=error, throw=False, headers=headers_of_copy)
+        queue = work_queue(queue_of_message(task) or ROUTES[task.name])
+        retry = task.retry(countdown=delay_s, exc=error, throw=False, headers=headers_of_copy, queue=queue)
     except Reject as err:  # Celery would drop a message whose copy no broker took
         raise Reject(str(error), requeue=True) from err
     raise retry

@@ -7,13 +7,14 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
 from celery import Task
-from celery.exceptions import TaskPredicate
+from celery.exceptions import Ignore, TaskPredicate
 
 from pipeline.errors import (
     REFUSALS,
     ConfigError,
     FatalError,
     MessageError,
+    ModelMismatchError,
     NotFoundError,
     PictorError,
     TransientError,
@@ -30,6 +31,7 @@ from pipeline.service.submit import Submission, record_refusal, submit_to_worker
 from pipeline.settings import Settings
 from pipeline.types import JobState
 from workers.broker.dead_letters import set_aside
+from workers.broker.pass_on import pass_on, was_passed_on
 from workers.delivery import every_error_settled, internal_error, stop_if_unfit, try_again_or_refuse
 from workers.metrics.metrics import metrics
 from workers.planning.planner import run_plan_step
@@ -101,13 +103,34 @@ def delete(task: Task, args: Sequence[object], kwargs: Arguments) -> None:
 
 
 def search(task: Task, args: Sequence[object], kwargs: Arguments) -> dict[str, object]:
-    """Answer one query. Its fault is in `error`. The caller waits, so nothing is retried here."""
+    """Answer one query. Its fault is in `error`. The caller waits, so nothing is retried here.
+
+    Raises:
+        Ignore: a worker of the collection's model will answer it.
+    """
     started = time.perf_counter()
     answer = _answered(
-        task, lambda: _hits(task, args, kwargs), refusal={"query": kwargs.get("query"), "hits": []}
+        task,
+        lambda: _hits_or_pass_on(task, args, kwargs),
+        refusal={"query": kwargs.get("query"), "hits": []},
     )
     metrics().record_search(time.perf_counter() - started, failed="error" in answer)
     return answer
+
+
+def _hits_or_pass_on(task: Task, args: Sequence[object], kwargs: Arguments) -> dict[str, object]:
+    try:
+        return _hits(task, args, kwargs)
+    except ModelMismatchError:
+        info = current().deps.index.get_collection(_collection_of(kwargs))
+        if info is None or was_passed_on(task):
+            raise
+        pass_on(task, info.fingerprint)
+        raise Ignore from None
+
+
+def _collection_of(kwargs: Arguments) -> str:
+    return str(kwargs.get("collection") or current().settings.collection)
 
 
 def _hits(task: Task, args: Sequence[object], kwargs: Arguments) -> dict[str, object]:
@@ -144,6 +167,8 @@ def _answered(
     """The answer of `work`, or `refusal` with the error. Somebody waits, so nothing is tried again here."""
     try:
         return work()
+    except TaskPredicate:  # Ignore: how Celery is told that somebody else will answer
+        raise
     except FatalError as err:
         fault = find_fault()
         if fault is not None and not isinstance(fault, TransientError):

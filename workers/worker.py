@@ -20,7 +20,8 @@ from pipeline.types import ModelSpec
 from workers.broker.celery_app import make_app
 from workers.broker.celery_config import BLOCKED_PATIENCE_S
 from workers.broker.connection import broker_connection
-from workers.broker.queues import PLAN, consumed_queues
+from workers.broker.queue_names import PLAN, consumed_queues
+from workers.broker.queues import former_queues
 from workers.identity import Identity, tell_children
 from workers.metrics.exporter import exported_metrics
 from workers.planning.watch import StalledWatch
@@ -40,7 +41,6 @@ def run_worker(settings: Settings, *, roles: Sequence[str], children: int, name:
         ModelMismatchError: the collection is of another model.
         FatalError: it stopped itself; the message says why.
     """
-    app = make_app(settings, blocked_patience_s=BLOCKED_PATIENCE_S)
     folder = settings.run_folder / name
     with _only_one(folder, name), exported_metrics(settings, folder, queues=roles, children=children):
         configure_logging(settings.log_level)
@@ -53,6 +53,8 @@ def run_worker(settings: Settings, *, roles: Sequence[str], children: int, name:
             model=_wait_for_services(settings),
         )
         tell_children(identity)
+        queues = _queues_of(identity, settings)
+        app = make_app(settings, blocked_patience_s=BLOCKED_PATIENCE_S, consumed=queues)
         app.set_current()
         app.set_default()
         app.steps["worker"].add(Heartbeat)
@@ -62,7 +64,7 @@ def run_worker(settings: Settings, *, roles: Sequence[str], children: int, name:
             hostname=f"{name}@{socket.gethostname()}",
             pool="prefork",  # a crash or a hung kernel costs one child; threads would share the blame
             concurrency=children,
-            queues=consumed_queues(roles),
+            queues=queues,
             task_events=True,
             quiet=True,  # no banner: it would be one log line of twenty
             without_gossip=True,  # a second per reconnect, and nobody listens
@@ -105,6 +107,12 @@ def _wait_for_services(settings: Settings) -> ModelSpec:
             logger.warning("waiting for services", extra={"error": str(err)})
             time.sleep(pause_s)
             pause_s = min(2 * pause_s, 10.0)
+
+
+def _queues_of(identity: Identity, settings: Settings) -> list[str]:
+    with broker_connection(settings) as connection:
+        there = former_queues(connection)
+    return consumed_queues(identity.queues, identity.model.fingerprint, there=there)
 
 
 @contextmanager

@@ -31,7 +31,7 @@ def worker(
     device: Annotated[str, typer.Option(help="cpu, cuda:N or auto. Default PICTOR_DEVICE.")] = "",
 ) -> None:
     """Run a worker until SIGTERM, then finish the tasks in flight and exit with 0."""
-    from workers.broker.queues import FORMER_PREPARE, read_roles
+    from workers.broker.queue_names import FORMER_PREPARE, read_roles
     from workers.worker import run_worker
 
     settings = Settings.from_env()

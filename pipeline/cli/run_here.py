@@ -16,7 +16,7 @@ from pipeline.cli.progress import JobProgress, ProgressState
 from pipeline.embedded import DriverOptions, held_job, run_job
 from pipeline.errors import PictorError
 from pipeline.ports import Deps, Embedder, Ledger, VectorIndex
-from pipeline.ports.model_binding import find_collection
+from pipeline.ports.model_binding import DEFAULT_MODEL, find_collection
 from pipeline.settings import Settings
 from pipeline.types import Job, JobState
 
@@ -51,7 +51,10 @@ def deps_here(index: VectorIndex, embedder: Embedder, ledger: Ledger, settings: 
         index=index,
         embedder=embedder,
         ledger=ledger,
-        concurrency=wiring.concurrency_of(settings, Load(batches=settings.batch_threads)),
+        concurrency=wiring.concurrency_of(
+            settings,
+            Load(batches=settings.batch_threads, is_trained=embedder.spec.address != DEFAULT_MODEL),
+        ),
     )
 
 

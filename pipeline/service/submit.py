@@ -1,7 +1,7 @@
 """Submit a job: to the workers, or to the process that asks."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pipeline.errors import ArgumentError, ConfigError, ConflictError, PictorError
 from pipeline.ingest.globs import what_is_wrong
@@ -66,8 +66,9 @@ def submit_embedded(
 def submit_to_workers(wanted: Submission, deps: Deps, caller: Caller, *, job_id: str | None = None) -> Job:
     """A job for the workers: the same id twice is one job.
 
-    A job that can never work fails at once, with words. For example, there is no such bucket, the collection
-    is of another model, or no collection can have its name.
+    A collection that is there keeps its model, whichever this process has: its batches go to the workers of
+    that model. A job that can never work fails at once, with words. For example, there is no such bucket, or
+    no collection can have its name.
 
     Raises:
         ConflictError: a job of this id is run by another driver.
@@ -75,7 +76,7 @@ def submit_to_workers(wanted: Submission, deps: Deps, caller: Caller, *, job_id:
     """
     require(caller, Role.WRITE)
     require_names(caller, collection=wanted.collection, buckets=[wanted.location.bucket])
-    request = wanted.request_for(deps.embedder.spec)
+    request = _of_its_model(wanted.request_for(deps.embedder.spec), deps)
     job = deps.ledger.create_job(request, driver=WORKERS, job_id=job_id)
     if job.driver != WORKERS:
         raise ConflictError(f"job {job.job_id} is run by {job.driver}; choose another id")
@@ -134,4 +135,15 @@ def _make_target(request: JobRequest, deps: Deps) -> None:
     check_collection_name(request.collection)
     # The first page of the listing: for a bucket that is not there, no collection is made.
     next(deps.store.list_objects(request.bucket, request.prefix), None)
-    deps.index.create_collection(request.collection, deps.embedder.spec)
+    if request.fingerprint == deps.embedder.spec.fingerprint:  # else it is there, and another model's
+        deps.index.create_collection(request.collection, deps.embedder.spec)
+
+
+def _of_its_model(request: JobRequest, deps: Deps) -> JobRequest:
+    try:
+        info = deps.index.get_collection(check_collection_name(request.collection))
+    except ArgumentError:  # said in the job
+        return request
+    if info is None:
+        return request
+    return replace(request, model_name=info.model_name, fingerprint=info.fingerprint)

@@ -18,7 +18,7 @@ from pipeline.errors import (
     TransientError,
 )
 from pipeline.ingest.handle import handle_embed
-from pipeline.ingest.message import encode_batch
+from pipeline.ingest.message import decode_batch, encode_batch
 from pipeline.testing.memory_index import MemoryIndex, _Collection
 from pipeline.testing.memory_store import MemoryStore
 from pipeline.types import WORKERS, CollectionInfo, Job, JobState, ModelSpec, ObjectRef, image_id_of
@@ -35,6 +35,8 @@ from tests.unit.fakes import (
 )
 from tests.unit.memory_broker import MemoryBroker, Message, Settled, message_of
 from workers.broker.celery_config import ROUTES
+from workers.broker.queue_names import EMBED, SEARCH, model_queue
+from workers.broker.queues import declare_queues
 from workers.delivery import CRASHES_HEADER
 from workers.isolation.halve import SPLIT_AT_CRASH
 from workers.process.context import Context, current, make_current
@@ -50,6 +52,7 @@ GOOD: dict[str, dict[str, object]] = {
 }
 
 
+OTHER_SEARCH = model_queue(SEARCH, OTHER_SPEC.fingerprint)
 STEP: dict[str, object] = {"job_id": "mine", "step": 0, "nonce": "x"}
 
 
@@ -150,12 +153,25 @@ def test_a_finished_job_that_is_submitted_again_stays_as_it_is(
     assert broker.messages("plan") == []
 
 
+def test_a_job_in_a_collection_of_another_model_goes_to_the_workers_of_that_model(
+    broker: MemoryBroker, context: Context, indexed: list[str], signals: Signals
+) -> None:
+    """None of which may have run yet: its batch waits for them."""
+    context.deps.index.create_collection("of_another", OTHER_SPEC)
+    broker.deliver(message_of("pictor.ingest", **GOOD["pictor.ingest"], collection="of_another"))
+    [step] = broker.messages("plan")
+    broker.deliver(step)
+    [batch] = broker.messages_on(model_queue(EMBED, OTHER_SPEC.fingerprint))
+    assert decode_batch(batch.kwargs["message"].encode()).fingerprint == OTHER_SPEC.fingerprint
+    assert jobs_of(context)["mine"].state is JobState.RUNNING
+    assert (broker.messages("embed"), signals) == ([], [])
+
+
 @pytest.mark.parametrize(
     ("changes", "error"),
     [
         ({"source": "s3://nowhere/"}, "bucket 'nowhere' does not exist"),
         ({"collection": "no-name"}, "collection name 'no-name'"),
-        ({"collection": "of_another"}, "holds vectors of model 'other'"),
     ],
 )
 def test_a_job_that_can_never_work_fails_at_once_and_stops_no_worker(
@@ -239,7 +255,7 @@ def test_a_search_answers_with_hits(broker: MemoryBroker, context: Context, inde
         ({"v": 1, "query": "0" * 32, "collection": "unknown"}, "'unknown'"),
         (
             {"v": 1, "query": "s3://photos/0.png", "collection": "of_another"},
-            "holds vectors of model 'other'",
+            "this collection is of model 0e0e0e0e, and no search worker of that model runs",
         ),
     ],
 )
@@ -257,6 +273,54 @@ def test_a_search_that_cannot_be_answered_says_why(
     assert error in answer["error"]
     assert (answer["query"], answer["hits"]) == (arguments.get("query"), [])
     assert (broker.messages("search"), broker.dead(), signals) == ([], [], [])
+
+
+FOREIGN = {"v": 1, "query": "s3://photos/0.png", "collection": "of_another"}
+
+
+@pytest.fixture
+def asked(broker: MemoryBroker, context: Context, indexed: list[str]) -> Message:
+    """A search in a collection of another model, of which one worker runs."""
+    context.deps.index.create_collection("of_another", OTHER_SPEC)
+    with broker.app.connection_for_write() as connection:
+        declare_queues(connection, OTHER_SPEC.fingerprint)
+    broker.consumers[OTHER_SEARCH] = 1
+    message = replace(message_of("pictor.search"), kwargs=FOREIGN)
+    properties = {"reply_to": "the-caller", "correlation_id": "of-a-test"}
+    return replace(message.with_headers({"expires": "2126-01-01T00:00:00+00:00"}), properties=properties)
+
+
+def test_a_search_is_passed_on_to_the_workers_of_the_collections_model(
+    broker: MemoryBroker, asked: Message
+) -> None:
+    assert broker.deliver(asked) == (Settled.ACKNOWLEDGED, None)
+    [passed] = broker.messages_on(OTHER_SEARCH)
+    assert (passed.task, passed.headers["id"], passed.kwargs) == ("pictor.search", "of-a-test", FOREIGN)
+    assert (passed.properties["reply_to"], passed.properties["correlation_id"]) == ("the-caller", "of-a-test")
+    assert passed.headers["expires"] == asked.headers["expires"]
+    assert not passed.headers["ignore_result"]
+    assert broker.messages("search") == []
+
+
+def test_a_search_is_passed_on_once_and_then_answered(broker: MemoryBroker, asked: Message) -> None:
+    broker.deliver(asked)
+    [passed] = broker.messages_on(OTHER_SEARCH)
+    settled, answer = broker.deliver(passed)  # to a worker that disagrees
+    assert (settled, answer["hits"]) == (Settled.ACKNOWLEDGED, [])
+    assert "holds vectors of model 'other'" in answer["error"]
+    assert broker.messages_on(OTHER_SEARCH) == []
+
+
+@pytest.mark.parametrize("consumers", [0, 1])
+def test_who_waits_is_told_at_once_when_nobody_can_answer(
+    broker: MemoryBroker, asked: Message, consumers: int
+) -> None:
+    broker.consumers[OTHER_SEARCH] = consumers
+    broker.refused.add(OTHER_SEARCH)
+    _, answer = broker.deliver(asked)
+    expected = "did not take pictor.search" if consumers else "no search worker of that model runs"
+    assert expected in answer["error"]
+    assert broker.messages_on(OTHER_SEARCH) == []
 
 
 def test_a_job_is_answered_with_its_counts_and_an_unknown_one_with_an_error(

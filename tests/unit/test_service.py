@@ -120,18 +120,26 @@ def test_a_job_for_the_workers_is_made_once_for_each_id(deps: Deps) -> None:
     assert submit_to_workers(replace(WANTED, batch_items=9), deps, ME, job_id="mine") == job
 
 
+def test_a_job_for_the_workers_is_of_the_model_that_its_collection_has(
+    deps: Deps, index: MemoryIndex
+) -> None:
+    """Workers of several models take submissions from one queue."""
+    index.create_collection("foreign", OTHER_SPEC)
+    job = submit_to_workers(replace(WANTED, collection="foreign"), deps, ME)
+    assert (job.state, job.request.fingerprint) == (JobState.RUNNING, OTHER_SPEC.fingerprint)
+    assert job.request.model_name == OTHER_SPEC.name
+
+
 @pytest.mark.parametrize(
     ("wanted", "said"),
     [
         (replace(WANTED, location=parse_location("s3://gone")), "bucket 'gone' does not exist"),
         (replace(WANTED, collection="no-dashes"), "collection name 'no-dashes'"),
-        (replace(WANTED, collection="foreign"), "holds vectors of model 'other'"),
     ],
 )
 def test_what_can_never_work_fails_the_job_of_the_workers_and_says_why(
-    deps: Deps, index: MemoryIndex, wanted: Submission, said: str
+    deps: Deps, wanted: Submission, said: str
 ) -> None:
-    index.create_collection("foreign", OTHER_SPEC)
     job = submit_to_workers(wanted, deps, ME)
     assert job.state is JobState.FAILED
     assert said in job.error

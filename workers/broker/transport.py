@@ -21,7 +21,7 @@ from amqp.exceptions import AMQPError
 from kombu.transport import TRANSPORT_ALIASES, pyamqp
 
 from pipeline.tls import client_context, explain_tls
-from workers.broker.queues import WORK_QUEUES
+from workers.broker.queue_names import is_work_queue
 
 logger = logging.getLogger(__name__)
 
@@ -38,12 +38,17 @@ class UnconfirmedError(AMQPError):  # type: ignore[misc]
     """The broker takes nothing now, and may yet take a message it was sent. Kombu does not send it again."""
 
 
+class UnroutedError(AMQPError):  # type: ignore[misc]
+    """The broker has no queue for what it was sent, and dropped it. Kombu does not send it again."""
+
+
 class UntrustedBrokerError(OSError):
     """Its certificate was refused. Celery tries again, as it does when a broker is away."""
 
 
 class Channel(pyamqp.Channel):  # type: ignore[misc]  # kombu is untyped
     _patience_s = 0.0
+    _returned = False
 
     def wait(self, method: Any, *args: Any, timeout: float | None = None, **options: Any) -> Any:
         deadline = time.monotonic() + self._patience_s
@@ -61,9 +66,19 @@ class Channel(pyamqp.Channel):  # type: ignore[misc]  # kombu is untyped
         exchange = options.get("exchange")
         if exchange in UNCONFIRMED:
             return self._basic_publish(*args, **options)
-        is_work = exchange in WORK_QUEUES or str(exchange).startswith(_DELAYED)
+        is_work = is_work_queue(exchange) or str(exchange).startswith(_DELAYED)
         self._patience_s = self.connection.blocked_patience_s if is_work else 0.0
-        return super().basic_publish_confirm(*args, confirm_timeout=confirm_timeout, **options)
+        if is_work:
+            options["mandatory"] = True  # else a broker confirms what it drops for want of a queue
+        result = super().basic_publish_confirm(*args, confirm_timeout=confirm_timeout, **options)
+        if self._returned:  # said before the confirmation
+            self._returned = False
+            self.connection.collect()  # what was declared on it is not there any more
+            raise UnroutedError(f"no queue takes what exchange {exchange!r} is sent")
+        return result
+
+    def _on_basic_return(self, *_: object) -> None:
+        self._returned = True
 
 
 class VerifiedSocket(amqp_transport.SSLTransport):  # type: ignore[misc]  # amqp is untyped

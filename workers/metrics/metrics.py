@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.ingest.handle import Handled
 from pipeline.types import BatchReport, Findings, ModelSpec, Reason, Verdict
-from workers.broker.queues import EMBED, PREPARE, WORK_QUEUES
+from workers.broker.queue_names import EMBED, PREPARE, ROLES
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
@@ -172,7 +172,7 @@ class Metrics:
             self._images.labels(outcome)
         for reason in Reason:
             self._failures.labels(reason.value)
-        for queue in WORK_QUEUES:
+        for queue in ROLES:
             self._crashes.labels(queue)
         for queue in (PREPARE, EMBED):
             for verdict in Verdict:
