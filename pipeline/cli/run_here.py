@@ -16,7 +16,7 @@ from pipeline.cli.progress import JobProgress, ProgressState
 from pipeline.embedded import DriverOptions, held_job, run_job
 from pipeline.errors import PictorError
 from pipeline.ports import Deps, Embedder, Ledger, VectorIndex
-from pipeline.ports.model_binding import DEFAULT_MODEL, find_collection
+from pipeline.ports.model_binding import DEFAULT_MODEL, check_binding, find_generation
 from pipeline.settings import Settings
 from pipeline.types import Job, JobState
 
@@ -38,9 +38,9 @@ def deps_of_job(job: Job, ledger: Ledger, settings: Settings) -> Iterator[Deps]:
         ModelMismatchError: it belongs to another model.
     """
     with wiring.open_index(settings) as index:
-        info = find_collection(job.request.collection, index)
+        info = find_generation(job.request.target, index)
         embedder = wiring.lazy_model(settings.model, settings, existing=info, batches=settings.batch_threads)
-        index.create_collection(info.name, embedder.spec)  # refuses another model
+        check_binding(info, embedder.spec)
         yield deps_here(index, embedder, ledger, settings)
 
 
