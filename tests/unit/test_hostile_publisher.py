@@ -31,6 +31,7 @@ from tests.unit.fakes import (
     COLLECTION,
     HERE,
     LIMITS,
+    OTHER_SPEC,
     SPEC,
     Signals,
     distinct_png,
@@ -40,13 +41,14 @@ from tests.unit.memory_broker import MemoryBroker, Message, Settled, message_of
 from tests.unit.process_scripts import Interpreter
 from workers.broker.celery_config import ROUTES
 from workers.broker.publish import Publisher
-from workers.broker.queues import WORK_QUEUES
+from workers.broker.queue_names import EMBED, PREPARE, ROLES, model_queue
 from workers.delivery import CRASHES_HEADER
 from workers.process.context import Context, make_current
 
 MESSAGES = 2000
 STAGING, FORBIDDEN, OWN = "staging", "forbidden", "their-own"
 HONEST = ("honest-0", "honest-1", "honest-2")
+OTHERS = ("embedded", "cancelled", "other-model")
 TOUCHED = frozenset({BUCKET, STAGING, OWN})
 NO_ANSWER = """echo '{"begun": "yes"}'\necho '{"verdict": "retry", "error": "busy"}'"""
 
@@ -126,7 +128,8 @@ def world(
     folder = request_of(bucket="/pictures")  # to the workers it is no bucket
     embedded = deps.ledger.create_job(folder, driver=HERE, job_id="embedded")
     cancelled = deps.ledger.create_job(request_of(), driver=WORKERS, job_id="cancelled")
-    for job in (embedded, cancelled):
+    other = deps.ledger.create_job(request_of(spec=OTHER_SPEC), driver=WORKERS, job_id="other-model")
+    for job in (embedded, cancelled, other):
         plan_copy_of_an_honest_batch(job, deps)
     deps.ledger.set_state(cancelled.job_id, JobState.CANCELLED)
     store.read.clear()
@@ -145,13 +148,14 @@ def submit_honest_jobs(broker: MemoryBroker) -> None:
 
 def plan_copy_of_an_honest_batch(job: Job, deps: Deps) -> None:
     batch = decode_batch(next(deps.ledger.pending(HONEST[0])).body)
-    body = encode_batch(replace(batch, job_id=job.job_id))
+    body = encode_batch(replace(batch, job_id=job.job_id, fingerprint=job.request.fingerprint))
     planned = PlannedBatch(path=batch.path, items=len(batch.refs), body=body)
     deps.ledger.record_plan(job.job_id, [planned], cursor="z", ignored=0)
+    deps.ledger.finish_planning(job.job_id, ignored=0)
 
 
 def known_to_a_publisher(deps: Deps) -> Known:
-    jobs = (*HONEST, "embedded", "cancelled")
+    jobs = (*HONEST, *OTHERS)
     return Known(
         batches=[batch.body for job_id in jobs for batch in deps.ledger.pending(job_id)],
         jobs=jobs,
@@ -164,15 +168,23 @@ def known_to_a_publisher(deps: Deps) -> Known:
 
 def message_like(hostile: Hostile) -> Message:
     return Message(
-        queue=ROUTES.get(hostile.task, "plan"),
+        queue=queue_of_task(hostile.task),
         headers={"lang": "py", **hostile.headers, "task": hostile.task},
         args=hostile.args,
         kwargs=hostile.kwargs,
     )
 
 
+def queue_of_task(task: str) -> str:
+    """A worker takes from no other queue; what comes by another is refused before it is a task."""
+    role = ROUTES.get(task, "plan")
+    return model_queue(role, SPEC.fingerprint) if role in (PREPARE, EMBED) else role
+
+
 def waiting(broker: MemoryBroker) -> list[Message]:
-    return [message for queue in WORK_QUEUES for message in broker.messages(queue)]
+    """Without the steps of a plan that waits for workers of another model."""
+    messages = [message for role in ROLES for message in broker.messages(role)]
+    return [message for message in messages if message.kwargs.get("job_id") != "other-model"]
 
 
 def deliver_until_none_is_left(broker: MemoryBroker, messages: list[Message]) -> list[Settled]:
@@ -183,6 +195,10 @@ def deliver_until_none_is_left(broker: MemoryBroker, messages: list[Message]) ->
         if not messages:
             return settled
     raise AssertionError(f"these go round and round: {messages[:3]}")
+
+
+def unstaged(message: str) -> bytes:
+    return encode_batch(replace(decode_batch(message.encode()), staged=False))
 
 
 def rows_of(index: MemoryIndex) -> dict[str, IndexRow]:
@@ -221,7 +237,7 @@ def test_no_worker_stops_and_only_the_honest_jobs_are_done(
 ) -> None:
     (tmp_path / "trials").mkdir()
     Interpreter(tmp_path / "trials", monkeypatch).will(NO_ANSWER)
-    before = {job_id: ledger.get_job(job_id) for job_id in ("embedded", "cancelled")}
+    before = {job_id: ledger.get_job(job_id) for job_id in OTHERS}
     honest = waiting(broker)
     hostile = [message_like(made) for made in hostile_messages(7, MESSAGES, known_to_a_publisher(world.deps))]
     mixed = [*hostile, *honest]
@@ -242,6 +258,12 @@ def test_no_worker_stops_and_only_the_honest_jobs_are_done(
     rows, expected = rows_of(index), undisturbed_rows(world.deps)
     assert {key: row.ref for key, row in rows.items()} == {key: row.ref for key, row in expected.items()}
     assert all(row.vector == pytest.approx(expected[key].vector) for key, row in rows.items())
+    # What is another model's is with its workers, as it was planned.
+    [of_other] = ledger.pending("other-model")
+    rerouted = broker.messages_on(model_queue(EMBED, OTHER_SPEC.fingerprint))
+    rerouted += broker.messages_on(model_queue(PREPARE, OTHER_SPEC.fingerprint))
+    assert rerouted
+    assert {unstaged(message.kwargs["message"]) for message in rerouted} == {of_other.body}
     # Nothing else was touched.
     assert {job_id: ledger.get_job(job_id) for job_id in before} == before
     others = [job for job in ledger.list_jobs(limit=10**6) if job.job_id not in {*HONEST, *before}]
