@@ -33,6 +33,7 @@ from tests.unit.fakes import (
     LIMITS,
     OTHER_SPEC,
     SPEC,
+    TARGET,
     Signals,
     distinct_png,
     request_of,
@@ -202,7 +203,7 @@ def unstaged(message: str) -> bytes:
 
 
 def rows_of(index: MemoryIndex) -> dict[str, IndexRow]:
-    return {row.ref.key: row for row in index.get_rows(COLLECTION, list(index.list_ids(COLLECTION)))}
+    return {row.ref.key: row for row in index.get_rows(TARGET, list(index.list_ids(TARGET)))}
 
 
 def undisturbed_rows(deps: Deps) -> dict[str, IndexRow]:
