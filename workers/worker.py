@@ -8,6 +8,7 @@ import socket
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from pipeline import wiring
@@ -78,15 +79,15 @@ def run_worker(settings: Settings, *, roles: Sequence[str], children: int, name:
 
 
 def check_collection(settings: Settings, spec: ModelSpec) -> None:
-    """Refuse to start on a collection of another model. Waits for nothing.
+    """Refuse to start on a collection that has no generation of this model. Waits for nothing.
 
     Raises:
         ModelMismatchError: names both models.
     """
     with wiring.open_index(settings) as index:
         info = index.get_collection(settings.collection)
-        if info is not None:
-            check_binding(info.name, info.model_name, info.fingerprint, spec)
+        if info is not None and index.get_generation(replace(info.ref, fingerprint=spec.fingerprint)) is None:
+            check_binding(info, spec)
 
 
 def _wait_for_services(settings: Settings) -> ModelSpec:

@@ -102,6 +102,10 @@ def collection_json(info: CollectionInfo) -> dict[str, object]:
     }
 
 
+def generation_json(info: CollectionInfo) -> dict[str, object]:
+    return {"fingerprint": info.fingerprint, "model": info.model_name, "rows": info.rows, "live": info.live}
+
+
 def model_json(spec: ModelSpec) -> dict[str, object]:
     """`source` is the address of the model."""
     return {"name": spec.name, "source": spec.address} | {

@@ -17,6 +17,7 @@ from pipeline.types.batches import (
 )
 from pipeline.types.index import (
     CollectionInfo,
+    CollectionRef,
     IndexRow,
     SearchFilter,
     SearchHit,
@@ -65,6 +66,7 @@ __all__ = [
     "BatchReport",
     "BatchStatus",
     "CollectionInfo",
+    "CollectionRef",
     "EmbedBatch",
     "Embedded",
     "FailedAt",

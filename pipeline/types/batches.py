@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from pipeline.types.index import CollectionRef
 from pipeline.types.models import Pixels, Vector
 from pipeline.types.objects import FailedAt, ObjectRef, Reason, Rejected
 
@@ -52,6 +53,10 @@ class EmbedBatch:
     refs: tuple[ObjectRef, ...]
     staged: bool = False
     rewritten: frozenset[str] = frozenset()
+
+    @property
+    def target(self) -> CollectionRef:
+        return CollectionRef(name=self.collection, fingerprint=self.fingerprint)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

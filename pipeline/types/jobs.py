@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from pipeline.types.index import CollectionRef
+
 
 class JobState(StrEnum):
     RUNNING = "running"
@@ -57,6 +59,10 @@ class JobRequest:
     keep_missing: bool = False
     max_delete_share: float | None = None
     retry_failed: bool = False
+
+    @property
+    def target(self) -> CollectionRef:
+        return CollectionRef(name=self.collection, fingerprint=self.fingerprint)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

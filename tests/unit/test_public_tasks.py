@@ -19,9 +19,18 @@ from pipeline.errors import (
 )
 from pipeline.ingest.handle import handle_embed
 from pipeline.ingest.message import decode_batch, encode_batch
-from pipeline.testing.memory_index import MemoryIndex, _Collection
+from pipeline.testing.memory_index import MemoryIndex, _Generation
 from pipeline.testing.memory_store import MemoryStore
-from pipeline.types import WORKERS, CollectionInfo, Job, JobState, ModelSpec, ObjectRef, image_id_of
+from pipeline.types import (
+    WORKERS,
+    CollectionInfo,
+    CollectionRef,
+    Job,
+    JobState,
+    ModelSpec,
+    ObjectRef,
+    image_id_of,
+)
 from tests.unit.fakes import (
     BUCKET,
     OTHER_SPEC,
@@ -61,18 +70,28 @@ class FailingIndex(MemoryIndex):
     def __init__(self, like: MemoryIndex) -> None:
         super().__init__()
         self.served: set[str] = set()
-        self._collections = like._collections
+        self._generations, self._live = like._generations, like._live
         self.error: Exception | None = None
 
-    def _get(self, name: str) -> _Collection:  # all other methods come by here
-        if self.error is not None:
-            raise self.error
-        return super()._get(name)
+    def _get(self, ref: CollectionRef) -> _Generation:  # all other methods come by here
+        self._fail()
+        return super()._get(ref)
 
     def create_collection(self, name: str, model: ModelSpec) -> CollectionInfo:
+        self._fail()
+        return super().create_collection(name, model)
+
+    def live(self, name: str, *, latest: bool = False) -> CollectionRef:
+        self._fail()
+        return super().live(name, latest=latest)
+
+    def list_generations(self, name: str) -> list[CollectionInfo]:
+        self._fail()
+        return super().list_generations(name)
+
+    def _fail(self) -> None:
         if self.error is not None:
             raise self.error
-        return super().create_collection(name, model)
 
     def get_collection(self, name: str) -> CollectionInfo | None:
         if self.error is not None and name not in self.served:

@@ -15,7 +15,7 @@ from pipeline.errors import FatalError, PictorError
 from pipeline.ports import Deps, ImageLimits
 from pipeline.ports.model_binding import DEFAULT_MODEL
 from pipeline.settings import Settings
-from pipeline.types import WORKERS
+from pipeline.types import WORKERS, ModelSpec
 from workers.broker.publish import Publisher
 from workers.broker.queue_names import EMBED, SEARCH
 from workers.identity import Identity, told_identity
@@ -98,9 +98,16 @@ def open_deps(settings: Settings, identity: Identity) -> Deps:
         ledger=wiring.open_ledger(settings),
         staging_bucket=settings.staging_bucket if settings.preparation == "staged" else "",
         driver=WORKERS,
-        concurrency=wiring.concurrency_of(
-            settings, Load(processes=identity.children, batches=identity.children)
-        ),
+        concurrency=wiring.concurrency_of(settings, _load(identity, embedder.spec)),
+    )
+
+
+def _load(identity: Identity, spec: ModelSpec) -> Load:
+    has_model = EMBED in identity.queues or SEARCH in identity.queues
+    return Load(
+        processes=identity.children,
+        batches=identity.children,
+        is_trained=has_model and spec.address != DEFAULT_MODEL,
     )
 
 
