@@ -1,8 +1,7 @@
 """Files by which a worker's processes tell each other, and an operator, that it ends.
 
 They must work on a full disk, where no file can be made and nothing be written. So they are made when the
-worker starts. To drain is to remove one, and to stop is to rename one. The words of a reason follow if there is
-room.
+worker starts. To drain is to remove one, and to stop is to rename one. The reason's words follow if they fit.
 """
 
 import logging
