@@ -33,6 +33,7 @@ from pipeline.types import (
 )
 from tests.unit.fakes import (
     BUCKET,
+    HERE,
     OTHER_SPEC,
     FakeEmbedder,
     Signals,
@@ -491,6 +492,25 @@ def test_a_step_far_ahead_leaves_the_planner_at_work(
     assert len(broker.messages("plan")) == 1
     broker.deliver(batch)
     assert jobs_of(context)["mine"].state is JobState.COMPLETED
+
+
+def test_a_submission_under_the_id_of_an_embedded_job_leaves_that_job_alone(
+    broker: MemoryBroker, context: Context
+) -> None:
+    """Its folder is on another machine: to these workers it is a bucket that cannot be one."""
+    request = request_of(bucket="/pictures")
+    before = context.deps.ledger.create_job(request, driver=HERE, job_id="mine")
+    broker.deliver(message_of("pictor.ingest", **GOOD["pictor.ingest"]))
+    assert context.deps.ledger.get_job("mine") == before
+    [letter] = broker.dead()
+    assert letter.reason == f"job mine is run by {HERE}; choose another id"
+
+
+def test_a_refusal_fails_no_job_that_has_its_name(broker: MemoryBroker, context: Context) -> None:
+    """The id of a message is its sender's, too."""
+    before = context.deps.ledger.create_job(request_of(), driver=WORKERS, job_id="refused-of-a-test")
+    broker.deliver(message_of("pictor.ingest", v=1, source="no location"))
+    assert context.deps.ledger.get_job("refused-of-a-test") == before
 
 
 # What a message names is to blame, and not this process
