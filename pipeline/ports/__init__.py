@@ -18,6 +18,7 @@ from pipeline.ports.index import (
 )
 from pipeline.ports.ledger import (
     Ledger,
+    PrunedLedger,
     WatchedLedger,
 )
 from pipeline.ports.row_texts import (
@@ -50,6 +51,7 @@ __all__ = [
     "Ledger",
     "Limits",
     "ObjectStore",
+    "PrunedLedger",
     "VectorIndex",
     "VersionBook",
     "WatchedLedger",

@@ -112,8 +112,8 @@ def test_a_service_that_does_not_import_pictor_submits_follows_searches_and_dele
 
 
 def in_index(fleet: Fleet, shop: str) -> list[str]:
-    name = fleet.settings.collection
-    rows = fleet.index.get_rows(name, list(fleet.index.list_ids(name)))
+    live = fleet.index.live(fleet.settings.collection)
+    rows = fleet.index.get_rows(live, list(fleet.index.list_ids(live)))
     return sorted(row.ref.key for row in rows if row.ref.bucket == shop)
 
 

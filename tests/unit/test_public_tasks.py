@@ -19,11 +19,21 @@ from pipeline.errors import (
 )
 from pipeline.ingest.handle import handle_embed
 from pipeline.ingest.message import decode_batch, encode_batch
-from pipeline.testing.memory_index import MemoryIndex, _Collection
+from pipeline.testing.memory_index import MemoryIndex, _Generation
 from pipeline.testing.memory_store import MemoryStore
-from pipeline.types import WORKERS, CollectionInfo, Job, JobState, ModelSpec, ObjectRef, image_id_of
+from pipeline.types import (
+    WORKERS,
+    CollectionInfo,
+    CollectionRef,
+    Job,
+    JobState,
+    ModelSpec,
+    ObjectRef,
+    image_id_of,
+)
 from tests.unit.fakes import (
     BUCKET,
+    HERE,
     OTHER_SPEC,
     FakeEmbedder,
     Signals,
@@ -61,18 +71,28 @@ class FailingIndex(MemoryIndex):
     def __init__(self, like: MemoryIndex) -> None:
         super().__init__()
         self.served: set[str] = set()
-        self._collections = like._collections
+        self._generations, self._live = like._generations, like._live
         self.error: Exception | None = None
 
-    def _get(self, name: str) -> _Collection:  # all other methods come by here
-        if self.error is not None:
-            raise self.error
-        return super()._get(name)
+    def _get(self, ref: CollectionRef) -> _Generation:  # all other methods come by here
+        self._fail()
+        return super()._get(ref)
 
     def create_collection(self, name: str, model: ModelSpec) -> CollectionInfo:
+        self._fail()
+        return super().create_collection(name, model)
+
+    def live(self, name: str, *, latest: bool = False) -> CollectionRef:
+        self._fail()
+        return super().live(name, latest=latest)
+
+    def list_generations(self, name: str) -> list[CollectionInfo]:
+        self._fail()
+        return super().list_generations(name)
+
+    def _fail(self) -> None:
         if self.error is not None:
             raise self.error
-        return super().create_collection(name, model)
 
     def get_collection(self, name: str) -> CollectionInfo | None:
         if self.error is not None and name not in self.served:
@@ -472,6 +492,25 @@ def test_a_step_far_ahead_leaves_the_planner_at_work(
     assert len(broker.messages("plan")) == 1
     broker.deliver(batch)
     assert jobs_of(context)["mine"].state is JobState.COMPLETED
+
+
+def test_a_submission_under_the_id_of_an_embedded_job_leaves_that_job_alone(
+    broker: MemoryBroker, context: Context
+) -> None:
+    """Its folder is on another machine: to these workers it is a bucket that cannot be one."""
+    request = request_of(bucket="/pictures")
+    before = context.deps.ledger.create_job(request, driver=HERE, job_id="mine")
+    broker.deliver(message_of("pictor.ingest", **GOOD["pictor.ingest"]))
+    assert context.deps.ledger.get_job("mine") == before
+    [letter] = broker.dead()
+    assert letter.reason == f"job mine is run by {HERE}; choose another id"
+
+
+def test_a_refusal_fails_no_job_that_has_its_name(broker: MemoryBroker, context: Context) -> None:
+    """The id of a message is its sender's, too."""
+    before = context.deps.ledger.create_job(request_of(), driver=WORKERS, job_id="refused-of-a-test")
+    broker.deliver(message_of("pictor.ingest", v=1, source="no location"))
+    assert context.deps.ledger.get_job("refused-of-a-test") == before
 
 
 # What a message names is to blame, and not this process
