@@ -19,6 +19,7 @@ from pipeline.ports.index import (
 )
 from pipeline.ports.ledger import (
     Ledger,
+    PrunedLedger,
     WatchedLedger,
 )
 from pipeline.ports.store import (
@@ -42,6 +43,7 @@ __all__ = [
     "Ledger",
     "Limits",
     "ObjectStore",
+    "PrunedLedger",
     "VectorIndex",
     "VersionBook",
     "WatchedLedger",
