@@ -15,6 +15,7 @@ from PIL import Image
 
 from pipeline.errors import ImageError
 from pipeline.image.decode.av1_frame import largest_frame_px
+from pipeline.image.decode.orientation import find_orientation
 from pipeline.image.decode.png_header import MAX_TEXT_BYTES, MAX_TEXTS, read_png_header
 from pipeline.image.decode.signatures import identify
 from pipeline.image.decode.work import MAX_STEPS, Work
@@ -177,6 +178,14 @@ FILLINGS = (b" ", b"\n", b"#\n", b"1 ", b"<!-->", b"<!-- -->", b">", b"<!DOCTYPE
 def test_no_signature_is_searched_for_ever(head: bytes, filling: bytes) -> None:
     """A pattern that can match the same bytes in two ways would not come back."""
     identify(head + filling * (2000 // len(filling)) + b"\1")
+
+
+@pytest.mark.parametrize(
+    "filling", [b" " * 50_000, b"tiff:Orientation = ", b"tiff:Orientation" + b" " * 1000]
+)
+def test_no_orientation_is_searched_for_ever(filling: bytes) -> None:
+    xmp = b"tiff:Orientation" + filling * (200_000 // len(filling)) + b"x"
+    assert find_orientation(None, xmp) == 1
 
 
 def sequence_header(width: int, height: int) -> bytes:
