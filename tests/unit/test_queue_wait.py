@@ -20,3 +20,20 @@ def test_a_delay_that_was_asked_for_is_no_wait() -> None:
 @pytest.mark.parametrize("headers", [None, {}, {DUE_HEADER: "noon"}, {DUE_HEADER: None}, {DUE_HEADER: True}])
 def test_a_foreign_sender_need_not_say(headers: dict[str, object] | None) -> None:
     assert waited_s(headers) is None
+
+
+@pytest.mark.parametrize("due_at", [0, -1, -(2**63), float("-inf"), -1e308, time.time() - 31 * 86_400])
+def test_a_wait_that_nobody_has_waited_is_not_counted(due_at: float) -> None:
+    assert waited_s({DUE_HEADER: due_at}) is None
+
+
+@pytest.mark.parametrize("due_at", [float("inf"), float("nan"), 2**63, 10**400])
+def test_a_time_that_never_comes_is_no_wait(due_at: float) -> None:
+    assert waited_s({DUE_HEADER: due_at}) in (None, 0.0)
+
+
+@pytest.mark.parametrize("hours", [-1, 1])
+def test_a_clock_that_is_an_hour_off_makes_a_wait_of_at_most_an_hour(hours: int) -> None:
+    waited = waited_s({DUE_HEADER: time.time() + 3600 * hours})
+    assert waited is not None
+    assert 0 <= waited < 3605
