@@ -72,12 +72,15 @@ def submit_to_workers(wanted: Submission, deps: Deps, caller: Caller, *, job_id:
     no collection can have its name.
 
     Raises:
+        ConflictError: a job of this id is run by another driver.
         DeniedError: the caller may not reach this collection or bucket; no job was made.
     """
     require(caller, Role.WRITE)
     require_names(caller, collection=wanted.collection, buckets=[wanted.location.bucket])
     request = _of_its_model(wanted.request_for(deps.embedder.spec), deps)
     job = deps.ledger.create_job(request, driver=WORKERS, job_id=job_id)
+    if job.driver != WORKERS:
+        raise ConflictError(f"job {job.job_id} is run by {job.driver}; choose another id")
     if job.state is JobState.RUNNING:
         try:
             _make_target(job.request, deps, new_generation=wanted.new_generation)
@@ -94,7 +97,8 @@ def record_refusal(
         location=location, bucket="", prefix="", collection=collection, model_name="", fingerprint=""
     )
     refused = ledger.create_job(request, driver=WORKERS, job_id=job_id)
-    ledger.set_state(refused.job_id, JobState.FAILED, error=str(error))
+    if refused.request == request:  # else a job that has the name of a refusal, and nothing to do with it
+        ledger.set_state(refused.job_id, JobState.FAILED, error=str(error))
 
 
 def open_job(request: JobRequest, deps: Deps, *, driver: str, restart: bool = False) -> tuple[Job, bool]:
