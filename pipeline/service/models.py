@@ -1,8 +1,10 @@
 """Which model answers for a collection: its own, or the one that was asked for if that is the same."""
 
+import threading
 from collections.abc import Callable
 from typing import Protocol
 
+from pipeline.errors import TargetError
 from pipeline.ports import Embedder, VectorIndex
 from pipeline.ports.model_binding import check_binding, choose_model, choose_precision, find_collection
 
@@ -33,6 +35,8 @@ class ResidentModel:
 class LoadedOnDemand:
     """A process that loads the model of the collection for the first image that is asked for.
 
+    Safe to share between threads.
+
     Args:
         load: from a model's address and a precision.
         requested: a model's address that is taken for the collection's own, if its file has moved.
@@ -47,11 +51,23 @@ class LoadedOnDemand:
         self._requested = requested
         self._precision = precision
         self._loaded: dict[str, Embedder] = {}
+        self._loading = threading.Lock()
 
     def answering(self, collection: str) -> Embedder:
+        with self._loading:  # two at once would load it twice
+            if not self._is_loaded(collection):
+                self._loaded[collection] = self._open(collection)
+            return self._loaded[collection]
+
+    def _is_loaded(self, collection: str) -> bool:
+        """A collection may have been made anew for another model since."""
         if collection not in self._loaded:
-            self._loaded[collection] = self._open(collection)
-        return self._loaded[collection]
+            return False
+        try:
+            self._index.check_model(collection, self._loaded[collection].spec)
+        except TargetError:
+            return False
+        return True
 
     def _open(self, collection: str) -> Embedder:
         info = find_collection(collection, self._index)
