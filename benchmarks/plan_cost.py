@@ -44,17 +44,19 @@ def main() -> None:
             enter_all(store, request, ledger.book)
         job = ledger.create_job(request, driver=WORKERS)
         started = time.perf_counter()
-        steps = plan_job(job, store, ledger.book)
+        steps, cursor = plan_job(job, store, ledger.book), job.cursor
         while group := list(islice(steps, GROUP_BATCHES)):
             batches = [step.batch for step in group if step.batch is not None]
             ignored = sum(step.ignored for step in group)
             ledger.record_plan(
                 job.job_id,
                 batches,
+                after=cursor,
                 cursor=group[-1].cursor,
                 ignored=ignored,
                 findings=sum_findings(group),
             )
+            cursor = group[-1].cursor
         ledger.finish_planning(job.job_id, ignored=0)
         seconds = time.perf_counter() - started
         planned = ledger.get_job(job.job_id).counts.scanned

@@ -26,12 +26,18 @@ def plan_whole_job(deps: Deps, *, bucket: str, collection: str, batch_items: int
         batch_items=batch_items,
     )
     job = deps.ledger.create_job(request, driver=WORKERS)
-    bodies = []
+    bodies, cursor = [], job.cursor
     for step in plan_job(job, deps.store, deps.ledger.book):
         batches = [step.batch] if step.batch else []
         deps.ledger.record_plan(
-            job.job_id, batches, cursor=step.cursor, ignored=step.ignored, findings=step.findings
+            job.job_id,
+            batches,
+            after=cursor,
+            cursor=step.cursor,
+            ignored=step.ignored,
+            findings=step.findings,
         )
+        cursor = step.cursor
         bodies += [batch.body for batch in batches]
     deps.ledger.finish_planning(job.job_id, ignored=0)
     return job.job_id, bodies

@@ -2,7 +2,7 @@
 
     python deploy/load.py FOLDER [BUCKET]
 
-For trying a system out. What is there already is neither uploaded nor indexed again.
+Use it to try a system out. Pictures that are there already are neither uploaded nor indexed again.
 """
 
 import subprocess

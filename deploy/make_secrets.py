@@ -1,7 +1,7 @@
 """Make random passwords for a Pictor with all its servers: `python deploy/make_secrets.py`.
 
 One folder for each Kubernetes Secret, one file for each of its keys; deploy/compose.yaml mounts the same
-files. Nothing is overwritten: run it again to add what a later version needs. Standard library only.
+files. Nothing is overwritten. Run it again to add the files of a later version. Standard library only.
 
     python deploy/make_secrets.py [--dir deploy/secrets]
     python deploy/make_secrets.py --kubernetes | kubectl apply -n pictor -f -
@@ -49,7 +49,7 @@ def main() -> int:
 
 
 def write_secrets(folder: Path) -> list[Path]:
-    """Write what is not there yet. Returns the files that were written."""
+    """Write the files that are missing. Returns them."""
     folder.mkdir(parents=True, exist_ok=True)
     # The folder keeps this machine's users out. The files are open to all, because each server in a container
     # has a user of its own, whose number is its image's business.
@@ -118,7 +118,7 @@ def _files(passwords: Mapping[str, str]) -> dict[str, str]:
 
 
 def _rabbitmq_definitions(passwords: Mapping[str, str]) -> str:
-    """What the broker loads when it starts. With it there is no user `guest`."""
+    """The definitions that the broker loads when it starts. They have no user `guest`."""
     rights = {"configure": ".*", "write": ".*", "read": ".*"}
     none = dict.fromkeys(rights, "^$")  # of a user that only looks: the HTTP API asks for its tag
     return json.dumps(

@@ -1,4 +1,4 @@
-"""What can go wrong with a local service."""
+"""The errors of a local service."""
 
 
 class StackError(Exception):

@@ -24,7 +24,7 @@ _RECOVERY_S = 5.0
 TOKEN = "root:Milvus"  # noqa: S105 - of every new server; this version takes no other from its file
 _ROLES = ("rootCoord", "queryCoord", "queryNode", "indexNode", "dataCoord", "dataNode")
 
-# Only what differs from the server's defaults.
+# Only the values that differ from the server's defaults.
 _CONFIG = """\
 etcd:
   use: {{embed: true}}
@@ -59,7 +59,7 @@ initial-cluster: default=http://127.0.0.1:{etcd_peer}
 class Milvus(Service):
     name: ClassVar[str] = "milvus"
     # Its orderly end does not come (it waits for its own coordinators, which have gone before), and it loses
-    # nothing by a SIGKILL: what it acknowledged is in its log.
+    # nothing by a SIGKILL, because acknowledged writes are in its log.
     stop_timeout_s: ClassVar[float] = 0.2
 
     @classmethod

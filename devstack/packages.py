@@ -1,4 +1,4 @@
-"""Installs what is missing. It starts no service and touches none that runs."""
+"""Install missing packages. No service is started or stopped."""
 
 import os
 import shlex

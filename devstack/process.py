@@ -100,7 +100,7 @@ class Launch:
             raise StackError(f"{self.argv[0]} failed with status {done.returncode}\n{tail(self.log)}")
 
     def _open_log(self) -> IO[bytes]:
-        """Private: what programs print can hold the secrets that they were given."""
+        """Private, because programs may print the secrets that they were given."""
         return os.fdopen(os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab")
 
     def _group(self) -> int | None:

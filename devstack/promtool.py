@@ -1,4 +1,4 @@
-"""promtool, which checks what Prometheus is given: its configuration, its rules, the pages it scrapes."""
+"""promtool, which checks the configuration, the rules and the scraped pages of Prometheus."""
 
 import shutil
 
@@ -6,5 +6,5 @@ PACKAGE = "prometheus"  # Debian's; the server comes with it and is never starte
 
 
 def missing() -> str | None:
-    """What is not installed, in words, or None."""
+    """A message if promtool is not installed, else None."""
     return None if shutil.which("promtool") else f"promtool is not installed (Debian package {PACKAGE})"

@@ -85,7 +85,7 @@ class RabbitMQ(Service):
         return [process for name, process in self.processes.items() if name == "server"]
 
     def control(self, *arguments: str) -> None:
-        """Run rabbitmqctl on this node. Raises StackError with what it printed."""
+        """Run rabbitmqctl on this node. Raises StackError with its output."""
         node = self._server_environment()["RABBITMQ_NODENAME"]
         self._launch_of(
             [*_IN_ROOT, str(_SERVER.with_name("rabbitmqctl")), "--node", node, *arguments],

@@ -1,4 +1,4 @@
-"""What is remembered about one service between commands, in one private file."""
+"""The state of one service between commands, in one private file."""
 
 import json
 import os

@@ -21,7 +21,7 @@ _DISCARD_PATIENCE_S = 1.0
 class Service(ABC):
     """One service in its own directory, with its own ports and secrets, which it keeps until it is removed.
 
-    Objects for the same directory are interchangeable: what matters is on disk, so one command can start a
+    Objects for the same directory are interchangeable. All state is on disk, so one command can start a
     service and another stop it. Not safe to use from two threads at once.
     """
 
@@ -36,12 +36,12 @@ class Service(ABC):
         self._record = Record.load(self._record_file)
         self._reservation = Reservation()
 
-    # What each service says about itself
+    # Each service has its own
 
     @classmethod
     @abstractmethod
     def missing(cls) -> str | None:
-        """What is not installed, in words, or None."""
+        """A message if something is not installed, else None."""
 
     @abstractmethod
     def _prepare(self) -> None:
@@ -105,7 +105,7 @@ class Service(ABC):
         self._record = Record()
 
     def reload(self) -> None:
-        """Read again what another command may have changed."""
+        """Read the record again, since another command may have changed it."""
         self._record = Record.load(self._record_file)
 
     @property

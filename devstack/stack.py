@@ -66,7 +66,7 @@ class Stack:
             variables.write(self.environment_file, self.variables())
 
     def down(self) -> None:
-        """Stop every process that belongs to the directory and delete what was made in it.
+        """Stop every process that belongs to the directory and delete its files.
 
         Raises:
             StackError: when a process survives SIGKILL.
@@ -141,7 +141,7 @@ def _in_parallel(services: Sequence[Service], do: Callable[[Service], None]) -> 
         try:
             failures = [future.exception() for future in futures]
         except BaseException:
-            # Ctrl-C: the threads wait for servers to answer; without servers they give up at once.
+            # Ctrl-C: the threads wait for answers of servers, and without servers they give up at once.
             for service in services:
                 kill(members(service.stack_dir))
             raise

@@ -29,7 +29,7 @@ def whole_machine() -> Share:
 
 
 def read_share(*, mount: Path = MOUNT, membership: Path = MEMBERSHIP, machine: Share | None = None) -> Share:
-    """What the control groups of this process leave of the machine. A limit of 1.5 CPUs counts as 2 cores.
+    """The part of the machine that the control groups of this process leave to it. 1.5 CPUs count as 2 cores.
 
     Args:
         mount: where control groups are mounted.
@@ -57,7 +57,7 @@ def _groups(mount: Path, membership: Path) -> Iterator[Path]:
         _, _, rest = line.partition(":")
         controllers, _, path = rest.partition(":")
         names = PurePosixPath(path.lstrip("/")).parts
-        depth = 0 if ".." in names else len(names)  # "..": a group outside of what this process sees
+        depth = 0 if ".." in names else len(names)  # "..": a group that this process cannot see
         for mounted in {controllers, *controllers.split(",")}:  # "cpu,cpuacct" is mounted under either name
             for length in range(depth + 1):
                 yield (mount / mounted).joinpath(*names[:length])

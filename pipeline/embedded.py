@@ -36,7 +36,7 @@ class DriverOptions:
 
 @dataclass(kw_only=True)
 class _Run:
-    """What the threads of one run share. `messages` is the only way work reaches a worker."""
+    """The state that the threads of one run share. `messages` is the only way work reaches a worker."""
 
     job: Job
     deps: Deps
@@ -67,7 +67,7 @@ def run_job(
         on_missed_link: see `plan_job`; called by the thread that plans.
 
     Raises:
-        PictorError: the run cannot go on; what is done is recorded, the same call goes on from there.
+        PictorError: the run cannot go on. Done batches are recorded, and the same call goes on from there.
         KeyboardInterrupt: after the batches in hand were finished.
     """
     run = _Run(
@@ -93,7 +93,7 @@ def run_job(
     deps.ledger.finish_if_done(job.job_id)
     finished = deps.ledger.get_job(job.job_id)
     if finished.counts.indexed > job.counts.indexed:
-        deps.index.flush(job.request.collection)
+        deps.index.flush(job.request.target)
     on_progress(finished)
     return finished
 
@@ -165,12 +165,19 @@ def _send_all(run: _Run) -> None:
         _put(run, batch.body)
     if job.planned or not prepare_book(job, run.deps, lambda: not run.stop.is_set()):
         return
+    cursor = job.cursor
     for step in plan_job(job, run.deps.store, ledger.book, on_missed_link=run.on_missed_link):
         batches = [step.batch] if step.batch else []
         if run.stop.is_set() or not ledger.record_plan(
-            job.job_id, batches, cursor=step.cursor, ignored=step.ignored, findings=step.findings
+            job.job_id,
+            batches,
+            after=cursor,
+            cursor=step.cursor,
+            ignored=step.ignored,
+            findings=step.findings,
         ):
             return
+        cursor = step.cursor
         for batch in batches:
             _put(run, batch.body)
     if not run.stop.is_set():

@@ -1,4 +1,4 @@
-"""The error tree. The class decides what happens to the work in hand.
+"""The error tree. The class decides how the present work is settled.
 
 PictorError                 internal_error
 ├── ConfigError             misconfigured: a setting, or what it names, cannot work; nothing was started
@@ -29,7 +29,7 @@ from pipeline.types import Reason
 
 
 class ErrorCode(StrEnum):
-    """What programs may tell errors apart by. Closed: a new code is a change of the public contract."""
+    """The codes by which programs tell errors apart. A new code is a change of the public contract."""
 
     INTERNAL_ERROR = "internal_error"
     MISCONFIGURED = "misconfigured"
@@ -54,7 +54,7 @@ class PictorError(Exception):
 
 
 class ConfigError(PictorError):
-    """A setting, or what it names, cannot work: an address, a schema, a device, a file."""
+    """A setting cannot work, for example its address, schema, device or file."""
 
     code = ErrorCode.MISCONFIGURED
 

@@ -3,7 +3,7 @@
 import json
 import logging
 
-# What every record carries; all else was given as `extra` and is a field of the event.
+# Every record carries these. All else was given as `extra` and is a field of the event.
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
 
 

@@ -59,7 +59,7 @@ def check_key(key: str) -> str:
 
 
 def check_prefix(prefix: str, *, of: str = "prefix") -> str:
-    """The same for the beginning of a key, which may be empty. Args: `of` is what it is called."""
+    """The same for the beginning of a key, which may be empty. Args: `of` is its name in words."""
     try:
         length_bytes = len(prefix.encode())
     except UnicodeEncodeError:

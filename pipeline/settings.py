@@ -188,6 +188,14 @@ class Settings(BaseSettings):
     staging_bucket: Annotated[str, Field(description="Bucket for blocks of pixels in staged mode")] = (
         "pictor-staging"
     )
+    retention_days: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=36_500,
+            description="Days after its end when `pictor sweep` and `pictor jobs prune` delete the batches and failures of a job. Its counts stay. 0: never",
+        ),
+    ] = 90
     outstanding_batches: Annotated[
         int,
         Field(
@@ -313,7 +321,7 @@ def _globs(text: str) -> tuple[str, ...]:
 
 
 def _secrets_in_files(model: type[BaseSettings], environ: Mapping[str, str]) -> dict[str, Any]:
-    """What PICTOR_SECRETS_DIR holds of the secrets that no variable of ours gives."""
+    """Secrets from PICTOR_SECRETS_DIR, without those that a variable of ours gives."""
     folder = environ.get("PICTOR_SECRETS_DIR")
     if not folder:
         return {}

@@ -1,4 +1,4 @@
-"""TLS as a client: whom we trust, and in our words what is wrong with a server's certificate.
+"""TLS as a client: whom we trust, and the fault of a server's certificate in our words.
 
 Nothing here verifies less than everything. Without TLS one connects by a URL that says so.
 """
@@ -55,7 +55,7 @@ def authorities_file(ca_file: str, setting: str) -> str:
 
 
 def explain_tls(err: BaseException, host: str, setting: str) -> str:
-    """What stays wrong until somebody mends it, to stand behind the name of a service; else "".
+    """A fault that stays until somebody mends it, to stand behind the name of a service; else "".
 
     A connection that breaks in the middle of a handshake is no such fault.
     """
@@ -75,7 +75,7 @@ def explain_tls(err: BaseException, host: str, setting: str) -> str:
 
 
 def find_fault(host: str, port: int, ca_file: str, setting: str, *, postgres: bool = False) -> str:
-    """Ask a server for its certificate, for a client that tells nobody what it did not like.
+    """Ask a server for its certificate, for a client that does not say why it refused.
 
     Args:
         postgres: it speaks its own protocol until it is asked for TLS.

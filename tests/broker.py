@@ -5,7 +5,7 @@ import json
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 
 
 class BrokerApi:
@@ -28,6 +28,15 @@ class BrokerApi:
     def messages(self, vhost: str, queue: str) -> int:
         answer = self._send("GET", f"queues/{vhost}/{queue}")
         return int(answer.get("messages", 0)) if isinstance(answer, dict) else 0
+
+    def messages_like(self, vhost: str, expression: str) -> int:
+        """Of all queues whose names match, asked as KEDA asks."""
+        query = urlencode(
+            {"page": 1, "use_regex": "true", "pagination": "false", "name": expression, "page_size": 100}
+        )
+        answer = self._send("GET", f"queues/{vhost}?{query}")
+        assert isinstance(answer, dict)
+        return sum(int(queue.get("messages", 0)) for queue in answer["items"])
 
     def publish(self, vhost: str, queue: str, body: bytes, properties: Mapping[str, object]) -> None:
         """Whatever a foreign program could put on a queue."""

@@ -19,6 +19,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, cast
@@ -30,12 +31,14 @@ from pipeline import wiring
 from pipeline.adapters.ledger.sql_ledger import SqlLedger
 from pipeline.adapters.s3.store import S3Store
 from pipeline.errors import PictorError
+from pipeline.ports.model_binding import choose_model
 from pipeline.settings import Settings
 from pipeline.types import Job, JobState
 from tests.broker import BrokerApi
 from tests.conftest import REPOSITORY
 from tests.contract.ledger_databases import run_on, with_database
 from tests.services import MilvusServer, PostgresServer, RabbitMQServer, S3Server
+from workers.broker.queue_names import EMBED, PREPARE, model_queue
 
 READY_S = 180.0  # a worker imports torch; on a machine that runs several at once this has taken a minute
 JOB_S = 180.0
@@ -349,23 +352,35 @@ class Fleet:
         return self._store
 
     def indexed_keys(self, collection: str = "") -> list[str]:
-        name = collection or self.settings.collection
-        ids = list(self.index.list_ids(name))
-        return sorted(row.ref.key for row in self.index.get_rows(name, ids))
+        live = self.index.live(collection or self.settings.collection, latest=True)
+        ids = list(self.index.list_ids(live))
+        return sorted(row.ref.key for row in self.index.get_rows(live, ids))
 
     def staged_keys(self) -> list[str]:
         return [ref.key for ref in self.store.list_objects(self.settings.staging_bucket)]
 
-    def messages(self, queue: str) -> int:
-        """Ready and unacknowledged. Exact only once nothing has moved for a while: see `wait_for_queue`."""
-        return self.api.messages(self.vhost, queue)
+    def queue(self, role: str) -> str:
+        """The queue of a role of workers; of `prepare` and `embed`, the one of this fleet's model."""
+        if role not in (PREPARE, EMBED):
+            return role
+        return model_queue(role, self.fingerprint)
 
-    def wait_for_queue(self, queue: str, count: int, timeout_s: float = 30.0) -> None:
+    @cached_property
+    def fingerprint(self) -> str:
+        return wiring.load_model_spec(choose_model(self.settings.model, None), self.settings).fingerprint
+
+    def messages(self, role: str) -> int:
+        """Ready and unacknowledged. Exact only once nothing has moved for a while: see `wait_for_queue`."""
+        return self.api.messages(self.vhost, self.queue(role))
+
+    def wait_for_queue(self, role: str, count: int, timeout_s: float = 30.0) -> None:
         """Wait until the broker counts this many; it counts every few seconds."""
         try:
-            wait_until(lambda: self.messages(queue) == count, f"queue {queue} holds {count}", timeout_s)
+            wait_until(
+                lambda: self.messages(role) == count, f"queue {self.queue(role)} holds {count}", timeout_s
+            )
         except AssertionError as err:
-            raise AssertionError(f"{err}, but {self.messages(queue)}\n{self.logs()}") from None
+            raise AssertionError(f"{err}, but {self.messages(role)}\n{self.logs()}") from None
 
     def _run(
         self, arguments: Sequence[str], timeout_s: float, more: Mapping[str, str]

@@ -155,7 +155,7 @@ class PictorClient:
         return self._ask("pictor.job", arguments, timeout_s)
 
     def _ask(self, task: str, arguments: Mapping[str, object], timeout_s: float) -> Answer:
-        result = self._publisher.send(task, arguments, answered=True)
+        result = self._publisher.send(task, arguments, patience_s=timeout_s)
         try:
             with broker_errors(f"the broker went away before {task} was answered"):
                 return cast("Answer", result.get(timeout=timeout_s, disable_sync_subtasks=False))
@@ -166,7 +166,7 @@ class PictorClient:
 
 
 def close_app(app: Celery) -> None:
-    """Close what `app.close()` leaves open: the connection that answers come in by."""
+    """Close the connection for answers, which `app.close()` leaves open."""
     consumer = app.backend.result_consumer
     if consumer._consumer is not None:
         with suppress(AMQPError, OSError):  # the broker may have gone first
@@ -179,7 +179,7 @@ def _parts_of(keys: Sequence[str]) -> Iterator[list[str]]:
     part: list[str] = []
     length_bytes = 0
     for key in keys:
-        # What is no text is refused by the check that comes next.
+        # The next check refuses a value that is no text.
         key_bytes = json_bytes(key) + len(", ") if isinstance(key, str) else 0
         if part and (len(part) == MAX_KEYS or length_bytes + key_bytes > MAX_KEYS_BYTES):
             yield part
@@ -190,7 +190,7 @@ def _parts_of(keys: Sequence[str]) -> Iterator[list[str]]:
 
 
 def _checked(kind: type[Arguments], task: str, arguments: Mapping[str, object]) -> dict[str, object]:
-    """What was given, once it is known that a worker will read it."""
+    """The given arguments, after a check that a worker will read them."""
     given = {name: value for name, value in arguments.items() if value is not None}
     try:
         read_arguments(kind, task, given)

@@ -1,4 +1,4 @@
-"""From a verdict to what Celery does with a message: acknowledge, retry, set aside, or give back and stop.
+"""From a verdict to Celery's way with a message: acknowledge, retry, set aside, or give back and stop.
 
 A message is acknowledged after its work is reported, or after the broker has confirmed its successor: the
 copy that comes back later, the halves of its batch, the next tier's message, the dead letter. Celery rejects
@@ -28,7 +28,9 @@ from pipeline.ports import Deps, ImageLimits
 from pipeline.types import JobState, Verdict
 from workers.broker.celery_config import ROUTES
 from workers.broker.dead_letters import set_aside
+from workers.broker.queue_names import model_queue, queue_of
 from workers.broker.queue_wait import due_stamp
+from workers.broker.queues import work_queue
 from workers.isolation.halve import SPLIT_AT_CRASH, SPLIT_AT_DELIVERY, isolate, split_when_slow
 from workers.metrics.metrics import metrics
 from workers.process.context import Context, current, stop_worker
@@ -38,12 +40,13 @@ logger = logging.getLogger(__name__)
 
 RETRY_DELAYS_S = (2, 5, 10, 20, 30)  # then 30 s for ever: an outage is nobody's fault and loses nothing
 CRASHES_HEADER = "pictor-faults"  # how many unforeseen exceptions a message has caused
+MAX_COUNT = 1000  # one more than the largest that a header holds could not be published
 
 Handle = Callable[[bytes, Deps, ImageLimits], Handled]
 
 
 def run_message(task: Task, handle: Handle) -> None:
-    """Do one batch message and settle it. Raises what makes Celery settle it as the verdict says."""
+    """Do one batch message and settle it. Raises so that Celery settles it as the verdict says."""
     with every_error_settled(task):
         context = current()
         started = time.perf_counter()
@@ -77,18 +80,22 @@ def deliveries_before(task: Task) -> int:
     return _count(task, "x-delivery-count")
 
 
+def queue_of_message(task: Task) -> str:
+    return queue_of(str((task.request.delivery_info or {}).get("routing_key")))
+
+
 def crashes_before(task: Task) -> int:
     return _count(task, CRASHES_HEADER)
 
 
 def _count(task: Task, header: str) -> int:
-    """0 also for what is no count: anybody who may publish can put anything there."""
+    """0 also for a value that is no count, since anybody who may publish can put anything there."""
     value = (task.request.headers or {}).get(header)
-    return max(value, 0) if isinstance(value, int) and not isinstance(value, bool) else 0
+    return min(max(value, 0), MAX_COUNT) if isinstance(value, int) and not isinstance(value, bool) else 0
 
 
 def _acknowledge(task: Task, handled: Handled, context: Context) -> None:
-    """Do what must be done before the message is acknowledged. Raises where Celery is to do otherwise."""
+    """Act on the verdict before the message is acknowledged. Raises if Celery must not acknowledge it."""
     match handled.verdict:
         case Verdict.ACK:
             if handled.forward is not None:
@@ -99,13 +106,21 @@ def _acknowledge(task: Task, handled: Handled, context: Context) -> None:
             set_aside(task, str(handled.error))
         case Verdict.FAIL_JOB:
             _fail_job(task, handled)
-        case Verdict.REROUTE:  # all models share one queue: it would come back, to this worker or the next
-            _fail_job(task, handled)
+        case Verdict.REROUTE:
+            _reroute(task, handled, context)
         case Verdict.REQUEUE_AND_STOP:
             error = handled.error or PictorError("a batch was refused without a reason")
             stop_if_unfit(task, error, refuse=lambda words: _fail_job(task, replace(handled, error=words)))
         case _:
             assert_never(handled.verdict)
+
+
+def _reroute(task: Task, handled: Handled, context: Context) -> None:
+    batch = handled.batch
+    if batch is None or model_queue(ROUTES[task.name], batch.fingerprint) == queue_of_message(task):
+        _fail_job(task, handled)  # two models with the same eight digits: it would come back
+        return
+    context.publisher.publish_to_own_model(task.name, batch)
 
 
 def _fail_job(task: Task, handled: Handled) -> None:
@@ -122,9 +137,11 @@ def every_error_settled(task: Task) -> Iterator[None]:
     """Let only Retry and Reject through."""
     try:
         yield
-    except TaskPredicate:  # Retry, Reject: how Celery is told what to do
+    except TaskPredicate:  # Retry, Reject: our orders to Celery
         raise
-    except TransientError as err:  # the broker did not take what was to be published before acknowledging
+    except (
+        TransientError
+    ) as err:  # the broker did not take a message that must be published before acknowledging
         retry_later(task, err)
     except (FatalError, ConfigError) as err:
         give_back_and_stop(task, err)
@@ -133,7 +150,7 @@ def every_error_settled(task: Task) -> Iterator[None]:
 
 
 def internal_error(task: Task, err: Exception) -> PictorError:
-    """Log and count an error that nobody foresaw. Returns what may be shown of it."""
+    """Log and count an error that nobody foresaw. Returns an error that may be shown."""
     logger.error("internal error", extra={"task": task.name, "task_id": task.request.id}, exc_info=err)
     metrics().record_crash(ROUTES[task.name])
     return PictorError(f"{task.name}: internal error of kind {type(err).__name__}")
@@ -159,7 +176,8 @@ def retry_later(task: Task, error: PictorError | None, **headers: object) -> NoR
     own = {name: x for name, x in (task.request.headers or {}).items() if not name.startswith("x-")}
     try:
         headers_of_copy = own | due_stamp(delay_s) | headers
-        retry = task.retry(countdown=delay_s, exc=error, throw=False, headers=headers_of_copy)
+        queue = work_queue(queue_of_message(task) or ROUTES[task.name])
+        retry = task.retry(countdown=delay_s, exc=error, throw=False, headers=headers_of_copy, queue=queue)
     except Reject as err:  # Celery would drop a message whose copy no broker took
         raise Reject(str(error), requeue=True) from err
     raise retry

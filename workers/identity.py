@@ -1,4 +1,4 @@
-"""What a worker's main process tells the processes that it starts: one value, in their environment.
+"""The one value that a worker's main process tells the processes that it starts, in their environment.
 
 Its children are fresh interpreters, and so are the trials that they start. The variable is no setting, and
 nobody sets it by hand. No other module of workers reads or writes the environment.
@@ -21,7 +21,7 @@ _METRICS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"  # prometheus_client's own, read 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Identity:
-    """Which worker a process belongs to, and what that worker is for."""
+    """The worker that a process belongs to, and its queues."""
 
     folder: Path  # with the worker's ready, heartbeat and stopped files
     main_pid: int
@@ -57,7 +57,7 @@ def tell_children(identity: Identity) -> None:
 
 
 def told_identity() -> Identity:
-    """What the main process has told this process.
+    """The identity that the main process has told this process.
 
     Raises:
         FatalError: no worker has started this process.

@@ -8,7 +8,8 @@ from pipeline.errors import TransientError
 from pipeline.ports.model_binding import choose_model
 from pipeline.settings import Settings
 from workers.broker.connection import broker_connection
-from workers.broker.queues import WORK_QUEUES, declare_queues
+from workers.broker.queue_names import PUBLIC_QUEUES, model_queues
+from workers.broker.queues import declare_queues
 
 PAUSE_S = 2.0  # between two tries while a service comes up
 
@@ -32,7 +33,7 @@ def initialise_when_there(settings: Settings, wait_s: float) -> Iterator[str]:
 
 
 def initialise(settings: Settings) -> Iterator[str]:
-    """Do each step and yield what was done."""
+    """Do each step and yield a line about it."""
     yield f"ledger: schema {wiring.migrate_ledger(settings)}"
     wiring.open_s3(settings).make_bucket(settings.staging_bucket)
     yield f"objects: bucket {settings.staging_bucket}"
@@ -41,5 +42,5 @@ def initialise(settings: Settings) -> Iterator[str]:
         info = index.create_collection(settings.collection, spec)
     yield f"index: collection {info.name}, model {info.model_name} ({info.fingerprint[:8]})"
     with broker_connection(settings) as connection:
-        declare_queues(connection)
-    yield f"broker: queues {', '.join(WORK_QUEUES)} and dead"
+        declare_queues(connection, spec.fingerprint)
+    yield f"broker: queues {', '.join((*PUBLIC_QUEUES, *model_queues(spec.fingerprint)))} and dead"

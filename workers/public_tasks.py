@@ -1,4 +1,4 @@
-"""What the public tasks and the planner do, once Celery is peeled off."""
+"""The work of the public tasks and of the planner, without Celery."""
 
 import logging
 import time
@@ -7,13 +7,15 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
 from celery import Task
-from celery.exceptions import TaskPredicate
+from celery.exceptions import Ignore, TaskPredicate
 
 from pipeline.errors import (
     REFUSALS,
+    ArgumentError,
     ConfigError,
     FatalError,
     MessageError,
+    ModelMismatchError,
     NotFoundError,
     PictorError,
     TransientError,
@@ -30,6 +32,9 @@ from pipeline.service.submit import Submission, record_refusal, submit_to_worker
 from pipeline.settings import Settings
 from pipeline.types import JobState
 from workers.broker.dead_letters import set_aside
+from workers.broker.pass_on import pass_on, was_passed_on
+from workers.broker.publish import MAX_ARGUMENTS_BYTES, json_bytes
+from workers.broker.queue_wait import check_still_wanted
 from workers.delivery import every_error_settled, internal_error, stop_if_unfit, try_again_or_refuse
 from workers.metrics.metrics import metrics
 from workers.planning.planner import run_plan_step
@@ -101,13 +106,34 @@ def delete(task: Task, args: Sequence[object], kwargs: Arguments) -> None:
 
 
 def search(task: Task, args: Sequence[object], kwargs: Arguments) -> dict[str, object]:
-    """Answer one query. What is wrong with it is in `error`; the caller waits, so nothing is retried here."""
+    """Answer one query. Its fault is in `error`. The caller waits, so nothing is retried here.
+
+    Raises:
+        Ignore: a worker of the collection's model will answer it.
+    """
     started = time.perf_counter()
     answer = _answered(
-        task, lambda: _hits(task, args, kwargs), refusal={"query": kwargs.get("query"), "hits": []}
+        task,
+        lambda: _hits_or_pass_on(task, args, kwargs),
+        refusal={"query": kwargs.get("query"), "hits": []},
     )
     metrics().record_search(time.perf_counter() - started, failed="error" in answer)
     return answer
+
+
+def _hits_or_pass_on(task: Task, args: Sequence[object], kwargs: Arguments) -> dict[str, object]:
+    try:
+        return _hits(task, args, kwargs)
+    except ModelMismatchError:
+        info = current().deps.index.get_collection(_collection_of(kwargs))
+        if info is None or was_passed_on(task):
+            raise
+        pass_on(task, info.fingerprint)
+        raise Ignore from None
+
+
+def _collection_of(kwargs: Arguments) -> str:
+    return str(kwargs.get("collection") or current().settings.collection)
 
 
 def _hits(task: Task, args: Sequence[object], kwargs: Arguments) -> dict[str, object]:
@@ -141,9 +167,12 @@ def job(task: Task, args: Sequence[object], kwargs: Arguments) -> dict[str, obje
 def _answered(
     task: Task, work: Callable[[], dict[str, object]], *, refusal: dict[str, object]
 ) -> dict[str, object]:
-    """What `work` answers, or `refusal` with the error: somebody waits, so nothing is tried again here."""
+    """The answer of `work`, or `refusal` with the error. Somebody waits, so nothing is tried again here."""
     try:
-        return work()
+        check_still_wanted(task.request.headers)
+        return _sendable(work())
+    except TaskPredicate:  # Ignore: how Celery is told that somebody else will answer
+        raise
     except FatalError as err:
         fault = find_fault()
         if fault is not None and not isinstance(fault, TransientError):
@@ -155,10 +184,21 @@ def _answered(
         return refusal | error_json(internal_error(task, err))
 
 
+def _sendable(answer: dict[str, object]) -> dict[str, object]:
+    """Raises ArgumentError: the broker would take no answer of this length, and nobody would be told."""
+    size_bytes = json_bytes(answer)
+    if size_bytes > MAX_ARGUMENTS_BYTES:
+        raise ArgumentError(
+            f"the answer is {size_bytes / 2**20:.1f} MiB as JSON, and one message holds at most "
+            f"{MAX_ARGUMENTS_BYTES // 2**20} MiB; ask for fewer hits (k)"
+        )
+    return answer
+
+
 def _settled(
     task: Task, work: Callable[[], None], *, on_refusal: Callable[[PictorError], None] | None = None
 ) -> None:
-    """Run `work`; the class of its error decides what becomes of the message."""
+    """Run `work`. The class of its error decides how the message is settled."""
 
     def refuse(error: PictorError) -> None:
         if on_refusal is not None:
@@ -239,5 +279,5 @@ def _record_refusal(task: Task, kwargs: Arguments, error: PictorError) -> None:
 
 
 def _shown(value: object, max_chars: int) -> str:
-    """What somebody sent, fit to be stored and printed."""
+    """A text that somebody sent, fit to be stored and printed."""
     return "".join(char if char.isprintable() else "?" for char in str(value)[:max_chars])

@@ -1,4 +1,4 @@
-"""What upstream services may ask for: the public, versioned arguments of each task, checked.
+"""The public, versioned arguments of each task, as other services send them, checked.
 
 app.send_task("pictor.ingest", kwargs={"v": 1, "source": "s3://shop/products/"}, …)
 app.send_task("pictor.delete", kwargs={"v": 1, "bucket": "shop", "keys": ["a.jpg"]}, …)
@@ -128,7 +128,7 @@ def read_arguments(kind: type[A], task: str, arguments: Mapping[str, object]) ->
     """Check the arguments of a public task.
 
     Raises:
-        MessageError: names the arguments that are wrong, and what was allowed; of values, names alone.
+        MessageError: names the wrong arguments and the allowed ones; of values, names alone.
     """
     _check_version(task, arguments)
     try:

@@ -18,7 +18,7 @@ def prepare_batch(self: Task, /, *_: object, **__: object) -> None:
     run_message(self, handle_prepare)
 
 
-# What planners of the version before send. The next version may forget it.
+# Planners of the version before send this. The next version may forget it.
 @shared_task(name="pictor.ingest_batch", bind=True)
 def ingest_batch(self: Task, /, *_: object, **__: object) -> None:
     run_message(self, handle_prepare)

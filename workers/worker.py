@@ -8,6 +8,7 @@ import socket
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from pipeline import wiring
@@ -20,12 +21,14 @@ from pipeline.types import ModelSpec
 from workers.broker.celery_app import make_app
 from workers.broker.celery_config import BLOCKED_PATIENCE_S
 from workers.broker.connection import broker_connection
-from workers.broker.queues import PLAN, consumed_queues
+from workers.broker.queue_names import PLAN, consumed_queues
+from workers.broker.queues import former_queues
 from workers.identity import Identity, tell_children
 from workers.metrics.exporter import exported_metrics
 from workers.planning.watch import StalledWatch
 from workers.process.lifecycle import Heartbeat
 from workers.process.model_probe import read_spec
+from workers.process.signs import make_signs, why_stopped
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +43,6 @@ def run_worker(settings: Settings, *, roles: Sequence[str], children: int, name:
         ModelMismatchError: the collection is of another model.
         FatalError: it stopped itself; the message says why.
     """
-    app = make_app(settings, blocked_patience_s=BLOCKED_PATIENCE_S)
     folder = settings.run_folder / name
     with _only_one(folder, name), exported_metrics(settings, folder, queues=roles, children=children):
         configure_logging(settings.log_level)
@@ -53,6 +55,8 @@ def run_worker(settings: Settings, *, roles: Sequence[str], children: int, name:
             model=_wait_for_services(settings),
         )
         tell_children(identity)
+        queues = _queues_of(identity, settings)
+        app = make_app(settings, blocked_patience_s=BLOCKED_PATIENCE_S, consumed=queues)
         app.set_current()
         app.set_default()
         app.steps["worker"].add(Heartbeat)
@@ -62,7 +66,7 @@ def run_worker(settings: Settings, *, roles: Sequence[str], children: int, name:
             hostname=f"{name}@{socket.gethostname()}",
             pool="prefork",  # a crash or a hung kernel costs one child; threads would share the blame
             concurrency=children,
-            queues=consumed_queues(roles),
+            queues=queues,
             task_events=True,
             quiet=True,  # no banner: it would be one log line of twenty
             without_gossip=True,  # a second per reconnect, and nobody listens
@@ -75,19 +79,19 @@ def run_worker(settings: Settings, *, roles: Sequence[str], children: int, name:
 
 
 def check_collection(settings: Settings, spec: ModelSpec) -> None:
-    """Refuse to start on a collection of another model. Waits for nothing.
+    """Refuse to start on a collection that has no generation of this model. Waits for nothing.
 
     Raises:
         ModelMismatchError: names both models.
     """
     with wiring.open_index(settings) as index:
         info = index.get_collection(settings.collection)
-        if info is not None:
-            check_binding(info.name, info.model_name, info.fingerprint, spec)
+        if info is not None and index.get_generation(replace(info.ref, fingerprint=spec.fingerprint)) is None:
+            check_binding(info, spec)
 
 
 def _wait_for_services(settings: Settings) -> ModelSpec:
-    """Returns the model's spec. What is wrong, an operator would find out from the hundredth failed task."""
+    """Returns the model's spec. Without this check, a fault would show in the hundredth failed task."""
     spec = Lazy(lambda: read_spec(settings))  # once, however long a service is away
     deadline = time.monotonic() + WAIT_FOR_SERVICES_S
     pause_s = 1.0
@@ -107,6 +111,12 @@ def _wait_for_services(settings: Settings) -> ModelSpec:
             pause_s = min(2 * pause_s, 10.0)
 
 
+def _queues_of(identity: Identity, settings: Settings) -> list[str]:
+    with broker_connection(settings) as connection:
+        there = former_queues(connection)
+    return consumed_queues(identity.queues, identity.model.fingerprint, there=there)
+
+
 @contextmanager
 def _only_one(folder: Path, name: str) -> Iterator[None]:
     """Two workers of one name would share a control queue and each other's files."""
@@ -120,10 +130,10 @@ def _only_one(folder: Path, name: str) -> Iterator[None]:
             ) from err
         shutil.rmtree(folder)  # a former worker's "ready" says nothing about this one
         folder.mkdir()
+        make_signs(folder)
         yield
 
 
 def _raise_if_it_stopped_itself(folder: Path) -> None:
-    reason = folder / "stopped"
-    if reason.exists():
-        raise FatalError(f"worker stopped: {reason.read_text(encoding='utf-8').strip()}")
+    if reason := why_stopped(folder):
+        raise FatalError(f"worker stopped: {reason}")

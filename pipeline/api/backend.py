@@ -16,16 +16,16 @@ from pipeline.api.request_id import request_id_of
 from pipeline.api.runner import EmbeddedRunner
 from pipeline.capacity import Load
 from pipeline.embedded import DriverOptions
-from pipeline.errors import PictorError, TargetError
+from pipeline.errors import PictorError
 from pipeline.location import Location
 from pipeline.ports import Concurrency, Deps, Embedder, ImageLimits, Ledger, ObjectStore, VectorIndex
 from pipeline.ports.lazy import LazyEmbedder
-from pipeline.ports.model_binding import find_collection
+from pipeline.ports.model_binding import DEFAULT_MODEL, check_binding, find_generation
 from pipeline.service.access import Caller, local_caller
 from pipeline.service.models import LoadedOnDemand, Models
 from pipeline.service.search import SearchPorts
 from pipeline.settings import Settings
-from pipeline.types import Job
+from pipeline.types import CollectionRef, Job
 
 logger = logging.getLogger(__name__)
 
@@ -61,14 +61,17 @@ class Backend:
             store=self.store, index=self.index, models=self.models, concurrency=self.concurrency
         )
 
-    def deps_for(self, collection: str, model: str = "") -> Deps:
-        """What a job needs that writes into the collection. The weights are loaded for the first image."""
+    def deps_with(self, embedder: Embedder) -> Deps:
+        """What a job needs that runs in this process."""
+        is_trained = embedder.spec.address != DEFAULT_MODEL
         return Deps(
             store=self.store,
             index=self.index,
-            embedder=self.model_for(model or self.settings.model, collection),
+            embedder=embedder,
             ledger=self.ledger,
-            concurrency=wiring.concurrency_of(self.settings, Load(batches=self.settings.batch_threads)),
+            concurrency=wiring.concurrency_of(
+                self.settings, Load(batches=self.settings.batch_threads, is_trained=is_trained)
+            ),
         )
 
 
@@ -85,19 +88,20 @@ def open_backend(settings: Settings, allowed: list[Location]) -> Iterator[Backen
         models = _models(index, settings)
 
         def model_for(address: str, collection: str) -> Embedder:
-            spec = wiring.lazy_model(address, settings, existing=index.get_collection(collection)).spec
-            return LazyEmbedder(spec, lambda: models.answering(collection))  # one model, not one for each use
+            existing = index.get_collection(collection)
+            spec = wiring.lazy_model(address, settings, existing=existing).spec
+            target = CollectionRef(name=collection, fingerprint=spec.fingerprint)
+            return LazyEmbedder(spec, lambda: models.answering(target))  # one model, not one for each use
 
         def known() -> list[Location]:
             requests = (job.request for job in ledger.list_jobs(limit=MOST_KNOWN_JOBS))
             return [Location(url=r.location, bucket=r.bucket, prefix=r.prefix) for r in requests if r.bucket]
 
         def deps_of(job: Job) -> Deps:
-            info = find_collection(job.request.collection, index)
-            deps = backend.deps_for(info.name)
-            if deps.embedder.spec.fingerprint != job.request.fingerprint:
-                raise TargetError(f"collection {info.name!r} belongs to another model than job {job.job_id}")
-            return deps
+            info = find_generation(job.request.target, index)
+            embedder = wiring.lazy_model(settings.model, settings, existing=info)
+            check_binding(info, embedder.spec)
+            return backend.deps_with(LazyEmbedder(embedder.spec, lambda: models.answering(info.ref)))
 
         runner = EmbeddedRunner(
             deps_of,
@@ -131,7 +135,7 @@ def warm_up(backend: Backend) -> threading.Thread:
 
     def load() -> None:
         try:
-            embedder = backend.models.answering(backend.settings.collection)
+            embedder = backend.models.answering(backend.index.live(backend.settings.collection))
             side_px = embedder.spec.preprocessing.crop
             embedder.embed_images(np.zeros((1, 3, side_px, side_px), dtype=np.uint8))
         except PictorError as err:  # there may be no such collection, and its searches will say what is wrong

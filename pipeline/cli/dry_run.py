@@ -1,4 +1,4 @@
-"""`pictor ingest --dry-run`: what a job would do, without doing it."""
+"""`pictor ingest --dry-run`: show the changes of a job without making them."""
 
 from itertools import chain
 

@@ -1,4 +1,4 @@
-"""What the process ends with; scripts rely on it."""
+"""The exit codes. Scripts rely on them."""
 
 from typing import assert_never
 
@@ -10,7 +10,7 @@ EXIT_INTERRUPTED = 130  # 128 and the number of SIGINT, as shells have it
 
 
 def exit_code_of(code: ErrorCode) -> int:
-    """What a command ends with that an error of this code ended."""
+    """The exit code for an error."""
     match code:
         case (
             ErrorCode.MISCONFIGURED

@@ -34,11 +34,15 @@ def show_model(
     address: Annotated[str, typer.Argument(metavar="MODEL", help="builtin, torchvision/NAME or FILE.toml.")],
     as_json: AsJson = False,
 ) -> None:
-    """Show a model's name, dimension, preprocessing and fingerprint. Reads its weights, or downloads them."""
+    """Show a model's dimension, fingerprint, preprocessing and queues. Reads or downloads its weights."""
+    from workers.broker.queue_names import model_queues
+
     spec = wiring.load_model_spec(address, Settings.from_env())
+    queues = model_queues(spec.fingerprint)
     fields = model_json(spec)
     if as_json:
-        write_json(fields)
+        write_json(fields | {"queues": queues})
         return
     del fields["preprocessing"]
-    write_table(("field", "value"), [*fields.items(), *asdict(spec.preprocessing).items()])
+    rows = {**fields, **asdict(spec.preprocessing), "queues": " ".join(queues)}
+    write_table(("field", "value"), list(rows.items()))

@@ -33,7 +33,7 @@ def check_failure_rate(counts: JobCounts, max_failure_rate: float) -> None:
 
 
 def fail_if_refused(error: str) -> None:
-    """Raises typer.Exit when a job that is done says what it did not dare to remove."""
+    """Raises typer.Exit when a finished job has refused to remove vanished objects."""
     if error:
         warn(error)
         raise typer.Exit(EXIT_UNFINISHED)

@@ -1,4 +1,4 @@
-"""What the commands print: results on standard output, everything else on standard error."""
+"""Print results on standard output, and everything else on standard error."""
 
 import json
 import sys

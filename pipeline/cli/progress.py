@@ -13,7 +13,7 @@ from pipeline.types import Job, JobCounts, JobState
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ProgressState:
-    """What is shown of a job, wherever it runs."""
+    """The numbers of a job that are shown, wherever it runs."""
 
     state: JobState
     planned: bool

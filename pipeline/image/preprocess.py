@@ -25,7 +25,7 @@ def to_model_input(rgb: Pixels, spec: Preprocessing) -> Pixels:
 
 
 def planes_to_model_input(planes: Tensor, spec: Preprocessing) -> Pixels:
-    """The same for uint8 [3, H, W] on whatever device: what comes back from there is small."""
+    """The same for uint8 [3, H, W] on any device. The result that comes back is small."""
     if spec.fit == "crop":
         planes = _cut_to_aspect(planes)
     resized = functional.resize(

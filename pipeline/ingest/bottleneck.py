@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Bottleneck:
-    """`share` of the worker time, 0..1, went into `stage`; `advice` is what makes it less."""
+    """`share` of the worker time, 0..1, went into `stage`. `advice` is how to lower it."""
 
     stage: str
     share: float
@@ -43,7 +43,7 @@ def find_bottleneck(
     they may be many times what anybody waited. What they cost a batch is `wait`, and all of that goes
     to the slower of the two: the one with more seconds for each of its threads.
 
-    What this cannot tell: whether the device is slow of itself or because decoding takes its cores (on a
+    This cannot tell whether the device is slow of itself or because decoding takes its cores (on a
     machine without a GPU); and, of a staged job, how many workers there are of each tier: a share says where
     the time of all went, and the queue that grows says which tier has too few.
 

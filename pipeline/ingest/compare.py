@@ -1,6 +1,6 @@
 """The listing against the version book: two streams in the same order of keys, merged in constant memory.
 
-Only what this job may speak of is found missing: keys under its bucket and prefix that its own filters
+A job finds only its own keys missing, those under its bucket and prefix that its own filters
 choose. A key that is listed but not chosen is ignored, whatever the book has of it. So are other sources.
 """
 
@@ -27,7 +27,7 @@ class Change(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """`ref` is as listed; of what is missing or kept, as the book has it."""
+    """`ref` is as listed. For missing and kept objects, it is as the book has it."""
 
     change: Change
     ref: ObjectRef
@@ -45,7 +45,7 @@ def compare_versions(
     """Both in byte order of the key, from the same cursor on; keys come out in that order, each once."""
     selection = selection_of(request.include, request.exclude)
     entry = next(entries, None)
-    unread = "\0"  # the last folder that could not be read: what it holds is not missing
+    unread = "\0"  # the last folder that could not be read. Its files are not missing
     for ref in refs:
         while entry is not None and entry.ref.key < ref.key:
             yield _unlisted(entry, selection, request, unread)

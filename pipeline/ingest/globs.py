@@ -50,7 +50,7 @@ def what_is_wrong(patterns: Sequence[str]) -> str:
 
 
 def compile_glob(pattern: str) -> re.Pattern[str]:
-    """An expression whose `fullmatch` is what `pattern` means."""
+    """An expression whose `fullmatch` means the same as `pattern`."""
     *before, last = _runs(pattern)
     # A run before another star can stay at the first place where it fits: what lies between is the star's to
     # match. So no key makes the search go back over it, however many stars there are. Each run begins where
@@ -60,7 +60,7 @@ def compile_glob(pattern: str) -> re.Pattern[str]:
 
 
 def _runs(pattern: str) -> Iterator[tuple[str, str]]:
-    """Each star, or nothing at the beginning, with the expression of what follows up to the next one."""
+    """Each star, or nothing at the beginning, with the expression of the part up to the next one."""
     star, fixed = "", ""
     for token in _TOKEN.finditer(pattern):
         match token.lastgroup:
@@ -75,5 +75,5 @@ def _runs(pattern: str) -> Iterator[tuple[str, str]]:
 
 
 def _set(text: str) -> str:
-    # The standard library knows what is special inside brackets, and what an empty range is.
+    # The standard library knows special characters inside brackets, and empty ranges.
     return fnmatch.translate(text).removeprefix("(?s:").removesuffix(r")\Z")

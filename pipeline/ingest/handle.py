@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 class Handled:
     """`error` is set unless the verdict is ACK. `forward` is a batch to publish before acknowledging.
 
-    The rest is no part of the outcome. `batch` is what the message named; None when there is no such batch.
+    The rest is no part of the outcome. `batch` is the one that the message named; None without one.
     For metrics: what this process spent, whatever the verdict, and the report that this call has put into the
     ledger; None when there was none, or another was there first.
     """
@@ -67,7 +67,7 @@ def _handle(body: bytes, deps: Deps, limits: ImageLimits, work: _Work) -> Handle
 
 
 def open_batch(body: bytes, deps: Deps, clock: PhaseClock) -> EmbedBatch | Handled:
-    """The batch that a message names, as the ledger has it; or what becomes of a message without work.
+    """The batch that a message names, as the ledger has it, or the outcome of a message without work.
 
     The ledger is asked first: of a batch that is closed or unknown, nothing else that a message says matters.
     """
@@ -112,7 +112,7 @@ def _of_another_model(batch: EmbedBatch, deps: Deps) -> Handled | None:
 
 def _done(batch: EmbedBatch, deps: Deps, limits: ImageLimits, clock: PhaseClock, work: _Work) -> Handled:
     try:
-        deps.index.check_model(batch.collection, deps.embedder.spec)
+        deps.index.check_generation(batch.target)
         return replace(work(batch, deps, limits, clock), batch=batch)
     except PictorError as err:
         return judge(err, batch)
@@ -155,7 +155,7 @@ def _report(report: BatchReport, deps: Deps, clock: PhaseClock) -> bool:
 
 
 def judge(error: PictorError, batch: EmbedBatch | None = None) -> Handled:
-    """The class of an error decides what becomes of the message."""
+    """The class of an error decides how the message is settled."""
     match error:
         case MessageError() | ImageError():  # an ImageError that no image is to blame for: a bad block
             return _refused(Verdict.DEAD_LETTER, error, batch)

@@ -85,7 +85,7 @@ def planned_as(message: EmbedBatch, body: bytes, planned_body: bytes) -> EmbedBa
     """The batch as it was planned, in the tier that its message is for.
 
     Args:
-        message: what `decode_batch` made of `body`.
+        message: as `decode_batch` read it from `body`.
         planned_body: the ledger's, of the batch that the message names.
 
     Raises:

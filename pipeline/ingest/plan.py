@@ -1,5 +1,6 @@
 """From a listing and the version book to batches: streamed, in order, resumable from a cursor."""
 
+import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import assert_never
@@ -7,7 +8,7 @@ from typing import assert_never
 from pipeline.ingest.compare import Change, Compared, compare_versions
 from pipeline.ingest.message import encode_batch
 from pipeline.ingest.selection import selection_of
-from pipeline.ports import NO_FINDINGS, ObjectStore, VersionBook
+from pipeline.ports import NO_FINDINGS, ObjectStore, VersionBook, is_storable
 from pipeline.types import (
     EmbedBatch,
     FailedAt,
@@ -21,6 +22,8 @@ from pipeline.types import (
     generation_of,
 )
 
+logger = logging.getLogger(__name__)
+
 # Keys of 4 KiB are legal, and JSON makes six bytes of a control character: 3 MiB at worst, which every reader
 # takes and no broker refuses.
 MAX_BATCH_KEY_BYTES = 2**19
@@ -31,7 +34,7 @@ MAX_NAMED_KEYS = 1_000  # that a step names one by one: missing, known to fail, 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PlanStep:
-    """One batch and what must be recorded with it in the same transaction.
+    """One batch, and the changes that must be recorded with it in the same transaction.
 
     `batch` is None when no key of this stretch has to be embedded.
     """
@@ -42,16 +45,43 @@ class PlanStep:
     findings: Findings = NO_FINDINGS
 
 
+GoOn = Callable[[], bool]
+
+
+class JobPlan(Iterator[PlanStep]):
+    """The steps of the rest of a job. Holds one batch and a page of listing and book in memory."""
+
+    def __init__(self, compared: Iterable[Compared], job: Job, go_on: GoOn) -> None:
+        self.is_whole = False  # whether the listing has come to its end, once no step is left
+        self._go_on = go_on
+        self._steps = cut_batches(
+            self._watched(compared), job_id=job.job_id, request=job.request, first_number=job.planned_batches
+        )
+
+    def __next__(self) -> PlanStep:
+        return next(self._steps)
+
+    def _watched(self, compared: Iterable[Compared]) -> Iterator[Compared]:
+        for found in compared:
+            yield found
+            # Only where the cursor moves on with it: a plan that stops before would begin at the same place.
+            if found.change is not Change.KEPT and not self._go_on():
+                return
+        self.is_whole = True
+
+
 def plan_job(
     job: Job,
     store: ObjectStore,
     book: VersionBook,
     *,
+    go_on: GoOn = lambda: True,
     on_missed_link: Callable[[ObjectRef], None] = lambda _: None,
-) -> Iterator[PlanStep]:
-    """Cut what is left of a job into batches. Holds one batch and a page of listing and book in memory.
+) -> JobPlan:
+    """Cut the rest of a job into batches.
 
     Args:
+        go_on: asked after each key; when it says no, what was read becomes the last step.
         on_missed_link: is told of each link that is not followed and would be tried if it were.
     """
     request = job.request
@@ -61,7 +91,11 @@ def plan_job(
         for ref in store.list_objects(request.bucket, request.prefix, job.cursor):
             if selection.misses(ref):
                 on_missed_link(ref)
-            yield ref
+            if is_storable(ref.key):
+                yield ref
+            else:  # not even as a failure: nothing could be recorded of it
+                shown = f"{ref.key!a:.300}"
+                logger.warning("a key with a character that no database keeps", extra={"key": shown})
 
     entries = book.list_versions(
         generation_of(request.collection, request.fingerprint),
@@ -69,14 +103,13 @@ def plan_job(
         request.prefix,
         start_after=job.cursor,
     )
-    compared = compare_versions(listed(), entries, request)
-    return cut_batches(compared, job_id=job.job_id, request=request, first_number=job.planned_batches)
+    return JobPlan(compare_versions(listed(), entries, request), job, go_on)
 
 
 def cut_batches(
     compared: Iterable[Compared], *, job_id: str, request: JobRequest, first_number: int = 0
 ) -> Iterator[PlanStep]:
-    """Cut what has to be embedded into numbered batches, and count the rest.
+    """Cut new and changed objects into numbered batches, and count the rest.
 
     Args:
         first_number: the number of batches planned before; paths go on from there.
@@ -94,7 +127,7 @@ def cut_batches(
 
 
 def sum_findings(steps: Iterable[PlanStep]) -> Findings:
-    """What is recorded in one transaction."""
+    """The changes that are recorded in one transaction."""
     parts = [step.findings for step in steps]
     return Findings(
         unchanged=sum(part.unchanged for part in parts),

@@ -1,4 +1,4 @@
-"""ONE BATCH, START TO END. Read this first: the rest of the pipeline is what these lines call."""
+"""ONE BATCH, START TO END. Read this first. These lines call the rest of the pipeline."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,6 +13,7 @@ from pipeline.ports import Deps, ImageLimits
 from pipeline.types import (
     CONTENT_REASONS,
     BatchReport,
+    CollectionRef,
     EmbedBatch,
     Embedded,
     IndexRow,
@@ -31,7 +32,7 @@ def run_batch(
     """Bring the index in step with the objects of one batch. Safe to run twice.
 
     Args:
-        clock: one that has measured what went before; the report's seconds include that.
+        clock: one that has measured earlier phases, which then are in the report's seconds.
 
     Raises:
         TransientError: a service is away; nothing is lost by running the batch again.
@@ -45,7 +46,7 @@ def run_batch(
 def stage_batch(batch: EmbedBatch, deps: Deps, limits: ImageLimits, clock: PhaseClock) -> BatchReport | None:
     """The first half of a batch, on a worker without a model: its pixels wait in the staging bucket.
 
-    The block carries what `clock` measured, so that the ledger's account of the batch is whole.
+    The block carries the seconds of `clock`, so that the ledger's account of the batch is whole.
 
     Returns:
         None when a block is there for `run_batch`; a report when no image of the batch needs the model.
@@ -55,7 +56,7 @@ def stage_batch(batch: EmbedBatch, deps: Deps, limits: ImageLimits, clock: Phase
     if not any(isinstance(outcome, Prepared) for outcome in made.outcomes):
         return index_prepared(batch, made, deps, clock)
     reused = [outcome for outcome in made.outcomes if isinstance(outcome, Embedded)]
-    write_rows(batch.collection, reused, deps, clock)
+    write_rows(batch.target, reused, deps, clock)
     put_block(batch, replace(made, seconds=clock.seconds()), deps, clock)
     return None
 
@@ -74,10 +75,10 @@ def _prepared(
 
 
 def index_prepared(batch: EmbedBatch, prepared: PreparedBatch, deps: Deps, clock: PhaseClock) -> BatchReport:
-    """Embed what was prepared, write it, remove what is stale; all else of the batch is unchanged."""
+    """Embed the prepared images, write them and remove stale rows. All other objects are unchanged."""
     embedded, rejected = _embed(prepared.outcomes, deps, clock)
-    write_rows(batch.collection, embedded, deps, clock)
-    remove_stale(batch.collection, rejected, prepared.stored, deps, clock)
+    write_rows(batch.target, embedded, deps, clock)
+    remove_stale(batch.target, rejected, prepared.stored, deps, clock)
     indexed = len(embedded) + prepared.reused
     return BatchReport(
         job_id=batch.job_id,
@@ -107,16 +108,16 @@ def _sum(before: Mapping[str, float], here: Mapping[str, float]) -> Mapping[str,
     return {stage: before.get(stage, 0.0) + here.get(stage, 0.0) for stage in {**before, **here}}
 
 
-def write_rows(collection: str, embedded: Sequence[Embedded], deps: Deps, clock: PhaseClock) -> None:
+def write_rows(target: CollectionRef, embedded: Sequence[Embedded], deps: Deps, clock: PhaseClock) -> None:
     if not embedded:
         return
     indexed_at = datetime.now(UTC)
     with clock.measure("write"):
-        deps.index.upsert(collection, [_row(item, indexed_at) for item in embedded])
+        deps.index.upsert(target, [_row(item, indexed_at) for item in embedded])
 
 
 def remove_stale(
-    collection: str,
+    target: CollectionRef,
     rejected: Sequence[Rejected],
     stored: Collection[str],
     deps: Deps,
@@ -130,13 +131,13 @@ def remove_stale(
     ]
     if stale:
         with clock.measure("write"):
-            deps.index.delete(collection, stale)
+            deps.index.delete(target, stale)
 
 
 def _versions(
     batch: EmbedBatch, rejected: Sequence[Rejected], stored: Collection[str]
 ) -> tuple[VersionEntry, ...]:
-    """For the version book: what is not rejected is in the index, now or since before."""
+    """Entries for the version book. Objects that are not rejected are in the index, now or since before."""
     failed = {item.ref.image_id for item in rejected}
     indexed = [ref for ref in batch.refs if ref.image_id not in failed]
     return (

@@ -1,4 +1,4 @@
-"""Which keys of a listing are images worth trying. What is not chosen is counted as `ignored`.
+"""Choose the keys of a listing that are worth trying as images. All others are counted as `ignored`.
 
 Without `include`, hidden files and files whose suffix says that they are no image are ignored; an unknown
 or missing suffix is tried. With `include`, the patterns alone decide. `exclude` always wins.
@@ -79,8 +79,8 @@ def _is_directory_marker(ref: ObjectRef) -> bool:
 
 
 def _is_unread_folder(ref: ObjectRef) -> bool:
-    # A listing entry without an ETag is no object but a folder that could not be read. What is in it may be
-    # what `include` asks for: it must be tried, and fail, to be seen.
+    # A listing entry without an ETag is no object but a folder that could not be read. Its files may match
+    # `include`, so it must be tried, and fail, to be seen.
     return ref.key.endswith("/") and not ref.etag
 
 

@@ -1,4 +1,4 @@
-"""What happens around the plan of a job: the book is made ready before, what has vanished is removed after.
+"""The steps around the plan of a job: the book is made ready before, vanished objects are removed after.
 
 Removal is the last act of a job. The index comes first and the book second: a process that dies in between
 leaves entries that are still marked, and the next one finds nothing in the index and goes on. Days may lie
@@ -34,7 +34,7 @@ GoOn = Callable[[], bool]
 
 
 def prepare_book(job: Job, deps: Deps, go_on: GoOn) -> bool:
-    """Have the book know what the index holds. Takes long once, for a collection that was there before it.
+    """Enter the rows of the index into the book. Takes long once, for a collection from before the book.
 
     Args:
         go_on: asked before each piece of work; when it says no, the next call continues from there.
@@ -46,7 +46,7 @@ def prepare_book(job: Job, deps: Deps, go_on: GoOn) -> bool:
     filled_to = book.filled_to(generation)
     if filled_to is None and job.cursor is not None:
         return True
-    info = deps.index.get_collection(job.request.collection)
+    info = deps.index.get_generation(job.request.target)
     if info is None:
         return True  # dropped since the job was made: its batches will say so
     if info.rows == 0 and book.holds_rows(generation):  # dropped and made anew, or lost
@@ -54,7 +54,7 @@ def prepare_book(job: Job, deps: Deps, go_on: GoOn) -> bool:
         filled_to = ""
     if filled_to is None:
         return True
-    refs = deps.index.list_versions(job.request.collection, start_after=filled_to)
+    refs = deps.index.list_versions(job.request.target, start_after=filled_to)
     while go_on():
         entries = [indexed_version(ref) for ref in islice(refs, FILL_ENTRIES)]
         book.record_fill(generation, entries, filled_to=entries[-1].ref.image_id if entries else None)
@@ -64,7 +64,7 @@ def prepare_book(job: Job, deps: Deps, go_on: GoOn) -> bool:
 
 
 def remove_missing(job_id: str, deps: Deps, go_on: GoOn) -> bool:
-    """Take out of the index and the book what a job's complete listing did not show. Safe to run twice.
+    """Remove from index and book the objects that a job's complete listing did not show. Safe to run twice.
 
     Returns:
         Whether this is settled: removed, or refused in the job's `error`.
@@ -97,7 +97,7 @@ def _remove(job: Job, missing: Sequence[VersionEntry], deps: Deps) -> None:
     if back:  # the next job compares it with its listing
         deps.ledger.note_present(job.job_id, back)
     if gone:
-        deps.index.delete(job.request.collection, gone)
+        deps.index.delete(job.request.target, gone)
         deps.ledger.record_removal(job.job_id, gone)
 
 
@@ -141,7 +141,7 @@ def refusal(request: JobRequest, *, scanned: int, held: int, lost: int) -> str:
 
 @dataclass(slots=True)
 class Outlook:
-    """What a job would do: of each change how many objects, and the first keys."""
+    """The changes that a job would make, each with its number of objects and the first keys."""
 
     counts: dict[Change, int] = field(default_factory=lambda: dict.fromkeys(Change, 0))
     first_keys: dict[Change, list[str]] = field(default_factory=lambda: {change: [] for change in Change})

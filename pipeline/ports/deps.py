@@ -1,4 +1,4 @@
-"""What one process has to work with: its ports, its threads, and the bounds of one image."""
+"""The ports and threads of one process, and the bounds of one image."""
 
 from dataclasses import dataclass, field
 
@@ -10,7 +10,7 @@ from pipeline.ports.store import ObjectStore
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ImageLimits:
-    """What one image may take. Values come from `Settings`."""
+    """The bounds of one image. Values come from `Settings`."""
 
     max_object_bytes: int = 64 * 2**20
     max_px: int = 100_000_000  # a 100-megapixel camera; scaled decoding keeps it cheap
@@ -24,7 +24,7 @@ Limits = ImageLimits  # the name that scripts outside of Pictor know
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Concurrency:
-    """What one process does at once, and where. Values come from `Settings`."""
+    """How much one process does at once, and where. Values come from `Settings`."""
 
     fetch_threads: int = 8
     decode_threads: int = 2

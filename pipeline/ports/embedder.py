@@ -11,7 +11,7 @@ from pipeline.types import (
 
 
 class Embedder(Protocol):
-    """A model on a device. Safe to share between threads: calls beyond what the device takes at once wait."""
+    """A model on a device. Safe to share between threads. Calls wait when the device is busy."""
 
     @property
     def spec(self) -> ModelSpec: ...

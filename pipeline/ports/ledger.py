@@ -1,7 +1,7 @@
 """The account of every job."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
 
 from pipeline.ports.versions import NO_FINDINGS, VersionBook
@@ -13,7 +13,10 @@ from pipeline.types import (
     Job,
     JobRequest,
     JobState,
+    PlanClaim,
     PlannedBatch,
+    Prunable,
+    Pruned,
     VersionEntry,
 )
 
@@ -77,26 +80,30 @@ class Ledger(Protocol):
         job_id: str,
         batches: Sequence[PlannedBatch],
         *,
+        after: str | None = None,
         cursor: str,
         ignored: int,
         findings: Findings = NO_FINDINGS,
     ) -> bool:
-        """Batch rows, cursor and what the planner settled on its own, in one transaction.
+        """Batch rows, the cursor and the planner's own findings, in one transaction.
 
         Args:
+            after: the cursor behind which the planner has listed; None from the beginning.
+            cursor: the last key it has dealt with. A job's cursor moves on in byte order, and never back.
             ignored: how many objects were ignored since the previous call.
             findings: since the previous call. What is unchanged or known to fail counts from here on. What is
                 missing is marked in the book, and the job cannot end before `finish_removals`.
 
         Returns:
-            False, and nothing is written, when the job is not running any more.
+            False, and nothing is written, when the job is not running any more, or its cursor is not `after`
+            since another planner has moved it on.
         """
         ...
 
     def finish_planning(self, job_id: str, *, ignored: int) -> None: ...
 
     def missing(self, job_id: str, *, limit: int) -> list[VersionEntry]:
-        """What the job's listing did not show and nobody has written or seen since, in no order."""
+        """Objects that the job's listing did not show and nobody has written or seen since, in no order."""
         ...
 
     def record_removal(self, job_id: str, image_ids: Sequence[str]) -> None:
@@ -197,6 +204,26 @@ class WatchedLedger(Ledger, Protocol):
         """Of each running job of the workers something that changes whenever it moves. Cheap at any size."""
         ...
 
-    def stalled_jobs(self, older_than_s: float) -> list[tuple[str, int]]:
-        """Running jobs of the workers whose planner has taken no step for so long, and its last step."""
+    def plan_claims(self) -> dict[str, PlanClaim]:
+        """Who plans each running job of the workers. A planner that is alive renews its claim."""
+        ...
+
+
+class PrunedLedger(Ledger, Protocol):
+    """A ledger that does not grow for ever."""
+
+    def find_prunable(self, older_than: timedelta) -> list[Prunable]:
+        """Jobs that ended so long ago, by the database's clock, and have details left that nobody needs."""
+        ...
+
+    def count_prunable(self, found: Prunable) -> Pruned:
+        """How much pruning it would delete."""
+        ...
+
+    def prune_page(self, found: Prunable) -> Pruned:
+        """Delete a page of it. The counts of the job stay the same.
+
+        Returns:
+            How much this call deleted: nothing when nothing is left, or when the job runs again.
+        """
         ...

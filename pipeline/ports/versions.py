@@ -12,7 +12,7 @@ NO_FINDINGS = Findings()
 
 
 class VersionBook(Protocol):
-    """What is known of each object of a generation (`types.generation_of`). Safe to share between threads."""
+    """One entry for each object of a generation (`types.generation_of`). Safe to share between threads."""
 
     def list_versions(
         self, generation: str, bucket: str, prefix: str = "", *, start_after: str | None = None
@@ -25,7 +25,7 @@ class VersionBook(Protocol):
         ...
 
     def write(self, generation: str, entries: Sequence[VersionEntry]) -> None:
-        """Put entries in, over what is there. Safe to run twice."""
+        """Write entries, over older ones. Safe to run twice."""
         ...
 
     def forget(self, generation: str, image_ids: Sequence[str]) -> None:
@@ -49,5 +49,5 @@ class VersionBook(Protocol):
         ...
 
     def record_fill(self, generation: str, entries: Sequence[VersionEntry], *, filled_to: str | None) -> None:
-        """Put in what the book does not have yet, and note how far that is. Safe to run twice."""
+        """Add entries that the book does not have yet, and note how far that is. Safe to run twice."""
         ...

@@ -1,4 +1,4 @@
-"""What may be asked for: a row of the collection, an image in a store, one that is given, or a vector."""
+"""The kinds of queries: a row of the collection, an image in a store, the bytes of one, or a vector."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

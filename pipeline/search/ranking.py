@@ -1,4 +1,4 @@
-"""What a search may ask, and the orders of hits and versions: the same for every vector index."""
+"""The bounds of a search, and the orders of hits and versions, for every vector index."""
 
 from collections.abc import Iterable, Iterator
 from itertools import groupby
@@ -11,7 +11,7 @@ from pipeline.ports import MAX_HITS
 from pipeline.types import ObjectRef, SearchHit
 
 # Engines sum in different orders, so the same vector may score 0.9999999 in one segment and 1.0000001 in the
-# next. Six decimals hide that, and still tell apart what float32 can.
+# next. Six decimals hide that, and keep the precision of float32.
 SCORE_DECIMALS = 6
 
 

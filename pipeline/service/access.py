@@ -40,7 +40,7 @@ def local_caller() -> Caller:
 
 
 def require(caller: Caller, role: Role) -> None:
-    """Raises DeniedError, naming who asked and what they lack."""
+    """Raises DeniedError, naming the caller and the missing role."""
     if role not in caller.roles:
         has = ", ".join(sorted(caller.roles)) or "none"
         raise DeniedError(f"{caller.who!r} may not do this: role {role} is needed, found {has}")

@@ -13,7 +13,7 @@ from pipeline.types import CollectionInfo, Failure, Job
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ShownJob:
-    """A job, the time of its stages summed over its batches, and what held it up, if anything did."""
+    """A job, the time of its stages summed over its batches, and its bottleneck, if it has one."""
 
     job: Job
     seconds: Mapping[str, float]
@@ -75,3 +75,9 @@ def show_collection(name: str, index: VectorIndex, caller: Caller) -> Collection
     """Raises NotFoundError, and names the collections that are there."""
     require(caller, Role.READ)
     return find_collection(name, index)
+
+
+def list_generations(name: str, index: VectorIndex, caller: Caller) -> list[CollectionInfo]:
+    """By fingerprint; one of them is live. Raises NotFoundError when there is no such collection."""
+    require(caller, Role.READ)
+    return index.list_generations(find_collection(name, index).name)

@@ -1,4 +1,4 @@
-"""Compare a collection's index with its version book, and mend what differs if that is asked for."""
+"""Compare a collection's index with its version book, and repair the differences on request."""
 
 from pipeline.ingest.verify import Verification, verify_collection
 from pipeline.ports import VectorIndex, VersionBook

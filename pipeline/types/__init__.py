@@ -1,4 +1,4 @@
-"""The values that cross modules. Frozen, keyword-only, without behaviour beyond what is derived."""
+"""The values that cross modules. Frozen, keyword-only, with derived values as their only behaviour."""
 
 from pipeline.types.batches import (
     BatchRecord,
@@ -17,6 +17,7 @@ from pipeline.types.batches import (
 )
 from pipeline.types.index import (
     CollectionInfo,
+    CollectionRef,
     IndexRow,
     SearchFilter,
     SearchHit,
@@ -31,6 +32,10 @@ from pipeline.types.jobs import (
     JobCounts,
     JobRequest,
     JobState,
+    PlanClaim,
+    Prunable,
+    Pruned,
+    PruneScope,
     embedded_on,
 )
 from pipeline.types.models import (
@@ -64,6 +69,7 @@ __all__ = [
     "BatchReport",
     "BatchStatus",
     "CollectionInfo",
+    "CollectionRef",
     "EmbedBatch",
     "Embedded",
     "FailedAt",
@@ -78,10 +84,14 @@ __all__ = [
     "ModelSpec",
     "ObjectRef",
     "Pixels",
+    "PlanClaim",
     "PlannedBatch",
     "Prepared",
     "PreparedBatch",
     "Preprocessing",
+    "Prunable",
+    "PruneScope",
+    "Pruned",
     "Reason",
     "Rejected",
     "SearchFilter",

@@ -4,12 +4,14 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from pipeline.types.index import CollectionRef
+from pipeline.types.jobs import JobState
 from pipeline.types.models import Pixels, Vector
 from pipeline.types.objects import FailedAt, ObjectRef, Reason, Rejected
 
 
 class VersionState(StrEnum):
-    """What became of one version of an object."""
+    """The outcome of one version of an object."""
 
     PLANNED = "planned"  # on its way: the index may hold any version of it, or none
     INDEXED = "indexed"
@@ -18,12 +20,12 @@ class VersionState(StrEnum):
 
 
 class Verdict(StrEnum):
-    """What a driver does with the message it gave to `handle_embed`."""
+    """How a driver settles the message that it gave to `handle_embed`."""
 
     ACK = "ack"
     RETRY = "retry"
     DEAD_LETTER = "dead_letter"
-    FAIL_JOB = "fail_job"  # what the job names cannot be used: say so in the job, then acknowledge
+    FAIL_JOB = "fail_job"  # the job can never work, so say that in the job, then acknowledge
     REROUTE = "reroute"  # another model's batch: publish it where that model's workers are, then acknowledge
     REQUEUE_AND_STOP = "requeue_and_stop"
 
@@ -53,6 +55,10 @@ class EmbedBatch:
     staged: bool = False
     rewritten: frozenset[str] = frozenset()
 
+    @property
+    def target(self) -> CollectionRef:
+        return CollectionRef(name=self.collection, fingerprint=self.fingerprint)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Prepared:
@@ -74,7 +80,7 @@ class Embedded:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PreparedBatch:
-    """What is known of the objects of a batch before the model sees them, wherever they were prepared.
+    """The objects of a batch before the model sees them, wherever they were prepared.
 
     `outcomes` are of all that are not unchanged; an image that is embedded already needs no model. `stored`
     are ids that the index holds a row of, in whatever version.
@@ -88,7 +94,7 @@ class PreparedBatch:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class VersionEntry:
-    """What the version book knows of one object: the last version that was dealt with, and how it ended.
+    """An entry of the version book: the last version of one object that was dealt with, and its outcome.
 
     `vectors` is how many rows the index holds of it. A version that failed for a reason of the moment leaves
     the rows of an earlier version in place. `stage`, `reason` and `detail` are set when it failed.
@@ -110,7 +116,7 @@ def indexed_version(ref: ObjectRef) -> VersionEntry:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BatchReport:
-    """What became of one batch: `items = indexed + unchanged + len(rejected)`, always.
+    """The outcome of one batch. `items = indexed + unchanged + len(rejected)`, always.
 
     `versions` go into the version book in the transaction of the report.
     """
@@ -135,19 +141,21 @@ class PlannedBatch:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BatchRecord:
-    """What the ledger says of the batch that a message names.
+    """The ledger's record of the batch that a message names.
 
-    `body` is the message as it was planned, as long as the batch has no report. `driver` is the job's.
+    `body` is the message as it was planned, as long as the batch has no report. `driver` and `job_state` are
+    the job's.
     """
 
     status: BatchStatus
     body: bytes = b""
     driver: str = ""
+    job_state: JobState | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Findings:
-    """What a planner learned by comparing a stretch of the listing with the version book.
+    """A planner's findings from comparing a stretch of the listing with the version book.
 
     `known` failed before in this very version. `missing` are image ids that the book has and the listing has
     not. `planned` are in batches. `noted` are unchanged objects of which the book has to learn when they were

@@ -4,6 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Self
+
+from pipeline.types.index import CollectionRef
 
 
 class JobState(StrEnum):
@@ -39,7 +42,7 @@ def embedded_on(host: str) -> str:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class JobRequest:
-    """What a caller asks for. `location` is a URL: `file:///photos` or `s3://bucket/prefix`.
+    """A caller's request. `location` is a URL: `file:///photos` or `s3://bucket/prefix`.
 
     `max_delete_share` is None for the default, which small numbers of objects may pass; a share that was
     given is kept to the letter.
@@ -57,6 +60,10 @@ class JobRequest:
     keep_missing: bool = False
     max_delete_share: float | None = None
     retry_failed: bool = False
+
+    @property
+    def target(self) -> CollectionRef:
+        return CollectionRef(name=self.collection, fingerprint=self.fingerprint)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -89,7 +96,49 @@ class Job:
     created_at: datetime  # UTC
     finished_at: datetime | None
     held: int = 0  # objects of the source that the book had in the index, so far as the listing has come
-    lost: int = 0  # of these, what the listing does not show
+    lost: int = 0  # of these, objects that the listing does not show
     removals_due: bool = (
-        False  # somebody has to decide on what is missing, and remove it, before the job ends
+        False  # somebody has to decide on missing objects, and remove them, before the job ends
     )
+    pruned_at: datetime | None = None  # when its batches and failures were deleted. Its counts stay
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PlanClaim:
+    """Which step plans a job. `renewed_at` is to be compared with an earlier look and not with a clock: two
+    machines' clocks differ, and an operator may set one.
+    """
+
+    step: int  # below 0: none has begun
+    nonce: str
+    renewed_at: datetime | None
+
+
+class PruneScope(StrEnum):
+    """How much of an old job is not needed any more."""
+
+    JOB = "job"  # all of it: a submission that was refused
+    DETAILS = "details"  # its batches and failures
+    SETTLED = "settled"  # its batches that are done without a failure: it can still be retried or resumed
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Prunable:
+    job_id: str
+    scope: PruneScope
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Pruned:
+    """How much was deleted, or would be."""
+
+    jobs: int = 0
+    batches: int = 0
+    failures: int = 0
+
+    def __add__(self, other: Self) -> "Pruned":
+        return Pruned(
+            jobs=self.jobs + other.jobs,
+            batches=self.batches + other.batches,
+            failures=self.failures + other.failures,
+        )

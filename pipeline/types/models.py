@@ -29,7 +29,7 @@ class Preprocessing:
 class ModelSpec:
     """A model as the pipeline sees it.
 
-    `address` is what makes the model again: "builtin", "torchvision/resnet50" or the path of a model file.
+    `address` is where the model comes from: "builtin", "torchvision/resnet50" or the path of a model file.
     `fingerprint` is 64 hex digits of SHA-256 over weights, architecture and preprocessing.
     """
 

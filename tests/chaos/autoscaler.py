@@ -15,7 +15,8 @@ from tests.fleet import Fleet, Worker
 class Rules:
     """The numbers of a ScaledObject, seconds of the cluster being `pace` seconds here."""
 
-    queue: str
+    queues: str  # an expression
+    role: str
     messages_per_pod: int
     activation: int
     min_pods: int
@@ -33,7 +34,8 @@ class Rules:
         down = spec["advanced"]["horizontalPodAutoscalerConfig"]["behavior"]["scaleDown"]
         [policy] = down["policies"]
         return cls(
-            queue=trigger["metadata"]["queueName"],
+            queues=trigger["metadata"]["queueName"],
+            role=spec["scaleTargetRef"]["name"].removesuffix("-worker"),
             messages_per_pod=int(trigger["metadata"]["value"]),
             activation=int(trigger["metadata"]["activationValue"]),
             min_pods=spec["minReplicaCount"],
@@ -77,7 +79,8 @@ class Autoscaler(threading.Thread):
     def run(self) -> None:
         while not self._over.wait(self._rules.poll_s):
             try:
-                messages = self._fleet.messages(self._rules.queue)  # in hand included: protocol http
+                # In hand included: protocol http.
+                messages = self._fleet.api.messages_like(self._fleet.vhost, self._rules.queues)
             except (OSError, AssertionError):
                 continue  # fallback: keep what there is
             self._follow(messages, time.monotonic())
@@ -103,9 +106,7 @@ class Autoscaler(threading.Thread):
     def _add(self, count: int) -> None:
         for _ in range(count):
             name = f"pod-{len(self.pods) + len(self.stopped)}"
-            self.pods.append(
-                self._fleet.start(queues=self._rules.queue, name=name, extra_env=self._extra_env)
-            )
+            self.pods.append(self._fleet.start(queues=self._rules.role, name=name, extra_env=self._extra_env))
         self.peak = max(self.peak, len(self.pods))
 
     def _remove(self, count: int, messages: int) -> None:

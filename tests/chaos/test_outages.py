@@ -23,7 +23,8 @@ from tests.fleet import Fleet, Worker, wait_until
 from tests.services import MilvusServer, PostgresServer, RabbitMQServer, S3Server, Server
 from workers.broker.connection import broker_connection
 from workers.broker.dead_letters import QUEUE_HEADER
-from workers.broker.queues import DEAD, DEAD_EXCHANGE
+from workers.broker.queue_names import DEAD
+from workers.broker.queues import DEAD_EXCHANGE
 
 pytestmark = pytest.mark.outage  # minutes each: `make test-outages`
 
@@ -144,7 +145,7 @@ def test_a_dead_letter_is_kept_while_its_copy_is_not_confirmed(
 ) -> None:
     fleet = make_fleet()
     with broker_connection(fleet.settings) as connection, connection.Producer() as producer:
-        headers = {"task": "pictor.embed_batch", "id": "a-task", QUEUE_HEADER: "embed"}
+        headers = {"task": "pictor.embed_batch", "id": "a-task", QUEUE_HEADER: fleet.queue("embed")}
         producer.publish([[], {}, {}], exchange=DEAD_EXCHANGE, routing_key=DEAD, headers=headers)
     with _disk_alarm(rabbitmq):
         done = fleet.pictor("dead", "replay")

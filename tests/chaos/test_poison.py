@@ -158,11 +158,12 @@ def _plan_again(fleet: Fleet, bucket: str) -> str:
 
 
 def _deliver_again(fleet: Fleet, body: bytes, *, deliveries: int) -> None:
+    queue = fleet.queue("embed")
     with Connection(fleet.env["PICTOR_BROKER_URL"]) as connection, connection.Producer() as producer:
         producer.publish(
             json.dumps([[], {"message": body.decode()}, {}]),
-            exchange="embed",
-            routing_key="embed",
+            exchange=queue,
+            routing_key=queue,
             content_type="application/json",
             content_encoding="utf-8",
             headers={

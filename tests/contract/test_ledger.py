@@ -233,7 +233,7 @@ def test_a_job_of_no_noted_host_is_taken_up_once(ledger: SqlLedger) -> None:
 
 def test_the_workers_do_not_see_embedded_jobs(ledger: SqlLedger, job: Job) -> None:
     embedded = [ledger.create_job(REQUEST, driver=driver) for driver in (HERE, UNNOTED)]
-    assert [job_id for job_id, _ in ledger.stalled_jobs(0.0)] == [job.job_id]
+    assert list(ledger.plan_claims()) == [job.job_id]
     assert list(ledger.running_looks()) == [job.job_id]
     for other in embedded:
         assert not ledger.claim_step(other.job_id, 0, "a message that was sent all the same")
@@ -314,11 +314,11 @@ def test_a_retry_looks_at_the_state_in_its_own_transaction(ledger: SqlLedger, st
 
 
 def test_a_plan_moves_cursor_and_counts_together(ledger: SqlLedger, job: Job) -> None:
-    assert ledger.record_plan(job.job_id, planned(4, 3), cursor="in/\U0001f600'\n", ignored=2)
-    assert ledger.record_plan(job.job_id, [], cursor="in/~", ignored=5)
+    assert ledger.record_plan(job.job_id, planned(4, 3), cursor="in/!'\n", ignored=2)
+    assert ledger.record_plan(job.job_id, [], after="in/!'\n", cursor="in/\U0001f600", ignored=5)
     ledger.finish_planning(job.job_id, ignored=1)
     after = ledger.get_job(job.job_id)
-    assert (after.cursor, after.planned_batches, after.planned) == ("in/~", 2, True)
+    assert (after.cursor, after.planned_batches, after.planned) == ("in/\U0001f600", 2, True)
     assert after.counts == JobCounts(scanned=7, indexed=0, unchanged=0, failed=0, pending=7, ignored=8)
     assert list(ledger.pending(job.job_id)) == planned(4, 3)
     assert ledger.outstanding(job.job_id) == 2
@@ -338,18 +338,47 @@ def test_the_same_plan_recorded_twice_is_there_once(ledger: SqlLedger, job: Job)
         ([], "in/c", 1),
         (planned(2, first=2), "in/d", 0),
     ]
+    after = None
     for batches, cursor, ignored in steps:
-        assert ledger.record_plan(job.job_id, batches, cursor=cursor, ignored=ignored)
-        assert ledger.record_plan(job.job_id, batches, cursor=cursor, ignored=ignored)
+        for _ in range(2):
+            assert ledger.record_plan(job.job_id, batches, after=after, cursor=cursor, ignored=ignored)
+        after = cursor
     assert (counts(ledger, job).scanned, counts(ledger, job).ignored) == (9, 3)
     assert ledger.get_job(job.job_id).planned_batches == 3
+
+
+@pytest.mark.parametrize(
+    ("before", "cursor"),
+    [("in/b", "in/a"), ("in/a", "in/Z"), ("in/\U0001f600", "in/\uef80"), ("in/ab", "in/a")],
+)
+def test_the_cursor_never_moves_back_in_byte_order(
+    ledger: SqlLedger, job: Job, before: str, cursor: str
+) -> None:
+    assert ledger.record_plan(job.job_id, planned(4), cursor=before, ignored=0)
+    present = ledger.get_job(job.job_id)
+    with pytest.raises(PictorError, match="the listing is out of order"):
+        ledger.record_plan(job.job_id, planned(4, first=1), after=before, cursor=cursor, ignored=1)
+    assert ledger.get_job(job.job_id) == present
+    assert ledger.record_plan(job.job_id, planned(4, first=1), after=before, cursor=before + "!", ignored=1)
+
+
+@pytest.mark.parametrize("after", [None, "in/a", "in/c"])
+def test_a_planner_that_another_has_overtaken_writes_nothing(
+    ledger: SqlLedger, job: Job, after: str | None
+) -> None:
+    """Wherever its own stretch ends: some of its keys are in the other's batches."""
+    ledger.record_plan(job.job_id, planned(4), cursor="in/b", ignored=0)
+    before = ledger.get_job(job.job_id)
+    for cursor in ("in/a", "in/b", "in/z"):
+        assert not ledger.record_plan(job.job_id, planned(4, first=7), after=after, cursor=cursor, ignored=1)
+    assert ledger.get_job(job.job_id) == before
 
 
 def test_a_path_that_is_taken_is_refused_and_nothing_is_written(ledger: SqlLedger, job: Job) -> None:
     ledger.record_plan(job.job_id, planned(4), cursor="in/b", ignored=0)
     before = ledger.get_job(job.job_id)
     with pytest.raises(PictorError, match="00000000"):
-        ledger.record_plan(job.job_id, planned(4, 4), cursor="in/d", ignored=3)
+        ledger.record_plan(job.job_id, planned(4, 4), after="in/b", cursor="in/d", ignored=3)
     assert ledger.get_job(job.job_id) == before
 
 
@@ -464,9 +493,10 @@ def test_eight_threads_that_plan_at_once_wait_for_one_another(ledger: SqlLedger)
 
     def plan(job: Job) -> int:
         start.wait()
+        cursors = [None, *(f"{number:02d}" for number in range(25))]
         return sum(
-            ledger.record_plan(job.job_id, planned(1, first=n), cursor=f"{n:02d}", ignored=0)
-            for n in range(25)
+            ledger.record_plan(job.job_id, planned(1, first=n), after=after, cursor=cursor or "", ignored=0)
+            for n, (after, cursor) in enumerate(itertools.pairwise(cursors))
         )
 
     with ThreadPoolExecutor(8) as threads:
@@ -527,7 +557,9 @@ def test_an_open_batch_comes_with_its_planned_message_and_its_driver(ledger: Sql
     [batch] = planned(1)
     ledger.record_plan(job.job_id, [batch], cursor="z", ignored=0)
     found = ledger.find_batch(job.job_id, batch.path)
-    assert found == BatchRecord(status=BatchStatus.OPEN, body=batch.body, driver=job.driver)
+    assert found == BatchRecord(
+        status=BatchStatus.OPEN, body=batch.body, driver=job.driver, job_state=JobState.RUNNING
+    )
     ledger.report(reported(job, batch.path, indexed=1))
     assert ledger.find_batch(job.job_id, batch.path) == dataclasses.replace(
         found, status=BatchStatus.CLOSED, body=b""
@@ -596,7 +628,7 @@ def test_a_job_is_complete_when_the_listing_and_every_batch_are_at_their_end(
     ledger.record_plan(job.job_id, planned(1), cursor="z", ignored=0)
     ledger.report(reported(job, "00000000", indexed=1))
     assert not ledger.finish_if_done(job.job_id), "the listing is not at its end"
-    ledger.record_plan(job.job_id, planned(1, first=1), cursor="zz", ignored=0)
+    ledger.record_plan(job.job_id, planned(1, first=1), after="z", cursor="zz", ignored=0)
     ledger.finish_planning(job.job_id, ignored=0)
     assert not ledger.finish_if_done(job.job_id), "one batch has no report"
     ledger.report(reported(job, "00000001", indexed=1))
@@ -636,7 +668,7 @@ def test_a_running_job_looks_different_after_each_move_and_the_same_while_it_sta
     look()
     ledger.report(reported(job, "00000000", indexed=2))
     look()
-    ledger.record_plan(job.job_id, planned(2, first=2), cursor="c", ignored=0)
+    ledger.record_plan(job.job_id, planned(2, first=2), after="b", cursor="c", ignored=0)
     look()  # as many are pending as two looks ago
     ledger.finish_planning(job.job_id, ignored=0)
     look()
@@ -706,7 +738,11 @@ def take_step(ledger: SqlLedger, job: Job, number: int, name: str, choice: int, 
     failed = list(ledger.failures(job.job_id))[:size]
     if name == "plan":
         recorded = ledger.record_plan(
-            job.job_id, planned(size, choice, first=10 * number), cursor=f"{number:04d}", ignored=1
+            job.job_id,
+            planned(size, choice, first=10 * number),
+            after=ledger.get_job(job.job_id).cursor,
+            cursor=f"{number:04d}",
+            ignored=1,
         )
         return size + choice if recorded else 0
     if name == "report" and batch:

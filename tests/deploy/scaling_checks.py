@@ -1,21 +1,33 @@
 """Queues and what scales on them, held against the workers' own configuration."""
 
+import re
 from collections.abc import Iterator, Sequence
 
 from tests.deploy.rendered import Doc, containers, of_kind, options_of, title, worker_containers, workloads
 from workers.broker.celery_config import TASK_HARD_LIMIT_S
-from workers.broker.queues import PLAN, WORK_QUEUES
+from workers.broker.queue_names import (
+    DEAD,
+    FORMER_QUEUES,
+    PLAN,
+    PUBLIC_QUEUES,
+    ROLES,
+    consumed_queues,
+    model_queues,
+)
+
+MODEL = "f5c4f95b"
+ALL_QUEUES = (*PUBLIC_QUEUES, *model_queues(MODEL), *FORMER_QUEUES.values(), DEAD, "celery_delayed_3")
 
 
 def scaling_faults(docs: Sequence[Doc]) -> Iterator[str]:
     consumers: dict[str, list[str]] = {}  # by the name of the Deployment
     for name, workload, _, container in worker_containers(docs):
         consumers[workload["metadata"]["name"]] = options_of(container).get("--queues", "").split(",")
-        unknown = set(consumers[workload["metadata"]["name"]]) - set(WORK_QUEUES)
+        unknown = set(consumers[workload["metadata"]["name"]]) - set(ROLES)
         if unknown:
             yield f"{name}: queue: {', '.join(sorted(unknown))} is none of ours"
     consumed = {queue for queues in consumers.values() for queue in queues}
-    yield from (f"queue: nobody consumes {queue}" for queue in WORK_QUEUES if queue not in consumed)
+    yield from (f"queue: nobody consumes {queue}" for queue in ROLES if queue not in consumed)
     scaled = set()
     for doc in of_kind(docs, "ScaledObject"):
         target = doc["spec"]["scaleTargetRef"]["name"]
@@ -52,10 +64,19 @@ def _scaled_object_faults(doc: Doc, queues: list[str] | None) -> Iterator[str]:
         yield "scaling: it scales down fast"
     [trigger] = spec["triggers"]
     metadata = trigger["metadata"]
-    if [metadata["queueName"]] != queues:
-        yield f"queue: it looks at {metadata['queueName']}, its workers take {', '.join(queues)}"
+    seen = {queue for queue in ALL_QUEUES if _is_seen(queue, metadata)}
+    taken = consumed_queues(queues, MODEL, there=FORMER_QUEUES.values())
+    if seen != set(taken):
+        yield f"queue: it looks at {metadata['queueName']}, its workers take {', '.join(taken)}"
     if metadata.get("protocol") != "http" or metadata.get("excludeUnacknowledged") != "false":
         yield "scaling: messages in hand are not counted"
+
+
+def _is_seen(queue: str, metadata: dict[str, str]) -> bool:
+    """As KEDA asks: the broker looks for an expression anywhere in a name."""
+    if metadata.get("useRegex") == "true":
+        return re.search(metadata["queueName"], queue) is not None
+    return queue == metadata["queueName"]
 
 
 def _device_faults(docs: Sequence[Doc]) -> Iterator[str]:

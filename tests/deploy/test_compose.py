@@ -15,7 +15,7 @@ from tests.conftest import REPOSITORY
 from tests.deploy.compose import FILE, Service, is_pictor, load, seconds
 from tests.deploy.pod_checks import GRACE_MARGIN_S, _password_faults
 from workers.broker.celery_config import TASK_HARD_LIMIT_S
-from workers.broker.queues import WORK_QUEUES
+from workers.broker.queue_names import ROLES
 
 WITHOUT_CHECK = {"init", "load", "sweep"}  # they end by themselves, or are a timer
 
@@ -34,7 +34,7 @@ def faults(project: dict[str, Any]) -> Iterator[str]:
         found = [*_name_faults(service, project), *_safety_faults(service), *_life_faults(name, service)]
         yield from (f"{name}: {fault}" for fault in found)
     consumed = {queue for service in project["services"].values() for queue in queues_of(service)}
-    if consumed != set(WORK_QUEUES):
+    if consumed != set(ROLES):
         yield f"queues: {sorted(consumed)} are consumed"
 
 

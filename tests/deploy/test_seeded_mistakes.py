@@ -123,8 +123,16 @@ MISTAKES: dict[str, tuple[Break, str]] = {
         "queue: nobody consumes search",
     ),
     "scaled on another queue": (
-        lambda d: trigger(d).update(queueName="prepare"),
-        "queue: it looks at prepare",
+        lambda d: trigger(d).update(queueName="^prepare"),
+        "queue: it looks at ^prepare",
+    ),
+    "scaled on an expression that is read as a name": (
+        lambda d: trigger(d).update(useRegex="false"),
+        "queue: it looks at ^embed",
+    ),
+    "scaled on one model of several": (
+        lambda d: trigger(d).update(queueName="^embed[.]00000000"),
+        "queue: it looks at ^embed[.]0",
     ),
     "scaled on ready messages only": (
         lambda d: trigger(d).update(protocol="amqp"),

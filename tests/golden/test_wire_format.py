@@ -9,8 +9,8 @@ from pipeline.ingest.message import decode_batch, encode_batch
 from pipeline.types import EmbedBatch, ObjectRef, image_id_of
 from workers.broker.celery_config import ROUTES
 from workers.broker.dead_letters import QUEUE_HEADER, REASON_HEADER
-from workers.broker.queue_wait import DUE_HEADER
-from workers.broker.queues import consumed_queues
+from workers.broker.queue_names import consumed_queues
+from workers.broker.queue_wait import DUE_HEADER, PATIENCE_HEADER
 from workers.delivery import CRASHES_HEADER
 
 HERE = Path(__file__).parent
@@ -65,7 +65,7 @@ def test_the_identity_of_an_object_is_fixed() -> None:
     assert image_id_of("shop", "cam1/2024/a.jpg") == "dfd1aa4a17d1c9a9d7a91d0df153c4d6"
 
 
-def test_tasks_and_their_queues_have_these_names() -> None:
+def test_tasks_and_their_roles_have_these_names() -> None:
     assert ROUTES == {
         "pictor.ingest": "plan",
         "pictor.delete": "plan",
@@ -78,13 +78,16 @@ def test_tasks_and_their_queues_have_these_names() -> None:
     }
 
 
-def test_messages_of_the_version_before_are_still_taken() -> None:
-    assert consumed_queues(["plan", "prepare", "embed", "search"]) == [
-        *("plan", "prepare", "embed", "search"),
-        "ingest",
+def test_tasks_wait_on_these_queues() -> None:
+    roles, former = ["plan", "prepare", "embed", "search"], ["ingest", "embed"]
+    assert consumed_queues(roles, BATCH.fingerprint, there=former) == [
+        *("plan", "search"),
+        *("prepare.01234567", "embed.01234567", "search.01234567"),
+        *("ingest", "embed"),  # of the version before, where the broker has them
     ]
 
 
 def test_the_headers_by_which_two_builds_understand_each_other_are_these() -> None:
     assert (CRASHES_HEADER, DUE_HEADER) == ("pictor-faults", "pictor-due-at")
+    assert PATIENCE_HEADER == "pictor-patience-s"
     assert (REASON_HEADER, QUEUE_HEADER) == ("x-pictor-reason", "x-pictor-queue")

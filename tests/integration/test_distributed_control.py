@@ -54,7 +54,7 @@ def quiet(
 
 def ready_messages(fleet: Fleet, queue: str) -> int:
     """Exact, and at once; without those that a worker has in hand."""
-    declared = dead_queue() if queue == "dead" else work_queue(queue)
+    declared = dead_queue() if queue == "dead" else work_queue(fleet.queue(queue))
     with broker_connection(fleet.settings) as connection, connection.channel() as channel:
         return int(declared.bind(channel).queue_declare(passive=True).message_count)
 

@@ -26,7 +26,8 @@ from tests.unit.fakes import LIMITS, FakeEmbedder
 from workers.broker.celery_app import make_app
 from workers.broker.connection import broker_connection
 from workers.broker.publish import Publisher
-from workers.broker.queues import EMBED, declare_queues, work_queue
+from workers.broker.queue_names import EMBED, model_queue
+from workers.broker.queues import declare_queues, work_queue
 from workers.client import close_app
 from workers.planning.planner import run_plan_step
 from workers.process.context import Context
@@ -80,7 +81,8 @@ class Reporter(threading.Thread):
     def run(self) -> None:
         with broker_connection(self._settings) as connection:
             consumer = connection.Consumer(
-                work_queue(EMBED)(connection.default_channel), on_message=self._report
+                work_queue(model_queue(EMBED, builtin_spec().fingerprint))(connection.default_channel),
+                on_message=self._report,
             )
             consumer.qos(prefetch_count=8)
             with consumer:
@@ -115,7 +117,7 @@ def settings(
         settings = settings_of(env)
         wiring.migrate_ledger(settings)
         with broker_connection(settings) as connection:
-            declare_queues(connection)
+            declare_queues(connection, builtin_spec().fingerprint)
         yield settings
 
 

@@ -14,7 +14,7 @@ from tests.conftest import missing
 from tests.deploy.image import Image, missing_for_images
 from tests.fleet import READY_S, Fleet, own_place, wait_until
 from tests.services import MilvusServer, PostgresServer, RabbitMQServer, S3Server
-from workers.broker.queues import WORK_QUEUES
+from workers.broker.queue_names import ROLES
 from workers.client import PictorClient
 
 SECRETS = ("PICTOR_BROKER_URL", "PICTOR_LEDGER_URL", "PICTOR_S3_ACCESS_KEY", "PICTOR_S3_SECRET_KEY")
@@ -100,7 +100,7 @@ def test_a_worker_of_each_role_works_unprivileged_on_a_root_that_is_only_read(
     containers, fleet = pods
     fleet.put_all("image-test", {f"{n:02}.jpg": picture(n) for n in range(IMAGES)})
     with ExitStack() as stack:
-        workers = {queue: stack.enter_context(_Worker(containers, queue)) for queue in WORK_QUEUES}
+        workers = {queue: stack.enter_context(_Worker(containers, queue)) for queue in ROLES}
         for worker in workers.values():
             worker.wait_until_ready()
             assert worker.status("Uid") == ["10001"] * 4

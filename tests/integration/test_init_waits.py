@@ -30,4 +30,7 @@ def test_init_waits_for_a_service_that_comes_up_later(
             s3_server.start()
             said += waiting.stdout.read().splitlines()
         assert waiting.returncode == 0, said
-        assert said[-1] == "broker: queues plan, prepare, embed, search and dead"
+        assert (
+            said[-1]
+            == "broker: queues plan, search, prepare.f5c4f95b, embed.f5c4f95b, search.f5c4f95b and dead"
+        )

@@ -74,7 +74,7 @@ def test_pictor_s_user_may_do_what_pictor_does_and_no_other_password_will(
 ) -> None:
     url = broker_url(secrets, broker)
     with broker_connection(Settings(broker_url=url)) as connection:
-        declare_queues(connection)
+        declare_queues(connection, "f0" * 32)
     password = urlsplit(url.get_secret_value()).password
     assert password
     with (
@@ -87,14 +87,19 @@ def test_pictor_s_user_may_do_what_pictor_does_and_no_other_password_will(
 
 def test_the_scaler_s_user_sees_a_queue_s_length_and_may_do_no_more(secrets: Path, broker: RabbitMQ) -> None:
     with broker_connection(Settings(broker_url=broker_url(secrets, broker))) as connection:
-        declare_queues(connection)
+        declare_queues(connection, "f0" * 32)
     keda = secrets / "keda-rabbitmq"
     login = f"{(keda / 'username').read_text()}:{(keda / 'password').read_text()}"
     vhost = urlsplit((keda / "host").read_text()).path.lstrip("/")
-    status, answer = ask(broker, f"queues/{vhost}/embed", login)
-    assert (status, json.loads(answer)["name"]) == (200, "embed")
-    message = {"routing_key": "embed", "payload": "x", "payload_encoding": "string", "properties": {}}
-    status, _ = ask(broker, f"exchanges/{vhost}/embed/publish", login, json.dumps(message).encode())
+    status, answer = ask(broker, f"queues/{vhost}/embed.f0f0f0f0", login)
+    assert (status, json.loads(answer)["name"]) == (200, "embed.f0f0f0f0")
+    message = {
+        "routing_key": "embed.f0f0f0f0",
+        "payload": "x",
+        "payload_encoding": "string",
+        "properties": {},
+    }
+    status, _ = ask(broker, f"exchanges/{vhost}/embed.f0f0f0f0/publish", login, json.dumps(message).encode())
     assert status in (400, 401, 403)
     assert ask(broker, "users", login)[0] == 401
 

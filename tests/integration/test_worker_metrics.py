@@ -225,19 +225,20 @@ def test_what_alerts_and_dashboard_ask_for_is_on_real_pages(
     assert of_workers >= exported_metrics()
     families = ("queue_coarse_metrics", "queue_consumer_count", "channel_queue_metrics")
     query = "&".join(f"family={family}" for family in families)
-    vhost = monitored.fleet.vhost
+    vhost, queue_of = monitored.fleet.vhost, monitored.fleet.queue
 
     def page() -> Page:
         return scrape(f"{rabbitmq.metrics_url}/detailed?{query}&vhost={vhost}")
 
     # The broker counts every few seconds.
     acks = "rabbitmq_detailed_channel_messages_acked_total"
-    wait_until(lambda: page().total(acks, vhost=vhost, queue="embed") > 0, "acknowledgements are counted")
+    embed = queue_of("embed")
+    wait_until(lambda: page().total(acks, vhost=vhost, queue=embed) > 0, "acknowledgements are counted")
     found = page()
     assert found.names() >= RABBITMQ_METRICS
     assert {name for name in found.names() if kept_by_prometheus().fullmatch(name)} == RABBITMQ_METRICS
-    assert found.total("rabbitmq_detailed_queue_consumers", queue="embed") == 1
-    for queue in ("plan", "embed", "search", "dead"):
+    assert found.total("rabbitmq_detailed_queue_consumers", queue=embed) == 1
+    for queue in ("plan", embed, "search", "dead"):
         assert queue in found.by("rabbitmq_detailed_queue_process_reductions_total", "queue")
 
 

@@ -100,7 +100,7 @@ def test_the_example_is_nearest_to_itself_whatever_way_it_comes(client: TestClie
 
 
 def test_a_vector_is_taken_as_it_is(client: TestClient, deps: Deps) -> None:
-    (row,) = deps.index.get_rows(COLLECTION, [id_of("2.png")])
+    (row,) = deps.index.get_rows(deps.index.live(COLLECTION), [id_of("2.png")])
     vector = [float(value) for value in row.vector * 5]  # of any length but 0
     assert keys_of(client.post(SEARCH, json={"query": {"vector": vector}, "k": 1})) == ["2.png"]
 

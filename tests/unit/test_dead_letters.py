@@ -12,9 +12,11 @@ from celery.exceptions import Reject
 from kombu import Connection
 from kombu.transport import memory
 
+from tests.unit.fakes import SPEC
 from workers.broker.dead_letters import DeadLetter, Replay, list_dead, purge_dead, replay_dead, set_aside
 from workers.broker.publish import MAX_SHOWN_CHARS
-from workers.broker.queues import DEAD, DEAD_EXCHANGE, PLAN, dead_queue, declare_queues, work_queue
+from workers.broker.queue_names import DEAD, PLAN
+from workers.broker.queues import DEAD_EXCHANGE, dead_queue, declare_queues, work_queue
 
 
 @pytest.fixture
@@ -24,10 +26,10 @@ def broker() -> Iterator[Connection]:
 
 def broker_of(transport: type[memory.Transport]) -> Iterator[Connection]:
     with Connection(transport=transport) as connection:
-        declare_queues(connection)
-        yield connection
+        declare_queues(connection, SPEC.fingerprint)
         for name in (DEAD, PLAN):
             connection.default_channel.queue_purge(name)  # one memory for the whole process
+        yield connection
 
 
 def bury(broker: Connection, *task_ids: str, queue: str = PLAN, body: bytes = b"[[], {}, {}]") -> None:
@@ -106,6 +108,31 @@ def test_a_letter_of_no_known_queue_is_kept(broker: Connection) -> None:
     bury(broker, "b")
     assert replay_dead(broker) == Replay(replayed=1, left=1)
     assert buried(broker) == ["a"]
+
+
+def test_a_letter_of_a_model_whose_workers_are_gone_waits_for_them(broker: Connection) -> None:
+    bury(broker, "a", queue="embed.0e0e0e0e")
+    assert replay_dead(broker) == Replay(replayed=1, left=0)
+    message = work_queue("embed.0e0e0e0e").bind(broker.default_channel).get(no_ack=True)
+    assert message is not None
+    assert message.headers["id"] == "a"
+
+
+@pytest.mark.parametrize("queue", ["celery_delayed_27", "amq.direct", "embed.0E0E0E0E", "dead", "plan.x"])
+def test_a_letter_that_claims_to_be_of_a_queue_that_is_not_ours_is_kept(
+    broker: Connection, queue: str
+) -> None:
+    bury(broker, "a", queue=queue)
+    assert replay_dead(broker) == Replay(replayed=0, left=1)
+
+
+def test_a_letter_that_was_delivered_late_goes_back_to_its_queue(broker: Connection) -> None:
+    delayed = "0." * 26 + "1.0." + PLAN  # Celery's routing key: the delay in bits, then the queue
+    set_aside(task_on(memory.Transport, kwargs={}, delivery_info={"routing_key": delayed}), "not wanted")
+    [letter] = list_dead(broker)
+    assert letter.queue == PLAN
+    assert replay_dead(broker).replayed == 1
+    assert len(waiting(broker)) == 1
 
 
 class ComesBack(memory.Channel):  # type: ignore[misc]  # kombu is untyped

@@ -25,8 +25,18 @@ from pipeline.ingest.handle import Handled, judge
 from pipeline.ingest.message import decode_batch, encode_batch
 from pipeline.ports import Deps, ImageLimits
 from pipeline.types import EmbedBatch, JobState, Reason, Verdict
-from tests.unit.fakes import OTHER_SPEC, FakeEmbedder, Signals, indexed_keys, jpeg, plan_one_batch, ref_of
-from tests.unit.memory_broker import MemoryBroker, Message, Settled, message_of
+from tests.unit.fakes import (
+    OTHER_SPEC,
+    SPEC,
+    FakeEmbedder,
+    Signals,
+    indexed_keys,
+    jpeg,
+    plan_one_batch,
+    ref_of,
+)
+from tests.unit.memory_broker import MODEL_QUEUES, MemoryBroker, Message, Settled, message_of
+from workers.broker.queue_names import model_queue
 from workers.broker.queue_wait import DUE_HEADER
 from workers.delivery import CRASHES_HEADER, RETRY_DELAYS_S, run_message
 from workers.isolation.halve import SPLIT_AT_CRASH
@@ -134,7 +144,7 @@ def test_what_nobody_can_do_is_set_aside_with_its_reason(
     handle(verdict(Verdict.DEAD_LETTER, MessageError("message is not JSON")))
     assert broker.deliver(message)[0] is Settled.ACKNOWLEDGED
     [letter] = broker.dead()
-    assert (letter.task, letter.task_id, letter.queue) == (EMBED, "of-a-test", "embed")
+    assert (letter.task, letter.task_id, letter.queue) == (EMBED, "of-a-test", MODEL_QUEUES["embed"])
     assert letter.reason == "message is not JSON"
 
 
@@ -231,11 +241,26 @@ def test_what_is_no_batch_of_a_job_fails_none_and_is_set_aside(
     assert (letter.reason, signals) == ("odd; other requests of this worker are answered", [])
 
 
-def test_a_batch_of_another_model_stops_no_worker_and_does_not_come_back(
-    broker: MemoryBroker, context: Context, signals: Signals
+@pytest.mark.parametrize("queue", [MODEL_QUEUES["embed"], "embed"])  # "embed": of the version before
+def test_a_batch_of_another_model_goes_to_the_workers_of_that_model_and_stops_none(
+    broker: MemoryBroker, context: Context, signals: Signals, queue: str
 ) -> None:
     context.deps.store.put("photos", "a.jpg", jpeg())
     batch = plan_one_batch(context.deps, spec=OTHER_SPEC)
+    message = message_of(EMBED, message=encode_batch(batch).decode())
+    assert broker.deliver(replace(message, queue=queue))[0] is Settled.ACKNOWLEDGED
+    [sent] = broker.messages_on(model_queue("embed", OTHER_SPEC.fingerprint))
+    assert (sent.task, sent.kwargs) == (EMBED, message.kwargs)
+    assert context.deps.ledger.get_job(batch.job_id).state is JobState.RUNNING
+    assert (broker.messages_on(queue), broker.dead(), signals) == ([], [], [])
+
+
+def test_a_batch_of_a_model_with_the_same_first_digits_does_not_go_round(
+    broker: MemoryBroker, context: Context, signals: Signals
+) -> None:
+    context.deps.store.put("photos", "a.jpg", jpeg())
+    twin = replace(OTHER_SPEC, fingerprint=SPEC.fingerprint[:8] + OTHER_SPEC.fingerprint[8:])
+    batch = plan_one_batch(context.deps, spec=twin)
     broker.deliver(message_of(EMBED, message=encode_batch(batch).decode()))
     job = context.deps.ledger.get_job(batch.job_id)
     assert (job.state, signals) == (JobState.FAILED, [])
@@ -327,9 +352,9 @@ def test_a_staged_batch_that_no_broker_took_is_tried_again_as_a_whole(
     broker: MemoryBroker, context: Context, batch: EmbedBatch, handle: Callable[[Handled], Answering]
 ) -> None:
     handle(verdict(Verdict.ACK, forward=replace(batch, staged=True)))
-    on_prepare = replace(message_of(EMBED, message=encode_batch(batch).decode()), queue="prepare")
+    message = message_of(EMBED, message=encode_batch(batch).decode())
     broker.refuse("embed")
-    assert broker.deliver(on_prepare)[0] is Settled.ACKNOWLEDGED
+    assert broker.deliver(replace(message, queue=MODEL_QUEUES["prepare"]))[0] is Settled.ACKNOWLEDGED
     [copy] = broker.messages("prepare")
     assert CRASHES_HEADER not in copy.headers
 

@@ -77,7 +77,7 @@ def test_an_old_ledger_keeps_what_it_counted_and_old_jobs_go_on(old_ledger: SqlL
         assert ledger.find_unfinished(stopped.request, driver=here) is not None
         assert ledger.take_up(stopped.job_id, here)
         assert [batch.path for batch in ledger.pending(stopped.job_id)] == ["00000000"]
-        assert sorted(job_id for job_id, _ in ledger.stalled_jobs(0.0)) == [
+        assert sorted(ledger.plan_claims()) == [
             "job-just-submitted",
             "job-under-way",
         ]

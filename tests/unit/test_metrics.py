@@ -27,7 +27,7 @@ from tests.unit.fakes import (
     plan_one_batch,
     ref_of,
 )
-from workers.broker.queues import EMBED, PREPARE
+from workers.broker.queue_names import EMBED, PREPARE
 from workers.metrics.metrics import ANSWERS, OUTCOMES, Metrics
 
 STAGING = "staging"

@@ -26,7 +26,7 @@ from pipeline.types import (
     generation_of,
     indexed_version,
 )
-from tests.unit.fakes import BUCKET, COLLECTION, HERE, LIMITS, SPEC, ref_of, request_of
+from tests.unit.fakes import BUCKET, COLLECTION, HERE, LIMITS, SPEC, TARGET, ref_of, request_of
 from workers.broker.publish import Publisher
 from workers.planning.planner import run_plan_step, wake_planner
 from workers.process.context import Context
@@ -332,6 +332,7 @@ def test_two_planners_at_once_leave_every_key_in_one_batch(
             job_id: str,
             batches: Sequence[PlannedBatch],
             *,
+            after: str | None = None,
             cursor: str,
             ignored: int,
             findings: Findings = NO_FINDINGS,
@@ -339,7 +340,9 @@ def test_two_planners_at_once_leave_every_key_in_one_batch(
             if self.overtake:
                 self.overtake = False
                 step(context, job, 1)
-            return super().record_plan(job_id, batches, cursor=cursor, ignored=ignored, findings=findings)
+            return super().record_plan(
+                job_id, batches, after=after, cursor=cursor, ignored=ignored, findings=findings
+            )
 
     first = replace(context, deps=replace(context.deps, ledger=Overtaken(ledger._engine)))
     run_plan_step(job.job_id, 0, "first", first.deps, first)
@@ -360,12 +363,12 @@ def book_of(ledger: SqlLedger, index: MemoryIndex, *keys: str) -> None:
         IndexRow(id=ref.image_id, ref=ref, vector=vector, width=1, height=1, indexed_at=datetime.now(UTC))
         for ref in refs
     ]
-    index.upsert(COLLECTION, rows)
+    index.upsert(TARGET, rows)
     ledger.book.write(generation_of(COLLECTION, SPEC.fingerprint), [indexed_version(ref) for ref in refs])
 
 
 def rows_left(index: MemoryIndex) -> int:
-    return len(list(index.list_ids(COLLECTION)))
+    return len(list(index.list_ids(TARGET)))
 
 
 def test_unchanged_objects_are_counted_by_the_planner_and_vanished_ones_removed(

@@ -10,7 +10,7 @@ from kombu.utils.json import dumps
 from pipeline.errors import ConfigError
 from pipeline.ingest.plan import make_batch
 from pipeline.types import PlannedBatch
-from tests.unit.fakes import ref_of, request_of
+from tests.unit.fakes import SPEC, ref_of, request_of
 from workers.broker.publish import MAX_ARGUMENTS_BYTES, MAX_SHOWN_CHARS, Publisher
 from workers.client import PictorClient
 
@@ -108,4 +108,5 @@ def test_the_longest_batch_of_a_job_fits_into_a_message(app: FakeApp, letter: st
     batch: PlannedBatch = make_batch(refs[:128], job_id="j" * 100, request=request_of(), path="00000000")
     Publisher(cast("Celery", app), preparation="staged").publish_batch("j", batch)
     assert [task for task, _ in app.sent] == ["pictor.prepare_batch"]
+    assert [options["queue"].name for _, options in app.sent] == [f"prepare.{SPEC.fingerprint[:8]}"]
     assert max(app.body_bytes()) <= RABBITMQ_4_BYTES

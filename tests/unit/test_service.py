@@ -44,6 +44,7 @@ from tests.unit.fakes import (
     LIMITS,
     OTHER_SPEC,
     SPEC,
+    TARGET,
     FakeEmbedder,
     distinct_png,
     error_of,
@@ -120,18 +121,26 @@ def test_a_job_for_the_workers_is_made_once_for_each_id(deps: Deps) -> None:
     assert submit_to_workers(replace(WANTED, batch_items=9), deps, ME, job_id="mine") == job
 
 
+def test_a_job_for_the_workers_is_of_the_model_that_its_collection_has(
+    deps: Deps, index: MemoryIndex
+) -> None:
+    """Workers of several models take submissions from one queue."""
+    index.create_collection("foreign", OTHER_SPEC)
+    job = submit_to_workers(replace(WANTED, collection="foreign"), deps, ME)
+    assert (job.state, job.request.fingerprint) == (JobState.RUNNING, OTHER_SPEC.fingerprint)
+    assert job.request.model_name == OTHER_SPEC.name
+
+
 @pytest.mark.parametrize(
     ("wanted", "said"),
     [
         (replace(WANTED, location=parse_location("s3://gone")), "bucket 'gone' does not exist"),
         (replace(WANTED, collection="no-dashes"), "collection name 'no-dashes'"),
-        (replace(WANTED, collection="foreign"), "holds vectors of model 'other'"),
     ],
 )
 def test_what_can_never_work_fails_the_job_of_the_workers_and_says_why(
-    deps: Deps, index: MemoryIndex, wanted: Submission, said: str
+    deps: Deps, wanted: Submission, said: str
 ) -> None:
-    index.create_collection("foreign", OTHER_SPEC)
     job = submit_to_workers(wanted, deps, ME)
     assert job.state is JobState.FAILED
     assert said in job.error
@@ -205,7 +214,7 @@ def test_a_collection_that_is_not_there_is_said_alike_by_whoever_looks_for_it(
         return {
             error_of(lambda: show_collection("nowhere", index, ME), NotFoundError),
             error_of(lambda: drop_collection("nowhere", index, deps.ledger.book, ME), NotFoundError),
-            error_of(lambda: models.answering("nowhere"), NotFoundError),
+            error_of(lambda: models.answering(replace(TARGET, name="nowhere")), NotFoundError),
         }
 
     assert refusals() == {f"collection 'nowhere' does not exist; there are: {COLLECTION}"}
@@ -247,7 +256,7 @@ def test_the_model_of_a_collection_is_loaded_once_from_its_record_or_from_where_
         return FakeEmbedder()
 
     models = LoadedOnDemand(index, load, requested=requested, precision="auto")
-    assert models.answering(COLLECTION) is models.answering(COLLECTION)
+    assert models.answering(TARGET) is models.answering(TARGET)
     assert loads == [(loaded, "float32")]  # as the collection's record says
 
 
@@ -256,7 +265,7 @@ def test_another_model_does_not_answer(index: MemoryIndex) -> None:
     loaded = LoadedOnDemand(index, lambda _source, _precision: other, requested="", precision="auto")
     resident = ResidentModel(other, index)
     said = [
-        error_of(lambda: loaded.answering(COLLECTION), ModelMismatchError),
-        error_of(lambda: resident.answering(COLLECTION), ModelMismatchError),
+        error_of(lambda: loaded.answering(TARGET), ModelMismatchError),
+        error_of(lambda: resident.answering(TARGET), ModelMismatchError),
     ]
     assert said[0] == said[1], "one fact, one wording"

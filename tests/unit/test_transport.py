@@ -59,7 +59,7 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Exception | None]]:
     assert coming == []
 
 
-@pytest.mark.parametrize("exchange", ["embed", "plan", "celery_delayed_2"])
+@pytest.mark.parametrize("exchange", ["embed.f5c4f95b", "plan", "celery_delayed_2"])
 def test_work_is_sent_once_to_a_broker_that_takes_nothing_for_a_while(
     waits: list[Exception | None], exchange: str
 ) -> None:
@@ -96,6 +96,26 @@ def test_only_confirmations_are_waited_for_beyond_the_usual_time(waits: list[Exc
     channel = SilentChannel(Connection(blocked=True, patience_s=60))
     with pytest.raises(TimeoutError):
         channel.wait(spec.Queue.DeclareOk)
+
+
+@pytest.mark.parametrize(("exchange", "is_told"), [("embed.f5c4f95b", True), ("plan", True), ("", False)])
+def test_work_that_no_queue_takes_is_not_called_sent(
+    monkeypatch: pytest.MonkeyPatch, exchange: str, is_told: bool
+) -> None:
+    """RabbitMQ confirms what it drops. It says so before, to who has asked for that."""
+
+    def publish_in_vain(channel: SilentChannel, _message: str, *, mandatory: bool = False, **_: Any) -> None:
+        if mandatory:
+            channel._on_basic_return(312, "NO_ROUTE", exchange, exchange, "message")
+
+    monkeypatch.setattr(pyamqp.Channel, "basic_publish_confirm", publish_in_vain)
+    channel = SilentChannel(Connection(blocked=False, patience_s=60))
+    if not is_told:  # an answer whose caller is gone
+        channel.basic_publish_confirm("message", exchange=exchange)
+        return
+    with pytest.raises(TransientError, match=r"^not sent; it has no queue for it"), broker_errors("not sent"):
+        channel.basic_publish_confirm("message", exchange=exchange)
+    assert channel.connection.given_up  # with what is remembered as declared
 
 
 @pytest.mark.parametrize("exchange", ["celeryev", "reply.celery.pidbox"])

@@ -1,5 +1,6 @@
 """Builds the Celery application of these settings."""
 
+from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 from celery import Celery
@@ -12,12 +13,13 @@ from workers.broker.celery_config import celery_config
 from workers.broker.transport import CA_SETTING, use_for_amqp
 
 
-def make_app(settings: Settings, *, blocked_patience_s: float = 0.0) -> Celery:
+def make_app(settings: Settings, *, blocked_patience_s: float = 0.0, consumed: Sequence[str] = ()) -> Celery:
     """Build an application for these settings.
 
     Args:
         blocked_patience_s: how long a publisher waits for a broker that takes nothing now. A person or a
             service wants to be told; a worker has time.
+        consumed: the queues that a worker takes messages from.
 
     Raises:
         ConfigError: no broker is configured.
@@ -38,12 +40,12 @@ def make_app(settings: Settings, *, blocked_patience_s: float = 0.0) -> Celery:
     client_context(settings.broker_ca_file, CA_SETTING)  # else the first connection would find out
     use_for_amqp()
     app = Celery("pictor", set_as_current=False)
-    app.conf.update(celery_config(url, blocked_patience_s, ca_file=settings.broker_ca_file))
+    app.conf.update(celery_config(url, blocked_patience_s, consumed, ca_file=settings.broker_ca_file))
     return app
 
 
 def _check_hosts(url: str) -> None:
-    """Raises ConfigError; what Kombu would raise may hold a part of the password."""
+    """Raises ConfigError, since Kombu's own error may hold a part of the password."""
     for one in url.split(";"):  # a second broker takes over when the first is away
         try:
             parts = urlsplit(one)

@@ -1,8 +1,9 @@
 """Celery's configuration. Every line that differs from Celery's default carries its reason."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from workers.broker.queues import EMBED, FORMER_PREPARE, PLAN, PREPARE, SEARCH, work_queue
+from workers.broker.queue_names import EMBED, PLAN, PREPARE, PUBLIC_QUEUES, SEARCH
+from workers.broker.queues import declared_queue, work_queue
 
 TASK_HARD_LIMIT_S = 660  # after poison.SPLIT_AFTER_S; far below RabbitMQ's consumer timeout of 30 minutes
 # A worker's, with a broker whose disk is full: else each try of a minute counts as a delivery. Twice, for a
@@ -10,6 +11,7 @@ TASK_HARD_LIMIT_S = 660  # after poison.SPLIT_AFTER_S; far below RabbitMQ's cons
 BLOCKED_PATIENCE_S = 240.0
 BROKER_HEARTBEAT_S = 20  # a half-open connection is noticed within two of them
 
+# Task to role. The queue of a batch also depends on its model: see queue_names.
 ROUTES = {
     "pictor.ingest": PLAN,
     "pictor.delete": PLAN,
@@ -22,8 +24,11 @@ ROUTES = {
 }
 
 
-def celery_config(broker_url: str, blocked_patience_s: float, *, ca_file: str = "") -> Mapping[str, object]:
-    queues = {name: work_queue(name) for name in (PLAN, PREPARE, EMBED, SEARCH, FORMER_PREPARE)}
+def celery_config(
+    broker_url: str, blocked_patience_s: float, consumed: Sequence[str] = (), *, ca_file: str = ""
+) -> Mapping[str, object]:
+    """Args: `consumed` are the queues that this process takes messages from. It declares no other ones."""
+    public = [declared_queue(name) for name in PUBLIC_QUEUES if name not in consumed]
     return {
         "broker_url": broker_url,
         "broker_heartbeat": BROKER_HEARTBEAT_S,
@@ -36,8 +41,8 @@ def celery_config(broker_url: str, blocked_patience_s: float, *, ca_file: str = 
         },
         "control_queue_exclusive": False,  # exclusive: a half-open drop locks the worker out of its own queue
         "control_queue_durable": True,
-        "task_queues": tuple(queues.values()),
-        "task_routes": {name: {"queue": queue, "routing_key": queue} for name, queue in ROUTES.items()},
+        "task_queues": (*map(work_queue, consumed), *public),
+        "task_routes": {name: {"queue": role} for name, role in ROUTES.items() if role in PUBLIC_QUEUES},
         "task_default_queue": PLAN,
         "task_default_exchange": PLAN,
         "task_default_exchange_type": "topic",  # see work_queue
@@ -51,7 +56,7 @@ def celery_config(broker_url: str, blocked_patience_s: float, *, ca_file: str = 
         "task_annotations": {"*": {"max_retries": None}},  # the default gives a message up after 3
         # The default consumer dies of, or loses, a message that is no task.
         "worker_consumer": "workers.broker.consumer:Consumer",
-        "worker_prefetch_multiplier": 1,  # a worker holds what it works on and nothing else
+        "worker_prefetch_multiplier": 1,  # a worker holds no message that it does not work on
         "worker_detect_quorum_queues": True,
         "worker_pool_start_method": "spawn",  # a forked child cannot use CUDA
         "worker_proc_alive_timeout": 600,  # a child that loads a model for over 4 s would be killed for ever

@@ -11,7 +11,7 @@ from kombu.exceptions import OperationalError
 from pipeline.errors import ConfigError, CredentialsError, PictorError, TransientError
 from pipeline.settings import Settings
 from workers.broker.celery_app import make_app
-from workers.broker.transport import UnconfirmedError, UntrustedBrokerError
+from workers.broker.transport import UnconfirmedError, UnroutedError, UntrustedBrokerError
 
 # Half a minute in all, for a command that a person waits for; a worker comes back by itself.
 _TRIES, _FIRST_PAUSE_S, _LONGER_BY_S = 3, 0.5, 1.0
@@ -25,16 +25,18 @@ _FORBIDDEN = re.compile(r"access to ((?:queue|exchange|topic) '[^']*')")
 
 @contextmanager
 def broker_errors(otherwise: str, *, unconfirmed: str = "") -> Iterator[None]:
-    """Translate what Celery, Kombu and amqp raise.
+    """Translate the exceptions of Celery, Kombu and amqp.
 
     Args:
         otherwise: the message when the broker is away, which is no fault of the settings.
-        unconfirmed: the message when it may have what it was sent, but did not say so; else as `otherwise`.
+        unconfirmed: the message for a broker that did not confirm a publish; else as `otherwise`.
     """
     try:
         yield
     except (AccessRefused, NotAllowed, NotFound, PreconditionFailed) as err:
         raise _refusal(err, otherwise) from err
+    except UnroutedError as err:
+        raise TransientError(f"{otherwise}; it has no queue for it, `pictor init` declares them") from err
     except (AMQPError, OperationalError, OSError) as err:
         for untrusted in (err, err.__cause__):
             if isinstance(untrusted, UntrustedBrokerError):

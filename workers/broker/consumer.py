@@ -1,8 +1,8 @@
-"""What a worker's main process does with a message before it becomes a task.
+"""Check a message in a worker's main process, before it becomes a task.
 
-Celery trusts what it finds on its queues: a body that it cannot decode is acknowledged and so gone, and one
-that is not what it expects ends the worker, or leaves it waiting for ever, and then the next one. Anybody who
-may publish could do that by mistake. Here such a message becomes a dead letter, and the worker goes on.
+Celery trusts the messages on its queues. A body that it cannot decode is acknowledged and so gone. One of an
+unknown shape ends the worker, or leaves it waiting for ever, and then the next worker. Anybody who may
+publish could do that by mistake. Here such a message becomes a dead letter, and the worker goes on.
 """
 
 import json
@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping, MutableMapping
 from celery.app.task import Context
 from celery.worker.consumer import Consumer as CeleryConsumer
 from kombu import Message
+
+from workers.broker.celery_config import ROUTES
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +51,7 @@ class Consumer(CeleryConsumer):  # type: ignore[misc]  # Celery is untyped
     def _refuse(self, message: Message, error: str) -> None:
         where = (message.delivery_info or {}).get("routing_key", "?")
         logger.error("message refused", extra={"queue": where, "bytes": len(message.body), "error": error})
-        message.reject_log_error(logger, self.connection_errors)  # the queue dead-letters what is rejected
+        message.reject_log_error(logger, self.connection_errors)  # the queue dead-letters rejected messages
 
 
 def drop_headers(headers: MutableMapping[str, object]) -> None:
@@ -62,16 +64,19 @@ def drop_headers(headers: MutableMapping[str, object]) -> None:
 
 def _is_count(value: object) -> bool:
     """Or None, which other clients than Celery's send."""
-    return value is None or (isinstance(value, int) and not isinstance(value, bool) and value >= 0)
+    return value is None or (isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**31)
 
 
 def message_error(headers: object, content_type: str | None, body: bytes | str) -> str:
-    """Why this is no task message of Celery's protocol 2, or "" when it is one."""
+    """Why this is no task message of Celery's protocol 2 for one of our tasks, or "" when it is one."""
     match headers:
         case Mapping() if isinstance(headers.get("task"), str) and isinstance(headers.get("id"), str):
             pass
         case _:
             return "it has no headers `task` and `id`"
+    # Celery brings tasks of its own, which run others, any number of times, with the rights of a worker.
+    if headers["task"] not in ROUTES:
+        return f"its task {headers['task']!r:.60} is none of Pictor's"
     if not _is_count(headers.get("retries")) or not isinstance(headers.get("expires") or "", str):
         return "its header `retries` is no number, or `expires` no time"
     if content_type != "application/json":
@@ -81,7 +86,8 @@ def message_error(headers: object, content_type: str | None, body: bytes | str) 
     except (ValueError, RecursionError):
         return "its body is not JSON"
     match parts:
-        case [list(), dict(), dict() | None]:
-            return ""
+        case [list(), dict(), options] if options is None or isinstance(options, dict):
+            # A worker would publish these, whoever may not.
+            return "it names tasks to run after it, and none are run" if any((options or {}).values()) else ""
         case _:
             return "its body is not [arguments, keyword arguments, options]"

@@ -1,4 +1,4 @@
-"""Dead letters: what could not be understood, or killed its workers to the last, kept for a person to see."""
+"""Dead letters: messages that could not be understood, or ended every worker, kept for a person."""
 
 import logging
 import reprlib
@@ -13,8 +13,9 @@ from kombu import Connection, Message, Producer, Queue
 
 from workers.broker.connection import broker_errors
 from workers.broker.publish import MAX_SHOWN_CHARS
+from workers.broker.queue_names import DEAD, is_work_queue, queue_of
 from workers.broker.queue_wait import due_stamp
-from workers.broker.queues import DEAD, DEAD_EXCHANGE, dead_queue
+from workers.broker.queues import DEAD_EXCHANGE, dead_queue, work_queue
 
 REASON_HEADER, QUEUE_HEADER = "x-pictor-reason", "x-pictor-queue"
 MAX_LISTED = 10_000  # a look at the queue, or a replay, holds its messages unacknowledged for a moment
@@ -66,12 +67,12 @@ def set_aside(task: Task, reason: str) -> None:
                     "argsrepr": "()",
                     "kwargsrepr": str(shown or reprlib.repr(keywords))[:MAX_SHOWN_CHARS],
                     REASON_HEADER: reason[:MAX_SHOWN_CHARS],
-                    QUEUE_HEADER: (request.delivery_info or {}).get("routing_key", ""),
+                    QUEUE_HEADER: queue_of(str((request.delivery_info or {}).get("routing_key"))),
                 },
                 retry=True,
             )
         except PreconditionFailed as err:
-            # Our JSON escapes what is not ASCII: a letter can be three times as long as its message.
+            # Our JSON escapes all but ASCII, so a letter can be three times as long as its message.
             logger.error("dead letter without its reason", extra={"task": task.name, "reason": reason})
             raise Reject(reason, requeue=False) from err
 
@@ -100,13 +101,13 @@ def replay_dead(connection: Connection, task_id: str | None = None, *, limit: in
     others, came_back = [], []
     with _translated(), connection.channel() as channel, connection.Producer(channel) as producer:
         queue = dead_queue().bind(channel)
-        # Until the queue is empty, since its count lags behind what was put back a moment ago.
+        # Until the queue is empty, since its count lags behind messages that were put back a moment ago.
         for message in _take(queue, limit):
             letter = _letter(message)
             mark = (letter.task_id, hash(message.body))
             if mark in replayed:  # it would be sent round and round
                 came_back.append(message)
-            elif not letter.queue or task_id not in (None, letter.task_id):
+            elif not is_work_queue(letter.queue) or task_id not in (None, letter.task_id):
                 others.append(message)
             else:
                 _send_again(message, letter, producer)
@@ -134,6 +135,7 @@ def _send_again(message: Message, letter: DeadLetter, producer: Producer) -> Non
         content_type=message.content_type,
         content_encoding=message.content_encoding,
         headers=headers | due_stamp(),
+        declare=[work_queue(letter.queue)],  # the last worker of a model may be gone, and its queue with it
         correlation_id=letter.task_id,
         delivery_mode=2,
     )
@@ -161,7 +163,7 @@ def _letter(message: Message) -> DeadLetter:
     return DeadLetter(
         task=str(headers.get("task", "?")),
         task_id=str(headers.get("id", "")),
-        queue=str(headers.get(QUEUE_HEADER) or death.get("queue") or ""),
+        queue=queue_of(str(headers.get(QUEUE_HEADER) or death.get("queue") or "")),
         reason=str(headers.get(REASON_HEADER) or death.get("reason") or "unknown"),
         size_bytes=_length_bytes(message.body or b""),
         shown=str(headers.get("kwargsrepr") or _start_of(message.body))[:200],

@@ -8,14 +8,17 @@ from celery.utils.saferepr import saferepr
 from kombu.utils.json import dumps
 
 from pipeline.errors import ArgumentError
-from pipeline.ingest.message import encode_batch
+from pipeline.ingest.message import decode_batch, encode_batch
 from pipeline.ports import Ledger
 from pipeline.types import EmbedBatch, PlannedBatch
+from workers.broker.celery_config import ROUTES
 from workers.broker.connection import broker_errors
-from workers.broker.queue_wait import due_stamp
+from workers.broker.queue_names import EMBED, model_queue
+from workers.broker.queue_wait import due_stamp, patience_stamp
+from workers.broker.queues import work_queue
 
 # As JSON, in which a letter that is not ASCII takes 6 bytes, and one beyond U+FFFF 12. RabbitMQ 4.x takes
-# 16 MiB, and what Celery adds has room.
+# 16 MiB, with room for Celery's own fields.
 MAX_ARGUMENTS_BYTES = 15 * 2**20
 MAX_SHOWN_CHARS = 1000  # headers fit into one frame of 128 KiB, or the broker ends the connection
 PAGE = 32  # batches published before they are marked: a crash repeats at most these
@@ -29,21 +32,29 @@ class Publisher:
         self._batch_task = "pictor.prepare_batch" if preparation == "staged" else "pictor.embed_batch"
 
     def publish_batch(self, job_id: str, batch: PlannedBatch) -> None:
-        """Send a planned batch to whoever begins its work in this deployment."""
+        """Send a planned batch to who begins its work in this deployment, among the workers of its model."""
         shown = f"job {job_id} batch {batch.path}: {batch.items} objects"
-        self.send(self._batch_task, {"message": batch.body.decode()}, shown=shown)
+        queue = model_queue(ROUTES[self._batch_task], decode_batch(batch.body).fingerprint)
+        self.send(self._batch_task, {"message": batch.body.decode()}, queue=queue, shown=shown)
 
     def publish_prepared(self, batch: EmbedBatch) -> None:
-        """Send a batch to the GPU tier: its pixels are staged, unless the deployment has become inline."""
+        """Send a batch to the embed tier: its pixels are staged, unless the deployment has become inline."""
         shown = f"job {batch.job_id} batch {batch.path}: {len(batch.refs)} objects"
         shown += ", staged" if batch.staged else ""
-        self.send("pictor.embed_batch", {"message": encode_batch(batch).decode()}, shown=shown)
+        queue = model_queue(EMBED, batch.fingerprint)
+        self.send("pictor.embed_batch", {"message": encode_batch(batch).decode()}, queue=queue, shown=shown)
+
+    def publish_to_own_model(self, task: str, batch: EmbedBatch) -> None:
+        """Send a batch that came to workers of another model to those of its own."""
+        shown = f"job {batch.job_id} batch {batch.path}: {len(batch.refs)} objects"
+        queue = model_queue(ROUTES[task], batch.fingerprint)
+        self.send(task, {"message": encode_batch(batch).decode()}, queue=queue, shown=shown)
 
     def publish_plan_step(self, job_id: str, step: int, nonce: str, *, delay_s: int = 0) -> None:
         self.send("pictor.plan_job", {"job_id": job_id, "step": step, "nonce": nonce}, delay_s=delay_s)
 
     def publish_outbox(self, ledger: Ledger, job_id: str) -> int:
-        """Publish what is committed but not yet published. Returns how many batches that were.
+        """Publish committed batches that are not published yet. Returns their number.
 
         A crash between the two publishes a batch twice, never not at all; the second is acknowledged unread.
         """
@@ -63,16 +74,19 @@ class Publisher:
         task: str,
         arguments: Mapping[str, object],
         *,
+        queue: str = "",
         delay_s: int = 0,
         shown: str = "",
-        answered: bool = False,
+        patience_s: float | None = None,
     ) -> AsyncResult:
         """Publish one task and wait for the broker's confirmation.
 
         Args:
-            answered: whether its answer will be waited for; else Celery need not open a queue for it.
+            queue: default the one of the task's role. Any other is declared first, so that what is sent to it
+                waits there, even when no worker of that model has ever run.
+            patience_s: how long its answer will be waited for. Without it, Celery opens no queue for answers.
             delay_s: whole seconds; Celery 5.7 refuses fractions below 1.
-            shown: what events and Flower show in the place of the arguments, which may hold a thousand keys.
+            shown: events and Flower show this in the place of the arguments, which may hold a thousand keys.
 
         Raises:
             ArgumentError: the arguments are too long for one message.
@@ -87,12 +101,13 @@ class Publisher:
         ):
             return self._app.send_task(
                 task,
+                queue=work_queue(queue) if queue else ROUTES[task],
                 kwargs=dict(arguments),
                 kwargsrepr=shown or saferepr(dict(arguments), maxlen=MAX_SHOWN_CHARS),
                 argsrepr="()",
                 countdown=delay_s or None,
-                headers=due_stamp(delay_s),
-                ignore_result=not answered,
+                headers=due_stamp(delay_s) | patience_stamp(patience_s),
+                ignore_result=patience_s is None,
             )
 
 

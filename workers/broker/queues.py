@@ -1,20 +1,15 @@
-"""The queues: names, arguments, and one function that declares them all. Arguments of a queue are immutable
-in RabbitMQ, so a change of arguments is a new name.
+"""The queues themselves: their arguments, and how they are declared. Arguments of a queue are immutable in
+RabbitMQ, so a change of arguments is a new name.
 """
 
-from collections.abc import Sequence
-
+from amqp.exceptions import NotFound
 from kombu import Connection, Exchange, Queue
 
-from pipeline.errors import ArgumentError
-
-PLAN, PREPARE, EMBED, SEARCH, DEAD = "plan", "prepare", "embed", "search", "dead"
-WORK_QUEUES = (PLAN, PREPARE, EMBED, SEARCH)  # each is a role of workers, too
-FORMER_PREPARE = "ingest"  # its name in the version before; what is left on it is still done
+from workers.broker.queue_names import DEAD, FORMER_QUEUES, PUBLIC_QUEUES, model_queues
 
 DEAD_EXCHANGE = Exchange("pictor.dead", "topic", durable=True)
 DELIVERY_LIMIT = (
-    6  # a batch is split at its third delivery; what still kills its worker after that is set aside
+    6  # a batch is split at its third delivery. A message that still kills its worker is set aside
 )
 
 
@@ -26,7 +21,7 @@ def work_queue(name: str) -> Queue:
         routing_key=name,
         queue_arguments={
             "x-queue-type": "quorum",  # survives the loss of a node, and counts deliveries
-            "x-overflow": "reject-publish",  # what at-least-once dead-lettering requires
+            "x-overflow": "reject-publish",  # at-least-once dead-lettering requires it
             "x-dead-letter-exchange": DEAD_EXCHANGE.name,
             "x-dead-letter-routing-key": DEAD,
             "x-dead-letter-strategy": "at-least-once",  # the default may lose a dead letter in an outage
@@ -35,21 +30,9 @@ def work_queue(name: str) -> Queue:
     )
 
 
-def read_roles(names: Sequence[str]) -> list[str]:
-    """The roles that `--queues` names. The former name of `prepare` is understood.
-
-    Raises:
-        ArgumentError: none is given, or one is unknown.
-    """
-    unknown = sorted(set(names) - {*WORK_QUEUES, FORMER_PREPARE})
-    if unknown or not names:
-        raise ArgumentError(f"--queues {','.join(unknown) or '(none)'}: {', '.join(WORK_QUEUES)} are allowed")
-    return list(dict.fromkeys(PREPARE if name == FORMER_PREPARE else name for name in names))
-
-
-def consumed_queues(roles: Sequence[str]) -> list[str]:
-    """The queues that a worker of these roles takes messages from."""
-    return [*roles, FORMER_PREPARE] if PREPARE in roles else list(roles)
+def declared_queue(name: str) -> Queue:
+    """A queue that somebody else has declared: who only submits has no right to."""
+    return Queue(name, Exchange(name, "topic", no_declare=True), routing_key=name, no_declare=True)
 
 
 def dead_queue() -> Queue:
@@ -64,8 +47,23 @@ def dead_queue() -> Queue:
     )
 
 
-def declare_queues(connection: Connection) -> None:
-    """Declare every exchange and queue. Safe to run twice and from several processes."""
+def declare_queues(connection: Connection, fingerprint: str) -> None:
+    """Declare every exchange and queue of a system with this model. Safe to run twice and side by side."""
+    names = (*PUBLIC_QUEUES, *model_queues(fingerprint))
     with connection.channel() as channel:
-        for queue in (dead_queue(), *(work_queue(name) for name in (*WORK_QUEUES, FORMER_PREPARE))):
+        for queue in (dead_queue(), *map(work_queue, names)):
             queue.bind(channel).declare()
+
+
+def former_queues(connection: Connection) -> set[str]:
+    """Which queues of the version before the broker has. A new system has none."""
+    return {name for name in FORMER_QUEUES.values() if count_consumers(connection, name) is not None}
+
+
+def count_consumers(connection: Connection, name: str) -> int | None:
+    """None: there is no such queue."""
+    with connection.channel() as channel:  # its own, since a question about a missing queue closes it
+        try:
+            return int(channel.queue_declare(name, passive=True).consumer_count)
+        except NotFound:
+            return None

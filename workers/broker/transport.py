@@ -21,21 +21,25 @@ from amqp.exceptions import AMQPError
 from kombu.transport import TRANSPORT_ALIASES, pyamqp
 
 from pipeline.tls import client_context, explain_tls
-from workers.broker.queues import WORK_QUEUES
+from workers.broker.queue_names import is_work_queue
 
 logger = logging.getLogger(__name__)
 
-ANSWER_TIMEOUT_S = 10.0  # an answer takes milliseconds; what failed is done again on a new connection
+ANSWER_TIMEOUT_S = 10.0  # an answer takes milliseconds. A failed call is repeated on a new connection
 FAREWELL_TIMEOUT_S = 1.0  # of a connection that is given up; there are several, and a heartbeat to keep
-# What Flower listens to, and is told: not worth a wait of the event loop, not even a short one.
+# Flower's events and commands. They are not worth a wait of the event loop, not even a short one.
 UNCONFIRMED = ("celeryev", "reply.celery.pidbox")
-_DELAYED = "celery_delayed_"  # where Celery sends what is to arrive later
+_DELAYED = "celery_delayed_"  # where Celery sends messages that are to arrive later
 CA_SETTING = "PICTOR_BROKER_CA_FILE"
 _CONFIRMATION = [spec.Basic.Ack, spec.Basic.Nack]
 
 
 class UnconfirmedError(AMQPError):  # type: ignore[misc]
-    """The broker takes nothing now, and may yet take what it was sent. Kombu does not send it again."""
+    """The broker takes nothing now, and may yet take a message it was sent. Kombu does not send it again."""
+
+
+class UnroutedError(AMQPError):  # type: ignore[misc]
+    """The broker has no queue for what it was sent, and dropped it. Kombu does not send it again."""
 
 
 class UntrustedBrokerError(OSError):
@@ -44,6 +48,7 @@ class UntrustedBrokerError(OSError):
 
 class Channel(pyamqp.Channel):  # type: ignore[misc]  # kombu is untyped
     _patience_s = 0.0
+    _returned = False
 
     def wait(self, method: Any, *args: Any, timeout: float | None = None, **options: Any) -> Any:
         deadline = time.monotonic() + self._patience_s
@@ -61,9 +66,19 @@ class Channel(pyamqp.Channel):  # type: ignore[misc]  # kombu is untyped
         exchange = options.get("exchange")
         if exchange in UNCONFIRMED:
             return self._basic_publish(*args, **options)
-        is_work = exchange in WORK_QUEUES or str(exchange).startswith(_DELAYED)
+        is_work = is_work_queue(exchange) or str(exchange).startswith(_DELAYED)
         self._patience_s = self.connection.blocked_patience_s if is_work else 0.0
-        return super().basic_publish_confirm(*args, confirm_timeout=confirm_timeout, **options)
+        if is_work:
+            options["mandatory"] = True  # else a broker confirms what it drops for want of a queue
+        result = super().basic_publish_confirm(*args, confirm_timeout=confirm_timeout, **options)
+        if self._returned:  # said before the confirmation
+            self._returned = False
+            self.connection.collect()  # what was declared on it is not there any more
+            raise UnroutedError(f"no queue takes what exchange {exchange!r} is sent")
+        return result
+
+    def _on_basic_return(self, *_: object) -> None:
+        self._returned = True
 
 
 class VerifiedSocket(amqp_transport.SSLTransport):  # type: ignore[misc]  # amqp is untyped

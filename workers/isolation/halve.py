@@ -2,7 +2,7 @@
 
 A batch is suspect at its third delivery, after several unforeseen exceptions, or when it takes too long.
 Halving costs an innocent batch nothing but a message, so it is done on suspicion. A verdict on a single
-object is not: it is tried alone first (see sandbox.py), and only what fails there is recorded as failed.
+object is not: it is tried alone first (see sandbox.py), and only a failure there is recorded as failed.
 
 No crash can lose a half: halves are rows of the ledger from the moment that their batch is closed, in one
 transaction, and what of them is not on a queue yet is published by this process, by the redelivery of the
@@ -161,7 +161,7 @@ def _record_failure(batch: EmbedBatch, fate: Fate, context: Context) -> BatchRep
     deps = context.deps
     earlier = look_up_versions(batch, deps.index, clock)
     if earlier:  # an object must not be found by its former content
-        deps.index.delete(batch.collection, list(earlier))
+        deps.index.delete(batch.target, list(earlier))
     report = index_prepared(batch, PreparedBatch(outcomes=(rejected,), stored=()), deps, clock)
     is_new = deps.ledger.report(report)
     deps.ledger.finish_if_done(batch.job_id)

@@ -58,7 +58,7 @@ def run_trial(body: bytes) -> Handled | Fate:
         process.kill()  # at its end already, unless this process is being stopped
         process.wait()
         for pipe in (process.stdin, process.stdout):
-            with suppress(OSError):  # what could not be written to a dead process
+            with suppress(OSError):  # bytes that could not be written to a dead process
                 pipe.close()  # type: ignore[union-attr]  # both were asked for
     return _outcome(lines, status)
 
@@ -93,7 +93,7 @@ def _read_answer(line: bytes) -> Handled | Fate | None:
 def main(limit_s: int) -> None:
     """Read a message from standard input; write a line when its work begins and a line when it has ended."""
     answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # what a library prints must not look like an answer
+    os.dup2(2, 1)  # output of a library must not look like an answer
     body = sys.stdin.buffer.readline()
     threading.Thread(target=_end_with_parent, name="end-with-parent", daemon=True).start()
     signal.alarm(LOADING_LIMIT_S)  # its default action ends a process whose native code hangs, too

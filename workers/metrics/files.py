@@ -1,4 +1,4 @@
-"""The files in which the processes of one worker keep their metrics, and what becomes of a dead process's.
+"""The files in which the processes of one worker keep their metrics, and how those of the dead end.
 
 prometheus_client gives each process a file per kind of metric, `counter_<pid>.db`, and reads all of them for
 each answer. Files of the dead would pile up: a batch that kills its process again and again leaves a dozen.

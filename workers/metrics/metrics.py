@@ -1,4 +1,4 @@
-"""The metrics of workers: every name, label and bucket, and what each is a measure of.
+"""The metrics of workers, with every name, label, bucket and meaning.
 
 Seconds and bytes; no key, file name or job id is a label, so that the number of series is fixed. Counters
 follow the ledger, which is the account: a process that is killed between its report and its count has
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.ingest.handle import Handled
 from pipeline.types import BatchReport, Findings, ModelSpec, Reason, Verdict
-from workers.broker.queues import EMBED, PREPARE, WORK_QUEUES
+from workers.broker.queue_names import EMBED, PREPARE, ROLES
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
@@ -24,11 +24,11 @@ _WAIT_BUCKETS_S = (0.01, 0.1, 0.5, 1, 5, 15, 60, 300, 900, 3600, 14400)
 _SEARCH_BUCKETS_S = (0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.2, 0.5, 1, 2, 5, 10)
 
 OUTCOMES = ("indexed", "unchanged", "failed")  # of an image; `failed` = the sum over reasons
-ANSWERS = ("answered", "refused")  # of a search; refused: the answer says what was wrong with the query
+ANSWERS = ("answered", "refused")  # of a search. If it is refused, the answer says why
 
 
 class Metrics:
-    """What one process records. Made once per process by `metrics()`.
+    """The metrics of one process. Made once per process by `metrics()`.
 
     Gauges are "live": those of a process that is gone count no more. Counters and histograms stay.
     """
@@ -172,7 +172,7 @@ class Metrics:
             self._images.labels(outcome)
         for reason in Reason:
             self._failures.labels(reason.value)
-        for queue in WORK_QUEUES:
+        for queue in ROLES:
             self._crashes.labels(queue)
         for queue in (PREPARE, EMBED):
             for verdict in Verdict:
@@ -186,7 +186,7 @@ class Metrics:
         self.record_work(handled)
 
     def record_work(self, handled: Handled) -> None:
-        """What was spent, whatever came of it, and the images of a report that is in the ledger."""
+        """The time spent, whatever the outcome, and the images of a report that is in the ledger."""
         for stage, seconds in handled.seconds.items():
             self._stage_seconds.labels(stage).observe(seconds)
         self._device_seconds.inc(handled.seconds.get("device", 0.0))
@@ -202,7 +202,7 @@ class Metrics:
             self._failures.labels(rejected.reason.value).inc()
 
     def record_findings(self, findings: Findings) -> None:
-        """What a planner settled without a batch."""
+        """Objects that a planner settled without a batch."""
         self._images.labels("unchanged").inc(findings.unchanged)
         self._images.labels("failed").inc(len(findings.known))
         for rejected in findings.known:

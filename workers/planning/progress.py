@@ -1,4 +1,4 @@
-"""Whether running jobs move: a job that stands still is what an operator wants to hear of first."""
+"""Whether running jobs move. An operator wants to hear first of a job that stands still."""
 
 from collections.abc import Mapping
 
@@ -13,21 +13,25 @@ class ProgressWatch:
     def __init__(self) -> None:
         self._moved: dict[str, tuple[object, float]] = {}
 
-    def oldest_progress_s(self, looks: Mapping[str, object], now_s: float) -> float:
+    def standing_s(self, looks: Mapping[str, object], now_s: float) -> dict[str, float]:
         """Take note of the running jobs.
 
         Args:
             looks: of each running job, something that changes whenever it moves.
-            now_s: since 1970.
+            now_s: of a clock that is never set.
 
         Returns:
-            When the job that has stood still for longest last moved; 0 when no job runs.
+            How long each job has stood still, so far as it was looked at.
         """
         self._moved = {
             job_id: (look, self._moved[job_id][1] if self._looks_like(job_id, look) else now_s)
             for job_id, look in looks.items()
         }
-        return min((moved_s for _, moved_s in self._moved.values()), default=0.0)
+        return {job_id: now_s - moved_s for job_id, (_, moved_s) in self._moved.items()}
+
+    def forget(self, job_id: str) -> None:
+        """The job has been helped on: it stands still from the next look on."""
+        self._moved.pop(job_id, None)
 
     def _looks_like(self, job_id: str, look: object) -> bool:
         return job_id in self._moved and self._moved[job_id][0] == look

@@ -17,7 +17,7 @@ NO_SUCH_KEY = "pictor-is-served"  # an answer that it is not there is an answer
 
 
 def find_fault() -> PictorError | None:
-    """What keeps this process from its work; None when every service answers it, and its model does.
+    """The error that keeps this process from its work. None when every service and its model answer.
 
     A TransientError says that nobody can tell now.
     """

@@ -17,7 +17,7 @@ from pipeline.settings import Settings
 from pipeline.types import ModelSpec
 
 _SPEC = TypeAdapter(ModelSpec)
-# What becomes of the worker is decided by the class, so that much of an error comes across.
+# The class of an error decides the worker's end, so it is sent along.
 _ERRORS: tuple[type[PictorError], ...] = (ConfigError, FatalError, TransientError)
 
 

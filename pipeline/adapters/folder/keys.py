@@ -7,7 +7,7 @@ share a key.
 """
 
 _FIRST, _LAST = 0xEF80, 0xEFFF  # private use area, unassigned; bytes below 0x80 are always valid UTF-8
-_SURROGATES = 0xDC00  # what Python's surrogateescape adds to a byte
+_SURROGATES = 0xDC00  # Python's surrogateescape adds this to a byte
 
 _TO_KEY: dict[int, str] = {_SURROGATES + byte: chr(0xEF00 + byte) for byte in range(0x80, 0x100)} | {
     point: "".join(chr(0xEF00 + byte) for byte in chr(point).encode()) for point in range(_FIRST, _LAST + 1)

@@ -82,7 +82,7 @@ def location_of(url: sa.URL) -> str:
 
 
 def make_engine(url: sa.URL) -> sa.Engine:
-    """Open nothing yet. `url` comes from `read_url`; what its query says wins over the settings above."""
+    """Open nothing yet. `url` comes from `read_url`, and its query wins over the settings above."""
     if url.drivername == "sqlite":
         return _make_sqlite_engine(url)
     settings = {name: value for name, value in POSTGRES_CONNECT.items() if name not in url.query}

@@ -1,4 +1,4 @@
-"""What a planner writes: batches and cursor, and what has vanished from the location."""
+"""The planner's writes: batches, the cursor, and the objects that have vanished from the location."""
 
 from collections.abc import Sequence
 
@@ -12,6 +12,7 @@ from pipeline.adapters.ledger.statements import (
     insert_batches,
     insert_settled,
     lock_job,
+    move_cursor,
     no_such_job,
     update_job,
 )
@@ -34,6 +35,7 @@ class SqlPlan(InTransactions):
         job_id: str,
         batches: Sequence[PlannedBatch],
         *,
+        after: str | None = None,
         cursor: str,
         ignored: int,
         findings: Findings = NO_FINDINGS,
@@ -46,6 +48,9 @@ class SqlPlan(InTransactions):
             # lost, provided that its batches are there.
             if present.cursor == cursor and are_there(connection, job_id, batches):
                 return True
+            if present.cursor != after:
+                return False
+            move_cursor(connection, job_id, cursor)
             insert_batches(connection, job_id, batches)
             insert_settled(connection, job_id, cursor, findings)
             generation = generation_of(present.collection, present.fingerprint)
@@ -56,7 +61,6 @@ class SqlPlan(InTransactions):
                 connection,
                 job_id,
                 {
-                    "cursor": cursor,
                     "planned_batches": job.c.planned_batches + len(batches),
                     "ignored": job.c.ignored + ignored,
                     "held": job.c.held + findings.held,

@@ -115,6 +115,6 @@ def _at_or_behind(key: str) -> sa.ColumnElement[bool]:
 
 
 def _behind(key: str) -> sa.ColumnElement[bool]:
-    # The first condition is what the index serves; the second tells apart keys with the same beginning.
+    # The index serves the first condition. The second tells apart keys with the same beginning.
     head = key[:KEY_HEAD_CHARS]
     return sa.and_(key_head >= head, sa.or_(key_head > head, version.c.key > key))

@@ -1,12 +1,13 @@
 """Which jobs run, and who plans them: processes look after the jobs of others that died."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import sqlalchemy as sa
 
 from pipeline.adapters.ledger.engine import InTransactions
 from pipeline.adapters.ledger.schema import job, job_is_for_workers, job_is_running
 from pipeline.adapters.ledger.statements import select_running_looks
+from pipeline.types import PlanClaim
 
 
 class SqlWatch(InTransactions):
@@ -25,14 +26,15 @@ class SqlWatch(InTransactions):
 
         return self._write(claim)
 
-    def stalled_jobs(self, older_than_s: float) -> list[tuple[str, int]]:
-        """Running jobs of the workers whose planner has taken no step for so long, and its last step."""
-        limit = datetime.now(UTC) - timedelta(seconds=older_than_s)
-        moved = sa.func.coalesce(job.c.stepped_at, job.c.created_at)
-        query = sa.select(job.c.job_id, job.c.plan_step).where(
-            job_is_running, job_is_for_workers, moved < limit
+    def plan_claims(self) -> dict[str, PlanClaim]:
+        query = sa.select(job.c.job_id, job.c.plan_step, job.c.plan_nonce, job.c.stepped_at).where(
+            job_is_running, job_is_for_workers
         )
-        return [(row[0], row[1]) for row in self._read(lambda connection: connection.execute(query).all())]
+        rows = self._read(lambda connection: connection.execute(query).all())
+        return {
+            row.job_id: PlanClaim(step=row.plan_step, nonce=row.plan_nonce, renewed_at=row.stepped_at)
+            for row in rows
+        }
 
     def running_jobs(self) -> list[str]:
         """Ids, oldest first."""
@@ -43,7 +45,7 @@ class SqlWatch(InTransactions):
         """Of each running job of the workers something that changes whenever its planner, an operator or a
         report moves it.
 
-        Cheap at any size of job: only what is pending is counted.
+        Cheap at any size of job, because only pending batches are counted.
         """
         rows = self._read(lambda connection: connection.execute(select_running_looks()).all())
         return {row.job_id: (row.updated_at, row.pending) for row in rows}

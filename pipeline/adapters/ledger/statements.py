@@ -1,4 +1,4 @@
-"""What the ledger's transactions are made of. Each function runs inside the caller's transaction."""
+"""The statements of the ledger's transactions. Each function runs inside the caller's transaction."""
 
 import hashlib
 from collections import Counter
@@ -31,13 +31,14 @@ def no_such_job(job_id: str) -> NotFoundError:
 
 
 def lock_job(connection: sa.Connection, job_id: str) -> sa.Row[Any]:
-    """What of the job decides, held until the transaction ends."""
+    """The columns of a job that decide, locked until the transaction ends."""
     # key_share: new batches only refer to the row and need not wait for it. SQLite has one writer anyway.
     columns = (
         job.c.state,
         job.c.cursor,
         job.c.planned,
         job.c.removals_due,
+        job.c.pruned_at,
         job.c.collection,
         job.c.fingerprint,
     )
@@ -59,12 +60,24 @@ def move_job(connection: sa.Connection, job_id: str, state: JobState, error: str
     ended_at = None if state in (JobState.RUNNING, JobState.PAUSED) else now
     values = {"state": state.value, "error": error, "updated_at": now, "finished_at": ended_at}
     may_move = sa.and_(job.c.job_id == job_id, job.c.state.in_(sorted(COMES_FROM[state])))
+    if state is JobState.RUNNING:
+        may_move = sa.and_(may_move, job.c.pruned_at.is_(None))  # its batches are gone
     if connection.execute(job.update().where(may_move).values(values)).rowcount:
         return True
     present = connection.execute(sa.select(job.c.state, job.c.error).where(job.c.job_id == job_id)).first()
     if present is None:
         raise no_such_job(job_id)
     return tuple(present) == (state, error)  # moved by an earlier try, whose answer was lost
+
+
+def move_cursor(connection: sa.Connection, job_id: str, cursor: str) -> None:
+    """Raises PictorError when that would be back: a listing out of order would have keys left out."""
+    # SQLite compares bytes anyway.
+    present = sa.collate(job.c.cursor, "C") if connection.dialect.name == "postgresql" else job.c.cursor
+    is_behind = sa.or_(job.c.cursor.is_(None), present < cursor)
+    moved = job.update().where(job.c.job_id == job_id, is_behind).values(cursor=cursor)
+    if not connection.execute(moved).rowcount:
+        raise PictorError(f"job {job_id}: its plan would go back to {cursor!r}; the listing is out of order")
 
 
 def is_open_to(driver: str) -> sa.ColumnElement[bool]:
@@ -143,7 +156,7 @@ def insert_batches(connection: sa.Connection, job_id: str, batches: Sequence[Pla
 
 
 def insert_settled(connection: sa.Connection, job_id: str, cursor: str, findings: Findings) -> None:
-    """What needs no message, as a batch that is done. Its name follows from the cursor: no other has that."""
+    """Objects that need no message, as a batch that is done. Its name is unique, as the cursor is."""
     failed = len(findings.known)
     if not findings.unchanged and not failed:
         return

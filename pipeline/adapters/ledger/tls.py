@@ -34,7 +34,7 @@ def with_tls(url: sa.URL, ca_file: str) -> sa.URL:
 
 
 def tls_fault(text: str, url: sa.URL) -> str:
-    """What libpq means when it does not like a certificate, or has none to look at; else "".
+    """The meaning of libpq's error about a certificate, or "" for any other error.
 
     Args:
         text: its error, in English; in another language the server counts as away.

@@ -81,7 +81,7 @@ def _columns_of(ref: ObjectRef) -> tuple[object, ...]:
 def upsert_versions(
     connection: sa.Connection, generation: str, entries: Iterable[VersionEntry], *, job_id: str = ""
 ) -> None:
-    """Put entries over what is there. A version that fails once more has one attempt more."""
+    """Write entries, over older ones. A version that fails once more has one attempt more."""
     rows = version_values(generation, entries, job_id=job_id, now=datetime.now(UTC))
     if not rows:
         return
@@ -142,7 +142,7 @@ def plan_again(connection: sa.Connection, generation: str, image_ids: Sequence[s
 
 
 def insert_unknown(connection: sa.Connection, generation: str, entries: Iterable[VersionEntry]) -> None:
-    """Put in what is not there; what is there was written by a report and knows more."""
+    """Add missing entries. Existing ones were written by a report and know more."""
     rows = version_values(generation, entries, job_id="", now=datetime.now(UTC))
     if rows:
         statement = _insert(connection)

@@ -18,7 +18,7 @@ from pipeline.types import SearchHit
 MAX_LIMIT = 16_384  # rows in one answer of Milvus
 GROWTH = 4  # of the limit from one question to the next
 ID_DIGITS = "0123456789abcdef"  # in the order of the ids
-TRUSTED_DIGITS = 2  # one row of 256 is in such a range: what Milvus does not find there it will not find
+TRUSTED_DIGITS = 2  # one row of 256 is in such a range. A row missed there will not be found at all
 
 
 class Question(Protocol):

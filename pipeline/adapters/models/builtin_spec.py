@@ -1,6 +1,4 @@
-"""What is known of the builtin model without running it: no torch, so that a run that finds nothing new is
-over before torch would be imported.
-"""
+"""The spec of the builtin model, known without torch. A job with nothing new never imports it."""
 
 import hashlib
 import json

@@ -42,7 +42,7 @@ from pipeline.types import ModelSpec
 class CatalogueEntry:
     """One line of `pictor models list`."""
 
-    name: str  # what can be given as a model
+    name: str  # as --model takes it
     dim: int
     input_px: int
     cached: bool  # no download is needed

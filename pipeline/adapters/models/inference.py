@@ -63,7 +63,7 @@ def quicken(
         folded = exact
     if dtype is torch.float32:
         return folded, torch.float32
-    # Weights too: it halves what a forward pass reads, and no cast is left in it.
+    # Weights too. A forward pass then reads half the bytes, and no cast is left in it.
     lowered = copy.deepcopy(folded).to(torch.bfloat16)
     cosine = _least_cosine(lowered, probes.to(torch.bfloat16), wanted)
     if cosine >= MIN_COSINE:

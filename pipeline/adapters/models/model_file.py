@@ -73,7 +73,7 @@ def _is_text(value: object) -> bool:
     return isinstance(value, str) and 1 <= len(value) <= 1000 and value.isprintable()
 
 
-# key: what is allowed, in words and as a test
+# by key, the allowed values in words and as a test
 _KEYS: Mapping[str, tuple[str, Callable[[object], bool]]] = {
     "name": ("printable text", _is_text),
     "architecture": (

@@ -15,7 +15,7 @@ from pipeline.errors import ConfigError, FatalError, TransientError
 from pipeline.types import ModelSpec
 
 DEVICE = re.compile(r"cpu|cuda(?::(\d{1,3}))?")
-# What a CPU computes at once. More falls out of its caches between one layer and the next: ResNet-18 on two
+# Images that a CPU computes at once. More fall out of its caches between layers. ResNet-18 on two
 # cores does 124 images/s in groups of 8, 106 in groups of 32 and 97 in groups of 64.
 CPU_PASS_ITEMS = 8
 

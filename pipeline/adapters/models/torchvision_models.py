@@ -1,6 +1,6 @@
 """torchvision's classification architectures as feature modules: the classifier is cut off.
 
-The embedding is what the last classifier layer would have read. Modules are laid out without memory, then
+The embedding is the input of the last classifier layer. Modules are laid out without memory, then
 take the tensors of the file as they are.
 """
 
@@ -66,7 +66,7 @@ _OLD_DENSENET_NAME = re.compile(r"^(.*denselayer\d+\.(?:norm|relu|conv))\.([12]\
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PublishedModel:
-    """What torchvision publishes as an architecture's DEFAULT weights."""
+    """The published DEFAULT weights of an architecture."""
 
     weights: WeightsRef
     preprocessing: Preprocessing
@@ -104,7 +104,7 @@ def published_model(architecture: str) -> PublishedModel:
     mean, std = tuple(preset.mean), tuple(preset.std)
     if architecture in _AUXILIARY:
         # Trained on -1..1. torchvision undoes the ImageNet mean and std inside these two modules
-        # (transform_input); here the module takes what it was trained on and nothing is undone.
+        # (transform_input). Here the module gets the values it was trained on, and nothing is undone.
         mean, std = (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
     return PublishedModel(
         weights=published_ref(weights.url),

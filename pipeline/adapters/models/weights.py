@@ -34,7 +34,7 @@ CHUNK_BYTES = 2**20
 class WeightsRef:
     """Where weights are: an absolute path, or an https:// or s3:// URL.
 
-    `sha256` is what the file's digest begins with; published weights carry 8 to 10 digits of it in
+    `sha256` is the beginning of the file's digest. Published weights carry 8 to 10 digits of it in
     their name, a model file may give all 64. Empty: not checked.
     """
 

@@ -1,4 +1,4 @@
-"""What an S3 connection is made of: values, no connection yet."""
+"""The values of an S3 connection, before there is one."""
 
 import ipaddress
 from dataclasses import dataclass, field

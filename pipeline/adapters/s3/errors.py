@@ -1,4 +1,4 @@
-"""What an error of the minio SDK means for us. Messages hold endpoint, bucket and the server's error code."""
+"""From errors of the minio SDK to ours. Messages hold endpoint, bucket and the server's error code."""
 
 import re
 import ssl
@@ -49,7 +49,7 @@ _AWAY = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """What was asked for; `key` None is the bucket itself, bucket "" the service."""
+    """The object of a request. `key` None is the bucket itself, and bucket "" the service."""
 
     endpoint: str
     bucket: str
@@ -92,7 +92,7 @@ def _tls_fault(err: SSLError, place: Place) -> str:
 
 
 def code_of(err: Exception) -> str | None:
-    """S3's own word for what failed; None when the answer is no error of S3.
+    """S3's own code of the error, or None when the answer is no error of S3.
 
     The SDK reads the word only where the answer says that it is `application/xml`. Some servers say
     `text/xml`, or nothing.

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class HttpClient(urllib3.PoolManager):
-    """Knows what the service called itself in its last answer."""
+    """Knows the name that the service gave itself in its last answer."""
 
     server = ""
 

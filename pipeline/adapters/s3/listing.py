@@ -1,6 +1,6 @@
 """Keys in byte order from a server that lists folder by folder, as SeaweedFS does: "a/b" before "a-b".
 
-The cursor of a job is a key, and what lies after it must come after it. So each folder is asked for by itself
+The cursor of a job is a key, and all later keys must come after it. So each folder is asked for by itself
 and put in order here. That takes a request for each folder, and its names are held in memory.
 """
 
@@ -12,7 +12,7 @@ ListFolder = Callable[[str], Sequence[ObjectRef]]
 
 
 def lists_by_folder(server: str) -> bool:
-    """Args: `server` is what the service calls itself in its answers."""
+    """Args: `server` is the name that the service gives itself in its answers."""
     return server.startswith("SeaweedFS")
 
 

@@ -1,6 +1,6 @@
 """The fast way to read one S3 object: obstore, at a quarter of the minio SDK's CPU and outside the GIL.
 
-It only ever succeeds or gives up. What a failure means is found out by asking again through the minio SDK,
+It only ever succeeds or gives up. After a failure, the object is asked for again through the minio SDK,
 whose errors have a structure; obstore's are prose.
 """
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 _EMPTY_OR_DOTS = re.compile(r"(?:^|/)\.{0,2}(?:/|$)")
 _PIECE_BYTES = 4 * 2**20
-# What obstore reports beside the user's own metadata.
+# obstore reports these beside the user's own metadata.
 _STANDARD_ATTRIBUTES = frozenset(
     {
         "Content-Disposition",

@@ -243,7 +243,7 @@ class S3Store:
         if said_bytes > max_bytes:
             raise ImageError(Reason.TOO_LARGE, f"{said_bytes} bytes are over the limit of {max_bytes}")
         started, pieces, length = time.monotonic(), [], 0
-        # read1 returns what is there, so that the deadline is looked at while bytes drip; decode_content off
+        # read1 returns the bytes so far, so that the deadline is checked while bytes drip; decode_content off
         # leaves the bytes as they are stored.
         while piece := response.read1(_PIECE_BYTES, decode_content=False):
             pieces.append(piece)

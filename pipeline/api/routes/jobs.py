@@ -71,7 +71,7 @@ def submit_job(
         max_delete_share=body.max_delete_share,
         retry_failed=body.retry_failed,
     )
-    deps = ports.deps_for(wanted.collection, body.model)
+    deps = ports.deps_with(ports.model_for(body.model or ports.settings.model, wanted.collection))
     job_id = _job_id_of(idempotency_key)
     if job_id is not None and (earlier := _earlier(job_id, ports, caller)) is not None:
         if earlier.request != wanted.request_for(deps.embedder.spec):

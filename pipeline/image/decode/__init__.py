@@ -24,7 +24,7 @@ The bytes of the file count too, for JPEG and WebP twice.
 Images whose shorter side is several times the model's input are reduced while they are read: JPEG by the
 decoder itself (DCT scaling), the rest by box averages, strip by strip. Colours of an embedded profile become
 sRGB afterwards, when there are few of them. Only the first frame or page is read.
-What Pillow refuses to decode, in whole or in part, is refused here too.
+Files that Pillow refuses to decode, in whole or in part, are refused here too.
 
 Time is bounded like memory (`work`): no parser here does more than the size of the file allows, scans, frames
 and tiles are counted before they are decoded, and between steps `decode_deadline_s` is looked at.
@@ -122,7 +122,7 @@ def decode_stored_colours(
     """The same as `decode_image`, for who makes the image much smaller and converts the few pixels left.
 
     Args:
-        now: the clock of the deadline, seconds. The default leaves out what other threads and programs do.
+        now: the clock of the deadline, seconds. The default leaves out other threads and programs.
     """
     work = Work(len(body), deadline_s=limits.decode_deadline_s, now=now)
     try:
@@ -147,7 +147,7 @@ def decode_on_gpu(
         None when `decode_image` is to be asked.
 
     Raises:
-        ImageError: over a limit, or not an image: what `decode_image` would say.
+        ImageError: over a limit, or not an image, as `decode_image` would say.
         ConfigError: the device is not there.
     """
     batcher = batcher or batcher_on(device)

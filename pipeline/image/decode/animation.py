@@ -1,4 +1,4 @@
-"""The first frame of an animation need not fill its canvas: what lies around it is transparent."""
+"""The first frame of an animation need not fill its canvas. Pixels around it are transparent."""
 
 from PIL.GifImagePlugin import GifImageFile
 from PIL.ImageFile import ImageFile

@@ -13,7 +13,7 @@ from pipeline.image.decode.boxes import find_boxes, iter_boxes, until_cut_off
 from pipeline.image.decode.work import Work
 from pipeline.types import Reason
 
-# Over these a file is refused: what is not walked to the end could hide a frame behind what is.
+# Over these a file is refused, because an unread part could hide a second frame.
 MAX_ITEMS = 4096  # a grid of a hundred tiles is a large one
 MAX_EXTENTS = 4096  # pieces of one item; real items have one
 MAX_UNITS = 8192  # of one item or sample; AV1 allows 4096 tiles in a frame
@@ -138,7 +138,7 @@ def _frame_sizes(stream: memoryview, picture_bytes: int, work: Work) -> Iterator
 
 
 def _next_unit(stream: memoryview, at: int) -> tuple[memoryview, int]:
-    """What a unit holds, and where the next one begins."""
+    """The contents of a unit, and where the next one begins."""
     head = stream[at]
     at += 2 if head & 4 else 1
     size = len(stream) - at

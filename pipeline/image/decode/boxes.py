@@ -8,9 +8,7 @@ from pipeline.errors import ImageError
 from pipeline.image.decode.work import Work
 from pipeline.types import Reason
 
-MAX_BOXES = (
-    4096  # beside each other; real files have some ten. What is not walked to the end could hide a frame
-)
+MAX_BOXES = 4096  # beside each other. Real files have some ten. An unread part could hide a frame
 
 
 T = TypeVar("T")
@@ -49,7 +47,7 @@ def find_boxes(view: memoryview, path: tuple[bytes, ...], work: Work) -> Iterato
 
 
 def until_cut_off(parts: Iterator[T]) -> Iterator[T]:
-    """What one directory holds, as far as it goes. What is beside it is then looked at all the same."""
+    """The boxes of one directory, as far as it goes. Boxes beside it are then looked at all the same."""
     try:
         yield from parts
     except (struct.error, IndexError):

@@ -37,7 +37,7 @@ def check_signature(body: bytes) -> None:
 
 
 def check_is_picture(first: Page, work: Work) -> None:
-    """Raises ImageError(unsupported_format) when the first page is only a preview of what the file holds."""
+    """Raises ImageError(unsupported_format) when the first page is only a preview of the file's picture."""
     if Tag.DNG_VERSION in first.entries:
         raise _refusal("DNG")
     is_preview = _is_preview(first)

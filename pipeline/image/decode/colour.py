@@ -39,7 +39,7 @@ def read_strips(
         filled: outside of it every pixel is transparent, whatever it holds; None is everywhere.
 
     Returns:
-        [H // factor, W // factor, 3], of the window; what is left over at its edges is cut evenly from both.
+        [H // factor, W // factor, 3], of the window. Pixels left over at its edges are cut evenly from both.
     """
     left, top, right, bottom = window
     width, height = (right - left) // factor, (bottom - top) // factor

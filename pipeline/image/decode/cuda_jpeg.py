@@ -1,6 +1,6 @@
 """Ordinary JPEGs on a GPU. Many threads ask for one image each, and pending images are decoded together.
 
-nvJPEG is fast on batches only, and it may be wrong where libjpeg is right: it fills up what a damaged file
+nvJPEG is fast on batches only, and it may be wrong where libjpeg is right. It fills up what a damaged file
 lacks. So it gets baseline colour files that are whole, and the CPU decodes everything else.
 """
 

@@ -1,4 +1,4 @@
-"""The one place where what a decoder raised becomes a closed reason and our own words."""
+"""The one place where a decoder's exception becomes a closed reason and our own words."""
 
 from PIL import Image, UnidentifiedImageError
 

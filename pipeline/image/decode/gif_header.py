@@ -1,4 +1,4 @@
-"""What stands before the first picture of a GIF. It is counted here and read by Pillow.
+"""The blocks before the first picture of a GIF. They are counted here and read by Pillow.
 
 Pillow reads it block by block, each of 255 bytes at most and of one at least, in Python.
 """

@@ -1,4 +1,4 @@
-"""What the HEVC streams inside a HEIF file are, which the container's header need not tell truly.
+"""The frames of the HEVC streams inside a HEIF file, which the container's header need not tell truly.
 
 The decoder makes the frame that a stream announces and compares it with the container afterwards. So the
 parameter sets are read: those of every decoder configuration (`hvcC`), and those inside the items. A picture

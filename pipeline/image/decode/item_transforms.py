@@ -1,4 +1,4 @@
-"""What the container of an AVIF says about showing its picture: clean aperture, turn and mirror.
+"""How the container of an AVIF wants its picture shown: clean aperture, turn and mirror.
 
 Decoders leave the clean aperture (`clap`) to their callers. The three are applied in the order in which the
 file lists them; whatever makes no sense is left out, as browsers do.
@@ -34,7 +34,7 @@ class Transforms:
 
 
 def read_transforms(body: bytes, size: tuple[int, int], work: Work) -> Transforms:
-    """What is to be done with the stored picture of this width and height, px."""
+    """The steps to show a stored picture of this width and height, px."""
     try:
         properties = list(_properties(memoryview(body), work))
     except (struct.error, IndexError):  # ends within its directory: the decoder has the say

@@ -1,4 +1,4 @@
-"""The fast way for ordinary JPEG: torchvision's decoder, bit for bit what Pillow gives, in less time."""
+"""The fast way for ordinary JPEG: torchvision's decoder. It gives the pixels of Pillow in less time."""
 
 from typing import Protocol, cast
 

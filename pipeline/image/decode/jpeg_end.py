@@ -1,6 +1,6 @@
 """A JPEG without its end marker is whole when nothing that could follow changes a pixel of it.
 
-Decoders cannot tell: given an end, libjpeg fills up what is missing and says so to nobody. So the picture is
+Decoders cannot tell. Given an end, libjpeg fills up the missing part and tells nobody. So the picture is
 decoded twice, with different data in the place of the end. Where a bit is missing it is taken from these, and
 the pictures differ.
 """

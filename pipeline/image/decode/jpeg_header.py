@@ -1,7 +1,7 @@
 """The segments of a JPEG before its first scan, read the way libjpeg reads them.
 
 Pillow keeps a Python object for each metadata segment, so that a few megabytes of empty ones cost gigabytes,
-and it parses EXIF on opening. Decoders therefore get a copy that holds nothing but what decoding needs.
+and it parses EXIF on opening. Decoders therefore get a copy that only holds the parts that decoding needs.
 """
 
 import re
@@ -33,16 +33,16 @@ class JpegHeader:
     size: tuple[int, int]  # px
     components: tuple[tuple[int, int], ...]  # horizontal and vertical sampling of each
     buffered: bool  # several scans: libjpeg holds the coefficients of the whole image
-    rare: str  # "lossless" or "arithmetic": what fails may be a kind that is not decoded; else ""
+    rare: str  # "lossless" or "arithmetic", which may not be decoded; else ""
     exif: bytes
     xmp: bytes
     profile: bytes  # the ICC profile; empty where there is none, or a piece of it is missing
-    stripped: bytes  # the picture without metadata, and without what follows its end marker
+    stripped: bytes  # the picture without metadata, and without bytes behind its end marker
     has_end_marker: bool
 
     @property
     def coefficient_bytes(self) -> int:
-        """What libjpeg allocates, and clears, for an image of several scans."""
+        """The bytes that libjpeg allocates and clears for an image of several scans."""
         if not self.buffered:
             return 0
         widest = max(h for h, _ in self.components)

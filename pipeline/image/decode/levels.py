@@ -1,4 +1,4 @@
-"""What the numbers of a decoded image mean, where Pillow hands them over as they are stored."""
+"""The meaning of an image's numbers, where Pillow hands them over as they are stored."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -6,7 +6,7 @@ from typing import Literal
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Levels:
-    """The default is what Pillow's modes say: 0 is black, and the highest number that fits is white."""
+    """The default is that of Pillow's modes: 0 is black, and the highest number that fits is white."""
 
     white_is_zero: bool = False
     bits_of_16: int = 16  # how many bits are used in a mode of 16

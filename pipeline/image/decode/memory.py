@@ -1,4 +1,4 @@
-"""What decoding one image costs at its peak, told from the header. The constants are measured.
+"""The peak of memory of decoding one image, told from the header. The constants are measured.
 
 A peak has two candidates: inside the decoder, and afterwards, when the decoded image stands beside the array
 made from it. `tests/unit/test_decode_memory.py` builds images at the limit of each format and measures.
@@ -20,12 +20,12 @@ FIXED_BYTES = 4 * 2**20  # strips, decoder tables, the allocator's remainders
 _STORED = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2, "I;16N": 2}  # Pillow: else 4 a pixel
 _WEBP_BYTES_PER_PX = 16.5  # two canvases, the frame as bytes, the image; lossless: its own frame first
 _AVIF_BYTES_PER_PX = 17  # planes of 16-bit 4:4:4 and alpha, pixels, the same as bytes or as image
-# Planes, pixels, and what lies between them: more for 4:4:4, for 10 bits and for alpha.
+# Planes, pixels, and buffers between them: more for 4:4:4, for 10 bits and for alpha.
 _HEIF_BYTES_PER_PX, _HEIF_444_BYTES, _HEIF_DEEP_BYTES, _HEIF_ALPHA_BYTES = 8, 4, 8, 4
 _TIFF_UNIT_COPIES = 2  # one strip or tile: decompressed, and converted or in the codec
 _WIDE_KEY_BYTES_PER_PX = 5  # the lower bytes of all samples, and the alpha made of them
 RLE_BYTES_PER_PX, RLE_BYTES_PER_ROW = 2, 2  # a run of one pixel, and the end of a row
-RLE_FREE_BYTES = 64 * 2**10  # what programs leave behind a picture
+RLE_FREE_BYTES = 64 * 2**10  # of bytes that programs leave behind a picture
 MAX_RLE_PX = 16_000_000  # run-length BMP is decoded in Python, 0.1 us a pixel with the GIL held
 
 
@@ -81,12 +81,12 @@ def estimate_peak_bytes(opened: OpenedImage, *, goal_px: int) -> int:
     factor = max(1, min(width, height) // goal_px)
     array = (width // factor) * (height // factor) * 3
     decoding = stored + _decoder_bytes(opened, px) + array
-    turning = 2 * array  # an upright copy; what the decoder held is gone by then
+    turning = 2 * array  # an upright copy. The decoder's buffers are gone by then
     return max(decoding, turning) + _copies_of_body(opened) * opened.body_bytes + FIXED_BYTES
 
 
 def _copies_of_body(opened: OpenedImage) -> int:
-    """The caller's, and what is made of it."""
+    """The caller's array, and the copy that is made of it."""
     match opened.format:
         case "JPEG" if opened.jpeg is not None and not opened.jpeg.has_end_marker:
             return 3  # one with an end
@@ -97,7 +97,7 @@ def _copies_of_body(opened: OpenedImage) -> int:
 
 
 def _scaled_size(opened: OpenedImage, goal_px: int) -> tuple[int, int]:
-    """What the decoder delivers. Only JPEG scales while it decodes, by what `Image.draft` chooses."""
+    """The size that the decoder delivers. Only JPEG scales while it decodes, as `Image.draft` chooses."""
     width, height = opened.size
     if opened.jpeg is None or opened.jpeg.is_lossless:
         return width, height
@@ -106,7 +106,7 @@ def _scaled_size(opened: OpenedImage, goal_px: int) -> tuple[int, int]:
 
 
 def _decoder_bytes(opened: OpenedImage, px: int) -> int:
-    """What the decoder holds beside the image it fills."""
+    """The bytes that the decoder holds beside the image it fills."""
     match opened.format:
         case "JPEG":
             return opened.jpeg.coefficient_bytes if opened.jpeg is not None else 0

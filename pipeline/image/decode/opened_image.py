@@ -33,10 +33,10 @@ class OpenedImage:
     size: tuple[int, int]  # as stored, px; `image.size` changes when decoding is scaled
     body_bytes: int
     work: Work  # its account
-    frame_px: int  # what the decoder will make of it; over width x height only in files that lie
+    frame_px: int  # pixels that the decoder will make; over width x height only in files that lie
     jpeg: JpegHeader | None = None
     transforms: Transforms | None = None  # AVIF: they stand in the place of EXIF
-    first_frame: Box | None = None  # of an animation: what lies around it is transparent
+    first_frame: Box | None = None  # of an animation. Pixels around it are transparent
 
     def find_conversion(self) -> Conversion | None:
         """Of the decoded colours to sRGB."""

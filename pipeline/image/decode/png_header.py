@@ -22,7 +22,7 @@ MAX_TEXTS = 16  # that are unpacked in search of the orientation; a file has one
 _SIGNATURE_BYTES = 8
 _PIXEL_CHUNKS = frozenset({b"IHDR", b"PLTE", b"IDAT", b"IEND"})
 _EXIF_TEXTS = frozenset({b"Raw profile type exif", b"Raw profile type APP1"})
-_XMP_MARK = b"http://ns.adobe.com/xap/"  # what an APP1 segment begins with that is no EXIF
+_XMP_MARK = b"http://ns.adobe.com/xap/"  # the beginning of an APP1 segment that is no EXIF
 _XMP_TEXTS = frozenset({b"XML:com.adobe.xmp", b"Raw profile type xmp"})
 
 
@@ -101,7 +101,7 @@ def _read_ihdr(body: bytes) -> tuple[int, int]:
 
 
 def _read_chunks(body: bytes, work: Work) -> Iterator[Chunk]:
-    """Up to the end of the picture or file. What is no chunk is the last one, with all that is behind it."""
+    """Up to the end of the picture or file. Bytes that are no chunk are the last one."""
     offset = _SIGNATURE_BYTES
     for _ in range(MAX_PNG_CHUNKS):
         if offset + 8 > len(body):
@@ -199,7 +199,7 @@ def _read_text(body: bytes, chunk: Chunk, work: Work) -> bytes | None:
 
 
 def _unpack_raw_profile(text: bytes) -> bytes | None:
-    """What stands as hexadecimal digits behind a name and a length, as ImageMagick wrote it."""
+    """The bytes given as hexadecimal digits behind a name and a length, as ImageMagick writes them."""
     lines = text.split(b"\n", 3)
     if len(lines) < 4:
         return None

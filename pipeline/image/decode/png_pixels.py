@@ -52,7 +52,7 @@ class SlicedBody(io.RawIOBase):
 
 
 class PngPixels(PngImagePlugin.PngImageFile):
-    """Pillow's image, with what our own reading of the header says about transparency and profiles.
+    """Pillow's image, with transparency and profile as our own reading of the header has them.
 
     Raises:
         SyntaxError: Pillow cannot read the chunks that hold the pixels.
@@ -103,7 +103,7 @@ class _LowerBytes(PngPixels):
 
     def __init__(self, header: PngHeader) -> None:
         super().__init__(header)
-        # The name of samples in the other byte order: what Pillow takes for the upper byte is the lower one.
+        # The name of samples in the other byte order. Pillow takes the lower byte for the upper one.
         self.tile = [tile._replace(args="RGB;16L") for tile in self.tile]
 
 

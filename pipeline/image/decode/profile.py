@@ -16,7 +16,7 @@ from PIL import Image, ImageCms
 
 from pipeline.types import Pixels
 
-MAX_PROFILE_BYTES = 4 * 2**20  # of printing presses: 2 MB; what is larger is left out
+MAX_PROFILE_BYTES = 4 * 2**20  # those of printing presses have 2 MB. Larger ones are left out
 MAX_TAGS = 100  # real ones have some twenty
 SAME_WITHIN = 2  # levels of 255: profiles called sRGB are within 1, the next space is 40 away
 
@@ -34,7 +34,7 @@ _STRIP_PX = 1 << 17  # 64 rows of 2048 px; those of a narrow picture may be mill
 class Conversion:
     """From the colours of one profile to sRGB. Safe to share between threads."""
 
-    mode: str  # of what goes in: RGB, L or CMYK
+    mode: str  # of the input: RGB, L or CMYK
     transform: ImageCms.ImageCmsTransform
 
     def convert(self, rgb: Pixels) -> Pixels:
@@ -68,7 +68,7 @@ def find_conversion(profile: object, image_mode: str) -> Conversion | None:
     """None where the colours are to be taken as sRGB.
 
     Args:
-        profile: what the file holds in the place of one.
+        profile: the bytes that the file has in the place of one.
         image_mode: Pillow's, of the decoded picture.
     """
     if not isinstance(profile, bytes) or not _HEADER_BYTES < len(profile) <= MAX_PROFILE_BYTES:

@@ -1,4 +1,4 @@
-"""What a file is, by its first bytes. Nothing is parsed, so nothing can be exploited.
+"""The type of a file, by its first bytes. Nothing is parsed, so nothing can be exploited.
 
 A name is only said where the signature is long enough to be right: a text that begins with "BM" or "P1" is a
 text. The kinds that are no images are there so that an operator reads "a PDF document".

@@ -93,7 +93,7 @@ class Page:
         return int(struct.unpack_from(self.order + _INTEGER_LETTERS[entry.kind], self.body, entry.offset)[0])
 
     def content(self, tag: Tag, *, max_bytes: int) -> bytes | None:
-        """What a tag of bytes holds. None when it is missing or larger than that."""
+        """The value of a tag of bytes. None when it is missing or larger than that."""
         entry = self.entries.get(tag)
         if entry is None or entry.kind not in _BYTE_TYPES or entry.count > max_bytes:
             return None
@@ -128,7 +128,7 @@ def read_first_page(body: bytes, work: Work) -> Page:
 
 
 def other_pages(first: Page, work: Work) -> Iterator[Page]:
-    """The directories inside the first one, then those behind it. What cannot be read is left out.
+    """The directories inside the first one, then those behind it. Unreadable ones are left out.
 
     Raises:
         ImageError: decode_error, for more tags than `work` allows.

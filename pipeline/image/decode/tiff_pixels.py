@@ -1,6 +1,6 @@
 """Pixels of a TIFF page of a known variant, through the codecs of Pillow and libtiff.
 
-Pillow's own reader guesses what samples mean, turns some images and not their size, and goes wrong on planes
+Pillow's own reader guesses the kind of samples, turns some images but not their size, and fails on planes
 of 16 bits and on compressed numbers in the other byte order. This one is told.
 """
 
@@ -90,7 +90,7 @@ class TiffPixels(ImageFile.ImageFile):
 
 
 def _find_mode(variant: TiffVariant) -> tuple[str, str]:
-    """Pillow's mode and its name for what is stored."""
+    """Pillow's mode and its name for the stored samples."""
     stored = variant.stored.rstrip("X")
     if stored == "L":
         mode, layout = _GREY[variant.sample_format, variant.bits]

@@ -1,4 +1,4 @@
-"""What the strips or tiles of a TIFF cost to decode, told from their directory before it starts.
+"""The cost of decoding the strips or tiles of a TIFF, told from their directory before it starts.
 
 The directory says where each of them lies. Nothing keeps it from naming the same megabytes for all.
 """

@@ -46,7 +46,7 @@ def _count_samples(stored: str) -> int:
 
 
 def recognise_tiff(page: Page) -> TiffVariant:
-    """Raises ImageError(unsupported_format) with what was found and what is on the list."""
+    """Raises ImageError(unsupported_format), naming the variant and those that are known."""
     compression = _find_compression(page)
     photometric = _find_photometric(page, compression)
     stored, bits = _find_samples(page, photometric, compression)
@@ -100,7 +100,7 @@ def _guess_photometric(page: Page, compression: Compression) -> Photometric:
 
 
 def _find_samples(page: Page, photometric: Photometric, compression: Compression) -> tuple[str, int]:
-    """What is stored for a pixel, and the bits of one sample."""
+    """The kind of samples of a pixel, and the bits of one sample."""
     channels = CHANNELS.get(photometric, 1)
     samples = page.number(Tag.SAMPLES_PER_PIXEL, channels if compression is Compression.OLD_JPEG else 1)
     default_bits = (8,) if compression is Compression.OLD_JPEG else (1,)

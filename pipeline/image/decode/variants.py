@@ -57,14 +57,14 @@ BASES = {
     Photometric.PALETTE: "P",
 }
 COLOURS = {"L": "grey", "P": "palette", "RGB": "RGB", "CMYK": "CMYK", "YCbCr": "YCbCr", "LAB": "CIELAB"}
-# What an extra sample is: not said, the alpha that colours were multiplied with, alpha. 999 is Corel's.
+# Kinds of extra samples: not said, the alpha that colours were multiplied with, alpha. 999 is Corel's.
 EXTRA = {0: "X", 1: "a", 2: "A", 999: "A"}
 
 # Bits a sample by PNG's colour type: grey, RGB, palette, grey with alpha, RGB with alpha. All may be
 # interlaced. Grey and RGB may have a transparent colour, and palettes an alpha for each of theirs.
 PNG_BITS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
 
-# What TIFF stores for each pixel, by sample format and bits a sample. L is grey, P a palette's
+# The samples that TIFF stores for each pixel, by sample format and bits a sample. L is grey, P a palette's
 # index, A alpha, "a" the alpha of colours that were multiplied with it, and X a sample that is left out.
 STORED: dict[tuple[SampleFormat, int], frozenset[str]] = {
     (SampleFormat.UNSIGNED, 1): frozenset({"L", "P"}),
@@ -102,7 +102,7 @@ PREDICTED_BITS = {2: (8, 16, 32), 3: (32, 64)}  # by Predictor: differences of i
 
 
 def check_png(*, bits: int, colour_type: int, methods: tuple[int, int, int]) -> None:
-    """Raises ImageError(unsupported_format) with what was found and what is on the list.
+    """Raises ImageError(unsupported_format), naming the variant and those that are known.
 
     Args:
         methods: of compression, of filters, of interlacing.

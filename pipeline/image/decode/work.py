@@ -1,4 +1,4 @@
-"""What one file may make its reader do: steps and bytes of our own parsers, and processor time.
+"""The work that one file may cause: steps and bytes of our own parsers, and processor time.
 
 A few kilobytes can ask for hours, for example with thousands of items that all point at the same bytes. So
 the parsers here pay for each box, segment, chunk, tag and unit that they look at, and a file may spend no

@@ -43,7 +43,7 @@ class LiteCopy:
         self.state = state  # of Milvus Lite's files, with which the copy is in step; None: it is in doubt
         self._files = {name: (folder / name).open("r+b") for name in FILES}
         for name, file in self._files.items():
-            file.seek(sizes_bytes[name])  # the stamp does not vouch for what lies behind: write over it
+            file.seek(sizes_bytes[name])  # bytes behind the stamp are not vouched for, so write over them
         self._live = np.ones(self._slots, dtype=np.bool_)
         self._live[self._map("dead", SLOT)] = False
         self._table: Table | None = None
@@ -51,7 +51,7 @@ class LiteCopy:
 
     @classmethod
     def create(cls, home: Path, dim: int) -> "LiteCopy":
-        """An empty copy in the place of what is there."""
+        """An empty copy in the place of the present one."""
         remove_stamp(home)
         shutil.rmtree(home, ignore_errors=True)
         folder = home / uuid4().hex  # a name of its own: files of an older copy may still be mapped
@@ -81,7 +81,7 @@ class LiteCopy:
 
     def close(self) -> None:
         for file in self._files.values():
-            with suppress(OSError):  # what could not be written when it was is not written now
+            with suppress(OSError):  # a write that failed before may fail again
                 file.close()
 
     def begin_write(self) -> None:
@@ -93,7 +93,7 @@ class LiteCopy:
     def stamp(self, state: str) -> None:
         """The copy is in step. Milvus Lite is closed, and this is the state of its files."""
         for file in self._files.values():
-            os.fsync(file.fileno())  # a power cut must not take what the stamp speaks of
+            os.fsync(file.fileno())  # a power cut must not take the bytes that the stamp speaks of
         stamp = Stamp(
             state=state, dim=self._dim, folder=self._folder.name, sizes_bytes=dict(self._sizes_bytes)
         )
@@ -183,7 +183,7 @@ class LiteCopy:
         self._sizes_bytes[name] += len(content)
 
     def _flush(self) -> None:
-        """The mapped files show what was appended; a full disk is found now and not later."""
+        """The mapped files show the appended rows. A full disk is found now and not later."""
         for file in self._files.values():
             file.flush()
 

@@ -11,7 +11,7 @@ from pipeline.search.ranking import SCORE_DECIMALS
 from pipeline.types import SearchFilter, SearchHit
 
 # The first scores are float32 sums, whose error depends on the order of summation and so on the row's place.
-# 2e-5 is over ten times what 4,096 products of unit vectors differ by, and the rounding of scores as well.
+# 2e-5 is over ten times the error of 4,096 products of unit vectors, and of the rounding of scores as well.
 MARGIN = 2e-5
 SCORES_AT_ONCE = 2**24  # over all queries of one product: 64 MB
 ROWS_AT_ONCE = 2**22  # numbers that are scored carefully in one piece: 32 MB

@@ -15,7 +15,7 @@ class Stamp:
     state: str  # of Milvus Lite's files
     dim: int
     folder: str  # where the files of the copy are
-    sizes_bytes: Mapping[str, int]  # of each file; what lies behind was written later
+    sizes_bytes: Mapping[str, int]  # of each file. Bytes behind them were written later
     format: int = FORMAT
 
 
@@ -44,7 +44,7 @@ def remove_stamp(home: Path) -> None:
     """Safe to run twice."""
     if (home / NAME).exists():
         (home / NAME).unlink()
-        _sync_folder(home)  # a stamp that comes back after a power cut would vouch for what was overwritten
+        _sync_folder(home)  # a stamp that comes back after a power cut would vouch for overwritten bytes
 
 
 def _sync_folder(folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""What a copy held at one moment, as arrays, and the values that are read from them."""
+"""The rows of a copy at one moment, as arrays, and the values that are read from them."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -33,7 +33,7 @@ RECORD = np.dtype(
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Table:
-    """Arrays over N slots. They are mapped files: what is not touched is not read."""
+    """Arrays over N slots. They are mapped files, so only touched pages are read."""
 
     records: NDArray[Any]  # [N] of RECORD
     vectors: NDArray[np.float32]  # [N, D]

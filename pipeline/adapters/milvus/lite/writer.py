@@ -44,7 +44,7 @@ class LiteWriter:
         self._folder.take_back()
 
     def open_collection(self, physical: str) -> None:
-        """What the log holds after a crash is in data files when the writer is closed."""
+        """After a crash, rows of the log are in data files as soon as the writer is closed."""
         with self._translated():
             self._engine.get_collection(physical)
 
@@ -56,7 +56,7 @@ class LiteWriter:
 
         with self._translated():
             collection = self._engine.get_collection(physical)
-            # What `collection.insert` does, too, after it has looked at every number of every vector in
+            # `collection.insert` does the same, after it has looked at every number of every vector in
             # Python. That takes as long as all the rest of it.
             batch = to_batch(entities, collection._wal_data_schema, collection._next_seq)
             collection._next_seq += batch.num_rows
@@ -67,13 +67,18 @@ class LiteWriter:
         with self._translated():
             self._engine.get_collection(physical).delete(list(ids))
 
-    def drop(self, name: str, doomed: Sequence[str]) -> None:
-        """The alias first: who finds an alias finds a collection that is whole."""
+    def point_alias(self, name: str, physical: str) -> None:
+        """One file is replaced as a whole."""
+        with self._translated():
+            if name in self._engine.list_aliases():
+                self._engine.alter_alias(physical, name)
+            else:
+                self._engine.create_alias(physical, name)
+
+    def remove_alias(self, name: str) -> None:
+        """Safe to run twice."""
         with self._translated():
             self._engine.drop_alias(name)
-            for physical in doomed:
-                self._engine.drop_collection(physical)
-                self._unflushed_bytes.pop(physical, None)
 
     def _flush_in_time(self, physical: str, collection: Any, size_bytes: int) -> None:
         unflushed_bytes = self._unflushed_bytes.get(physical, 0) + size_bytes

@@ -16,7 +16,7 @@ def upgrade() -> None:
 
 
 def _name_embedded_jobs() -> sa.Update:
-    """Who drove a job was not noted, so it is told from what only one of them does.
+    """The driver of a job was not noted, so it is told from the traces that only one kind leaves.
 
     Workers cannot read folders, and claim a step of a job before they plan any of it. A job of a bucket of
     which nothing was planned stays with the workers: one that they leave lying would be lost, while an

@@ -1,4 +1,4 @@
-"""The version book, and what a job has to know to remove what has vanished."""
+"""The version book, and the columns that a job needs to remove vanished objects."""
 
 from typing import Any
 
