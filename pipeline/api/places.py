@@ -38,7 +38,9 @@ class Places:
         return any(_is_within(bucket, key, place) for place in (*self._allowed, *self._known()))
 
 
-_WAY = "whoever runs it can add one with `pictor serve --allow`, or index it with `pictor ingest`"
+_WAY = (
+    "whoever runs it can add one with `pictor serve --allow PLACE`, or index it with `pictor ingest SOURCE`"
+)
 
 
 def _is_within(bucket: str, key: str, place: Location) -> bool:
