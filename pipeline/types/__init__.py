@@ -33,6 +33,9 @@ from pipeline.types.jobs import (
     JobRequest,
     JobState,
     PlanClaim,
+    Prunable,
+    Pruned,
+    PruneScope,
     embedded_on,
 )
 from pipeline.types.models import (
@@ -86,6 +89,9 @@ __all__ = [
     "Prepared",
     "PreparedBatch",
     "Preprocessing",
+    "Prunable",
+    "PruneScope",
+    "Pruned",
     "Reason",
     "Rejected",
     "SearchFilter",

@@ -2,8 +2,10 @@
 
 import os
 import signal
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -19,6 +21,7 @@ from pipeline.errors import (
 )
 from pipeline.ingest.handle import handle_embed
 from pipeline.ingest.message import decode_batch, encode_batch
+from pipeline.ports import MAX_METADATA_BYTES, VectorIndex
 from pipeline.testing.memory_index import MemoryIndex, _Generation
 from pipeline.testing.memory_store import MemoryStore
 from pipeline.types import (
@@ -29,6 +32,7 @@ from pipeline.types import (
     JobState,
     ModelSpec,
     ObjectRef,
+    SearchHit,
     image_id_of,
 )
 from tests.unit.fakes import (
@@ -45,6 +49,7 @@ from tests.unit.fakes import (
 from tests.unit.memory_broker import MemoryBroker, Message, Settled, message_of
 from workers.broker.celery_config import ROUTES
 from workers.broker.queue_names import EMBED, SEARCH, model_queue
+from workers.broker.queue_wait import DUE_HEADER, PATIENCE_HEADER
 from workers.broker.queues import declare_queues
 from workers.delivery import CRASHES_HEADER
 from workers.isolation.halve import SPLIT_AT_CRASH
@@ -98,6 +103,19 @@ class FailingIndex(MemoryIndex):
         if self.error is not None and name not in self.served:
             raise self.error
         return super().get_collection(name)
+
+
+class TalkativeIndex(MemoryIndex):
+    """Each hit has as much metadata as a row may have, and a thousand are found."""
+
+    def __init__(self, like: VectorIndex) -> None:
+        assert isinstance(like, MemoryIndex)
+        super().__init__()
+        self._generations, self._live = like._generations, like._live
+
+    def search(self, *args: Any, **options: Any) -> list[list[SearchHit]]:
+        [[hit, *_]] = super().search(*args, **options)
+        return [[replace(hit, metadata={"words": "x" * MAX_METADATA_BYTES})] * 1000]
 
 
 @pytest.fixture
@@ -292,6 +310,26 @@ def test_a_search_that_cannot_be_answered_says_why(
     assert error in answer["error"]
     assert (answer["query"], answer["hits"]) == (arguments.get("query"), [])
     assert (broker.messages("search"), broker.dead(), signals) == ([], [], [])
+
+
+@pytest.mark.parametrize("task", sorted(ANSWERED))
+def test_what_nobody_waits_for_any_more_is_not_begun(
+    broker: MemoryBroker, failing: FailingIndex, task: str
+) -> None:
+    failing.error = AssertionError("begun")
+    stale = {DUE_HEADER: time.time() - 95, PATIENCE_HEADER: 30}
+    settled, answer = broker.deliver(message_of(task, **GOOD[task]).with_headers(stale))
+    assert (settled, answer["code"]) == (Settled.ACKNOWLEDGED, "unavailable")
+    assert "its sender waits 30 s" in answer["error"]
+
+
+def test_an_answer_that_no_message_can_hold_is_refused_with_both_sizes(
+    broker: MemoryBroker, context: Context, indexed: list[str]
+) -> None:
+    make_current(replace(context, deps=replace(context.deps, index=TalkativeIndex(context.deps.index))))
+    _, answer = broker.deliver(message_of("pictor.search", **GOOD["pictor.search"], k=1000))
+    assert (answer["code"], answer["hits"]) == ("invalid_argument", [])
+    assert "MiB as JSON, and one message holds at most 15 MiB; ask for fewer hits (k)" in answer["error"]
 
 
 FOREIGN = {"v": 1, "query": "s3://photos/0.png", "collection": "of_another"}
