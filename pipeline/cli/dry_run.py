@@ -2,12 +2,13 @@
 
 from itertools import chain
 
-from pipeline.cli.output import note, visible, warn, write_json, write_line
+from pipeline.cli.output import note, warn, write_json, write_line
 from pipeline.ingest.compare import Change
 from pipeline.ingest.sync import Outlook
 from pipeline.ports import Deps
 from pipeline.service.access import local_caller
 from pipeline.service.preview import preview_job
+from pipeline.service.text import visible
 from pipeline.types import CollectionInfo, JobRequest
 
 FIRST_KEYS = 5  # of each kind

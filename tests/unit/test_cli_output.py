@@ -13,13 +13,14 @@ from numpy.typing import NDArray
 from pipeline.adapters.folder.store import FolderStore
 from pipeline.adapters.ledger.sql_ledger import open_ledger
 from pipeline.cli.exit_codes import EXIT_USAGE
-from pipeline.cli.output import fail, visible, write_json, write_table
+from pipeline.cli.output import fail, write_json, write_table
 from pipeline.cli.run_here import finish
 from pipeline.embedded import job_lock
 from pipeline.errors import FatalError, PictorError
 from pipeline.ingest.system_folders import SYSTEM_FOLDERS
 from pipeline.ports import Deps, Ledger
 from pipeline.service.submit import open_job
+from pipeline.service.text import visible
 from pipeline.settings import Settings
 from pipeline.testing.memory_store import MemoryStore
 from pipeline.types import BatchReport, FailedAt, Job, JobState, PlannedBatch, Reason, Rejected, embedded_on
