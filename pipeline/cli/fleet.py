@@ -77,22 +77,28 @@ def sweep(
 
 @dead_app.command("list")
 def list_dead(
+    limit: Annotated[int, typer.Option(help="How many, in the order of the queue.", min=1, max=10_000)] = 100,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object per line.")] = False,
 ) -> None:
     """Show dead letters, each with its reason."""
     from dataclasses import asdict
 
     from workers.broker.connection import broker_connection
+    from workers.broker.dead_letters import count_dead
     from workers.broker.dead_letters import list_dead as look
 
     with broker_connection(Settings.from_env()) as connection:
-        letters = look(connection)
+        count = count_dead(connection)
+        letters = look(connection, limit)
     if as_json:
         for letter in letters:
             write_json(asdict(letter))
-        return
-    columns = ("task", "id", "queue", "reason", "bytes", "arguments")
-    write_table(columns, [(x.task, x.task_id, x.queue, x.reason, x.size_bytes, x.shown) for x in letters])
+    else:
+        columns = ("task", "id", "queue", "reason", "bytes", "arguments")
+        rows = [(x.task, x.task_id, x.queue, x.reason, x.size_bytes, x.shown) for x in letters]
+        write_table(columns, rows)
+    if len(letters) == limit < count:
+        note(f"{limit} of {count} dead letters; --limit shows more")
 
 
 @dead_app.command("replay")
