@@ -104,6 +104,12 @@ class Settings(BaseSettings):
     ledger_url: Annotated[
         SecretStr, Field(description="SQLAlchemy URL of the ledger. Default `sqlite:///<home>/ledger.db`")
     ] = SecretStr("")
+    ledger_worker_url: Annotated[
+        SecretStr,
+        Field(
+            description="`PICTOR_LEDGER_URL` of the workers. If it is set, `pictor init` makes its user, who may not change the schema"
+        ),
+    ] = SecretStr("")
 
     ledger_ca_file: Annotated[
         str,

@@ -135,6 +135,16 @@ def migrate_ledger(settings: Settings) -> str:
     return REVISION
 
 
+def make_ledger_worker(settings: Settings) -> str:
+    """Make the database user of the workers. Returns its name, or "" when none is configured."""
+    from pipeline.adapters.ledger.worker_role import make_worker_role
+
+    worker_url = settings.ledger_worker_url.get_secret_value()
+    if not worker_url:
+        return ""
+    return make_worker_role(settings.ledger_target, worker_url, ca_file=settings.ledger_ca_file)
+
+
 def driver_here(settings: Settings) -> str:
     """Who drives a job that this process runs.
 

@@ -35,6 +35,8 @@ def initialise_when_there(settings: Settings, wait_s: float) -> Iterator[str]:
 def initialise(settings: Settings) -> Iterator[str]:
     """Do each step and yield a line about it."""
     yield f"ledger: schema {wiring.migrate_ledger(settings)}"
+    if user := wiring.make_ledger_worker(settings):
+        yield f"ledger: user {user} of the workers"
     wiring.open_s3(settings).make_bucket(settings.staging_bucket)
     yield f"objects: bucket {settings.staging_bucket}"
     spec = wiring.load_model_spec(choose_model(settings.model, None), settings)

@@ -39,8 +39,7 @@ def celery_config(
             "blocked_patience_s": blocked_patience_s,  # see workers.broker.transport
             "ca_file": ca_file,
         },
-        "control_queue_exclusive": False,  # exclusive: a half-open drop locks the worker out of its own queue
-        "control_queue_durable": True,
+        "worker_enable_remote_control": False,  # a broadcast could stop all workers, or revoke a batch
         "task_queues": (*map(work_queue, consumed), *public),
         "task_routes": {name: {"queue": role} for name, role in ROUTES.items() if role in PUBLIC_QUEUES},
         "task_default_queue": PLAN,
@@ -72,7 +71,7 @@ def celery_config(
         "result_backend": "rpc://",  # for those searches; pipeline tasks never touch it
         "result_expires": 300,  # an answer nobody fetched
         "worker_send_task_events": True,  # Flower
-        "task_send_sent_event": True,
+        "task_send_sent_event": bool(consumed),  # who only submits may not send events
         "task_track_started": True,
         "task_publish_retry_policy": {
             "max_retries": 5,
