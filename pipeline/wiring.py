@@ -4,6 +4,7 @@ Adapters are imported inside the functions: `pictor --version`, or a client that
 pay seconds for torch and pymilvus, nor need them installed.
 """
 
+import logging
 import os
 import socket
 from collections.abc import Callable
@@ -11,9 +12,10 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from pipeline.capacity import Load, fit_threads
-from pipeline.cgroup import read_share
+from pipeline.capacity import Load, fit_threads, needed_bytes
+from pipeline.cgroup import Share, read_share
 from pipeline.errors import ConfigError, ModelError
+from pipeline.home import make_private
 from pipeline.location import split_s3_url
 from pipeline.ports import Concurrency, Embedder, ImageLimits, ObjectStore, VectorIndex
 from pipeline.ports.lazy import LazyEmbedder, LazyStore
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
     from pipeline.adapters.ledger.sql_ledger import SqlLedger
     from pipeline.adapters.models.catalogue import CatalogueEntry
     from pipeline.adapters.s3.store import S3Store
+
+logger = logging.getLogger(__name__)
 
 MAX_WEIGHTS_BYTES = 8 * 2**30  # the largest published classification weights are 2.5 GB
 
@@ -39,8 +43,14 @@ def limits_of(settings: Settings) -> ImageLimits:
     )
 
 
-def concurrency_of(settings: Settings, load: Load) -> Concurrency:
-    threads = fit_threads(settings, limits_of(settings), read_share(), load)
+def concurrency_of(settings: Settings, load: Load, share: Share | None = None) -> Concurrency:
+    """Args: `share` is that of this process by default."""
+    share, limits = share or read_share(), limits_of(settings)
+    threads = fit_threads(settings, limits, share, load)
+    needed = needed_bytes(limits, threads, load)
+    if needed > share.memory_bytes:
+        sizes = {"memory_mib": share.memory_bytes >> 20, "needed_mib": needed >> 20}
+        logger.warning("the largest images do not fit into the memory", extra=sizes)
     return Concurrency(
         fetch_threads=threads.fetch,
         decode_threads=threads.decode,
@@ -171,10 +181,7 @@ def job_locks(settings: Settings) -> Path:
 
 
 def make_home(settings: Settings) -> None:
-    try:
-        settings.home.mkdir(parents=True, exist_ok=True)
-    except OSError as err:
-        raise ConfigError(f"PICTOR_HOME: folder {settings.home} cannot be made: {err.strerror}") from err
+    make_private(settings.home)
 
 
 def load_model_spec(address: str, settings: Settings) -> ModelSpec:

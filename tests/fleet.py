@@ -367,9 +367,9 @@ class Fleet:
         return self._store
 
     def indexed_keys(self, collection: str = "") -> list[str]:
-        name = collection or self.settings.collection
-        ids = list(self.index.list_ids(name))
-        return sorted(row.ref.key for row in self.index.get_rows(name, ids))
+        live = self.index.live(collection or self.settings.collection, latest=True)
+        ids = list(self.index.list_ids(live))
+        return sorted(row.ref.key for row in self.index.get_rows(live, ids))
 
     def staged_keys(self) -> list[str]:
         return [ref.key for ref in self.store.list_objects(self.settings.staging_bucket)]

@@ -9,6 +9,7 @@ import sys
 from pipeline.cli.app import app
 from pipeline.cli.exit_codes import EXIT_USAGE, exit_code_of
 from pipeline.cli.output import fail
+from pipeline.cli.rights import keep_private
 from pipeline.errors import PictorError
 
 # Packages that a command may find missing, by the extra that brings them.
@@ -21,6 +22,7 @@ EXTRAS = {
 
 def main() -> None:
     """Entry point of the console script. Errors become one line on standard error, never a traceback."""
+    keep_private()
     try:
         app()
     except PictorError as err:

@@ -48,10 +48,13 @@ def sweep(
     minutes: Annotated[int, typer.Option(help="Keep younger blocks.", min=0)] = 60,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
-    """Delete staged blocks that no batch needs any more. Run it once a day. Safe at any time."""
+    """Delete staged blocks that no batch needs any more, and prune old jobs. Run it once a day."""
     from dataclasses import asdict
     from datetime import timedelta
 
+    from pipeline.service.access import local_caller
+    from pipeline.service.prune import prune_jobs
+    from pipeline.types import Pruned
     from workers.sweep import sweep_blocks
 
     settings = Settings.from_env()
@@ -59,10 +62,17 @@ def sweep(
         swept = sweep_blocks(
             wiring.open_s3(settings), ledger, settings.staging_bucket, timedelta(minutes=minutes)
         )
+        retention = timedelta(days=settings.retention_days)
+        pruned = prune_jobs(ledger, local_caller(), older_than=retention) if retention else Pruned()
     if as_json:
-        write_json(asdict(swept))
+        write_json(asdict(swept) | {"pruned": asdict(pruned)})
         return
     note(f"deleted {swept.deleted} of {swept.looked_at} blocks, {swept.deleted_bytes / 2**20:.1f} MiB")
+    if pruned != Pruned():
+        note(
+            f"deleted {pruned.batches} batches, {pruned.failures} failures and {pruned.jobs} refused "
+            f"submissions of jobs that ended {settings.retention_days} days ago"
+        )
 
 
 @dead_app.command("list")

@@ -6,6 +6,7 @@ from html import escape
 from pathlib import Path
 
 from pipeline.cli.output import visible
+from pipeline.cli.rights import share
 from pipeline.errors import ArgumentError, ImageError, TransientError
 from pipeline.image.thumbnail import make_thumbnail
 from pipeline.ports import ImageLimits, ObjectStore
@@ -65,7 +66,10 @@ def write_page(
         sections="\n".join(_section(answer, store, limits) for answer in answers),
     )
     try:
+        is_new = not path.exists()
         path.write_text(page, encoding="utf-8")
+        if is_new:
+            share(path)
     except OSError as err:
         raise ArgumentError(f"--html {path}: {err.strerror}") from err
 

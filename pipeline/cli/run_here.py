@@ -16,7 +16,7 @@ from pipeline.cli.progress import JobProgress, ProgressState
 from pipeline.embedded import DriverOptions, held_job, run_job
 from pipeline.errors import PictorError
 from pipeline.ports import Deps, Embedder, Ledger, VectorIndex
-from pipeline.ports.model_binding import find_collection
+from pipeline.ports.model_binding import DEFAULT_MODEL, check_binding, find_generation
 from pipeline.settings import Settings
 from pipeline.types import Job, JobState
 
@@ -38,9 +38,9 @@ def deps_of_job(job: Job, ledger: Ledger, settings: Settings) -> Iterator[Deps]:
         ModelMismatchError: it belongs to another model.
     """
     with wiring.open_index(settings) as index:
-        info = find_collection(job.request.collection, index)
+        info = find_generation(job.request.target, index)
         embedder = wiring.lazy_model(settings.model, settings, existing=info, batches=settings.batch_threads)
-        index.create_collection(info.name, embedder.spec)  # refuses another model
+        check_binding(info, embedder.spec)
         yield deps_here(index, embedder, ledger, settings)
 
 
@@ -51,7 +51,10 @@ def deps_here(index: VectorIndex, embedder: Embedder, ledger: Ledger, settings: 
         index=index,
         embedder=embedder,
         ledger=ledger,
-        concurrency=wiring.concurrency_of(settings, Load(batches=settings.batch_threads)),
+        concurrency=wiring.concurrency_of(
+            settings,
+            Load(batches=settings.batch_threads, is_trained=embedder.spec.address != DEFAULT_MODEL),
+        ),
     )
 
 

@@ -112,7 +112,7 @@ def _of_another_model(batch: EmbedBatch, deps: Deps) -> Handled | None:
 
 def _done(batch: EmbedBatch, deps: Deps, limits: ImageLimits, clock: PhaseClock, work: _Work) -> Handled:
     try:
-        deps.index.check_model(batch.collection, deps.embedder.spec)
+        deps.index.check_generation(batch.target)
         return replace(work(batch, deps, limits, clock), batch=batch)
     except PictorError as err:
         return judge(err, batch)

@@ -13,6 +13,7 @@ from pipeline.ports import Deps, ImageLimits
 from pipeline.types import (
     CONTENT_REASONS,
     BatchReport,
+    CollectionRef,
     EmbedBatch,
     Embedded,
     IndexRow,
@@ -55,7 +56,7 @@ def stage_batch(batch: EmbedBatch, deps: Deps, limits: ImageLimits, clock: Phase
     if not any(isinstance(outcome, Prepared) for outcome in made.outcomes):
         return index_prepared(batch, made, deps, clock)
     reused = [outcome for outcome in made.outcomes if isinstance(outcome, Embedded)]
-    write_rows(batch.collection, reused, deps, clock)
+    write_rows(batch.target, reused, deps, clock)
     put_block(batch, replace(made, seconds=clock.seconds()), deps, clock)
     return None
 
@@ -76,8 +77,8 @@ def _prepared(
 def index_prepared(batch: EmbedBatch, prepared: PreparedBatch, deps: Deps, clock: PhaseClock) -> BatchReport:
     """Embed the prepared images, write them and remove stale rows. All other objects are unchanged."""
     embedded, rejected = _embed(prepared.outcomes, deps, clock)
-    write_rows(batch.collection, embedded, deps, clock)
-    remove_stale(batch.collection, rejected, prepared.stored, deps, clock)
+    write_rows(batch.target, embedded, deps, clock)
+    remove_stale(batch.target, rejected, prepared.stored, deps, clock)
     indexed = len(embedded) + prepared.reused
     return BatchReport(
         job_id=batch.job_id,
@@ -107,16 +108,16 @@ def _sum(before: Mapping[str, float], here: Mapping[str, float]) -> Mapping[str,
     return {stage: before.get(stage, 0.0) + here.get(stage, 0.0) for stage in {**before, **here}}
 
 
-def write_rows(collection: str, embedded: Sequence[Embedded], deps: Deps, clock: PhaseClock) -> None:
+def write_rows(target: CollectionRef, embedded: Sequence[Embedded], deps: Deps, clock: PhaseClock) -> None:
     if not embedded:
         return
     indexed_at = datetime.now(UTC)
     with clock.measure("write"):
-        deps.index.upsert(collection, [_row(item, indexed_at) for item in embedded])
+        deps.index.upsert(target, [_row(item, indexed_at) for item in embedded])
 
 
 def remove_stale(
-    collection: str,
+    target: CollectionRef,
     rejected: Sequence[Rejected],
     stored: Collection[str],
     deps: Deps,
@@ -130,7 +131,7 @@ def remove_stale(
     ]
     if stale:
         with clock.measure("write"):
-            deps.index.delete(collection, stale)
+            deps.index.delete(target, stale)
 
 
 def _versions(

@@ -46,7 +46,7 @@ def prepare_book(job: Job, deps: Deps, go_on: GoOn) -> bool:
     filled_to = book.filled_to(generation)
     if filled_to is None and job.cursor is not None:
         return True
-    info = deps.index.get_collection(job.request.collection)
+    info = deps.index.get_generation(job.request.target)
     if info is None:
         return True  # dropped since the job was made: its batches will say so
     if info.rows == 0 and book.holds_rows(generation):  # dropped and made anew, or lost
@@ -54,7 +54,7 @@ def prepare_book(job: Job, deps: Deps, go_on: GoOn) -> bool:
         filled_to = ""
     if filled_to is None:
         return True
-    refs = deps.index.list_versions(job.request.collection, start_after=filled_to)
+    refs = deps.index.list_versions(job.request.target, start_after=filled_to)
     while go_on():
         entries = [indexed_version(ref) for ref in islice(refs, FILL_ENTRIES)]
         book.record_fill(generation, entries, filled_to=entries[-1].ref.image_id if entries else None)
@@ -97,7 +97,7 @@ def _remove(job: Job, missing: Sequence[VersionEntry], deps: Deps) -> None:
     if back:  # the next job compares it with its listing
         deps.ledger.note_present(job.job_id, back)
     if gone:
-        deps.index.delete(job.request.collection, gone)
+        deps.index.delete(job.request.target, gone)
         deps.ledger.record_removal(job.job_id, gone)
 
 

@@ -13,10 +13,10 @@ from itertools import islice
 from pipeline.ports import VectorIndex, VersionBook
 from pipeline.types import (
     CollectionInfo,
+    CollectionRef,
     ObjectRef,
     VersionEntry,
     VersionState,
-    generation_of,
     indexed_version,
 )
 
@@ -59,15 +59,15 @@ def verify_collection(
     Args:
         first: how many ids are named of each kind of difference.
     """
-    generation, result = generation_of(info.name, info.fingerprint), Verification()
-    found = _differences(index.list_versions(info.name), book.list_by_id(generation), result)
+    generation, result = info.ref.generation, Verification()
+    found = _differences(index.list_versions(info.ref), book.list_by_id(generation), result)
     while some := list(islice(found, REPAIRED_AT_ONCE)):
         for one in some:
             result.counts[one.difference] += 1
             if len(result.first_ids[one.difference]) < first:
                 result.first_ids[one.difference].append(one.ref.image_id)
         if repair:
-            _repair(some, info.name, generation, index, book)
+            _repair(some, info.ref, index, book)
     if repair and book.filled_to(generation) is not None:
         book.record_fill(generation, [], filled_to=None)  # all of the index has been entered
     return result
@@ -110,7 +110,7 @@ def _indexed(ref: ObjectRef, entry: VersionEntry) -> Iterator[Found]:
         yield Found(Difference.OTHER_VERSION if same else Difference.OUTDATED_ROWS, ref)
 
 
-def _repair(found: list[Found], name: str, generation: str, index: VectorIndex, book: VersionBook) -> None:
+def _repair(found: list[Found], ref: CollectionRef, index: VectorIndex, book: VersionBook) -> None:
     ids: dict[Difference, list[str]] = {kind: [] for kind in Difference}
     entered: list[VersionEntry] = []
     for one in found:
@@ -118,6 +118,6 @@ def _repair(found: list[Found], name: str, generation: str, index: VectorIndex, 
         if one.difference in (Difference.NOT_IN_BOOK, Difference.OTHER_VERSION):
             entered.append(indexed_version(one.ref))
     if outdated := ids[Difference.OUTDATED_ROWS]:
-        index.delete(name, outdated)
-    book.forget(generation, ids[Difference.NOT_IN_INDEX])
-    book.write(generation, entered)
+        index.delete(ref, outdated)
+    book.forget(ref.generation, ids[Difference.NOT_IN_INDEX])
+    book.write(ref.generation, entered)

@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 
+from pipeline.errors import TargetError
 from pipeline.names import check_bucket_or_folder, check_collection_name
 from pipeline.ports import VectorIndex, VersionBook
-from pipeline.ports.model_binding import find_collection
+from pipeline.ports.model_binding import find_collection, missing_collection
 from pipeline.service.access import Caller, Role, require, require_names
-from pipeline.types import CollectionInfo, generation_of, image_id_of
+from pipeline.types import CollectionInfo, image_id_of
 
 
 def delete_objects(
@@ -20,7 +21,7 @@ def delete_objects(
 ) -> None:
     """Take objects out of the index and the book by key, whether or not they are in it. Safe to run twice.
 
-    Objects that are still in their source come back with the next job.
+    They leave all generations. Objects that are still in their source come back with the next job.
 
     Raises:
         ArgumentError: no collection or bucket can have this name.
@@ -30,22 +31,27 @@ def delete_objects(
     require(caller, Role.WRITE)
     require_names(caller, collection=collection, buckets=[check_bucket_or_folder(bucket)])
     image_ids = [image_id_of(bucket, key) for key in keys]
-    index.delete(check_collection_name(collection), image_ids)
-    if info := index.get_collection(collection):
-        book.forget(generation_of(collection, info.fingerprint), image_ids)
+    generations = index.list_generations(check_collection_name(collection))
+    if not generations:
+        raise TargetError(missing_collection(collection))
+    for info in generations:
+        index.delete(info.ref, image_ids)
+        book.forget(info.ref.generation, image_ids)
 
 
 def drop_collection(name: str, index: VectorIndex, book: VersionBook, caller: Caller) -> CollectionInfo:
-    """Delete a collection with all its vectors and its entries of the book.
+    """Delete a collection with all its generations, their vectors and their entries of the book.
 
     Returns:
-        The deleted collection.
+        The generation that was live.
 
     Raises:
         NotFoundError: there is no such collection.
     """
     require(caller, Role.OPERATE)
     info = find_collection(name, index)
+    generations = index.list_generations(name)
     index.drop_collection(name)
-    book.forget_generation(generation_of(name, info.fingerprint))
+    for each in generations:
+        book.forget_generation(each.ref.generation)
     return info

@@ -67,3 +67,9 @@ def show_collection(name: str, index: VectorIndex, caller: Caller) -> Collection
     """Raises NotFoundError, and names the collections that are there."""
     require(caller, Role.READ)
     return find_collection(name, index)
+
+
+def list_generations(name: str, index: VectorIndex, caller: Caller) -> list[CollectionInfo]:
+    """By fingerprint; one of them is live. Raises NotFoundError when there is no such collection."""
+    require(caller, Role.READ)
+    return index.list_generations(find_collection(name, index).name)

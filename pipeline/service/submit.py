@@ -25,6 +25,7 @@ class Submission:
     keep_missing: bool = False
     max_delete_share: float | None = None
     retry_failed: bool = False
+    new_generation: bool = False  # beside the live one, if that is of another model
 
     def request_for(self, spec: ModelSpec) -> JobRequest:
         """Raises ArgumentError for too many patterns, or too long ones."""
@@ -59,7 +60,7 @@ def submit_embedded(
     require(caller, Role.WRITE)
     request = wanted.request_for(deps.embedder.spec)
     _refuse_emptied_source(request, deps)
-    _make_target(request, deps)
+    _make_target(request, deps, new_generation=wanted.new_generation)
     return open_job(request, deps, driver=driver, restart=restart)
 
 
@@ -71,15 +72,18 @@ def submit_to_workers(wanted: Submission, deps: Deps, caller: Caller, *, job_id:
     no collection can have its name.
 
     Raises:
+        ConflictError: a job of this id is run by another driver.
         DeniedError: the caller may not reach this collection or bucket; no job was made.
     """
     require(caller, Role.WRITE)
     require_names(caller, collection=wanted.collection, buckets=[wanted.location.bucket])
     request = _of_its_model(wanted.request_for(deps.embedder.spec), deps)
     job = deps.ledger.create_job(request, driver=WORKERS, job_id=job_id)
+    if job.driver != WORKERS:
+        raise ConflictError(f"job {job.job_id} is run by {job.driver}; choose another id")
     if job.state is JobState.RUNNING:
         try:
-            _make_target(job.request, deps)
+            _make_target(job.request, deps, new_generation=wanted.new_generation)
         except ConfigError as err:  # nothing of it is this process's fault: it was checked when it started
             deps.ledger.set_state(job.job_id, JobState.FAILED, error=str(err))
     return deps.ledger.get_job(job.job_id)
@@ -93,7 +97,8 @@ def record_refusal(
         location=location, bucket="", prefix="", collection=collection, model_name="", fingerprint=""
     )
     refused = ledger.create_job(request, driver=WORKERS, job_id=job_id)
-    ledger.set_state(refused.job_id, JobState.FAILED, error=str(error))
+    if refused.request == request:  # else a job that has the name of a refusal, and nothing to do with it
+        ledger.set_state(refused.job_id, JobState.FAILED, error=str(error))
 
 
 def open_job(request: JobRequest, deps: Deps, *, driver: str, restart: bool = False) -> tuple[Job, bool]:
@@ -127,11 +132,15 @@ def _refuse_emptied_source(request: JobRequest, deps: Deps) -> None:
         )
 
 
-def _make_target(request: JobRequest, deps: Deps) -> None:
+def _make_target(request: JobRequest, deps: Deps, *, new_generation: bool) -> None:
     check_collection_name(request.collection)
     # The first page of the listing: for a bucket that is not there, no collection is made.
     next(deps.store.list_objects(request.bucket, request.prefix), None)
-    if request.fingerprint == deps.embedder.spec.fingerprint:  # else it is there, and another model's
+    if request.fingerprint != deps.embedder.spec.fingerprint:
+        return  # it is there, and another model's
+    if new_generation:
+        deps.index.open_generation(request.collection, deps.embedder.spec)
+    else:
         deps.index.create_collection(request.collection, deps.embedder.spec)
 
 

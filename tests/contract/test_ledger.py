@@ -557,7 +557,9 @@ def test_an_open_batch_comes_with_its_planned_message_and_its_driver(ledger: Sql
     [batch] = planned(1)
     ledger.record_plan(job.job_id, [batch], cursor="z", ignored=0)
     found = ledger.find_batch(job.job_id, batch.path)
-    assert found == BatchRecord(status=BatchStatus.OPEN, body=batch.body, driver=job.driver)
+    assert found == BatchRecord(
+        status=BatchStatus.OPEN, body=batch.body, driver=job.driver, job_state=JobState.RUNNING
+    )
     ledger.report(reported(job, batch.path, indexed=1))
     assert ledger.find_batch(job.job_id, batch.path) == dataclasses.replace(
         found, status=BatchStatus.CLOSED, body=b""

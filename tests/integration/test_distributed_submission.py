@@ -2,6 +2,7 @@
 
 import json
 import secrets
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
 from typing import Any
@@ -87,6 +88,13 @@ def assert_works(fleet: Fleet, upstream: Celery, shop: str) -> None:
     assert [worker.process.poll() for worker in fleet.workers[:2]] == [None, None]
 
 
+def test_a_search_that_nobody_waits_for_is_answered_without_being_done(upstream: Celery) -> None:
+    stale = {"pictor-due-at": time.time() - 95, "pictor-patience-s": 30}
+    arguments = {"v": 1, "query": "s3://nowhere/a.jpg"}
+    sent = upstream.send_task("pictor.search", kwargs=arguments, queue=queue_of("search"), headers=stale)
+    assert "its sender waits 30 s" in sent.get(timeout=30)["error"]
+
+
 # What is meant to work
 
 
@@ -112,8 +120,8 @@ def test_a_service_that_does_not_import_pictor_submits_follows_searches_and_dele
 
 
 def in_index(fleet: Fleet, shop: str) -> list[str]:
-    name = fleet.settings.collection
-    rows = fleet.index.get_rows(name, list(fleet.index.list_ids(name)))
+    live = fleet.index.live(fleet.settings.collection)
+    rows = fleet.index.get_rows(live, list(fleet.index.list_ids(live)))
     return sorted(row.ref.key for row in rows if row.ref.bucket == shop)
 
 

@@ -168,6 +168,13 @@ JSON = "application/json"
         (TASK, JSON, b"{}", "arguments"),
         (TASK, JSON, b"[[], {}]", "arguments"),
         (TASK, JSON, b"[[], 5, {}]", "arguments"),
+        (TASK | {"retries": 2**31}, JSON, b"[[], {}, {}]", "retries"),
+        (TASK | {"task": "celery.map"}, JSON, b"[[], {}, {}]", "its task 'celery.map' is none of Pictor's"),
+        (TASK | {"task": "no.such.task"}, JSON, b"[[], {}, {}]", "none of Pictor's"),
+        (TASK, JSON, b'[[], {}, {"callbacks": null, "errbacks": null, "chain": [], "chord": null}]', ""),
+        (TASK, JSON, b'[[], {}, {"callbacks": [{"task": "celery.map"}]}]', "tasks to run after it"),
+        (TASK, JSON, b'[[], {}, {"chain": [{"task": "pictor.plan_job"}]}]', "tasks to run after it"),
+        (TASK, JSON, b"[[], {}, []]", "arguments"),
     ],
 )
 def test_what_is_no_task_is_told_from_what_is_one(
