@@ -76,6 +76,7 @@ _PASSWORDS = (
     *_SERVERS,
     "flower",
     "worker_ledger",
+    "worker_milvus",
     *(f"broker_{user}" for user in BROKER_RIGHTS),
 )
 _LOGINS = """\
@@ -153,11 +154,12 @@ def _files(passwords: Mapping[str, str]) -> dict[str, str]:
         "pictor-secrets/PICTOR_LEDGER_WORKER_URL": _ledger_url("pictor_worker", passwords["worker_ledger"]),
         "pictor-secrets/PICTOR_S3_ACCESS_KEY": passwords["s3_access"],
         "pictor-secrets/PICTOR_S3_SECRET_KEY": passwords["s3_secret"],
+        "pictor-secrets/PICTOR_MILVUS_WORKER_TOKEN": f"pictor_worker:{passwords['worker_milvus']}",
         "pictor-secrets/PICTOR_MILVUS_TOKEN": f"root:{passwords['milvus']}",
         "pictor-worker/PICTOR_LEDGER_URL": _ledger_url("pictor_worker", passwords["worker_ledger"]),
         "pictor-worker/PICTOR_S3_ACCESS_KEY": passwords["s3_access"],
         "pictor-worker/PICTOR_S3_SECRET_KEY": passwords["s3_secret"],
-        "pictor-worker/PICTOR_MILVUS_TOKEN": f"root:{passwords['milvus']}",
+        "pictor-worker/PICTOR_MILVUS_TOKEN": f"pictor_worker:{passwords['worker_milvus']}",
         "flower-config/flowerconfig.py": _FLOWER.format_map(passwords),
         DEFINITIONS: _rabbitmq_definitions(passwords),
         "postgres-password/password": passwords["postgres"],

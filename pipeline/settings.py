@@ -88,6 +88,12 @@ class Settings(BaseSettings):
     milvus_token: Annotated[
         SecretStr, Field(description="`user:password` or API key of the Milvus server")
     ] = SecretStr("")
+    milvus_worker_token: Annotated[
+        SecretStr,
+        Field(
+            description="`PICTOR_MILVUS_TOKEN` of the workers. If it is set, `pictor init` makes its user, who may not drop collections"
+        ),
+    ] = SecretStr("")
     milvus_ca_file: Annotated[
         str,
         Field(

@@ -43,6 +43,8 @@ def initialise(settings: Settings) -> Iterator[str]:
     with wiring.open_index(settings) as index:
         info = index.create_collection(settings.collection, spec)
     yield f"index: collection {info.name}, model {info.model_name} ({info.fingerprint[:8]})"
+    if user := wiring.make_index_worker(settings):
+        yield f"index: user {user} of the workers"
     with broker_connection(settings) as connection:
         declare_queues(connection, spec.fingerprint)
     yield f"broker: queues {', '.join((*PUBLIC_QUEUES, *model_queues(spec.fingerprint)))} and dead"
