@@ -36,8 +36,12 @@ class Ledger(Protocol):
         """Raises NotFoundError when there is no such job."""
         ...
 
-    def list_jobs(self, *, limit: int = 50) -> list[Job]:
-        """Newest first."""
+    def list_jobs(self, *, limit: int = 50, before: str | None = None) -> list[Job]:
+        """Newest first.
+
+        Args:
+            before: a job's id; only jobs that are older than it.
+        """
         ...
 
     def find_unfinished(self, request: JobRequest, *, driver: str) -> Job | None:
@@ -167,8 +171,12 @@ class Ledger(Protocol):
         """Time by stage, summed over the job's reports."""
         ...
 
-    def failures(self, job_id: str) -> Iterator[Failure]:
-        """By key."""
+    def failures(self, job_id: str, *, start_after: str = "") -> Iterator[Failure]:
+        """By key, in byte order.
+
+        Args:
+            start_after: a key; only failures of keys behind it.
+        """
         ...
 
     def retry_failures(self, job_id: str, batches: Sequence[PlannedBatch], image_ids: Sequence[str]) -> None:

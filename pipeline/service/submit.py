@@ -49,7 +49,13 @@ class Submission:
 
 
 def submit_embedded(
-    wanted: Submission, deps: Deps, caller: Caller, *, driver: str, restart: bool = False
+    wanted: Submission,
+    deps: Deps,
+    caller: Caller,
+    *,
+    driver: str,
+    restart: bool = False,
+    job_id: str | None = None,
 ) -> tuple[Job, bool]:
     """The job that the process of the caller is to run. See `open_job`.
 
@@ -61,7 +67,7 @@ def submit_embedded(
     request = wanted.request_for(deps.embedder.spec)
     _refuse_emptied_source(request, deps)
     _make_target(request, deps, new_generation=wanted.new_generation)
-    return open_job(request, deps, driver=driver, restart=restart)
+    return open_job(request, deps, driver=driver, restart=restart, job_id=job_id)
 
 
 def submit_to_workers(wanted: Submission, deps: Deps, caller: Caller, *, job_id: str | None = None) -> Job:
@@ -101,23 +107,26 @@ def record_refusal(
         ledger.set_state(refused.job_id, JobState.FAILED, error=str(error))
 
 
-def open_job(request: JobRequest, deps: Deps, *, driver: str, restart: bool = False) -> tuple[Job, bool]:
+def open_job(
+    request: JobRequest, deps: Deps, *, driver: str, restart: bool = False, job_id: str | None = None
+) -> tuple[Job, bool]:
     """The unfinished job of the same source, filters, collection and model, or a new one.
 
     Args:
         driver: `embedded_on` the present host. Jobs of the workers and of other hosts are left to them.
         restart: cancel an unfinished job and begin anew.
+        job_id: of a job that is new in any case, unless this id is there already.
 
     Returns:
         The job, and whether it is resumed.
     """
-    unfinished = deps.ledger.find_unfinished(request, driver=driver)
+    unfinished = deps.ledger.find_unfinished(request, driver=driver) if job_id is None else None
     if unfinished is not None and not restart:
         deps.ledger.set_sync(unfinished.job_id, request)  # these may be other than at the first try
         return deps.ledger.get_job(unfinished.job_id), True
     if unfinished is not None:
         deps.ledger.set_state(unfinished.job_id, JobState.CANCELLED)
-    return deps.ledger.create_job(request, driver=driver), False
+    return deps.ledger.create_job(request, driver=driver, job_id=job_id), False
 
 
 def _refuse_emptied_source(request: JobRequest, deps: Deps) -> None:

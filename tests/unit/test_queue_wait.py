@@ -32,6 +32,23 @@ def test_a_foreign_sender_need_not_say(headers: dict[str, object] | None) -> Non
     assert waited_s(headers) is None
 
 
+@pytest.mark.parametrize("due_at", [0, -1, -(2**63), float("-inf"), -1e308, time.time() - 31 * 86_400])
+def test_a_wait_that_nobody_has_waited_is_not_counted(due_at: float) -> None:
+    assert waited_s({DUE_HEADER: due_at}) is None
+
+
+@pytest.mark.parametrize("due_at", [float("inf"), float("nan"), 2**63, 10**400])
+def test_a_time_that_never_comes_is_no_wait(due_at: float) -> None:
+    assert waited_s({DUE_HEADER: due_at}) in (None, 0.0)
+
+
+@pytest.mark.parametrize("hours", [-1, 1])
+def test_a_clock_that_is_an_hour_off_makes_a_wait_of_at_most_an_hour(hours: int) -> None:
+    waited = waited_s({DUE_HEADER: time.time() + 3600 * hours})
+    assert waited is not None
+    assert 0 <= waited < 3605
+
+
 def headers_of(waited: float, patience_s: object) -> dict[str, object]:
     return {DUE_HEADER: time.time() - waited, PATIENCE_HEADER: patience_s}
 

@@ -67,6 +67,14 @@ def test_the_version_is_looked_at_first(kind: type[Arguments]) -> None:
     )
 
 
+@pytest.mark.parametrize("version", [True, False, 0, -1, 2**63, "1", [1], 1.5])
+def test_a_version_is_the_number_one(version: object) -> None:
+    given = GOOD[JobArguments] | {"v": version}
+    assert "this worker reads version 1" in error_of(
+        lambda: read_arguments(JobArguments, "pictor.job", given), MessageError
+    )
+
+
 @pytest.mark.parametrize(
     ("kind", "changes", "said"),
     [

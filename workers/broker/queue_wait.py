@@ -13,6 +13,8 @@ PATIENCE_HEADER = "pictor-patience-s"  # how long the sender waits for an answer
 BELIEVED_S = 3600.0  # a longer wait is taken for a clock that was set: nobody would be answered then
 DUE_HEADER = "pictor-due-at"  # seconds since 1970 UTC; a foreign sender may set it, and need not
 
+MAX_WAIT_S = 30 * 86_400.0  # one number that anybody can send would outweigh all others in a sum
+
 
 def due_stamp(delay_s: float = 0) -> dict[str, float]:
     """The header of a message that is published now, to be delivered after a pause."""
@@ -38,7 +40,7 @@ def check_still_wanted(headers: Mapping[str, object] | None) -> None:
 
 
 def waited_s(headers: Mapping[str, object] | None) -> float | None:
-    """Seconds from when the message was due until now; None when its sender did not say.
+    """Seconds from when the message was due until now; None when its sender did not say, or nothing likely.
 
     Two machines' clocks differ. A message that seems to start before it was sent has waited 0 s. A message
     that is delivered again has waited since it was first due.
@@ -46,4 +48,7 @@ def waited_s(headers: Mapping[str, object] | None) -> float | None:
     due_at = (headers or {}).get(DUE_HEADER)
     if not isinstance(due_at, int | float) or isinstance(due_at, bool):
         return None
-    return max(0.0, time.time() - due_at)
+    now_s = time.time()
+    if due_at < now_s - MAX_WAIT_S:
+        return None
+    return 0.0 if not due_at < now_s else now_s - due_at  # also for a number that no float can hold

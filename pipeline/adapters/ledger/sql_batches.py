@@ -123,9 +123,11 @@ class SqlBatches(InTransactions):
 
         self._write(retry)
 
-    def failures(self, job_id: str) -> Iterator[Failure]:
+    def failures(self, job_id: str, *, start_after: str = "") -> Iterator[Failure]:
         query = (
-            sa.select(failure).where(failure.c.job_id == job_id).order_by(failure.c.key, failure.c.image_id)
+            sa.select(failure)
+            .where(failure.c.job_id == job_id, failure.c.key > start_after)
+            .order_by(failure.c.key, failure.c.image_id)
         )
         for row in self._stream(query):
             yield failure_of(row)
