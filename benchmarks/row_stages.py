@@ -47,10 +47,10 @@ def _refs(first: int, count: int) -> Sequence[ObjectRef]:
 
 
 def _upserting(index: VectorIndex, collection: str, rows: Sequence[IndexRow]) -> FailedAt:
-    index.create_collection(collection, free_spec())
+    target = index.create_collection(collection, free_spec()).ref
 
     def upsert() -> int:
-        index.upsert(collection, rows)  # the same rows each time: as dear as new ones, and nothing grows
+        index.upsert(target, rows)  # the same rows each time: as dear as new ones, and nothing grows
         return len(rows)
 
     return upsert

@@ -41,9 +41,11 @@ def search_ways(
         [answer] = search_images([Stored(text=id_, id=id_)], request, ports, limits, caller)
         _check(len(answer.hits), answer.error)
 
+    live = index.live(collection)
+
     def by_port(number: int) -> None:
         place = number % len(ids)
-        _check(len(index.search(collection, vectors[place : place + 1], k=K)[0]))
+        _check(len(index.search(live, vectors[place : place + 1], k=K)[0]))
 
     def by_pymilvus(number: int) -> None:
         [row] = client.get(collection, ids=[ids[number % len(ids)]], output_fields=["embedding"])
@@ -59,7 +61,7 @@ def recall_of(
     index: VectorIndex, collection: str, queries: NDArray[np.float32], nearest_ids: Sequence[frozenset[str]]
 ) -> float:
     """Share of the true nearest that a search finds. `nearest_ids` has K of them for each query [Q, D]."""
-    found = index.search(collection, queries, k=K)
+    found = index.search(index.live(collection), queries, k=K)
     right = [len(true & {hit.id for hit in hits}) for true, hits in zip(nearest_ids, found, strict=True)]
     return sum(right) / (K * len(queries))
 

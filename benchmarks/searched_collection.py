@@ -39,7 +39,7 @@ def fill_collection(index: VectorIndex, collection: str, vectors: NDArray[np.flo
     Returns:
         The ids of the rows, in the order of `vectors`.
     """
-    index.create_collection(collection, free_spec())
+    target = index.create_collection(collection, free_spec()).ref
     indexed_at = datetime.now(UTC)
     ids = []
     for start in range(0, len(vectors), ROWS_PER_UPSERT):
@@ -47,9 +47,9 @@ def fill_collection(index: VectorIndex, collection: str, vectors: NDArray[np.flo
             _row(start + place, vector, indexed_at)
             for place, vector in enumerate(vectors[start : start + ROWS_PER_UPSERT])
         ]
-        index.upsert(collection, rows)
+        index.upsert(target, rows)
         ids += [row.id for row in rows]
-    index.flush(collection)
+    index.flush(target)
     return ids
 
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from pipeline.errors import ImageError
 from pipeline.types import (
     CollectionInfo,
+    CollectionRef,
     FetchedObject,
     IndexRow,
     ModelSpec,
@@ -131,39 +132,57 @@ class ForgetfulIndex:
             rows=self.rows,
         )
 
-    def get_collection(self, name: str) -> CollectionInfo | None:
-        return None
+    def open_generation(self, name: str, model: ModelSpec) -> CollectionInfo:
+        return self.create_collection(name, model)
 
-    def check_model(self, name: str, model: ModelSpec) -> None:
-        """Any will do."""
+    def promote(self, ref: CollectionRef) -> None:
+        """There is one."""
 
-    def list_collections(self) -> list[CollectionInfo]:
-        return []
+    def drop_generation(self, ref: CollectionRef) -> None:
+        self.rows = 0
 
     def drop_collection(self, name: str) -> None:
         self.rows = 0
 
-    def upsert(self, name: str, rows: Sequence[IndexRow]) -> None:
-        self.rows += len(rows)
+    def live(self, name: str, *, latest: bool = False) -> CollectionRef:
+        return CollectionRef(name=name, fingerprint=free_spec().fingerprint)
 
-    def delete(self, name: str, ids: Sequence[str]) -> None:
-        """There is nothing to delete."""
+    def get_collection(self, name: str) -> CollectionInfo | None:
+        return None
 
-    def get_etags(self, name: str, ids: Sequence[str], *, latest: bool = True) -> Mapping[str, str]:
-        return {}
+    def get_generation(self, ref: CollectionRef) -> CollectionInfo | None:
+        return None
 
-    def get_rows(self, name: str, ids: Sequence[str], *, latest: bool = True) -> list[IndexRow]:
+    def list_collections(self) -> list[CollectionInfo]:
         return []
 
-    def list_ids(self, name: str) -> Iterator[str]:
+    def list_generations(self, name: str) -> list[CollectionInfo]:
+        return []
+
+    def check_generation(self, ref: CollectionRef) -> None:
+        """Any will do."""
+
+    def upsert(self, ref: CollectionRef, rows: Sequence[IndexRow]) -> None:
+        self.rows += len(rows)
+
+    def delete(self, ref: CollectionRef, ids: Sequence[str]) -> None:
+        """There is nothing to delete."""
+
+    def get_etags(self, ref: CollectionRef, ids: Sequence[str], *, latest: bool = True) -> Mapping[str, str]:
+        return {}
+
+    def get_rows(self, ref: CollectionRef, ids: Sequence[str], *, latest: bool = True) -> list[IndexRow]:
+        return []
+
+    def list_ids(self, ref: CollectionRef) -> Iterator[str]:
         return iter(())
 
-    def list_versions(self, name: str, *, start_after: str = "") -> Iterator[ObjectRef]:
+    def list_versions(self, ref: CollectionRef, *, start_after: str = "") -> Iterator[ObjectRef]:
         return iter(())
 
     def search(
         self,
-        name: str,
+        ref: CollectionRef,
         vectors: NDArray[np.float32],
         *,
         k: int,
@@ -172,5 +191,5 @@ class ForgetfulIndex:
     ) -> list[list[SearchHit]]:
         return [[] for _ in vectors]
 
-    def flush(self, name: str) -> None:
+    def flush(self, ref: CollectionRef) -> None:
         """There is nothing to settle."""

@@ -11,7 +11,8 @@ from pipeline.ports import ImageLimits
 from pipeline.settings import Settings
 
 MAIN_BYTES = 128 * 2**20  # the main process of a worker, or the planner beside the batches of one process
-PROCESS_BYTES = 512 * 2**20  # measured: 460 MiB with torch, the clients and ResNet-18 after a forward pass
+PROCESS_BYTES = 512 * 2**20  # measured: 460 MiB with torch, all clients and the builtin model
+MODEL_BYTES = 512 * 2**20  # more with a trained model; measured: 370 MiB (ResNet-18), 510 (ResNet-50)
 USABLE = 7 / 8  # the rest is for the kernel, for freed memory that is not given back yet, and for a trial
 MOST_FETCH_THREADS = 8  # more waiting for S3 at once makes nothing faster
 
@@ -22,6 +23,7 @@ class Load:
 
     processes: int = 1  # that decode
     batches: int = 1  # in all of these processes together
+    is_trained: bool = False  # their model; the builtin one has no weights
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -61,4 +63,4 @@ def _room_bytes(share: Share, load: Load) -> int:
 
 
 def _idle_bytes(load: Load) -> int:
-    return MAIN_BYTES + load.processes * PROCESS_BYTES
+    return MAIN_BYTES + load.processes * (PROCESS_BYTES + MODEL_BYTES * load.is_trained)

@@ -95,7 +95,7 @@ def run_job(
     deps.ledger.finish_if_done(job.job_id)
     finished = deps.ledger.get_job(job.job_id)
     if finished.counts.indexed > job.counts.indexed:
-        deps.index.flush(job.request.collection)
+        deps.index.flush(job.request.target)
     on_progress(finished)
     return finished
 

@@ -4,6 +4,7 @@ Adapters are imported inside the functions: `pictor --version`, or a client that
 pay seconds for torch and pymilvus, nor need them installed.
 """
 
+import logging
 import os
 import socket
 from collections.abc import Callable
@@ -11,8 +12,8 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from pipeline.capacity import Load, fit_threads
-from pipeline.cgroup import read_share
+from pipeline.capacity import Load, fit_threads, needed_bytes
+from pipeline.cgroup import Share, read_share
 from pipeline.errors import ConfigError, ModelError
 from pipeline.home import make_private
 from pipeline.location import split_s3_url
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from pipeline.adapters.models.catalogue import CatalogueEntry
     from pipeline.adapters.s3.store import S3Store
 
+logger = logging.getLogger(__name__)
+
 MAX_WEIGHTS_BYTES = 8 * 2**30  # the largest published classification weights are 2.5 GB
 
 
@@ -40,8 +43,14 @@ def limits_of(settings: Settings) -> ImageLimits:
     )
 
 
-def concurrency_of(settings: Settings, load: Load) -> Concurrency:
-    threads = fit_threads(settings, limits_of(settings), read_share(), load)
+def concurrency_of(settings: Settings, load: Load, share: Share | None = None) -> Concurrency:
+    """Args: `share` is that of this process by default."""
+    share, limits = share or read_share(), limits_of(settings)
+    threads = fit_threads(settings, limits, share, load)
+    needed = needed_bytes(limits, threads, load)
+    if needed > share.memory_bytes:
+        sizes = {"memory_mib": share.memory_bytes >> 20, "needed_mib": needed >> 20}
+        logger.warning("the largest images do not fit into the memory", extra=sizes)
     return Concurrency(
         fetch_threads=threads.fetch,
         decode_threads=threads.decode,
@@ -134,6 +143,31 @@ def migrate_ledger(settings: Settings) -> str:
     make_home(settings)
     migrate(settings.ledger_target, ca_file=settings.ledger_ca_file)
     return REVISION
+
+
+def make_index_worker(settings: Settings) -> str:
+    """Make the Milvus user of the workers. Returns its name, or "" when none is configured."""
+    from pipeline.adapters.milvus.worker_role import make_worker_role
+
+    worker_token = settings.milvus_worker_token.get_secret_value()
+    if not worker_token:
+        return ""
+    return make_worker_role(
+        settings.milvus_target,
+        owner_token=settings.milvus_token.get_secret_value(),
+        worker_token=worker_token,
+        ca_file=settings.milvus_ca_file,
+    )
+
+
+def make_ledger_worker(settings: Settings) -> str:
+    """Make the database user of the workers. Returns its name, or "" when none is configured."""
+    from pipeline.adapters.ledger.worker_role import make_worker_role
+
+    worker_url = settings.ledger_worker_url.get_secret_value()
+    if not worker_url:
+        return ""
+    return make_worker_role(settings.ledger_target, worker_url, ca_file=settings.ledger_ca_file)
 
 
 def driver_here(settings: Settings) -> str:

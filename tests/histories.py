@@ -194,8 +194,8 @@ class World:
         return done
 
     def _rows_outside(self, request: JobRequest) -> dict[str, str]:
-        index, collection = self.real.index, self.request.collection
-        rows = index.get_rows(collection, list(index.list_ids(collection)))
+        index, target = self.real.index, self.request.target
+        rows = index.get_rows(target, list(index.list_ids(target)))
         chosen = Selection(include=request.include, exclude=request.exclude)
         return {
             row.ref.key: row.ref.etag
@@ -245,8 +245,8 @@ class World:
         )
 
     def _check_index(self) -> None:
-        index, collection = self.real.index, self.request.collection
-        rows = {row.ref.key: row for row in index.get_rows(collection, list(index.list_ids(collection)))}
+        index, target = self.real.index, self.request.target
+        rows = {row.ref.key: row for row in index.get_rows(target, list(index.list_ids(target)))}
         assert sorted(rows) == sorted(key for key in self._wanted() if not self._is_text(key))
         listed = {ref.key: ref for ref in self.real.store.list_objects(self.bucket)}
         for key, row in rows.items():

@@ -8,6 +8,7 @@ import socket
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from pipeline import wiring
@@ -27,6 +28,7 @@ from workers.metrics.exporter import exported_metrics
 from workers.planning.watch import StalledWatch
 from workers.process.lifecycle import Heartbeat
 from workers.process.model_probe import read_spec
+from workers.process.signs import make_signs, why_stopped
 
 logger = logging.getLogger(__name__)
 
@@ -77,15 +79,15 @@ def run_worker(settings: Settings, *, roles: Sequence[str], children: int, name:
 
 
 def check_collection(settings: Settings, spec: ModelSpec) -> None:
-    """Refuse to start on a collection of another model. Waits for nothing.
+    """Refuse to start on a collection that has no generation of this model. Waits for nothing.
 
     Raises:
         ModelMismatchError: names both models.
     """
     with wiring.open_index(settings) as index:
         info = index.get_collection(settings.collection)
-        if info is not None:
-            check_binding(info.name, info.model_name, info.fingerprint, spec)
+        if info is not None and index.get_generation(replace(info.ref, fingerprint=spec.fingerprint)) is None:
+            check_binding(info, spec)
 
 
 def _wait_for_services(settings: Settings) -> ModelSpec:
@@ -128,10 +130,10 @@ def _only_one(folder: Path, name: str) -> Iterator[None]:
             ) from err
         shutil.rmtree(folder)  # a former worker's "ready" says nothing about this one
         folder.mkdir()
+        make_signs(folder)
         yield
 
 
 def _raise_if_it_stopped_itself(folder: Path) -> None:
-    reason = folder / "stopped"
-    if reason.exists():
-        raise FatalError(f"worker stopped: {reason.read_text(encoding='utf-8').strip()}")
+    if reason := why_stopped(folder):
+        raise FatalError(f"worker stopped: {reason}")

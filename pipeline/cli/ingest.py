@@ -14,10 +14,11 @@ from pipeline.errors import ArgumentError
 from pipeline.ingest.system_folders import SYSTEM_FOLDERS
 from pipeline.location import parse_location
 from pipeline.names import check_collection_name
+from pipeline.ports import VectorIndex
 from pipeline.service.access import local_caller
 from pipeline.service.submit import Submission, submit_embedded
 from pipeline.settings import Settings
-from pipeline.types import Job
+from pipeline.types import CollectionInfo, CollectionRef, Job, ModelSpec
 
 T = TypeVar("T")
 
@@ -85,6 +86,14 @@ def ingest(
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Also try unchanged objects again that failed before.")
     ] = False,
+    new_generation: Annotated[
+        bool,
+        typer.Option(
+            "--new-generation",
+            help="If the collection is of another model, fill a second generation with --model. "
+            "Searches go on with the first until `pictor collections promote NAME FINGERPRINT`.",
+        ),
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only show what is new, changed and vanished. Write nothing.")
     ] = False,
@@ -98,7 +107,7 @@ def ingest(
     if (broker_url := _broker_of(broker, settings, local=local)) and not dry_run:
         from pipeline.cli.remote import ingest_remotely
 
-        _refuse_local_options({"--model": model, "--restart": restart})
+        _refuse_local_options({"--model": model, "--restart": restart, "--new-generation": new_generation})
         ingest_remotely(
             broker_url,
             where,
@@ -122,13 +131,18 @@ def ingest(
         keep_missing=keep_missing,
         max_delete_share=max_delete_share,
         retry_failed=retry_failed,
+        new_generation=new_generation,
     )
+    requested = model or settings.model
+    if new_generation and not requested:
+        raise ArgumentError("--new-generation is for another model; name it with --model")
     with wiring.open_index(settings) as index, wiring.open_ledger(settings) as ledger:
-        existing = index.get_collection(wanted.collection)
-        if existing is None and not (model or settings.model):
+        spec = wiring.load_model_spec(requested, settings) if new_generation else None
+        existing = _target(wanted.collection, spec, index)
+        if existing is None and not requested:
             note(BUILTIN_NOTICE)
         embedder = wiring.lazy_model(
-            model or settings.model, settings, existing=existing, batches=settings.batch_threads
+            requested, settings, existing=existing, spec=spec, batches=settings.batch_threads
         )
         deps = deps_here(index, embedder, ledger, settings)
         if dry_run:
@@ -140,6 +154,13 @@ def ingest(
             note(_resume_note(job))
         with job_held_here(job.job_id, ledger, settings):
             finish(job, deps, settings, max_failure_rate=max_failure_rate, as_json=as_json)
+
+
+def _target(name: str, spec: ModelSpec | None, index: VectorIndex) -> CollectionInfo | None:
+    """The existing generation to write to: that of this model, or else the live one."""
+    if spec is None:
+        return index.get_collection(name)
+    return index.get_generation(CollectionRef(name=name, fingerprint=spec.fingerprint))
 
 
 def _broker_of(broker: str, settings: Settings, *, local: bool) -> str:

@@ -11,8 +11,10 @@ reason and detail.
 """
 
 import json
+import math
 import struct
 from collections.abc import Iterator, Sequence
+from typing import TypeGuard
 
 import numpy as np
 
@@ -82,7 +84,9 @@ def unpack_block(batch: EmbedBatch, body: bytes) -> PreparedBatch:
         }:
             outcomes = _outcomes(batch, entries, pixels)
             reused = rest.get("reused", 0)
-            if not isinstance(reused, int) or not 0 <= reused <= len(batch.refs) - len(outcomes):
+            if not _is_size(reused) or reused > len(batch.refs) - len(outcomes):
+                raise _damaged(batch, body)
+            if not all(map(_is_duration, seconds.values())):
                 raise _damaged(batch, body)
             return PreparedBatch(
                 outcomes=outcomes, stored=frozenset(map(str, stored)), seconds=seconds, reused=reused
@@ -123,9 +127,19 @@ def _split(batch: EmbedBatch, body: bytes) -> tuple[object, Pixels]:
 
 
 def _size(value: object) -> int:
-    if not isinstance(value, int) or value < 0:  # numpy would take -1 for "whatever fits"
+    if not _is_size(value):  # numpy would take -1 for "whatever fits"
         raise ValueError(value)
     return value
+
+
+def _is_size(value: object) -> TypeGuard[int]:
+    # The index keeps sizes in 32 bits.
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**31
+
+
+def _is_duration(value: object) -> bool:
+    # No database keeps NaN or infinity as JSON.
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf
 
 
 def _outcomes(
@@ -145,9 +159,10 @@ def _outcomes(
 def _outcome(refs: dict[int, ObjectRef], entry: object, images: Iterator[Pixels]) -> Prepared | Rejected:
     match entry:
         case [int(place), int(width), int(height), dict(metadata)]:
-            ref = refs.pop(place)
+            ref, width, height = refs.pop(_size(place)), _size(width), _size(height)
             return Prepared(ref=ref, pixels=next(images), width=width, height=height, metadata=metadata)
         case [int(place), str(stage), str(reason), str(detail)]:
-            return Rejected(ref=refs.pop(place), stage=FailedAt(stage), reason=Reason(reason), detail=detail)
+            ref = refs.pop(_size(place))
+            return Rejected(ref=ref, stage=FailedAt(stage), reason=Reason(reason), detail=detail)
         case _:
             raise ValueError(entry)

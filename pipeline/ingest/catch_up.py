@@ -24,7 +24,6 @@ from pipeline.types import (
     Reason,
     VersionEntry,
     VersionState,
-    generation_of,
     indexed_version,
 )
 
@@ -68,20 +67,20 @@ def mend_closed(batch: EmbedBatch, deps: Deps, limits: ImageLimits, clock: Phase
     )
     mended = catch_up(batch, report, deps, limits, clock)
     if mended.versions:
-        deps.ledger.book.write(generation_of(batch.collection, batch.fingerprint), mended.versions)
+        deps.ledger.book.write(batch.target.generation, mended.versions)
 
 
 def _remove_unknown(batch: EmbedBatch, deps: Deps) -> None:
     """Each planned object has an entry until it is removed and no batch of it is open: these are removed."""
-    stored = deps.index.get_etags(batch.collection, unknown) if (unknown := _unknown_ids(batch, deps)) else {}
+    stored = deps.index.get_etags(batch.target, unknown) if (unknown := _unknown_ids(batch, deps)) else {}
     if stored:
-        deps.index.delete(batch.collection, sorted(stored))
-        generation = generation_of(batch.collection, batch.fingerprint)
+        deps.index.delete(batch.target, sorted(stored))
+        generation = batch.target.generation
         deps.ledger.book.claim(generation, deps.ledger.book.find(generation, sorted(stored)))
 
 
 def _unknown_ids(batch: EmbedBatch, deps: Deps) -> list[str]:
-    generation = generation_of(batch.collection, batch.fingerprint)
+    generation = batch.target.generation
     image_ids = [ref.image_id for ref in batch.refs]
     known = {entry.ref.image_id for entry in deps.ledger.book.find(generation, image_ids)}
     unknown = [image_id for image_id in image_ids if image_id not in known]
@@ -102,7 +101,7 @@ class _Anew:
 
 def _look_anew(batch: EmbedBatch, late: Mapping[str, VersionEntry], deps: Deps, clock: PhaseClock) -> _Anew:
     with clock.measure("lookup"):
-        stored = deps.index.get_etags(batch.collection, sorted(late))
+        stored = deps.index.get_etags(batch.target, sorted(late))
     settled, held, missing = set[str](), set[str](), list[tuple[VersionEntry, ObjectRef]]()
     for planned in batch.refs:
         image_id = planned.image_id
@@ -122,8 +121,8 @@ def _look_anew(batch: EmbedBatch, late: Mapping[str, VersionEntry], deps: Deps, 
             held.add(image_id)
     # Taken out on purpose: whatever the store says, it stays out.
     if doomed := sorted(settled & stored.keys() & _removed(late)):
-        deps.index.delete(batch.collection, doomed)
-    generation = generation_of(batch.collection, batch.fingerprint)
+        deps.index.delete(batch.target, doomed)
+    generation = batch.target.generation
     entries = [entry for entry, _ in missing]
     sequences = deps.ledger.book.claim(generation, entries) if entries else {}
     claimed = [ref for _, ref in missing if ref.image_id in sequences]
@@ -165,7 +164,7 @@ def _accept_newer(batch: EmbedBatch, report: BatchReport, deps: Deps) -> BatchRe
     changed = [rejected.ref for rejected in report.rejected if rejected.reason is Reason.CHANGED]
     if not changed:
         return report
-    stored = deps.index.get_etags(batch.collection, [ref.image_id for ref in changed])
+    stored = deps.index.get_etags(batch.target, [ref.image_id for ref in changed])
     present = [ask_store(ref, deps.store) for ref in changed]
     held = [
         indexed_version(ref) for ref in present if ref is not None and stored.get(ref.image_id) == ref.etag

@@ -120,7 +120,7 @@ def _of_another_model(batch: EmbedBatch, deps: Deps) -> Handled | None:
 
 def _done(batch: EmbedBatch, deps: Deps, limits: ImageLimits, clock: PhaseClock, work: _Work) -> Handled:
     try:
-        deps.index.check_model(batch.collection, deps.embedder.spec)
+        deps.index.check_generation(batch.target)
         return replace(work(batch, deps, limits, clock), batch=batch)
     except PictorError as err:
         return judge(err, batch)
@@ -136,7 +136,7 @@ def _mended(batch: EmbedBatch, deps: Deps, limits: ImageLimits, clock: PhaseCloc
     try:
         is_ours = batch.fingerprint == deps.embedder.spec.fingerprint
         if is_ours and may_have_harmed(batch, deps):
-            deps.index.check_model(batch.collection, deps.embedder.spec)
+            deps.index.check_generation(batch.target)
             if work is _embed:
                 mend_closed(batch, deps, limits, clock)
             else:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 
 from pipeline.errors import ImageError
 from pipeline.ports import Deps, ObjectStore
-from pipeline.types import EmbedBatch, ObjectRef, Reason, VersionEntry, VersionState, generation_of
+from pipeline.types import EmbedBatch, ObjectRef, Reason, VersionEntry, VersionState
 
 
 def find_overtaken(
@@ -20,7 +20,7 @@ def find_overtaken(
         results: what the batch has made, or would make, of its objects. The same version twice is no harm.
     """
     newer = deps.ledger.book.overtaken(
-        generation_of(batch.collection, batch.fingerprint),
+        batch.target.generation,
         [ref.image_id for ref in batch.refs],
         job_id=batch.job_id,
         path=batch.path,

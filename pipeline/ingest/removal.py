@@ -14,12 +14,12 @@ from pipeline.ports import Ledger, VectorIndex, VersionBook
 from pipeline.types import (
     WORKERS,
     CollectionInfo,
+    CollectionRef,
     Job,
     JobRequest,
     ObjectRef,
     VersionEntry,
     VersionState,
-    generation_of,
 )
 
 ROUNDS = 8  # each is lost only to a report
@@ -33,32 +33,32 @@ def take_out(
     Returns:
         How many objects were left alone, because they were planned later.
     """
-    generation, book = generation_of(info.name, info.fingerprint), ledger.book
+    generation, book = info.ref.generation, ledger.book
     sequence = book.sequence_at(generation, meant_at)
     newer = {entry.ref.image_id for entry in book.begin_removal(generation, image_ids, sequence)}
     doomed = [image_id for image_id in image_ids if image_id not in newer]
-    index.delete(info.name, doomed)
+    index.delete(info.ref, doomed)
     book.end_removal(generation, doomed, sequence)
     # Also what was left alone: an earlier delivery may have died after it had deleted a row of theirs.
-    if harmed := find_harmed(info.name, generation, image_ids, index, book):
+    if harmed := find_harmed(info.ref, image_ids, index, book):
         _plan_in_new_job(harmed, info, ledger)
     return len(newer)
 
 
 def find_harmed(
-    collection: str, generation: str, image_ids: Sequence[str], index: VectorIndex, book: VersionBook
+    target: CollectionRef, image_ids: Sequence[str], index: VectorIndex, book: VersionBook
 ) -> list[ObjectRef]:
     """Objects of which the index does not hold what the book says, as all writes up to now have left them.
 
     What is planned and not reported yet is claimed: then its batch looks once more before its report.
     """
     for _ in range(ROUNDS):
-        entries = book.find(generation, image_ids)
+        entries = book.find(target.generation, image_ids)
         planned = [entry for entry in entries if entry.state is VersionState.PLANNED]
-        if not planned or len(book.claim(generation, planned)) == len(planned):
+        if not planned or len(book.claim(target.generation, planned)) == len(planned):
             break  # else one has been reported meanwhile
     settled = [entry for entry in entries if entry.state not in (VersionState.PLANNED, VersionState.REMOVED)]
-    stored = index.get_etags(collection, [entry.ref.image_id for entry in settled]) if settled else {}
+    stored = index.get_etags(target, [entry.ref.image_id for entry in settled]) if settled else {}
     return [entry.ref for entry in settled if not _is_kept(entry, stored.get(entry.ref.image_id))]
 
 
@@ -72,7 +72,7 @@ def plan_once_more(job: Job, refs: Sequence[ObjectRef], ledger: Ledger) -> None:
     """Put objects into new batches of a job. If it is not running any more, the next job looks at them."""
     batches = again_batches(refs, job_id=job.job_id, request=job.request)
     if not ledger.plan_again(job.job_id, batches, refs):
-        generation = generation_of(job.request.collection, job.request.fingerprint)
+        generation = job.request.target.generation
         ledger.book.claim(generation, ledger.book.find(generation, [ref.image_id for ref in refs]))
 
 

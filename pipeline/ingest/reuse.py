@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 
 from pipeline.errors import ImageError
 from pipeline.ingest.phase_clock import PhaseClock
-from pipeline.ports import Deps, VectorIndex
-from pipeline.types import EmbedBatch, Embedded, IndexRow, ObjectRef, generation_of
+from pipeline.ports import Deps, VectorIndex, misfit_of
+from pipeline.types import EmbedBatch, Embedded, IndexRow, ObjectRef
 
 # S3 gives MD5 to an upload in one piece. Of parts it is a hash of hashes, with a "-", and files have
 # no hash at all. With keys of a customer or of KMS it is no MD5, but then no two objects share one.
@@ -24,7 +24,7 @@ def look_up_versions(batch: EmbedBatch, index: VectorIndex, clock: PhaseClock) -
     """
     # Seconds lie between this look and the write anyway; a job's first step has seen all that was before it.
     with clock.measure("lookup"):
-        return index.get_etags(batch.collection, [ref.image_id for ref in batch.refs], latest=False)
+        return index.get_etags(batch.target, [ref.image_id for ref in batch.refs], latest=False)
 
 
 def changed_refs(batch: EmbedBatch, stored: Mapping[str, str]) -> list[ObjectRef]:
@@ -39,7 +39,9 @@ def reuse_vectors(
     Whatever is not certain is left out, and goes the usual way.
     """
     candidates = [
-        ref for ref in fresh if _CONTENT_HASH.fullmatch(ref.etag) and ref.key not in batch.rewritten
+        ref
+        for ref in fresh
+        if _CONTENT_HASH.fullmatch(ref.etag) and ref.key not in batch.rewritten and not misfit_of(ref, {})
     ]
     if not candidates:
         return []
@@ -58,17 +60,17 @@ def reuse_vectors(
 def _rows_of_copies(
     batch: EmbedBatch, candidates: Sequence[ObjectRef], deps: Deps
 ) -> Mapping[tuple[str, int], IndexRow]:
-    generation = generation_of(batch.collection, batch.fingerprint)
-    image_ids = deps.ledger.book.find_copies(generation, [ref.etag for ref in candidates])
+    image_ids = deps.ledger.book.find_copies(batch.target.generation, [ref.etag for ref in candidates])
     if not image_ids:
         return {}
     # The book says where to look, and the row itself says which version it is of.
-    rows = deps.index.get_rows(batch.collection, image_ids, latest=False)
+    rows = deps.index.get_rows(batch.target, image_ids, latest=False)
     return {(row.ref.etag, row.ref.size_bytes): row for row in rows if not row.ref.bucket.startswith("/")}
 
 
 def _metadata(ref: ObjectRef, deps: Deps) -> Mapping[str, str] | None:
     try:
-        return deps.store.get_metadata(ref)
+        metadata = deps.store.get_metadata(ref)
     except ImageError:  # gone, changed or forbidden: the usual way says so
         return None
+    return None if misfit_of(ref, metadata) else metadata

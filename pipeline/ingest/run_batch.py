@@ -15,6 +15,7 @@ from pipeline.ports import Deps, ImageLimits
 from pipeline.types import (
     CONTENT_REASONS,
     BatchReport,
+    CollectionRef,
     EmbedBatch,
     Embedded,
     IndexRow,
@@ -85,7 +86,7 @@ def _write_reused(
     """Write what needs no model. Returns the outcomes without those for which the batch is late."""
     reused = [outcome for outcome in outcomes if isinstance(outcome, Embedded)]
     late = find_overtaken(batch, [indexed_version(item.ref) for item in reused], deps) if reused else {}
-    write_rows(batch.collection, _timely(reused, late), deps, clock)
+    write_rows(batch.target, _timely(reused, late), deps, clock)
     return tuple(item for item in outcomes if not isinstance(item, Embedded) or item.ref.image_id not in late)
 
 
@@ -110,8 +111,8 @@ def index_prepared(
     late = find_overtaken(batch, versions, deps)
     dropped = late.keys() & {*map(_id_of, embedded), *map(_id_of, rejected)}
     embedded, rejected = _timely(embedded, late), _timely(rejected, late)
-    write_rows(batch.collection, embedded, deps, clock)
-    remove_stale(batch.collection, rejected, prepared.stored, deps, clock)
+    write_rows(batch.target, embedded, deps, clock)
+    remove_stale(batch.target, rejected, prepared.stored, deps, clock)
     indexed = len(embedded) + prepared.reused
     return BatchReport(
         job_id=batch.job_id,
@@ -149,16 +150,16 @@ def _sum(before: Mapping[str, float], here: Mapping[str, float]) -> Mapping[str,
     return {stage: before.get(stage, 0.0) + here.get(stage, 0.0) for stage in {**before, **here}}
 
 
-def write_rows(collection: str, embedded: Sequence[Embedded], deps: Deps, clock: PhaseClock) -> None:
+def write_rows(target: CollectionRef, embedded: Sequence[Embedded], deps: Deps, clock: PhaseClock) -> None:
     if not embedded:
         return
     indexed_at = datetime.now(UTC)
     with clock.measure("write"):
-        deps.index.upsert(collection, [_row(item, indexed_at) for item in embedded])
+        deps.index.upsert(target, [_row(item, indexed_at) for item in embedded])
 
 
 def remove_stale(
-    collection: str,
+    target: CollectionRef,
     rejected: Sequence[Rejected],
     stored: Collection[str],
     deps: Deps,
@@ -172,7 +173,7 @@ def remove_stale(
     ]
     if stale:
         with clock.measure("write"):
-            deps.index.delete(collection, stale)
+            deps.index.delete(target, stale)
 
 
 def _versions(

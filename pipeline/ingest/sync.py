@@ -47,7 +47,7 @@ def prepare_book(job: Job, deps: Deps, go_on: GoOn) -> bool:
     filled_to = book.filled_to(generation)
     if filled_to is None and job.cursor is not None:
         return True
-    info = deps.index.get_collection(job.request.collection)
+    info = deps.index.get_generation(job.request.target)
     if info is None:
         return True  # dropped since the job was made: its batches will say so
     if info.rows == 0 and book.holds_rows(generation):  # dropped and made anew, or lost
@@ -55,7 +55,7 @@ def prepare_book(job: Job, deps: Deps, go_on: GoOn) -> bool:
         filled_to = ""
     if filled_to is None:
         return True
-    refs = deps.index.list_versions(job.request.collection, start_after=filled_to)
+    refs = deps.index.list_versions(job.request.target, start_after=filled_to)
     while go_on():
         entries = [indexed_version(ref) for ref in islice(refs, FILL_ENTRIES)]
         book.record_fill(generation, entries, filled_to=entries[-1].ref.image_id if entries else None)
@@ -95,12 +95,12 @@ def settle_doubt(job: Job, deps: Deps) -> None:
     """Whoever removed before may have died. Has it deleted rows that a newer plan had written meanwhile?"""
     if not job.removing:
         return
-    generation, collection = _generation(job.request), job.request.collection
+    target = job.request.target
     image_ids: Sequence[str] = job.removing
     if _may_remove(job):  # what is still to be removed is not in doubt
-        entries = deps.ledger.book.find(generation, image_ids)
+        entries = deps.ledger.book.find(target.generation, image_ids)
         image_ids = [entry.ref.image_id for entry in entries if entry.missing_in != job.job_id]
-    if harmed := find_harmed(collection, generation, image_ids, deps.index, deps.ledger.book):
+    if harmed := find_harmed(target, image_ids, deps.index, deps.ledger.book):
         plan_once_more(job, harmed, deps.ledger)
     deps.ledger.forget_removing(job.job_id)
 
@@ -116,7 +116,7 @@ def _remove(job: Job, missing: Sequence[VersionEntry], deps: Deps) -> None:
     if back:  # the next job compares it with its listing
         deps.ledger.note_present(job.job_id, back)
     if gone:
-        deps.index.delete(job.request.collection, gone)
+        deps.index.delete(job.request.target, gone)
         deps.ledger.record_removal(job.job_id, gone, sequence)
     settle_doubt(replace(job, removing=tuple(image_ids)), deps)
 

@@ -14,10 +14,10 @@ from pipeline.ingest.removal import find_harmed
 from pipeline.ports import VectorIndex, VersionBook
 from pipeline.types import (
     CollectionInfo,
+    CollectionRef,
     ObjectRef,
     VersionEntry,
     VersionState,
-    generation_of,
     indexed_version,
 )
 
@@ -61,15 +61,15 @@ def verify_collection(
     Args:
         first: how many ids are named of each kind of difference.
     """
-    generation, result = generation_of(info.name, info.fingerprint), Verification()
-    found = _differences(index.list_versions(info.name), book.list_by_id(generation), result)
+    generation, result = info.ref.generation, Verification()
+    found = _differences(index.list_versions(info.ref), book.list_by_id(generation), result)
     while some := list(islice(found, REPAIRED_AT_ONCE)):
         for one in some:
             result.counts[one.difference] += 1
             if len(result.first_ids[one.difference]) < first:
                 result.first_ids[one.difference].append(one.ref.image_id)
         if repair:
-            _repair(some, info.name, generation, index, book)
+            _repair(some, info.ref, index, book)
     if repair and book.filled_to(generation) is not None:
         book.record_fill(generation, [], filled_to=None)  # all of the index has been entered
     return result
@@ -114,7 +114,7 @@ def _indexed(ref: ObjectRef, entry: VersionEntry) -> Iterator[Found]:
         yield Found(Difference.OTHER_VERSION if same else Difference.OUTDATED_ROWS, ref, entry.sequence)
 
 
-def _repair(found: list[Found], name: str, generation: str, index: VectorIndex, book: VersionBook) -> None:
+def _repair(found: list[Found], ref: CollectionRef, index: VectorIndex, book: VersionBook) -> None:
     ids: dict[Difference, list[str]] = {kind: [] for kind in Difference}
     entered: list[VersionEntry] = []
     for one in found:
@@ -122,9 +122,9 @@ def _repair(found: list[Found], name: str, generation: str, index: VectorIndex, 
         if one.difference in (Difference.NOT_IN_BOOK, Difference.OTHER_VERSION):
             entered.append(replace(indexed_version(one.ref), sequence=one.sequence))
     if outdated := ids[Difference.OUTDATED_ROWS]:
-        index.delete(name, outdated)
+        index.delete(ref, outdated)
         # A batch may have written one of them since it was compared: the next job looks.
-        harmed = {ref.image_id for ref in find_harmed(name, generation, outdated, index, book)}
-        book.claim(generation, book.find(generation, sorted(harmed)))
-    book.forget(generation, ids[Difference.NOT_IN_INDEX])
-    book.write(generation, entered)
+        harmed = {found.image_id for found in find_harmed(ref, outdated, index, book)}
+        book.claim(ref.generation, book.find(ref.generation, sorted(harmed)))
+    book.forget(ref.generation, ids[Difference.NOT_IN_INDEX])
+    book.write(ref.generation, entered)

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from pipeline.types import (
     CollectionInfo,
+    CollectionRef,
     IndexRow,
     ModelSpec,
     ObjectRef,
@@ -17,45 +18,101 @@ from pipeline.types import (
 
 MAX_HITS = 16_000  # per query: Milvus answers 16,384, less the room that ties need
 
-# One object's user metadata as ASCII JSON. S3 allows 2 KB; escaped threefold it still fits a Milvus field.
-MAX_METADATA_BYTES = 20_000
-
 
 class VectorIndex(Protocol):
-    """Collections of vectors, each bound to one model. Safe to share between threads."""
+    """Collections of vectors. Safe to share between threads.
+
+    A collection has one generation for each model that filled it, and one of them is live. Whoever searches
+    asks for the live one; whoever writes says which one, so that several can be filled beside each other.
+    """
 
     def create_collection(self, name: str, model: ModelSpec) -> CollectionInfo:
         """Make the collection unless it is there; safe to run twice and from several processes.
 
+        Returns:
+            Its live generation.
+
         Raises:
-            ModelMismatchError: it is there and bound to another fingerprint; both names in the message.
+            ModelMismatchError: that is another model's; both names in the message.
         """
         ...
 
-    def get_collection(self, name: str) -> CollectionInfo | None: ...
+    def open_generation(self, name: str, model: ModelSpec) -> CollectionInfo:
+        """Make the generation of this model unless it is there. The first one of a collection is live.
 
-    def check_model(self, name: str, model: ModelSpec) -> None:
-        """Asked before each batch and search, so it costs nothing once a process knows the collection.
+        Safe to run twice and from several processes.
 
         Raises:
-            ModelMismatchError: the collection is bound to another fingerprint; both names in the message.
+            ModelMismatchError: the fingerprint of another generation begins with the same eight digits.
+        """
+        ...
+
+    def promote(self, ref: CollectionRef) -> None:
+        """Make this generation the live one: each search sees the former or this one, and nothing between.
+
+        Safe to run twice and from several processes. Those that have asked for the live one within the last
+        seconds may go on with the former.
+        """
+        ...
+
+    def drop_generation(self, ref: CollectionRef) -> None:
+        """Delete a generation and its rows.
+
+        Raises:
+            ConflictError: it is the live one.
             TargetError: it is not there.
         """
         ...
 
-    def list_collections(self) -> list[CollectionInfo]: ...
+    def drop_collection(self, name: str) -> None:
+        """Delete all generations. Raises TargetError: there is no such collection."""
+        ...
 
-    def drop_collection(self, name: str) -> None: ...
+    def live(self, name: str, *, latest: bool = False) -> CollectionRef:
+        """The generation that answers searches.
 
-    def upsert(self, name: str, rows: Sequence[IndexRow]) -> None:
+        Args:
+            latest: as of now. Else as of some seconds ago, at most, and it costs nothing for most calls.
+
+        Raises:
+            TargetError: there is no such collection.
+        """
+        ...
+
+    def get_collection(self, name: str) -> CollectionInfo | None:
+        """The live generation, as of now."""
+        ...
+
+    def get_generation(self, ref: CollectionRef) -> CollectionInfo | None: ...
+
+    def list_collections(self) -> list[CollectionInfo]:
+        """The live generation of each, by name."""
+        ...
+
+    def list_generations(self, name: str) -> list[CollectionInfo]:
+        """By fingerprint; empty when there is no such collection."""
+        ...
+
+    def check_generation(self, ref: CollectionRef) -> None:
+        """Asked before each batch, so it costs nothing once a process knows the generation.
+
+        All that follows raises these errors, too.
+
+        Raises:
+            ModelMismatchError: the collection has generations of other models only.
+            TargetError: there is no such collection.
+        """
+        ...
+
+    def upsert(self, ref: CollectionRef, rows: Sequence[IndexRow]) -> None:
         """Write rows by id. The same rows twice leave the same index."""
         ...
 
-    def delete(self, name: str, ids: Sequence[str]) -> None:
+    def delete(self, ref: CollectionRef, ids: Sequence[str]) -> None:
         """Safe to run twice."""
         ...
 
-    def get_etags(self, name: str, ids: Sequence[str], *, latest: bool = True) -> Mapping[str, str]:
+    def get_etags(self, ref: CollectionRef, ids: Sequence[str], *, latest: bool = True) -> Mapping[str, str]:
         """The stored version of each id that is there.
 
         Args:
@@ -64,7 +121,7 @@ class VectorIndex(Protocol):
         """
         ...
 
-    def get_rows(self, name: str, ids: Sequence[str], *, latest: bool = True) -> list[IndexRow]:
+    def get_rows(self, ref: CollectionRef, ids: Sequence[str], *, latest: bool = True) -> list[IndexRow]:
         """The rows that are there, in the order of `ids`.
 
         Args:
@@ -73,9 +130,9 @@ class VectorIndex(Protocol):
         """
         ...
 
-    def list_ids(self, name: str) -> Iterator[str]: ...
+    def list_ids(self, ref: CollectionRef) -> Iterator[str]: ...
 
-    def list_versions(self, name: str, *, start_after: str = "") -> Iterator[ObjectRef]:
+    def list_versions(self, ref: CollectionRef, *, start_after: str = "") -> Iterator[ObjectRef]:
         """The version of each image that has rows, in order of the image id, streamed in pages.
 
         It sees all writes that returned before this call, whoever made them.
@@ -87,7 +144,7 @@ class VectorIndex(Protocol):
 
     def search(
         self,
-        name: str,
+        ref: CollectionRef,
         vectors: NDArray[np.float32],
         *,
         k: int,
@@ -103,6 +160,6 @@ class VectorIndex(Protocol):
         """
         ...
 
-    def flush(self, name: str) -> None:
+    def flush(self, ref: CollectionRef) -> None:
         """After a load: flush and wait for the index, so that the first search is as fast as the next."""
         ...

@@ -1,13 +1,20 @@
-"""A collection and its one model. Invariant: vectors of two models never mix.
+"""A generation and its one model. Invariant: vectors of two models never mix.
 
 The rules stand here alone, and so do their words, whoever finds them broken.
 """
 
 from collections.abc import Sequence
 
-from pipeline.errors import ConfigError, ModelMismatchError, NotFoundError
+from pipeline.errors import (
+    ArgumentError,
+    ConfigError,
+    ConflictError,
+    ModelMismatchError,
+    NotFoundError,
+    TargetError,
+)
 from pipeline.ports import VectorIndex
-from pipeline.types import CollectionInfo, ModelSpec
+from pipeline.types import CollectionInfo, CollectionRef, ModelSpec
 
 DEFAULT_MODEL = "builtin"
 
@@ -22,21 +29,90 @@ def missing_collection(name: str, others: Sequence[str] | None = None) -> str:
     return f"{said}; there are: {', '.join(others)}"
 
 
+def missing_generation(ref: CollectionRef, live: CollectionInfo | None) -> TargetError:
+    """The error of an operation on a generation that is not there.
+
+    Args:
+        live: the generation that answers under that name, if there is one.
+    """
+    if live is None:
+        return TargetError(missing_collection(ref.name))
+    return ModelMismatchError(
+        f"collection {ref.name!r} holds vectors of model {live.model_name!r} ({live.fingerprint[:8]}) and "
+        f"has no generation {ref.fingerprint[:8]}; `pictor collections show {ref.name}` lists those it has"
+    )
+
+
 def find_collection(name: str, index: VectorIndex) -> CollectionInfo:
-    """Raises NotFoundError, and names the collections that are there."""
+    """The live generation. Raises NotFoundError, and names the collections that are there."""
     info = index.get_collection(name)
     if info is None:
         raise NotFoundError(missing_collection(name, [other.name for other in index.list_collections()]))
     return info
 
 
-def check_binding(collection: str, model_name: str, fingerprint: str, spec: ModelSpec) -> None:
-    """Raises ModelMismatchError, naming both models, unless the collection holds this model's vectors."""
-    if fingerprint != spec.fingerprint:
-        raise ModelMismatchError(
-            f"collection {collection!r} holds vectors of model {model_name!r} ({fingerprint[:8]}), "
-            f"not of {spec.name!r} ({spec.fingerprint[:8]}); use its own model, or another collection"
+def find_generation(ref: CollectionRef, index: VectorIndex) -> CollectionInfo:
+    """One generation.
+
+    Raises:
+        NotFoundError: there is no such collection.
+        ModelMismatchError: it has generations of other models only.
+    """
+    info = index.get_generation(ref)
+    if info is None:
+        raise missing_generation(ref, find_collection(ref.name, index))
+    return info
+
+
+def find_by_digits(name: str, digits: str, index: VectorIndex) -> CollectionInfo:
+    """The generation whose fingerprint begins so.
+
+    Raises:
+        NotFoundError: no such collection or generation; those that are there are named.
+        ArgumentError: several begin so.
+    """
+    there = index.list_generations(name)
+    if not there:
+        find_collection(name, index)
+    found = [info for info in there if info.fingerprint.startswith(digits.lower())]
+    if not digits or not found:
+        names = ", ".join(f"{info.fingerprint[:8]} ({info.model_name})" for info in there)
+        raise NotFoundError(f"collection {name!r} has no generation {digits!r}; there are: {names}")
+    if len(found) > 1:
+        raise ArgumentError(
+            f"{len(found)} generations of collection {name!r} begin with {digits}; give more digits"
         )
+    return found[0]
+
+
+def check_binding(info: CollectionInfo, spec: ModelSpec) -> None:
+    """Raises ModelMismatchError, naming both models, unless the generation holds this model's vectors."""
+    if info.fingerprint != spec.fingerprint:
+        raise ModelMismatchError(f"{_two_models(info, spec)}; use its own model, or another collection")
+
+
+def check_target(info: CollectionInfo, spec: ModelSpec) -> None:
+    """The same for who wants to write, and may want a second generation."""
+    if info.fingerprint != spec.fingerprint:
+        raise ModelMismatchError(
+            f"{_two_models(info, spec)}; use its own model or another collection, or fill a second "
+            "generation beside it: "
+            f"`pictor ingest SOURCE --collection {info.name} --model MODEL --new-generation`"
+        )
+
+
+def refuse_live(ref: CollectionRef) -> ConflictError:
+    return ConflictError(
+        f"generation {ref.fingerprint[:8]} of collection {ref.name!r} is live; promote another one first, or "
+        f"drop the whole collection: `pictor collections drop {ref.name}`"
+    )
+
+
+def _two_models(info: CollectionInfo, spec: ModelSpec) -> str:
+    return (
+        f"collection {info.name!r} holds vectors of model {info.model_name!r} ({info.fingerprint[:8]}), "
+        f"not of {spec.name!r} ({spec.fingerprint[:8]})"
+    )
 
 
 def choose_model(requested: str, existing: CollectionInfo | None) -> str:

@@ -12,10 +12,10 @@ from pipeline.ingest.embed import embed_all
 from pipeline.ingest.phase_clock import PhaseClock
 from pipeline.ingest.prepare import prepare_all
 from pipeline.ports import Concurrency, Embedder, ImageLimits, ObjectStore, VectorIndex
-from pipeline.ports.model_binding import find_collection
+from pipeline.ports.model_binding import find_generation
 from pipeline.search import query as ask
 from pipeline.search.given import GivenImages
-from pipeline.types import Embedded, ObjectRef, Reason, Rejected, Vector
+from pipeline.types import CollectionRef, Embedded, ObjectRef, Reason, Rejected, Vector
 
 Q = TypeVar("Q")
 
@@ -44,13 +44,13 @@ class Example:
 
 
 def read_examples(
-    queries: Sequence[ask.Query], collection: str, sources: ExampleSources, limits: ImageLimits
+    queries: Sequence[ask.Query], target: CollectionRef, sources: ExampleSources, limits: ImageLimits
 ) -> list[Example]:
     """One example per query, in order: stored rows in one lookup, images in groups through the model."""
-    stored = iter(_stored_examples(_of(queries, ask.Stored), collection, sources.index))
+    stored = iter(_stored_examples(_of(queries, ask.Stored), target, sources.index))
     objects = iter(_object_examples(_of(queries, ask.Object), sources, limits))
     given = iter(_given_examples(_of(queries, ask.Bytes), sources, limits))
-    vectors = iter(_vector_examples(_of(queries, ask.Vector), collection, sources.index))
+    vectors = iter(_vector_examples(_of(queries, ask.Vector), target, sources.index))
     examples = []
     for query in queries:
         match query:
@@ -71,16 +71,18 @@ def _of(queries: Sequence[ask.Query], kind: type[Q]) -> list[Q]:
     return [query for query in queries if isinstance(query, kind)]
 
 
-def _stored_examples(queries: Sequence[ask.Stored], collection: str, index: VectorIndex) -> list[Example]:
+def _stored_examples(
+    queries: Sequence[ask.Stored], target: CollectionRef, index: VectorIndex
+) -> list[Example]:
     ids = sorted({query.id for query in queries})
-    rows = {row.id: row for row in index.get_rows(collection, ids, latest=False)}
+    rows = {row.id: row for row in index.get_rows(target, ids, latest=False)}
     unseen = [id_ for id_ in ids if id_ not in rows]
     if unseen:  # written within the last seconds, perhaps: "not found" must be true
-        rows |= {row.id: row for row in index.get_rows(collection, unseen)}
+        rows |= {row.id: row for row in index.get_rows(target, unseen)}
     return [
         Example(vector=row.vector, location=(row.ref.bucket, row.ref.key))
         if (row := rows.get(query.id))
-        else _failed(Reason.NOT_FOUND, f"no image {query.id} in collection {collection}")
+        else _failed(Reason.NOT_FOUND, f"no image {query.id} in collection {target.name}")
         for query in queries
     ]
 
@@ -141,10 +143,12 @@ def _example(outcome: Embedded | Rejected | ImageError) -> Example:
             assert_never(outcome)
 
 
-def _vector_examples(queries: Sequence[ask.Vector], collection: str, index: VectorIndex) -> list[Example]:
+def _vector_examples(
+    queries: Sequence[ask.Vector], target: CollectionRef, index: VectorIndex
+) -> list[Example]:
     if not queries:
         return []
-    dim = find_collection(collection, index).dim
+    dim = find_generation(target, index).dim
     return [_vector_example(query, dim) for query in queries]
 
 

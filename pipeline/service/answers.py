@@ -73,6 +73,7 @@ def job_json(job: Job) -> dict[str, object]:
         "error": job.error,
         "created_at": job.created_at.isoformat(),
         "finished_at": job.finished_at.isoformat() if job.finished_at else None,
+        "pruned_at": job.pruned_at.isoformat() if job.pruned_at else None,
     }
 
 
@@ -100,6 +101,10 @@ def collection_json(info: CollectionInfo) -> dict[str, object]:
         "vector_type": info.vector_type,
         "precision": info.precision,
     }
+
+
+def generation_json(info: CollectionInfo) -> dict[str, object]:
+    return {"fingerprint": info.fingerprint, "model": info.model_name, "rows": info.rows, "live": info.live}
 
 
 def model_json(spec: ModelSpec) -> dict[str, object]:

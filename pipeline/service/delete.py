@@ -10,7 +10,7 @@ from pipeline.names import check_bucket_or_folder, check_collection_name
 from pipeline.ports import Ledger, VectorIndex, VersionBook
 from pipeline.ports.model_binding import find_collection, missing_collection
 from pipeline.service.access import Caller, Role, require, require_names
-from pipeline.types import CollectionInfo, generation_of, image_id_of
+from pipeline.types import CollectionInfo, image_id_of
 
 logger = logging.getLogger(__name__)
 
@@ -27,7 +27,7 @@ def delete_objects(
 ) -> None:
     """Take objects out of the index and the book by key, whether or not they are in it. Safe to run twice.
 
-    Objects that are still in their source come back with the next job.
+    They leave all generations. Objects that are still in their source come back with the next job.
 
     Args:
         meant_at: what was planned later stays, however late this is run. The clocks are those of whoever
@@ -40,25 +40,28 @@ def delete_objects(
     """
     require(caller, Role.WRITE)
     require_names(caller, collection=collection, buckets=[check_bucket_or_folder(bucket)])
-    info = index.get_collection(check_collection_name(collection))
-    if info is None:
-        raise TargetError(missing_collection(collection))
     image_ids = [image_id_of(bucket, key) for key in keys]
-    if kept := take_out(image_ids, info, index, ledger, meant_at=meant_at):
-        logger.info("newer than their removal", extra={"collection": collection, "objects": kept})
+    generations = index.list_generations(check_collection_name(collection))
+    if not generations:
+        raise TargetError(missing_collection(collection))
+    for info in generations:
+        if kept := take_out(image_ids, info, index, ledger, meant_at=meant_at):
+            logger.info("newer than their removal", extra={"collection": collection, "objects": kept})
 
 
 def drop_collection(name: str, index: VectorIndex, book: VersionBook, caller: Caller) -> CollectionInfo:
-    """Delete a collection with all its vectors and its entries of the book.
+    """Delete a collection with all its generations, their vectors and their entries of the book.
 
     Returns:
-        The deleted collection.
+        The generation that was live.
 
     Raises:
         NotFoundError: there is no such collection.
     """
     require(caller, Role.OPERATE)
     info = find_collection(name, index)
+    generations = index.list_generations(name)
     index.drop_collection(name)
-    book.forget_generation(generation_of(name, info.fingerprint))
+    for each in generations:
+        book.forget_generation(each.ref.generation)
     return info

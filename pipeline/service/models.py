@@ -1,15 +1,17 @@
-"""Which model answers for a collection: its own, or the one that was asked for if that is the same."""
+"""Which model answers for a generation: its own, or the one that was asked for if that is the same."""
 
+import threading
 from collections.abc import Callable
 from typing import Protocol
 
 from pipeline.ports import Embedder, VectorIndex
-from pipeline.ports.model_binding import check_binding, choose_model, choose_precision, find_collection
+from pipeline.ports.model_binding import check_binding, choose_model, choose_precision, find_generation
+from pipeline.types import CollectionRef
 
 
 class Models(Protocol):
-    def answering(self, collection: str) -> Embedder:
-        """The model whose vectors the collection holds.
+    def answering(self, target: CollectionRef) -> Embedder:
+        """The model whose vectors the generation holds.
 
         Raises:
             ModelMismatchError: this process has another one.
@@ -25,13 +27,16 @@ class ResidentModel:
         self._embedder = embedder
         self._index = index
 
-    def answering(self, collection: str) -> Embedder:
-        self._index.check_model(collection, self._embedder.spec)  # costs nothing once it is known
+    def answering(self, target: CollectionRef) -> Embedder:
+        if target.fingerprint != self._embedder.spec.fingerprint:
+            check_binding(find_generation(target, self._index), self._embedder.spec)
         return self._embedder
 
 
 class LoadedOnDemand:
     """A process that loads the model of the collection for the first image that is asked for.
+
+    Safe to share between threads.
 
     Args:
         load: from a model's address and a precision.
@@ -46,16 +51,18 @@ class LoadedOnDemand:
         self._load = load
         self._requested = requested
         self._precision = precision
-        self._loaded: dict[str, Embedder] = {}
+        self._loaded: dict[CollectionRef, Embedder] = {}
+        self._loading = threading.Lock()
 
-    def answering(self, collection: str) -> Embedder:
-        if collection not in self._loaded:
-            self._loaded[collection] = self._open(collection)
-        return self._loaded[collection]
+    def answering(self, target: CollectionRef) -> Embedder:
+        with self._loading:  # two at once would load it twice
+            if target not in self._loaded:
+                self._loaded[target] = self._open(target)
+            return self._loaded[target]
 
-    def _open(self, collection: str) -> Embedder:
-        info = find_collection(collection, self._index)
+    def _open(self, target: CollectionRef) -> Embedder:
+        info = find_generation(target, self._index)
         address = choose_model(self._requested, info)
         embedder = self._load(address, choose_precision(self._precision, info))
-        check_binding(info.name, info.model_name, info.fingerprint, embedder.spec)
+        check_binding(info, embedder.spec)
         return embedder

@@ -6,7 +6,7 @@ from pipeline.errors import ConflictError
 from pipeline.ingest.sync import Outlook, preview, refusal
 from pipeline.ports import Deps
 from pipeline.service.access import Caller, Role, require
-from pipeline.types import CollectionInfo, JobRequest, generation_of
+from pipeline.types import CollectionInfo, JobRequest
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -23,15 +23,18 @@ def preview_job(
     """Compare a source with the version book. Nothing is written.
 
     Args:
-        existing: the collection, if it is there.
+        existing: the generation, if it is there.
         first: how many keys of each kind are named.
 
     Raises:
         ConflictError: the collection is older than the version book, which has not been filled from it yet.
     """
     require(caller, Role.READ)
-    generation = generation_of(request.collection, request.fingerprint)
-    if existing is not None and existing.rows and deps.ledger.book.filled_to(generation) is not None:
+    if (
+        existing is not None
+        and existing.rows
+        and deps.ledger.book.filled_to(request.target.generation) is not None
+    ):
         raise ConflictError(
             f"collection {request.collection} was made before Pictor kept a version book; "
             f"run `pictor verify {request.collection} --repair` once, then --dry-run can tell"

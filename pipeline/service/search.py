@@ -5,12 +5,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from pipeline.errors import TargetError
+from pipeline.names import check_bucket_or_folder
 from pipeline.ports import Concurrency, ImageLimits, ObjectStore, VectorIndex
 from pipeline.search.examples import Example, ExampleSources, read_examples
 from pipeline.search.query import Object, Query
 from pipeline.service.access import Caller, Role, require, require_names
 from pipeline.service.models import Models
-from pipeline.types import SearchFilter, SearchHit
+from pipeline.types import CollectionRef, SearchFilter, SearchHit
 
 QUERIES_AT_ONCE = 256  # bounds vectors in memory; more per call gains nothing
 
@@ -51,11 +53,12 @@ def search_images(
     """One answer per query, in order. A query that cannot be read costs nobody else's answer.
 
     Raises:
+        ArgumentError: at once, for a name that no bucket has.
         DeniedError: at once, also for the collection and the buckets of queries; all else with the answer at
             which it is met.
     """
     require(caller, Role.READ)
-    buckets = [query.bucket for query in queries if isinstance(query, Object)]
+    buckets = [check_bucket_or_folder(query.bucket) for query in queries if isinstance(query, Object)]
     require_names(caller, collection=request.collection, buckets=buckets)
     return _answers(queries, request, ports, limits)
 
@@ -63,36 +66,53 @@ def search_images(
 def _answers(
     queries: Sequence[Query], request: SearchRequest, ports: SearchPorts, limits: ImageLimits
 ) -> Iterator[SearchAnswer]:
+    target = ports.index.live(request.collection)
+    for start in range(0, len(queries), QUERIES_AT_ONCE):
+        chunk = queries[start : start + QUERIES_AT_ONCE]
+        try:
+            answers = _answer(chunk, target, request, ports, limits)
+        except TargetError:
+            former, target = target, ports.index.live(request.collection, latest=True)
+            if target == former:
+                raise
+            answers = _answer(chunk, target, request, ports, limits)  # another was promoted meanwhile
+        yield from answers
+
+
+def _answer(
+    queries: Sequence[Query],
+    target: CollectionRef,
+    request: SearchRequest,
+    ports: SearchPorts,
+    limits: ImageLimits,
+) -> list[SearchAnswer]:
+    """All by one generation: the vectors of two models cannot be compared."""
     sources = ExampleSources(
         store=ports.store,
         index=ports.index,
-        embedder=lambda: ports.models.answering(request.collection),
+        embedder=lambda: ports.models.answering(target),
         concurrency=ports.concurrency,
     )
-    for start in range(0, len(queries), QUERIES_AT_ONCE):
-        chunk = queries[start : start + QUERIES_AT_ONCE]
-        examples = read_examples(chunk, request.collection, sources, limits)
-        hits = iter(_nearest(examples, request, ports.index))
-        for query, example in zip(chunk, examples, strict=True):
-            yield SearchAnswer(
-                query=query.text,
-                location=example.location,
-                hits=tuple(next(hits)) if example.vector is not None else (),
-                error=example.error,
-                code=example.code,
-            )
+    examples = read_examples(queries, target, sources, limits)
+    hits = iter(_nearest(examples, target, request, ports.index))
+    return [
+        SearchAnswer(
+            query=query.text,
+            location=example.location,
+            hits=tuple(next(hits)) if example.vector is not None else (),
+            error=example.error,
+            code=example.code,
+        )
+        for query, example in zip(queries, examples, strict=True)
+    ]
 
 
 def _nearest(
-    examples: Sequence[Example], request: SearchRequest, index: VectorIndex
+    examples: Sequence[Example], target: CollectionRef, request: SearchRequest, index: VectorIndex
 ) -> list[list[SearchHit]]:
     vectors = [example.vector for example in examples if example.vector is not None]
     if not vectors:
         return []
     return index.search(
-        request.collection,
-        np.stack(vectors),
-        k=request.k,
-        where=request.where,
-        min_score=request.min_score,
+        target, np.stack(vectors), k=request.k, where=request.where, min_score=request.min_score
     )

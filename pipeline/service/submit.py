@@ -25,6 +25,7 @@ class Submission:
     keep_missing: bool = False
     max_delete_share: float | None = None
     retry_failed: bool = False
+    new_generation: bool = False  # beside the live one, if that is of another model
 
     def request_for(self, spec: ModelSpec) -> JobRequest:
         """Raises ArgumentError for too many patterns, or too long ones."""
@@ -48,7 +49,13 @@ class Submission:
 
 
 def submit_embedded(
-    wanted: Submission, deps: Deps, caller: Caller, *, driver: str, restart: bool = False
+    wanted: Submission,
+    deps: Deps,
+    caller: Caller,
+    *,
+    driver: str,
+    restart: bool = False,
+    job_id: str | None = None,
 ) -> tuple[Job, bool]:
     """The job that the process of the caller is to run. See `open_job`.
 
@@ -57,10 +64,11 @@ def submit_embedded(
         ConflictError: the source is empty, and the collection has images of it.
     """
     require(caller, Role.WRITE)
+    require_names(caller, collection=wanted.collection, buckets=[wanted.location.bucket])
     request = wanted.request_for(deps.embedder.spec)
     _refuse_emptied_source(request, deps)
-    _make_target(request, deps)
-    return open_job(request, deps, driver=driver, restart=restart)
+    _make_target(request, deps, new_generation=wanted.new_generation)
+    return open_job(request, deps, driver=driver, restart=restart, job_id=job_id)
 
 
 def submit_to_workers(wanted: Submission, deps: Deps, caller: Caller, *, job_id: str | None = None) -> Job:
@@ -71,15 +79,18 @@ def submit_to_workers(wanted: Submission, deps: Deps, caller: Caller, *, job_id:
     no collection can have its name.
 
     Raises:
+        ConflictError: a job of this id is run by another driver.
         DeniedError: the caller may not reach this collection or bucket; no job was made.
     """
     require(caller, Role.WRITE)
     require_names(caller, collection=wanted.collection, buckets=[wanted.location.bucket])
     request = _of_its_model(wanted.request_for(deps.embedder.spec), deps)
     job = deps.ledger.create_job(request, driver=WORKERS, job_id=job_id)
+    if job.driver != WORKERS:
+        raise ConflictError(f"job {job.job_id} is run by {job.driver}; choose another id")
     if job.state is JobState.RUNNING:
         try:
-            _make_target(job.request, deps)
+            _make_target(job.request, deps, new_generation=wanted.new_generation)
         except ConfigError as err:  # nothing of it is this process's fault: it was checked when it started
             deps.ledger.set_state(job.job_id, JobState.FAILED, error=str(err))
     return deps.ledger.get_job(job.job_id)
@@ -93,26 +104,30 @@ def record_refusal(
         location=location, bucket="", prefix="", collection=collection, model_name="", fingerprint=""
     )
     refused = ledger.create_job(request, driver=WORKERS, job_id=job_id)
-    ledger.set_state(refused.job_id, JobState.FAILED, error=str(error))
+    if refused.request == request:  # else a job that has the name of a refusal, and nothing to do with it
+        ledger.set_state(refused.job_id, JobState.FAILED, error=str(error))
 
 
-def open_job(request: JobRequest, deps: Deps, *, driver: str, restart: bool = False) -> tuple[Job, bool]:
+def open_job(
+    request: JobRequest, deps: Deps, *, driver: str, restart: bool = False, job_id: str | None = None
+) -> tuple[Job, bool]:
     """The unfinished job of the same source, filters, collection and model, or a new one.
 
     Args:
         driver: `embedded_on` the present host. Jobs of the workers and of other hosts are left to them.
         restart: cancel an unfinished job and begin anew.
+        job_id: of a job that is new in any case, unless this id is there already.
 
     Returns:
         The job, and whether it is resumed.
     """
-    unfinished = deps.ledger.find_unfinished(request, driver=driver)
+    unfinished = deps.ledger.find_unfinished(request, driver=driver) if job_id is None else None
     if unfinished is not None and not restart:
         deps.ledger.set_sync(unfinished.job_id, request)  # these may be other than at the first try
         return deps.ledger.get_job(unfinished.job_id), True
     if unfinished is not None:
         deps.ledger.set_state(unfinished.job_id, JobState.CANCELLED)
-    return deps.ledger.create_job(request, driver=driver), False
+    return deps.ledger.create_job(request, driver=driver, job_id=job_id), False
 
 
 def _refuse_emptied_source(request: JobRequest, deps: Deps) -> None:
@@ -127,11 +142,15 @@ def _refuse_emptied_source(request: JobRequest, deps: Deps) -> None:
         )
 
 
-def _make_target(request: JobRequest, deps: Deps) -> None:
+def _make_target(request: JobRequest, deps: Deps, *, new_generation: bool) -> None:
     check_collection_name(request.collection)
     # The first page of the listing: for a bucket that is not there, no collection is made.
     next(deps.store.list_objects(request.bucket, request.prefix), None)
-    if request.fingerprint == deps.embedder.spec.fingerprint:  # else it is there, and another model's
+    if request.fingerprint != deps.embedder.spec.fingerprint:
+        return  # it is there, and another model's
+    if new_generation:
+        deps.index.open_generation(request.collection, deps.embedder.spec)
+    else:
         deps.index.create_collection(request.collection, deps.embedder.spec)
 
 

@@ -9,13 +9,28 @@ from numpy.typing import NDArray
 
 from pipeline.errors import ConfigError, TargetError
 from pipeline.names import check_collection_name
-from pipeline.ports.model_binding import check_binding, missing_collection
+from pipeline.ports import misfit_of
+from pipeline.ports.model_binding import (
+    check_binding,
+    check_target,
+    missing_collection,
+    missing_generation,
+    refuse_live,
+)
 from pipeline.search.ranking import best_first, check_query, to_score
-from pipeline.types import CollectionInfo, IndexRow, ModelSpec, ObjectRef, SearchFilter, SearchHit
+from pipeline.types import (
+    CollectionInfo,
+    CollectionRef,
+    IndexRow,
+    ModelSpec,
+    ObjectRef,
+    SearchFilter,
+    SearchHit,
+)
 
 
 @dataclass(slots=True)
-class _Collection:
+class _Generation:
     info: CollectionInfo
     rows: dict[str, IndexRow] = field(default_factory=dict)
 
@@ -24,74 +39,109 @@ class MemoryIndex:
     """Safe to share between threads."""
 
     def __init__(self) -> None:
-        self._collections: dict[str, _Collection] = {}
+        self._generations: dict[str, _Generation] = {}  # by the name of the generation
+        self._live: dict[str, CollectionRef] = {}  # by the name of the collection
         self._lock = threading.RLock()
 
     def create_collection(self, name: str, model: ModelSpec) -> CollectionInfo:
         check_collection_name(name)
         with self._lock:
-            if name not in self._collections:
-                self._collections[name] = _Collection(_bind(name, model))
-            info = self._collections[name].info
-        _check_model(info, model)
-        return info
+            if live := self.get_collection(name):
+                check_target(live, model)
+            return self.open_generation(name, model)
 
-    def check_model(self, name: str, model: ModelSpec) -> None:
+    def open_generation(self, name: str, model: ModelSpec) -> CollectionInfo:
+        info = _bind(check_collection_name(name), model)
         with self._lock:
-            info = self._get(name).info
-        _check_model(info, model)
+            found = self._generations.setdefault(info.ref.generation, _Generation(info))
+            check_binding(found.info, model)
+            self._live.setdefault(name, found.info.ref)
+            return self._to_info(found)
 
-    def get_collection(self, name: str) -> CollectionInfo | None:
+    def promote(self, ref: CollectionRef) -> None:
         with self._lock:
-            collection = self._collections.get(name)
-            return replace(collection.info, rows=len(collection.rows)) if collection else None
+            self._live[ref.name] = self._get(ref).info.ref
 
-    def list_collections(self) -> list[CollectionInfo]:
+    def drop_generation(self, ref: CollectionRef) -> None:
         with self._lock:
-            found = [self.get_collection(name) for name in sorted(self._collections)]
-        return [info for info in found if info is not None]
+            self._get(ref)
+            if self._live.get(ref.name) == ref:
+                raise refuse_live(ref)
+            del self._generations[ref.generation]
 
     def drop_collection(self, name: str) -> None:
         with self._lock:
-            self._get(name)
-            del self._collections[name]
+            self.live(name)
+            del self._live[name]
+            for info in self.list_generations(name):
+                del self._generations[info.ref.generation]
 
-    def upsert(self, name: str, rows: Sequence[IndexRow]) -> None:
+    def live(self, name: str, *, latest: bool = False) -> CollectionRef:  # noqa: ARG002
         with self._lock:
-            collection = self._get(name)
+            ref = self._live.get(name)
+        if ref is None:
+            raise TargetError(missing_collection(name))
+        return ref
+
+    def get_collection(self, name: str) -> CollectionInfo | None:
+        with self._lock:
+            ref = self._live.get(name)
+            return self.get_generation(ref) if ref else None
+
+    def get_generation(self, ref: CollectionRef) -> CollectionInfo | None:
+        with self._lock:
+            found = self._generations.get(ref.generation)
+            return self._to_info(found) if found and found.info.ref == ref else None
+
+    def list_collections(self) -> list[CollectionInfo]:
+        with self._lock:
+            return [self._to_info(self._get(self._live[name])) for name in sorted(self._live)]
+
+    def list_generations(self, name: str) -> list[CollectionInfo]:
+        with self._lock:
+            infos = [self._to_info(found) for found in self._generations.values()]
+        return sorted((info for info in infos if info.name == name), key=lambda info: info.fingerprint)
+
+    def check_generation(self, ref: CollectionRef) -> None:
+        with self._lock:
+            self._get(ref)
+
+    def upsert(self, ref: CollectionRef, rows: Sequence[IndexRow]) -> None:
+        with self._lock:
+            generation = self._get(ref)
             for row in rows:
-                _check_row(collection.info, row)
+                _check_row(generation.info, row)
             for row in rows:
-                collection.rows[row.id] = replace(
+                generation.rows[row.id] = replace(
                     row, vector=row.vector.astype(np.float32), metadata=dict(row.metadata)
                 )
 
-    def delete(self, name: str, ids: Sequence[str]) -> None:
+    def delete(self, ref: CollectionRef, ids: Sequence[str]) -> None:
         with self._lock:
-            collection = self._get(name)
+            generation = self._get(ref)
             for id_ in ids:
-                collection.rows.pop(id_, None)
+                generation.rows.pop(id_, None)
 
-    def get_etags(self, name: str, ids: Sequence[str], *, latest: bool = True) -> Mapping[str, str]:
-        return {row.id: row.ref.etag for row in self.get_rows(name, ids, latest=latest)}
+    def get_etags(self, ref: CollectionRef, ids: Sequence[str], *, latest: bool = True) -> Mapping[str, str]:
+        return {row.id: row.ref.etag for row in self.get_rows(ref, ids, latest=latest)}
 
-    def get_rows(self, name: str, ids: Sequence[str], *, latest: bool = True) -> list[IndexRow]:  # noqa: ARG002
+    def get_rows(self, ref: CollectionRef, ids: Sequence[str], *, latest: bool = True) -> list[IndexRow]:  # noqa: ARG002
         with self._lock:
-            rows = self._get(name).rows
+            rows = self._get(ref).rows
             return [rows[id_] for id_ in ids if id_ in rows]
 
-    def list_ids(self, name: str) -> Iterator[str]:
+    def list_ids(self, ref: CollectionRef) -> Iterator[str]:
         with self._lock:
-            return iter(sorted(self._get(name).rows))
+            return iter(sorted(self._get(ref).rows))
 
-    def list_versions(self, name: str, *, start_after: str = "") -> Iterator[ObjectRef]:
+    def list_versions(self, ref: CollectionRef, *, start_after: str = "") -> Iterator[ObjectRef]:
         with self._lock:
-            found = {row.ref.image_id: row.ref for row in self._get(name).rows.values()}
+            found = {row.ref.image_id: row.ref for row in self._get(ref).rows.values()}
         return iter([found[image_id] for image_id in sorted(found) if image_id > start_after])
 
     def search(
         self,
-        name: str,
+        ref: CollectionRef,
         vectors: NDArray[np.float32],
         *,
         k: int,
@@ -99,23 +149,26 @@ class MemoryIndex:
         min_score: float | None = None,
     ) -> list[list[SearchHit]]:
         with self._lock:
-            collection = self._get(name)
-            rows = [row for row in collection.rows.values() if matches(row, where)]
-        check_query(name, collection.info.dim, vectors, k)
+            generation = self._get(ref)
+            rows = [row for row in generation.rows.values() if matches(row, where)]
+        check_query(ref.name, generation.info.dim, vectors, k)
         if not rows:
             return [[] for _ in vectors]
         cosines = _unit(vectors) @ _unit(np.stack([row.vector for row in rows])).T
         return [best_first(map(_to_hit, rows, cosine), k=k, min_score=min_score) for cosine in cosines]
 
-    def flush(self, name: str) -> None:
-        with self._lock:
-            self._get(name)
+    def flush(self, ref: CollectionRef) -> None:
+        self.check_generation(ref)
 
-    def _get(self, name: str) -> _Collection:
-        try:
-            return self._collections[name]
-        except KeyError as err:
-            raise TargetError(missing_collection(name)) from err
+    def _get(self, ref: CollectionRef) -> _Generation:
+        found = self._generations.get(ref.generation)
+        if found is None or found.info.ref != ref:
+            raise missing_generation(ref, self.get_collection(ref.name))
+        return found
+
+    def _to_info(self, found: _Generation) -> CollectionInfo:
+        is_live = self._live.get(found.info.name) == found.info.ref
+        return replace(found.info, rows=len(found.rows), live=is_live)
 
 
 def matches(row: IndexRow, where: SearchFilter | None) -> bool:
@@ -140,16 +193,14 @@ def _bind(name: str, model: ModelSpec) -> CollectionInfo:
     )
 
 
-def _check_model(info: CollectionInfo, model: ModelSpec) -> None:
-    check_binding(info.name, info.model_name, info.fingerprint, model)
-
-
 def _check_row(info: CollectionInfo, row: IndexRow) -> None:
     if row.vector.shape != (info.dim,):
         raise ConfigError(
             f"collection {info.name!r} holds vectors of {info.dim} numbers; "
             f"the row of {row.ref.key!r} has shape {row.vector.shape}"
         )
+    if misfit := misfit_of(row.ref, row.metadata):
+        raise ConfigError(f"{row.ref.key!r:.60}: {misfit}")
 
 
 def _unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -17,6 +17,7 @@ from pipeline.types.batches import (
 )
 from pipeline.types.index import (
     CollectionInfo,
+    CollectionRef,
     IndexRow,
     SearchFilter,
     SearchHit,
@@ -32,6 +33,9 @@ from pipeline.types.jobs import (
     JobRequest,
     JobState,
     PlanClaim,
+    Prunable,
+    Pruned,
+    PruneScope,
     embedded_on,
 )
 from pipeline.types.models import (
@@ -65,6 +69,7 @@ __all__ = [
     "BatchReport",
     "BatchStatus",
     "CollectionInfo",
+    "CollectionRef",
     "EmbedBatch",
     "Embedded",
     "FailedAt",
@@ -84,6 +89,9 @@ __all__ = [
     "Prepared",
     "PreparedBatch",
     "Preprocessing",
+    "Prunable",
+    "PruneScope",
+    "Pruned",
     "Reason",
     "Rejected",
     "SearchFilter",

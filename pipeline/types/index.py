@@ -14,8 +14,23 @@ def generation_of(collection: str, fingerprint: str) -> str:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class CollectionRef:
+    """One generation of a collection. Its rows never reach another one."""
+
+    name: str
+    fingerprint: str  # of the model whose vectors it holds
+
+    @property
+    def generation(self) -> str:
+        return generation_of(self.name, self.fingerprint)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class CollectionInfo:
-    """A collection and the one model whose vectors it holds."""
+    """One generation of a collection, and the model whose vectors it holds.
+
+    `live`: it is the one that answers searches under the collection's name.
+    """
 
     name: str
     model_name: str
@@ -25,6 +40,11 @@ class CollectionInfo:
     vector_type: str  # "float32" or "float16"
     precision: str  # that its vectors are computed in: "auto", "float32" or "bfloat16"
     rows: int
+    live: bool = True
+
+    @property
+    def ref(self) -> CollectionRef:
+        return CollectionRef(name=self.name, fingerprint=self.fingerprint)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

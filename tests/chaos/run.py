@@ -154,7 +154,7 @@ def _outcome(
         gallery=gallery,
         bucket=bucket,
         happened=happened,
-        ids=sorted(fleet.index.list_ids(name)),
+        ids=sorted(fleet.index.list_ids(fleet.index.live(name))),
         rows=info.rows if info else 0,
         failures={failure.ref.key: failure.reason for failure in fleet.ledger.failures(job.job_id)},
         messages=messages,

@@ -1,9 +1,15 @@
 """The real servers behind the contract tests, under the names that the tests read from the environment."""
 
 from collections.abc import Iterator, Sequence
+from uuid import uuid4
 
 import pytest
 
+from pipeline.adapters.milvus.index import MilvusIndex
+from pipeline.ports import VectorIndex
+from pipeline.testing.memory_index import MemoryIndex
+from pipeline.types import CollectionRef
+from tests.contract.indexes import model, open_index, open_server
 from tests.services import Server, exported
 
 
@@ -25,3 +31,28 @@ def servers_answer(servers_in_the_environment: Sequence[Server]) -> None:
     """Also after a file whose tests stopped one, or a machine that stood still."""
     for server in servers_in_the_environment:
         server.recover()
+
+
+@pytest.fixture(scope="module", params=["memory", "folder", "server"])
+def index(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[VectorIndex]:
+    if request.param == "memory":
+        yield MemoryIndex()
+        return
+    with open_index(request.param, tmp_path_factory) as index:
+        yield index
+
+
+@pytest.fixture(scope="module", params=["lite", "server"])
+def milvus(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[MilvusIndex]:
+    lite = request.param == "lite"
+    with MilvusIndex(str(tmp_path_factory.mktemp("lite") / "milvus.db")) if lite else open_server() as index:
+        yield index
+
+
+@pytest.fixture
+def ref(index: VectorIndex) -> Iterator[CollectionRef]:
+    """An empty collection of its own for each test."""
+    name = f"t_{uuid4().hex[:12]}"
+    yield index.create_collection(name, model()).ref
+    if index.get_collection(name):
+        index.drop_collection(name)

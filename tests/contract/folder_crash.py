@@ -22,14 +22,16 @@ import numpy as np
 from milvus_lite import MilvusLite
 
 from pipeline.adapters.milvus.lite.index import LiteIndex
-from pipeline.types import IndexRow, ModelSpec, ObjectRef, Preprocessing, image_id_of
+from pipeline.types import CollectionRef, IndexRow, ModelSpec, ObjectRef, Preprocessing, image_id_of
 
 DIM = 4
 KEYS = 30
 OPERATIONS = 12  # in each life
 LINES = 30_000  # of a life, about
-TRACED = ("/pipeline/adapters/lite_", "/pipeline/adapters/copy_", "/milvus_lite/")
+TRACED = ("/pipeline/adapters/milvus/", "/milvus_lite/")
 
+_FINGERPRINT = "a1" * 32
+_TARGET = CollectionRef(name="photos", fingerprint=_FINGERPRINT)
 _WHEN = datetime(2026, 3, 1, tzinfo=UTC)
 
 State = dict[str, tuple[str, tuple[float, ...]]]  # id → etag and vector
@@ -84,12 +86,12 @@ def _live(folder: Path, seed: int, life: int, done: int, kill_at_line: int) -> N
 def _operate(index: LiteIndex, seed: int, number: int) -> None:
     match _plan(seed, number):
         case ("put", rows):
-            index.upsert("photos", rows)
+            index.upsert(_TARGET, rows)
         case ("delete", ids):
-            index.delete("photos", ids)
+            index.delete(_TARGET, ids)
         case _:
-            index.flush("photos")
-            index.search("photos", np.eye(DIM, dtype=np.float32)[:1], k=5)
+            index.flush(_TARGET)
+            index.search(_TARGET, np.eye(DIM, dtype=np.float32)[:1], k=5)
 
 
 def _plan(seed: int, number: int) -> tuple[str, list[Any]]:
@@ -121,9 +123,9 @@ def _check(folder: Path, seed: int, done: int) -> None:
     in_lite = _rows_of_lite(folder / "looked_at.db")
     shutil.rmtree(folder / "looked_at.db")
     with LiteIndex(str(folder / "milvus.db")) as index:
-        rows = index.get_rows("photos", list(index.list_ids("photos")))
+        rows = index.get_rows(_TARGET, list(index.list_ids(_TARGET)))
         answered = {row.id: (row.ref.etag, tuple(row.vector.tolist())) for row in rows}
-        hits = index.search("photos", np.eye(DIM, dtype=np.float32), k=KEYS)
+        hits = index.search(_TARGET, np.eye(DIM, dtype=np.float32), k=KEYS)
     assert answered == in_lite, f"seed {seed}: the copy is not what Milvus Lite has"
     for found in hits:
         assert {hit.id: hit.etag for hit in found} == {id_: etag for id_, (etag, _) in in_lite.items()}
@@ -195,7 +197,7 @@ def _model() -> ModelSpec:
         name="first",
         address="builtin/first",
         architecture="none",
-        fingerprint="a1" * 32,
+        fingerprint=_FINGERPRINT,
         dim=DIM,
         preprocessing=Preprocessing(resize=8, crop=8, mean=(0, 0, 0), std=(1, 1, 1)),
     )

@@ -14,12 +14,13 @@ from pymilvus import MilvusClient
 
 from pipeline.adapters.milvus.index import MilvusIndex
 from pipeline.adapters.milvus.lite.index import LiteIndex
-from pipeline.errors import ConfigError
-from pipeline.types import SearchFilter
+from pipeline.errors import ConfigError, TransientError
+from pipeline.types import CollectionRef, SearchFilter
 from tests.conftest import REPOSITORY
-from tests.contract.test_vector_index import axis, model, row, unit
+from tests.contract.indexes import axis, model, row, unit
 from tests.loaded_packages import loaded_packages
 
+PHOTOS = CollectionRef(name="photos", fingerprint=model().fingerprint)
 OLD_FOLDER = REPOSITORY / "tests" / "golden" / "folder_before_the_copy.tar.xz"
 
 
@@ -42,13 +43,13 @@ def old_folder(tmp_path: Path) -> Path:
 
 def etags(path: Path) -> dict[str, str]:
     with LiteIndex(str(path)) as index:
-        return {row.ref.key: row.ref.etag for row in index.get_rows("photos", list(index.list_ids("photos")))}
+        return {row.ref.key: row.ref.etag for row in index.get_rows(PHOTOS, list(index.list_ids(PHOTOS)))}
 
 
 def fill(path: Path, keys: str) -> None:
     with LiteIndex(str(path)) as index:
         index.create_collection("photos", model())
-        index.upsert("photos", [row(key, axis(place)) for place, key in enumerate(keys)])
+        index.upsert(PHOTOS, [row(key, axis(place)) for place, key in enumerate(keys)])
 
 
 class TestOldFolders:
@@ -56,19 +57,19 @@ class TestOldFolders:
         odd = 'ä/%_"\\ 😀'
         assert etags(old_folder) == {"b": "e2", "c": "e3", "d": "e1", odd: "e1"}
         with LiteIndex(str(old_folder)) as index:
-            (stored,) = index.get_rows("photos", [row(odd).id])
+            (stored,) = index.get_rows(PHOTOS, [row(odd).id])
             assert stored.ref == row(odd).ref
             assert (stored.vector == axis(3)).all()
             assert stored.metadata == {"Ö~/[x]\"'\\": 'a\n"b\\ é😀', "cam": "1"}
-            assert index.search("photos", axis(6)[None], k=1)[0][0].key == "d"
+            assert index.search(PHOTOS, axis(6)[None], k=1)[0][0].key == "d"
             where = SearchFilter(metadata={"cam": "1"})
-            assert [hit.key for hit in index.search("photos", axis(0)[None], k=9, where=where)[0]] == [odd]
+            assert [hit.key for hit in index.search(PHOTOS, axis(0)[None], k=9, where=where)[0]] == [odd]
 
     def test_it_is_written_on(self, old_folder: Path) -> None:
         with LiteIndex(str(old_folder)) as index:
             index.create_collection("photos", model())
-            index.upsert("photos", [row("b", etag="e3"), row("new")])
-            index.delete("photos", [row("c").id])
+            index.upsert(PHOTOS, [row("b", etag="e3"), row("new")])
+            index.delete(PHOTOS, [row("c").id])
         assert {key: etag for key, etag in etags(old_folder).items() if key in "abcd"} == {
             "b": "e3",
             "d": "e1",
@@ -100,7 +101,7 @@ class TestPymilvusAlone:
     def test_finds_rows_where_its_own_would_be(self, path: Path) -> None:
         fill(path, "a")
         with MilvusIndex(str(path)) as milvus:
-            milvus.upsert("photos", [row("b")])
+            milvus.upsert(PHOTOS, [row("b")])
         with MilvusLite(str(path)) as engine:
             collection = engine.get_collection("photos")
             assert len({segment.partition for segment in collection._segments_snapshot()}) == 1
@@ -108,18 +109,24 @@ class TestPymilvusAlone:
     def test_what_it_wrote_is_answered(self, path: Path) -> None:
         fill(path, "abc")
         with MilvusIndex(str(path)) as milvus:
-            milvus.upsert("photos", [row("b", etag="theirs"), row("new", axis(5))])
-            milvus.delete("photos", [row("c").id])
+            milvus.upsert(PHOTOS, [row("b", etag="theirs"), row("new", axis(5))])
+            milvus.delete(PHOTOS, [row("c").id])
         assert etags(path) == {"a": "e1", "b": "theirs", "new": "e1"}
 
     def test_keeps_us_out_while_it_has_the_folder(self, path: Path) -> None:
         fill(path, "a")
-        with MilvusIndex(str(path)), pytest.raises(ConfigError, match="another pictor process has the index"):
+        with (
+            MilvusIndex(str(path)),
+            pytest.raises(TransientError, match="another pictor process has the index"),
+        ):
             LiteIndex(str(path))
 
     def test_is_kept_out_while_we_have_it(self, path: Path) -> None:
         fill(path, "a")
-        with LiteIndex(str(path)), pytest.raises(ConfigError, match="another pictor process has the index"):
+        with (
+            LiteIndex(str(path)),
+            pytest.raises(TransientError, match="another pictor process has the index"),
+        ):
             MilvusIndex(str(path))
 
 
@@ -131,8 +138,9 @@ class TestTheCopy:
             from pipeline.adapters.milvus.lite.index import LiteIndex
             from pipeline.cli import search  # with all it imports
             with LiteIndex({str(path)!r}) as index:
-                (found,) = index.get_rows("photos", [{row("b").id!r}])
-                assert index.search("photos", found.vector[None], k=1)[0][0].key == "b"
+                PHOTOS = index.live("photos")
+                (found,) = index.get_rows(PHOTOS, [{row("b").id!r}])
+                assert index.search(PHOTOS, found.vector[None], k=1)[0][0].key == "b"
             engines = ("pymilvus", "milvus_lite", "grpc", "pyarrow", "faiss", "torch")
             print([name for name in engines if name in sys.modules])
         """
@@ -147,7 +155,7 @@ class TestTheCopy:
     def test_a_file_that_lost_its_end_is_not_believed(self, path: Path, name: str) -> None:
         fill(path, "abc")
         with LiteIndex(str(path)) as index:  # so that each file holds something
-            index.upsert("photos", [row("a", etag="e2", metadata={"cam": "1"})])
+            index.upsert(PHOTOS, [row("a", etag="e2", metadata={"cam": "1"})])
         (file,) = path.with_name("milvus.db.copy").rglob(name)
         os.truncate(file, file.stat().st_size - 1)
         assert etags(path) == {"a": "e2", "b": "e1", "c": "e1"}
@@ -170,9 +178,9 @@ class TestTheCopy:
         fill(path, "")
         with LiteIndex(str(path)) as index:
             for _ in range(3):
-                index.upsert("photos", rows)
-            index.flush("photos")
-            assert len(list(index.list_ids("photos"))) == 6000
+                index.upsert(PHOTOS, rows)
+            index.flush(PHOTOS)
+            assert len(list(index.list_ids(PHOTOS))) == 6000
             (vectors,) = path.with_name("milvus.db.copy").rglob("vectors")
             assert vectors.stat().st_size == 6000 * 8 * 4
 
@@ -180,24 +188,25 @@ class TestTheCopy:
         rows = [row(f"{n}", vector) for n, vector in enumerate(unit(1, 2000))]
         fill(path, "")
         with LiteIndex(str(path)) as index:
-            index.upsert("photos", rows)
+            index.upsert(PHOTOS, rows)
         script = f"""
             import resource, signal
             from pipeline.adapters.milvus.lite.index import LiteIndex
             from pipeline.errors import TransientError
-            from tests.contract.test_vector_index import axis, row
+            from tests.contract.test_folder_index import PHOTOS
+            from tests.contract.indexes import axis, row
             signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
             largest = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
             with LiteIndex({str(path)!r}) as index:
-                index.search("photos", axis(0)[None], k=1)
+                index.search(PHOTOS, axis(0)[None], k=1)
                 resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, largest))  # the log is new and small
                 try:
-                    index.upsert("photos", [row("new", axis(1))])
+                    index.upsert(PHOTOS, [row("new", axis(1))])
                 except TransientError as err:
                     print(err)
                 resource.setrlimit(resource.RLIMIT_FSIZE, (largest, largest))
-                best = index.search("photos", axis(1)[None], k=1)[0][0]
-                print(best.key, len(list(index.list_ids("photos"))))
+                best = index.search(PHOTOS, axis(1)[None], k=1)[0][0]
+                print(best.key, len(list(index.list_ids(PHOTOS))))
         """
         said = run_python(script).splitlines()
         assert said == [f"{path}.copy: the index cannot be written (File too large)", "new 2001"]

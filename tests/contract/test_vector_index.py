@@ -1,13 +1,11 @@
 """What every VectorIndex does. Runs on memory, a folder and, where there is one, a Milvus server."""
 
-import os
 import subprocess
 import sys
 import textwrap
 import threading
 import traceback
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -18,7 +16,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from milvus_lite.adapter.grpc.server import start_server_in_thread
-from numpy.typing import NDArray
 from pymilvus import MilvusClient
 from pymilvus.exceptions import MilvusException
 
@@ -32,138 +29,61 @@ from pipeline.errors import (
     TargetError,
     TransientError,
 )
-from pipeline.ports import MAX_HITS, VectorIndex
-from pipeline.testing.memory_index import MemoryIndex, matches
-from pipeline.types import IndexRow, ModelSpec, ObjectRef, Preprocessing, SearchFilter, image_id_of
-from pipeline.wiring import OpenIndex
-from tests.conftest import missing
+from pipeline.ports import MAX_ETAG_BYTES, MAX_HITS, MAX_METADATA_BYTES, MAX_PATH_BYTES, VectorIndex
+from pipeline.testing.memory_index import matches
+from pipeline.types import (
+    CollectionRef,
+    IndexRow,
+    SearchFilter,
+)
+from tests.contract.indexes import BUCKET, DIM, WHEN, axis, model, open_index, open_server, ref_of, row, unit
 from tests.fleet import wait_until
-
-DIM = 8
-BUCKET = "photos"
-WHEN = datetime(2026, 3, 1, 12, 30, 15, 123456, tzinfo=UTC)
-
-
-@pytest.fixture(scope="module", params=["memory", "folder", "server"])
-def index(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[VectorIndex]:
-    if request.param == "memory":
-        yield MemoryIndex()
-        return
-    with open_index(request.param, tmp_path_factory) as index:
-        yield index
-
-
-@pytest.fixture(scope="module", params=["lite", "server"])
-def milvus(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[MilvusIndex]:
-    lite = request.param == "lite"
-    with MilvusIndex(str(tmp_path_factory.mktemp("lite") / "milvus.db")) if lite else open_server() as index:
-        yield index
-
-
-def open_index(kind: str, tmp_path_factory: pytest.TempPathFactory) -> OpenIndex:
-    if kind == "folder":
-        return LiteIndex(str(tmp_path_factory.mktemp("folder") / "milvus.db"))
-    return open_server()
-
-
-def open_server(token: str | None = None) -> MilvusIndex:
-    """By default with a token that may do everything."""
-    uri = os.environ.get("PICTOR_TEST_MILVUS_URI", "")
-    if not uri:
-        missing("no Milvus server: set PICTOR_TEST_MILVUS_URI")
-    return MilvusIndex(uri, token=os.environ["PICTOR_TEST_MILVUS_TOKEN"] if token is None else token)
-
-
-@pytest.fixture
-def name(index: VectorIndex) -> Iterator[str]:
-    """An empty collection of its own for each test."""
-    name = f"t_{uuid4().hex[:12]}"
-    index.create_collection(name, model())
-    yield name
-    if index.get_collection(name):
-        index.drop_collection(name)
-
-
-def model(name: str = "first", fingerprint: str = "a1" * 32, dim: int = DIM) -> ModelSpec:
-    return ModelSpec(
-        name=name,
-        address=f"builtin/{name}",
-        architecture="none",
-        fingerprint=fingerprint,
-        dim=dim,
-        preprocessing=Preprocessing(resize=8, crop=8, mean=(0, 0, 0), std=(1, 1, 1)),
-    )
-
-
-def row(
-    key: str,
-    vector: NDArray[np.float32] | None = None,
-    *,
-    bucket: str = BUCKET,
-    etag: str = "e1",
-    metadata: dict[str, str] | None = None,
-    region: str = "",
-) -> IndexRow:
-    return IndexRow(
-        id=image_id_of(bucket, key) + region,
-        ref=ObjectRef(bucket=bucket, key=key, etag=etag, size_bytes=len(key)),
-        vector=axis(0) if vector is None else vector,
-        width=640,
-        height=480,
-        indexed_at=WHEN,
-        metadata=metadata or {},
-    )
-
-
-def axis(place: int) -> NDArray[np.float32]:
-    vector = np.zeros(DIM, dtype=np.float32)
-    vector[place] = 1
-    return vector
-
-
-def unit(seed: int, count: int) -> NDArray[np.float32]:
-    vectors = np.random.default_rng(seed).normal(size=(count, DIM)).astype(np.float32)
-    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    return vectors
+from tests.limit_texts import LETTERS, text_of
 
 
 def ids(rows: list[IndexRow]) -> list[str]:
     return [row.id for row in rows]
 
 
-def keys_found(index: VectorIndex, name: str, where: SearchFilter) -> set[str]:
-    hits = index.search(name, axis(0)[None], k=1000, where=where)[0]
+def keys_found(index: VectorIndex, ref: CollectionRef, where: SearchFilter) -> set[str]:
+    hits = index.search(ref, axis(0)[None], k=1000, where=where)[0]
     return {hit.key for hit in hits}
 
 
 class TestCollections:
-    def test_a_new_collection_knows_its_model_and_is_empty(self, index: VectorIndex, name: str) -> None:
-        info = index.get_collection(name)
+    def test_a_new_collection_knows_its_model_and_is_empty(
+        self, index: VectorIndex, ref: CollectionRef
+    ) -> None:
+        info = index.get_collection(ref.name)
         assert info is not None
-        assert (info.name, info.model_name, info.model_address) == (name, "first", "builtin/first")
+        assert (info.name, info.model_name, info.model_address) == (ref.name, "first", "builtin/first")
         assert (info.fingerprint, info.dim, info.vector_type, info.rows) == ("a1" * 32, DIM, "float32", 0)
 
-    def test_creating_it_again_changes_nothing(self, index: VectorIndex, name: str) -> None:
-        index.upsert(name, [row("a")])
-        index.create_collection(name, model())
-        assert list(index.list_ids(name)) == [row("a").id]
+    def test_creating_it_again_changes_nothing(self, index: VectorIndex, ref: CollectionRef) -> None:
+        index.upsert(ref, [row("a")])
+        index.create_collection(ref.name, model())
+        assert list(index.list_ids(ref)) == [row("a").id]
 
-    def test_another_model_is_refused_and_both_are_named(self, index: VectorIndex, name: str) -> None:
+    def test_another_model_is_refused_and_both_are_named(
+        self, index: VectorIndex, ref: CollectionRef
+    ) -> None:
         with pytest.raises(ModelMismatchError, match=r"'first' \(a1a1a1a1\).*'second' \(b2b2b2b2\)"):
-            index.create_collection(name, model("second", "b2" * 32))
+            index.create_collection(ref.name, model("second", "b2" * 32))
 
     def test_the_check_before_a_batch_tells_the_collections_own_model_from_another(
-        self, index: VectorIndex, name: str
+        self, index: VectorIndex, ref: CollectionRef
     ) -> None:
-        index.check_model(name, model())
-        with pytest.raises(ModelMismatchError, match=r"'first' \(a1a1a1a1\).*'second' \(b2b2b2b2\)"):
-            index.check_model(name, model("second", "b2" * 32))
+        index.check_generation(ref)
+        with pytest.raises(ModelMismatchError, match=r"'first' \(a1a1a1a1\).*no generation b2b2b2b2"):
+            index.check_generation(ref_of(ref.name, "b2" * 32))
         with pytest.raises(TargetError, match="collection 'never_made' does not exist"):
-            index.check_model("never_made", model())
+            index.check_generation(ref_of("never_made"))
 
-    def test_fingerprints_that_begin_alike_are_told_apart(self, index: VectorIndex, name: str) -> None:
+    def test_fingerprints_that_begin_alike_are_told_apart(
+        self, index: VectorIndex, ref: CollectionRef
+    ) -> None:
         with pytest.raises(ModelMismatchError):
-            index.create_collection(name, model("second", "a1" * 4 + "b2" * 28))
+            index.create_collection(ref.name, model("second", "a1" * 4 + "b2" * 28))
 
     def test_a_collection_that_is_not_there_is_none(self, index: VectorIndex) -> None:
         assert index.get_collection("never_made") is None
@@ -173,21 +93,21 @@ class TestCollections:
         with pytest.raises(ConfigError, match="collection name"):
             index.create_collection(bad, model())
 
-    def test_the_list_counts_the_rows(self, index: VectorIndex, name: str) -> None:
-        index.upsert(name, [row("a"), row("b")])
-        assert {info.name: info.rows for info in index.list_collections()}[name] == 2
+    def test_the_list_counts_the_rows(self, index: VectorIndex, ref: CollectionRef) -> None:
+        index.upsert(ref, [row("a"), row("b")])
+        assert {info.name: info.rows for info in index.list_collections()}[ref.name] == 2
 
     def test_dropping_takes_the_rows_and_frees_the_name_for_another_model(
-        self, index: VectorIndex, name: str
+        self, index: VectorIndex, ref: CollectionRef
     ) -> None:
-        index.upsert(name, [row("a")])
-        index.drop_collection(name)
-        assert index.get_collection(name) is None
-        assert name not in {info.name for info in index.list_collections()}
-        assert index.create_collection(name, model("second", "b2" * 32, dim=4)).rows == 0
+        index.upsert(ref, [row("a")])
+        index.drop_collection(ref.name)
+        assert index.get_collection(ref.name) is None
+        assert ref.name not in {info.name for info in index.list_collections()}
+        assert index.create_collection(ref.name, model("second", "b2" * 32, dim=4)).rows == 0
 
     def test_every_operation_on_a_missing_collection_says_so(self, index: VectorIndex) -> None:
-        gone = "never_made"
+        gone = ref_of("never_made")
         for operation in (
             lambda: index.upsert(gone, [row("a")]),
             lambda: index.delete(gone, ["a"]),
@@ -197,16 +117,19 @@ class TestCollections:
             lambda: index.list_versions(gone),
             lambda: index.search(gone, axis(0)[None], k=1),
             lambda: index.flush(gone),
-            lambda: index.drop_collection(gone),
+            lambda: index.drop_collection(gone.name),
+            lambda: index.drop_generation(gone),
+            lambda: index.promote(gone),
+            lambda: index.live(gone.name),
         ):
             with pytest.raises(ConfigError, match="collection 'never_made' does not exist"):
                 operation()
 
-    def test_operations_after_a_drop_say_so_too(self, index: VectorIndex, name: str) -> None:
-        index.upsert(name, [row("a")])
-        index.drop_collection(name)
+    def test_operations_after_a_drop_say_so_too(self, index: VectorIndex, ref: CollectionRef) -> None:
+        index.upsert(ref, [row("a")])
+        index.drop_collection(ref.name)
         with pytest.raises(ConfigError, match="does not exist"):
-            index.upsert(name, [row("a")])
+            index.upsert(ref, [row("a")])
 
     def test_many_creators_at_once_make_one_collection(self, index: VectorIndex) -> None:
         name = f"t_{uuid4().hex[:12]}"
@@ -227,136 +150,163 @@ class TestCollections:
 
 
 class TestRows:
-    def test_what_was_written_comes_back_whole(self, index: VectorIndex, name: str) -> None:
+    def test_what_was_written_comes_back_whole(self, index: VectorIndex, ref: CollectionRef) -> None:
         vector = unit(1, 1)[0]
         written = row(
             "dir/ä \"'\\\n%_😀.jpg", vector, metadata={"cam": "1", "Ö~/[x]\"'\\": 'a\n"b\\ é😀', "": "x"}
         )
-        index.upsert(name, [written])
-        (read,) = index.get_rows(name, [written.id])
+        index.upsert(ref, [written])
+        (read,) = index.get_rows(ref, [written.id])
         assert np.allclose(read.vector, vector, atol=1e-6)
         assert read.vector.dtype == np.float32
         assert (read.id, read.ref, read.width, read.height) == (written.id, written.ref, 640, 480)
         assert read.indexed_at == WHEN
         assert read.metadata == written.metadata
 
-    def test_rows_come_in_the_order_that_was_asked_for(self, index: VectorIndex, name: str) -> None:
+    def test_rows_come_in_the_order_that_was_asked_for(self, index: VectorIndex, ref: CollectionRef) -> None:
         rows = [row(f"{n}") for n in range(20)]
-        index.upsert(name, rows)
+        index.upsert(ref, rows)
         asked = [rows[7].id, "0" * 32, rows[3].id, rows[15].id]
-        assert ids(index.get_rows(name, asked)) == [rows[7].id, rows[3].id, rows[15].id]
+        assert ids(index.get_rows(ref, asked)) == [rows[7].id, rows[3].id, rows[15].id]
         # A cheap look lags behind the writes of other processes at most.
-        assert ids(index.get_rows(name, asked, latest=False)) == [rows[7].id, rows[3].id, rows[15].id]
+        assert ids(index.get_rows(ref, asked, latest=False)) == [rows[7].id, rows[3].id, rows[15].id]
 
-    def test_the_same_rows_twice_leave_the_same_index(self, index: VectorIndex, name: str) -> None:
+    def test_the_same_rows_twice_leave_the_same_index(self, index: VectorIndex, ref: CollectionRef) -> None:
         rows = [row(f"{n}", vector) for n, vector in enumerate(unit(2, 30))]
-        index.upsert(name, rows)
-        index.upsert(name, rows)
-        assert sorted(index.list_ids(name)) == sorted(ids(rows))
-        assert len(index.search(name, axis(0)[None], k=100)[0]) == 30
+        index.upsert(ref, rows)
+        index.upsert(ref, rows)
+        assert sorted(index.list_ids(ref)) == sorted(ids(rows))
+        assert len(index.search(ref, axis(0)[None], k=100)[0]) == 30
 
-    def test_the_same_id_twice_in_one_call_is_one_row_the_last(self, index: VectorIndex, name: str) -> None:
-        index.upsert(name, [row("a", etag="old"), row("a", etag="new")])
-        assert list(index.list_ids(name)) == [row("a").id]
-        assert index.get_etags(name, [row("a").id]) == {row("a").id: "new"}
+    def test_the_same_id_twice_in_one_call_is_one_row_the_last(
+        self, index: VectorIndex, ref: CollectionRef
+    ) -> None:
+        index.upsert(ref, [row("a", etag="old"), row("a", etag="new")])
+        assert list(index.list_ids(ref)) == [row("a").id]
+        assert index.get_etags(ref, [row("a").id]) == {row("a").id: "new"}
 
-    def test_a_new_version_replaces_the_old(self, index: VectorIndex, name: str) -> None:
-        index.upsert(name, [row("a", axis(0), etag="e1"), row("b", axis(1))])
-        index.upsert(name, [row("a", axis(2), etag="e2")])
-        assert index.get_etags(name, [row("a").id]) == {row("a").id: "e2"}
-        hit = index.search(name, axis(2)[None], k=1)[0][0]
+    def test_a_new_version_replaces_the_old(self, index: VectorIndex, ref: CollectionRef) -> None:
+        index.upsert(ref, [row("a", axis(0), etag="e1"), row("b", axis(1))])
+        index.upsert(ref, [row("a", axis(2), etag="e2")])
+        assert index.get_etags(ref, [row("a").id]) == {row("a").id: "e2"}
+        hit = index.search(ref, axis(2)[None], k=1)[0][0]
         assert (hit.key, hit.etag) == ("a", "e2")
         assert hit.score >= 0.999
 
-    def test_etags_are_of_the_rows_that_are_there(self, index: VectorIndex, name: str) -> None:
-        index.upsert(name, [row("a", etag='"q"-1'), row("b", etag="e2")])
+    def test_etags_are_of_the_rows_that_are_there(self, index: VectorIndex, ref: CollectionRef) -> None:
+        index.upsert(ref, [row("a", etag='"q"-1'), row("b", etag="e2")])
         asked = [row("a").id, row("gone").id, row("b").id]
-        assert index.get_etags(name, asked) == {row("a").id: '"q"-1', row("b").id: "e2"}
-        assert index.get_etags(name, []) == {}
+        assert index.get_etags(ref, asked) == {row("a").id: '"q"-1', row("b").id: "e2"}
+        assert index.get_etags(ref, []) == {}
 
     def test_a_lagging_look_sees_what_was_there_when_the_collection_was_asked_for(
-        self, index: VectorIndex, name: str
+        self, index: VectorIndex, ref: CollectionRef
     ) -> None:
         for number in range(10):
-            index.upsert(name, [row("a", etag=f"e{number}")])
-            index.create_collection(name, model())
-            assert index.get_etags(name, [row("a").id], latest=False) == {row("a").id: f"e{number}"}
+            index.upsert(ref, [row("a", etag=f"e{number}")])
+            index.create_collection(ref.name, model())
+            assert index.get_etags(ref, [row("a").id], latest=False) == {row("a").id: f"e{number}"}
 
     def test_deleted_rows_are_gone_from_everywhere_and_deleting_twice_is_no_error(
-        self, index: VectorIndex, name: str
+        self, index: VectorIndex, ref: CollectionRef
     ) -> None:
-        index.upsert(name, [row("a", axis(0)), row("b", axis(1))])
+        index.upsert(ref, [row("a", axis(0)), row("b", axis(1))])
         for _ in range(2):
-            index.delete(name, [row("a").id, row("gone").id])
-        assert list(index.list_ids(name)) == [row("b").id]
-        assert index.get_rows(name, [row("a").id]) == []
-        assert [hit.key for hit in index.search(name, axis(0)[None], k=10)[0]] == ["b"]
+            index.delete(ref, [row("a").id, row("gone").id])
+        assert list(index.list_ids(ref)) == [row("b").id]
+        assert index.get_rows(ref, [row("a").id]) == []
+        assert [hit.key for hit in index.search(ref, axis(0)[None], k=10)[0]] == ["b"]
 
-    def test_a_deleted_row_can_come_back(self, index: VectorIndex, name: str) -> None:
-        index.upsert(name, [row("a", etag="e1")])
-        index.delete(name, [row("a").id])
-        index.upsert(name, [row("a", etag="e2")])
-        assert index.get_etags(name, [row("a").id]) == {row("a").id: "e2"}
+    def test_a_deleted_row_can_come_back(self, index: VectorIndex, ref: CollectionRef) -> None:
+        index.upsert(ref, [row("a", etag="e1")])
+        index.delete(ref, [row("a").id])
+        index.upsert(ref, [row("a", etag="e2")])
+        assert index.get_etags(ref, [row("a").id]) == {row("a").id: "e2"}
 
-    def test_an_id_is_data_and_never_syntax(self, index: VectorIndex, name: str) -> None:
-        index.upsert(name, [row("a"), row("b")])
+    def test_an_id_is_data_and_never_syntax(self, index: VectorIndex, ref: CollectionRef) -> None:
+        index.upsert(ref, [row("a"), row("b")])
         for hostile in ("x'] or id != '", 'x"] or id != "', "x\\", "x\n"):
-            index.delete(name, [hostile])
-            assert index.get_rows(name, [hostile]) == []
-        assert len(list(index.list_ids(name))) == 2
+            index.delete(ref, [hostile])
+            assert index.get_rows(ref, [hostile]) == []
+        assert len(list(index.list_ids(ref))) == 2
 
-    def test_regions_of_one_image_are_rows_of_their_own(self, index: VectorIndex, name: str) -> None:
-        index.upsert(name, [row("a"), row("a", axis(1), region=":01")])
-        assert sorted(index.list_ids(name)) == [row("a").id, row("a").id + ":01"]
+    def test_regions_of_one_image_are_rows_of_their_own(self, index: VectorIndex, ref: CollectionRef) -> None:
+        index.upsert(ref, [row("a"), row("a", axis(1), region=":01")])
+        assert sorted(index.list_ids(ref)) == [row("a").id, row("a").id + ":01"]
 
     def test_a_vector_of_another_length_is_refused_and_nothing_is_written(
-        self, index: VectorIndex, name: str
+        self, index: VectorIndex, ref: CollectionRef
     ) -> None:
         with pytest.raises(ConfigError, match="vectors of 8 numbers"):
-            index.upsert(name, [row("good"), row("bad", np.ones(DIM + 1, dtype=np.float32))])
-        assert list(index.list_ids(name)) == []
+            index.upsert(ref, [row("good"), row("bad", np.ones(DIM + 1, dtype=np.float32))])
+        assert list(index.list_ids(ref)) == []
 
-    def test_the_longest_key_is_held(self, index: VectorIndex, name: str) -> None:
-        longest = row("é" * 2048)
-        index.upsert(name, [longest])
-        assert index.get_rows(name, [longest.id])[0].ref.key == longest.ref.key
+    def test_the_longest_texts_are_held(self, index: VectorIndex, ref: CollectionRef) -> None:
+        longest = [
+            row(
+                text_of(MAX_PATH_BYTES, letter),
+                bucket=text_of(MAX_PATH_BYTES, letter, start="/"),
+                etag=text_of(MAX_ETAG_BYTES, letter),
+                metadata={"note": letter * (MAX_METADATA_BYTES // 12 - 50), letter * 30: ""},  # 12: as JSON
+            )
+            for letter in LETTERS.values()
+        ]
+        index.upsert(ref, longest)
+        found = index.get_rows(ref, ids(longest))
+        assert [(read.ref, read.metadata) for read in found] == [
+            (each.ref, each.metadata) for each in longest
+        ]
 
-    def test_thousands_of_ids_are_listed_once_each(self, index: VectorIndex, name: str) -> None:
+    def test_a_text_of_one_byte_more_is_refused_and_nothing_is_written(
+        self, index: VectorIndex, ref: CollectionRef
+    ) -> None:
+        for letter in LETTERS.values():
+            path, etag = text_of(MAX_PATH_BYTES + 1, letter), text_of(MAX_ETAG_BYTES + 1, letter)
+            for bad, size_bytes in (
+                (row(path), 4097),
+                (row("b", bucket=path), 4097),
+                (row("b", etag=etag), 513),
+            ):
+                with pytest.raises(ConfigError, match=f"{size_bytes} bytes"):
+                    index.upsert(ref, [row("a"), bad])
+        assert list(index.list_ids(ref)) == []
+
+    def test_thousands_of_ids_are_listed_once_each(self, index: VectorIndex, ref: CollectionRef) -> None:
         rows = [row(f"{n}", vector) for n, vector in enumerate(unit(3, 9000))]
-        index.upsert(name, rows)
-        listed = list(index.list_ids(name))
+        index.upsert(ref, rows)
+        listed = list(index.list_ids(ref))
         assert len(listed) == 9000
         assert set(listed) == set(ids(rows))
-        assert len(index.get_etags(name, ids(rows))) == 9000
-        assert index.get_collection(name).rows == 9000  # type: ignore[union-attr]
+        assert len(index.get_etags(ref, ids(rows))) == 9000
+        assert index.get_collection(ref.name).rows == 9000  # type: ignore[union-attr]
 
     def test_versions_are_listed_by_image_in_order_of_the_ids_from_any_id_on(
-        self, index: VectorIndex, name: str
+        self, index: VectorIndex, ref: CollectionRef
     ) -> None:
         rows = [row(f"{n}", vector) for n, vector in enumerate(unit(3, 20_000))]
         for start in range(0, len(rows), 5000):
-            index.upsert(name, rows[start : start + 5000])
-        index.upsert(name, [row("7", axis(1), etag="e2"), row("7", axis(2), region=":01", etag="e2")])
-        index.delete(name, [row("8").id])
+            index.upsert(ref, rows[start : start + 5000])
+        index.upsert(ref, [row("7", axis(1), etag="e2"), row("7", axis(2), region=":01", etag="e2")])
+        index.delete(ref, [row("8").id])
         in_order = sorted(one.id for one in rows if one.ref.key != "8")
-        listed = list(index.list_versions(name))
+        listed = list(index.list_versions(ref))
         assert [ref.image_id for ref in listed] == in_order
         assert {ref.key: ref.etag for ref in listed}["7"] == "e2"
         assert [ref for ref in listed if ref.key == "123"] == [row("123").ref]
         for place in (0, 16_383, len(in_order) - 1, in_order.index(row("7").id)):
-            after = [ref.image_id for ref in index.list_versions(name, start_after=in_order[place])]
+            after = [ref.image_id for ref in index.list_versions(ref, start_after=in_order[place])]
             assert after == in_order[place + 1 :]
 
-    def test_threads_share_one_index(self, index: VectorIndex, name: str) -> None:
+    def test_threads_share_one_index(self, index: VectorIndex, ref: CollectionRef) -> None:
         parts = [[row(f"{part}/{n}") for n in range(100)] for part in range(4)]
         failures: list[BaseException] = []
 
         def write(part: list[IndexRow]) -> None:
             try:
                 for start in range(0, 100, 20):
-                    index.upsert(name, part[start : start + 20])
-                    index.search(name, axis(0)[None], k=5)
-                    index.get_etags(name, ids(part))
+                    index.upsert(ref, part[start : start + 20])
+                    index.search(ref, axis(0)[None], k=5)
+                    index.get_etags(ref, ids(part))
             except BaseException as err:
                 failures.append(err)
                 raise
@@ -369,16 +319,14 @@ class TestRows:
         for thread in threads:
             thread.join(timeout=120)
         assert failures == []
-        assert set(index.list_ids(name)) == {row.id for part in parts for row in part}
+        assert set(index.list_ids(ref)) == {row.id for part in parts for row in part}
 
 
 class TestSearch:
-    def test_nearest_first_with_everything_a_hit_tells(self, index: VectorIndex, name: str) -> None:
+    def test_nearest_first_with_everything_a_hit_tells(self, index: VectorIndex, ref: CollectionRef) -> None:
         near = (axis(0) * 0.8 + axis(1) * 0.6).astype(np.float32)
-        index.upsert(
-            name, [row("far", axis(2)), row("near", near), row("same", axis(0), metadata={"c": "1"})]
-        )
-        hits = index.search(name, axis(0)[None], k=3)[0]
+        index.upsert(ref, [row("far", axis(2)), row("near", near), row("same", axis(0), metadata={"c": "1"})])
+        hits = index.search(ref, axis(0)[None], k=3)[0]
         assert [hit.key for hit in hits] == ["same", "near", "far"]
         assert [hit.score for hit in hits] == pytest.approx([1.0, 0.8, 0.0], abs=1e-4)
         assert all(type(hit.score) is float and -1 <= hit.score <= 1 for hit in hits)
@@ -387,94 +335,98 @@ class TestSearch:
         assert (first.width, first.height, first.size_bytes) == (640, 480, 4)
         assert (first.indexed_at, first.metadata) == (WHEN, {"c": "1"})
 
-    def test_many_vectors_get_an_answer_each_in_their_order(self, index: VectorIndex, name: str) -> None:
+    def test_many_vectors_get_an_answer_each_in_their_order(
+        self, index: VectorIndex, ref: CollectionRef
+    ) -> None:
         vectors = unit(4, 300)
         rows = [row(f"{n}", vector) for n, vector in enumerate(vectors)]
-        index.upsert(name, rows)
-        answers = index.search(name, vectors, k=40)  # more than one call's worth of hits
+        index.upsert(ref, rows)
+        answers = index.search(ref, vectors, k=40)  # more than one call's worth of hits
         assert [answer[0].id for answer in answers] == ids(rows)
         assert {len(answer) for answer in answers} == {40}
 
-    def test_equal_scores_are_ordered_by_id_at_the_cut_too(self, index: VectorIndex, name: str) -> None:
+    def test_equal_scores_are_ordered_by_id_at_the_cut_too(
+        self, index: VectorIndex, ref: CollectionRef
+    ) -> None:
         twins = sorted((row(f"twin{n}", axis(3)) for n in range(12)), key=lambda twin: twin.id)
-        index.upsert(name, list(reversed(twins)))
+        index.upsert(ref, list(reversed(twins)))
         for k in (1, 5, 12):
-            assert [hit.id for hit in index.search(name, axis(3)[None], k=k)[0]] == ids(twins)[:k]
+            assert [hit.id for hit in index.search(ref, axis(3)[None], k=k)[0]] == ids(twins)[:k]
 
     @pytest.mark.parametrize("twins", [60, 3_000, 20_000])  # Milvus returns 16,384 rows at most
     def test_a_short_answer_is_the_beginning_of_a_long_one_however_many_rows_are_equal(
-        self, index: VectorIndex, name: str, twins: int
+        self, index: VectorIndex, ref: CollectionRef, twins: int
     ) -> None:
         equal = [row(f"twin{n}", axis(3)) for n in range(twins)]
         near = (axis(3) * 0.9 + axis(4) * 0.1).astype(np.float32)
         others = [row(f"other{n}", near / np.linalg.norm(near)) for n in range(100)]
-        index.upsert(name, equal + others)
-        index.flush(name)
+        index.upsert(ref, equal + others)
+        index.flush(ref)
         by_id = sorted(ids(equal))
         for k in (1, 10, 20, 500):
-            found = [hit.id for hit in index.search(name, axis(3)[None], k=k)[0]]
+            found = [hit.id for hit in index.search(ref, axis(3)[None], k=k)[0]]
             assert found[:twins] == by_id[:k]
         if twins < 20_000 or not isinstance(
             index, MilvusIndex
         ):  # a graph finds few beside so many equal rows
-            behind = index.search(name, near[None], k=105)[0]
+            behind = index.search(ref, near[None], k=105)[0]
             assert [hit.id for hit in behind] == sorted(ids(others)) + by_id[:5]
 
     def test_equal_rows_are_ordered_within_a_filter_and_a_least_score(
-        self, index: VectorIndex, name: str
+        self, index: VectorIndex, ref: CollectionRef
     ) -> None:
         twins = [row(f"{'in' if n % 2 else 'out'}/{n}", axis(3)) for n in range(200)]
-        index.upsert(name, [*twins, row("in/far", axis(4))])
+        index.upsert(ref, [*twins, row("in/far", axis(4))])
         inside = sorted(twin.id for twin in twins if twin.ref.key.startswith("in/"))
         where = SearchFilter(key_prefix="in/")
         for k in (10, 100, 300):
-            hits = index.search(name, axis(3)[None], k=k, where=where, min_score=0.5)[0]
+            hits = index.search(ref, axis(3)[None], k=k, where=where, min_score=0.5)[0]
             assert [hit.id for hit in hits] == inside[:k]
 
-    def test_hits_below_the_score_are_left_out(self, index: VectorIndex, name: str) -> None:
+    def test_hits_below_the_score_are_left_out(self, index: VectorIndex, ref: CollectionRef) -> None:
         half = (axis(0) * 0.6 + axis(1) * 0.8).astype(np.float32)
-        index.upsert(name, [row("one", axis(0)), row("half", half), row("none", axis(2))])
-        found = index.search(name, axis(0)[None], k=10, min_score=0.5)[0]
+        index.upsert(ref, [row("one", axis(0)), row("half", half), row("none", axis(2))])
+        found = index.search(ref, axis(0)[None], k=10, min_score=0.5)[0]
         assert [hit.key for hit in found] == ["one", "half"]
-        assert [hit.key for hit in index.search(name, axis(0)[None], k=10, min_score=0.999)[0]] == ["one"]
-        opposite = index.search(name, -axis(0)[None], k=10, min_score=-1.0)[0]
+        assert [hit.key for hit in index.search(ref, axis(0)[None], k=10, min_score=0.999)[0]] == ["one"]
+        opposite = index.search(ref, -axis(0)[None], k=10, min_score=-1.0)[0]
         assert len(opposite) == 3
 
-    def test_a_thousand_hits_can_be_had(self, index: VectorIndex, name: str) -> None:
-        index.upsert(name, [row(f"{n}", vector) for n, vector in enumerate(unit(5, 1200))])
-        hits = index.search(name, axis(0)[None], k=1000)[0]
+    def test_a_thousand_hits_can_be_had(self, index: VectorIndex, ref: CollectionRef) -> None:
+        index.upsert(ref, [row(f"{n}", vector) for n, vector in enumerate(unit(5, 1200))])
+        hits = index.search(ref, axis(0)[None], k=1000)[0]
         assert len({hit.id for hit in hits}) == 1000
         assert [hit.score for hit in hits] == sorted((hit.score for hit in hits), reverse=True)
 
     @pytest.mark.parametrize("k", [0, -1, MAX_HITS + 1])
-    def test_other_numbers_of_hits_are_refused(self, index: VectorIndex, name: str, k: int) -> None:
+    def test_other_numbers_of_hits_are_refused(self, index: VectorIndex, ref: CollectionRef, k: int) -> None:
         with pytest.raises(ConfigError, match=f"1 to {MAX_HITS}"):
-            index.search(name, axis(0)[None], k=k)
+            index.search(ref, axis(0)[None], k=k)
 
-    def test_a_query_of_another_length_is_refused(self, index: VectorIndex, name: str) -> None:
+    def test_a_query_of_another_length_is_refused(self, index: VectorIndex, ref: CollectionRef) -> None:
         with pytest.raises(ConfigError, match="vectors of 8 numbers"):
-            index.search(name, np.ones((1, DIM + 1), dtype=np.float32), k=1)
+            index.search(ref, np.ones((1, DIM + 1), dtype=np.float32), k=1)
 
-    def test_an_empty_collection_answers_with_nothing(self, index: VectorIndex, name: str) -> None:
-        assert index.search(name, unit(6, 2), k=5) == [[], []]
+    def test_an_empty_collection_answers_with_nothing(self, index: VectorIndex, ref: CollectionRef) -> None:
+        assert index.search(ref, unit(6, 2), k=5) == [[], []]
 
-    def test_a_search_sees_the_write_before_it(self, index: VectorIndex, name: str) -> None:
+    def test_a_search_sees_the_write_before_it(self, index: VectorIndex, ref: CollectionRef) -> None:
         for n in range(20):
             vector = unit(100 + n, 1)[0]
-            index.upsert(name, [row(f"{n}", vector)])
-            assert index.search(name, vector[None], k=1)[0][0].key == f"{n}"
+            index.upsert(ref, [row(f"{n}", vector)])
+            assert index.search(ref, vector[None], k=1)[0][0].key == f"{n}"
 
-    def test_settled_rows_are_found_as_before(self, index: VectorIndex, name: str) -> None:
+    def test_settled_rows_are_found_as_before(self, index: VectorIndex, ref: CollectionRef) -> None:
         vectors = unit(7, 2000)
-        index.upsert(name, [row(f"{n}", vector) for n, vector in enumerate(vectors)])
-        index.flush(name)
-        answers = index.search(name, vectors[:50], k=1)
+        index.upsert(ref, [row(f"{n}", vector) for n, vector in enumerate(vectors)])
+        index.flush(ref)
+        answers = index.search(ref, vectors[:50], k=1)
         assert [answer[0].key for answer in answers] == [f"{n}" for n in range(50)]
-        index.flush(name)  # nothing new: no error
+        index.flush(ref)  # nothing new: no error
 
-    def test_conditions_are_joined_by_and(self, index: VectorIndex, name: str) -> None:
+    def test_conditions_are_joined_by_and(self, index: VectorIndex, ref: CollectionRef) -> None:
         index.upsert(
-            name,
+            ref,
             [
                 row("in/a", metadata={"cam": "1", "day": "mo"}),
                 row("in/b", metadata={"cam": "2", "day": "mo"}),
@@ -484,13 +436,13 @@ class TestSearch:
             ],
         )
         where = SearchFilter(key_prefix="in/", bucket=BUCKET, metadata={"cam": "1", "day": "mo"})
-        hits = index.search(name, axis(0)[None], k=10, where=where)[0]
+        hits = index.search(ref, axis(0)[None], k=10, where=where)[0]
         assert [(hit.bucket, hit.key) for hit in hits] == [(BUCKET, "in/a")]
 
-    def test_a_text_is_not_a_number(self, index: VectorIndex, name: str) -> None:
-        index.upsert(name, [row("a", metadata={"n": "1"}), row("b", metadata={"n": "01"}), row("c")])
-        assert keys_found(index, name, SearchFilter(metadata={"n": "1"})) == {"a"}
-        assert keys_found(index, name, SearchFilter(metadata={"n": ""})) == set()
+    def test_a_text_is_not_a_number(self, index: VectorIndex, ref: CollectionRef) -> None:
+        index.upsert(ref, [row("a", metadata={"n": "1"}), row("b", metadata={"n": "01"}), row("c")])
+        assert keys_found(index, ref, SearchFilter(metadata={"n": "1"})) == {"a"}
+        assert keys_found(index, ref, SearchFilter(metadata={"n": ""})) == set()
 
 
 # What is syntax in `like` or in a literal comes often, so that values differ by it alone; then everything
@@ -533,13 +485,13 @@ def test_filters_mean_on_milvus_what_they_mean_in_memory(
     )
     with open_index(kind, tmp_path_factory) as milvus:
         name = f"t_{uuid4().hex[:12]}"
-        milvus.create_collection(name, model())
-        milvus.upsert(name, rows)
+        ref = milvus.create_collection(name, model()).ref
+        milvus.upsert(ref, rows)
 
         @settings(max_examples=300, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
         @given(where=filters)
         def check(where: SearchFilter) -> None:
-            hits = milvus.search(name, axis(0)[None], k=1000, where=where)[0]
+            hits = milvus.search(ref, axis(0)[None], k=1000, where=where)[0]
             assert {hit.id for hit in hits} == {row.id for row in rows if matches(row, where)}
 
         try:
@@ -576,10 +528,10 @@ class TestMilvus:
             raise MilvusException(65535, "fail to Query")
 
         with pytest.raises(PictorError, match=r"refused a request on collection .* \(code 65535\)"):
-            milvus._catalog.call(name, overtaken)
+            milvus._catalog.call(ref_of(name), overtaken)
         milvus.drop_collection(name)
         with pytest.raises(TargetError, match=f"collection '{name}' does not exist"):
-            milvus._catalog.call(name, overtaken)
+            milvus._catalog.call(ref_of(name), overtaken)
 
     def test_an_interrupted_creation_is_finished_by_the_next(self, milvus: MilvusIndex) -> None:
         name = f"t_{uuid4().hex[:12]}"
@@ -591,9 +543,9 @@ class TestMilvus:
     def test_a_released_collection_is_loaded_again(self, milvus: MilvusIndex) -> None:
         name = f"t_{uuid4().hex[:12]}"
         milvus.create_collection(name, model())
-        milvus.upsert(name, [row("a")])
+        milvus.upsert(ref_of(name), [row("a")])
         milvus._connection.call(lambda client: client.release_collection(f"{name}__a1a1a1a1"))
-        assert milvus.search(name, axis(0)[None], k=1)[0][0].key == "a"
+        assert milvus.search(ref_of(name), axis(0)[None], k=1)[0][0].key == "a"
         milvus.drop_collection(name)
 
     def test_the_version_is_told(self, milvus: MilvusIndex) -> None:
@@ -606,9 +558,11 @@ class TestMilvus:
         milvus.create_collection(name, model())
         with open_server() as other:
             for number in range(10):
-                other.upsert(name, [row("a", etag=f"e{number}")])
+                other.upsert(ref_of(name), [row("a", etag=f"e{number}")])
                 milvus.create_collection(name, model())
-                assert milvus.get_etags(name, [row("a").id], latest=False) == {row("a").id: f"e{number}"}
+                assert milvus.get_etags(ref_of(name), [row("a").id], latest=False) == {
+                    row("a").id: f"e{number}"
+                }
         milvus.drop_collection(name)
 
     def test_processes_that_create_at_once_agree(self, milvus: MilvusIndex) -> None:
@@ -685,14 +639,14 @@ def test_a_server_that_was_away_is_found_again(tmp_path: Path) -> None:
     server, engine, port = start_server_in_thread(directory)
     with MilvusIndex(f"http://127.0.0.1:{port}") as index:
         index.create_collection("photos", model())
-        index.upsert("photos", [row("a")])
+        index.upsert(ref_of("photos"), [row("a")])
         _stop(server, engine)
         for _ in range(6):  # enough for gRPC's own patience to wear thin
             with pytest.raises(TransientError):
-                index.get_etags("photos", [row("a").id])
+                index.get_etags(ref_of("photos"), [row("a").id])
         server, engine, _ = start_server_in_thread(directory, port=port)
         try:
-            assert index.get_etags("photos", [row("a").id]) == {row("a").id: "e1"}
+            assert index.get_etags(ref_of("photos"), [row("a").id]) == {row("a").id: "e1"}
         finally:
             _stop(server, engine)
 
@@ -722,10 +676,10 @@ class TestFolder:
         path = str(tmp_path / "new" / "milvus.db")
         with LiteIndex(path) as index:
             index.create_collection("photos", model())
-            index.upsert("photos", [row("a", axis(1))])
+            index.upsert(ref_of("photos"), [row("a", axis(1))])
         with LiteIndex(path) as index:
             assert index.list_collections()[0].rows == 1
-            assert index.search("photos", axis(1)[None], k=1)[0][0].score >= 0.999
+            assert index.search(ref_of("photos"), axis(1)[None], k=1)[0][0].score >= 0.999
 
     def test_float16_is_refused_with_both_versions(self, tmp_path: Path) -> None:
         with LiteIndex(str(tmp_path / "half.db"), vector_type="float16") as half:
@@ -750,10 +704,10 @@ class TestFolder:
             for number in filter(str.isdigit, lines):
                 acknowledged |= {f"{place}": f"{life}.{number}" for place in _written_places(int(number))}
         with LiteIndex(str(path)) as index:
-            listed = list(index.list_ids("photos"))
+            listed = list(index.list_ids(ref_of("photos")))
             assert len(listed) == len(set(listed))
             asked = {row(key).id: etag for key, etag in acknowledged.items()}
-            stored = index.get_etags("photos", list(asked))
+            stored = index.get_etags(ref_of("photos"), list(asked))
             behind = {
                 key for key, etag in asked.items() if _version(stored.get(key, "-1.-1")) < _version(etag)
             }
@@ -762,12 +716,12 @@ class TestFolder:
 
 
 _WRITER = """
-    from tests.contract.test_vector_index import LiteIndex, model, row, _written_places
+    from tests.contract.test_vector_index import LiteIndex, model, ref_of, row, _written_places
     index = LiteIndex({path!r})
     index.create_collection("photos", model())
     for number in range(10_000):
         etag = f"{life}.{{number}}"
-        index.upsert("photos", [row(str(place), etag=etag) for place in _written_places(number)])
+        index.upsert(ref_of("photos"), [row(str(place), etag=etag) for place in _written_places(number)])
         print(number, flush=True)
 """
 

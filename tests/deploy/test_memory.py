@@ -52,7 +52,8 @@ def test_the_worst_images_of_all_threads_fit_into_the_limit(where: str) -> None:
     for name, env, options, limit_bytes in found:
         assert needed_bytes(LIMITS, Threads(fetch=1, decode=1), Load()) <= limit_bytes, name  # as doctor says
         children = int(options.get("--children", "1"))
-        of_worker = Load(processes=children, batches=children)
+        has_model = not {"embed", "search"}.isdisjoint(options.get("--queues", "").split(","))
+        of_worker = Load(processes=children, batches=children, is_trained=has_model)
         threads = fit_threads(
             settings_of(env), LIMITS, Share(cores=CORES, memory_bytes=limit_bytes), of_worker
         )
@@ -63,4 +64,4 @@ def test_the_worst_images_of_all_threads_fit_into_the_limit(where: str) -> None:
 def test_a_worker_of_compose_has_memory_for_more_than_one_decode(role: str) -> None:
     [(_, env, _, limit_bytes)] = [found for found in compose_containers() if found[0] == role]
     share = Share(cores=CORES, memory_bytes=limit_bytes)
-    assert fit_threads(settings_of(env), LIMITS, share, Load()).decode >= 4
+    assert fit_threads(settings_of(env), LIMITS, share, Load(is_trained=role == "embed")).decode >= 4

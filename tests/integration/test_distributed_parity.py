@@ -76,7 +76,7 @@ def way_of(fleet: Fleet, job_id: str, bucket: str) -> Way:
     [counts] = fleet.pictor_json("jobs", "show", job_id)
     # By id, which waits for every write; the server's iterator was once seen to find nothing right then.
     ids = [ref.image_id for ref in fleet.store.list_objects(bucket)]
-    rows = fleet.index.get_rows(fleet.settings.collection, ids)
+    rows = fleet.index.get_rows(fleet.index.live(fleet.settings.collection), ids)
     return Way(
         rows={row.ref.key: row for row in rows},
         counts={name: counts[name] for name in COUNTS},

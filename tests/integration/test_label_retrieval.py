@@ -26,7 +26,7 @@ from pipeline.search.query import Stored
 from pipeline.service.access import local_caller
 from pipeline.service.search import SearchPorts, SearchRequest, search_images
 from pipeline.testing.memory_store import MemoryStore
-from pipeline.types import image_id_of
+from pipeline.types import CollectionRef, image_id_of
 from tests.cli import Pictor
 from tests.sample_data import photograph_sets
 
@@ -204,7 +204,7 @@ def search_all(
         queries = [Stored(text=key, id=id_) for key, id_ in zip(keys, ids, strict=True)]
         request = SearchRequest(collection="images", k=6)
         answers = list(search_images(queries, request, ports, ImageLimits(), local_caller()))
-        vectors = np.stack([row.vector for row in index.get_rows("images", ids)])
+        vectors = np.stack([row.vector for row in index.get_rows(index.live("images"), ids)])
     others = {
         answer.query: [hit.key for hit in answer.hits if hit.key != answer.query][:5] for answer in answers
     }
@@ -212,7 +212,7 @@ def search_all(
 
 
 class NoModel:
-    def answering(self, collection: str) -> Embedder:
+    def answering(self, target: CollectionRef) -> Embedder:
         raise AssertionError("a search by stored id asked for the model")
 
 

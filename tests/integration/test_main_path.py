@@ -185,5 +185,6 @@ def _wait_for_images(pictor: Pictor, *, more_than: int) -> None:
 
 def _vectors(pictor: Pictor) -> dict[str, np.ndarray]:
     with MilvusIndex(str(pictor.home / "milvus.db")) as index:
-        ids = list(index.list_ids("images"))
-        return {row.id: row.vector for row in index.get_rows("images", ids)}
+        live = index.live("images")
+        ids = list(index.list_ids(live))
+        return {row.id: row.vector for row in index.get_rows(live, ids)}

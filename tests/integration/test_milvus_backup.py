@@ -38,9 +38,9 @@ def server(tmp_path: Path) -> Iterator[Milvus]:
 
 def test_a_copy_of_a_stopped_server_s_folder_brings_everything_back(server: Milvus, tmp_path: Path) -> None:
     with closing(MilvusIndex(server.uri, token=TOKEN)) as index:
-        index.create_collection(NAME, builtin_spec())
-        index.upsert(NAME, [row(image_id) for image_id in IDS])
-        before = index.get_rows(NAME, IDS)
+        live = index.create_collection(NAME, builtin_spec()).ref
+        index.upsert(live, [row(image_id) for image_id in IDS])
+        before = index.get_rows(live, IDS)
 
     server.stop()
     shutil.copytree(server.home / "data", tmp_path / "backup")
@@ -58,8 +58,8 @@ def test_a_copy_of_a_stopped_server_s_folder_brings_everything_back(server: Milv
     with closing(MilvusIndex(server.uri, token=TOKEN)) as index:
         info = index.create_collection(NAME, builtin_spec())  # it is there, and bound to the same model
         assert info.rows == len(IDS)
-        after = index.get_rows(NAME, IDS)
+        after = index.get_rows(live, IDS)
         assert [kept.id for kept in after] == [kept.id for kept in before]
         assert all(np.array_equal(a.vector, b.vector) for a, b in zip(after, before, strict=True))
-        ((best,),) = index.search(NAME, row(IDS[3]).vector[None], k=1)
+        ((best,),) = index.search(live, row(IDS[3]).vector[None], k=1)
         assert best.id == IDS[3]

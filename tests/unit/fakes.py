@@ -15,6 +15,7 @@ from pipeline.ingest.message import encode_batch
 from pipeline.ports import Concurrency, Deps, ImageLimits
 from pipeline.types import (
     WORKERS,
+    CollectionRef,
     EmbedBatch,
     JobRequest,
     ModelSpec,
@@ -41,6 +42,7 @@ SPEC = ModelSpec(
         resize=SIDE, crop=SIDE, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5), fit="stretch"
     ),
 )
+TARGET = CollectionRef(name=COLLECTION, fingerprint=SPEC.fingerprint)
 OTHER_SPEC = dataclasses.replace(SPEC, name="other", address="other", fingerprint="0e" * 32)
 LIMITS = ImageLimits()
 CONCURRENCY = Concurrency(fetch_threads=2, decode_threads=2, group_items=2)
@@ -158,7 +160,7 @@ def plan_one_batch(deps: Deps, *keys: str, spec: ModelSpec = SPEC) -> EmbedBatch
 
 
 def indexed_keys(deps: Deps) -> list[str]:
-    rows = deps.index.get_rows(COLLECTION, list(deps.index.list_ids(COLLECTION)))
+    rows = deps.index.get_rows(TARGET, list(deps.index.list_ids(TARGET)))
     return sorted(row.ref.key for row in rows)
 
 
@@ -167,7 +169,7 @@ def failed_reasons(deps: Deps, job_id: str) -> dict[str, Reason]:
 
 
 def first_hit(deps: Deps, vector: NDArray[np.float32]) -> str:
-    [[hit]] = deps.index.search(COLLECTION, vector[None], k=1, where=SearchFilter())
+    [[hit]] = deps.index.search(TARGET, vector[None], k=1, where=SearchFilter())
     return hit.key
 
 

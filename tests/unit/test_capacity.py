@@ -10,6 +10,7 @@ from pipeline.capacity import MOST_FETCH_THREADS, Load, Threads, fit_threads, ne
 from pipeline.cgroup import Share, read_share
 from pipeline.ports import ImageLimits
 from pipeline.settings import Settings
+from pipeline.wiring import concurrency_of
 
 GIB = 2**30
 LIMITS = ImageLimits()
@@ -47,6 +48,7 @@ def test_a_container_of_1_gib_on_a_host_of_32_cores_decodes_one_image_at_a_time(
         (4, 32, Load(), Threads(fetch=8, decode=8)),
         (2, 32, Load(), Threads(fetch=4, decode=4)),
         (4, 32, Load(processes=2, batches=2), Threads(fetch=5, decode=4)),
+        (4, 32, Load(processes=2, batches=2, is_trained=True), Threads(fetch=4, decode=2)),
     ],
 )
 def test_cores_bound_the_threads_or_else_memory_does(
@@ -60,11 +62,12 @@ def test_cores_bound_the_threads_or_else_memory_does(
     cores=st.integers(1, 256),
     processes=st.integers(1, 16),
     more_batches=st.integers(0, 16),
+    is_trained=st.booleans(),
 )
 def test_the_worst_images_fit_wherever_one_image_fits(
-    memory_mib: int, cores: int, processes: int, more_batches: int
+    memory_mib: int, cores: int, processes: int, more_batches: int, is_trained: bool
 ) -> None:
-    load = Load(processes=processes, batches=processes + more_batches)
+    load = Load(processes=processes, batches=processes + more_batches, is_trained=is_trained)
     share = Share(cores=cores, memory_bytes=memory_mib * 2**20)
     threads = fit(share, load)
     assert 1 <= threads.decode <= max(1, cores // load.batches)
@@ -84,3 +87,13 @@ def test_a_larger_budget_for_an_image_leaves_fewer_threads() -> None:
     share = Share(cores=32, memory_bytes=4 * GIB)
     twice = ImageLimits(decode_budget_bytes=2 * LIMITS.decode_budget_bytes)
     assert fit_threads(Settings(), twice, share, Load()).decode < fit(share).decode
+
+
+@pytest.mark.parametrize("is_trained", [False, True])
+def test_memory_that_is_too_small_for_the_model_and_an_image_is_told_to_the_log(
+    is_trained: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    small = Share(cores=32, memory_bytes=GIB)
+    concurrency_of(Settings(), Load(is_trained=is_trained), small)
+    told = [(record.memory_mib, record.needed_mib) for record in caplog.records]  # type: ignore[attr-defined]
+    assert told == ([(1024, 1440)] if is_trained else [])

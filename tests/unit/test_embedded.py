@@ -22,6 +22,7 @@ from pipeline.testing.memory_store import MemoryStore
 from pipeline.types import (
     EMBEDDED,
     WORKERS,
+    CollectionRef,
     FetchedObject,
     Job,
     JobCounts,
@@ -96,8 +97,8 @@ class GatedEmbedder(FakeEmbedder):
 class SettlingIndex(MemoryIndex):
     settled = 0
 
-    def flush(self, name: str) -> None:
-        super().flush(name)
+    def flush(self, ref: CollectionRef) -> None:
+        super().flush(ref)
         self.settled += 1
 
 

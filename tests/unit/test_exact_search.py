@@ -75,19 +75,19 @@ def test_the_answers_are_those_of_the_memory_index(
     data: st.DataObject,
 ) -> None:
     memory = MemoryIndex()
-    memory.create_collection("photos", MODEL)
+    target = memory.create_collection("photos", MODEL).ref
     with (
         tempfile.TemporaryDirectory() as folder,
         closing(LiteCopy.create(Path(folder) / "copy", DIM)) as copy,
     ):
         for rows in writes:
             copy.put(rows)
-            memory.upsert("photos", rows)
+            memory.upsert(target, rows)
             gone = data.draw(st.lists(st.sampled_from([row.id for row in rows]), max_size=3))
             copy.delete(gone)
-            memory.delete("photos", gone)
+            memory.delete(target, gone)
         found = search_table(copy.table(), VECTORS[:4], k=k, where=where, min_score=min_score)
-    assert found == memory.search("photos", VECTORS[:4], k=k, where=where, min_score=min_score)
+    assert found == memory.search(target, VECTORS[:4], k=k, where=where, min_score=min_score)
 
 
 @pytest.mark.parametrize("part", [1.0, 0.5, 0.01])  # that the filter lets through

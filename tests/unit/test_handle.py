@@ -21,7 +21,7 @@ from pipeline.ingest.message import encode_batch
 from pipeline.ports import Deps
 from pipeline.testing.memory_index import MemoryIndex
 from pipeline.testing.memory_store import MemoryStore
-from pipeline.types import BatchReport, IndexRow, JobState, Verdict
+from pipeline.types import BatchReport, CollectionRef, IndexRow, JobState, Verdict
 from tests.unit.fakes import (
     BUCKET,
     COLLECTION,
@@ -48,14 +48,14 @@ class RecordingIndex(MemoryIndex):
         self.fail: PictorError | None = None
         self.create_collection(COLLECTION, SPEC)
 
-    def upsert(self, name: str, rows: Sequence[IndexRow]) -> None:
+    def upsert(self, ref: CollectionRef, rows: Sequence[IndexRow]) -> None:
         if self.fail:
             raise self.fail
-        super().upsert(name, rows)
+        super().upsert(ref, rows)
         self._effects.append("vectors")
 
-    def delete(self, name: str, ids: Sequence[str]) -> None:
-        super().delete(name, ids)
+    def delete(self, ref: CollectionRef, ids: Sequence[str]) -> None:
+        super().delete(ref, ids)
         self._effects.append("stale vectors")
 
 
@@ -272,7 +272,7 @@ def test_a_collection_that_became_another_models_gets_no_vector_of_this_one(
     handled = drive(encode_batch(batch), deps, effects)
     assert effects == ["fail_job"]
     assert f"holds vectors of model 'other' ({OTHER_SPEC.fingerprint[:8]})" in str(handled.error)
-    assert indexed_keys(deps) == []
+    assert list(deps.index.list_ids(deps.index.live(COLLECTION))) == []
 
 
 @pytest.mark.parametrize("body", [b"", b"\x80\x04pickle", b"{}", b'{"v":2,"type":"embed_batch"}'])

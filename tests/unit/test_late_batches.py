@@ -17,11 +17,11 @@ from pipeline.service.access import local_caller
 from pipeline.service.delete import delete_objects
 from pipeline.testing.memory_index import MemoryIndex
 from pipeline.testing.memory_store import MemoryStore
-from pipeline.types import WORKERS, IndexRow, JobCounts, JobState, Verdict, VersionState, generation_of
-from tests.unit.fakes import BUCKET, COLLECTION, LIMITS, SPEC, distinct_png, indexed_keys, request_of
+from pipeline.types import WORKERS, CollectionRef, IndexRow, JobCounts, JobState, Verdict, VersionState
+from tests.unit.fakes import BUCKET, COLLECTION, LIMITS, TARGET, distinct_png, indexed_keys, request_of
 
 STAGING = "staging"
-GENERATION = generation_of(COLLECTION, SPEC.fingerprint)
+GENERATION = TARGET.generation
 TEXT = b"no picture, but a text of some length"
 
 
@@ -67,7 +67,7 @@ def counts_of(message: bytes, deps: Deps) -> JobCounts:
 
 
 def etags(deps: Deps) -> Mapping[str, str]:
-    rows = deps.index.get_rows(COLLECTION, list(deps.index.list_ids(COLLECTION)))
+    rows = deps.index.get_rows(TARGET, list(deps.index.list_ids(TARGET)))
     return {row.ref.key: row.ref.etag for row in rows}
 
 
@@ -291,7 +291,7 @@ def test_a_deletion_that_takes_a_newer_row_along_has_it_planned_again(
 def test_verify_knows_what_was_taken_out(deps: Deps, index: MemoryIndex) -> None:
     first = plan(deps)
     embed(first, deps)
-    rows = index.get_rows(COLLECTION, list(index.list_ids(COLLECTION)))
+    rows = index.get_rows(TARGET, list(index.list_ids(TARGET)))
     delete(deps, "a.png")
     info = index.get_collection(COLLECTION)
     assert info is not None
@@ -301,7 +301,7 @@ def test_verify_knows_what_was_taken_out(deps: Deps, index: MemoryIndex) -> None
         return {kind: count for kind, count in result.counts.items() if count}
 
     assert differences(repair=False) == {}
-    index.upsert(COLLECTION, rows)  # somebody brings it back behind everybody's back
+    index.upsert(TARGET, rows)  # somebody brings it back behind everybody's back
     assert differences(repair=True) == {Difference.OUTDATED_ROWS: 1}
     assert (indexed_keys(deps), differences(repair=False)) == (["b.png"], {})
 
@@ -313,11 +313,11 @@ class BeforeWriting(MemoryIndex):
         super().__init__()
         self._inner, self._happens, self._dies = inner, [happens], dies
 
-    def upsert(self, name: str, rows: Sequence[IndexRow]) -> None:
+    def upsert(self, ref: CollectionRef, rows: Sequence[IndexRow]) -> None:
         for happens in self._happens[:]:
             self._happens.clear()
             happens()
-        self._inner.upsert(name, rows)
+        self._inner.upsert(ref, rows)
         if self._dies:
             raise KeyboardInterrupt
 
@@ -327,11 +327,11 @@ class BeforeWriting(MemoryIndex):
 
 
 class BeforeDeleting(BeforeWriting):
-    def delete(self, name: str, ids: Sequence[str]) -> None:
+    def delete(self, ref: CollectionRef, ids: Sequence[str]) -> None:
         for happens in self._happens[:]:
             self._happens.clear()
             happens()
-        self._inner.delete(name, ids)
+        self._inner.delete(ref, ids)
 
     def __getattribute__(self, name: str) -> Any:
         return object.__getattribute__(self, name) if name == "delete" else super().__getattribute__(name)

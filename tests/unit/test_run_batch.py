@@ -18,6 +18,7 @@ from pipeline.testing.memory_index import MemoryIndex
 from pipeline.testing.memory_store import MemoryStore
 from pipeline.types import (
     BatchReport,
+    CollectionRef,
     EmbedBatch,
     FetchedObject,
     IndexRow,
@@ -33,6 +34,7 @@ from tests.unit.fakes import (
     LIMITS,
     RED,
     SPEC,
+    TARGET,
     FakeEmbedder,
     distinct_png,
     indexed_keys,
@@ -77,7 +79,7 @@ def run(deps: Deps) -> BatchReport:
 
 
 def rows_of(deps: Deps) -> dict[str, IndexRow]:
-    rows = deps.index.get_rows(COLLECTION, list(deps.index.list_ids(COLLECTION)))
+    rows = deps.index.get_rows(TARGET, list(deps.index.list_ids(TARGET)))
     return {row.ref.key: row for row in rows}
 
 
@@ -166,11 +168,11 @@ def test_a_run_that_was_cut_off_before_it_wrote_is_made_good_by_the_next(
     class AwayOnce(MemoryIndex):
         away = True
 
-        def upsert(self, name: str, rows: Sequence[IndexRow]) -> None:
+        def upsert(self, ref: CollectionRef, rows: Sequence[IndexRow]) -> None:
             if self.away:
                 self.away = False
                 raise TransientError("the index is away")
-            super().upsert(name, rows)
+            super().upsert(ref, rows)
 
     index = AwayOnce()
     index.create_collection(COLLECTION, SPEC)

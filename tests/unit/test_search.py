@@ -22,7 +22,7 @@ from pipeline.service.search import (
 )
 from pipeline.testing.memory_index import MemoryIndex
 from pipeline.testing.memory_store import MemoryStore
-from pipeline.types import EmbedBatch, IndexRow, SearchFilter, SearchHit, image_id_of
+from pipeline.types import CollectionRef, EmbedBatch, IndexRow, SearchFilter, SearchHit, image_id_of
 from tests.unit.fakes import (
     BLACK,
     BUCKET,
@@ -30,6 +30,7 @@ from tests.unit.fakes import (
     LIMITS,
     OTHER_SPEC,
     SPEC,
+    TARGET,
     FakeEmbedder,
     distinct_png,
     is_dark,
@@ -48,12 +49,12 @@ class CountingIndex(MemoryIndex):
         self.searches: list[int] = []
         self.lags = False
 
-    def get_rows(self, name: str, ids: Sequence[str], *, latest: bool = True) -> list[IndexRow]:
-        return super().get_rows(name, ids) if latest or not self.lags else []
+    def get_rows(self, ref: CollectionRef, ids: Sequence[str], *, latest: bool = True) -> list[IndexRow]:
+        return super().get_rows(ref, ids) if latest or not self.lags else []
 
     def search(
         self,
-        name: str,
+        ref: CollectionRef,
         vectors: NDArray[np.float32],
         *,
         k: int,
@@ -61,7 +62,7 @@ class CountingIndex(MemoryIndex):
         min_score: float | None = None,
     ) -> list[list[SearchHit]]:
         self.searches.append(len(vectors))
-        return super().search(name, vectors, k=k, where=where, min_score=min_score)
+        return super().search(ref, vectors, k=k, where=where, min_score=min_score)
 
 
 @pytest.fixture
@@ -82,7 +83,7 @@ def search_ports(deps: Deps, store: MemoryStore) -> SearchPorts:
 
 
 class NoModel:
-    def answering(self, collection: str) -> Embedder:
+    def answering(self, target: CollectionRef) -> Embedder:
         raise AssertionError("the model is not needed")
 
 
@@ -264,7 +265,7 @@ def test_an_image_that_is_given_is_no_longer_than_an_object_may_be(search_ports:
 def test_a_vector_of_any_length_finds_the_image_it_points_to(
     search_ports: SearchPorts, index: CountingIndex
 ) -> None:
-    [row] = index.get_rows(COLLECTION, [image_id_of(BUCKET, "4.png")])
+    [row] = index.get_rows(TARGET, [image_id_of(BUCKET, "4.png")])
     ports = replace(search_ports, models=NoModel())
     long = Vector(text="v", values=[float(number) * 40 for number in row.vector])
     [answer] = search([long], ports)

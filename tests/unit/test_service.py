@@ -45,6 +45,7 @@ from tests.unit.fakes import (
     LIMITS,
     OTHER_SPEC,
     SPEC,
+    TARGET,
     FakeEmbedder,
     distinct_png,
     error_of,
@@ -216,7 +217,7 @@ def test_a_collection_that_is_not_there_is_said_alike_by_whoever_looks_for_it(
         return {
             error_of(lambda: show_collection("nowhere", index, ME), NotFoundError),
             error_of(lambda: drop_collection("nowhere", index, deps.ledger.book, ME), NotFoundError),
-            error_of(lambda: models.answering("nowhere"), NotFoundError),
+            error_of(lambda: models.answering(replace(TARGET, name="nowhere")), NotFoundError),
         }
 
     assert refusals() == {f"collection 'nowhere' does not exist; there are: {COLLECTION}"}
@@ -266,7 +267,7 @@ def test_the_model_of_a_collection_is_loaded_once_from_its_record_or_from_where_
         return FakeEmbedder()
 
     models = LoadedOnDemand(index, load, requested=requested, precision="auto")
-    assert models.answering(COLLECTION) is models.answering(COLLECTION)
+    assert models.answering(TARGET) is models.answering(TARGET)
     assert loads == [(loaded, "float32")]  # as the collection's record says
 
 
@@ -275,7 +276,7 @@ def test_another_model_does_not_answer(index: MemoryIndex) -> None:
     loaded = LoadedOnDemand(index, lambda _source, _precision: other, requested="", precision="auto")
     resident = ResidentModel(other, index)
     said = [
-        error_of(lambda: loaded.answering(COLLECTION), ModelMismatchError),
-        error_of(lambda: resident.answering(COLLECTION), ModelMismatchError),
+        error_of(lambda: loaded.answering(TARGET), ModelMismatchError),
+        error_of(lambda: resident.answering(TARGET), ModelMismatchError),
     ]
     assert said[0] == said[1], "one fact, one wording"

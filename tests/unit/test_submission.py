@@ -7,7 +7,7 @@ import pytest
 
 from pipeline.errors import ConfigError, MessageError
 from tests.unit.fakes import error_of
-from workers.broker.consumer import message_error
+from workers.broker.consumer import message_error, task_error
 from workers.client import PictorClient
 from workers.submission import (
     Arguments,
@@ -64,6 +64,14 @@ def test_the_version_is_looked_at_first(kind: type[Arguments]) -> None:
     )
     assert error_of(lambda: read_arguments(kind, "pictor.task", {}), MessageError) == (
         "pictor.task: no argument v; this worker reads version 1 of the arguments"
+    )
+
+
+@pytest.mark.parametrize("version", [True, False, 0, -1, 2**63, "1", [1], 1.5])
+def test_a_version_is_the_number_one(version: object) -> None:
+    given = GOOD[JobArguments] | {"v": version}
+    assert "this worker reads version 1" in error_of(
+        lambda: read_arguments(JobArguments, "pictor.job", given), MessageError
     )
 
 
@@ -168,6 +176,13 @@ JSON = "application/json"
         (TASK, JSON, b"{}", "arguments"),
         (TASK, JSON, b"[[], {}]", "arguments"),
         (TASK, JSON, b"[[], 5, {}]", "arguments"),
+        (TASK | {"retries": 2**31}, JSON, b"[[], {}, {}]", "retries"),
+        (TASK | {"task": "celery.map"}, JSON, b"[[], {}, {}]", "its task 'celery.map' is none of Pictor's"),
+        (TASK | {"task": "no.such.task"}, JSON, b"[[], {}, {}]", "none of Pictor's"),
+        (TASK, JSON, b'[[], {}, {"callbacks": null, "errbacks": null, "chain": [], "chord": null}]', ""),
+        (TASK, JSON, b'[[], {}, {"callbacks": [{"task": "celery.map"}]}]', "tasks to run after it"),
+        (TASK, JSON, b'[[], {}, {"chain": [{"task": "pictor.plan_job"}]}]', "tasks to run after it"),
+        (TASK, JSON, b"[[], {}, []]", "arguments"),
     ],
 )
 def test_what_is_no_task_is_told_from_what_is_one(
@@ -188,3 +203,39 @@ PictorClient("amqp://user:password@127.0.0.1:1/nowhere").close()
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("task", "routing_key"),
+    [
+        ("pictor.ingest", "plan"),
+        ("pictor.plan_job", "0." * 27 + "1.plan"),
+        ("pictor.search", "search"),
+        ("pictor.search", "search.f5c4f95b"),
+        ("pictor.embed_batch", "embed.f5c4f95b"),
+        ("pictor.embed_batch", "embed"),  # of the version before
+        ("pictor.ingest_batch", "ingest"),
+        ("pictor.prepare_batch", "0." * 27 + "1.prepare.f5c4f95b"),
+        ("no.such.task", "plan"),  # for Celery to refuse
+    ],
+)
+def test_a_task_is_taken_from_the_queues_of_its_role(task: str, routing_key: str) -> None:
+    assert task_error(task, routing_key) == ""
+
+
+@pytest.mark.parametrize(
+    ("task", "routing_key"),
+    [
+        ("pictor.embed_batch", "plan"),
+        ("pictor.prepare_batch", "search"),
+        ("pictor.plan_job", "search"),
+        ("pictor.ingest", "search.f5c4f95b"),
+        ("pictor.search", "plan"),
+        ("pictor.embed_batch", "embed.f5c4f95b.plan"),
+        ("pictor.ingest", ""),
+        ("pictor.ingest", None),
+    ],
+)
+def test_a_task_that_came_by_the_queue_of_another_role_is_refused(task: str, routing_key: object) -> None:
+    """Who may only submit writes to `plan` and `search`."""
+    assert task_error(task, routing_key).startswith(f"{task} does not belong on queue ")

@@ -21,6 +21,7 @@ from pipeline.service.submit import open_job
 from pipeline.testing.memory_index import MemoryIndex
 from pipeline.testing.memory_store import MemoryStore
 from pipeline.types import (
+    CollectionRef,
     FetchedObject,
     Findings,
     IndexRow,
@@ -40,6 +41,7 @@ from tests.unit.fakes import (
     HERE,
     LIMITS,
     SPEC,
+    TARGET,
     FakeEmbedder,
     distinct_png,
     failed_reasons,
@@ -191,7 +193,7 @@ def test_new_metadata_of_the_same_bytes_reaches_the_index(deps: Deps, store: Bre
     store.put(BUCKET, "05.png", distinct_png(5), {"camera": "7"})
     job = ingest(deps)
     assert (job.counts.indexed, job.counts.unchanged) == (1, 19)
-    [row] = deps.index.get_rows(COLLECTION, [image_id_of(BUCKET, "05.png")])
+    [row] = deps.index.get_rows(TARGET, [image_id_of(BUCKET, "05.png")])
     assert row.metadata == {"camera": "7"}
     assert ingest(deps).counts.unchanged == 20
 
@@ -273,7 +275,7 @@ def test_an_object_that_changes_before_its_metadata_is_read_goes_the_usual_way(
 
 def test_a_copy_that_the_book_has_and_the_index_has_not_is_embedded(deps: Deps, store: BreakingStore) -> None:
     ingest(deps)
-    deps.index.delete(COLLECTION, [image_id_of(BUCKET, "05.png")])
+    deps.index.delete(TARGET, [image_id_of(BUCKET, "05.png")])
     store.put(BUCKET, "copy.png", distinct_png(5))
     store.read.clear()
     assert ingest(deps).counts.indexed == 1
@@ -281,7 +283,7 @@ def test_a_copy_that_the_book_has_and_the_index_has_not_is_embedded(deps: Deps, 
 
 
 def row_of(deps: Deps, key: str) -> IndexRow:
-    [row] = deps.index.get_rows(COLLECTION, [image_id_of(BUCKET, key)])
+    [row] = deps.index.get_rows(TARGET, [image_id_of(BUCKET, key)])
     return row
 
 
@@ -383,11 +385,11 @@ class DyingIndex(MemoryIndex):
 
     dies = True
 
-    def delete(self, name: str, ids: Sequence[str]) -> None:
+    def delete(self, ref: CollectionRef, ids: Sequence[str]) -> None:
         if self.dies:
             self.dies = False
             raise PictorError("killed")
-        super().delete(name, ids)
+        super().delete(ref, ids)
 
 
 def stopped_before_removal(deps: Deps, store: BreakingStore) -> Deps:
@@ -518,8 +520,8 @@ def test_a_run_that_fails_between_index_and_book_is_finished_by_the_next(
     delete(store, "03.png", "04.png")
 
     class Dying(MemoryIndex):
-        def delete(self, name: str, ids: object) -> None:
-            deps.index.delete(name, ids)  # type: ignore[arg-type]
+        def delete(self, ref: CollectionRef, ids: object) -> None:
+            deps.index.delete(ref, ids)  # type: ignore[arg-type]
             raise TransientError("gone after the deletion")
 
         def __getattribute__(self, name: str) -> object:

@@ -34,7 +34,6 @@ from pipeline.types import (
     Reason,
     Rejected,
     Verdict,
-    generation_of,
 )
 from workers.isolation.sandbox import Fate, run_trial
 from workers.process.context import Context
@@ -164,12 +163,11 @@ def _record_failure(batch: EmbedBatch, fate: Fate, context: Context) -> BatchRep
     earlier = look_up_versions(batch, deps.index, clock)
     # An object must not be found by its former content, nor be taken out when a newer plan has it.
     if earlier and not find_overtaken(batch, (), deps):
-        deps.index.delete(batch.collection, list(earlier))
+        deps.index.delete(batch.target, list(earlier))
     report = index_prepared(batch, PreparedBatch(outcomes=(rejected,), stored=()), deps, clock)
     if overtaken := find_overtaken(batch, (), deps):
         # This process must not read the object, so it cannot see what its rows are worth: the next job does.
-        generation = generation_of(batch.collection, batch.fingerprint)
-        deps.ledger.book.claim(generation, list(overtaken.values()))
+        deps.ledger.book.claim(batch.target.generation, list(overtaken.values()))
     try:
         is_new = deps.ledger.report(report)
     except OvertakenError as err:

@@ -151,6 +151,6 @@ def _next_group(steps: Iterator[PlanStep], credits_left: int) -> list[PlanStep]:
 
 def _flush_index(job: Job, deps: Deps) -> None:
     try:
-        deps.index.flush(job.request.collection)
+        deps.index.flush(job.request.target)
     except TargetError as err:  # dropped since: the job is done all the same
         logger.warning("index not settled", extra={"job_id": job.job_id, "error": str(err)})

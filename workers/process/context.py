@@ -15,10 +15,11 @@ from pipeline.errors import FatalError, PictorError
 from pipeline.ports import Deps, ImageLimits
 from pipeline.ports.model_binding import DEFAULT_MODEL
 from pipeline.settings import Settings
-from pipeline.types import WORKERS
+from pipeline.types import WORKERS, ModelSpec
 from workers.broker.publish import Publisher
 from workers.broker.queue_names import EMBED, SEARCH
 from workers.identity import Identity, told_identity
+from workers.process.signs import sign_stopped
 
 logger = logging.getLogger(__name__)
 
@@ -97,19 +98,25 @@ def open_deps(settings: Settings, identity: Identity) -> Deps:
         ledger=wiring.open_ledger(settings),
         staging_bucket=settings.staging_bucket if settings.preparation == "staged" else "",
         driver=WORKERS,
-        concurrency=wiring.concurrency_of(
-            settings, Load(processes=identity.children, batches=identity.children)
-        ),
+        concurrency=wiring.concurrency_of(settings, _load(identity, embedder.spec)),
+    )
+
+
+def _load(identity: Identity, spec: ModelSpec) -> Load:
+    has_model = EMBED in identity.queues or SEARCH in identity.queues
+    return Load(
+        processes=identity.children,
+        batches=identity.children,
+        is_trained=has_model and spec.address != DEFAULT_MODEL,
     )
 
 
 def stop_worker(error: PictorError) -> None:
-    """End the worker of this child: say why where an operator looks, and ask the main process to drain."""
-    logger.error("worker stops", extra={"error": str(error)})
+    """End the worker of this child: ask the main process to drain, and say why where an operator looks."""
     identity = told_identity()
-    try:
-        (identity.folder / "stopped").write_text(f"{error}\n", encoding="utf-8")
-    except OSError as err:  # a full disk must not keep a worker going that cannot do its work
-        logger.error("reason not written", extra={"folder": str(identity.folder), "errno": err.errno})
+    # First: a disk that is full or hangs must not keep a worker going that cannot do its work. The main
+    # process waits for this child, so it reads the reason after it is written.
     if os.getppid() == identity.main_pid:  # else it has ended, and its number may be anybody's
         os.kill(identity.main_pid, signal.SIGTERM)
+    logger.error("worker stops", extra={"error": str(error)})
+    sign_stopped(identity.folder, error)

@@ -10,8 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from pipeline.errors import TargetError
-from pipeline.ports.model_binding import check_binding
-from pipeline.types import CollectionInfo, ModelSpec, generation_of
+from pipeline.types import CollectionInfo, CollectionRef, ModelSpec, generation_of
 
 SCHEMA_VERSION = 1
 BINDING_PROPERTY = "pictor.binding"
@@ -34,7 +33,11 @@ class Binding:
     def physical(self) -> str:
         return generation_of(self.name, self.fingerprint)
 
-    def to_info(self, rows: int) -> CollectionInfo:
+    @property
+    def ref(self) -> CollectionRef:
+        return CollectionRef(name=self.name, fingerprint=self.fingerprint)
+
+    def to_info(self, rows: int, *, live: bool = True) -> CollectionInfo:
         return CollectionInfo(
             name=self.name,
             model_name=self.model_name,
@@ -44,6 +47,7 @@ class Binding:
             vector_type=self.vector_type,
             precision=self.precision,
             rows=rows,
+            live=live,
         )
 
 
@@ -82,8 +86,3 @@ def read_binding(described: Mapping[str, Any]) -> Binding | None:
 
 def binding_text(binding: Binding) -> str:
     return json.dumps({"pictor": asdict(binding)}, separators=(",", ":"))
-
-
-def check_model(binding: Binding, model: ModelSpec) -> None:
-    """Raises ModelMismatchError: the collection is bound to another model."""
-    check_binding(binding.name, binding.model_name, binding.fingerprint, model)

@@ -1,4 +1,4 @@
-"""VectorIndex on Milvus, a server or Milvus Lite: rows and searches. Collections: milvus_catalog."""
+"""VectorIndex on Milvus, a server or Milvus Lite: rows and searches. See `generations` for the rest."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,10 +14,20 @@ from pipeline.adapters.milvus.binding import Binding
 from pipeline.adapters.milvus.catalog import MilvusCatalog
 from pipeline.adapters.milvus.connection import MilvusConnection, MissingCollectionError
 from pipeline.adapters.milvus.filter import ids_expression, string_literal, to_expression
+from pipeline.adapters.milvus.generations import MilvusGenerations
 from pipeline.adapters.milvus.ties import MAX_LIMIT, rank
-from pipeline.errors import TransientError
+from pipeline.errors import TargetError, TransientError
+from pipeline.ports.model_binding import missing_collection
 from pipeline.search.ranking import check_query, one_of_each_image
-from pipeline.types import CollectionInfo, IndexRow, ModelSpec, ObjectRef, SearchFilter, SearchHit
+from pipeline.types import (
+    CollectionInfo,
+    CollectionRef,
+    IndexRow,
+    ModelSpec,
+    ObjectRef,
+    SearchFilter,
+    SearchHit,
+)
 
 S = TypeVar("S", Sequence[str], NDArray[np.float32])
 
@@ -28,6 +38,7 @@ HITS_PER_CALL = 10_000  # over all vectors of one call: some megabytes
 TIE_ROOM = 16  # extra hits: a small group of equal scores around the k-th place costs no second question
 LATEST = "Strong"  # all writes that returned, whoever made them; waits for a time tick of the server, 200 ms
 LAGGING = "Bounded"  # the rows that the query nodes have by now, never older than 5 s. Waits for nothing
+LIVE_TTL_S = 5.0  # a search may miss the last 5 s of writes, so it may miss a promotion of that time, too
 STALENESS_S = 10.0  # "Bounded" reads may miss the last 5 s of writes; twice that to be sure
 SETTLE_TIMEOUT_S = 600.0  # building HNSW over some million rows takes minutes
 POLL_S = 0.2
@@ -43,6 +54,7 @@ class MilvusIndex:
         precision: for their record; see `CollectionInfo`.
         timeout_s: longest wait for one answer.
         ca_file: of the authorities to trust where the URI is `https://…`; "" are those of this machine.
+        live_ttl_s: how long it believes that a generation is live.
 
     Raises:
         ConfigError: another process has the directory open, or it cannot be used; or the server's
@@ -58,11 +70,15 @@ class MilvusIndex:
         precision: str = "auto",
         timeout_s: float = 30.0,
         ca_file: str = "",
+        live_ttl_s: float = LIVE_TTL_S,
     ) -> None:
         self._connection = MilvusConnection(uri, token=token, timeout_s=timeout_s, ca_file=ca_file)
-        self._catalog = MilvusCatalog(self._connection, vector_type=vector_type, precision=precision)
+        self._catalog = MilvusCatalog(self._connection, live_ttl_s=live_ttl_s)
+        self._generations = MilvusGenerations(
+            self._connection, self._catalog, vector_type=vector_type, precision=precision
+        )
         self._timeout_s = timeout_s
-        self._written_at: dict[str, float] = {}  # monotonic, last write of this process; by name
+        self._written_at: dict[CollectionRef, float] = {}  # monotonic, last write of this process
 
     def __enter__(self) -> Self:
         return self
@@ -81,70 +97,88 @@ class MilvusIndex:
 
     def create_collection(self, name: str, model: ModelSpec) -> CollectionInfo:
         # Read with "Strong", so that lagging reads after it, of whatever process, have seen all until here.
-        return self._to_info(self._catalog.create(name, model), LATEST)
+        return self._to_info(self._generations.create(name, model), LATEST)
+
+    def open_generation(self, name: str, model: ModelSpec) -> CollectionInfo:
+        return self._to_info(self._generations.open(name, model), LATEST)
+
+    def promote(self, ref: CollectionRef) -> None:
+        self._generations.promote(ref)
+
+    def drop_generation(self, ref: CollectionRef) -> None:
+        self._generations.drop(ref)
+
+    def drop_collection(self, name: str) -> None:
+        self._generations.drop_all(name)
+
+    def live(self, name: str, *, latest: bool = False) -> CollectionRef:
+        binding = self._catalog.find_live(name) if latest else self._catalog.live(name)
+        if binding is None:
+            raise MissingCollectionError(missing_collection(name))
+        return binding.ref
 
     def get_collection(self, name: str) -> CollectionInfo | None:
-        binding = self._catalog.find(name)
-        try:
-            return self._to_info(binding, self._freshness(name)) if binding else None
-        except MissingCollectionError:
-            return None  # dropped in between
+        return self._to_info_if_there(self._catalog.find_live(name))
 
-    def check_model(self, name: str, model: ModelSpec) -> None:
-        self._catalog.check_model(name, model)
+    def get_generation(self, ref: CollectionRef) -> CollectionInfo | None:
+        return self._to_info_if_there(self._catalog.find(ref))
 
     def list_collections(self) -> list[CollectionInfo]:
         found = (self.get_collection(name) for name in self._catalog.list_names())
         return [info for info in found if info is not None]
 
-    def drop_collection(self, name: str) -> None:
-        self._catalog.drop(name)
+    def list_generations(self, name: str) -> list[CollectionInfo]:
+        found = map(self._to_info_if_there, self._catalog.list_generations(name))
+        return [info for info in found if info is not None]
 
-    def upsert(self, name: str, rows: Sequence[IndexRow]) -> None:
-        binding = self._catalog.get(name)
+    def check_generation(self, ref: CollectionRef) -> None:
+        self._catalog.get(ref)
+
+    def upsert(self, ref: CollectionRef, rows: Sequence[IndexRow]) -> None:
+        binding = self._catalog.get(ref)
         # By id: Milvus does not look for duplicates within one request.
         entities = list({row.id: milvus_rows.to_entity(row, binding) for row in rows}.values())
         for start, end in _message_spans([milvus_rows.entity_bytes(entity) for entity in entities]):
             self._upsert_chunk(binding, entities[start:end])
 
-    def delete(self, name: str, ids: Sequence[str]) -> None:
-        binding = self._catalog.get(name)
+    def delete(self, ref: CollectionRef, ids: Sequence[str]) -> None:
+        binding = self._catalog.get(ref)
         for chunk in _chunks(ids, ROWS_PER_CALL):
             self._delete_chunk(binding, ids_expression(chunk))
 
-    def get_etags(self, name: str, ids: Sequence[str], *, latest: bool = True) -> Mapping[str, str]:
-        binding = self._catalog.get(name)
+    def get_etags(self, ref: CollectionRef, ids: Sequence[str], *, latest: bool = True) -> Mapping[str, str]:
+        binding = self._catalog.get(ref)
         entities = self._get(binding, ids, ["id", "etag"], ROWS_PER_CALL, LATEST if latest else LAGGING)
         return {entity["id"]: entity["etag"] for entity in entities}
 
-    def get_rows(self, name: str, ids: Sequence[str], *, latest: bool = True) -> list[IndexRow]:
-        binding = self._catalog.get(name)
+    def get_rows(self, ref: CollectionRef, ids: Sequence[str], *, latest: bool = True) -> list[IndexRow]:
+        binding = self._catalog.get(ref)
         rows_per_call = max(1, min(ROWS_PER_CALL, MESSAGE_BYTES // milvus_rows.usual_row_bytes(binding.dim)))
-        consistency = LATEST if latest else self._freshness(name)
+        consistency = LATEST if latest else self._freshness(ref)
         entities = self._get(binding, ids, milvus_rows.ALL_FIELDS, rows_per_call, consistency)
         by_id = {entity["id"]: entity for entity in entities}
         return [milvus_rows.to_row(by_id[id_]) for id_ in ids if id_ in by_id]
 
-    def list_ids(self, name: str) -> Iterator[str]:
-        binding = self._catalog.get(name)
+    def list_ids(self, ref: CollectionRef) -> Iterator[str]:
+        binding = self._catalog.get(ref)
         self._get_chunk(
             binding, ids_expression([""]), ["id"], LATEST
         )  # iterators do not wait for writes: we do
         pages = self._catalog.call(
-            name,
+            ref,
             lambda client: client.query_iterator(
                 binding.physical, batch_size=IDS_PER_PAGE, output_fields=["id"], timeout=self._timeout_s
             ),
         )
-        return (entity["id"] for entity in self._read_pages(name, pages))
+        return (entity["id"] for entity in self._read_pages(ref, pages))
 
-    def list_versions(self, name: str, *, start_after: str = "") -> Iterator[ObjectRef]:
-        binding = self._catalog.get(name)
+    def list_versions(self, ref: CollectionRef, *, start_after: str = "") -> Iterator[ObjectRef]:
+        binding = self._catalog.get(ref)
         self._get_chunk(binding, ids_expression([""]), ["id"], LATEST)  # as for `list_ids`
         # Iterators go by id. Rows of an image are "<image id>" and "<image id>:NN"; ";" comes behind ":".
         behind = f"id > {string_literal(start_after + ';')}" if start_after else ""
         pages = self._catalog.call(
-            name,
+            ref,
             lambda client: client.query_iterator(
                 binding.physical,
                 batch_size=IDS_PER_PAGE,
@@ -153,24 +187,24 @@ class MilvusIndex:
                 timeout=self._timeout_s,
             ),
         )
-        return one_of_each_image(milvus_rows.to_ref(entity) for entity in self._read_pages(name, pages))
+        return one_of_each_image(milvus_rows.to_ref(entity) for entity in self._read_pages(ref, pages))
 
     def search(
         self,
-        name: str,
+        ref: CollectionRef,
         vectors: NDArray[np.float32],
         *,
         k: int,
         where: SearchFilter | None = None,
         min_score: float | None = None,
     ) -> list[list[SearchHit]]:
-        binding = self._catalog.get(name)
-        check_query(name, binding.dim, vectors, k)
+        binding = self._catalog.get(ref)
+        check_query(ref.name, binding.dim, vectors, k)
         expression = to_expression(where)
         limit = min(k + TIE_ROOM, MAX_LIMIT)
         found: list[list[SearchHit]] = []
         for chunk in _chunks(vectors, max(1, HITS_PER_CALL // limit)):
-            answers = self._search(binding, chunk, limit, expression, self._freshness(name))
+            answers = self._search(binding, chunk, limit, expression, self._freshness(ref))
             found += [
                 rank(
                     hits,
@@ -183,9 +217,9 @@ class MilvusIndex:
             ]
         return found
 
-    def flush(self, name: str) -> None:
-        binding = self._catalog.get(name)
-        self._catalog.call(name, lambda client: client.flush(binding.physical, timeout=SETTLE_TIMEOUT_S))
+    def flush(self, ref: CollectionRef) -> None:
+        binding = self._catalog.get(ref)
+        self._catalog.call(ref, lambda client: client.flush(binding.physical, timeout=SETTLE_TIMEOUT_S))
         if not self._connection.lite:  # there the flush was all, and it says "finished" always
             self._wait_for_index(binding)
         # "Strong" makes every query node catch up, so that other processes find all of it from here on;
@@ -194,11 +228,18 @@ class MilvusIndex:
         self._search(binding, anything, 1, "", LATEST)
 
     def _to_info(self, binding: Binding, consistency: str) -> CollectionInfo:
-        return binding.to_info(self._count(binding, "", consistency))
+        rows, live = self._count(binding, "", consistency), self._catalog.find_live(binding.name)
+        return binding.to_info(rows, live=live is not None and live.ref == binding.ref)
+
+    def _to_info_if_there(self, binding: Binding | None) -> CollectionInfo | None:
+        try:
+            return self._to_info(binding, self._freshness(binding.ref)) if binding else None
+        except TargetError:
+            return None  # dropped in between
 
     def _count(self, binding: Binding, expression: str, consistency: str) -> int:
         answer = self._catalog.call(
-            binding.name,
+            binding.ref,
             lambda client: client.query(
                 binding.physical,
                 filter=expression,
@@ -211,17 +252,17 @@ class MilvusIndex:
 
     def _upsert_chunk(self, binding: Binding, entities: list[dict[str, Any]]) -> None:
         self._catalog.call(
-            binding.name,
+            binding.ref,
             lambda client: client.upsert(binding.physical, entities, timeout=self._timeout_s),
         )
-        self._written_at[binding.name] = time.monotonic()
+        self._written_at[binding.ref] = time.monotonic()
 
     def _delete_chunk(self, binding: Binding, expression: str) -> None:
         self._catalog.call(
-            binding.name,
+            binding.ref,
             lambda client: client.delete(binding.physical, filter=expression, timeout=self._timeout_s),
         )
-        self._written_at[binding.name] = time.monotonic()
+        self._written_at[binding.ref] = time.monotonic()
 
     def _get(
         self, binding: Binding, ids: Sequence[str], fields: list[str], rows_per_call: int, consistency: str
@@ -234,7 +275,7 @@ class MilvusIndex:
     ) -> list[dict[str, Any]]:
         return list(
             self._catalog.call(
-                binding.name,
+                binding.ref,
                 lambda client: client.query(
                     binding.physical,
                     filter=expression,
@@ -245,9 +286,9 @@ class MilvusIndex:
             )
         )
 
-    def _read_pages(self, name: str, pages: Any) -> Iterator[dict[str, Any]]:
+    def _read_pages(self, ref: CollectionRef, pages: Any) -> Iterator[dict[str, Any]]:
         try:
-            while page := self._connection.run(pages.next, collection=name):
+            while page := self._connection.run(pages.next, collection=ref.name):
                 yield from page
         finally:
             pages.close()
@@ -256,7 +297,7 @@ class MilvusIndex:
         self, binding: Binding, vectors: NDArray[np.float32], limit: int, expression: str, consistency: str
     ) -> list[list[SearchHit]]:
         answers = self._catalog.call(
-            binding.name,
+            binding.ref,
             lambda client: client.search(
                 binding.physical,
                 list(vectors.astype(milvus_rows.NUMPY_TYPES[binding.vector_type])),
@@ -271,19 +312,19 @@ class MilvusIndex:
         )
         return [[milvus_rows.to_hit(hit["entity"], hit["distance"]) for hit in answer] for answer in answers]
 
-    def _freshness(self, name: str) -> str:
+    def _freshness(self, ref: CollectionRef) -> str:
         """Consistency of a search: sees this process's own writes, and those of others after 5 s.
 
         "Session" waits for our last write only, so it serves while "Bounded" could miss that; "Strong" would
         wait for a time tick of the server in every search (200 ms instead of 4).
         """
-        written_at = self._written_at.get(name)
+        written_at = self._written_at.get(ref)
         recent = written_at is not None and time.monotonic() - written_at < STALENESS_S
         return "Session" if recent else LAGGING
 
     def _wait_for_index(self, binding: Binding) -> None:
         deadline = time.monotonic() + SETTLE_TIMEOUT_S
-        while pending := self._catalog.call(binding.name, _pending_index_rows(binding, self._timeout_s)):
+        while pending := self._catalog.call(binding.ref, _pending_index_rows(binding, self._timeout_s)):
             if time.monotonic() > deadline:
                 raise TransientError(
                     f"collection {binding.name!r}: index not built after {SETTLE_TIMEOUT_S:.0f} s, "
@@ -304,11 +345,11 @@ class _Question:
         self._expression = expression
 
     def ask(self, limit: int, condition: str) -> list[SearchHit]:
-        consistency = self._index._freshness(self._binding.name)
+        consistency = self._index._freshness(self._binding.ref)
         return self._index._search(self._binding, self._vectors, limit, self._also(condition), consistency)[0]
 
     def count(self, condition: str) -> int:
-        consistency = self._index._freshness(self._binding.name)
+        consistency = self._index._freshness(self._binding.ref)
         return self._index._count(self._binding, self._also(condition), consistency)
 
     def _also(self, condition: str) -> str:

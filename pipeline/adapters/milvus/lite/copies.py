@@ -51,10 +51,19 @@ class LiteCopies:
             writer.delete(binding.physical, ids)
             copy.delete(ids)
 
-    def drop(self, name: str, doomed: Sequence[str]) -> None:
+    def point_alias(self, name: str, physical: str) -> None:
+        self._open_writer().point_alias(name, physical)
+
+    def remove_alias(self, name: str) -> None:
+        self._open_writer().remove_alias(name)
+
+    def drop(self, doomed: Sequence[str]) -> None:
         for physical in doomed:
             self._forget(physical)
-        self._open_writer().drop(name, doomed)
+        self.settle()
+        with writing_to(self._folder.path):
+            for physical in doomed:
+                self._folder.remove(physical)
         self._folder.forget_copies()
 
     def settle(self) -> None:
@@ -73,6 +82,7 @@ class LiteCopies:
     def run_beside(self, change: Callable[[], None]) -> None:
         """Let somebody else open the folder, who changes no row of a collection that is there."""
         self.settle()
+        self._folder.remove_remains()
         self._folder.lend()
         try:
             change()

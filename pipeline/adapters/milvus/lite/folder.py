@@ -17,9 +17,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from pipeline.adapters.milvus.binding import Binding, read_binding
 from pipeline.errors import ConfigError, TargetError, TransientError
+from pipeline.types import CollectionRef
 
 COPY_SUFFIX = ".copy"  # the copy of milvus.db is in milvus.db.copy, beside it
 
@@ -36,7 +38,8 @@ class LiteFolder:
     everybody else out; Lite takes it itself while it is open, so `lend` gives it up for that time.
 
     Raises:
-        ConfigError: another process has it open, or it cannot be used.
+        TransientError: another process has it open.
+        ConfigError: it cannot be used.
     """
 
     def __init__(self, path: str) -> None:
@@ -69,12 +72,16 @@ class LiteFolder:
             self._lite_lock = None
 
     def take_back(self) -> None:
-        """Lock it again. Raises ConfigError when another program was faster."""
+        """Lock it again. Raises TransientError when another program was faster."""
         if self._lite_lock is None:
             self._lite_lock = _lock(self.path / "LOCK", self._shown)
 
-    def find(self, name: str) -> Binding | None:
-        """The binding of a collection.
+    def find(self, ref: CollectionRef) -> Binding | None:
+        binding = self.read_binding(ref.generation)
+        return binding if binding and binding.ref == ref else None
+
+    def find_live(self, name: str) -> Binding | None:
+        """The generation that the alias leads to.
 
         Raises:
             TargetError: there is something of that name that Pictor did not make.
@@ -99,10 +106,32 @@ class LiteFolder:
         schema = self._read_json(f"collections/{physical}/schema.json")
         return read_binding({"collection_name": physical, "properties": schema.get("properties", {})})
 
-    def list_bindings(self) -> list[Binding]:
-        """Of all collections that are ours, with or without an alias."""
+    def list_bindings(self, name: str = "") -> list[Binding]:
+        """Of all generations that are ours, with or without an alias; or of those of one collection."""
         bindings = [(physical, self.read_binding(physical)) for physical in self.list_physical()]
-        return [binding for physical, binding in bindings if binding and binding.physical == physical]
+        ours = [binding for physical, binding in bindings if binding and binding.physical == physical]
+        return sorted(
+            (binding for binding in ours if name in ("", binding.name)),
+            key=lambda binding: binding.fingerprint,
+        )
+
+    def is_complete(self, physical: str) -> bool:
+        """Whether it has its index, which is made last. pymilvus cannot load it without."""
+        return bool(self.read_manifest(physical).get("index_specs"))
+
+    def remove(self, physical: str) -> None:
+        """Delete a collection as a whole, or the rest of one. Milvus Lite is closed."""
+        home, dropped = self.path / "collections" / physical, self.path / "dropped"
+        if home.exists():
+            dropped.mkdir(exist_ok=True)
+            home.rename(dropped / uuid4().hex)  # at once: a removal that is cut would leave half of it
+        shutil.rmtree(dropped, ignore_errors=True)
+
+    def remove_remains(self) -> None:
+        """The rest of one that was half made or dropped when its process ended. Milvus Lite fails over it."""
+        for home in self.path.glob("collections/*"):
+            if not (home / "schema.json").exists():
+                self.remove(home.name)
 
     def read_manifest(self, physical: str) -> Mapping[str, Any]:
         return self._read_json(f"collections/{physical}/manifest.json")
@@ -128,7 +157,7 @@ class LiteFolder:
             if folder.is_dir() and folder.name not in there:
                 shutil.rmtree(folder, ignore_errors=True)
 
-    def busy(self) -> ConfigError:
+    def busy(self) -> TransientError:
         return _busy(self._shown)
 
     def _log_files(self, physical: str) -> list[Path]:
@@ -175,8 +204,8 @@ def _lock(file: Path, shown: str) -> int:
     return descriptor
 
 
-def _busy(shown: str) -> ConfigError:
-    return ConfigError(
+def _busy(shown: str) -> TransientError:
+    return TransientError(
         f"{shown}: another pictor process has the index open; wait for it, or use a Milvus server "
         f"(PICTOR_MILVUS_URI)"
     )

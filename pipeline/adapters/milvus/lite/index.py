@@ -16,16 +16,30 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.adapters.milvus import rows as milvus_rows
-from pipeline.adapters.milvus.binding import Binding, check_model
+from pipeline.adapters.milvus.binding import Binding
 from pipeline.adapters.milvus.lite.copies import LiteCopies
 from pipeline.adapters.milvus.lite.exact_search import search_table
 from pipeline.adapters.milvus.lite.folder import LiteFolder
 from pipeline.adapters.milvus.lite.table import Table
 from pipeline.errors import TargetError
 from pipeline.names import check_collection_name
-from pipeline.ports.model_binding import missing_collection
+from pipeline.ports.model_binding import (
+    check_binding,
+    check_target,
+    missing_collection,
+    missing_generation,
+    refuse_live,
+)
 from pipeline.search.ranking import check_query
-from pipeline.types import CollectionInfo, IndexRow, ModelSpec, ObjectRef, SearchFilter, SearchHit
+from pipeline.types import (
+    CollectionInfo,
+    CollectionRef,
+    IndexRow,
+    ModelSpec,
+    ObjectRef,
+    SearchFilter,
+    SearchHit,
+)
 
 
 class LiteIndex:
@@ -36,7 +50,8 @@ class LiteIndex:
         vector_type, precision, timeout_s: see `MilvusIndex`.
 
     Raises:
-        ConfigError: another process has the folder open, or it cannot be used.
+        TransientError: another process has the folder open.
+        ConfigError: it cannot be used.
     """
 
     def __init__(
@@ -72,19 +87,55 @@ class LiteIndex:
     def create_collection(self, name: str, model: ModelSpec) -> CollectionInfo:
         check_collection_name(name)
         with self._lock:
-            if self._folder.find(name) is None:
+            if live := self._folder.find_live(name):
+                check_target(live.to_info(rows=0), model)
+            return self.open_generation(name, model)
+
+    def open_generation(self, name: str, model: ModelSpec) -> CollectionInfo:
+        ref = CollectionRef(name=check_collection_name(name), fingerprint=model.fingerprint)
+        with self._lock:
+            binding = self._folder.read_binding(ref.generation)
+            if binding is not None:
+                check_binding(binding.to_info(rows=0), model)
+            if self._folder.find_live(name) is None or not self._folder.is_complete(ref.generation):
                 self._make(name, model)
-            binding = self._get(name)
-            check_model(binding, model)
-            return self._to_info(binding)
+            return self._to_info(self._get(ref))
+
+    def promote(self, ref: CollectionRef) -> None:
+        with self._lock:
+            if self._live(ref.name) != self._get(ref).ref:
+                self._copies.point_alias(ref.name, ref.generation)
+
+    def drop_generation(self, ref: CollectionRef) -> None:
+        with self._lock:
+            if self._live(ref.name) == self._get(ref).ref:
+                raise refuse_live(ref)
+            self._copies.drop([ref.generation])
+
+    def drop_collection(self, name: str) -> None:
+        """Finishes a drop, too, that was interrupted between alias and rows."""
+        with self._lock:
+            doomed = [binding.physical for binding in self._folder.list_bindings(name)]
+            if not doomed:
+                self.live(name)  # raises, with words about the name
+            self._copies.remove_alias(name)
+            self._copies.drop(doomed)
+
+    def live(self, name: str, *, latest: bool = False) -> CollectionRef:  # noqa: ARG002
+        ref = self._live(name)
+        if ref is None:
+            raise TargetError(missing_collection(name))
+        return ref
 
     def get_collection(self, name: str) -> CollectionInfo | None:
         with self._lock:
-            binding = self._folder.find(name)
+            binding = self._folder.find_live(name)
             return self._to_info(binding) if binding else None
 
-    def check_model(self, name: str, model: ModelSpec) -> None:
-        check_model(self._get(name), model)
+    def get_generation(self, ref: CollectionRef) -> CollectionInfo | None:
+        with self._lock:
+            binding = self._folder.find(ref)
+            return self._to_info(binding) if binding else None
 
     def list_collections(self) -> list[CollectionInfo]:
         with self._lock:
@@ -92,44 +143,43 @@ class LiteIndex:
             found = [self.get_collection(name) for name in names]
         return [info for info in found if info is not None]
 
-    def drop_collection(self, name: str) -> None:
-        """Finishes a drop, too, that was interrupted between alias and rows."""
+    def list_generations(self, name: str) -> list[CollectionInfo]:
         with self._lock:
-            doomed = [binding.physical for binding in self._folder.list_bindings() if binding.name == name]
-            if not doomed:
-                self._get(name)  # raises, with words about the name
-            self._copies.drop(name, doomed)
+            return [self._to_info(binding) for binding in self._folder.list_bindings(name)]
 
-    def upsert(self, name: str, rows: Sequence[IndexRow]) -> None:
+    def check_generation(self, ref: CollectionRef) -> None:
+        self._get(ref)
+
+    def upsert(self, ref: CollectionRef, rows: Sequence[IndexRow]) -> None:
         with self._lock:
-            binding = self._get(name)
+            binding = self._get(ref)
             by_id = {row.id: row for row in rows}
             entities = [milvus_rows.to_entity(row, binding) for row in by_id.values()]
             self._copies.write(binding, list(by_id.values()), entities)
 
-    def delete(self, name: str, ids: Sequence[str]) -> None:
+    def delete(self, ref: CollectionRef, ids: Sequence[str]) -> None:
         with self._lock:
-            self._copies.delete(self._get(name), ids)
+            self._copies.delete(self._get(ref), ids)
 
-    def get_etags(self, name: str, ids: Sequence[str], *, latest: bool = True) -> Mapping[str, str]:  # noqa: ARG002
-        with self._found(name, ids) as (table, slots):
+    def get_etags(self, ref: CollectionRef, ids: Sequence[str], *, latest: bool = True) -> Mapping[str, str]:  # noqa: ARG002
+        with self._found(ref, ids) as (table, slots):
             return table.etags(slots)
 
-    def get_rows(self, name: str, ids: Sequence[str], *, latest: bool = True) -> list[IndexRow]:  # noqa: ARG002
-        with self._found(name, ids) as (table, slots):
+    def get_rows(self, ref: CollectionRef, ids: Sequence[str], *, latest: bool = True) -> list[IndexRow]:  # noqa: ARG002
+        with self._found(ref, ids) as (table, slots):
             return [table.row(slot) for slot in slots]
 
-    def list_ids(self, name: str) -> Iterator[str]:
-        with self._found(name, []) as (table, _):
+    def list_ids(self, ref: CollectionRef) -> Iterator[str]:
+        with self._found(ref, []) as (table, _):
             return iter(table.ids())
 
-    def list_versions(self, name: str, *, start_after: str = "") -> Iterator[ObjectRef]:
-        with self._found(name, []) as (table, _):
+    def list_versions(self, ref: CollectionRef, *, start_after: str = "") -> Iterator[ObjectRef]:
+        with self._found(ref, []) as (table, _):
             return table.versions(start_after)
 
     def search(
         self,
-        name: str,
+        ref: CollectionRef,
         vectors: NDArray[np.float32],
         *,
         k: int,
@@ -137,29 +187,34 @@ class LiteIndex:
         min_score: float | None = None,
     ) -> list[list[SearchHit]]:
         with self._lock:
-            binding = self._get(name)
+            binding = self._get(ref)
             table = self._copies.get(binding).table()
-        check_query(name, binding.dim, vectors, k)
+        check_query(ref.name, binding.dim, vectors, k)
         return search_table(table, vectors, k=k, where=where, min_score=min_score)
 
-    def flush(self, name: str) -> None:
+    def flush(self, ref: CollectionRef) -> None:
         """Close Milvus Lite, whose memory is then free; the next write opens it again."""
         with self._lock:
-            self._get(name)
+            self._get(ref)
             self._copies.settle()
 
     @contextmanager
-    def _found(self, name: str, ids: Sequence[str]) -> Iterator[tuple[Table, list[int]]]:
+    def _found(self, ref: CollectionRef, ids: Sequence[str]) -> Iterator[tuple[Table, list[int]]]:
         with self._lock:
-            copy = self._copies.get(self._get(name))
+            copy = self._copies.get(self._get(ref))
             table, slots = copy.table(), copy.find(ids)
         yield table, slots
 
-    def _get(self, name: str) -> Binding:
-        binding = self._folder.find(name)
+    def _get(self, ref: CollectionRef) -> Binding:
+        binding = self._folder.find(ref)
         if binding is None:
-            raise TargetError(missing_collection(name))
+            live = self._folder.find_live(ref.name)
+            raise missing_generation(ref, live.to_info(rows=0) if live else None)
         return binding
+
+    def _live(self, name: str) -> CollectionRef | None:
+        binding = self._folder.find_live(name)
+        return binding.ref if binding else None
 
     def _make(self, name: str, model: ModelSpec) -> None:
         """By way of pymilvus, as on a server: the folder opens with it alone."""
@@ -172,9 +227,10 @@ class LiteIndex:
                 precision=self._precision,
                 timeout_s=self._timeout_s,
             ) as milvus:
-                milvus.create_collection(name, model)
+                milvus.open_generation(name, model)
 
         self._copies.run_beside(make)
 
     def _to_info(self, binding: Binding) -> CollectionInfo:
-        return binding.to_info(self._copies.get(binding).row_count)
+        is_live = self._live(binding.name) == binding.ref
+        return binding.to_info(self._copies.get(binding).row_count, live=is_live)

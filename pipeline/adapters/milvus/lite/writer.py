@@ -20,7 +20,8 @@ class LiteWriter:
     """Not safe to share between threads: Milvus Lite merges writes without a lock of its own.
 
     Raises:
-        ConfigError: another process has the folder open, or it is damaged.
+        TransientError: another process has the folder open.
+        ConfigError: it is damaged.
     """
 
     def __init__(self, folder: LiteFolder) -> None:
@@ -67,13 +68,18 @@ class LiteWriter:
         with self._translated():
             self._engine.get_collection(physical).delete(list(ids))
 
-    def drop(self, name: str, doomed: Sequence[str]) -> None:
-        """The alias first: who finds an alias finds a collection that is whole."""
+    def point_alias(self, name: str, physical: str) -> None:
+        """One file is replaced as a whole."""
+        with self._translated():
+            if name in self._engine.list_aliases():
+                self._engine.alter_alias(physical, name)
+            else:
+                self._engine.create_alias(physical, name)
+
+    def remove_alias(self, name: str) -> None:
+        """Safe to run twice."""
         with self._translated():
             self._engine.drop_alias(name)
-            for physical in doomed:
-                self._engine.drop_collection(physical)
-                self._unflushed_bytes.pop(physical, None)
 
     def _flush_in_time(self, physical: str, collection: Any, size_bytes: int) -> None:
         unflushed_bytes = self._unflushed_bytes.get(physical, 0) + size_bytes

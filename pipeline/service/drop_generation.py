@@ -1,0 +1,36 @@
+"""Delete one generation of a collection. The images themselves are not touched."""
+
+from pipeline.errors import NotFoundError
+from pipeline.ports import VectorIndex, VersionBook
+from pipeline.ports.model_binding import find_by_digits
+from pipeline.service.access import Caller, Role, require
+from pipeline.types import CollectionInfo, generation_of
+
+
+def drop_generation(
+    name: str, digits: str, index: VectorIndex, book: VersionBook, caller: Caller
+) -> CollectionInfo:
+    """Delete its vectors, and then its entries of the book.
+
+    A call that was cut in between is finished by the next, although that one finds no generation any more.
+
+    Args:
+        digits: the beginning of its fingerprint.
+
+    Returns:
+        The deleted generation.
+
+    Raises:
+        NotFoundError: there is no such collection or generation.
+        ArgumentError: several generations begin with these digits.
+        ConflictError: it is the live one.
+    """
+    require(caller, Role.OPERATE)
+    try:
+        info = find_by_digits(name, digits, index)
+    except NotFoundError:
+        book.forget_generation(generation_of(name, digits))
+        raise
+    index.drop_generation(info.ref)
+    book.forget_generation(info.ref.generation)
+    return info
