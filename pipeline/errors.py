@@ -8,7 +8,6 @@ PictorError                 internal_error
 │       └── ModelMismatchError  model_mismatch: a collection belongs to another model
 ├── NotFoundError           not_found: what was asked for by its name or id is not there
 ├── ConflictError           conflict: it is there, and in a state in which this cannot be done
-│   └── OvertakenError      conflict: another was faster: look again before you go on
 ├── DeniedError             denied: the caller may not do this
 ├── ImageError              image_rejected: reject this one image, go on with its neighbours
 ├── TransientError          unavailable: the world is away for a moment: retry the batch
@@ -97,10 +96,6 @@ class ConflictError(PictorError):
     """It is there, in a state in which this cannot be done: a job has ended, or another process runs it."""
 
     code = ErrorCode.CONFLICT
-
-
-class OvertakenError(ConflictError):
-    """Somebody else has claimed what a report is about. Nothing was written."""
 
 
 class DeniedError(PictorError):

@@ -10,11 +10,11 @@ from typing import assert_never
 
 from pipeline.errors import (
     ConfigError,
+    ConflictError,
     FatalError,
     ImageError,
     MessageError,
     ModelMismatchError,
-    OvertakenError,
     PictorError,
     TargetError,
     TransientError,
@@ -152,7 +152,7 @@ def _embed(batch: EmbedBatch, deps: Deps, limits: ImageLimits, clock: PhaseClock
     report = catch_up(batch, run_batch(batch, deps, limits, clock), deps, limits, clock)
     try:
         is_new = _report(report, deps, clock)
-    except OvertakenError as err:  # between the last look and the report
+    except ConflictError as err:  # between the last look and the report
         raise TransientError(str(err)) from err
     if not is_new:  # another delivery was faster, and this one may have written since
         mend_closed(batch, deps, limits, clock)
@@ -171,7 +171,7 @@ def _prepare(batch: EmbedBatch, deps: Deps, limits: ImageLimits, clock: PhaseClo
         return Handled(verdict=Verdict.ACK, forward=replace(batch, staged=False))
     try:
         is_new = _report(report, deps, clock)
-    except OvertakenError:
+    except ConflictError:
         return Handled(verdict=Verdict.ACK, forward=replace(batch, staged=False))
     forward = replace(batch, staged=False) if not is_new and may_have_harmed(batch, deps) else None
     return Handled(verdict=Verdict.ACK, report=report if is_new else None, forward=forward)

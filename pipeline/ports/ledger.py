@@ -167,7 +167,7 @@ class Ledger(Protocol):
             False, and nothing is written, when the batch was reported before.
 
         Raises:
-            OvertakenError: an object was claimed since; nothing is written.
+            ConflictError: an object was claimed since; nothing is written.
         """
         ...
 

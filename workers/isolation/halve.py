@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
-from pipeline.errors import OvertakenError, PictorError, TargetError, TransientError
+from pipeline.errors import ConflictError, PictorError, TargetError, TransientError
 from pipeline.ingest.handle import Handled, judge, open_batch
 from pipeline.ingest.message import encode_batch
 from pipeline.ingest.phase_clock import PhaseClock
@@ -170,7 +170,7 @@ def _record_failure(batch: EmbedBatch, fate: Fate, context: Context) -> BatchRep
         deps.ledger.book.claim(batch.target.generation, list(overtaken.values()))
     try:
         is_new = deps.ledger.report(report)
-    except OvertakenError as err:
+    except ConflictError as err:
         raise TransientError(str(err)) from err
     deps.ledger.finish_if_done(batch.job_id)
     return report if is_new else None

@@ -13,7 +13,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from pipeline.adapters.ledger.rows import Values
 from pipeline.adapters.ledger.schema import job, version
 from pipeline.adapters.ledger.statements import slices
-from pipeline.errors import OvertakenError
+from pipeline.errors import ConflictError
 from pipeline.types import (
     BatchReport,
     FailedAt,
@@ -132,7 +132,7 @@ def _refuse_claimed(
     is_claimed = sa.and_(version.c.etag == "", version.c.sequence > sequence)
     for entry in select_versions(connection, generation, list(own), is_claimed):
         if entry.sequence > own[entry.ref.image_id]:
-            raise OvertakenError(f"{entry.ref.key!r} was claimed while its batch was at work")
+            raise ConflictError(f"{entry.ref.key!r} was claimed while its batch was at work")
 
 
 def enter_planned(
