@@ -10,7 +10,9 @@ from pipeline.ports.deps import (
     Limits,
 )
 from pipeline.ports.embedder import (
-    Embedder,
+    ImageEmbedder,
+    TextEmbedder,
+    ViewFinder,
 )
 from pipeline.ports.index import (
     MAX_HITS,
@@ -37,12 +39,14 @@ __all__ = [
     "AgedStore",
     "Concurrency",
     "Deps",
-    "Embedder",
+    "ImageEmbedder",
     "ImageLimits",
     "Ledger",
     "Limits",
     "ObjectStore",
+    "TextEmbedder",
     "VectorIndex",
     "VersionBook",
+    "ViewFinder",
     "WatchedLedger",
 ]
