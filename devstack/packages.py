@@ -37,6 +37,8 @@ def install() -> None:
         wanted.append(promtool.PACKAGE)
     if shutil.which("curl") is None:
         wanted.append("curl")  # docs/how-to/operate.md asks the broker with it, and a test runs that page
+    if shutil.which("chromium") is None:
+        wanted.append("chromium")  # tests look at the pages of the service with it
     if not wanted:
         return
     if os.geteuid() != 0:

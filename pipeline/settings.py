@@ -188,6 +188,14 @@ class Settings(BaseSettings):
     staging_bucket: Annotated[str, Field(description="Bucket for blocks of pixels in staged mode")] = (
         "pictor-staging"
     )
+    retention_days: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=36_500,
+            description="Days after its end when `pictor sweep` and `pictor jobs prune` delete the batches and failures of a job. Its counts stay. 0: never",
+        ),
+    ] = 90
     outstanding_batches: Annotated[
         int,
         Field(

@@ -155,7 +155,7 @@ class PictorClient:
         return self._ask("pictor.job", arguments, timeout_s)
 
     def _ask(self, task: str, arguments: Mapping[str, object], timeout_s: float) -> Answer:
-        result = self._publisher.send(task, arguments, answered=True)
+        result = self._publisher.send(task, arguments, patience_s=timeout_s)
         try:
             with broker_errors(f"the broker went away before {task} was answered"):
                 return cast("Answer", result.get(timeout=timeout_s, disable_sync_subtasks=False))

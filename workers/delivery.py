@@ -40,6 +40,7 @@ logger = logging.getLogger(__name__)
 
 RETRY_DELAYS_S = (2, 5, 10, 20, 30)  # then 30 s for ever: an outage is nobody's fault and loses nothing
 CRASHES_HEADER = "pictor-faults"  # how many unforeseen exceptions a message has caused
+MAX_COUNT = 1000  # one more than the largest that a header holds could not be published
 
 Handle = Callable[[bytes, Deps, ImageLimits], Handled]
 
@@ -90,7 +91,7 @@ def crashes_before(task: Task) -> int:
 def _count(task: Task, header: str) -> int:
     """0 also for a value that is no count, since anybody who may publish can put anything there."""
     value = (task.request.headers or {}).get(header)
-    return max(value, 0) if isinstance(value, int) and not isinstance(value, bool) else 0
+    return min(max(value, 0), MAX_COUNT) if isinstance(value, int) and not isinstance(value, bool) else 0
 
 
 def _acknowledge(task: Task, handled: Handled, context: Context) -> None:

@@ -11,6 +11,7 @@ from celery.exceptions import Ignore, TaskPredicate
 
 from pipeline.errors import (
     REFUSALS,
+    ArgumentError,
     ConfigError,
     FatalError,
     MessageError,
@@ -32,6 +33,8 @@ from pipeline.settings import Settings
 from pipeline.types import JobState
 from workers.broker.dead_letters import set_aside
 from workers.broker.pass_on import pass_on, was_passed_on
+from workers.broker.publish import MAX_ARGUMENTS_BYTES, json_bytes
+from workers.broker.queue_wait import check_still_wanted
 from workers.delivery import every_error_settled, internal_error, stop_if_unfit, try_again_or_refuse
 from workers.metrics.metrics import metrics
 from workers.planning.planner import run_plan_step
@@ -166,7 +169,8 @@ def _answered(
 ) -> dict[str, object]:
     """The answer of `work`, or `refusal` with the error. Somebody waits, so nothing is tried again here."""
     try:
-        return work()
+        check_still_wanted(task.request.headers)
+        return _sendable(work())
     except TaskPredicate:  # Ignore: how Celery is told that somebody else will answer
         raise
     except FatalError as err:
@@ -178,6 +182,17 @@ def _answered(
         return refusal | error_json(err)
     except Exception as err:  # noqa: BLE001 - it is logged; its text may be a library's and is not for the caller
         return refusal | error_json(internal_error(task, err))
+
+
+def _sendable(answer: dict[str, object]) -> dict[str, object]:
+    """Raises ArgumentError: the broker would take no answer of this length, and nobody would be told."""
+    size_bytes = json_bytes(answer)
+    if size_bytes > MAX_ARGUMENTS_BYTES:
+        raise ArgumentError(
+            f"the answer is {size_bytes / 2**20:.1f} MiB as JSON, and one message holds at most "
+            f"{MAX_ARGUMENTS_BYTES // 2**20} MiB; ask for fewer hits (k)"
+        )
+    return answer
 
 
 def _settled(

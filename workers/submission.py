@@ -142,7 +142,7 @@ def read_arguments(kind: type[A], task: str, arguments: Mapping[str, object]) ->
 def _check_version(task: str, arguments: Mapping[str, object]) -> None:
     # First: the arguments of another version would be called wrong one by one.
     version = arguments.get("v")
-    if version != VERSION:
+    if version != VERSION or isinstance(version, bool):  # True is 1 to Python
         given = "no argument v" if version is None else f"version {version!r:.40}"
         raise MessageError(f"{task}: {given}; this worker reads version {VERSION} of the arguments")
 

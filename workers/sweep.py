@@ -9,7 +9,7 @@ from datetime import timedelta
 
 from pipeline.ingest.block import batch_of_block
 from pipeline.ports import AgedStore, Ledger
-from pipeline.types import BatchStatus, ObjectRef
+from pipeline.types import BatchStatus, JobState, ObjectRef
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -22,7 +22,7 @@ class Swept:
 
 
 def sweep_blocks(store: AgedStore, ledger: Ledger, bucket: str, older_than: timedelta) -> Swept:
-    """Delete old blocks whose batch is closed, or not in this ledger. Safe to run beside workers."""
+    """Delete old blocks of closed or unknown batches and of failed jobs. Safe to run beside workers."""
     looked_at, deleted, deleted_bytes = 0, 0, 0
     for block in store.list_older_than(bucket, older_than):
         looked_at += 1
@@ -37,4 +37,6 @@ def _is_wanted(block: ObjectRef, ledger: Ledger) -> bool:
     batch = batch_of_block(block.key)
     if batch is None:
         return True  # not of our making: somebody else uses the bucket too
-    return ledger.find_batch(*batch).status is BatchStatus.OPEN
+    record = ledger.find_batch(*batch)
+    # Of a failed job, nobody may ever ask for it. If the job is resumed, the batch is prepared anew.
+    return record.status is BatchStatus.OPEN and record.job_state is not JobState.FAILED

@@ -28,6 +28,7 @@ from workers.metrics.exporter import exported_metrics
 from workers.planning.watch import StalledWatch
 from workers.process.lifecycle import Heartbeat
 from workers.process.model_probe import read_spec
+from workers.process.signs import make_signs, why_stopped
 
 logger = logging.getLogger(__name__)
 
@@ -129,10 +130,10 @@ def _only_one(folder: Path, name: str) -> Iterator[None]:
             ) from err
         shutil.rmtree(folder)  # a former worker's "ready" says nothing about this one
         folder.mkdir()
+        make_signs(folder)
         yield
 
 
 def _raise_if_it_stopped_itself(folder: Path) -> None:
-    reason = folder / "stopped"
-    if reason.exists():
-        raise FatalError(f"worker stopped: {reason.read_text(encoding='utf-8').strip()}")
+    if reason := why_stopped(folder):
+        raise FatalError(f"worker stopped: {reason}")

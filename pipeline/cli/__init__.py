@@ -1,7 +1,7 @@
 """The command line: `pictor ingest`, `search`, `jobs`, `collections`, `models`, `doctor`.
 
 Exit codes: 0 done; 1 the work could not be finished, or too much of it failed; 2 bad usage or configuration;
-130 stopped by Ctrl-C.
+130 stopped by Ctrl-C; 143 stopped by SIGTERM.
 """
 
 import sys

@@ -1,13 +1,16 @@
 """`pictor ingest --dry-run`: show the changes of a job without making them."""
 
+from collections.abc import Mapping, Sequence
 from itertools import chain
 
-from pipeline.cli.output import note, visible, warn, write_json, write_line
+from pipeline.cli.outcome import fail_if_refused
+from pipeline.cli.output import note, write_json, write_line
 from pipeline.ingest.compare import Change
 from pipeline.ingest.sync import Outlook
 from pipeline.ports import Deps
 from pipeline.service.access import local_caller
 from pipeline.service.preview import preview_job
+from pipeline.service.text import visible
 from pipeline.types import CollectionInfo, JobRequest
 
 FIRST_KEYS = 5  # of each kind
@@ -34,6 +37,7 @@ def show_outlook(
     """Print how many objects are new, changed or gone, and the first keys of each. Nothing is written.
 
     Raises:
+        typer.Exit: a job would remove nothing, since too much is gone; it would end with the same code.
         ConflictError: the collection is older than the version book, which has not been filled from it yet.
     """
     found = preview_job(request, existing, deps, local_caller(), first=FIRST_KEYS)
@@ -42,13 +46,16 @@ def show_outlook(
     keys = {kind: _first_keys(outlook, kind) for kind in _NAMED}
     if as_json:
         write_json({**counts, "first_keys": keys, "refused": refused})
-        return
+    else:
+        _write_outlook(request, counts, keys)
+    fail_if_refused(refused)
+
+
+def _write_outlook(request: JobRequest, counts: Mapping[str, int], keys: Mapping[str, Sequence[str]]) -> None:
     write_line(f"{request.location}: " + ", ".join(f"{count} {kind}" for kind, count in counts.items()))
     for kind in _NAMED:
         for key in keys[kind]:
             write_line(f"  {kind}  {visible(key)}")
-    if refused:
-        warn(refused)
     note("This was a dry run: nothing was written.")
 
 

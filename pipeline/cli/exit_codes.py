@@ -7,6 +7,7 @@ from pipeline.errors import ErrorCode
 EXIT_UNFINISHED = 1  # the work could not be finished, or too much of it failed
 EXIT_USAGE = 2  # bad usage or configuration: nothing was started
 EXIT_INTERRUPTED = 130  # 128 and the number of SIGINT, as shells have it
+EXIT_TERMINATED = 143  # the same of SIGTERM
 
 
 def exit_code_of(code: ErrorCode) -> int:

@@ -48,10 +48,13 @@ def sweep(
     minutes: Annotated[int, typer.Option(help="Keep younger blocks.", min=0)] = 60,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
-    """Delete staged blocks that no batch needs any more. Run it once a day. Safe at any time."""
+    """Delete staged blocks that no batch needs any more, and prune old jobs. Run it once a day."""
     from dataclasses import asdict
     from datetime import timedelta
 
+    from pipeline.service.access import local_caller
+    from pipeline.service.prune import prune_jobs
+    from pipeline.types import Pruned
     from workers.sweep import sweep_blocks
 
     settings = Settings.from_env()
@@ -59,30 +62,43 @@ def sweep(
         swept = sweep_blocks(
             wiring.open_s3(settings), ledger, settings.staging_bucket, timedelta(minutes=minutes)
         )
+        retention = timedelta(days=settings.retention_days)
+        pruned = prune_jobs(ledger, local_caller(), older_than=retention) if retention else Pruned()
     if as_json:
-        write_json(asdict(swept))
+        write_json(asdict(swept) | {"pruned": asdict(pruned)})
         return
     note(f"deleted {swept.deleted} of {swept.looked_at} blocks, {swept.deleted_bytes / 2**20:.1f} MiB")
+    if pruned != Pruned():
+        note(
+            f"deleted {pruned.batches} batches, {pruned.failures} failures and {pruned.jobs} refused "
+            f"submissions of jobs that ended {settings.retention_days} days ago"
+        )
 
 
 @dead_app.command("list")
 def list_dead(
+    limit: Annotated[int, typer.Option(help="How many, in the order of the queue.", min=1, max=10_000)] = 100,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object per line.")] = False,
 ) -> None:
     """Show dead letters, each with its reason."""
     from dataclasses import asdict
 
     from workers.broker.connection import broker_connection
+    from workers.broker.dead_letters import count_dead
     from workers.broker.dead_letters import list_dead as look
 
     with broker_connection(Settings.from_env()) as connection:
-        letters = look(connection)
+        count = count_dead(connection)
+        letters = look(connection, limit)
     if as_json:
         for letter in letters:
             write_json(asdict(letter))
-        return
-    columns = ("task", "id", "queue", "reason", "bytes", "arguments")
-    write_table(columns, [(x.task, x.task_id, x.queue, x.reason, x.size_bytes, x.shown) for x in letters])
+    else:
+        columns = ("task", "id", "queue", "reason", "bytes", "arguments")
+        rows = [(x.task, x.task_id, x.queue, x.reason, x.size_bytes, x.shown) for x in letters]
+        write_table(columns, rows)
+    if len(letters) == limit < count:
+        note(f"{limit} of {count} dead letters; --limit shows more")
 
 
 @dead_app.command("replay")

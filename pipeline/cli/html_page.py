@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
-from pipeline.cli.output import visible
 from pipeline.cli.rights import share
 from pipeline.errors import ArgumentError, ImageError, TransientError
 from pipeline.image.thumbnail import make_thumbnail
 from pipeline.ports import ImageLimits, ObjectStore
 from pipeline.service.search import SearchAnswer
+from pipeline.service.text import visible
 from pipeline.types import CollectionInfo, ObjectRef, SearchHit
 
 THUMBNAIL_PX = 220

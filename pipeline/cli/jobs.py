@@ -1,5 +1,7 @@
 """`pictor jobs`: list, show, retry, pause and cancel jobs."""
 
+from dataclasses import asdict
+from datetime import timedelta
 from typing import Annotated
 
 import typer
@@ -14,6 +16,8 @@ from pipeline.ports import WatchedLedger
 from pipeline.service import move, show
 from pipeline.service.access import local_caller
 from pipeline.service.answers import failure_json, job_json
+from pipeline.service.arguments import read_age
+from pipeline.service.prune import prune_jobs
 from pipeline.service.retry import retry_failures
 from pipeline.settings import Settings
 from pipeline.types import WORKERS, Job
@@ -74,6 +78,8 @@ def show_failures(job_id: JobId, as_json: AsJson = False) -> None:
     """Show each failed object with its stage, reason and detail."""
     with wiring.open_ledger(Settings.from_env()) as ledger:
         failures = show.show_failures(job_id, ledger, local_caller())
+        if pruned_at := ledger.get_job(job_id).pruned_at:
+            note(f"the failures of job {job_id} were pruned on {pruned_at:%Y-%m-%d}; their number was kept")
         if as_json:
             for failure in failures:
                 write_json(failure_json(failure))
@@ -120,6 +126,32 @@ def resume_job(job_id: JobId) -> None:
             wake_planner(job_id, ledger, settings)
         else:
             _resume_here(job_id, ledger, settings)
+
+
+@app.command("prune")
+def prune(
+    older_than: Annotated[
+        str,
+        typer.Option(help="Ended so long ago: 90d, 12w or 48h, a day at least; PICTOR_RETENTION_DAYS."),
+    ] = "",
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only count the rows that would be deleted.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Delete the batches and failures of old jobs. Counts stay, and so does whatever a retry needs."""
+    settings = Settings.from_env()
+    age = read_age(older_than) if older_than else timedelta(days=settings.retention_days)
+    if not age and not older_than:
+        note("PICTOR_RETENTION_DAYS is 0: nothing is pruned without --older-than")
+        return
+    with wiring.open_ledger(settings) as ledger:
+        pruned = prune_jobs(ledger, local_caller(), older_than=age, dry_run=dry_run)
+    if as_json:
+        write_json(asdict(pruned))
+        return
+    verb = "would delete" if dry_run else "deleted"
+    note(f"{verb} {pruned.batches} batches, {pruned.failures} failures and {pruned.jobs} refused submissions")
 
 
 def _retry_by_workers(job_id: str, ledger: WatchedLedger, settings: Settings, *, as_json: bool) -> None:

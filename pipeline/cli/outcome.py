@@ -10,11 +10,19 @@ from pipeline.cli.output import note, warn, write_json, write_line
 from pipeline.types import JobCounts
 
 
-def print_counts(job_id: str, counts: JobCounts, seconds: float, done: int, *, as_json: bool) -> None:
-    """Args: `done` is how many objects this run settled, for images/s."""
+def print_counts(
+    job_id: str, counts: JobCounts, seconds: float, done: int, *, as_json: bool, refused: str = ""
+) -> None:
+    """Print one line.
+
+    Args:
+        done: how many objects this run settled, for images/s.
+        refused: why nothing was removed, when more was gone than may be removed.
+    """
     rate = round(done / seconds, 1) if seconds > 0 else 0.0
     if as_json:
-        write_json({"job_id": job_id, **asdict(counts), "seconds": round(seconds, 3), "images_per_s": rate})
+        of_run = {"seconds": round(seconds, 3), "images_per_s": rate, "refused": refused}
+        write_json({"job_id": job_id, **asdict(counts), **of_run})
         return
     write_line(
         f"job {job_id}: {counts.scanned} scanned = {counts.indexed} indexed + "

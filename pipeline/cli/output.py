@@ -8,6 +8,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from pipeline.service.text import visible
+
 console = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
@@ -42,8 +44,3 @@ def warn(text: str) -> None:
 
 def fail(text: str) -> None:
     console.print(Text(f"error: {visible(text)}", style="bold red"))
-
-
-def visible(text: str) -> str:
-    """Control characters made visible: a key may hold a newline or a terminal's escape codes."""
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)

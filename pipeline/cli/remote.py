@@ -65,7 +65,8 @@ def ingest_remotely(
         started = time.perf_counter()
         state = _follow(client.job, job_id)
     seconds = time.perf_counter() - started
-    print_counts(job_id, state.counts, seconds, done_of(state.counts), as_json=as_json)
+    refused = state.error if state.state is JobState.COMPLETED else ""
+    print_counts(job_id, state.counts, seconds, done_of(state.counts), as_json=as_json, refused=refused)
     if state.state is not JobState.COMPLETED:
         raise PictorError(f"job {job_id} is {state.state}: {state.error}")
     fail_if_refused(state.error)

@@ -8,11 +8,12 @@ import typer
 
 from pipeline import wiring
 from pipeline.capacity import Load
-from pipeline.cli.exit_codes import EXIT_INTERRUPTED
+from pipeline.cli.exit_codes import EXIT_INTERRUPTED, EXIT_TERMINATED, EXIT_UNFINISHED
 from pipeline.cli.missed_links import MissedLinks
 from pipeline.cli.outcome import check_failure_rate, done_of, fail_if_refused, print_counts
-from pipeline.cli.output import note
+from pipeline.cli.output import fail, note
 from pipeline.cli.progress import JobProgress, ProgressState
+from pipeline.cli.termination import Terminated, raising_on_sigterm
 from pipeline.embedded import DriverOptions, held_job, run_job
 from pipeline.errors import PictorError
 from pipeline.ports import Deps, ImageEmbedder, Ledger, VectorIndex
@@ -59,36 +60,56 @@ def deps_here(index: VectorIndex, embedder: ImageEmbedder, ledger: Ledger, setti
 
 
 def finish(job: Job, deps: Deps, settings: Settings, *, max_failure_rate: float, as_json: bool) -> None:
-    """Run a job, whose lock the caller holds, to its end; show its progress and print its counts."""
+    """Run a job, whose lock the caller holds, to its end; show its progress and print its counts.
+
+    Raises:
+        typer.Exit: the run could not be finished, was stopped, or too much of it failed. It was said why.
+        PictorError: somebody has paused or cancelled the job.
+    """
+    started = time.perf_counter()
+    missed_links = MissedLinks()
+    stopped_by = _run(job, deps, settings, missed_links)
+    seconds = time.perf_counter() - started
+    ended = deps.ledger.get_job(job.job_id)
+    counts, done = ended.counts, done_of(ended.counts) - done_of(job.counts)
+    refused = ended.error if ended.state is JobState.COMPLETED else ""
+    print_counts(job.job_id, counts, seconds, done, as_json=as_json, refused=refused)
+    missed_links.note()
+    if stopped_by is not None:
+        raise typer.Exit(_say_unfinished(stopped_by))
+    if ended.state is not JobState.COMPLETED:
+        raise PictorError(f"job {job.job_id} is {ended.state}")  # paused or cancelled by somebody meanwhile
+    fail_if_refused(refused)
+    check_failure_rate(counts, max_failure_rate)
+
+
+def _run(
+    job: Job, deps: Deps, settings: Settings, missed_links: MissedLinks
+) -> PictorError | KeyboardInterrupt | None:
+    """Returns what stopped it before its end."""
     options = DriverOptions(queue_batches=settings.queue_batches, batch_threads=settings.batch_threads)
     limits = wiring.limits_of(settings)
-    started = time.perf_counter()
-    error: PictorError | None = None
-    interrupted = False
-    state = JobState.RUNNING
-    missed_links = MissedLinks()
-    with JobProgress(done_before=done_of(job.counts)) as progress:
+    with JobProgress(done_before=done_of(job.counts)) as progress, raising_on_sigterm():
 
         def show(job: Job) -> None:
             progress.show(ProgressState.of(job))
 
         try:
-            state = run_job(
-                job, deps, limits, options, on_progress=show, on_missed_link=missed_links.add
-            ).state
-        except PictorError as err:
-            error = err
-        except KeyboardInterrupt:
-            interrupted = True
-    seconds = time.perf_counter() - started
-    ended = deps.ledger.get_job(job.job_id)
-    counts = ended.counts
-    print_counts(job.job_id, counts, seconds, done_of(counts) - done_of(job.counts), as_json=as_json)
-    missed_links.note()
-    if error is not None or interrupted:
-        note("The job is unfinished; what is done is kept. Run the same command again to go on.")
-        raise error or typer.Exit(EXIT_INTERRUPTED)
-    if state is not JobState.COMPLETED:
-        raise PictorError(f"job {job.job_id} is {state}")  # paused or cancelled by somebody meanwhile
-    fail_if_refused(ended.error)
-    check_failure_rate(counts, max_failure_rate)
+            run_job(job, deps, limits, options, on_progress=show, on_missed_link=missed_links.add)
+        except (PictorError, KeyboardInterrupt) as err:
+            return err
+    return None
+
+
+def _say_unfinished(stopped_by: PictorError | KeyboardInterrupt) -> int:
+    """Returns the exit code. Whatever the error is, the work was begun."""
+    why, code = "", EXIT_UNFINISHED
+    match stopped_by:
+        case Terminated():
+            why, code = "Stopped by SIGTERM. ", EXIT_TERMINATED
+        case KeyboardInterrupt():
+            code = EXIT_INTERRUPTED
+        case _:
+            fail(str(stopped_by))
+    note(f"{why}The job is unfinished; what is done is kept. Run the same command again to go on.")
+    return code

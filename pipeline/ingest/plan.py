@@ -1,5 +1,6 @@
 """From a listing and the version book to batches: streamed, in order, resumable from a cursor."""
 
+import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import assert_never
@@ -7,7 +8,7 @@ from typing import assert_never
 from pipeline.ingest.compare import Change, Compared, compare_versions
 from pipeline.ingest.message import encode_batch
 from pipeline.ingest.selection import selection_of
-from pipeline.ports import NO_FINDINGS, ObjectStore, VersionBook
+from pipeline.ports import NO_FINDINGS, ObjectStore, VersionBook, is_storable
 from pipeline.types import (
     EmbedBatch,
     FailedAt,
@@ -20,6 +21,8 @@ from pipeline.types import (
     VersionEntry,
     generation_of,
 )
+
+logger = logging.getLogger(__name__)
 
 # Keys of 4 KiB are legal, and JSON makes six bytes of a control character: 3 MiB at worst, which every reader
 # takes and no broker refuses.
@@ -88,7 +91,11 @@ def plan_job(
         for ref in store.list_objects(request.bucket, request.prefix, job.cursor):
             if selection.misses(ref):
                 on_missed_link(ref)
-            yield ref
+            if is_storable(ref.key):
+                yield ref
+            else:  # not even as a failure: nothing could be recorded of it
+                shown = f"{ref.key!a:.300}"
+                logger.warning("a key with a character that no database keeps", extra={"key": shown})
 
     entries = book.list_versions(
         generation_of(request.collection, request.fingerprint),

@@ -1,18 +1,18 @@
 """From references to pixels: fetch, decode and resize on threads, ahead of whoever consumes them."""
 
-import json
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from itertools import chain
 from threading import Semaphore
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from pipeline.errors import ImageError
 from pipeline.ingest.phase_clock import PhaseClock
 from pipeline.ingest.reuse import changed_refs, look_up_versions, reuse_vectors
-from pipeline.ports import MAX_METADATA_BYTES, Concurrency, Deps, ImageLimits, ObjectStore, ViewFinder
+from pipeline.ports import Concurrency, Deps, ImageLimits, ObjectStore, ViewFinder, misfit_of
 from pipeline.ports.embedder import check_finder
 from pipeline.ports.image_rows import MAX_VIEWS
 from pipeline.types import (
@@ -150,20 +150,17 @@ def fetch_object(ref: ObjectRef, store: ObjectStore, limits: ImageLimits) -> Fet
         raise ImageError(
             Reason.TOO_LARGE, f"{ref.size_bytes} bytes are over the limit of {limits.max_object_bytes}"
         )
+    _check_texts(ref)
     fetched = store.get(ref, max_bytes=limits.max_object_bytes)
     if not fetched.body:
         raise ImageError(Reason.EMPTY, "the object has no bytes")
-    _check_metadata(fetched)
+    _check_texts(ref, fetched.metadata)
     return fetched
 
 
-def _check_metadata(fetched: FetchedObject) -> None:
-    # Said here, of one image: found by the index, it would be the fault of a whole batch.
-    size = len(json.dumps(dict(fetched.metadata))) if fetched.metadata else 0
-    if size > MAX_METADATA_BYTES:
-        raise ImageError(
-            Reason.TOO_LARGE, f"user metadata of {size} bytes is over the limit of {MAX_METADATA_BYTES}"
-        )
+def _check_texts(ref: ObjectRef, metadata: Mapping[str, str] = MappingProxyType({})) -> None:
+    if misfit := misfit_of(ref, metadata):
+        raise ImageError(Reason.TOO_LARGE, misfit)
 
 
 def decode_object(

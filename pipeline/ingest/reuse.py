@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from pipeline.errors import ImageError
 from pipeline.ingest.phase_clock import PhaseClock
-from pipeline.ports import Deps, VectorIndex
+from pipeline.ports import Deps, VectorIndex, misfit_of
 from pipeline.types import EmbedBatch, Embedded, IndexRow, ObjectRef, StoredVersion
 
 # S3 gives MD5 to an upload in one piece. Of parts it is a hash of hashes, with a "-", and files have
@@ -45,7 +45,9 @@ def reuse_vectors(
     Whatever is not certain is left out, and goes the usual way.
     """
     candidates = [
-        ref for ref in fresh if _CONTENT_HASH.fullmatch(ref.etag) and ref.key not in batch.rewritten
+        ref
+        for ref in fresh
+        if _CONTENT_HASH.fullmatch(ref.etag) and ref.key not in batch.rewritten and not misfit_of(ref, {})
     ]
     if not candidates:
         return []
@@ -84,6 +86,7 @@ def _rows_of_copies(
 
 def _metadata(ref: ObjectRef, deps: Deps) -> Mapping[str, str] | None:
     try:
-        return deps.store.get_metadata(ref)
+        metadata = deps.store.get_metadata(ref)
     except ImageError:  # gone, changed or forbidden: the usual way says so
         return None
+    return None if misfit_of(ref, metadata) else metadata

@@ -16,12 +16,19 @@ from pipeline.ports.embedder import (
 )
 from pipeline.ports.index import (
     MAX_HITS,
-    MAX_METADATA_BYTES,
     VectorIndex,
 )
 from pipeline.ports.ledger import (
     Ledger,
+    PrunedLedger,
     WatchedLedger,
+)
+from pipeline.ports.row_texts import (
+    MAX_ETAG_BYTES,
+    MAX_METADATA_BYTES,
+    MAX_PATH_BYTES,
+    is_storable,
+    misfit_of,
 )
 from pipeline.ports.store import (
     AgedStore,
@@ -33,8 +40,10 @@ from pipeline.ports.versions import (
 )
 
 __all__ = [
+    "MAX_ETAG_BYTES",
     "MAX_HITS",
     "MAX_METADATA_BYTES",
+    "MAX_PATH_BYTES",
     "NO_FINDINGS",
     "AgedStore",
     "Concurrency",
@@ -44,9 +53,12 @@ __all__ = [
     "Ledger",
     "Limits",
     "ObjectStore",
+    "PrunedLedger",
     "TextEmbedder",
     "VectorIndex",
     "VersionBook",
     "ViewFinder",
     "WatchedLedger",
+    "is_storable",
+    "misfit_of",
 ]

@@ -19,9 +19,6 @@ from pipeline.types import (
 
 MAX_HITS = 16_000  # per query: Milvus answers 16,384, less the room that ties need
 
-# One object's user metadata as ASCII JSON. S3 allows 2 KB; escaped threefold it still fits a Milvus field.
-MAX_METADATA_BYTES = 20_000
-
 
 class VectorIndex(Protocol):
     """Collections of vectors. Safe to share between threads.

@@ -1,7 +1,7 @@
 """The account of every job."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
 
 from pipeline.ports.versions import NO_FINDINGS, VersionBook
@@ -15,6 +15,8 @@ from pipeline.types import (
     JobState,
     PlanClaim,
     PlannedBatch,
+    Prunable,
+    Pruned,
     VersionEntry,
 )
 
@@ -34,8 +36,12 @@ class Ledger(Protocol):
         """Raises NotFoundError when there is no such job."""
         ...
 
-    def list_jobs(self, *, limit: int = 50) -> list[Job]:
-        """Newest first."""
+    def list_jobs(self, *, limit: int = 50, before: str | None = None) -> list[Job]:
+        """Newest first.
+
+        Args:
+            before: a job's id; only jobs that are older than it.
+        """
         ...
 
     def find_unfinished(self, request: JobRequest, *, driver: str) -> Job | None:
@@ -165,8 +171,12 @@ class Ledger(Protocol):
         """Time by stage, summed over the job's reports."""
         ...
 
-    def failures(self, job_id: str) -> Iterator[Failure]:
-        """By key."""
+    def failures(self, job_id: str, *, start_after: str = "") -> Iterator[Failure]:
+        """By key, in byte order.
+
+        Args:
+            start_after: a key; only failures of keys behind it.
+        """
         ...
 
     def retry_failures(self, job_id: str, batches: Sequence[PlannedBatch], image_ids: Sequence[str]) -> None:
@@ -196,4 +206,24 @@ class WatchedLedger(Ledger, Protocol):
 
     def plan_claims(self) -> dict[str, PlanClaim]:
         """Who plans each running job of the workers. A planner that is alive renews its claim."""
+        ...
+
+
+class PrunedLedger(Ledger, Protocol):
+    """A ledger that does not grow for ever."""
+
+    def find_prunable(self, older_than: timedelta) -> list[Prunable]:
+        """Jobs that ended so long ago, by the database's clock, and have details left that nobody needs."""
+        ...
+
+    def count_prunable(self, found: Prunable) -> Pruned:
+        """How much pruning it would delete."""
+        ...
+
+    def prune_page(self, found: Prunable) -> Pruned:
+        """Delete a page of it. The counts of the job stay the same.
+
+        Returns:
+            How much this call deleted: nothing when nothing is left, or when the job runs again.
+        """
         ...

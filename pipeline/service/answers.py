@@ -73,6 +73,7 @@ def job_json(job: Job) -> dict[str, object]:
         "error": job.error,
         "created_at": job.created_at.isoformat(),
         "finished_at": job.finished_at.isoformat() if job.finished_at else None,
+        "pruned_at": job.pruned_at.isoformat() if job.pruned_at else None,
     }
 
 

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
 from pathlib import Path
 
 from pipeline.errors import ArgumentError
@@ -16,6 +17,10 @@ __all__ = ["Bytes", "Object", "Query", "Stored", "Vector", "read_pairs", "read_q
 
 ROW_ID = re.compile(r"[0-9a-f]{32}(:[0-9]{2})?")
 MAX_SHOWN_CHARS = 200  # of a query, in a message about it
+
+_HOURS = {"h": 1, "d": 24, "w": 7 * 24}
+_AGE = re.compile(r"(?P<count>[0-9]{1,9})(?P<unit>[hdw])")
+MAX_AGE_HOURS = 100 * 365 * 24
 
 LocateFile = Callable[[Path], tuple[str, str]]  # a file's bucket and key
 
@@ -78,6 +83,15 @@ def read_pairs(texts: Sequence[str], *, of: str) -> dict[str, str]:
             raise ArgumentError(f"{of} {text}: NAME=VALUE is expected")
         pairs[name] = value
     return pairs
+
+
+def read_age(text: str) -> timedelta:
+    """`90d`, `12w` or `48h`. Raises ArgumentError for any other text, and for more than a hundred years."""
+    found = _AGE.fullmatch(text)
+    hours = int(found["count"]) * _HOURS[found["unit"]] if found else 0
+    if not found or hours > MAX_AGE_HOURS:
+        raise ArgumentError(f"age {text[:20]!r}: a number of days, weeks or hours is expected, such as 90d")
+    return timedelta(hours=hours)
 
 
 def _existing_file(text: str) -> Path | None:

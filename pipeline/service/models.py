@@ -1,5 +1,6 @@
 """Which model answers for a generation: its own, or the one that was asked for if that is the same."""
 
+import threading
 from collections.abc import Callable
 from typing import Protocol
 
@@ -35,6 +36,8 @@ class ResidentModel:
 class LoadedOnDemand:
     """A process that loads the model of the collection for the first image that is asked for.
 
+    Safe to share between threads.
+
     Args:
         load: from a model's address and a precision.
         requested: a model's address that is taken for the collection's own, if its file has moved.
@@ -49,11 +52,13 @@ class LoadedOnDemand:
         self._requested = requested
         self._precision = precision
         self._loaded: dict[CollectionRef, ImageEmbedder] = {}
+        self._loading = threading.Lock()
 
     def answering(self, target: CollectionRef) -> ImageEmbedder:
-        if target not in self._loaded:
-            self._loaded[target] = self._open(target)
-        return self._loaded[target]
+        with self._loading:  # two at once would load it twice
+            if target not in self._loaded:
+                self._loaded[target] = self._open(target)
+            return self._loaded[target]
 
     def _open(self, target: CollectionRef) -> ImageEmbedder:
         info = find_generation(target, self._index)

@@ -59,7 +59,7 @@ def check_move(job_id: str, move: Move, ledger: Ledger, caller: Caller) -> Job:
     """
     require(caller, Role.OPERATE)
     job = ledger.get_job(job_id)
-    if job.state not in ALLOWED_FROM[move]:
+    if job.state not in ALLOWED_FROM[move] or (job.pruned_at and move in (Move.RESUME, Move.RETRY)):
         raise _refused(job, move)
     return job
 
@@ -71,5 +71,8 @@ def _set_state(job_id: str, state: JobState, move: Move, ledger: Ledger) -> None
 
 
 def _refused(job: Job, move: Move) -> ConflictError:
+    if job.pruned_at:
+        pruned = f"its details were pruned on {job.pruned_at:%Y-%m-%d}"
+        return ConflictError(f"job {job.job_id} cannot be {move}: {pruned}; run a new job of its source")
     states = ", ".join(sorted(ALLOWED_FROM[move]))
     return ConflictError(f"job {job.job_id} is {job.state}; only a job that is {states} can be {move}")

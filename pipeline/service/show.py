@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from pipeline.errors import NotFoundError
 from pipeline.ingest.bottleneck import Bottleneck, find_bottleneck
 from pipeline.ports import Concurrency, Ledger, VectorIndex
 from pipeline.ports.model_binding import find_collection
@@ -19,16 +20,23 @@ class ShownJob:
     bottleneck: Bottleneck | None
 
 
-def list_jobs(ledger: Ledger, caller: Caller, *, limit: int) -> list[Job]:
-    """Newest first."""
+def list_jobs(ledger: Ledger, caller: Caller, *, limit: int, before: str | None = None) -> list[Job]:
+    """Newest first; with `before`, only jobs that are older than the one with this id."""
     require(caller, Role.READ)
-    return ledger.list_jobs(limit=limit)
+    return ledger.list_jobs(limit=limit, before=before)
 
 
 def find_job(job_id: str, ledger: Ledger, caller: Caller) -> Job:
     """Raises NotFoundError when there is no such job."""
     require(caller, Role.READ)
     return ledger.get_job(job_id)
+
+
+def find_job_if_any(job_id: str, ledger: Ledger, caller: Caller) -> Job | None:
+    try:
+        return find_job(job_id, ledger, caller)
+    except NotFoundError:
+        return None
 
 
 def show_job(job_id: str, ledger: Ledger, concurrency: Concurrency, caller: Caller) -> ShownJob:
@@ -51,11 +59,11 @@ def show_job(job_id: str, ledger: Ledger, concurrency: Concurrency, caller: Call
     )
 
 
-def show_failures(job_id: str, ledger: Ledger, caller: Caller) -> Iterator[Failure]:
-    """By key. Raises NotFoundError when there is no such job."""
+def show_failures(job_id: str, ledger: Ledger, caller: Caller, *, start_after: str = "") -> Iterator[Failure]:
+    """By key, and only of keys behind `start_after`. Raises NotFoundError when there is no such job."""
     require(caller, Role.READ)
     ledger.get_job(job_id)
-    return ledger.failures(job_id)
+    return ledger.failures(job_id, start_after=start_after)
 
 
 def list_collections(index: VectorIndex, caller: Caller) -> list[CollectionInfo]:

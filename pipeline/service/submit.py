@@ -49,7 +49,13 @@ class Submission:
 
 
 def submit_embedded(
-    wanted: Submission, deps: Deps, caller: Caller, *, driver: str, restart: bool = False
+    wanted: Submission,
+    deps: Deps,
+    caller: Caller,
+    *,
+    driver: str,
+    restart: bool = False,
+    job_id: str | None = None,
 ) -> tuple[Job, bool]:
     """The job that the process of the caller is to run. See `open_job`.
 
@@ -61,7 +67,7 @@ def submit_embedded(
     request = wanted.request_for(deps.embedder.spec)
     _refuse_emptied_source(request, deps)
     _make_target(request, deps, new_generation=wanted.new_generation)
-    return open_job(request, deps, driver=driver, restart=restart)
+    return open_job(request, deps, driver=driver, restart=restart, job_id=job_id)
 
 
 def submit_to_workers(wanted: Submission, deps: Deps, caller: Caller, *, job_id: str | None = None) -> Job:
@@ -72,12 +78,15 @@ def submit_to_workers(wanted: Submission, deps: Deps, caller: Caller, *, job_id:
     no collection can have its name.
 
     Raises:
+        ConflictError: a job of this id is run by another driver.
         DeniedError: the caller may not reach this collection or bucket; no job was made.
     """
     require(caller, Role.WRITE)
     require_names(caller, collection=wanted.collection, buckets=[wanted.location.bucket])
     request = _of_its_model(wanted.request_for(deps.embedder.spec), deps)
     job = deps.ledger.create_job(request, driver=WORKERS, job_id=job_id)
+    if job.driver != WORKERS:
+        raise ConflictError(f"job {job.job_id} is run by {job.driver}; choose another id")
     if job.state is JobState.RUNNING:
         try:
             _make_target(job.request, deps, new_generation=wanted.new_generation)
@@ -94,26 +103,30 @@ def record_refusal(
         location=location, bucket="", prefix="", collection=collection, model_name="", fingerprint=""
     )
     refused = ledger.create_job(request, driver=WORKERS, job_id=job_id)
-    ledger.set_state(refused.job_id, JobState.FAILED, error=str(error))
+    if refused.request == request:  # else a job that has the name of a refusal, and nothing to do with it
+        ledger.set_state(refused.job_id, JobState.FAILED, error=str(error))
 
 
-def open_job(request: JobRequest, deps: Deps, *, driver: str, restart: bool = False) -> tuple[Job, bool]:
+def open_job(
+    request: JobRequest, deps: Deps, *, driver: str, restart: bool = False, job_id: str | None = None
+) -> tuple[Job, bool]:
     """The unfinished job of the same source, filters, collection and model, or a new one.
 
     Args:
         driver: `embedded_on` the present host. Jobs of the workers and of other hosts are left to them.
         restart: cancel an unfinished job and begin anew.
+        job_id: of a job that is new in any case, unless this id is there already.
 
     Returns:
         The job, and whether it is resumed.
     """
-    unfinished = deps.ledger.find_unfinished(request, driver=driver)
+    unfinished = deps.ledger.find_unfinished(request, driver=driver) if job_id is None else None
     if unfinished is not None and not restart:
         deps.ledger.set_sync(unfinished.job_id, request)  # these may be other than at the first try
         return deps.ledger.get_job(unfinished.job_id), True
     if unfinished is not None:
         deps.ledger.set_state(unfinished.job_id, JobState.CANCELLED)
-    return deps.ledger.create_job(request, driver=driver), False
+    return deps.ledger.create_job(request, driver=driver, job_id=job_id), False
 
 
 def _refuse_emptied_source(request: JobRequest, deps: Deps) -> None:

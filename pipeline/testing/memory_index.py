@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from pipeline.errors import ConfigError, TargetError
 from pipeline.names import check_collection_name
+from pipeline.ports import misfit_of
 from pipeline.ports.image_rows import check_rows, image_id_of_row, rows_by_image, stored_versions
 from pipeline.ports.model_binding import (
     check_binding,
@@ -230,6 +231,8 @@ def _check_row(info: CollectionInfo, row: IndexRow) -> None:
             f"collection {info.name!r} holds vectors of {info.dim} numbers; "
             f"the row of {row.ref.key!r} has shape {row.vector.shape}"
         )
+    if misfit := misfit_of(row.ref, row.metadata):
+        raise ConfigError(f"{row.ref.key!r:.60}: {misfit}")
 
 
 def _unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:

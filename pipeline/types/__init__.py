@@ -37,6 +37,9 @@ from pipeline.types.jobs import (
     JobRequest,
     JobState,
     PlanClaim,
+    Prunable,
+    Pruned,
+    PruneScope,
     embedded_on,
 )
 from pipeline.types.models import (
@@ -94,6 +97,9 @@ __all__ = [
     "Prepared",
     "PreparedBatch",
     "Preprocessing",
+    "Prunable",
+    "PruneScope",
+    "Pruned",
     "Reason",
     "Rejected",
     "SearchFilter",

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from pipeline.types.index import CollectionRef
+from pipeline.types.jobs import JobState
 from pipeline.types.models import Pixels, Vector
 from pipeline.types.objects import FailedAt, ObjectRef, Reason, Rejected
 
@@ -164,12 +165,14 @@ class PlannedBatch:
 class BatchRecord:
     """The ledger's record of the batch that a message names.
 
-    `body` is the message as it was planned, as long as the batch has no report. `driver` is the job's.
+    `body` is the message as it was planned, as long as the batch has no report. `driver` and `job_state` are
+    the job's.
     """
 
     status: BatchStatus
     body: bytes = b""
     driver: str = ""
+    job_state: JobState | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Self
 
 from pipeline.types.index import CollectionRef
 
@@ -99,6 +100,7 @@ class Job:
     removals_due: bool = (
         False  # somebody has to decide on missing objects, and remove them, before the job ends
     )
+    pruned_at: datetime | None = None  # when its batches and failures were deleted. Its counts stay
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -110,3 +112,33 @@ class PlanClaim:
     step: int  # below 0: none has begun
     nonce: str
     renewed_at: datetime | None
+
+
+class PruneScope(StrEnum):
+    """How much of an old job is not needed any more."""
+
+    JOB = "job"  # all of it: a submission that was refused
+    DETAILS = "details"  # its batches and failures
+    SETTLED = "settled"  # its batches that are done without a failure: it can still be retried or resumed
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Prunable:
+    job_id: str
+    scope: PruneScope
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Pruned:
+    """How much was deleted, or would be."""
+
+    jobs: int = 0
+    batches: int = 0
+    failures: int = 0
+
+    def __add__(self, other: Self) -> "Pruned":
+        return Pruned(
+            jobs=self.jobs + other.jobs,
+            batches=self.batches + other.batches,
+            failures=self.failures + other.failures,
+        )

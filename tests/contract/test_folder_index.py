@@ -14,7 +14,7 @@ from pymilvus import MilvusClient
 
 from pipeline.adapters.milvus.index import MilvusIndex
 from pipeline.adapters.milvus.lite.index import LiteIndex
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, TransientError
 from pipeline.types import CollectionRef, SearchFilter
 from tests.conftest import REPOSITORY
 from tests.contract.indexes import axis, model, row, unit
@@ -116,12 +116,18 @@ class TestPymilvusAlone:
 
     def test_keeps_us_out_while_it_has_the_folder(self, path: Path) -> None:
         fill(path, "a")
-        with MilvusIndex(str(path)), pytest.raises(ConfigError, match="another pictor process has the index"):
+        with (
+            MilvusIndex(str(path)),
+            pytest.raises(TransientError, match="another pictor process has the index"),
+        ):
             LiteIndex(str(path))
 
     def test_is_kept_out_while_we_have_it(self, path: Path) -> None:
         fill(path, "a")
-        with LiteIndex(str(path)), pytest.raises(ConfigError, match="another pictor process has the index"):
+        with (
+            LiteIndex(str(path)),
+            pytest.raises(TransientError, match="another pictor process has the index"),
+        ):
             MilvusIndex(str(path))
 
 

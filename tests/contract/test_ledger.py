@@ -146,6 +146,16 @@ def test_jobs_are_listed_newest_first(ledger: SqlLedger) -> None:
     ]
 
 
+def test_the_list_of_jobs_goes_on_behind_any_of_them(ledger: SqlLedger) -> None:
+    for _ in range(5):
+        ledger.create_job(REQUEST, driver=WORKERS)
+    newest = [job.job_id for job in ledger.list_jobs(limit=5)]
+    for place, job_id in enumerate(newest[:3]):  # the database may hold jobs of other tests
+        behind = [job.job_id for job in ledger.list_jobs(limit=2, before=job_id)]
+        assert behind == newest[place + 1 : place + 3]
+    assert ledger.list_jobs(before="no such job") == []
+
+
 @pytest.mark.parametrize("missing_id", ["20200101T000000-000000", "", "x'; DROP TABLE job;--"])
 def test_an_unknown_job_is_a_config_error_that_names_it(ledger: SqlLedger, missing_id: str) -> None:
     for call in (
@@ -446,6 +456,15 @@ def test_failures_come_back_whole_and_in_byte_order_of_their_keys(ledger: SqlLed
     ]
 
 
+def test_failures_go_on_behind_any_key(ledger: SqlLedger, job: Job) -> None:
+    keys = sorted(["a", "a b", "ä", "B", "z/1"], key=str.encode)
+    ledger.record_plan(job.job_id, planned(len(keys)), cursor="z", ignored=0)
+    ledger.report(reported(job, "00000000", failed=keys))
+    for place, key in enumerate(keys):
+        behind = [failure.ref.key for failure in ledger.failures(job.job_id, start_after=key)]
+        assert behind == keys[place + 1 :]
+
+
 def test_a_second_failure_of_an_image_replaces_the_first(ledger: SqlLedger, job: Job) -> None:
     ledger.record_plan(job.job_id, planned(1, 1), cursor="z", ignored=0)
     ledger.report(reported(job, "00000000", failed=("in/a",)))
@@ -557,7 +576,9 @@ def test_an_open_batch_comes_with_its_planned_message_and_its_driver(ledger: Sql
     [batch] = planned(1)
     ledger.record_plan(job.job_id, [batch], cursor="z", ignored=0)
     found = ledger.find_batch(job.job_id, batch.path)
-    assert found == BatchRecord(status=BatchStatus.OPEN, body=batch.body, driver=job.driver)
+    assert found == BatchRecord(
+        status=BatchStatus.OPEN, body=batch.body, driver=job.driver, job_state=JobState.RUNNING
+    )
     ledger.report(reported(job, batch.path, indexed=1))
     assert ledger.find_batch(job.job_id, batch.path) == dataclasses.replace(
         found, status=BatchStatus.CLOSED, body=b""

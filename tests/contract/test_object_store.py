@@ -6,6 +6,7 @@ user in PICTOR_TEST_S3_ACCESS_KEY2 and PICTOR_TEST_S3_SECRET_KEY2.
 
 import gzip
 import hashlib
+import io
 import logging
 import os
 import random
@@ -35,12 +36,14 @@ from pipeline.errors import (
     TargetError,
     TransientError,
 )
-from pipeline.ports import ObjectStore
+from pipeline.ports import ObjectStore, misfit_of
 from pipeline.testing.memory_store import MemoryStore
 from pipeline.types import ObjectRef, Reason
 from tests.conftest import missing
+from tests.limit_texts import LETTERS, text_of
 
 MB = 2**20
+MAX_S3_KEY_BYTES = 1024
 KEYS_IN_ORDER = [
     "B",
     "a-b",
@@ -149,6 +152,38 @@ def test_what_was_put_is_listed_and_read_back(place: Place) -> None:
 def test_keys_are_listed_in_byte_order(place: Place) -> None:
     place.put(*reversed(KEYS_IN_ORDER))
     assert place.keys() == KEYS_IN_ORDER
+
+
+@pytest.mark.parametrize("letter", LETTERS.values())
+def test_the_longest_keys_of_s3_are_listed_and_read(place: Place, letter: str) -> None:
+    keys = [path_of(size_bytes, letter) for size_bytes in (MAX_S3_KEY_BYTES - 1, MAX_S3_KEY_BYTES)]
+    place.put(*keys)
+    found = list(place.store.list_objects(place.bucket))
+    assert [ref.key for ref in found] == sorted(keys, key=str.encode)
+    assert all(place.store.get(ref, max_bytes=MB).body for ref in found)
+    with pytest.raises(ImageError) as refused:
+        place.store.stat(place.bucket, path_of(MAX_S3_KEY_BYTES + 1, letter))
+    assert refused.value.reason is Reason.NOT_FOUND
+
+
+def path_of(size_bytes: int, letter: str) -> str:
+    """A key in folders of 200 bytes, since a file's name ends at 255."""
+    folder = text_of(200, letter, end="/")
+    whole = folder * ((size_bytes - 1) // 200)
+    return whole + text_of(size_bytes - len(whole.encode()), letter)
+
+
+def test_the_most_metadata_of_s3_is_read_whole_and_fits_the_index(
+    s3: S3Store, s3_bucket: str, minio: Minio
+) -> None:
+    metadata: dict[str, str | list[str] | tuple[str]] = {
+        "note": "x" * 1900
+    }  # of 2 KiB, in which some servers count the names of headers
+    minio.put_object(s3_bucket, "a.jpg", io.BytesIO(b"x"), 1, metadata=metadata)
+    ref = s3.stat(s3_bucket, "a.jpg")
+    found = s3.get(ref, max_bytes=MB).metadata
+    assert dict(found) == metadata
+    assert misfit_of(ref, found) == ""
 
 
 @pytest.mark.parametrize("start_after", ["", "a", "a/", "a/b", "a/b!", "a/zzz", "日本", "\U0001f600"])

@@ -29,7 +29,7 @@ from pipeline.errors import (
     TargetError,
     TransientError,
 )
-from pipeline.ports import MAX_HITS, VectorIndex
+from pipeline.ports import MAX_ETAG_BYTES, MAX_HITS, MAX_METADATA_BYTES, MAX_PATH_BYTES, VectorIndex
 from pipeline.testing.memory_index import matches
 from pipeline.types import (
     CollectionRef,
@@ -50,6 +50,7 @@ from tests.contract.indexes import (
 )
 from tests.fleet import wait_until
 from tests.index_rows import etags_in, ids_in, put
+from tests.limit_texts import LETTERS, text_of
 
 
 def ids(rows: list[IndexRow]) -> list[str]:
@@ -241,10 +242,35 @@ class TestRows:
             put(index, ref, [row("good"), row("bad", np.ones(DIM + 1, dtype=np.float32))])
         assert ids_in(index, ref) == []
 
-    def test_the_longest_key_is_held(self, index: VectorIndex, ref: CollectionRef) -> None:
-        longest = row("é" * 2048)
-        put(index, ref, [longest])
-        assert index.get_rows(ref, [longest.id])[0].ref.key == longest.ref.key
+    def test_the_longest_texts_are_held(self, index: VectorIndex, ref: CollectionRef) -> None:
+        longest = [
+            row(
+                text_of(MAX_PATH_BYTES, letter),
+                bucket=text_of(MAX_PATH_BYTES, letter, start="/"),
+                etag=text_of(MAX_ETAG_BYTES, letter),
+                metadata={"note": letter * (MAX_METADATA_BYTES // 12 - 50), letter * 30: ""},  # 12: as JSON
+            )
+            for letter in LETTERS.values()
+        ]
+        put(index, ref, longest)
+        found = index.get_rows(ref, ids(longest))
+        assert [(read.ref, read.metadata) for read in found] == [
+            (each.ref, each.metadata) for each in longest
+        ]
+
+    def test_a_text_of_one_byte_more_is_refused_and_nothing_is_written(
+        self, index: VectorIndex, ref: CollectionRef
+    ) -> None:
+        for letter in LETTERS.values():
+            path, etag = text_of(MAX_PATH_BYTES + 1, letter), text_of(MAX_ETAG_BYTES + 1, letter)
+            for bad, size_bytes in (
+                (row(path), 4097),
+                (row("b", bucket=path), 4097),
+                (row("b", etag=etag), 513),
+            ):
+                with pytest.raises(ConfigError, match=f"{size_bytes} bytes"):
+                    put(index, ref, [row("a"), bad])
+        assert ids_in(index, ref) == []
 
     def test_thousands_of_ids_are_listed_once_each(self, index: VectorIndex, ref: CollectionRef) -> None:
         rows = [row(f"{n}", vector) for n, vector in enumerate(unit(3, 9000))]

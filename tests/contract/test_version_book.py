@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from pipeline.adapters.ledger.migrate import migrate
 from pipeline.adapters.ledger.sql_ledger import SqlLedger, open_ledger
-from pipeline.ports import VersionBook
+from pipeline.ports import MAX_ETAG_BYTES, MAX_PATH_BYTES, VersionBook
 from pipeline.types import (
     WORKERS,
     BatchReport,
@@ -30,6 +30,7 @@ from pipeline.types import (
     indexed_version,
 )
 from tests.contract.ledger_databases import KINDS, empty_database, run_on
+from tests.limit_texts import LETTERS, text_of
 
 REQUEST = JobRequest(
     location="s3://shop/in/",
@@ -178,6 +179,14 @@ def test_keys_are_listed_in_the_order_of_their_bytes_from_any_key_on(book: Versi
         assert keys(book.list_versions(GENERATION, "shop", prefix, start_after="a")) == [
             key for key in in_order if key.startswith(prefix) and key > "a"
         ]
+
+
+@pytest.mark.parametrize("letter", LETTERS.values())
+def test_the_longest_texts_are_held(book: VersionBook, letter: str) -> None:
+    bucket = text_of(MAX_PATH_BYTES, letter, start="/")
+    ref = ref_of(text_of(MAX_PATH_BYTES, letter), text_of(MAX_ETAG_BYTES, letter), bucket=bucket)
+    book.record_fill(GENERATION, [indexed_version(ref)], filled_to=None)
+    assert [entry.ref for entry in book.list_versions(GENERATION, bucket)] == [ref]
 
 
 def test_long_lists_come_in_pages_without_a_gap(book: VersionBook) -> None:

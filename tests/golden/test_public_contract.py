@@ -118,6 +118,7 @@ def test_a_job_has_these_fields() -> None:
         "error": "",
         "created_at": "2026-01-02T12:00:00+00:00",
         "finished_at": None,
+        "pruned_at": None,
     }
 
 

@@ -10,7 +10,7 @@ from pipeline.types import EmbedBatch, ObjectRef, image_id_of
 from workers.broker.celery_config import ROUTES
 from workers.broker.dead_letters import QUEUE_HEADER, REASON_HEADER
 from workers.broker.queue_names import consumed_queues
-from workers.broker.queue_wait import DUE_HEADER
+from workers.broker.queue_wait import DUE_HEADER, PATIENCE_HEADER
 from workers.delivery import CRASHES_HEADER
 
 HERE = Path(__file__).parent
@@ -89,4 +89,5 @@ def test_tasks_wait_on_these_queues() -> None:
 
 def test_the_headers_by_which_two_builds_understand_each_other_are_these() -> None:
     assert (CRASHES_HEADER, DUE_HEADER) == ("pictor-faults", "pictor-due-at")
+    assert PATIENCE_HEADER == "pictor-patience-s"
     assert (REASON_HEADER, QUEUE_HEADER) == ("x-pictor-reason", "x-pictor-queue")

@@ -2,6 +2,7 @@
 
 import json
 import secrets
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
 from typing import Any
@@ -86,6 +87,13 @@ def assert_works(fleet: Fleet, upstream: Celery, shop: str) -> None:
     send(upstream, "pictor.ingest", v=1, source=f"s3://{shop}", job_id=job_id)
     assert fleet.wait_for_job(job_id).counts.scanned == len(KEYS)
     assert [worker.process.poll() for worker in fleet.workers[:2]] == [None, None]
+
+
+def test_a_search_that_nobody_waits_for_is_answered_without_being_done(upstream: Celery) -> None:
+    stale = {"pictor-due-at": time.time() - 95, "pictor-patience-s": 30}
+    arguments = {"v": 1, "query": "s3://nowhere/a.jpg"}
+    sent = upstream.send_task("pictor.search", kwargs=arguments, queue=queue_of("search"), headers=stale)
+    assert "its sender waits 30 s" in sent.get(timeout=30)["error"]
 
 
 # What is meant to work

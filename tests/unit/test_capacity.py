@@ -48,7 +48,7 @@ def test_a_container_of_1_gib_on_a_host_of_32_cores_decodes_one_image_at_a_time(
         (4, 32, Load(), Threads(fetch=8, decode=8)),
         (2, 32, Load(), Threads(fetch=4, decode=4)),
         (4, 32, Load(processes=2, batches=2), Threads(fetch=5, decode=4)),
-        (4, 32, Load(processes=2, batches=2, is_trained=True), Threads(fetch=5, decode=2)),
+        (4, 32, Load(processes=2, batches=2, is_trained=True), Threads(fetch=4, decode=2)),
     ],
 )
 def test_cores_bound_the_threads_or_else_memory_does(
@@ -96,4 +96,4 @@ def test_memory_that_is_too_small_for_the_model_and_an_image_is_told_to_the_log(
     small = Share(cores=32, memory_bytes=GIB)
     concurrency_of(Settings(), Load(is_trained=is_trained), small)
     told = [(record.memory_mib, record.needed_mib) for record in caplog.records]  # type: ignore[attr-defined]
-    assert told == ([(1024, 1376)] if is_trained else [])
+    assert told == ([(1024, 1440)] if is_trained else [])

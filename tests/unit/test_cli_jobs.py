@@ -5,10 +5,13 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
+from pipeline.adapters.ledger.schema import job as job_table
 from pipeline.adapters.ledger.sql_ledger import SqlLedger, open_ledger
 from pipeline.ingest.message import decode_batch
 from pipeline.types import (
@@ -122,6 +125,82 @@ def test_a_resumed_job_of_the_workers_is_left_to_them(
     assert commands_ledger.get_job(job.job_id).state is JobState.RUNNING
     assert "PICTOR_BROKER_URL is not set" in capsys.readouterr().err
     assert not (home / "milvus.db").exists()
+
+
+# Pruning
+
+
+def make_old(ledger: SqlLedger, job: Job, days: int) -> None:
+    with ledger._writer.begin() as connection:
+        ended = datetime.now(UTC) - timedelta(days=days)
+        values = {"finished_at": ended, "created_at": ended}
+        connection.execute(sa.update(job_table).where(job_table.c.job_id == job.job_id).values(values))
+
+
+@pytest.fixture
+def old_job(commands_ledger: SqlLedger, tmp_path: Path) -> Job:
+    """Ended 100 days ago, and there is a newer one of its source."""
+    old = finished_job(commands_ledger, tmp_path, WORKERS)
+    make_old(commands_ledger, old, 100)
+    finished_job(commands_ledger, tmp_path, WORKERS)
+    return commands_ledger.get_job(old.job_id)
+
+
+@pytest.mark.parametrize(
+    ("options", "said", "is_pruned"),
+    [
+        ([], "deleted 1 batches, 1 failures and 0 refused submissions\n", True),
+        (["--older-than", "14w"], "deleted 1 batches, 1 failures and 0 refused submissions\n", True),
+        (["--older-than", "101d"], "deleted 0 batches, 0 failures and 0 refused submissions\n", False),
+        (["--dry-run"], "would delete 1 batches, 1 failures and 0 refused submissions\n", False),
+    ],
+)
+def test_old_jobs_are_pruned_by_age(
+    commands_ledger: SqlLedger,
+    old_job: Job,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: Output,
+    options: list[str],
+    said: str,
+    is_pruned: bool,
+) -> None:
+    assert pictor(monkeypatch, "jobs", "prune", *options) == 0
+    assert capsys.readouterr().err == said
+    after = commands_ledger.get_job(old_job.job_id)
+    assert after.counts == old_job.counts
+    assert (after.pruned_at is not None) == is_pruned
+
+
+def test_a_pruned_job_says_so_where_its_details_are_asked_for(
+    old_job: Job, monkeypatch: pytest.MonkeyPatch, capsys: Output
+) -> None:
+    assert pictor(monkeypatch, "jobs", "prune", "--json") == 0
+    assert json.loads(capsys.readouterr().out) == {"jobs": 0, "batches": 1, "failures": 1}
+    assert pictor(monkeypatch, "jobs", "show", old_job.job_id, "--json") == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert (shown["failed"], shown["scanned"], shown["pruned_at"][:2]) == (1, 2, "20")
+    assert pictor(monkeypatch, "jobs", "failures", old_job.job_id) == 0
+    assert f"the failures of job {old_job.job_id} were pruned on 20" in capsys.readouterr().err
+    assert pictor(monkeypatch, "jobs", "retry", old_job.job_id) == 2
+    assert "its details were pruned on 20" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("age", [" ", "90", "1.5d", "d", "-1d", "90 d", "9999999w", "1y", "23h", "0d"])
+def test_an_age_that_is_none_is_refused_with_what_is_expected(
+    commands_ledger: SqlLedger, old_job: Job, monkeypatch: pytest.MonkeyPatch, capsys: Output, age: str
+) -> None:
+    assert pictor(monkeypatch, "jobs", "prune", "--older-than", age) == 2
+    assert ("such as 90d" in (err := capsys.readouterr().err)) or "a day old or more" in err
+    assert commands_ledger.get_job(old_job.job_id) == old_job
+
+
+def test_without_a_retention_nothing_is_pruned_that_was_not_asked_for(
+    commands_ledger: SqlLedger, old_job: Job, monkeypatch: pytest.MonkeyPatch, capsys: Output
+) -> None:
+    monkeypatch.setenv("PICTOR_RETENTION_DAYS", "0")
+    assert pictor(monkeypatch, "jobs", "prune") == 0
+    assert "nothing is pruned without --older-than" in capsys.readouterr().err
+    assert commands_ledger.get_job(old_job.job_id) == old_job
 
 
 # Where `pictor ingest` runs

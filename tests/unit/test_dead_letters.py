@@ -13,7 +13,15 @@ from kombu import Connection
 from kombu.transport import memory
 
 from tests.unit.fakes import SPEC
-from workers.broker.dead_letters import DeadLetter, Replay, list_dead, purge_dead, replay_dead, set_aside
+from workers.broker.dead_letters import (
+    DeadLetter,
+    Replay,
+    count_dead,
+    list_dead,
+    purge_dead,
+    replay_dead,
+    set_aside,
+)
 from workers.broker.publish import MAX_SHOWN_CHARS
 from workers.broker.queue_names import DEAD, PLAN
 from workers.broker.queues import DEAD_EXCHANGE, dead_queue, declare_queues, work_queue
@@ -71,6 +79,14 @@ def test_a_look_changes_nothing_and_says_what_each_letter_is(broker: Connection)
     assert expected in list_dead(broker)
     assert buried(broker) == ["a", "b"]
     assert len(list_dead(broker, limit=1)) == 1
+
+
+def test_a_page_is_looked_at_and_the_others_are_counted(broker: Connection) -> None:
+    names = [f"{number:02d}" for number in range(50)]
+    bury(broker, *names)
+    assert len(list_dead(broker, 20)) == 20
+    assert count_dead(broker) == 50
+    assert buried(broker) == names
 
 
 def test_a_letter_of_the_broker_has_the_brokers_word_and_one_of_nobody_shows_its_beginning(

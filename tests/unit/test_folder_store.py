@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.adapters.folder.keys import key_of_name, name_of_key
+from pipeline.adapters.folder.open import SystemCalls
 from pipeline.adapters.folder.store import FolderStore
 from pipeline.errors import ConfigError, ImageError
 from pipeline.types import NOT_FOLLOWED, ObjectRef, Reason
@@ -152,16 +153,14 @@ def test_any_prefix_and_start_give_the_slice_of_the_full_listing(
 
 def test_subtrees_before_the_start_or_outside_the_prefix_are_not_opened(tmp_path: Path) -> None:
     write(tmp_path, "b0/1", "b1/1", "c/1")
-    with pytest.MonkeyPatch.context() as patch:
-        opened: list[object] = []
-        real = os.open
+    opened: list[object] = []
 
-        def note_and_open(path: str | bytes, *rest: Any, **more: Any) -> int:
-            opened.append(path)
-            return real(path, *rest, **more)
+    def note_and_open(path: str | bytes, *rest: Any, **more: Any) -> int:
+        opened.append(path)
+        return os.open(path, *rest, **more)
 
-        patch.setattr(os, "open", note_and_open)
-        assert keys(tmp_path, "b", "b0zzz") == ["b1/1"]
+    store = FolderStore(calls=SystemCalls(open=note_and_open))
+    assert [ref.key for ref in store.list_objects(str(tmp_path), "b", "b0zzz")] == ["b1/1"]
     assert b"b1" in opened
     assert b"b0" not in opened
     assert b"c" not in opened
@@ -325,24 +324,20 @@ def test_a_file_replaced_by_a_link_after_the_listing_is_not_read(tmp_path: Path)
     assert reason(error) is Reason.NOT_FOUND
 
 
-def test_a_link_that_appears_at_the_last_moment_is_not_followed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    root, real = tmp_path / "root", os.stat
+def test_a_link_that_appears_at_the_last_moment_is_not_followed(tmp_path: Path) -> None:
+    root = tmp_path / "root"
     write(tmp_path, "secret.txt", "root/a.jpg")
     [ref] = FolderStore().list_objects(str(root))
 
     def stat_and_replace(*args: Any, **options: Any) -> os.stat_result:
-        status = real(*args, **options)
+        status = os.stat(*args, **options)
         (root / "a.jpg").unlink(missing_ok=True)
         (root / "a.jpg").symlink_to(tmp_path / "secret.txt")
         os.utime(tmp_path / "secret.txt", ns=(status.st_mtime_ns, status.st_mtime_ns))
         return status
 
-    monkeypatch.setattr(os, "stat", stat_and_replace)
     with pytest.raises(ImageError) as error:
-        FolderStore().get(ref, max_bytes=MB)
-    monkeypatch.undo()
+        FolderStore(calls=SystemCalls(stat=stat_and_replace)).get(ref, max_bytes=MB)
     assert reason(error) is Reason.NOT_FOUND
 
 
@@ -381,33 +376,32 @@ def test_a_file_that_changed_after_the_listing_is_changed(tmp_path: Path) -> Non
 
 
 def test_a_file_that_grows_while_it_is_read_is_changed(tmp_path: Path) -> None:
-    with growing_while_read(tmp_path, b"x" * 100) as ref, pytest.raises(ImageError) as error:
-        FolderStore().get(ref, max_bytes=MB)
+    store, ref = growing_while_read(tmp_path, b"x" * 100)
+    with pytest.raises(ImageError) as error:
+        store.get(ref, max_bytes=MB)
     assert reason(error) is Reason.CHANGED
 
 
 def test_a_file_that_grows_over_the_limit_is_cut_off_there(tmp_path: Path) -> None:
-    with growing_while_read(tmp_path, b"x" * 100) as ref, pytest.raises(ImageError) as error:
-        FolderStore().get(ref, max_bytes=120)
+    store, ref = growing_while_read(tmp_path, b"x" * 100)
+    with pytest.raises(ImageError) as error:
+        store.get(ref, max_bytes=120)
     assert reason(error) is Reason.TOO_LARGE
 
 
-@contextmanager
-def growing_while_read(root: Path, body: bytes) -> Iterator[ObjectRef]:
+def growing_while_read(root: Path, body: bytes) -> tuple[FolderStore, ObjectRef]:
     """Each of the first reads finds 100 more bytes at the end of the file."""
-    path, real, grown = root / "a.jpg", os.read, iter(range(3))
+    path, grown = root / "a.jpg", iter(range(3))
     path.write_bytes(body)
 
     def grow_and_read(descriptor: int, length: int) -> bytes:
         if next(grown, None) is not None:
             with path.open("ab") as file:
                 file.write(b"y" * 100)
-        return real(descriptor, length)
+        return os.read(descriptor, length)
 
     [ref] = FolderStore().list_objects(str(root))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(os, "read", grow_and_read)
-        yield ref
+    return FolderStore(calls=SystemCalls(read=grow_and_read)), ref
 
 
 def test_a_write_that_fails_leaves_the_old_file_and_no_rest(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from workers.planning.claim import STALLED_AFTER_S
 from workers.planning.watch import StalledPlanners, StalledWatch
 from workers.process.context import Context
 from workers.process.lifecycle import HEARTBEAT_S, Heartbeat, mark_stopping, record_wait
+from workers.process.signs import drains, make_signs
 
 
 def test_the_main_process_touches_its_heartbeat_from_its_own_event_loop(
@@ -39,8 +40,10 @@ def test_the_main_process_touches_its_heartbeat_from_its_own_event_loop(
 
 
 def test_a_child_that_takes_no_task_is_told_that_its_worker_drains(context: Context, tmp_path: Path) -> None:
+    make_signs(tmp_path)
+    assert not drains(tmp_path)
     mark_stopping()
-    assert (tmp_path / "stopping").exists()
+    assert drains(tmp_path)
 
 
 def waits(queue: str) -> float:

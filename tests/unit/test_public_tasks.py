@@ -2,8 +2,10 @@
 
 import os
 import signal
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -19,6 +21,7 @@ from pipeline.errors import (
 )
 from pipeline.ingest.handle import handle_embed
 from pipeline.ingest.message import decode_batch, encode_batch
+from pipeline.ports import MAX_METADATA_BYTES, VectorIndex
 from pipeline.testing.memory_index import MemoryIndex, _Generation
 from pipeline.testing.memory_store import MemoryStore
 from pipeline.types import (
@@ -29,10 +32,12 @@ from pipeline.types import (
     JobState,
     ModelSpec,
     ObjectRef,
+    SearchHit,
     image_id_of,
 )
 from tests.unit.fakes import (
     BUCKET,
+    HERE,
     OTHER_SPEC,
     FakeEmbedder,
     Signals,
@@ -44,6 +49,7 @@ from tests.unit.fakes import (
 from tests.unit.memory_broker import MemoryBroker, Message, Settled, message_of
 from workers.broker.celery_config import ROUTES
 from workers.broker.queue_names import EMBED, SEARCH, model_queue
+from workers.broker.queue_wait import DUE_HEADER, PATIENCE_HEADER
 from workers.broker.queues import declare_queues
 from workers.delivery import CRASHES_HEADER
 from workers.isolation.halve import SPLIT_AT_CRASH
@@ -97,6 +103,19 @@ class FailingIndex(MemoryIndex):
         if self.error is not None and name not in self.served:
             raise self.error
         return super().get_collection(name)
+
+
+class TalkativeIndex(MemoryIndex):
+    """Each hit has as much metadata as a row may have, and a thousand are found."""
+
+    def __init__(self, like: VectorIndex) -> None:
+        assert isinstance(like, MemoryIndex)
+        super().__init__()
+        self._generations, self._live = like._generations, like._live
+
+    def search(self, *args: Any, **options: Any) -> list[list[SearchHit]]:
+        [[hit, *_]] = super().search(*args, **options)
+        return [[replace(hit, metadata={"words": "x" * MAX_METADATA_BYTES})] * 1000]
 
 
 @pytest.fixture
@@ -291,6 +310,26 @@ def test_a_search_that_cannot_be_answered_says_why(
     assert error in answer["error"]
     assert (answer["query"], answer["hits"]) == (arguments.get("query"), [])
     assert (broker.messages("search"), broker.dead(), signals) == ([], [], [])
+
+
+@pytest.mark.parametrize("task", sorted(ANSWERED))
+def test_what_nobody_waits_for_any_more_is_not_begun(
+    broker: MemoryBroker, failing: FailingIndex, task: str
+) -> None:
+    failing.error = AssertionError("begun")
+    stale = {DUE_HEADER: time.time() - 95, PATIENCE_HEADER: 30}
+    settled, answer = broker.deliver(message_of(task, **GOOD[task]).with_headers(stale))
+    assert (settled, answer["code"]) == (Settled.ACKNOWLEDGED, "unavailable")
+    assert "its sender waits 30 s" in answer["error"]
+
+
+def test_an_answer_that_no_message_can_hold_is_refused_with_both_sizes(
+    broker: MemoryBroker, context: Context, indexed: list[str]
+) -> None:
+    make_current(replace(context, deps=replace(context.deps, index=TalkativeIndex(context.deps.index))))
+    _, answer = broker.deliver(message_of("pictor.search", **GOOD["pictor.search"], k=1000))
+    assert (answer["code"], answer["hits"]) == ("invalid_argument", [])
+    assert "MiB as JSON, and one message holds at most 15 MiB; ask for fewer hits (k)" in answer["error"]
 
 
 FOREIGN = {"v": 1, "query": "s3://photos/0.png", "collection": "of_another"}
@@ -491,6 +530,25 @@ def test_a_step_far_ahead_leaves_the_planner_at_work(
     assert len(broker.messages("plan")) == 1
     broker.deliver(batch)
     assert jobs_of(context)["mine"].state is JobState.COMPLETED
+
+
+def test_a_submission_under_the_id_of_an_embedded_job_leaves_that_job_alone(
+    broker: MemoryBroker, context: Context
+) -> None:
+    """Its folder is on another machine: to these workers it is a bucket that cannot be one."""
+    request = request_of(bucket="/pictures")
+    before = context.deps.ledger.create_job(request, driver=HERE, job_id="mine")
+    broker.deliver(message_of("pictor.ingest", **GOOD["pictor.ingest"]))
+    assert context.deps.ledger.get_job("mine") == before
+    [letter] = broker.dead()
+    assert letter.reason == f"job mine is run by {HERE}; choose another id"
+
+
+def test_a_refusal_fails_no_job_that_has_its_name(broker: MemoryBroker, context: Context) -> None:
+    """The id of a message is its sender's, too."""
+    before = context.deps.ledger.create_job(request_of(), driver=WORKERS, job_id="refused-of-a-test")
+    broker.deliver(message_of("pictor.ingest", v=1, source="no location"))
+    assert context.deps.ledger.get_job("refused-of-a-test") == before
 
 
 # What a message names is to blame, and not this process

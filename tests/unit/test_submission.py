@@ -67,6 +67,14 @@ def test_the_version_is_looked_at_first(kind: type[Arguments]) -> None:
     )
 
 
+@pytest.mark.parametrize("version", [True, False, 0, -1, 2**63, "1", [1], 1.5])
+def test_a_version_is_the_number_one(version: object) -> None:
+    given = GOOD[JobArguments] | {"v": version}
+    assert "this worker reads version 1" in error_of(
+        lambda: read_arguments(JobArguments, "pictor.job", given), MessageError
+    )
+
+
 @pytest.mark.parametrize(
     ("kind", "changes", "said"),
     [
@@ -168,6 +176,13 @@ JSON = "application/json"
         (TASK, JSON, b"{}", "arguments"),
         (TASK, JSON, b"[[], {}]", "arguments"),
         (TASK, JSON, b"[[], 5, {}]", "arguments"),
+        (TASK | {"retries": 2**31}, JSON, b"[[], {}, {}]", "retries"),
+        (TASK | {"task": "celery.map"}, JSON, b"[[], {}, {}]", "its task 'celery.map' is none of Pictor's"),
+        (TASK | {"task": "no.such.task"}, JSON, b"[[], {}, {}]", "none of Pictor's"),
+        (TASK, JSON, b'[[], {}, {"callbacks": null, "errbacks": null, "chain": [], "chord": null}]', ""),
+        (TASK, JSON, b'[[], {}, {"callbacks": [{"task": "celery.map"}]}]', "tasks to run after it"),
+        (TASK, JSON, b'[[], {}, {"chain": [{"task": "pictor.plan_job"}]}]', "tasks to run after it"),
+        (TASK, JSON, b"[[], {}, []]", "arguments"),
     ],
 )
 def test_what_is_no_task_is_told_from_what_is_one(

@@ -78,14 +78,21 @@ def set_aside(task: Task, reason: str) -> None:
 
 
 def list_dead(connection: Connection, limit: int = MAX_LISTED) -> list[DeadLetter]:
-    """Look at the queue without taking anything from it."""
+    """Look at the beginning of the queue without taking anything from it. No body is held in memory."""
+    letters, tags = [], []
     with _translated(), connection.channel() as channel:
-        queue = dead_queue().bind(channel)
-        messages = list(_take(queue, limit))
-        letters = [_letter(message) for message in messages]
-        for message in messages:
-            message.requeue()
+        for message in _take(dead_queue().bind(channel), limit):
+            letters.append(_letter(message))
+            tags.append(message.delivery_tag)
+        for tag in tags:
+            channel.basic_reject(tag, requeue=True)
     return letters
+
+
+def count_dead(connection: Connection) -> int:
+    """How many there are, without those that somebody looks at right now."""
+    with _translated(), connection.channel() as channel:
+        return int(dead_queue().bind(channel).queue_declare(passive=True).message_count)
 
 
 def replay_dead(connection: Connection, task_id: str | None = None, *, limit: int = MAX_LISTED) -> Replay:

@@ -14,7 +14,7 @@ from pipeline.types import EmbedBatch, PlannedBatch
 from workers.broker.celery_config import ROUTES
 from workers.broker.connection import broker_errors
 from workers.broker.queue_names import EMBED, model_queue
-from workers.broker.queue_wait import due_stamp
+from workers.broker.queue_wait import due_stamp, patience_stamp
 from workers.broker.queues import work_queue
 
 # As JSON, in which a letter that is not ASCII takes 6 bytes, and one beyond U+FFFF 12. RabbitMQ 4.x takes
@@ -77,14 +77,14 @@ class Publisher:
         queue: str = "",
         delay_s: int = 0,
         shown: str = "",
-        answered: bool = False,
+        patience_s: float | None = None,
     ) -> AsyncResult:
         """Publish one task and wait for the broker's confirmation.
 
         Args:
             queue: default the one of the task's role. Any other is declared first, so that what is sent to it
                 waits there, even when no worker of that model has ever run.
-            answered: whether its answer will be waited for; else Celery need not open a queue for it.
+            patience_s: how long its answer will be waited for. Without it, Celery opens no queue for answers.
             delay_s: whole seconds; Celery 5.7 refuses fractions below 1.
             shown: events and Flower show this in the place of the arguments, which may hold a thousand keys.
 
@@ -106,8 +106,8 @@ class Publisher:
                 kwargsrepr=shown or saferepr(dict(arguments), maxlen=MAX_SHOWN_CHARS),
                 argsrepr="()",
                 countdown=delay_s or None,
-                headers=due_stamp(delay_s),
-                ignore_result=not answered,
+                headers=due_stamp(delay_s) | patience_stamp(patience_s),
+                ignore_result=patience_s is None,
             )
 
 

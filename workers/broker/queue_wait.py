@@ -1,9 +1,19 @@
-"""How long a message lay on its queue. RabbitMQ and Celery do not say when it came, so its sender does."""
+"""How long a message lay on its queue. RabbitMQ and Celery do not say when it came, so its sender does.
+
+A sender who waits for the answer also says how long. The broker's own expiration is not used for that: it
+would make a dead letter of each search that nobody waits for any more.
+"""
 
 import time
 from collections.abc import Mapping
 
+from pipeline.errors import TransientError
+
+PATIENCE_HEADER = "pictor-patience-s"  # how long the sender waits for an answer; a foreign one may say so
+BELIEVED_S = 3600.0  # a longer wait is taken for a clock that was set: nobody would be answered then
 DUE_HEADER = "pictor-due-at"  # seconds since 1970 UTC; a foreign sender may set it, and need not
+
+MAX_WAIT_S = 30 * 86_400.0  # one number that anybody can send would outweigh all others in a sum
 
 
 def due_stamp(delay_s: float = 0) -> dict[str, float]:
@@ -11,8 +21,26 @@ def due_stamp(delay_s: float = 0) -> dict[str, float]:
     return {DUE_HEADER: time.time() + delay_s}
 
 
+def patience_stamp(patience_s: float | None) -> dict[str, float]:
+    """The header of a message whose sender waits for its answer."""
+    return {} if patience_s is None else {PATIENCE_HEADER: patience_s}
+
+
+def check_still_wanted(headers: Mapping[str, object] | None) -> None:
+    """Raises TransientError when the sender has given up by now."""
+    patience_s = (headers or {}).get(PATIENCE_HEADER)
+    waited = waited_s(headers)
+    if waited is None or not isinstance(patience_s, int | float) or isinstance(patience_s, bool):
+        return
+    if patience_s < waited <= BELIEVED_S:
+        raise TransientError(
+            f"this was {waited:.0f} s on its queue, and its sender waits {patience_s:g} s; ask again, and "
+            "see whether there are enough workers and all clocks are in step"
+        )
+
+
 def waited_s(headers: Mapping[str, object] | None) -> float | None:
-    """Seconds from when the message was due until now; None when its sender did not say.
+    """Seconds from when the message was due until now; None when its sender did not say, or nothing likely.
 
     Two machines' clocks differ. A message that seems to start before it was sent has waited 0 s. A message
     that is delivered again has waited since it was first due.
@@ -20,4 +48,7 @@ def waited_s(headers: Mapping[str, object] | None) -> float | None:
     due_at = (headers or {}).get(DUE_HEADER)
     if not isinstance(due_at, int | float) or isinstance(due_at, bool):
         return None
-    return max(0.0, time.time() - due_at)
+    now_s = time.time()
+    if due_at < now_s - MAX_WAIT_S:
+        return None
+    return 0.0 if not due_at < now_s else now_s - due_at  # also for a number that no float can hold

@@ -19,6 +19,7 @@ from pipeline.types import WORKERS, ModelSpec
 from workers.broker.publish import Publisher
 from workers.broker.queue_names import EMBED, SEARCH
 from workers.identity import Identity, told_identity
+from workers.process.signs import sign_stopped
 
 logger = logging.getLogger(__name__)
 
@@ -111,12 +112,11 @@ def _load(identity: Identity, spec: ModelSpec) -> Load:
 
 
 def stop_worker(error: PictorError) -> None:
-    """End the worker of this child: say why where an operator looks, and ask the main process to drain."""
-    logger.error("worker stops", extra={"error": str(error)})
+    """End the worker of this child: ask the main process to drain, and say why where an operator looks."""
     identity = told_identity()
-    try:
-        (identity.folder / "stopped").write_text(f"{error}\n", encoding="utf-8")
-    except OSError as err:  # a full disk must not keep a worker going that cannot do its work
-        logger.error("reason not written", extra={"folder": str(identity.folder), "errno": err.errno})
+    # First: a disk that is full or hangs must not keep a worker going that cannot do its work. The main
+    # process waits for this child, so it reads the reason after it is written.
     if os.getppid() == identity.main_pid:  # else it has ended, and its number may be anybody's
         os.kill(identity.main_pid, signal.SIGTERM)
+    logger.error("worker stops", extra={"error": str(error)})
+    sign_stopped(identity.folder, error)

@@ -4,8 +4,8 @@ Files in the worker's folder, for probes that cost nothing:
 
     ready        every child has loaded its model and opened its connections
     heartbeat    touched every few seconds while the main process's event loop turns
+    serving      it takes work; gone when it drains, for a child that takes none
     stopped      why the worker stopped itself
-    stopping     it drains; for a child that takes no task
 """
 
 import logging
@@ -25,12 +25,13 @@ from workers.broker.transport import use_for_amqp
 from workers.identity import told_identity
 from workers.metrics.metrics import metrics
 from workers.process.context import Context, stop_worker, warm_up
+from workers.process.signs import drains, sign_drains
 
 logger = logging.getLogger(__name__)
 
 HEARTBEAT_S = 5.0
 WARM_UP_PATIENCE_S, WARM_UP_PAUSE_S = 300.0, 2.0  # below worker_proc_alive_timeout, which kills
-STOPPING, STOPPING_S = "stopping", 0.2  # a file, and how often it is looked for
+DRAINS_S = 0.2  # how often a child that takes no task looks whether its worker drains
 
 
 @worker_process_init.connect(weak=False)  # type: ignore[untyped-decorator]
@@ -78,15 +79,15 @@ def _warm_up_patiently(app: Celery) -> Context:
 def _take_no_task(folder: Path) -> None:
     """End when the worker does; another child would be started in the place of one that ends before."""
     main = os.getppid()
-    while os.getppid() == main and not (folder / STOPPING).exists():
-        time.sleep(STOPPING_S)
+    while os.getppid() == main and not drains(folder):
+        time.sleep(DRAINS_S)
     os._exit(0)
 
 
 @worker_shutting_down.connect(weak=False)  # type: ignore[untyped-decorator]
 def mark_stopping(**_: object) -> None:
     """Runs in the main process, which waits for its children. One that takes no task hears nothing else."""
-    (told_identity().folder / STOPPING).touch()
+    sign_drains(told_identity().folder)
 
 
 @setup_logging.connect(weak=False)  # type: ignore[untyped-decorator]

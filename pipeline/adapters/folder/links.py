@@ -6,22 +6,25 @@ without following any. So a link that is changed in between leads nowhere, and n
 
 import os
 
-from pipeline.adapters.folder.open import GONE, Root, open_below
+from pipeline.adapters.folder.open import DENIED, GONE, Root, open_below
 
 
 def resolve_below(root: Root, path: bytes) -> bytes | None:
     """Where `path` below the root leads, as a path below the root without links.
 
     Returns:
-        None when that is outside, or nowhere, or may not be known; empty for the root itself.
+        None when that is outside, or nowhere; empty for the root itself.
+
+    Raises:
+        PermissionError: what lies on the way, below the root, may not be looked at.
+        OSError: the system cannot tell at the moment.
     """
     start = os.fsencode(root.path).rstrip(b"/") + b"/"
     try:
-        real = os.path.realpath(start + path, strict=True) + b"/"
-    except PermissionError:
-        return None
+        real = root.calls.realpath(start + path, strict=True) + b"/"
     except OSError as err:
-        if err.errno in GONE:
+        is_outside = not os.fsencode(err.filename or b"").startswith(start)
+        if err.errno in GONE or (err.errno in DENIED and is_outside):
             return None
         raise
     return real[len(start) : -1] if real.startswith(start) else None
@@ -30,8 +33,8 @@ def resolve_below(root: Root, path: bytes) -> bytes | None:
 def stat_below(root: Root, path: bytes) -> os.stat_result:
     """The entry at a path below the root. A link on the way is an error, one at the end is not followed."""
     *parents, name = path.split(b"/") if path else [b"."]
-    parent = open_below(root.descriptor, parents)
+    parent = open_below(root.descriptor, parents, root.calls)
     try:
-        return os.stat(name, dir_fd=parent, follow_symlinks=False)
+        return root.calls.stat(name, dir_fd=parent, follow_symlinks=False)
     finally:
         os.close(parent)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from pipeline.adapters.folder.keys import name_of_key
 from pipeline.adapters.folder.links import resolve_below
-from pipeline.adapters.folder.open import GONE, Root, open_below, open_folder
+from pipeline.adapters.folder.open import DENIED, GONE, Root, SystemCalls, open_below, open_folder
 from pipeline.adapters.folder.walk import PART_PREFIX, version_of, walk_folder
 from pipeline.errors import ConfigError, ImageError, TargetError, TransientError
 from pipeline.types import FetchedObject, ObjectRef, Reason
@@ -24,8 +24,11 @@ from pipeline.types import FetchedObject, ObjectRef, Reason
 # NONBLOCK: a pipe that took the file's place must not hang us. NOCTTY: nor may a terminal adopt us.
 _OPEN_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _A_LINK = frozenset({errno.ELOOP, errno.ENOTDIR})  # the file, or a folder on the way to it
-_DENIED = frozenset({errno.EACCES, errno.EPERM})
-_AWAY = frozenset({errno.ESTALE, errno.ETIMEDOUT, errno.EHOSTDOWN, errno.EMFILE, errno.ENFILE, errno.ENOMEM})
+# What a file's own damage is called, on disks that check what they hold. Of all else, the file is innocent.
+_DAMAGE = frozenset({errno.EIO, errno.EBADMSG, errno.EUCLEAN, errno.ENODATA})
+_NOT_POSSIBLE = frozenset(
+    {errno.EINVAL, errno.EILSEQ, errno.EROFS, errno.EISDIR, errno.ENOTSUP, errno.EFBIG, *GONE, *DENIED}
+)
 _PIECE_BYTES = 4 * 2**20
 
 
@@ -34,9 +37,11 @@ class FolderStore:
 
     Args:
         roots: the folders that may be opened, with all that lies below; None means any.
+        calls: how they are read.
     """
 
-    def __init__(self, roots: Sequence[Path] | None = None) -> None:
+    def __init__(self, roots: Sequence[Path] | None = None, *, calls: SystemCalls | None = None) -> None:
+        self._calls = calls or SystemCalls()
         self._roots = None if roots is None else tuple(os.path.realpath(root) for root in roots)
 
     def __repr__(self) -> str:
@@ -57,7 +62,7 @@ class FolderStore:
         with self._folder(bucket) as root, _image_errors():
             descriptor = _open_file(root, key)
             try:
-                status = os.fstat(descriptor)
+                status = self._calls.fstat(descriptor)
             finally:
                 os.close(descriptor)
         return ObjectRef(bucket=bucket, key=key, etag=version_of(status), size_bytes=status.st_size)
@@ -66,7 +71,7 @@ class FolderStore:
         with self._folder(ref.bucket) as root, _image_errors():
             descriptor = _open_file(root, ref.key)
             try:
-                return FetchedObject(body=_read_version(descriptor, ref.etag, max_bytes))
+                return FetchedObject(body=_read_version(descriptor, ref.etag, max_bytes, self._calls))
             finally:
                 os.close(descriptor)
 
@@ -84,7 +89,7 @@ class FolderStore:
             raise ConfigError(f"folder {bucket}: {key!r} cannot be the name of a file")
         with self._folder(bucket) as root:
             try:
-                _write(root.descriptor, parents, name, body)
+                _write(root, parents, name, body)
             except OSError as err:
                 raise _write_error(bucket, key, err) from err
 
@@ -94,7 +99,7 @@ class FolderStore:
             return  # no file can have this key
         with self._folder(bucket) as root:
             try:
-                parent = open_below(root.descriptor, parts[:-1])
+                parent = open_below(root.descriptor, parts[:-1], self._calls)
                 try:
                     os.unlink(parts[-1], dir_fd=parent)
                 finally:
@@ -107,24 +112,32 @@ class FolderStore:
     def _folder(self, bucket: str) -> Iterator[Root]:
         path = self._allowed(bucket)
         try:
-            descriptor = open_folder(path)
+            descriptor = open_folder(path, self._calls)
         except OSError as err:
             raise _folder_error(bucket, err) from err
         try:
-            yield Root(path, descriptor)
+            yield Root(path, descriptor, self._calls)
         finally:
             os.close(descriptor)
 
     def _allowed(self, bucket: str) -> str:
         if not bucket.startswith("/") or "\0" in bucket:
             raise ConfigError(f"folder {bucket!r} is not an absolute path")
-        # Links in the folder's own path are the caller's; below it none may lead out.
-        path = os.path.realpath(bucket)
+        path = self._resolve(bucket)
         if self._roots is not None and not any(
             path == root or path.startswith(root.rstrip("/") + "/") for root in self._roots
         ):
             raise ConfigError(f"folder {bucket} is not one of the folders that may be opened")
         return path
+
+    def _resolve(self, bucket: str) -> str:
+        """Links in the folder's own path are the caller's; below it none may lead out."""
+        try:
+            return str(self._calls.realpath(bucket, strict=True))
+        except OSError as err:
+            if err.errno not in GONE | DENIED:  # a link that cannot be read is not the end of a path
+                raise _folder_error(bucket, err) from err
+            return str(self._calls.realpath(bucket))  # it cannot be opened, which says what is wrong
 
 
 def _parts(key: str) -> list[bytes]:
@@ -154,16 +167,16 @@ def _open_file(root: Root, key: str) -> int:
 
 
 def _open_regular(root: Root, parts: list[bytes]) -> int:
-    parent = open_below(root.descriptor, parts[:-1])
+    parent = open_below(root.descriptor, parts[:-1], root.calls)
     try:
         # Asked before opening, since opening a device can have effects; asked again after, since a race can.
-        _check_regular(os.stat(parts[-1], dir_fd=parent, follow_symlinks=False))
-        descriptor = os.open(parts[-1], _OPEN_FILE, dir_fd=parent)
+        _check_regular(root.calls.stat(parts[-1], dir_fd=parent, follow_symlinks=False))
+        descriptor = root.calls.open(parts[-1], _OPEN_FILE, dir_fd=parent)
     finally:
         os.close(parent)
     try:
-        _check_regular(os.fstat(descriptor))
-    except ImageError:
+        _check_regular(root.calls.fstat(descriptor))
+    except (ImageError, OSError):
         os.close(descriptor)
         raise
     return descriptor
@@ -176,20 +189,30 @@ def _check_regular(status: os.stat_result) -> None:
         raise ImageError(Reason.NOT_FOUND, "the key is no longer that of a regular file")
 
 
-def _read_version(descriptor: int, etag: str, max_bytes: int) -> bytes:
-    before = os.fstat(descriptor)
+def _read_version(descriptor: int, etag: str, max_bytes: int, calls: SystemCalls) -> bytes:
+    before = calls.fstat(descriptor)
     _check_version(before, etag)
     if before.st_size > max_bytes:
         raise ImageError(Reason.TOO_LARGE, f"{before.st_size} bytes are over the limit of {max_bytes}")
     pieces, length = [], 0
     # One byte more than expected: the last read then finds the end of the file in the usual case.
-    while piece := os.read(descriptor, min(_PIECE_BYTES, max(1, before.st_size - length + 1))):
+    while piece := _read_piece(descriptor, min(_PIECE_BYTES, max(1, before.st_size - length + 1)), calls):
         pieces.append(piece)
         length += len(piece)
         if length > max_bytes:  # it grows while we read
             raise ImageError(Reason.TOO_LARGE, f"more than the limit of {max_bytes} bytes")
-    _check_version(os.fstat(descriptor), etag)
+    _check_version(calls.fstat(descriptor), etag)
     return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+
+def _read_piece(descriptor: int, size_bytes: int, calls: SystemCalls) -> bytes:
+    try:
+        return calls.read(descriptor, size_bytes)
+    except OSError as err:
+        if err.errno not in _DAMAGE:
+            raise
+        # A bad sector is one bad image, and its older vector may stay. Else it would stop every job here.
+        raise ImageError(Reason.ACCESS_DENIED, f"the file cannot be read ({_name(err)})") from err
 
 
 def _check_version(status: os.stat_result, etag: str) -> None:
@@ -197,7 +220,7 @@ def _check_version(status: os.stat_result, etag: str) -> None:
         raise ImageError(Reason.CHANGED, f"version {etag} was listed, {version_of(status)} is there")
 
 
-def _write(root: int, parents: list[bytes], name: bytes, body: bytes) -> None:
+def _write(root: Root, parents: list[bytes], name: bytes, body: bytes) -> None:
     directory = _make_directories(root, parents)
     part = PART_PREFIX + secrets.token_hex(8)
     try:
@@ -217,13 +240,13 @@ def _write(root: int, parents: list[bytes], name: bytes, body: bytes) -> None:
         os.close(directory)
 
 
-def _make_directories(root: int, parents: list[bytes]) -> int:
-    current = os.dup(root)
+def _make_directories(root: Root, parents: list[bytes]) -> int:
+    current = os.dup(root.descriptor)
     for part in parents:
         try:
             with suppress(FileExistsError):
                 os.mkdir(part, dir_fd=current)
-            deeper = open_below(current, [part])
+            deeper = open_below(current, [part], root.calls)
         finally:
             os.close(current)
         current = deeper
@@ -238,12 +261,9 @@ def _image_errors() -> Iterator[None]:
     except OSError as err:
         if err.errno in GONE:
             raise ImageError(Reason.NOT_FOUND, "the file is not there any more") from err
-        if err.errno in _AWAY:
-            raise TransientError(
-                f"a folder is away or this process is short of files ({_name(err)})"
-            ) from err
-        # EIO too: one bad sector is one bad image, and its older vector may stay.
-        raise ImageError(Reason.ACCESS_DENIED, f"the file cannot be read ({_name(err)})") from err
+        if err.errno in _NOT_POSSIBLE:
+            raise ImageError(Reason.ACCESS_DENIED, f"the file cannot be read ({_name(err)})") from err
+        raise TransientError(f"a folder cannot be read at the moment ({_name(err)})") from err
 
 
 def _folder_error(bucket: str, err: OSError) -> TargetError | TransientError:
@@ -251,15 +271,15 @@ def _folder_error(bucket: str, err: OSError) -> TargetError | TransientError:
         return TargetError(f"folder {bucket} does not exist")
     if err.errno in (errno.ENOTDIR, errno.ELOOP):
         return TargetError(f"{bucket} is not a folder")
-    if err.errno in _DENIED:
+    if err.errno in DENIED:
         return TargetError(f"folder {bucket} cannot be read: permission denied")
     return TransientError(f"folder {bucket} cannot be read at the moment ({_name(err)})")
 
 
 def _write_error(bucket: str, key: str, err: OSError) -> ConfigError | TransientError:
-    if err.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO) or err.errno in _AWAY:
-        return TransientError(f"folder {bucket}: {key!r} cannot be written at the moment ({_name(err)})")
-    return ConfigError(f"folder {bucket}: {key!r} cannot be written ({_name(err)})")
+    if err.errno in _NOT_POSSIBLE:
+        return ConfigError(f"folder {bucket}: {key!r} cannot be written ({_name(err)})")
+    return TransientError(f"folder {bucket}: {key!r} cannot be written at the moment ({_name(err)})")
 
 
 def _name(err: OSError) -> str:

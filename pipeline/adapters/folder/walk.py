@@ -9,6 +9,7 @@ one is followed all the same. Pipes, sockets and devices are never opened and ne
 the names of one directory are held per level.
 """
 
+import errno
 import logging
 import os
 import stat
@@ -17,7 +18,7 @@ from dataclasses import dataclass
 
 from pipeline.adapters.folder.keys import key_of_name, name_of_key
 from pipeline.adapters.folder.links import resolve_below, stat_below
-from pipeline.adapters.folder.open import DIRECTORY, GONE, Root, open_below
+from pipeline.adapters.folder.open import DENIED, DIRECTORY, GONE, Root, open_below
 from pipeline.types import NOT_FOLLOWED, ObjectRef
 
 PART_PREFIX = ".pictor-part-"  # files that `put` has not finished; a crash may leave one
@@ -61,11 +62,13 @@ class _Range:
 def walk_folder(bucket: str, root: Root, prefix: str, start_after: str) -> Iterator[ObjectRef]:
     """List below an open directory, which stays open.
 
-    Unreadable entries are listed without an ETag, so that they are counted and fail when read, instead
-    of vanishing: a file in a directory that may not be entered, or the directory itself as "its/key/".
+    Entries that may not be read are listed without an ETag, so that they are counted and fail when read,
+    instead of vanishing: a file in a directory that may not be entered, or the directory itself as
+    "its/key/".
 
     Raises:
-        OSError: the root cannot be read, or the directory that holds all of `prefix` or `start_after`.
+        OSError: something cannot be read at the moment: what is in it is unknown, and not gone. Or the root
+            may not be read, or the directory that holds all of `prefix` or `start_after`.
     """
     walk = _Walk(bucket, root, _Range(prefix, start_after))
     levels = [walk.read_level(root.descriptor, b".", key="", path=b"")]
@@ -100,14 +103,14 @@ class _Walk:
             return None
         try:
             if name in level.links:
-                return self._read_linked_level(path, key)
+                return self._read_linked_level(level.links[name], key)
             return self.read_level(level.descriptor, _raw(name[:-1]), key=key, path=path)
         except OSError as err:
             if err.errno in GONE:
                 return None  # removed or replaced since its parent was read
-            if not self.wanted.holds(key):
+            if err.errno not in DENIED or not self.wanted.holds(key):
                 raise OSError(err.errno, "cannot be read", key) from err
-            logger.warning("directory cannot be read", extra={"folder": self.bucket, "key": key})
+            logger.warning("directory may not be read", extra={"folder": self.bucket, "key": key})
             return self._entry(key)
 
     def file(self, level: _Level, name: str) -> ObjectRef | None:
@@ -116,7 +119,7 @@ class _Walk:
             return None
         try:
             if name not in level.links:
-                status = os.stat(_raw(name), dir_fd=level.descriptor, follow_symlinks=False)
+                status = self.root.calls.stat(_raw(name), dir_fd=level.descriptor, follow_symlinks=False)
             elif (path := level.links[name]) is None:
                 return self._entry(key, etag=NOT_FOLLOWED)
             else:
@@ -126,13 +129,13 @@ class _Walk:
         except OSError as err:
             if err.errno in GONE:
                 return None  # removed or replaced since the directory was read
-            raise
+            raise OSError(err.errno, "cannot be read", key) from err
         if not stat.S_ISREG(status.st_mode):
             return None
         return self._entry(key, etag=version_of(status), size_bytes=status.st_size)
 
     def read_level(self, parent: int, name: bytes, *, key: str, path: bytes) -> _Level:
-        descriptor = os.open(name, _READ, dir_fd=parent)
+        descriptor = self.root.calls.open(name, _READ, dir_fd=parent)
         try:
             names, links = self._read_names(descriptor, path)
         except OSError:
@@ -140,9 +143,11 @@ class _Walk:
             raise
         return _Level(descriptor, key, path, iter(names), links)
 
-    def _read_linked_level(self, path: bytes, key: str) -> _Level:
+    def _read_linked_level(self, path: bytes | None, key: str) -> _Level:
+        if path is None:
+            raise PermissionError(errno.EACCES, "where the link leads may not be known")
         *parents, name = path.split(b"/")
-        parent = open_below(self.root.descriptor, parents)
+        parent = open_below(self.root.descriptor, parents, self.root.calls)
         try:
             return self.read_level(parent, name, key=key, path=path)
         finally:
@@ -151,7 +156,7 @@ class _Walk:
     def _read_names(self, descriptor: int, path: bytes) -> tuple[list[str], dict[str, bytes | None]]:
         """Names in key order: "a-b" < "a.jpg" < "a/…" < "a0", hence a directory sorts with its slash."""
         names, links = [], {}
-        with os.scandir(descriptor) as entries:
+        with self.root.calls.scandir(descriptor) as entries:
             for entry in entries:
                 raw = os.fsencode(entry.name)
                 key = key_of_name(raw)
@@ -160,18 +165,27 @@ class _Walk:
                 elif entry.is_file(follow_symlinks=False) and not key.startswith(PART_PREFIX):
                     names.append(key)
                 elif entry.is_symlink():
-                    target = resolve_below(self.root, _below(path, raw))
-                    name = key + "/" if target is not None and self._is_folder(target) else key
+                    name, target = self._follow(key, _below(path, raw))
                     names.append(name)
                     links[name] = target
         names.sort()  # by code point, which is the byte order of UTF-8
         return names, links
 
-    def _is_folder(self, path: bytes) -> bool:
+    def _follow(self, key: str, path: bytes) -> tuple[str, bytes | None]:
+        """The name that a link is listed by, and where it leads: None is nowhere, or not to be known.
+
+        What may not be looked at counts as a folder: then all keys below it are kept.
+        """
         try:
-            return stat.S_ISDIR(stat_below(self.root, path).st_mode)
-        except OSError:
-            return False  # its new type is found out when it is its turn
+            target = resolve_below(self.root, path)
+            is_folder = target is not None and stat.S_ISDIR(stat_below(self.root, target).st_mode)
+        except PermissionError:
+            return key + "/", None
+        except OSError as err:
+            if err.errno in GONE:
+                return key, None  # moved away while it was looked at
+            raise
+        return key + "/" if is_folder else key, target
 
     def _entry(self, key: str, *, etag: str = "", size_bytes: int = 0) -> ObjectRef:
         return ObjectRef(bucket=self.bucket, key=key, etag=etag, size_bytes=size_bytes)

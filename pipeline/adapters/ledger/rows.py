@@ -27,12 +27,13 @@ def select_jobs(which: sa.ColumnElement[bool]) -> sa.Select[Any]:
     """Jobs and their counts, newest first. One statement, so that a count never mixes two moments."""
     pending = batch.c.state == sa.literal_column("'pending'")
     done = batch.c.state == sa.literal_column("'done'")
+    kept = job.c.kept_pending + job.c.kept_indexed + job.c.kept_unchanged + job.c.kept_failed
     sums = (
-        _sum(batch.c["items"], pending).label("pending"),
-        _sum(batch.c["items"], pending | done).label("scanned"),
-        _sum(batch.c.indexed, done).label("indexed"),
-        _sum(batch.c.unchanged, done).label("unchanged"),
-        _sum(batch.c.failed, done).label("failed"),
+        (job.c.kept_pending + _sum(batch.c["items"], pending)).label("pending"),
+        (kept + _sum(batch.c["items"], pending | done)).label("scanned"),
+        (job.c.kept_indexed + _sum(batch.c.indexed, done)).label("indexed"),
+        (job.c.kept_unchanged + _sum(batch.c.unchanged, done)).label("unchanged"),
+        (job.c.kept_failed + _sum(batch.c.failed, done)).label("failed"),
     )
     return (
         sa.select(job, *sums)
@@ -84,6 +85,7 @@ def job_of(row: sa.Row[Any]) -> Job:
         held=row.held,
         lost=row.lost,
         removals_due=row.removals_due,
+        pruned_at=row.pruned_at,
     )
 
 

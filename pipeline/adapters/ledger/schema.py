@@ -1,7 +1,8 @@
 """The ledger's tables, for queries. The migrations make them; a test holds the two together.
 
-Counts are not stored: they are sums over `batch`, so `scanned = indexed + unchanged + failed + pending`
-holds by construction, and the check constraints make each row keep its part of it. What a planner settles
+Counts are sums over `batch`, so `scanned = indexed + unchanged + failed + pending` holds by construction, and
+the check constraints make each row keep its part of it. Batches that are pruned leave their sums in the row
+of their job. What a planner settles
 without a message, unchanged objects and known failures, is a row of `batch` that is done from the start.
 """
 
@@ -55,7 +56,7 @@ class TextTuple(TypeDecorator[tuple[str, ...]]):
 # Byte order in both databases: a PostgreSQL server sorts by its locale unless told otherwise.
 ByteText = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
 
-REVISION = "0003"  # of the migration that makes these tables
+REVISION = "0004"  # of the migration that makes these tables
 metadata = sa.MetaData()
 
 job = sa.Table(
@@ -93,6 +94,14 @@ job = sa.Table(
     sa.Column("lost", sa.BigInteger, nullable=False, server_default=sa.text("0")),
     sa.Column("removed", sa.BigInteger, nullable=False, server_default=sa.text("0")),
     sa.Column("removals_due", sa.Boolean, nullable=False, server_default=sa.false()),
+    # And these: when batches and failures were pruned, and the sums of the batches that were.
+    sa.Column("pruned_at", UtcTime),
+    sa.Column("kept_batches", sa.BigInteger, nullable=False, server_default=sa.text("0")),
+    sa.Column("kept_pending", sa.BigInteger, nullable=False, server_default=sa.text("0")),
+    sa.Column("kept_indexed", sa.BigInteger, nullable=False, server_default=sa.text("0")),
+    sa.Column("kept_unchanged", sa.BigInteger, nullable=False, server_default=sa.text("0")),
+    sa.Column("kept_failed", sa.BigInteger, nullable=False, server_default=sa.text("0")),
+    sa.Column("kept_seconds", sa.JSON(none_as_null=True)),  # by stage
     sa.CheckConstraint(
         "state IN ('running', 'paused', 'cancelled', 'completed', 'failed')", name="job_state_is_known"
     ),
@@ -161,6 +170,7 @@ failure = sa.Table(
         ["job_id", "batch_path"], ["batch.job_id", "batch.path"], name="failure_of_batch"
     ),
 )
+sa.Index("failure_by_batch", failure.c.job_id, failure.c.batch_path)  # for the batch that is to be deleted
 
 # The version book. One row for each object of a generation, whatever became of it.
 version = sa.Table(

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
 
 import sqlalchemy as sa
 
@@ -57,15 +56,17 @@ class SqlBatches(InTransactions):
     def find_batch(self, job_id: str, path: str) -> BatchRecord:
         query = (
             sa.select(batch.c.state, batch.c.body, job.c.state.label("job_state"), job.c.driver)
-            .join(job, job.c.job_id == batch.c.job_id)
-            .where(batch.c.job_id == job_id, batch.c.path == path)
+            .select_from(job.outerjoin(batch, sa.and_(batch.c.job_id == job.c.job_id, batch.c.path == path)))
+            .where(job.c.job_id == job_id, sa.or_(batch.c.path.is_not(None), job.c.kept_batches > 0))
         )
         row = self._read(lambda connection: connection.execute(query).one_or_none())
         if row is None:
             return BatchRecord(status=BatchStatus.UNKNOWN)
+        of_job = {"driver": row.driver, "job_state": JobState(row.job_state)}
+        # Without a state: it was pruned. Nobody waits for a batch of that path.
         if row.job_state == JobState.CANCELLED or row.state != BatchState.PENDING:
-            return BatchRecord(status=BatchStatus.CLOSED, driver=row.driver)
-        return BatchRecord(status=BatchStatus.OPEN, body=row.body, driver=row.driver)
+            return BatchRecord(status=BatchStatus.CLOSED, **of_job)
+        return BatchRecord(status=BatchStatus.OPEN, body=row.body, **of_job)
 
     def report(self, report: BatchReport) -> bool:
         items = report.indexed + report.unchanged + len(report.rejected)
@@ -105,7 +106,7 @@ class SqlBatches(InTransactions):
             failed_in = delete_failures(connection, job_id, image_ids)
             if not failed_in and are_there(connection, job_id, batches):
                 return  # the repetition of a call whose answer was lost
-            if present.state not in RETRIED_FROM:
+            if present.state not in RETRIED_FROM or present.pruned_at:
                 raise ConflictError(f"job {job_id} is {present.state}: its failures cannot be retried")
             planned, deleted = sum(planned.items for planned in batches), failed_in.total()
             if planned != deleted:
@@ -122,15 +123,19 @@ class SqlBatches(InTransactions):
 
         self._write(retry)
 
-    def failures(self, job_id: str) -> Iterator[Failure]:
+    def failures(self, job_id: str, *, start_after: str = "") -> Iterator[Failure]:
         query = (
-            sa.select(failure).where(failure.c.job_id == job_id).order_by(failure.c.key, failure.c.image_id)
+            sa.select(failure)
+            .where(failure.c.job_id == job_id, failure.c.key > start_after)
+            .order_by(failure.c.key, failure.c.image_id)
         )
         for row in self._stream(query):
             yield failure_of(row)
 
     def seconds(self, job_id: str) -> Mapping[str, float]:
-        def read(connection: sa.Connection) -> Sequence[sa.Row[Any]]:
-            return connection.execute(select_seconds(job_id, connection.dialect.name)).all()
+        def read(connection: sa.Connection) -> dict[str, float]:
+            kept = connection.scalar(sa.select(job.c.kept_seconds).where(job.c.job_id == job_id)) or {}
+            rows = connection.execute(select_seconds(job_id, connection.dialect.name))
+            return kept | {row.key: row.seconds + kept.get(row.key, 0.0) for row in rows}
 
-        return {row.key: row.seconds for row in self._read(read)}
+        return self._read(read)

@@ -22,6 +22,7 @@ from pipeline.adapters.ledger.sql_batches import SqlBatches
 from pipeline.adapters.ledger.sql_jobs import SqlJobs
 from pipeline.adapters.ledger.sql_outbox import SqlOutbox
 from pipeline.adapters.ledger.sql_plan import SqlPlan
+from pipeline.adapters.ledger.sql_pruning import SqlPruning
 from pipeline.adapters.ledger.sql_version_book import SqlVersionBook
 from pipeline.adapters.ledger.sql_watch import SqlWatch
 
@@ -52,7 +53,7 @@ def open_ledger(url: str, *, ca_file: str = "") -> "SqlLedger":
     return SqlLedger(engine)
 
 
-class SqlLedger(SqlJobs, SqlPlan, SqlBatches, SqlOutbox, SqlWatch):
+class SqlLedger(SqlJobs, SqlPlan, SqlBatches, SqlOutbox, SqlWatch, SqlPruning):
     """Implements `ports.Ledger`. Made by `open_ledger`; share one between all threads of a process."""
 
     def __init__(self, engine: sa.Engine) -> None:

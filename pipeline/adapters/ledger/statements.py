@@ -38,6 +38,7 @@ def lock_job(connection: sa.Connection, job_id: str) -> sa.Row[Any]:
         job.c.cursor,
         job.c.planned,
         job.c.removals_due,
+        job.c.pruned_at,
         job.c.collection,
         job.c.fingerprint,
     )
@@ -59,6 +60,8 @@ def move_job(connection: sa.Connection, job_id: str, state: JobState, error: str
     ended_at = None if state in (JobState.RUNNING, JobState.PAUSED) else now
     values = {"state": state.value, "error": error, "updated_at": now, "finished_at": ended_at}
     may_move = sa.and_(job.c.job_id == job_id, job.c.state.in_(sorted(COMES_FROM[state])))
+    if state is JobState.RUNNING:
+        may_move = sa.and_(may_move, job.c.pruned_at.is_(None))  # its batches are gone
     if connection.execute(job.update().where(may_move).values(values)).rowcount:
         return True
     present = connection.execute(sa.select(job.c.state, job.c.error).where(job.c.job_id == job_id)).first()

@@ -196,7 +196,7 @@ def _start_lite(path: str, socket: Path) -> tuple[Any, Any]:
         server, engine, _ = start_server_in_thread(str(Path(path).resolve()), host="unix", port=socket)
         return server, engine
     except DataDirLockedError as err:
-        raise ConfigError(
+        raise TransientError(
             f"{path}: another pictor process has the index open; wait for it, or use a Milvus server "
             f"(PICTOR_MILVUS_URI)"
         ) from err

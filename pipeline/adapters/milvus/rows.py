@@ -10,6 +10,7 @@ import numpy as np
 from pipeline.adapters.milvus.binding import Binding
 from pipeline.adapters.milvus.filter import plain_key, stored_key
 from pipeline.errors import ConfigError
+from pipeline.ports import MAX_ETAG_BYTES, MAX_PATH_BYTES
 from pipeline.search.ranking import to_score
 from pipeline.types import IndexRow, ObjectRef, SearchHit, Vector
 
@@ -18,9 +19,7 @@ VERSION_FIELDS = ["id", "bucket", "key", "etag", "size_bytes"]
 ALL_FIELDS = [*SCALAR_FIELDS, "embedding"]
 TENANT = "default"
 
-MAX_PATH_BYTES = 4096  # PATH_MAX of Linux; S3 keys end at 1,024
-MAX_ETAG_BYTES = 512
-MAX_METADATA_BYTES = 65_000  # Milvus refuses a JSON value above 65,536
+MAX_STORED_METADATA_BYTES = 65_000  # Milvus refuses a JSON value above 65,536
 NUMPY_TYPES = {"float32": np.float32, "float16": np.float16}
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -114,8 +113,10 @@ def _bounded(field: str, text: str, max_bytes: int) -> str:
 def _stored_metadata(key: str, metadata: Mapping[str, str]) -> dict[str, str]:
     stored = {stored_key(name): text for name, text in metadata.items()}
     size = len(json.dumps(stored))  # escaped to ASCII, as it travels: the longest form
-    if size > MAX_METADATA_BYTES:
-        raise ConfigError(f"{key!r}: metadata of {size} bytes; the index holds at most {MAX_METADATA_BYTES}")
+    if size > MAX_STORED_METADATA_BYTES:
+        raise ConfigError(
+            f"{key!r}: metadata of {size} bytes; the index holds at most {MAX_STORED_METADATA_BYTES}"
+        )
     return stored
 
 

@@ -6,7 +6,7 @@ from pymilvus import CollectionSchema, DataType, MilvusClient
 from pymilvus.milvus_client.index import IndexParams
 
 from pipeline.adapters.milvus.binding import Binding, binding_text
-from pipeline.adapters.milvus.rows import MAX_ETAG_BYTES, MAX_PATH_BYTES
+from pipeline.ports import MAX_ETAG_BYTES, MAX_PATH_BYTES
 
 METRIC = "COSINE"
 

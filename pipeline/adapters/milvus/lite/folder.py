@@ -38,7 +38,8 @@ class LiteFolder:
     everybody else out; Lite takes it itself while it is open, so `lend` gives it up for that time.
 
     Raises:
-        ConfigError: another process has it open, or it cannot be used.
+        TransientError: another process has it open.
+        ConfigError: it cannot be used.
     """
 
     def __init__(self, path: str) -> None:
@@ -71,7 +72,7 @@ class LiteFolder:
             self._lite_lock = None
 
     def take_back(self) -> None:
-        """Lock it again. Raises ConfigError when another program was faster."""
+        """Lock it again. Raises TransientError when another program was faster."""
         if self._lite_lock is None:
             self._lite_lock = _lock(self.path / "LOCK", self._shown)
 
@@ -156,7 +157,7 @@ class LiteFolder:
             if folder.is_dir() and folder.name not in there:
                 shutil.rmtree(folder, ignore_errors=True)
 
-    def busy(self) -> ConfigError:
+    def busy(self) -> TransientError:
         return _busy(self._shown)
 
     def _log_files(self, physical: str) -> list[Path]:
@@ -203,8 +204,8 @@ def _lock(file: Path, shown: str) -> int:
     return descriptor
 
 
-def _busy(shown: str) -> ConfigError:
-    return ConfigError(
+def _busy(shown: str) -> TransientError:
+    return TransientError(
         f"{shown}: another pictor process has the index open; wait for it, or use a Milvus server "
         f"(PICTOR_MILVUS_URI)"
     )

@@ -53,7 +53,8 @@ class LiteIndex:
         vector_type, precision, timeout_s: see `MilvusIndex`.
 
     Raises:
-        ConfigError: another process has the folder open, or it cannot be used.
+        TransientError: another process has the folder open.
+        ConfigError: it cannot be used.
     """
 
     def __init__(

@@ -20,7 +20,8 @@ class LiteWriter:
     """Not safe to share between threads: Milvus Lite merges writes without a lock of its own.
 
     Raises:
-        ConfigError: another process has the folder open, or it is damaged.
+        TransientError: another process has the folder open.
+        ConfigError: it is damaged.
     """
 
     def __init__(self, folder: LiteFolder) -> None:

@@ -1,0 +1,84 @@
+"""The application: routes, and what every request passes before them."""
+
+from collections.abc import Collection
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from fastapi import APIRouter, FastAPI
+from fastapi.staticfiles import StaticFiles
+
+from pipeline.api.backend import Backend
+from pipeline.api.bodies import Problem, ProblemAnswers
+from pipeline.api.cursors import Cursors
+from pipeline.api.middleware.bounds import BoundedBodies, BoundedRequests
+from pipeline.api.middleware.names import NamedRequests
+from pipeline.api.middleware.origins import OwnOrigins
+from pipeline.api.pages import jobs_page, reference, search_page
+from pipeline.api.pages import problems as problem_pages
+from pipeline.api.problems import MEDIA_TYPE, answer_errors_as_problems
+from pipeline.api.routes import collections, health, images, jobs, search
+
+LOOPBACK_NAMES = ("127.0.0.1", "localhost", "::1")
+MAX_BODY_BYTES = 16 * 2**20  # of a picture that comes with a search; larger ones are named in the store
+MAX_REQUESTS = 32  # times the body: half a GiB
+MAX_STREAMS = 64
+
+DESCRIPTION = """
+Find images by example, and bring collections in step with a folder or bucket.
+
+Errors are documents of RFC 9457. Their `type` is a page of this service that says what to do.
+"""
+
+
+def make_app(backend: Backend, *, hosts: Collection[str] = LOOPBACK_NAMES) -> FastAPI:
+    """The application over one backend.
+
+    Args:
+        hosts: the names that the service goes by. A request for another one is refused.
+    """
+    app = _Service(
+        title="Pictor",
+        version=version("pictor"),
+        description=DESCRIPTION,
+        docs_url=None,  # its page loads scripts from elsewhere; `reference` is ours
+        redoc_url=None,
+        openapi_url="/openapi.json",
+        separate_input_output_schemas=False,
+    )
+    app.state.backend = backend
+    app.state.cursors = Cursors()
+    answer_errors_as_problems(app)
+    resources = APIRouter(responses=_problem_answers())
+    for room in (collections, jobs, images, search):
+        resources.include_router(room.router)
+    app.include_router(resources)
+    app.include_router(health.router)
+    for page in (search_page, jobs_page, reference, problem_pages):
+        app.include_router(page.router, include_in_schema=False)
+    static = StaticFiles(directory=Path(__file__).parent / "pages" / "static")
+    app.mount("/static", static, name="static")
+    # The last one added is the first that a request passes.
+    app.add_middleware(BoundedBodies, max_bytes=MAX_BODY_BYTES)
+    app.add_middleware(BoundedRequests, most=MAX_REQUESTS, streams=MAX_STREAMS)
+    app.add_middleware(OwnOrigins, hosts=hosts)
+    app.add_middleware(NamedRequests)
+    return app
+
+
+def _problem_answers() -> ProblemAnswers:
+    schema = {"$ref": "#/components/schemas/Problem"}
+    return {
+        status: {"description": words, "content": {MEDIA_TYPE: {"schema": schema}}}
+        for status, words in {
+            "4XX": "The request was refused. Nothing was done",
+            "5XX": "The service could not do it",
+        }.items()
+    }
+
+
+class _Service(FastAPI):
+    def openapi(self) -> dict[str, Any]:
+        document = super().openapi()  # made once, and kept
+        document["components"]["schemas"].setdefault("Problem", Problem.model_json_schema())
+        return document

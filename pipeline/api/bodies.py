@@ -1,0 +1,234 @@
+"""What goes over the wire, with examples. Every door gives answers with these fields (`service.answers`)."""
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from pipeline.ports import MAX_HITS
+
+MAX_QUERIES = 100  # of one call
+MAX_TEXT_CHARS = 2048  # a key of 1,024 bytes in a URL, and room
+MAX_HITS_OVER_HTTP = 1000  # of one query: an answer of some hundred kilobytes
+EXAMPLE_ID = "1c5a3b0f9d2e4c6a8b7d6e5f4a3b2c1d"
+
+
+class Strict(BaseModel):
+    """A field that nobody knows is a mistake, and is said."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class ObjectPlace(Strict):
+    """An object of the store."""
+
+    bucket: Annotated[str, Field(min_length=1, max_length=MAX_TEXT_CHARS, examples=["shop"])]
+    key: Annotated[str, Field(min_length=1, max_length=MAX_TEXT_CHARS, examples=["products/1.jpg"])]
+
+
+class Filter(Strict):
+    """All given conditions must hold."""
+
+    bucket: Annotated[str, Field(max_length=MAX_TEXT_CHARS)] = ""
+    prefix: Annotated[str, Field(max_length=MAX_TEXT_CHARS, description="Only keys that begin with this")] = (
+        ""
+    )
+    metadata: Annotated[
+        dict[str, str], Field(max_length=16, description="Only objects with this user metadata")
+    ] = {}
+
+
+class QueryBody(Strict):
+    """An example: exactly one of `id`, `object`, `image` and `vector`."""
+
+    id: Annotated[str | None, Field(description="Of a stored image", examples=[EXAMPLE_ID])] = None
+    object: ObjectPlace | None = None
+    image: Annotated[
+        str | None, Field(description="The bytes of a picture in base64", examples=["/9j/4AAQSkZJRg…"])
+    ] = None
+    vector: Annotated[list[float] | None, Field(max_length=32_768)] = None
+
+    @model_validator(mode="after")
+    def _one_example(self) -> Self:
+        given = [name for name, value in self if value is not None]
+        if len(given) != 1:
+            found = ", ".join(given) or "none"
+            raise ValueError(f"exactly one of id, object, image and vector is expected, found {found}")
+        return self
+
+
+class SearchOptions(Strict):
+    k: Annotated[
+        int, Field(ge=1, le=min(MAX_HITS, MAX_HITS_OVER_HTTP), description="Hits for each query")
+    ] = 10
+    min_score: Annotated[
+        float | None, Field(ge=-1, le=1, description="Cosine. Hits below it are left out", examples=[0.5])
+    ] = None
+    filter: Filter = Filter()
+
+
+class SearchBody(SearchOptions):
+    query: QueryBody
+
+
+class SearchBatchBody(SearchOptions):
+    queries: Annotated[list[QueryBody], Field(min_length=1, max_length=MAX_QUERIES)]
+
+
+class Hit(BaseModel):
+    id: Annotated[str, Field(examples=[EXAMPLE_ID])]
+    bucket: str
+    key: str
+    score: Annotated[float, Field(ge=-1.000001, le=1.000001, description="Cosine")]
+    width: Annotated[int, Field(description="Of the upright original, px")]
+    height: int
+    size_bytes: int
+    etag: str
+    indexed_at: str
+    metadata: dict[str, str]
+
+
+class Answer(BaseModel):
+    """`error` and `code` are there when the query could not be read."""
+
+    query: str
+    hits: list[Hit]
+    error: str | None = None
+    code: str | None = None
+
+
+class SearchAnswerBody(BaseModel):
+    collection: str
+    model: str
+    fingerprint: Annotated[str, Field(description="Of the model whose vectors were searched")]
+    seconds: Annotated[float, Field(description="That the service worked on it")]
+    answers: list[Answer]
+
+
+class Collection(BaseModel):
+    name: Annotated[str, Field(examples=["pictor"])]
+    rows: int
+    model: str
+    model_source: str
+    fingerprint: str
+    dim: int
+    vector_type: str
+    precision: str
+
+
+class Collections(BaseModel):
+    collections: list[Collection]
+
+
+class NewCollection(Strict):
+    name: Annotated[str, Field(max_length=100, examples=["photos"])]
+    model: Annotated[
+        str, Field(max_length=MAX_TEXT_CHARS, description="builtin or torchvision/NAME", examples=["builtin"])
+    ] = "builtin"
+
+
+class NewJob(Strict):
+    source: Annotated[
+        str,
+        Field(
+            min_length=1,
+            max_length=MAX_TEXT_CHARS,
+            description="A folder or s3://bucket/prefix that the service may read",
+            examples=["s3://shop/products/"],
+        ),
+    ]
+    collection: Annotated[str, Field(max_length=100)] = ""
+    model: Annotated[
+        str, Field(max_length=MAX_TEXT_CHARS, description="Of a collection that is made with this job")
+    ] = ""
+    include: Annotated[list[str], Field(max_length=100)] = []
+    exclude: Annotated[list[str], Field(max_length=100)] = []
+    keep_missing: bool = False
+    max_delete_share: Annotated[float | None, Field(ge=0, le=1)] = None
+    retry_failed: bool = False
+
+
+class JobBody(BaseModel):
+    """`scanned = indexed + unchanged + failed + pending`, in every state."""
+
+    job_id: str
+    state: Literal["running", "paused", "cancelled", "completed", "failed"]
+    driver: str
+    source: str
+    collection: str
+    model: str
+    scanned: int
+    indexed: int
+    unchanged: int
+    failed: int
+    pending: int
+    ignored: int
+    removed: int
+    planned: bool
+    error: str
+    created_at: str
+    finished_at: str | None
+    model_config = ConfigDict(extra="allow")
+
+
+class Jobs(BaseModel):
+    jobs: list[JobBody]
+    next_token: str | None = None
+
+
+class FailureBody(BaseModel):
+    key: str
+    stage: str
+    reason: str
+    detail: str
+    bucket: str
+    etag: str
+    size_bytes: int
+    id: str
+
+
+class Failures(BaseModel):
+    failures: list[FailureBody]
+    next_token: str | None = None
+
+
+class Retried(BaseModel):
+    job: JobBody
+    retried: Annotated[int, Field(description="Objects that are tried again")]
+
+
+class ImageBody(BaseModel):
+    id: str
+    bucket: str
+    key: str
+    etag: str
+    size_bytes: int
+    width: int
+    height: int
+    indexed_at: str
+    metadata: dict[str, str]
+
+
+class Live(BaseModel):
+    status: Literal["live"] = "live"
+
+
+class Ready(BaseModel):
+    """A part is "ready", or says what is wrong with it."""
+
+    status: Literal["ready", "not_ready"]
+    parts: dict[str, str]
+
+
+class Problem(BaseModel):
+    """RFC 9457."""
+
+    type: Annotated[str, Field(examples=["/problems/not_found"])]
+    title: str
+    status: int
+    detail: str
+    code: Annotated[str, Field(examples=["not_found"])]
+    request_id: str
+    model_config = ConfigDict(extra="allow")
+
+
+ProblemAnswers = dict[int | str, dict[str, Any]]

@@ -1,0 +1,38 @@
+"""Where the next page of a list begins, as a text that callers hand back and cannot make."""
+
+import base64
+import hashlib
+import hmac
+import secrets
+
+from pipeline.errors import ArgumentError
+
+_SIGNATURE_BYTES = 16
+
+
+class Cursors:
+    """Signs with a key of this process: after a restart a list is begun anew."""
+
+    def __init__(self) -> None:
+        self._key = secrets.token_bytes(32)
+
+    def sign(self, place: str, *, of: str) -> str:
+        """Args: `of` names the list, so that a cursor of one list is none of another."""
+        body = place.encode()
+        return base64.urlsafe_b64encode(self._signature(body, of) + body).rstrip(b"=").decode()
+
+    def read(self, cursor: str, *, of: str) -> str:
+        """Raises ArgumentError: no cursor of this list and this process."""
+        try:
+            raw = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
+        except ValueError:
+            raw = b""
+        signature, body = raw[:_SIGNATURE_BYTES], raw[_SIGNATURE_BYTES:]
+        if not hmac.compare_digest(signature, self._signature(body, of)):
+            raise ArgumentError(
+                "next_token: not one that this service gave for this list; ask for the first page again"
+            )
+        return body.decode()
+
+    def _signature(self, body: bytes, of: str) -> bytes:
+        return hmac.new(self._key, of.encode() + b"\0" + body, hashlib.sha256).digest()[:_SIGNATURE_BYTES]

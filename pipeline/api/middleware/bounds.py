@@ -1,0 +1,104 @@
+"""Bounds of a request: the size of its body, the time that it takes to arrive, how many are in flight."""
+
+import asyncio
+
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from pipeline.api.problems import problem
+from pipeline.api.request_id import request_id_of
+
+BODY_S = 30.0  # for the whole body; a picture of 64 MiB needs 17 Mbit/s
+
+
+class BoundedBodies:
+    """Reads each body before the route runs, so that none holds a thread while it arrives.
+
+    Args:
+        max_bytes: of the longest body.
+        body_s: how long a body may take.
+    """
+
+    def __init__(self, app: ASGIApp, *, max_bytes: int, body_s: float = BODY_S) -> None:
+        self._app = app
+        self._max_bytes = max_bytes
+        self._body_s = body_s
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        try:
+            async with asyncio.timeout(self._body_s):
+                body = await self._read(scope, receive)
+        except _TooLargeError as err:
+            await problem("body_too_large", str(err), request_id_of(scope))(scope, receive, send)
+        except TimeoutError:
+            detail = f"the body was not whole after {self._body_s:g} s"
+            await problem("body_too_slow", detail, request_id_of(scope))(scope, receive, send)
+        else:
+            if body is not None:
+                await self._app(scope, _replay(body, receive), send)
+
+    async def _read(self, scope: Scope, receive: Receive) -> bytes | None:
+        """None when the caller hung up."""
+        announced = Headers(scope=scope).get("content-length", "")
+        if announced.isdecimal() and int(announced) > self._max_bytes:
+            raise _TooLargeError(f"{announced} bytes are over the limit of {self._max_bytes}")
+        body = bytearray()
+        while True:
+            message = await receive()
+            if message["type"] != "http.request":
+                return None
+            body += message.get("body", b"")
+            if len(body) > self._max_bytes:
+                raise _TooLargeError(f"more than {self._max_bytes} bytes")
+            if not message.get("more_body", False):
+                return bytes(body)
+
+
+class _TooLargeError(Exception):
+    pass
+
+
+def _replay(body: bytes, receive: Receive) -> Receive:
+    """The body once, and then whatever comes: that the caller hung up, for example."""
+    given = False
+
+    async def replay() -> Message:
+        nonlocal given
+        if given:
+            return await receive()
+        given = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return replay
+
+
+class BoundedRequests:
+    """Turns away what is over the bound, before its body is read.
+
+    Args:
+        most: requests that are in flight at once.
+        streams: of events, which stay open for as long as somebody looks on.
+    """
+
+    def __init__(self, app: ASGIApp, *, most: int, streams: int) -> None:
+        self._app = app
+        self._bounds = {"requests": most, "streams of events": streams}
+        self._open = dict.fromkeys(self._bounds, 0)  # only the event loop's thread counts
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or not scope["path"].startswith("/v1/"):  # probes are always answered
+            await self._app(scope, receive, send)
+            return
+        kind = "streams of events" if scope["path"].endswith("/events") else "requests"
+        if self._open[kind] >= self._bounds[kind]:
+            detail = f"{self._open[kind]} {kind} are open, and no more than {self._bounds[kind]} are taken"
+            await problem("too_busy", detail, request_id_of(scope))(scope, receive, send)
+            return
+        self._open[kind] += 1
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            self._open[kind] -= 1

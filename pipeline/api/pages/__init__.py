@@ -1,0 +1,1 @@
+"""Pages for people, rendered here. Scripts and styles are files of this package."""

@@ -1,0 +1,56 @@
+"""What was done, what is being done, and what failed and why."""
+
+from collections import Counter
+from dataclasses import dataclass
+from itertools import islice
+
+from fastapi import APIRouter, Request
+from fastapi.responses import HTMLResponse
+
+from pipeline.api.backend import Asks, Backend, Ports
+from pipeline.api.pages.rendering import render
+from pipeline.errors import PictorError
+from pipeline.service import show
+from pipeline.service.access import Caller
+from pipeline.service.answers import http_status_of
+from pipeline.types import Failure
+
+router = APIRouter()
+
+JOBS_SHOWN = 50
+FAILURES_SHOWN = 200  # the API has all of them, page by page
+FAILURES_COUNTED = 100_000  # by reason
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FailuresShown:
+    by_reason: tuple[tuple[str, int], ...]
+    first: tuple[Failure, ...]
+
+
+@router.get("/jobs")
+def jobs_page(request: Request, ports: Ports, caller: Asks) -> HTMLResponse:
+    """The newest jobs with their counts."""
+    return render(request, "jobs.html", jobs=show.list_jobs(ports.ledger, caller, limit=JOBS_SHOWN))
+
+
+@router.get("/jobs/{job_id}")
+def job_page(request: Request, job_id: str, ports: Ports, caller: Asks) -> HTMLResponse:
+    """One job: progress, bottleneck, failures by reason."""
+    try:
+        shown = show.show_job(job_id, ports.ledger, ports.concurrency, caller)
+    except PictorError as err:
+        return render(request, "error.html", status=http_status_of(err.code), error=str(err))
+    failures = _failures(job_id, ports, caller)
+    here = shown.job.driver == ports.driver
+    return render(request, "job.html", shown=shown, job=shown.job, failures=failures, here=here)
+
+
+def _failures(job_id: str, ports: Backend, caller: Caller) -> FailuresShown:
+    first: list[Failure] = []
+    counts: Counter[str] = Counter()
+    for failure in islice(show.show_failures(job_id, ports.ledger, caller), FAILURES_COUNTED):
+        counts[failure.reason.value] += 1
+        if len(first) < FAILURES_SHOWN:
+            first.append(failure)
+    return FailuresShown(by_reason=tuple(counts.most_common()), first=tuple(first))

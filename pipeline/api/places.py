@@ -1,0 +1,50 @@
+"""Which folders and buckets a request may name. What nobody has allowed is never read for a caller.
+
+A service that reads whatever it is told to would show one user of a machine the pictures of another. A caller
+could aim it at every bucket that its credentials open.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from pipeline.errors import DeniedError
+from pipeline.location import Location
+
+
+class Places:
+    """Safe to share between threads.
+
+    Args:
+        allowed: as `pictor serve --allow` names them.
+        known: what was indexed before, by whoever may run commands here. Asked anew each time.
+    """
+
+    def __init__(self, allowed: Sequence[Location], known: Callable[[], Iterable[Location]]) -> None:
+        self._allowed = tuple(allowed)
+        self._known = known
+
+    def check_location(self, wanted: Location) -> Location:
+        """Raises DeniedError: it lies in no place that is allowed."""
+        if not self._holds(wanted.bucket, wanted.prefix):
+            raise DeniedError(f"{wanted.url} is in none of the places that this service may read; {_WAY}")
+        return wanted
+
+    def check_object(self, bucket: str, key: str) -> None:
+        """Raises DeniedError, whether or not there is such an object."""
+        if not self._holds(bucket, key):
+            raise DeniedError(f"{bucket}: no place that this service may read holds this object; {_WAY}")
+
+    def _holds(self, bucket: str, key: str) -> bool:
+        return any(_is_within(bucket, key, place) for place in (*self._allowed, *self._known()))
+
+
+_WAY = (
+    "whoever runs it can add one with `pictor serve --allow PLACE`, or index it with `pictor ingest SOURCE`"
+)
+
+
+def _is_within(bucket: str, key: str, place: Location) -> bool:
+    if bucket == place.bucket:
+        return key.startswith(place.prefix)
+    both_folders = place.bucket.startswith("/") and bucket.startswith("/")
+    return both_folders and Path(bucket).is_relative_to(place.bucket) and ".." not in Path(bucket).parts

@@ -1,0 +1,38 @@
+"""Collections: create, show, list, drop."""
+
+from fastapi import APIRouter, Response
+
+from pipeline.api.backend import Asks, Ports
+from pipeline.api.bodies import Collection, Collections, NewCollection
+from pipeline.service import create, delete, show
+from pipeline.service.answers import collection_json
+
+router = APIRouter(prefix="/v1/collections", tags=["collections"])
+
+
+@router.get("")
+def list_collections(ports: Ports, caller: Asks) -> Collections:
+    """All collections, by name."""
+    found = show.list_collections(ports.index, caller)
+    return Collections(collections=[Collection.model_validate(collection_json(info)) for info in found])
+
+
+@router.post("", status_code=201)
+def create_collection(body: NewCollection, ports: Ports, caller: Asks, response: Response) -> Collection:
+    """Make a collection for the vectors of one model. The same request twice makes one collection."""
+    spec = ports.model_for(body.model, body.name).spec
+    info = create.create_collection(body.name, spec, ports.index, caller)
+    response.headers["location"] = f"/v1/collections/{info.name}"
+    return Collection.model_validate(collection_json(info))
+
+
+@router.get("/{name}")
+def show_collection(name: str, ports: Ports, caller: Asks) -> Collection:
+    """One collection, with its model and the number of its rows."""
+    return Collection.model_validate(collection_json(show.show_collection(name, ports.index, caller)))
+
+
+@router.delete("/{name}", status_code=204)
+def drop_collection(name: str, ports: Ports, caller: Asks) -> None:
+    """Delete a collection and all its vectors. The images themselves are not touched."""
+    delete.drop_collection(name, ports.index, ports.ledger.book, caller)

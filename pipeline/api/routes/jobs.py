@@ -1,0 +1,213 @@
+"""Jobs: submit, follow, move."""
+
+import asyncio
+import hashlib
+import json
+import re
+from collections.abc import AsyncIterator, Mapping
+from itertools import islice
+from typing import Annotated, cast
+
+from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import StreamingResponse
+
+from pipeline.api.backend import Asks, Backend, Ports
+from pipeline.api.bodies import FailureBody, Failures, JobBody, Jobs, NewJob, Retried
+from pipeline.api.cursors import Cursors
+from pipeline.api.problems import ProblemError
+from pipeline.errors import ArgumentError, ConflictError
+from pipeline.location import parse_location
+from pipeline.names import check_collection_name
+from pipeline.service import move, show
+from pipeline.service.access import Caller
+from pipeline.service.answers import failure_json, job_json
+from pipeline.service.retry import retry_failures
+from pipeline.service.submit import Submission, submit_embedded
+from pipeline.types import Job, JobState
+
+router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
+
+POLL_S = 0.5  # as often as the ledger is asked for each stream of events
+HEARTBEAT_POLLS = 30  # a comment every 15 s: proxies end what is silent for a minute
+IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}")
+OVER = (JobState.COMPLETED, JobState.FAILED, JobState.CANCELLED)
+
+PageSize = Annotated[int, Query(ge=1, le=1000, description="Entries of a page")]
+NextToken = Annotated[str, Query(max_length=4096, description="As the page before gave it")]
+
+
+@router.get("")
+def list_jobs(
+    ports: Ports, caller: Asks, request: Request, max_results: PageSize = 50, next_token: NextToken = ""
+) -> Jobs:
+    """Jobs, newest first."""
+    cursors = _cursors(request)
+    before = cursors.read(next_token, of="jobs") if next_token else None
+    found = show.list_jobs(ports.ledger, caller, limit=max_results + 1, before=before)
+    page = found[:max_results]
+    more = cursors.sign(page[-1].job_id, of="jobs") if len(found) > max_results else None
+    return Jobs(jobs=[_body(job) for job in page], next_token=more)
+
+
+@router.post("", status_code=202)
+def submit_job(
+    body: NewJob,
+    ports: Ports,
+    caller: Asks,
+    response: Response,
+    idempotency_key: Annotated[
+        str, Header(description="The same key twice is one job: send it to be able to send again")
+    ] = "",
+) -> JobBody:
+    """Bring a collection in step with a folder or bucket. The job runs after the answer."""
+    wanted = Submission(
+        location=ports.places.check_location(parse_location(body.source)),
+        collection=check_collection_name(body.collection or ports.settings.collection),
+        include=body.include,
+        exclude=body.exclude,
+        batch_items=ports.settings.batch_items,
+        keep_missing=body.keep_missing,
+        max_delete_share=body.max_delete_share,
+        retry_failed=body.retry_failed,
+    )
+    deps = ports.deps_with(ports.model_for(body.model or ports.settings.model, wanted.collection))
+    job_id = _job_id_of(idempotency_key)
+    if job_id is not None and (earlier := _earlier(job_id, ports, caller)) is not None:
+        if earlier.request != wanted.request_for(deps.embedder.spec):
+            raise ProblemError(
+                "key_reused", f"Idempotency-Key: it was used for job {job_id}, which has other arguments"
+            )
+        job = earlier
+    else:
+        job, _ = submit_embedded(wanted, deps, caller, driver=ports.driver, job_id=job_id)
+        ports.runner.start(job.job_id)
+    response.headers["location"] = f"/v1/jobs/{job.job_id}"
+    return _body(job)
+
+
+@router.get("/{job_id}")
+def show_job(job_id: str, ports: Ports, caller: Asks) -> JobBody:
+    """One job: its state and counts, where the time went and what held it up."""
+    return JobBody.model_validate(_shown(job_id, ports, caller))
+
+
+@router.get("/{job_id}/failures")
+def show_failures(
+    job_id: str,
+    ports: Ports,
+    caller: Asks,
+    request: Request,
+    max_results: PageSize = 100,
+    next_token: NextToken = "",
+) -> Failures:
+    """Each object that failed, with stage, reason and detail, by key."""
+    cursors, of = _cursors(request), f"failures of {job_id}"
+    after = cursors.read(next_token, of=of) if next_token else ""
+    failures = show.show_failures(job_id, ports.ledger, caller, start_after=after)
+    found = list(islice(failures, max_results + 1))
+    page = found[:max_results]
+    more = cursors.sign(page[-1].ref.key, of=of) if len(found) > max_results else None
+    return Failures(
+        failures=[FailureBody.model_validate(failure_json(failure)) for failure in page], next_token=more
+    )
+
+
+@router.get("/{job_id}/events", response_class=StreamingResponse)
+async def follow_job(
+    job_id: str,
+    ports: Ports,
+    caller: Asks,
+    last_event_id: Annotated[str, Header(description="Of the last event that arrived")] = "",
+) -> StreamingResponse:
+    """Server-sent events: the whole job each time that it has changed, until it is over.
+
+    An event that was missed is never needed: the next one holds all of the job.
+    """
+    await run_in_threadpool(show.find_job, job_id, ports.ledger, caller)  # 404 before the stream begins
+    return StreamingResponse(_events(job_id, ports, caller, last_event_id), media_type="text/event-stream")
+
+
+@router.post("/{job_id}/cancel")
+def cancel_job(job_id: str, ports: Ports, caller: Asks) -> JobBody:
+    """Plan nothing more, and skip the batches that are still queued. What is indexed stays."""
+    move.cancel_job(job_id, ports.ledger, caller)
+    return _body(ports.ledger.get_job(job_id))
+
+
+@router.post("/{job_id}/pause")
+def pause_job(job_id: str, ports: Ports, caller: Asks) -> JobBody:
+    """Plan nothing more for now. Batches that are queued are finished."""
+    move.pause_job(job_id, ports.ledger, caller)
+    return _body(ports.ledger.get_job(job_id))
+
+
+@router.post("/{job_id}/resume", status_code=202)
+def resume_job(job_id: str, ports: Ports, caller: Asks) -> JobBody:
+    """Let a paused or failed job go on. A running job that nobody runs goes on, too."""
+    _check_driver(job_id, ports)
+    job = move.resume_job(job_id, ports.ledger, caller)
+    ports.runner.start(job_id)
+    return _body(job)
+
+
+@router.post("/{job_id}/retry", status_code=202)
+def retry_job(job_id: str, ports: Ports, caller: Asks) -> Retried:
+    """Try the objects again that failed, and only those."""
+    _check_driver(job_id, ports)
+    count = retry_failures(job_id, ports.ledger, ports.store, caller)
+    if count:
+        ports.runner.start(job_id)
+    return Retried(job=_body(ports.ledger.get_job(job_id)), retried=count)
+
+
+async def _events(job_id: str, ports: Backend, caller: Caller, seen: str) -> AsyncIterator[str]:
+    polls = 0
+    while True:
+        fields = await run_in_threadpool(_shown, job_id, ports, caller)
+        body = json.dumps(fields)
+        event_id = hashlib.sha256(body.encode()).hexdigest()[:16]
+        if event_id != seen:
+            yield f"id: {event_id}\nevent: job\ndata: {body}\n\n"
+            seen = event_id
+        if fields["state"] in OVER:
+            return
+        polls += 1
+        if polls % HEARTBEAT_POLLS == 0:
+            yield ": still here\n\n"
+        await asyncio.sleep(POLL_S)
+
+
+def _shown(job_id: str, ports: Backend, caller: Caller) -> Mapping[str, object]:
+    shown = show.show_job(job_id, ports.ledger, ports.concurrency, caller)
+    return job_json(shown.job) | {
+        "stage_seconds": {stage: round(seconds, 3) for stage, seconds in shown.seconds.items()},
+        "bottleneck": str(shown.bottleneck or ""),
+    }
+
+
+def _body(job: Job) -> JobBody:
+    return JobBody.model_validate(job_json(job))
+
+
+def _job_id_of(idempotency_key: str) -> str | None:
+    """The id that a job with this key has, whichever process is asked."""
+    if not idempotency_key:
+        return None
+    if not IDEMPOTENCY_KEY.fullmatch(idempotency_key):
+        raise ArgumentError("Idempotency-Key: 1 to 255 characters of ASCII without spaces are expected")
+    return f"http-{hashlib.sha256(idempotency_key.encode()).hexdigest()[:32]}"
+
+
+def _earlier(job_id: str, ports: Backend, caller: Caller) -> Job | None:
+    return show.find_job_if_any(job_id, ports.ledger, caller)
+
+
+def _check_driver(job_id: str, ports: Backend) -> None:
+    driver = ports.ledger.get_job(job_id).driver
+    if driver != ports.driver:
+        raise ConflictError(f"job {job_id} is run by {driver}, and this service runs those of {ports.driver}")
+
+
+def _cursors(request: Request) -> Cursors:
+    return cast("Cursors", request.app.state.cursors)

@@ -1,0 +1,136 @@
+"""Search by stored id, by an object of the store, by a vector or by a picture that comes with the request."""
+
+import base64
+import time
+from typing import Annotated
+
+import numpy as np
+from fastapi import APIRouter, Body
+from fastapi import Query as Parameter
+
+from pipeline.api.backend import Asks, Backend, Ports
+from pipeline.api.bodies import (
+    MAX_HITS_OVER_HTTP,
+    MAX_TEXT_CHARS,
+    Answer,
+    QueryBody,
+    SearchAnswerBody,
+    SearchBatchBody,
+    SearchBody,
+    SearchOptions,
+)
+from pipeline.errors import ArgumentError, ImageError, NotFoundError
+from pipeline.ports.model_binding import find_collection
+from pipeline.search.query import Bytes, Object, Query, Stored, Vector
+from pipeline.service.access import Caller
+from pipeline.service.answers import answer_json
+from pipeline.service.arguments import ROW_ID, read_search
+from pipeline.service.search import SearchAnswer, SearchRequest, search_images
+from pipeline.types import Reason
+
+router = APIRouter(prefix="/v1/collections/{collection}/search", tags=["search"])
+
+
+@router.post("", response_model_exclude_none=True)
+def search(collection: str, body: SearchBody, ports: Ports, caller: Asks) -> SearchAnswerBody:
+    """The stored images nearest to one example. A query that cannot be read is an error of the request."""
+    found = _search(collection, [read_body(body.query, ports)], body, ports, caller)
+    return _single(found)
+
+
+@router.post("/batch", response_model_exclude_none=True)
+def search_batch(collection: str, body: SearchBatchBody, ports: Ports, caller: Asks) -> SearchAnswerBody:
+    """An answer for each of several examples, in order.
+
+    A query that cannot be read has `error` and `code` in its own answer, and costs nobody else's.
+    """
+    queries = [read_body(query, ports) for query in body.queries]
+    return _search(collection, queries, body, ports, caller)
+
+
+@router.post("/image", response_model_exclude_none=True)
+def search_image(
+    collection: str,
+    picture: Annotated[bytes, Body(media_type="application/octet-stream", description="Of any known format")],
+    ports: Ports,
+    caller: Asks,
+    k: Annotated[int, Parameter(ge=1, le=MAX_HITS_OVER_HTTP)] = 10,
+    min_score: Annotated[float | None, Parameter(ge=-1, le=1)] = None,
+    bucket: Annotated[str, Parameter(max_length=MAX_TEXT_CHARS)] = "",
+    prefix: Annotated[str, Parameter(max_length=MAX_TEXT_CHARS)] = "",
+) -> SearchAnswerBody:
+    """The stored images nearest to the picture that is the body of the request. It is not kept."""
+    request = read_search(collection=collection, k=k, min_score=min_score, bucket=bucket, prefix=prefix)
+    return _single(_answered(request, [Bytes(text="picture", body=picture)], ports, caller))
+
+
+def read_body(body: QueryBody, ports: Backend) -> Query:
+    """The query that the body means.
+
+    Raises:
+        ArgumentError: no id, no base64.
+        DeniedError: an object in a place that this service may not read.
+    """
+    if body.id is not None:
+        if not ROW_ID.fullmatch(body.id):
+            raise ArgumentError(f"id {body.id[:80]!r}: 32 hex digits are expected")
+        return Stored(text=body.id, id=body.id)
+    if body.object is not None:
+        bucket, key = body.object.bucket, body.object.key
+        ports.places.check_object(bucket, key)
+        return Object(text=f"{bucket}/{key}", bucket=bucket, key=key)
+    if body.vector is not None:
+        return Vector(text="vector", values=np.asarray(body.vector, dtype=np.float32))
+    assert body.image is not None, "one of the four is given"
+    try:
+        return Bytes(text="picture", body=base64.b64decode(body.image, validate=True))
+    except ValueError as err:
+        raise ArgumentError("image: base64 is expected") from err
+
+
+def _search(
+    collection: str, queries: list[Query], options: SearchOptions, ports: Backend, caller: Caller
+) -> SearchAnswerBody:
+    request = read_search(
+        collection=collection,
+        k=options.k,
+        min_score=options.min_score,
+        bucket=options.filter.bucket,
+        prefix=options.filter.prefix,
+        metadata=options.filter.metadata,
+    )
+    return _answered(request, queries, ports, caller)
+
+
+def _answered(
+    request: SearchRequest, queries: list[Query], ports: Backend, caller: Caller
+) -> SearchAnswerBody:
+    started = time.perf_counter()
+    info = find_collection(request.collection, ports.index)
+    answers = list(search_images(queries, request, ports.search_ports, ports.limits, caller))
+    return SearchAnswerBody(
+        collection=info.name,
+        model=info.model_name,
+        fingerprint=info.fingerprint,
+        seconds=round(time.perf_counter() - started, 6),
+        answers=[_answer(answer) for answer in answers],
+    )
+
+
+def _answer(answer: SearchAnswer) -> Answer:
+    return Answer.model_validate(answer_json(answer))
+
+
+def _single(found: SearchAnswerBody) -> SearchAnswerBody:
+    """Raises what is wrong with the only query, so that the status of the answer says so."""
+    (answer,) = found.answers
+    if answer.error is None:
+        return found
+    code, _, detail = answer.error.partition(": ")
+    if code in {reason.value for reason in Reason}:
+        raise _error_of(Reason(code), detail)
+    raise ArgumentError(detail)
+
+
+def _error_of(reason: Reason, detail: str) -> ImageError | NotFoundError:
+    return NotFoundError(detail) if reason is Reason.NOT_FOUND else ImageError(reason, detail)

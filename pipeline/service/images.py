@@ -1,0 +1,55 @@
+"""One stored image: look at it, make a small picture of it, take it out of the index."""
+
+from pipeline.errors import ArgumentError, ImageError, NotFoundError
+from pipeline.ports import ImageLimits, ObjectStore, VectorIndex, VersionBook
+from pipeline.ports.model_binding import find_collection
+from pipeline.service.access import Caller, Role, require
+from pipeline.service.arguments import ROW_ID
+from pipeline.service.delete import delete_objects
+from pipeline.types import IndexRow, Reason
+
+
+def show_image(image_id: str, collection: str, index: VectorIndex, caller: Caller) -> IndexRow:
+    """The row of an image.
+
+    Raises:
+        ArgumentError: no id.
+        NotFoundError: no such collection, or no such image in it.
+    """
+    require(caller, Role.READ)
+    if not ROW_ID.fullmatch(image_id):
+        raise ArgumentError(f"image id {image_id[:80]!r}: 32 hex digits are expected")
+    live = find_collection(collection, index).ref
+    for latest in (False, True):  # the second look costs more, and sees what was written in the last seconds
+        if rows := index.get_rows(live, [image_id], latest=latest):
+            return rows[0]
+    raise NotFoundError(f"no image {image_id} in collection {collection}")
+
+
+def thumbnail_of(row: IndexRow, store: ObjectStore, limits: ImageLimits, *, side_px: int) -> bytes:
+    """JPEG bytes of the version that is indexed, upright, neither side over `side_px`.
+
+    Raises:
+        NotFoundError: it is not in its store any more.
+        ImageError: it has changed since it was indexed, may not be read, or cannot be decoded now.
+    """
+    from pipeline.image.thumbnail import make_thumbnail  # torch and Pillow: only who draws pays for them
+
+    try:
+        body = store.get(row.ref, max_bytes=limits.max_object_bytes).body
+        return make_thumbnail(body, limits=limits, side_px=side_px)
+    except ImageError as err:
+        if err.reason is Reason.NOT_FOUND:
+            raise NotFoundError(f"image {row.id} is in its store no more") from err
+        raise
+
+
+def remove_image(
+    image_id: str, collection: str, index: VectorIndex, book: VersionBook, caller: Caller
+) -> None:
+    """Take one image out of the index and the book. Raises NotFoundError when it is not there."""
+    require(caller, Role.WRITE)
+    row = show_image(image_id, collection, index, caller)
+    delete_objects(
+        row.ref.bucket, [row.ref.key], collection=collection, index=index, book=book, caller=caller
+    )

@@ -1,0 +1,230 @@
+"""`pictor serve` as a process of its own, asked over the network and looked at in Chromium."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import urllib.request
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.error import HTTPError
+
+import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from tests.cli import Pictor
+from tests.conftest import REPOSITORY, missing
+from tests.hostile_files import make_hostile_files
+
+PHOTOS = REPOSITORY / "tests" / "data" / "photos"
+KNOWN = [f"{number:02}" for number in range(10)]
+LIMIT_S = 120.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Service:
+    """A running service."""
+
+    process: "subprocess.Popen[bytes]"
+    url: str
+    more: Path  # a folder that it may read, and has not indexed
+
+    def ask(
+        self, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
+    ) -> tuple[int, bytes]:
+        request = urllib.request.Request(self.url + path, data=body, headers=dict(headers or {}))  # noqa: S310
+        try:
+            with urllib.request.urlopen(request, timeout=LIMIT_S) as answer:  # noqa: S310
+                return answer.status, answer.read()
+        except HTTPError as err:
+            with err:
+                return err.code, err.read()
+
+    def ask_json(self, path: str, body: Mapping[str, Any] | None = None) -> tuple[int, dict[str, Any]]:
+        encoded = None if body is None else json.dumps(body).encode()
+        status, answer = self.ask(path, encoded, {"content-type": "application/json"})
+        return status, json.loads(answer)
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    folder = tmp_path_factory.mktemp("service")
+    indexed, more = folder / "indexed", folder / "more"
+    for place, wanted in ((indexed, KNOWN), (more, ["20", "21"])):
+        place.mkdir()
+        for photo in PHOTOS.iterdir():
+            if photo.name[:2] in wanted:
+                shutil.copy(photo, place)
+    pictor = Pictor(home=folder / "home", env={})
+    pictor("ingest", indexed)
+    process = start(pictor, "--allow", more)
+    try:
+        yield Service(process=process, url=url_of(process), more=more)
+    finally:
+        process.terminate()
+        process.communicate(timeout=LIMIT_S)
+
+
+def start(pictor: Pictor, *options: str | Path) -> "subprocess.Popen[bytes]":
+    command = pictor.command(("serve", "--port", "0", *options))
+    return subprocess.Popen(command, env=pictor.environment({}), cwd="/", stderr=subprocess.PIPE)
+
+
+def url_of(process: "subprocess.Popen[bytes]") -> str:
+    """The address that it prints once it answers."""
+    assert process.stderr is not None
+    line = process.stderr.readline().decode()
+    found = re.search(r"http://[^ ]+(?=/ )", line)
+    assert found, line
+    return found[0]
+
+
+# Over the network
+
+
+def test_a_job_over_http_runs_and_is_followed_to_its_end(service: Service) -> None:
+    status, job = service.ask_json("/v1/jobs", {"source": str(service.more)})
+    assert status == 202, job
+    status, events = service.ask(f"/v1/jobs/{job['job_id']}/events")
+    [*_, last] = [line.removeprefix("data: ") for line in events.decode().splitlines() if "data: " in line]
+    ended = json.loads(last)
+    assert (ended["state"], ended["indexed"]) == ("completed", 2)
+
+
+def test_a_folder_that_nobody_allowed_is_not_read(service: Service) -> None:
+    status, problem = service.ask_json("/v1/jobs", {"source": "/etc"})
+    assert (status, problem["code"]) == (403, "denied")
+
+
+def test_no_hostile_file_is_more_than_a_refusal(service: Service) -> None:
+    statuses = {
+        file.name: service.ask("/v1/collections/images/search/image?k=1", file.body)[0]
+        for file in make_hostile_files()
+    }
+    assert {name: status for name, status in statuses.items() if status not in (200, 413, 422)} == {}
+    assert set(statuses.values()) >= {200, 422}
+    assert service.ask("/livez")[0] == 200
+
+
+def test_half_a_request_keeps_nobody_waiting(service: Service) -> None:
+    host, port = service.url.removeprefix("http://").split(":")
+    head = f"POST /v1/jobs HTTP/1.1\r\nHost: {host}:{port}\r\nContent-Length: 100\r\n\r\n{{".encode()
+    halves = [socket.create_connection((host, int(port)), timeout=LIMIT_S) for _ in range(40)]
+    try:
+        for half in halves[:20]:
+            half.sendall(head)
+        assert service.ask("/v1/collections")[0] == 200
+        assert service.ask("/readyz")[0] == 200
+    finally:
+        for half in halves:
+            half.close()
+
+
+def test_a_port_in_use_is_said(service: Service, tmp_path: Path) -> None:
+    port = service.url.rpartition(":")[2]
+    ran = Pictor(home=tmp_path, env={})("serve", "--port", port, code=2)
+    assert f"127.0.0.1:{port} cannot be listened on" in ran.err
+    assert "Traceback" not in ran.err
+
+
+def test_an_address_that_others_reach_is_refused(tmp_path: Path) -> None:
+    ran = Pictor(home=tmp_path, env={})("serve", "--host", "0.0.0.0", code=2)  # noqa: S104
+    assert "no keys yet" in ran.err
+
+
+def test_sigterm_answers_what_is_in_flight_and_ends_well(tmp_path: Path) -> None:
+    process = start(Pictor(home=tmp_path, env={}))
+    try:
+        url = url_of(process)
+        assert urllib.request.urlopen(url + "/readyz", timeout=LIMIT_S).status == 200  # noqa: S310
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(timeout=LIMIT_S)
+    finally:
+        process.kill()
+    assert process.returncode == 0, errors
+    assert b"Traceback" not in errors
+
+
+# In Chromium
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    path = shutil.which("chromium")
+    if path is None:
+        missing("chromium is not installed; python -m devstack install brings it")
+    # Root has no sandbox of Chromium's, and the pages are ours.
+    arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=arguments)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser: Browser, service: Service) -> Iterator[Page]:
+    """A page whose script must not complain."""
+    page = browser.new_page(base_url=service.url)
+    complaints: list[str] = []
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("console", lambda line: complaints.append(line.text) if line.type == "error" else None)
+    yield page
+    page.close()
+    assert complaints == []
+
+
+def test_a_chosen_picture_finds_itself_and_the_threshold_redraws(page: Page) -> None:
+    photo = next(PHOTOS.glob("03-*"))
+    page.goto("/")
+    page.set_input_files("#file", photo)
+    first = page.locator(".hits li").first
+    expect(first).to_contain_text(photo.name, timeout=LIMIT_S * 1000)
+    every = page.locator(".hits li:visible").count()
+    page.locator("#threshold").fill("0.99")
+    expect(page.locator("#count")).to_have_text("1 image")
+    assert every > 1
+    assert page.locator(".hits li:visible").count() == 1
+
+
+def test_more_like_this_is_a_link_that_can_be_kept(page: Page) -> None:
+    page.goto("/")
+    page.set_input_files("#file", next(PHOTOS.glob("05-*")))
+    page.locator(".hits li").nth(1).locator("a").click(timeout=LIMIT_S * 1000)
+    page.wait_for_url(re.compile(r"id=[0-9a-f]{32}"))
+    expect(page.locator(".example img")).to_be_visible()
+    link = page.url
+    page.goto(link)
+    shown = page.locator(".hits img")
+    assert shown.count() > 1
+    shown.last.scroll_into_view_if_needed()
+    expect(shown.last).to_have_js_property("complete", True)
+    assert shown.last.evaluate("image => image.naturalWidth") > 0
+
+
+def test_a_file_that_is_no_picture_is_said_on_the_page(page: Page, tmp_path: Path) -> None:
+    text = tmp_path / "a.jpg"
+    text.write_text("hello")
+    page.goto("/")
+    page.set_input_files("#file", text)
+    expect(page.get_by_role("alert")).to_contain_text("not_an_image", timeout=LIMIT_S * 1000)
+
+
+@pytest.mark.parametrize("path", ["/", "/jobs", "/docs", "/problems"])
+def test_no_page_is_wider_than_a_phone(page: Page, path: str) -> None:
+    page.set_viewport_size({"width": 360, "height": 800})
+    page.goto(path)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+
+
+def test_the_search_is_reached_by_keyboard_alone(page: Page) -> None:
+    page.goto("/")
+    reached = []
+    for _ in range(12):
+        page.keyboard.press("Tab")
+        reached.append(page.evaluate("document.activeElement.id || document.activeElement.textContent"))
+    assert [name for name in ("file", "collection", "prefix", "id") if name not in reached] == []

@@ -1,0 +1,111 @@
+"""The thread of the service that runs embedded jobs."""
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pipeline.adapters.ledger.sql_ledger import SqlLedger
+from pipeline.api.runner import EmbeddedRunner
+from pipeline.api.serve import check_loopback
+from pipeline.embedded import DriverOptions
+from pipeline.errors import ArgumentError, TargetError
+from pipeline.ports import Deps
+from pipeline.testing.memory_store import MemoryStore
+from pipeline.types import Job, JobState
+from tests.unit.fakes import BUCKET, HERE, LIMITS, distinct_png, indexed_keys, request_of
+
+LIMIT_S = 60.0
+
+
+class Watched:
+    """A runner whose end of each job can be waited for."""
+
+    def __init__(self, deps: Deps, folder: Path) -> None:
+        self.deps = deps
+        self.refused: set[str] = set()
+        self.begun: list[str] = []
+        self.runner = EmbeddedRunner(
+            self._deps_of,
+            LIMITS,
+            DriverOptions(batch_threads=1),
+            driver=HERE,
+            lock_folder=folder,
+            ledger_job=deps.ledger.get_job,
+        )
+
+    def _deps_of(self, job: Job) -> Deps:
+        self.begun.append(job.job_id)
+        if job.job_id in self.refused:
+            raise TargetError("no such collection")
+        return self.deps
+
+    def state(self, job_id: str) -> JobState:
+        return self.deps.ledger.get_job(job_id).state
+
+
+@pytest.fixture
+def watched(deps: Deps, store: MemoryStore, tmp_path: Path) -> Watched:
+    for number in range(3):
+        store.put(BUCKET, f"{number}.png", distinct_png(number))
+    return Watched(deps, tmp_path)
+
+
+def job_id_of(ledger: SqlLedger) -> str:
+    return ledger.create_job(request_of(), driver=HERE).job_id
+
+
+def test_jobs_run_one_after_another_and_a_bad_one_costs_no_other(watched: Watched, ledger: SqlLedger) -> None:
+    bad, good = job_id_of(ledger), job_id_of(ledger)
+    watched.refused.add(bad)
+    watched.runner.start(bad)
+    watched.runner.start(good)
+    _wait(lambda: watched.state(good) is JobState.COMPLETED)
+    watched.runner.close()
+    assert watched.begun == [bad, good]
+    assert watched.state(bad) is JobState.RUNNING  # it goes on when somebody resumes it
+    assert indexed_keys(watched.deps) == ["0.png", "1.png", "2.png"]
+
+
+def test_a_job_that_is_waiting_already_is_not_run_twice(watched: Watched, ledger: SqlLedger) -> None:
+    first, second = job_id_of(ledger), job_id_of(ledger)
+    hold = threading.Event()
+    inner = watched._deps_of
+
+    def held(job: Job) -> Deps:
+        hold.wait(LIMIT_S)
+        return inner(job)
+
+    watched.runner._deps_of = held
+    for job_id in (first, second, second, first):
+        watched.runner.start(job_id)
+    hold.set()
+    _wait(lambda: watched.state(second) is JobState.COMPLETED)
+    watched.runner.close()
+    assert watched.begun == [first, second]
+
+
+def test_a_closed_runner_begins_nothing(watched: Watched, ledger: SqlLedger) -> None:
+    watched.runner.close()
+    watched.runner.start(job_id_of(ledger))
+    assert watched.begun == []
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.1.2.3", "::1", "localhost"])
+def test_a_loopback_address_may_be_listened_on(host: str) -> None:
+    assert check_loopback(host) == ("127.0.0.1" if host == "localhost" else host)
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.7", "photos.example", ""])  # noqa: S104
+def test_no_other_address_may(host: str) -> None:
+    with pytest.raises(ArgumentError, match="loopback"):
+        check_loopback(host)
+
+
+def _wait(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + LIMIT_S
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {LIMIT_S:g} s"
+        time.sleep(0.02)
