@@ -5,7 +5,7 @@ Objects are kept in the memory of the storage daemon. So stop, kill and freeze a
 is all that a client sees; the daemons behind it end with discard().
 """
 
-import secrets
+import json
 import shutil
 import uuid
 from typing import ClassVar
@@ -100,9 +100,6 @@ class Ceph(Service):
     def _prepare(self) -> None:
         self._take_ports("s3", "monitor")
         self._record.secrets = {"fsid": str(uuid.uuid4()), "osd": str(uuid.uuid4())}
-        for user in _USERS:
-            self._record.secrets[f"{user}_access_key"] = secrets.token_hex(10).upper()
-            self._record.secrets[f"{user}_secret_key"] = secrets.token_hex(20)
         (self.home / "ceph.conf").write_text(
             _CONFIG.format(home=self.home, fsid=self._record.secrets["fsid"], **self.ports)
         )
@@ -122,8 +119,21 @@ class Ceph(Service):
             self._make_user(user)
 
     def _make_user(self, user: str) -> None:
-        keys = [f"--{kind}-key={self._record.secrets[f'{user}_{kind}_key']}" for kind in ("access", "secret")]
-        self._run("radosgw-admin", "user", "create", f"--uid={user}", f"--display-name={user}", *keys)
+        """Its keys are Ceph's choice: given as arguments, every user of the machine could see them."""
+        command = [
+            *self._command("radosgw-admin"),
+            "user",
+            "create",
+            f"--uid={user}",
+            f"--display-name={user}",
+        ]
+        self._launch_of(command, f"user-{user}").run()
+        log = self.home / f"user-{user}.log"
+        text = log.read_text()
+        log.unlink()
+        [key] = json.loads(text[text.index("{") : text.rindex("}") + 1])["keys"]
+        for kind in ("access", "secret"):
+            self._record.secrets[f"{user}_{kind}_key"] = key[f"{kind}_key"]
 
     def _launch(self) -> None:
         behind = (self.processes["monitor"], self.processes["storage"])

@@ -18,6 +18,11 @@ def show_url(url: str) -> str:
     return f"{scheme}{'***@' if at else ''}{place}{f'{options[0]}***' if options else ''}"
 
 
+def shown_tls(has_tls: bool) -> str:
+    """What `pictor doctor` says of a connection. With TLS, the server is always verified."""
+    return "TLS" if has_tls else "no TLS"
+
+
 def is_host(text: str) -> bool:
     """Whether it is the name or address of a host, without port and brackets."""
     return _HOST.fullmatch(text) is not None or is_address(text)

@@ -7,10 +7,12 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import urlsplit
 
 import typer
 
 from pipeline import wiring
+from pipeline.addresses import show_url, shown_tls
 from pipeline.capacity import Load, Threads, fit_threads, needed_bytes
 from pipeline.cgroup import Share, read_share
 from pipeline.cli.output import write_json, write_table
@@ -60,6 +62,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
     yield _try("index", _index, "start Milvus, or unset PICTOR_MILVUS_URI to use a file", settings)
     yield _try("ledger", _ledger, "start the database, or unset PICTOR_LEDGER_URL to use a file", settings)
     yield _try("objects", _objects, "check PICTOR_S3_ENDPOINT and the access key", settings)
+    yield _try("broker", _broker, "start RabbitMQ, or unset PICTOR_BROKER_URL to work without it", settings)
     yield _try("model", _model, "see `pictor models list`, or set PICTOR_MODEL", settings)
     yield _try("device", _device, "set PICTOR_DEVICE to cpu, or install the driver", settings)
 
@@ -116,9 +119,10 @@ def _index(settings: Settings) -> str:
     if file.parent.is_dir() and file.name:
         _room(file.parent, EMBEDDED_INDEX_BYTES)
     with wiring.open_index(settings) as index:
-        return (
-            f"{settings.milvus_target}, {index.server_version()}, {len(index.list_collections())} collections"
-        )
+        found = f"{index.server_version()}, {len(index.list_collections())} collections"
+    if file.name:
+        return f"{settings.milvus_target}, {found}"
+    return f"{describe_server(settings.milvus_target, secure='https')}, {found}"
 
 
 def _ledger(settings: Settings) -> str:
@@ -130,7 +134,25 @@ def _objects(settings: Settings) -> str:
     if not (settings.s3_endpoint or settings.s3_access_key.get_secret_value()):
         return "folders; no S3 is configured"
     wiring.open_s3(settings).check()
-    return f"folders and {settings.s3_endpoint or 'AWS S3'}"
+    from pipeline.adapters.s3.config import parse_endpoint
+
+    endpoint = parse_endpoint(settings.s3_endpoint)
+    return f"folders and {'AWS S3' if endpoint.is_aws else endpoint.url}, {shown_tls(endpoint.secure)}"
+
+
+def _broker(settings: Settings) -> str:
+    url = settings.broker_url.get_secret_value()
+    if not url:
+        return "none; a job runs in the process that starts it"
+    from workers.broker.connection import broker_connection
+
+    with broker_connection(settings):
+        return describe_server(url, secure="amqps")
+
+
+def describe_server(url: str, *, secure: str) -> str:
+    """Where a server is and whether it is reached with TLS: that is said by the scheme."""
+    return f"{show_url(url)}, {shown_tls(urlsplit(url).scheme == secure)}"
 
 
 def _model(settings: Settings) -> str:

@@ -14,8 +14,10 @@ id, where it is not one.
 """
 
 import json
+import math
 import struct
 from collections.abc import Iterator, Sequence
+from typing import TypeGuard
 
 import numpy as np
 
@@ -91,7 +93,9 @@ def unpack_block(batch: EmbedBatch, body: bytes) -> PreparedBatch:
         }:
             outcomes = _outcomes(batch, entries, pixels)
             reused, rows = rest.get("reused", 0), rest.get("rows", {})
-            if not isinstance(reused, int) or not 0 <= reused <= len(batch.refs) - len(outcomes):
+            if not _is_size(reused) or reused > len(batch.refs) - len(outcomes):
+                raise _damaged(batch, body)
+            if not all(map(_is_duration, seconds.values())):
                 raise _damaged(batch, body)
             if not isinstance(rows, dict) or not all(map(_is_row_count, rows.values())):
                 raise _damaged(batch, body)
@@ -128,7 +132,7 @@ def _sides(box: Box) -> list[int]:
 
 
 def _is_row_count(value: object) -> bool:
-    return isinstance(value, int) and 0 <= value <= MAX_VIEWS
+    return _is_size(value) and value <= MAX_VIEWS
 
 
 def _split(batch: EmbedBatch, body: bytes) -> tuple[object, Pixels]:
@@ -147,9 +151,19 @@ def _split(batch: EmbedBatch, body: bytes) -> tuple[object, Pixels]:
 
 
 def _size(value: object) -> int:
-    if not isinstance(value, int) or value < 0:  # numpy would take -1 for "whatever fits"
+    if not _is_size(value):  # numpy would take -1 for "whatever fits"
         raise ValueError(value)
     return value
+
+
+def _is_size(value: object) -> TypeGuard[int]:
+    # The index keeps sizes in 32 bits.
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**31
+
+
+def _is_duration(value: object) -> bool:
+    # No database keeps NaN or infinity as JSON.
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf
 
 
 def _outcomes(
@@ -170,10 +184,11 @@ def _outcome(refs: dict[int, ObjectRef], entry: object, images: Iterator[Pixels]
     match entry:
         case [int(place), int(width), int(height), dict(metadata), *boxes]:
             views = [View(pixels=next(images), box=box) for box in _boxes(boxes)]
-            ref = refs.pop(place)
+            ref, width, height = refs.pop(_size(place)), _size(width), _size(height)
             return Prepared(ref=ref, views=tuple(views), width=width, height=height, metadata=metadata)
         case [int(place), str(stage), str(reason), str(detail)]:
-            return Rejected(ref=refs.pop(place), stage=FailedAt(stage), reason=Reason(reason), detail=detail)
+            ref = refs.pop(_size(place))
+            return Rejected(ref=ref, stage=FailedAt(stage), reason=Reason(reason), detail=detail)
         case _:
             raise ValueError(entry)
 
@@ -193,6 +208,6 @@ def _box(box: object) -> Box | None:
         case None:
             return None
         case [int(left), int(top), int(width), int(height)]:
-            return Box(left=left, top=top, width=width, height=height)
+            return Box(left=_size(left), top=_size(top), width=_size(width), height=_size(height))
         case _:
             raise ValueError(box)

@@ -9,14 +9,16 @@ from typing import Any
 
 import pytest
 from celery import Celery
-from kombu import Connection, Exchange, Queue
+from kombu import Connection, Exchange, Producer, Queue
 
 from pipeline import wiring
 from pipeline.adapters.models.builtin_spec import builtin_spec
 from pipeline.errors import ConfigError
-from pipeline.types import JobState, image_id_of
+from pipeline.ingest.plan import make_batch
+from pipeline.types import WORKERS, Job, JobRequest, JobState, image_id_of
 from tests.chaos.pictures import picture
 from tests.fleet import Fleet, wait_until
+from tests.hostile_messages import Hostile, Known, hostile_messages
 from tests.index_rows import ids_in
 from workers.broker.connection import broker_connection, broker_errors
 from workers.broker.dead_letters import DeadLetter, list_dead, purge_dead
@@ -392,6 +394,78 @@ def test_a_senders_own_delay_and_time_limit_hold_nobody_up(fleet: Fleet, client:
     headers = TASK | {"eta": "2036-01-01T00:00:00+00:00", "timelimit": [0.001, 0.001]}
     publish(fleet, json.dumps([[], arguments, {}]).encode(), headers=headers)
     assert "does not exist" in error_of(fleet, str(arguments["job_id"]))
+
+
+# Somebody who means harm
+
+
+def test_two_hundred_hostile_messages_stop_no_worker_and_an_honest_job_ends_right(
+    fleet: Fleet, broker: Connection, upstream: Celery, shop: str
+) -> None:
+    """tests/unit/test_hostile_publisher.py has two thousand, and says what each kind is."""
+    collections = {info.name for info in fleet.index.list_collections()}
+    job = plan_batch_by_batch(fleet, shop)
+    planned = list(fleet.ledger.pending(job.job_id))
+    known = Known(
+        batches=[batch.body for batch in planned],
+        jobs=[job.job_id],
+        forbidden_bucket=f"{shop}-secret",
+        own_bucket=f"{shop}-theirs",
+        own_collection=f"{fleet.settings.collection}_theirs",
+        crashes_header="pictor-odd",  # a suspect batch is tried in a process of its own, which takes long
+    )
+    hostile = [made for made in hostile_messages(11, 300, known) if "x-delivery-count" not in made.headers][
+        :200
+    ]
+    with broker.Producer() as producer:
+        for made in hostile:
+            publish_hostile(producer, fleet, made)
+        for batch in planned:
+            message = {"message": batch.body.decode()}
+            publish_hostile(producer, fleet, Hostile(task="pictor.embed_batch", args=[], kwargs=message))
+    fleet.ledger.set_state(job.job_id, JobState.RUNNING)
+    counts = fleet.wait_for_job(job.job_id).counts
+    assert (counts.scanned, counts.indexed + counts.unchanged) == (len(KEYS), len(KEYS))
+    for role in ("plan", "embed", "search"):
+        fleet.wait_for_queue(role, 0)
+    assert all(letter.reason not in ("", "unknown") for letter in list_dead(broker))
+    assert {info.name for info in fleet.index.list_collections()} == collections
+    assert_works(fleet, upstream, shop)
+
+
+def plan_batch_by_batch(fleet: Fleet, shop: str) -> Job:
+    """A job whose batches are planned, one object each, and not on a queue."""
+    request = JobRequest(
+        location=f"s3://{shop}/",
+        bucket=shop,
+        prefix="",
+        collection=fleet.settings.collection,
+        model_name="builtin",
+        fingerprint=fleet.fingerprint,
+    )
+    job = fleet.ledger.create_job(request, driver=WORKERS)
+    refs = list(fleet.store.list_objects(shop))
+    batches = [
+        make_batch([ref], job_id=job.job_id, request=request, path=f"{n:08d}") for n, ref in enumerate(refs)
+    ]
+    fleet.ledger.record_plan(job.job_id, batches, cursor=refs[-1].key, ignored=0)
+    fleet.ledger.mark_published(job.job_id, [batch.path for batch in batches])
+    fleet.ledger.finish_planning(job.job_id, ignored=0)
+    return job
+
+
+def publish_hostile(producer: Producer, fleet: Fleet, made: Hostile) -> None:
+    role = {"pictor.ingest": "plan", "pictor.delete": "plan", "pictor.plan_job": "plan"}.get(made.task)
+    role = role or ("search" if made.task in ("pictor.search", "pictor.job") else "embed")
+    queue = fleet.queue(role)
+    producer.publish(
+        json.dumps([made.args, made.kwargs, {}]).encode(),
+        exchange=queue,
+        routing_key=queue,
+        content_type="application/json",
+        content_encoding="utf-8",
+        headers={"lang": "py", "id": "hostile", **made.headers, "task": made.task},
+    )
 
 
 # Dead letters, by hand

@@ -54,6 +54,66 @@ def test_the_readme_has_the_figures_that_were_measured_last() -> None:
     assert text == with_figures(text, read_results(RESULTS)["end_to_end"]), "run: python -m benchmarks.render"
 
 
+_SECRET_VARIABLES = (
+    "PICTOR_BROKER_URL PICTOR_LEDGER_URL PICTOR_RABBITMQ_API PICTOR_MILVUS_TOKEN PICTOR_S3_SECRET_KEY "
+    "AWS_SECRET_ACCESS_KEY PASSWORD PGPASSWORD"
+).split()
+_NO_PROGRAMS = {"echo", "printf", "read", "export", "eval", "wait", "kill", "umask"}  # the shell itself
+_KEYWORDS = {"until", "while", "do", "if", "then", "!"}
+_QUOTED = r"""(?:"(?:\\.|[^"\\])*"|'[^']*')"""
+_IN_BRACKETS = r"\((?:[^()]|\([^()]*\))*\)"
+_ASSIGNMENT = re.compile(rf"\b([A-Za-z_]\w*)=({_QUOTED}|\${_IN_BRACKETS}|[^\s;]*)")
+_GIVEN_BY_PIPE = re.compile(rf"<<< {_QUOTED}|<{_IN_BRACKETS}")
+
+
+def _expansions(name: str) -> str:
+    """As a pattern. What only leaves the host or the path of a URL holds no secret."""
+    return rf"\$(?:{name}\b|\{{{name}(?!##)[^}}]*\}})"
+
+
+def secrets_in_arguments(commands: list[str]) -> list[str]:
+    """Commands that put a secret where `ps` shows it to every user: into the arguments of a program."""
+    secret, functions, found = set(_SECRET_VARIABLES), set(_NO_PROGRAMS), []
+    for command in commands:
+        functions |= set(re.findall(r"(\w+)\(\) ?\{", command))
+        for name, value in _ASSIGNMENT.findall(command):
+            if "rand -hex 20" in value or any(re.search(_expansions(other), value) for other in secret):
+                secret.add(name)
+        for part in re.split(r"[;|&]+", _GIVEN_BY_PIPE.sub("", _ASSIGNMENT.sub("", command))):
+            words = [word for word in part.split() if word not in _KEYWORDS]
+            is_shown = any(re.search(_expansions(name), part) for name in secret)
+            if is_shown and words[0] not in functions:
+                found.append(command)
+    return found
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(REPOSITORY)))
+def test_no_documented_command_shows_a_password_to_every_user_of_the_machine(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    commands = re.findall(r"^(?:\$ |    (?=[a-z]))(.+)$", text, re.MULTILINE)
+    assert secrets_in_arguments(commands) == []
+
+
+@pytest.mark.parametrize(
+    ("commands", "found"),
+    [
+        (['psql "$PICTOR_LEDGER_URL"'], 1),
+        (['LEDGER="${PICTOR_LEDGER_URL/+psycopg/}"', 'pg_dump "$LEDGER"'], 1),
+        (['URL="${PICTOR_RABBITMQ_API}queues"', "until curl -sS $URL; do sleep 1; done"], 1),
+        (['URL="${PICTOR_RABBITMQ_API}queues"', "curl -sS $URL | grep x"], 1),
+        (['NEXT="$(openssl rand -hex 20)"', 'curl -u "me:$NEXT" http://x'], 1),
+        (['curl --config <(echo "user = $PASSWORD") http://x'], 0),
+        (["psql <<< \"CREATE ROLE x PASSWORD '$PASSWORD'\""], 0),
+        (['PICTOR_LEDGER_URL="$PICTOR_LEDGER_URL" pictor doctor'], 0),
+        (['echo "$PASSWORD" > file'], 0),
+        (['ask() { curl --config <(echo "$1"); }', 'ask "$PASSWORD"'], 0),
+        (['createdb "${PICTOR_LEDGER_URL##*/}"'], 0),
+    ],
+)
+def test_a_secret_is_found_among_arguments(commands: list[str], found: int) -> None:
+    assert len(secrets_in_arguments(commands)) == found
+
+
 def _anchors(file: Path) -> set[str]:
     headings = re.findall(r"^#+ (.+)$", file.read_text(encoding="utf-8"), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}

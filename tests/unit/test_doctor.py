@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from pipeline.cgroup import Share
-from pipeline.cli.doctor import Finding, describe_memory, examine
+from pipeline.cli.doctor import Finding, describe_memory, describe_server, examine
 from pipeline.errors import PictorError
 from pipeline.settings import Settings
 
@@ -67,3 +67,22 @@ def test_memory_that_is_too_small_for_one_image_is_refused() -> None:
 
 def test_the_memory_of_this_machine_is_examined() -> None:
     assert "decode threads" in find("memory", Settings()).found
+
+
+@pytest.mark.parametrize(
+    ("url", "secure", "found"),
+    [
+        ("amqps://me:hunter2@mq.example:5671/shop?token=hunter3", "amqps", "mq.example:5671/shop?***, TLS"),
+        ("amqp://me:hunter2@mq.example/shop", "amqps", "mq.example/shop, no TLS"),
+        ("https://me:hunter2@milvus.example:19530", "https", "milvus.example:19530, TLS"),
+        ("http://milvus.example:19530", "https", "milvus.example:19530, no TLS"),
+    ],
+)
+def test_a_server_is_shown_without_its_secrets_and_with_its_tls(url: str, secure: str, found: str) -> None:
+    shown = describe_server(url, secure=secure)
+    assert shown.endswith(found)
+    assert not any(secret in shown for secret in ("me:", "hunter2", "hunter3"))
+
+
+def test_without_a_broker_there_is_nothing_to_examine(home: Path) -> None:
+    assert find("broker", Settings.from_env()).found == "none; a job runs in the process that starts it"

@@ -25,6 +25,8 @@ from pipeline.adapters.ledger.sql_plan import SqlPlan
 from pipeline.adapters.ledger.sql_pruning import SqlPruning
 from pipeline.adapters.ledger.sql_version_book import SqlVersionBook
 from pipeline.adapters.ledger.sql_watch import SqlWatch
+from pipeline.adapters.ledger.tls import has_tls
+from pipeline.addresses import shown_tls
 
 
 def open_ledger(url: str, *, ca_file: str = "") -> "SqlLedger":
@@ -75,5 +77,7 @@ class SqlLedger(SqlJobs, SqlPlan, SqlBatches, SqlOutbox, SqlWatch, SqlPruning):
         self._engine.dispose()
 
     def describe(self) -> str:
-        """Where it is and the revision of its schema, for people. No password."""
-        return f"{location_of(self._engine.url)}, schema {REVISION}"
+        """Where it is, whether its server is verified, and the revision of its schema, for people."""
+        url = self._engine.url
+        server = "" if url.drivername == "sqlite" else f", {shown_tls(has_tls(url))}"
+        return f"{location_of(url)}{server}, schema {REVISION}"

@@ -27,10 +27,16 @@ def with_tls(url: sa.URL, ca_file: str) -> sa.URL:
             f"PICTOR_LEDGER_URL: sslmode={mode} does not verify the server; write sslmode=verify-full, or "
             "sslmode=disable where the network is trusted"
         )
-    if mode == "disable" or (mode is None and not ca_file and _is_this_machine(url)):
+    if mode is None and not ca_file and _is_this_machine(url):
+        return url.update_query_dict({"sslmode": "disable"})  # libpq would try, and verify nothing
+    if mode == "disable":
         return url
     trusted = url.query.get("sslrootcert") or authorities_file(ca_file, CA_SETTING) or "system"
     return url.update_query_dict({"sslmode": "verify-full", "sslrootcert": trusted})
+
+
+def has_tls(url: sa.URL) -> bool:
+    return url.query.get("sslmode") == "verify-full"
 
 
 def tls_fault(text: str, url: sa.URL) -> str:
@@ -43,7 +49,7 @@ def tls_fault(text: str, url: sa.URL) -> str:
         return "the server does not speak TLS; where the network is trusted, add ?sslmode=disable"
     if any(words in text for words in _WANTS_TLS):
         return "the server wants TLS; write sslmode=verify-full"
-    if url.query.get("sslmode") != "verify-full" or _CERTIFICATE not in text:
+    if not has_tls(url) or _CERTIFICATE not in text:
         return ""
     trusted = str(url.query.get("sslrootcert", ""))
     fault = find_fault(url.host or "", url.port or _DEFAULT_PORT, trusted, CA_SETTING, postgres=True)
