@@ -1,12 +1,13 @@
 """The commands for running workers: `pictor init`, `worker`, `sweep` and `dead`."""
 
+from datetime import timedelta
 from typing import Annotated
 
 import typer
 
 from pipeline import wiring
 from pipeline.cli.output import note, warn, write_json, write_line, write_table
-from pipeline.errors import NotFoundError
+from pipeline.errors import CredentialsError, NotFoundError, TransientError
 from pipeline.settings import Settings
 
 dead_app = typer.Typer(no_args_is_help=True, help="List, replay and purge dead letters.")
@@ -50,7 +51,6 @@ def sweep(
 ) -> None:
     """Delete staged blocks that no batch needs any more, and prune old jobs. Run it once a day."""
     from dataclasses import asdict
-    from datetime import timedelta
 
     from pipeline.service.access import local_caller
     from pipeline.service.prune import prune_jobs
@@ -64,8 +64,9 @@ def sweep(
         )
         retention = timedelta(days=settings.retention_days)
         pruned = prune_jobs(ledger, local_caller(), older_than=retention) if retention else Pruned()
+    letters = _purge_old_letters(settings, retention)
     if as_json:
-        write_json(asdict(swept) | {"pruned": asdict(pruned)})
+        write_json(asdict(swept) | {"pruned": asdict(pruned), "dead_letters": letters})
         return
     note(f"deleted {swept.deleted} of {swept.looked_at} blocks, {swept.deleted_bytes / 2**20:.1f} MiB")
     if pruned != Pruned():
@@ -73,6 +74,23 @@ def sweep(
             f"deleted {pruned.batches} batches, {pruned.failures} failures and {pruned.jobs} refused "
             f"submissions of jobs that ended {settings.retention_days} days ago"
         )
+    if letters:
+        note(f"deleted {letters} dead letters that are {settings.retention_days} days old")
+
+
+def _purge_old_letters(settings: Settings, retention: timedelta) -> int:
+    """Where there is a broker. One that is away, or that lets this user not read them, fails no sweep."""
+    from workers.broker.connection import broker_connection
+    from workers.broker.dead_letters import purge_old
+
+    if not retention or not settings.broker_url.get_secret_value():
+        return 0
+    try:
+        with broker_connection(settings) as connection:
+            return purge_old(connection, retention)
+    except (TransientError, CredentialsError) as err:
+        warn(f"old dead letters stay: {err}")
+        return 0
 
 
 @dead_app.command("list")
@@ -117,12 +135,19 @@ def replay_dead(
 
 
 @dead_app.command("purge")
-def purge_dead(yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False) -> None:
-    """Delete every dead letter."""
+def purge_dead(
+    older_than: Annotated[str, typer.Option(help="Only letters so old: 90d, 12w or 48h.")] = "",
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Delete every dead letter, or the old ones."""
+    from pipeline.service.arguments import read_age
     from workers.broker.connection import broker_connection
     from workers.broker.dead_letters import purge_dead as purge
+    from workers.broker.dead_letters import purge_old
 
-    if not yes and not typer.confirm("Delete every dead letter?", err=True):
+    age = read_age(older_than) if older_than else None
+    which = "every dead letter" if age is None else f"the dead letters that are older than {older_than}"
+    if not yes and not typer.confirm(f"Delete {which}?", err=True):
         raise typer.Exit(1)
     with broker_connection(Settings.from_env()) as connection:
-        note(f"purged {purge(connection)} dead letters")
+        note(f"purged {purge(connection) if age is None else purge_old(connection, age)} dead letters")

@@ -1,6 +1,6 @@
 """Try the failed objects of a job again, in the same job (decision 0007)."""
 
-import time
+import secrets
 
 from pipeline.errors import ImageError
 from pipeline.ingest.plan import retry_batches
@@ -28,7 +28,9 @@ def retry_failures(job_id: str, ledger: Ledger, store: ObjectStore, caller: Call
             # The job runs again, and the messages that failed it were acknowledged: without this their
             # batches would be waited for in vain.
             ledger.forget_published(job.job_id)
-        attempt = f"retry{time.time_ns() // 1000:x}"  # a path never used before in this job
+        attempt = (
+            f"retry{secrets.token_hex(8)}"  # a path never used before in this job, whatever the clock says
+        )
         batches = retry_batches([_present_version(ref, store) for ref in refs], job=job, attempt=attempt)
         ledger.retry_failures(job.job_id, batches, [ref.image_id for ref in refs])
     return len(refs)

@@ -1,7 +1,9 @@
 """Dead letters on kombu's own broker in memory: what is listed, replayed, kept and purged."""
 
 import json
+import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -14,11 +16,13 @@ from kombu.transport import memory
 
 from tests.unit.fakes import SPEC
 from workers.broker.dead_letters import (
+    DIED_HEADER,
     DeadLetter,
     Replay,
     count_dead,
     list_dead,
     purge_dead,
+    purge_old,
     replay_dead,
     set_aside,
 )
@@ -87,6 +91,46 @@ def test_a_page_is_looked_at_and_the_others_are_counted(broker: Connection) -> N
     assert len(list_dead(broker, 20)) == 20
     assert count_dead(broker) == 50
     assert buried(broker) == names
+
+
+def bury_at(broker: Connection, task_id: str, **headers: object) -> None:
+    broker.Producer().publish(
+        b"[[], {}, {}]",
+        exchange=DEAD_EXCHANGE,
+        routing_key=DEAD,
+        headers={"task": "pictor.ingest", "id": task_id, **headers},
+    )
+
+
+def test_old_letters_are_purged_and_letters_of_no_known_age_stay(broker: Connection) -> None:
+    now = datetime.now(UTC)
+    old, young = now - timedelta(days=91), now - timedelta(days=89)
+    for name, died_at in (("old", old), ("young", young)):
+        bury_at(broker, name, **{DIED_HEADER: int(died_at.timestamp())})
+        death = [{"queue": "embed", "reason": "rejected", "time": died_at.replace(tzinfo=None)}]
+        bury_at(broker, f"{name}-of-the-broker", **{"x-death": death})
+    bury_at(broker, "unknown")
+    forged: list[object] = [True, -1, 2**63, "yesterday", 1.5, None, []]
+    for number, value in enumerate(forged):
+        bury_at(broker, f"forged-{number}", **{DIED_HEADER: value})
+    assert purge_old(broker, timedelta(days=90)) == 2
+    left = buried(broker)
+    assert [name for name in left if "old" in name] == []
+    assert len(left) == 2 + 1 + len(forged)
+    assert purge_old(broker, timedelta(days=90)) == 0
+
+
+@pytest.mark.parametrize("hours", [-1, 1])
+def test_a_clock_that_is_an_hour_off_purges_no_letter_of_today(broker: Connection, hours: int) -> None:
+    bury_at(broker, "a", **{DIED_HEADER: int(time.time()) + 3600 * hours})
+    assert purge_old(broker, timedelta(days=1)) == 0
+
+
+def test_a_letter_says_when_it_died(broker: Connection) -> None:
+    set_aside(task_on(memory.Transport, kwargs={"v": 1}), "no argument")
+    [letter] = list_dead(broker)
+    assert letter.died_at is not None
+    assert abs((datetime.now(UTC) - letter.died_at).total_seconds()) < 60
 
 
 def test_a_letter_of_the_broker_has_the_brokers_word_and_one_of_nobody_shows_its_beginning(

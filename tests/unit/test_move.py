@@ -1,6 +1,7 @@
 """Which moves of a job are allowed, and that they are written where its driver looks."""
 
 import itertools
+import time
 
 import pytest
 
@@ -84,3 +85,22 @@ def test_a_refused_resume_sends_no_message_again(ledger: SqlLedger) -> None:
     with pytest.raises(ConflictError):
         resume_job(job.job_id, ledger, local_caller())
     assert ledger.unpublished(job.job_id, 10) == []
+
+
+def test_a_second_retry_has_paths_of_its_own_even_when_the_clock_was_set_back(
+    ledger: SqlLedger, store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(time, "time_ns", lambda: 1_800_000_000_000_000_000)
+    monkeypatch.setattr(time, "time", lambda: 1_800_000_000.0)
+    job = ledger.create_job(request_of(), driver=WORKERS)
+    ledger.record_plan(job.job_id, [PlannedBatch(path="00000000", items=1, body=b"x")], cursor="a", ignored=0)
+    ledger.finish_planning(job.job_id, ignored=0)
+    rejected = Rejected(ref=ref_of("a"), stage=FailedAt.DECODE, reason=Reason.TRUNCATED, detail="short")
+    tried = []
+    for _ in range(3):
+        [batch] = ledger.pending(job.job_id)
+        tried.append(batch.path)
+        report = BatchReport(job_id=job.job_id, path=batch.path, indexed=0, unchanged=0, rejected=(rejected,))
+        assert ledger.report(report)
+        assert retry_failures(job.job_id, ledger, store, local_caller()) == 1
+    assert len(set(tried)) == 3

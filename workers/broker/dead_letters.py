@@ -2,9 +2,11 @@
 
 import logging
 import reprlib
+import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 
 from amqp.exceptions import PreconditionFailed
 from celery import Task
@@ -17,7 +19,8 @@ from workers.broker.queue_names import DEAD, is_work_queue, queue_of
 from workers.broker.queue_wait import due_stamp
 from workers.broker.queues import DEAD_EXCHANGE, dead_queue, work_queue
 
-REASON_HEADER, QUEUE_HEADER = "x-pictor-reason", "x-pictor-queue"
+REASON_HEADER, QUEUE_HEADER, DIED_HEADER = "x-pictor-reason", "x-pictor-queue", "x-pictor-died-at"
+_YEAR_9999_S = 253_370_764_800  # since 1970: the last year that a datetime can be of
 MAX_LISTED = 10_000  # a look at the queue, or a replay, holds its messages unacknowledged for a moment
 
 logger = logging.getLogger(__name__)
@@ -33,6 +36,7 @@ class DeadLetter:
     reason: str
     size_bytes: int
     shown: str  # the arguments in short, or how a body begins that is no task's
+    died_at: datetime | None = field(default=None, compare=False)  # UTC; the build before did not note it
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -68,6 +72,7 @@ def set_aside(task: Task, reason: str) -> None:
                     "kwargsrepr": str(shown or reprlib.repr(keywords))[:MAX_SHOWN_CHARS],
                     REASON_HEADER: reason[:MAX_SHOWN_CHARS],
                     QUEUE_HEADER: queue_of(str((request.delivery_info or {}).get("routing_key"))),
+                    DIED_HEADER: int(time.time()),
                 },
                 retry=True,
             )
@@ -133,6 +138,32 @@ def purge_dead(connection: Connection) -> int:
         return int(dead_queue().bind(channel).purge() or 0)
 
 
+def purge_old(connection: Connection, older_than: timedelta) -> int:
+    """Delete the dead letters that are so old. Returns how many there were.
+
+    One whose age is not known stays: it is of the build before, or somebody made it.
+    """
+    purged = 0
+    while old := _purge_page(connection, datetime.now(UTC) - older_than):
+        purged += old
+    return purged
+
+
+def _purge_page(connection: Connection, before: datetime) -> int:
+    purged, kept = 0, []
+    with _translated(), connection.channel() as channel:
+        for message in _take(dead_queue().bind(channel), MAX_LISTED):
+            died_at = _letter(message).died_at
+            if died_at is not None and died_at < before:
+                channel.basic_ack(message.delivery_tag)
+                purged += 1
+            else:
+                kept.append(message.delivery_tag)
+        for tag in kept:
+            channel.basic_reject(tag, requeue=True)
+    return purged
+
+
 def _send_again(message: Message, letter: DeadLetter, producer: Producer) -> None:
     headers = {name: value for name, value in message.headers.items() if not name.startswith("x-")}
     producer.publish(
@@ -174,7 +205,21 @@ def _letter(message: Message) -> DeadLetter:
         reason=str(headers.get(REASON_HEADER) or death.get("reason") or "unknown"),
         size_bytes=_length_bytes(message.body or b""),
         shown=str(headers.get("kwargsrepr") or _start_of(message.body))[:200],
+        died_at=_time_of(death.get("time") or headers.get(DIED_HEADER)),
     )
+
+
+def _time_of(value: object) -> datetime | None:
+    """The broker's own time, which its client gives without a zone, or ours. Anybody may write anything."""
+    match value:
+        case datetime():
+            return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+        case bool():
+            return None
+        case int() if 0 <= value < _YEAR_9999_S:
+            return datetime.fromtimestamp(value, UTC)
+        case _:
+            return None
 
 
 def _length_bytes(body: bytes | str) -> int:
