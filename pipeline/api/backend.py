@@ -1,4 +1,4 @@
-"""What the routes stand on: the ports of this process, opened once, and who asks."""
+"""The ports of this process for its routes, opened once, and the caller."""
 
 import logging
 import threading
@@ -62,7 +62,7 @@ class Backend:
         )
 
     def deps_with(self, embedder: ImageEmbedder) -> Deps:
-        """What a job needs that runs in this process."""
+        """The ports for a job that runs in this process."""
         is_trained = embedder.spec.address != DEFAULT_MODEL
         return Deps(
             store=self.store,
@@ -138,7 +138,7 @@ def warm_up(backend: Backend) -> threading.Thread:
             embedder = backend.models.answering(backend.index.live(backend.settings.collection))
             side_px = embedder.spec.preprocessing.crop
             embedder.embed_images(np.zeros((1, 3, side_px, side_px), dtype=np.uint8))
-        except PictorError as err:  # there may be no such collection, and its searches will say what is wrong
+        except PictorError as err:  # there may be no such collection, and its searches will say so
             logger.info("model not loaded yet", extra={"error": str(err)})
 
     thread = threading.Thread(target=load, name="warm-up", daemon=True)
@@ -158,7 +158,7 @@ def _backend_of(request: Request) -> Backend:
 
 
 def _caller_of(request: Request) -> Caller:
-    """Whoever reaches the loopback address of this machine may what its user may."""
+    """Whoever reaches the loopback address of this machine has the rights of its user."""
     return replace(local_caller(), request_id=request_id_of(request.scope))
 
 

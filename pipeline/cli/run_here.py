@@ -86,7 +86,7 @@ def finish(job: Job, deps: Deps, settings: Settings, *, max_failure_rate: float,
 def _run(
     job: Job, deps: Deps, settings: Settings, missed_links: MissedLinks
 ) -> PictorError | KeyboardInterrupt | None:
-    """Returns what stopped it before its end."""
+    """Returns the error or signal that stopped it before its end."""
     options = DriverOptions(queue_batches=settings.queue_batches, batch_threads=settings.batch_threads)
     limits = wiring.limits_of(settings)
     with JobProgress(done_before=done_of(job.counts)) as progress, raising_on_sigterm():

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from pipeline.errors import TargetError
+from pipeline.names import check_bucket_or_folder
 from pipeline.ports import Concurrency, ImageLimits, ObjectStore, VectorIndex, ViewFinder
 from pipeline.search.examples import Example, ExampleSources, read_examples
 from pipeline.search.query import Object, Query
@@ -53,11 +54,12 @@ def search_images(
     """One answer per query, in order. A query that cannot be read costs nobody else's answer.
 
     Raises:
+        ArgumentError: at once, for a name that no bucket has.
         DeniedError: at once, also for the collection and the buckets of queries; all else with the answer at
             which it is met.
     """
     require(caller, Role.READ)
-    buckets = [query.bucket for query in queries if isinstance(query, Object)]
+    buckets = [check_bucket_or_folder(query.bucket) for query in queries if isinstance(query, Object)]
     require_names(caller, collection=request.collection, buckets=buckets)
     return _answers(queries, request, ports, limits)
 

@@ -64,6 +64,7 @@ def submit_embedded(
         ConflictError: the source is empty, and the collection has images of it.
     """
     require(caller, Role.WRITE)
+    require_names(caller, collection=wanted.collection, buckets=[wanted.location.bucket])
     request = wanted.request_for(deps.embedder.spec)
     _refuse_emptied_source(request, deps)
     _make_target(request, deps, new_generation=wanted.new_generation)

@@ -15,7 +15,7 @@ def generation_of(collection: str, fingerprint: str) -> str:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CollectionRef:
-    """One generation of a collection. What is written to it never reaches another."""
+    """One generation of a collection. Its rows never reach another one."""
 
     name: str
     fingerprint: str  # of the model whose vectors it holds

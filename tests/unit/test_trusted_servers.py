@@ -116,7 +116,7 @@ def test_tls_that_does_not_know_for_whom_is_refused(mode: str) -> None:
     ("text", "said"),
     [
         ("server does not support SSL, but SSL was required", "does not speak TLS"),
-        ('no pg_hba.conf entry for host "10.0.0.1", user "me", no encryption', "wants TLS"),
+        ('no pg_hba.conf entry for host "10.0.0.1", user "me", no encryption', "without TLS, if at all"),
         ("Connection refused", ""),
         ("password authentication failed", ""),
     ],

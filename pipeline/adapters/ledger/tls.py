@@ -48,7 +48,7 @@ def tls_fault(text: str, url: sa.URL) -> str:
     if _NO_TLS_THERE in text:
         return "the server does not speak TLS; where the network is trusted, add ?sslmode=disable"
     if any(words in text for words in _WANTS_TLS):
-        return "the server wants TLS; write sslmode=verify-full"
+        return "the server does not let this user in without TLS, if at all; write sslmode=verify-full"
     if not has_tls(url) or _CERTIFICATE not in text:
         return ""
     trusted = str(url.query.get("sslrootcert", ""))

@@ -9,15 +9,11 @@ Errors are translated here and nowhere else:
 """
 
 import logging
-import os
 import re
-import shutil
-import tempfile
 import threading
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -26,6 +22,7 @@ from pymilvus import MilvusClient
 from pymilvus.exceptions import MilvusException
 
 from pipeline.adapters.milvus.lite.folder import is_lite
+from pipeline.adapters.milvus.lite.server import LiteServer
 from pipeline.addresses import is_host, show_url
 from pipeline.errors import ConfigError, CredentialsError, PictorError, TargetError, TransientError
 from pipeline.ports.model_binding import missing_collection
@@ -46,8 +43,6 @@ _COLLECTION_NOT_LOADED = 101
 # Milvus' own numbers: 2..10 service unavailable, memory, rate and quota limits; 102, 103 being loaded;
 # 5xx channels and 6xx segments on the move; 9xx nodes that left; 10xx storage; 12xx the message stream.
 _TRANSIENT_CODES = {*range(2, 11), 102, 103, *range(500, 700), *range(900, 1100), *range(1200, 1300)}
-_SOCKET = "milvus"
-_MAX_FOLDER_BYTES = 107 - len("/pictor-12345678/") - len(_SOCKET)
 _TRANSIENT_TEXT = r"not ready|channel not available|[Tt]imeout"
 
 
@@ -73,7 +68,7 @@ class MilvusConnection:
         self._ca_file = ca_file
         # gRPC brings authorities of its own, and would not read those of this machine.
         tls = {"server_pem_path": authorities_file(ca_file, CA_SETTING)} if self._is_secure else {}
-        self._lite_server = _LiteServer(uri) if self.lite else None
+        self._lite_server = LiteServer(uri) if self.lite else None
         try:
             self._client = self.run(
                 lambda: MilvusClient(
@@ -157,61 +152,6 @@ def quiet_milvus_loggers() -> None:
         logging.getLogger(name).setLevel(logging.CRITICAL)
     # "Could not load library", eight lines long, for each instruction set that this machine lacks.
     logging.getLogger("faiss.loader").setLevel(logging.WARNING)
-
-
-class _LiteServer:
-    """Milvus Lite on a socket of this user, for as long as the directory is open.
-
-    It asks for no password, so on a port of the loopback every user of the machine could read and write.
-    """
-
-    def __init__(self, path: str) -> None:
-        try:
-            self._room = Path(tempfile.mkdtemp(prefix="pictor-", dir=_folder_of_sockets()))
-        except OSError as err:
-            raise ConfigError(f"{path}: no folder for temporary files ({err.strerror}); set TMPDIR") from err
-        socket = self._room / _SOCKET
-        try:
-            self._server, self._engine = _start_lite(path, socket)
-        except BaseException:
-            self._room.rmdir()
-            raise
-        self.url = f"unix:{socket}"
-
-    def close(self) -> None:
-        self._server.stop(grace=2).wait()  # the socket and its threads are gone before the files are
-        self._engine.close()
-        shutil.rmtree(self._room, ignore_errors=True)
-
-
-def _start_lite(path: str, socket: Path) -> tuple[Any, Any]:
-    """The gRPC server and the engine behind it."""
-    # Imported late: faiss and pyarrow take most of a second, and workers with a server need neither.
-    from milvus_lite import DataDirLockedError, MilvusLiteError
-    from milvus_lite.adapter.grpc.server import start_server_in_thread
-
-    try:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        # The library joins host and port with a colon, and gRPC takes what that makes.
-        server, engine, _ = start_server_in_thread(str(Path(path).resolve()), host="unix", port=socket)
-        return server, engine
-    except DataDirLockedError as err:
-        raise TransientError(
-            f"{path}: another pictor process has the index open; wait for it, or use a Milvus server "
-            f"(PICTOR_MILVUS_URI)"
-        ) from err
-    except FileExistsError as err:
-        raise ConfigError(f"{path} is a file; a Milvus Lite index is a directory") from err
-    except OSError as err:
-        raise ConfigError(f"{path}: the index cannot be opened ({err.strerror})") from err
-    except MilvusLiteError as err:
-        raise ConfigError(f"{path} is damaged or no Milvus Lite index") from err
-
-
-def _folder_of_sockets() -> str:
-    """For temporary files, unless its path is too long: the kernel takes 107 bytes of a socket's."""
-    folder = tempfile.gettempdir()
-    return folder if len(os.fsencode(folder)) <= _MAX_FOLDER_BYTES else "/tmp"  # noqa: S108 - a private folder in it
 
 
 def _status_and_code(err: Exception) -> tuple[grpc.StatusCode | None, int | None]:
