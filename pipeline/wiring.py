@@ -145,6 +145,31 @@ def migrate_ledger(settings: Settings) -> str:
     return REVISION
 
 
+def make_index_worker(settings: Settings) -> str:
+    """Make the Milvus user of the workers. Returns its name, or "" when none is configured."""
+    from pipeline.adapters.milvus.worker_role import make_worker_role
+
+    worker_token = settings.milvus_worker_token.get_secret_value()
+    if not worker_token:
+        return ""
+    return make_worker_role(
+        settings.milvus_target,
+        owner_token=settings.milvus_token.get_secret_value(),
+        worker_token=worker_token,
+        ca_file=settings.milvus_ca_file,
+    )
+
+
+def make_ledger_worker(settings: Settings) -> str:
+    """Make the database user of the workers. Returns its name, or "" when none is configured."""
+    from pipeline.adapters.ledger.worker_role import make_worker_role
+
+    worker_url = settings.ledger_worker_url.get_secret_value()
+    if not worker_url:
+        return ""
+    return make_worker_role(settings.ledger_target, worker_url, ca_file=settings.ledger_ca_file)
+
+
 def driver_here(settings: Settings) -> str:
     """Who drives a job that this process runs.
 
