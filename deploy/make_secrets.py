@@ -14,15 +14,17 @@ import json
 import os
 import secrets
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 DEFAULT_DIR = Path(__file__).resolve().parent / "secrets"
 LOGINS = "logins.txt"
+DEFINITIONS = "rabbitmq-definitions/definitions.json"
 
 _FLOWER = """\
 basic_auth = ["operator:{flower}"]
 broker_api = "http://monitor:{monitor}@rabbitmq:15672/api/"  # or its broker page is empty
+read_only = True  # workers take no orders from it
 """
 _MILVUS = """\
 common:
@@ -30,6 +32,53 @@ common:
     authorizationEnabled: true
     defaultRootPassword: "{milvus}"
 """
+# What each user of the broker may configure (declare and delete), write and read. Names are those of queues,
+# and of exchanges, which bear the names of their queues. Who binds a queue writes it and reads its exchange.
+# Who declares one also writes its exchange of dead letters. docs/how-to/operate.md has the same as a table.
+_BATCHES = "(prepare|embed)[.][0-9a-f]{8}"  # of any model
+_FORMER = "embed|ingest"  # of the version before
+_SEARCH = "search([.][0-9a-f]{8})?"
+_DELAYED = "celery_delayed_.*"  # where messages wait that are to be delivered later
+_EVENTS = "celeryev"  # what Flower is told
+_DEAD = "pictor[.]dead"
+_REPLIES = "[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"  # the queue of answers of one client
+_ANSWERS = "amq[.]default"  # by which an answer finds its queue, whatever that is called
+_FLOWER_S = "celeryev.*|.*celery[.]pidbox"  # with its questions to workers, which do not listen
+
+_SERVERS = ("pictor", "monitor", "admin", "postgres", "s3_access", "s3_secret", "milvus")
+Rights = tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]
+BROKER_RIGHTS: Mapping[str, Rights] = {
+    "plan": (
+        ("plan", _BATCHES, _DELAYED, _EVENTS),
+        ("plan", _BATCHES, _DELAYED, _EVENTS, _DEAD),
+        ("plan", _BATCHES, _DELAYED),
+    ),
+    "prepare": (
+        (_BATCHES, _FORMER, _DELAYED, _EVENTS),
+        (_BATCHES, _FORMER, _DELAYED, _EVENTS, _DEAD),
+        (_BATCHES, _FORMER, _DELAYED),
+    ),
+    "embed": (
+        (_BATCHES, _FORMER, _DELAYED, _EVENTS),
+        (_BATCHES, _FORMER, _DELAYED, _EVENTS, _DEAD),
+        (_BATCHES, _FORMER, _DELAYED),
+    ),
+    "search": (
+        (_SEARCH, _DELAYED, _EVENTS),
+        (_SEARCH, _DELAYED, _EVENTS, _DEAD, _ANSWERS),
+        (_SEARCH, _DELAYED),
+    ),
+    "flower": ((_FLOWER_S,), (_FLOWER_S,), (_FLOWER_S,)),
+    "submit": ((_REPLIES,), ("plan", "search"), (_REPLIES,)),  # other services; see docs/reference/tasks.md
+}
+
+_PASSWORDS = (
+    *_SERVERS,
+    "flower",
+    "worker_ledger",
+    "worker_milvus",
+    *(f"broker_{user}" for user in BROKER_RIGHTS),
+)
 _LOGINS = """\
 RabbitMQ   http://127.0.0.1:15672   admin      {admin}
 Flower     http://127.0.0.1:5555    operator   {flower}
@@ -58,7 +107,9 @@ def write_secrets(folder: Path) -> list[Path]:
     written = []
     for name, text in _files(passwords).items():
         path = folder / name
-        if not path.exists():
+        if name == DEFINITIONS and path.exists():
+            text = _with_missing_users(path.read_text(encoding="utf-8"), text)
+        if not path.exists() or (name == DEFINITIONS and path.read_text(encoding="utf-8") != text):
             path.parent.mkdir(exist_ok=True)
             path.write_text(text, encoding="utf-8")
             path.chmod(0o600 if name == LOGINS else 0o644)
@@ -82,28 +133,35 @@ def kubernetes_secrets(folder: Path) -> dict[str, object]:
 
 
 def _passwords(record: Path) -> Mapping[str, str]:
-    """Kept, because one password stands in several files."""
-    if not record.exists():
-        names = ("pictor", "monitor", "admin", "postgres", "s3_access", "s3_secret", "milvus", "flower")
-        with os.fdopen(os.open(record, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
-            json.dump({name: secrets.token_hex(20) for name in names}, out, indent=1)
-    passwords = json.loads(record.read_text(encoding="utf-8"))
-    assert isinstance(passwords, dict)
+    """Kept, because one password stands in several files. Those that a later version needs are added."""
+    known: dict[str, str] = json.loads(record.read_text(encoding="utf-8")) if record.exists() else {}
+    passwords = {name: secrets.token_hex(20) for name in _PASSWORDS} | known
+    if passwords != known:
+        with os.fdopen(os.open(record, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as out:
+            json.dump(passwords, out, indent=1)
     return passwords
 
 
 def _files(passwords: Mapping[str, str]) -> dict[str, str]:
     """Contents by path: <Secret>/<key>."""
-    return {
-        "pictor-secrets/PICTOR_BROKER_URL": f"amqp://pictor:{passwords['pictor']}@rabbitmq:5672/pictor",
-        "pictor-secrets/PICTOR_LEDGER_URL": (
-            f"postgresql+psycopg://pictor:{passwords['postgres']}@postgres:5432/pictor?sslmode=disable"
-        ),
+    brokers = {
+        f"pictor-broker-{user}/PICTOR_BROKER_URL": _broker_url(user, passwords[f"broker_{user}"])
+        for user in BROKER_RIGHTS
+    }
+    return brokers | {
+        "pictor-secrets/PICTOR_BROKER_URL": _broker_url("pictor", passwords["pictor"]),
+        "pictor-secrets/PICTOR_LEDGER_URL": _ledger_url("pictor", passwords["postgres"]),
+        "pictor-secrets/PICTOR_LEDGER_WORKER_URL": _ledger_url("pictor_worker", passwords["worker_ledger"]),
         "pictor-secrets/PICTOR_S3_ACCESS_KEY": passwords["s3_access"],
         "pictor-secrets/PICTOR_S3_SECRET_KEY": passwords["s3_secret"],
+        "pictor-secrets/PICTOR_MILVUS_WORKER_TOKEN": f"pictor_worker:{passwords['worker_milvus']}",
         "pictor-secrets/PICTOR_MILVUS_TOKEN": f"root:{passwords['milvus']}",
+        "pictor-worker/PICTOR_LEDGER_URL": _ledger_url("pictor_worker", passwords["worker_ledger"]),
+        "pictor-worker/PICTOR_S3_ACCESS_KEY": passwords["s3_access"],
+        "pictor-worker/PICTOR_S3_SECRET_KEY": passwords["s3_secret"],
+        "pictor-worker/PICTOR_MILVUS_TOKEN": f"pictor_worker:{passwords['worker_milvus']}",
         "flower-config/flowerconfig.py": _FLOWER.format_map(passwords),
-        "rabbitmq-definitions/definitions.json": _rabbitmq_definitions(passwords),
+        DEFINITIONS: _rabbitmq_definitions(passwords),
         "postgres-password/password": passwords["postgres"],
         "object-store-config/config.env": (
             f"export MINIO_ROOT_USER={passwords['s3_access']}\n"
@@ -117,26 +175,53 @@ def _files(passwords: Mapping[str, str]) -> dict[str, str]:
     }
 
 
+def _broker_url(user: str, password: str) -> str:
+    return f"amqp://{user}:{password}@rabbitmq:5672/pictor"
+
+
+def _ledger_url(user: str, password: str) -> str:
+    return f"postgresql+psycopg://{user}:{password}@postgres:5432/pictor?sslmode=disable"
+
+
+def broker_permissions(*users: str) -> dict[str, str]:
+    """The rights of these users together, as RabbitMQ has them: expressions for whole names."""
+    found = [BROKER_RIGHTS[user] for user in users]
+    kinds = {"configure": 0, "write": 1, "read": 2}
+    return {
+        kind: _one_of(name for rights in found for name in rights[place]) for kind, place in kinds.items()
+    }
+
+
+def _one_of(names: Iterable[str]) -> str:
+    return f"^({'|'.join(dict.fromkeys(names))})$"
+
+
 def _rabbitmq_definitions(passwords: Mapping[str, str]) -> str:
-    """The definitions that the broker loads when it starts. They have no user `guest`."""
-    rights = {"configure": ".*", "write": ".*", "read": ".*"}
-    none = dict.fromkeys(rights, "^$")  # of a user that only looks: the HTTP API asks for its tag
+    """What the broker loads when it starts. With it there is no user `guest`."""
+    everything = {"configure": ".*", "write": ".*", "read": ".*"}
+    nothing = dict.fromkeys(everything, "^$")  # of a user that only looks: the HTTP API asks for its tag
+    rights = {user: broker_permissions(user) for user in BROKER_RIGHTS}
+    rights |= {"pictor": everything, "monitor": nothing, "admin": everything}
+    logins = {user: passwords[f"broker_{user}"] for user in BROKER_RIGHTS}
+    logins |= {user: passwords[user] for user in ("pictor", "monitor", "admin")}
+    tags = {"monitor": "monitoring", "admin": "administrator"}  # Flower and KEDA; people
     return json.dumps(
         {
             "vhosts": [{"name": "pictor"}],
-            "users": [
-                _rabbitmq_user("pictor", passwords["pictor"], ""),
-                _rabbitmq_user("monitor", passwords["monitor"], "monitoring"),  # Flower and KEDA
-                _rabbitmq_user("admin", passwords["admin"], "administrator"),  # people
-            ],
-            "permissions": [
-                {"user": "pictor", "vhost": "pictor", **rights},
-                {"user": "monitor", "vhost": "pictor", **none},
-                {"user": "admin", "vhost": "pictor", **rights},
-            ],
+            "users": [_rabbitmq_user(user, logins[user], tags.get(user, "")) for user in rights],
+            "permissions": [{"user": user, "vhost": "pictor", **given} for user, given in rights.items()],
         },
         indent=1,
     )
+
+
+def _with_missing_users(present: str, wanted: str) -> str:
+    """The definitions that are there, with the users that they lack."""
+    definitions, complete = json.loads(present), json.loads(wanted)
+    known = {user["name"] for user in definitions["users"]}
+    for kind, name in (("users", "name"), ("permissions", "user")):
+        definitions[kind] += [each for each in complete[kind] if each[name] not in known]
+    return json.dumps(definitions, indent=1)
 
 
 def _rabbitmq_user(name: str, password: str, tags: str) -> dict[str, str]:

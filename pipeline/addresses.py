@@ -19,7 +19,7 @@ def show_url(url: str) -> str:
 
 
 def shown_tls(has_tls: bool) -> str:
-    """What `pictor doctor` says of a connection. With TLS, the server is always verified."""
+    """The words of `pictor doctor` about a connection. With TLS, the server is always verified."""
     return "TLS" if has_tls else "no TLS"
 
 

@@ -20,7 +20,7 @@ _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
 def make_private(home: Path) -> None:
-    """Make the folder, or close one that is there, with what is ours in it. Safe to run at any time.
+    """Make the folder, or close an existing one with our files in it. Safe to run at any time.
 
     A folder of another user stays as it is: a container is given its volumes so.
 

@@ -88,6 +88,12 @@ class Settings(BaseSettings):
     milvus_token: Annotated[
         SecretStr, Field(description="`user:password` or API key of the Milvus server")
     ] = SecretStr("")
+    milvus_worker_token: Annotated[
+        SecretStr,
+        Field(
+            description="`PICTOR_MILVUS_TOKEN` of the workers. If it is set, `pictor init` makes its user, who may not drop collections"
+        ),
+    ] = SecretStr("")
     milvus_ca_file: Annotated[
         str,
         Field(
@@ -103,6 +109,12 @@ class Settings(BaseSettings):
     ] = "float32"
     ledger_url: Annotated[
         SecretStr, Field(description="SQLAlchemy URL of the ledger. Default `sqlite:///<home>/ledger.db`")
+    ] = SecretStr("")
+    ledger_worker_url: Annotated[
+        SecretStr,
+        Field(
+            description="`PICTOR_LEDGER_URL` of the workers. If it is set, `pictor init` makes its user, who may not change the schema"
+        ),
     ] = SecretStr("")
 
     ledger_ca_file: Annotated[

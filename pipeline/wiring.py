@@ -17,7 +17,7 @@ from pipeline.cgroup import Share, read_share
 from pipeline.errors import ConfigError, ModelError
 from pipeline.home import make_private
 from pipeline.location import split_s3_url
-from pipeline.ports import Concurrency, Embedder, ImageLimits, ObjectStore, VectorIndex
+from pipeline.ports import Concurrency, ImageEmbedder, ImageLimits, ObjectStore, VectorIndex
 from pipeline.ports.lazy import LazyEmbedder, LazyStore
 from pipeline.ports.model_binding import DEFAULT_MODEL, choose_model, choose_precision
 from pipeline.settings import Settings
@@ -145,6 +145,31 @@ def migrate_ledger(settings: Settings) -> str:
     return REVISION
 
 
+def make_index_worker(settings: Settings) -> str:
+    """Make the Milvus user of the workers. Returns its name, or "" when none is configured."""
+    from pipeline.adapters.milvus.worker_role import make_worker_role
+
+    worker_token = settings.milvus_worker_token.get_secret_value()
+    if not worker_token:
+        return ""
+    return make_worker_role(
+        settings.milvus_target,
+        owner_token=settings.milvus_token.get_secret_value(),
+        worker_token=worker_token,
+        ca_file=settings.milvus_ca_file,
+    )
+
+
+def make_ledger_worker(settings: Settings) -> str:
+    """Make the database user of the workers. Returns its name, or "" when none is configured."""
+    from pipeline.adapters.ledger.worker_role import make_worker_role
+
+    worker_url = settings.ledger_worker_url.get_secret_value()
+    if not worker_url:
+        return ""
+    return make_worker_role(settings.ledger_target, worker_url, ca_file=settings.ledger_ca_file)
+
+
 def driver_here(settings: Settings) -> str:
     """Who drives a job that this process runs.
 
@@ -186,7 +211,7 @@ def load_model_spec(address: str, settings: Settings) -> ModelSpec:
 
 def load_model(
     address: str, settings: Settings, *, precision: str, batches: int = 0, processes: int = 1
-) -> Embedder:
+) -> ImageEmbedder:
     """Load the weights.
 
     Args:
@@ -238,7 +263,7 @@ def lazy_model(
     precision = choose_precision(settings.precision, existing)
     known = spec or load_model_spec(address, settings)
 
-    def load() -> Embedder:
+    def load() -> ImageEmbedder:
         loaded = load_model(address, settings, precision=precision, batches=batches, processes=processes)
         if loaded.spec.fingerprint != known.fingerprint:
             raise ModelError(

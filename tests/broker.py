@@ -22,6 +22,13 @@ class BrokerApi:
         everything = {"configure": ".*", "write": ".*", "read": ".*"}
         self._send("PUT", f"permissions/{name}/{quote(user, safe='')}", everything)
 
+    def make_user(self, name: str, password: str, vhost: str, permissions: Mapping[str, str]) -> None:
+        self._send("PUT", f"users/{name}", {"password": password, "tags": ""})
+        self._send("PUT", f"permissions/{vhost}/{name}", dict(permissions))
+
+    def drop_user(self, name: str) -> None:
+        self._send("DELETE", f"users/{name}")
+
     def drop_vhost(self, name: str) -> None:
         self._send("DELETE", f"vhosts/{name}")
 

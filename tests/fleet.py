@@ -27,6 +27,7 @@ from urllib.parse import urlsplit
 
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
+from deploy.make_secrets import broker_permissions
 from pipeline import wiring
 from pipeline.adapters.ledger.sql_ledger import SqlLedger
 from pipeline.adapters.s3.store import S3Store
@@ -37,8 +38,9 @@ from pipeline.types import Job, JobState
 from tests.broker import BrokerApi
 from tests.conftest import REPOSITORY
 from tests.contract.ledger_databases import run_on, with_database
+from tests.index_rows import ids_in
 from tests.services import MilvusServer, PostgresServer, RabbitMQServer, S3Server
-from workers.broker.queue_names import EMBED, PREPARE, model_queue
+from workers.broker.queue_names import EMBED, PREPARE, ROLES, model_queue
 
 READY_S = 180.0  # a worker imports torch; on a machine that runs several at once this has taken a minute
 JOB_S = 180.0
@@ -77,6 +79,7 @@ def own_place(
         "PICTOR_MILVUS_URI": milvus.uri,
         "PICTOR_MILVUS_TOKEN": milvus.token,
         "PICTOR_LEDGER_URL": database,
+        "PICTOR_LEDGER_WORKER_URL": _with_login(database, f"{name}_worker"),
         "PICTOR_STAGING_BUCKET": f"{name}-staging",
         "PICTOR_COLLECTION": name,
         "PICTOR_HOME": str(folder / "home"),
@@ -94,7 +97,12 @@ def own_place(
                     index.drop_collection(info.name)
         with suppress(OSError):  # a test may have left the broker down
             api.drop_vhost(name)
-        run_on(postgres.admin_url, f"DROP DATABASE {name} WITH (FORCE)")
+        run_on(postgres.admin_url, f"DROP DATABASE {name} WITH (FORCE)", f"DROP ROLE IF EXISTS {name}_worker")
+
+
+def _with_login(url: str, user: str) -> str:
+    parts = urlsplit(url)
+    return parts._replace(netloc=f"{user}:{secrets.token_hex(8)}@{parts.netloc.rpartition('@')[2]}").geturl()
 
 
 class _GivenSettings(Settings):
@@ -205,11 +213,14 @@ class Fleet:
         self.workers: list[Worker] = []
         self.api = BrokerApi(self.env["PICTOR_RABBITMQ_API"])
         self.vhost = urlsplit(self.env["PICTOR_BROKER_URL"]).path.lstrip("/")
+        self._is_initialised = False
+        self._users: dict[str, str] = {}  # of the broker: URL by name
         self._ledger: SqlLedger | None = None
         self._index: wiring.OpenIndex | None = None
         self._store: S3Store | None = None
 
     def __enter__(self) -> Self:
+        self.broker_url("submit")  # while the broker is up
         return self
 
     def __exit__(
@@ -224,6 +235,7 @@ class Fleet:
     def init(self) -> None:
         done = self.pictor("init")
         assert done.returncode == 0, done.stderr
+        self._is_initialised = True
 
     def start(
         self,
@@ -244,7 +256,7 @@ class Fleet:
                 # A test session that is killed must not leave workers behind.
                 ["setpriv", "--pdeathsig", "KILL", *command],
                 cwd=REPOSITORY,
-                env=self._environment({MARKER: str(folder), **(extra_env or {})}),
+                env=self._environment({MARKER: str(folder), **self._users_of(queues), **(extra_env or {})}),
                 stdout=out,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,  # Ctrl-C is for the test session
@@ -267,6 +279,10 @@ class Fleet:
         for worker in self.workers:
             if worker.pids() or worker.process.poll() is None:
                 worker.kill9()
+        for user in self._users:
+            with suppress(OSError):  # a test may have left the broker down
+                self.api.drop_user(user)
+        self._users.clear()
         for opened in (self._ledger, self._index, self._store):
             if opened is not None:
                 opened.close()
@@ -308,7 +324,7 @@ class Fleet:
         """Submit a job as an upstream service does. Returns its id."""
         from workers.client import PictorClient
 
-        with PictorClient(self.env["PICTOR_BROKER_URL"]) as client:
+        with PictorClient(self.broker_url("submit")) as client:
             return client.ingest(source, **options)
 
     def job(self, job_id: str) -> Job | None:
@@ -353,7 +369,7 @@ class Fleet:
 
     def indexed_keys(self, collection: str = "") -> list[str]:
         live = self.index.live(collection or self.settings.collection, latest=True)
-        ids = list(self.index.list_ids(live))
+        ids = ids_in(self.index, live)
         return sorted(row.ref.key for row in self.index.get_rows(live, ids))
 
     def staged_keys(self) -> list[str]:
@@ -381,6 +397,28 @@ class Fleet:
             )
         except AssertionError as err:
             raise AssertionError(f"{err}, but {self.messages(role)}\n{self.logs()}") from None
+
+    def broker_url(self, *users: str) -> str:
+        """For somebody with the rights that `deploy/make_secrets.py` gives to these users together."""
+        name = f"{self.vhost}.{'.'.join(users)}"
+        if name not in self._users:
+            password = secrets.token_hex(8)
+            self.api.make_user(name, password, self.vhost, broker_permissions(*users))
+            parts = urlsplit(self.env["PICTOR_BROKER_URL"])
+            self._users[name] = parts._replace(
+                netloc=f"{name}:{password}@{parts.hostname}:{parts.port}"
+            ).geturl()
+        return self._users[name]
+
+    def _users_of(self, queues: str) -> dict[str, str]:
+        """No worker has more rights than its roles need, once `pictor init` has made their users."""
+        roles = queues.split(",")
+        if not self._is_initialised or not set(roles) <= set(ROLES):
+            return {}
+        return {
+            "PICTOR_BROKER_URL": self.broker_url(*roles),
+            "PICTOR_LEDGER_URL": self.env["PICTOR_LEDGER_WORKER_URL"],
+        }
 
     def _run(
         self, arguments: Sequence[str], timeout_s: float, more: Mapping[str, str]

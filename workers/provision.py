@@ -35,12 +35,16 @@ def initialise_when_there(settings: Settings, wait_s: float) -> Iterator[str]:
 def initialise(settings: Settings) -> Iterator[str]:
     """Do each step and yield a line about it."""
     yield f"ledger: schema {wiring.migrate_ledger(settings)}"
+    if user := wiring.make_ledger_worker(settings):
+        yield f"ledger: user {user} of the workers"
     wiring.open_s3(settings).make_bucket(settings.staging_bucket)
     yield f"objects: bucket {settings.staging_bucket}"
     spec = wiring.load_model_spec(choose_model(settings.model, None), settings)
     with wiring.open_index(settings) as index:
         info = index.create_collection(settings.collection, spec)
     yield f"index: collection {info.name}, model {info.model_name} ({info.fingerprint[:8]})"
+    if user := wiring.make_index_worker(settings):
+        yield f"index: user {user} of the workers"
     with broker_connection(settings) as connection:
         declare_queues(connection, spec.fingerprint)
     yield f"broker: queues {', '.join((*PUBLIC_QUEUES, *model_queues(spec.fingerprint)))} and dead"

@@ -1,4 +1,4 @@
-"""The application: routes, and what every request passes before them."""
+"""The application: routes, and the checks that every request passes before them."""
 
 from collections.abc import Collection
 from importlib.metadata import version

@@ -1,4 +1,4 @@
-"""What goes over the wire, with examples. Every door gives answers with these fields (`service.answers`)."""
+"""The bodies on the wire, with examples. Commands and tasks answer with the same fields."""
 
 from typing import Annotated, Any, Literal, Self
 
@@ -213,7 +213,7 @@ class Live(BaseModel):
 
 
 class Ready(BaseModel):
-    """A part is "ready", or says what is wrong with it."""
+    """A part is "ready", or names its fault."""
 
     status: Literal["ready", "not_ready"]
     parts: dict[str, str]

@@ -1,4 +1,4 @@
-"""Which folders and buckets a request may name. What nobody has allowed is never read for a caller.
+"""The folders and buckets that a request may name. No others are read for a caller.
 
 A service that reads whatever it is told to would show one user of a machine the pictures of another. A caller
 could aim it at every bucket that its credentials open.
@@ -16,7 +16,7 @@ class Places:
 
     Args:
         allowed: as `pictor serve --allow` names them.
-        known: what was indexed before, by whoever may run commands here. Asked anew each time.
+        known: places indexed before, by whoever may run commands here. Asked anew each time.
     """
 
     def __init__(self, allowed: Sequence[Location], known: Callable[[], Iterable[Location]]) -> None:

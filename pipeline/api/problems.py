@@ -21,7 +21,7 @@ from pipeline.service.answers import http_status_of
 logger = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
-RETRY_AFTER_S = 1  # for what is away or busy: clients back off from there by themselves
+RETRY_AFTER_S = 1  # for a service that is away or busy. Clients back off from there by themselves
 MAX_FAULTS_SHOWN = 10
 
 
@@ -36,7 +36,7 @@ def _kind_of(code: ErrorCode, title: str, advice: str) -> Kind:
     return Kind(status=http_status_of(code), title=title, advice=advice)
 
 
-# Of the service itself: what never reaches a use case.
+# Errors of the service itself, which never reach a use case.
 _OF_THE_DOOR: Mapping[str, Kind] = {
     "invalid_request": Kind(
         status=422,

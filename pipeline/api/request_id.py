@@ -14,7 +14,7 @@ TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9
 
 
 def name_request(scope: Scope) -> None:
-    """Write the names into the scope: others read them there. What is no name is not taken over."""
+    """Write the names into the scope: others read them there. A text that is no name is not taken over."""
     headers = Headers(scope=scope)
     given = headers.get("x-request-id", "")
     trace = headers.get("traceparent", "")

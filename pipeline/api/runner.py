@@ -15,7 +15,7 @@ logger = logging.getLogger(__name__)
 
 
 class _StoppedError(Exception):
-    """The service ends. What the job has done is in the ledger, and it goes on when somebody resumes it."""
+    """The service ends. Finished batches are in the ledger, and the job goes on when somebody resumes it."""
 
 
 class EmbeddedRunner:

@@ -12,7 +12,7 @@ from fastapi import FastAPI
 from pipeline.errors import ArgumentError
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
-STOP_S = 20  # for what is in flight: a search takes seconds at most
+STOP_S = 20  # for requests in flight. A search takes seconds at most
 HEADERS_S = 10  # a connection that says nothing more is closed
 
 
@@ -35,7 +35,7 @@ def check_loopback(host: str) -> str:
 
 
 def run(app: FastAPI, *, host: str, port: int, on_ready: Callable[[str], None]) -> None:
-    """Serve until SIGINT or SIGTERM. What is in flight is answered, and nothing new is taken.
+    """Serve until SIGINT or SIGTERM. Requests in flight are answered, and no new ones are taken.
 
     Args:
         port: 0 for any that is free.
@@ -76,7 +76,7 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         try:
             await super().startup(sockets)
-        except SystemExit:  # what uvicorn does about a port in use
+        except SystemExit:  # uvicorn does this if the port is in use
             where = f"{self.config.host}:{self.config.port}"
             raise ArgumentError(f"{where} cannot be listened on; is the port in use?") from None
         if self.started:

@@ -1,4 +1,4 @@
-"""`pictor collections`: which there are, whose vectors they hold, and what becomes of their generations."""
+"""`pictor collections`: list, show and drop collections and their generations."""
 
 from typing import Annotated
 

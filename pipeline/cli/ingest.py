@@ -157,7 +157,7 @@ def ingest(
 
 
 def _target(name: str, spec: ModelSpec | None, index: VectorIndex) -> CollectionInfo | None:
-    """What is written to, if it is there: the generation of this model, or else the live one."""
+    """The existing generation to write to: that of this model, or else the live one."""
     if spec is None:
         return index.get_collection(name)
     return index.get_generation(CollectionRef(name=name, fingerprint=spec.fingerprint))

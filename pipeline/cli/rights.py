@@ -1,11 +1,11 @@
-"""Who may read what a command writes: the home is the user's alone, results are for whom the shell says."""
+"""The rights of files that a command writes. The home is private, results follow the shell's umask."""
 
 import os
 from pathlib import Path
 
 from pipeline.home import PRIVATE_UMASK
 
-_shells_umask = PRIVATE_UMASK  # of this process; what `keep_private` found
+_shells_umask = PRIVATE_UMASK  # of this process, as `keep_private` found it
 
 
 def keep_private() -> None:

@@ -1,4 +1,4 @@
-"""SIGTERM ends a run as Ctrl-C does: what is in hand is finished, and the user hears how to go on."""
+"""SIGTERM ends a run as Ctrl-C does. Present batches are finished, and the user hears how to go on."""
 
 import signal
 from collections.abc import Iterator

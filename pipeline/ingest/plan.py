@@ -81,7 +81,7 @@ def plan_job(
     """Cut the rest of a job into batches.
 
     Args:
-        go_on: asked after each key; when it says no, what was read becomes the last step.
+        go_on: asked after each key. When it says no, the keys so far become the last step.
         on_missed_link: is told of each link that is not followed and would be tried if it were.
     """
     request = job.request

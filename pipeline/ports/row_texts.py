@@ -20,7 +20,7 @@ def is_storable(text: str) -> bool:
 
 
 def misfit_of(ref: ObjectRef, metadata: Mapping[str, str]) -> str:
-    """The first text that no index and ledger hold: what it is, its size and the limit. Empty: all fit."""
+    """The first text that no index and ledger hold: its name, size and limit. Empty when all fit."""
     limits = (
         ("a key", ref.key, MAX_PATH_BYTES),
         ("a bucket", ref.bucket, MAX_PATH_BYTES),

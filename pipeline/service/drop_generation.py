@@ -10,7 +10,7 @@ from pipeline.types import CollectionInfo, generation_of
 def drop_generation(
     name: str, digits: str, index: VectorIndex, book: VersionBook, caller: Caller
 ) -> CollectionInfo:
-    """Delete its vectors, and then what the book has of it.
+    """Delete its vectors, and then its entries of the book.
 
     A call that was cut in between is finished by the next, although that one finds no generation any more.
 
@@ -18,7 +18,7 @@ def drop_generation(
         digits: the beginning of its fingerprint.
 
     Returns:
-        What it was.
+        The deleted generation.
 
     Raises:
         NotFoundError: there is no such collection or generation.

@@ -20,7 +20,7 @@ def show_image(image_id: str, collection: str, index: VectorIndex, caller: Calle
     if not ROW_ID.fullmatch(image_id):
         raise ArgumentError(f"image id {image_id[:80]!r}: 32 hex digits are expected")
     live = find_collection(collection, index).ref
-    for latest in (False, True):  # the second look costs more, and sees what was written in the last seconds
+    for latest in (False, True):  # the second look costs more, and sees rows of the last seconds
         if rows := index.get_rows(live, [image_id], latest=latest):
             return rows[0]
     raise NotFoundError(f"no image {image_id} in collection {collection}")

@@ -140,6 +140,11 @@ def _pod_faults(workload: Doc, template: Doc, docs: Sequence[Doc], secrets: Keys
             volumes[volume["name"]] = _shown_keys(
                 volume["secret"], secrets.get(volume["secret"]["secretName"])
             )
+        for source in volume.get("projected", {}).get("sources", []):
+            name = source["secret"]["name"]
+            yield from _key_faults("secret", name, source["secret"], secrets)
+            shown = _shown_keys(source["secret"], secrets.get(name))
+            volumes[volume["name"]] = (volumes[volume["name"]] or set()) | shown
         if "configMap" in volume:
             yield from _key_faults("config", volume["configMap"]["name"], volume["configMap"], maps)
             volumes[volume["name"]] = maps.get(volume["configMap"]["name"])

@@ -175,8 +175,14 @@ MISTAKES: dict[str, tuple[Break, str]] = {
     ),
     # Secrets and configuration
     "secret that nobody makes": (
-        lambda d: pod(d)["volumes"][1]["secret"].update(secretName="pictor-secret"),
+        lambda d: pod(d, "flower")["volumes"][2]["secret"].update(secretName="pictor-secret"),
         "secret: there is no pictor-secret",
+    ),
+    "one secret of several that nobody makes": (
+        lambda d: pod(d)["volumes"][1]["projected"]["sources"][1]["secret"].update(
+            name="pictor-broker-embde"
+        ),
+        "secret: there is no pictor-broker-embde",
     ),
     "key that is not in its secret": (
         lambda d: named(d, "TriggerAuthentication", "rabbitmq")["spec"]["secretTargetRef"][0].update(
@@ -185,8 +191,10 @@ MISTAKES: dict[str, tuple[Break, str]] = {
         "secret: no keda-rabbitmq/url",
     ),
     "item that is not in its secret": (
-        lambda d: pod(d, "flower")["volumes"][2]["secret"]["items"][0].update(key="BROKER_URL"),
-        "secret: no pictor-secrets/BROKER_URL",
+        lambda d: pod(d, "flower")["volumes"][2]["secret"].update(
+            items=[{"key": "BROKER_URL", "path": "PICTOR_BROKER_URL"}]
+        ),
+        "secret: no pictor-broker-flower/BROKER_URL",
     ),
     "file that is not mounted": (
         lambda d: container(d, "flower")["args"].__setitem__(0, "--conf=/run/secrets/flower/flower.py"),

@@ -40,6 +40,7 @@ def fleet(
             worker.ready()
         yield fleet
         assert fleet.terminate() == [0, 0], fleet.logs()
+        assert "ACCESS_REFUSED" not in fleet.logs(10_000)  # each had the rights of its roles alone
 
 
 @pytest.fixture

@@ -29,6 +29,7 @@ from tests.contract.ledger_databases import run_on
 from tests.fleet import Fleet, assert_refused, own_place, wait_until
 from tests.image_files import encode
 from tests.services import MilvusServer, PostgresServer, RabbitMQServer, S3Server
+from workers.broker.celery_app import make_app
 from workers.broker.connection import broker_connection
 from workers.broker.queues import dead_queue, work_queue
 from workers.client import PictorClient
@@ -77,6 +78,14 @@ def test_a_worker_with_another_model_than_its_collection_is_refused(quiet: Fleet
     assert_refused(
         worker, f"collection {name!r} holds vectors of model 'other' (0e0e0e0e)", "not of 'builtin'"
     )
+
+
+def test_workers_take_no_orders_from_who_may_publish(fleet: Fleet) -> None:
+    running = [worker for worker in fleet.workers if worker.process.poll() is None]
+    control = make_app(fleet.settings).control
+    control.broadcast("shutdown")
+    assert control.ping(timeout=1.0) == []
+    assert [worker.process.poll() for worker in running] == [None] * len(running)
 
 
 def test_a_worker_for_a_queue_that_is_not_ours_is_refused(quiet: Fleet) -> None:

@@ -1,22 +1,25 @@
 """What `deploy/make_secrets.py` makes, given to the servers that it is for; and the `load` service."""
 
 import json
-import shutil
 import subprocess
 import sys
 import urllib.error
 import urllib.request
 from base64 import b64encode
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from amqp.exceptions import AccessRefused, PreconditionFailed
+from kombu import Connection
+from kombu.transport.base import StdChannel
 from pydantic import SecretStr
 
-from deploy.make_secrets import write_secrets
+from deploy.make_secrets import BROKER_RIGHTS, write_secrets
 from devstack.rabbitmq import RabbitMQ
-from pipeline.errors import CredentialsError
+from pipeline.errors import CredentialsError, TransientError
 from pipeline.settings import Settings
 from tests.chaos.pictures import picture
 from tests.conftest import REPOSITORY
@@ -24,7 +27,9 @@ from tests.fleet import Fleet, wait_until
 from tests.scrape import free_port
 from tests.services import own_service
 from workers.broker.connection import broker_connection
-from workers.broker.queues import declare_queues
+from workers.broker.queue_names import DEAD, is_work_queue
+from workers.broker.queues import dead_queue, declare_queues, work_queue
+from workers.client import PictorClient
 
 
 @pytest.fixture(scope="module")
@@ -63,8 +68,8 @@ def get(url: str, login: str = "", body: bytes | None = None) -> tuple[int, str]
             return err.code, err.read().decode()
 
 
-def broker_url(secrets: Path, service: RabbitMQ) -> SecretStr:
-    text = (secrets / "pictor-secrets" / "PICTOR_BROKER_URL").read_text()
+def broker_url(secrets: Path, service: RabbitMQ, folder: str = "pictor-secrets") -> SecretStr:
+    text = (secrets / folder / "PICTOR_BROKER_URL").read_text()
     assert "@rabbitmq:5672/" in text
     return SecretStr(text.replace("@rabbitmq:5672/", f"@127.0.0.1:{service.ports['amqp']}/"))
 
@@ -104,6 +109,106 @@ def test_the_scaler_s_user_sees_a_queue_s_length_and_may_do_no_more(secrets: Pat
     assert ask(broker, "users", login)[0] == 401
 
 
+MODEL, OTHER = "f0f0f0f0", "0e0e0e0e"
+# All that a user may do by name of queue or exchange: publish, take, declare and delete. "" is the exchange
+# by which a message finds any queue.
+NAMES = (
+    *("plan", "search", f"search.{MODEL}", f"prepare.{MODEL}", f"embed.{OTHER}", "ingest", "embed"),
+    *("dead", "pictor.dead", "celery_delayed_3", "celeryev", "", "mine"),
+)
+BATCHES = {f"prepare.{MODEL}", f"embed.{OTHER}"}
+ALWAYS = {"celery_delayed_3"}  # of a worker
+MAY_PUBLISH = {
+    "plan": {"plan", "pictor.dead", "celeryev"} | BATCHES | ALWAYS,
+    "prepare": {"ingest", "embed", "pictor.dead", "celeryev"} | BATCHES | ALWAYS,
+    "embed": {"ingest", "embed", "pictor.dead", "celeryev"} | BATCHES | ALWAYS,
+    "search": {"search", f"search.{MODEL}", "", "pictor.dead", "celeryev"} | ALWAYS,
+    "flower": {"celeryev"},
+    "submit": {"plan", "search"},
+}
+MAY_TAKE = {
+    "plan": {"plan"} | BATCHES | ALWAYS,
+    "prepare": {"ingest", "embed"} | BATCHES | ALWAYS,
+    "embed": {"ingest", "embed"} | BATCHES | ALWAYS,
+    "search": {"search", f"search.{MODEL}"} | ALWAYS,
+    "flower": {"celeryev"},
+    "submit": set(),
+}
+
+
+@pytest.fixture(scope="module")
+def filled(secrets: Path, broker: RabbitMQ) -> None:
+    """There is a queue and an exchange of each name."""
+    with (
+        broker_connection(Settings(broker_url=broker_url(secrets, broker))) as connection,
+        connection.channel() as channel,
+    ):
+        for queue in (dead_queue(), *map(work_queue, filter(is_work_queue, NAMES))):
+            queue.bind(channel).declare()
+        for name in {*NAMES} - {""}:
+            if not is_work_queue(name):
+                channel.exchange_declare(name, "topic", durable=True, auto_delete=False)
+                channel.queue_declare(name, passive=name == DEAD, durable=True, auto_delete=False)
+                channel.queue_bind(name, name, name)
+
+
+def is_allowed(connection: Connection, act: Callable[[StdChannel, str], object], name: str) -> bool:
+    with connection.channel() as channel:  # its own: a refusal closes it
+        try:
+            act(channel, name)
+        except AccessRefused:
+            return False
+        except PreconditionFailed:  # of properties, which are looked at after the rights
+            return True
+    return True
+
+
+def publish(channel: StdChannel, name: str) -> None:
+    message = channel.prepare_message("x", content_type="text/plain", content_encoding="utf-8")
+    channel.basic_publish_confirm(message, exchange=name, routing_key=name or "nobody")
+    channel.basic_qos(0, 1, False)  # an answer after it: events are not confirmed
+
+
+def take(channel: StdChannel, name: str) -> None:
+    channel.basic_get(name)
+
+
+def declare(channel: StdChannel, name: str) -> None:
+    channel.queue_declare(name, durable=True, auto_delete=False)
+
+
+def delete(channel: StdChannel, name: str) -> None:
+    channel.queue_delete(name)
+
+
+@pytest.mark.usefixtures("filled")
+@pytest.mark.parametrize("user", BROKER_RIGHTS)
+def test_a_user_of_the_broker_may_do_what_its_role_needs_and_nothing_else(
+    secrets: Path, broker: RabbitMQ, user: str
+) -> None:
+    url = broker_url(secrets, broker, f"pictor-broker-{user}")
+    with broker_connection(Settings(broker_url=url)) as connection:
+        may = partial(is_allowed, connection)
+        queues = {*NAMES} - {""}
+        assert {name for name in NAMES if may(publish, name)} == MAY_PUBLISH[user]
+        assert {name for name in queues if may(take, name)} == MAY_TAKE[user]
+        owned = {name for name in queues if may(declare, name)}
+        assert owned == (set() if user == "submit" else MAY_PUBLISH[user] - {"", "pictor.dead"})
+        assert not any(may(delete, name) for name in queues - owned)
+    login = f"{user}:{urlsplit(url.get_secret_value()).password}"
+    assert ask(broker, "users", login)[0] == 401
+
+
+def test_who_may_only_submit_can_submit_and_ask(secrets: Path, broker: RabbitMQ) -> None:
+    with broker_connection(Settings(broker_url=broker_url(secrets, broker))) as connection:
+        for name in ("plan", "search"):
+            connection.default_channel.queue_bind(name, name, name)
+    with PictorClient(broker_url(secrets, broker, "pictor-broker-submit").get_secret_value()) as client:
+        client.ingest("s3://shop")
+        with pytest.raises(TransientError, match=r"no worker answered pictor\.job within"):
+            client.job("a-job", timeout_s=0.1)
+
+
 @pytest.fixture
 def port() -> Iterator[int]:
     with free_port() as number:
@@ -114,8 +219,9 @@ def test_flower_asks_for_the_password_in_its_file_and_shows_it_to_no_one(
     secrets: Path, broker: RabbitMQ, port: int, tmp_path: Path
 ) -> None:
     folder = tmp_path / "secrets"
-    shutil.copytree(secrets / "pictor-secrets", folder)
-    (folder / "PICTOR_BROKER_URL").write_text(broker_url(secrets, broker).get_secret_value())
+    folder.mkdir()
+    url = broker_url(secrets, broker, "pictor-broker-flower")
+    (folder / "PICTOR_BROKER_URL").write_text(url.get_secret_value())
     config = secrets / "flower-config" / "flowerconfig.py"
     passwords = json.loads((secrets / "passwords.json").read_text())
     with (tmp_path / "flower.log").open("w") as log:

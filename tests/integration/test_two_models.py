@@ -30,7 +30,7 @@ def test_two_fleets_work_side_by_side_and_answer_for_each_other(
     fleet: Fleet, bucket: str, other: Path
 ) -> None:
     spec = wiring.load_model_spec(str(other), fleet.settings)
-    collection = f"{fleet.settings.collection}_other"
+    collection = f"{fleet.settings.collection}_second"
     fleet.index.create_collection(collection, spec)
     fleet.put_all(bucket, {f"{number}.jpg": picture(930_000 + number) for number in range(IMAGES)})
 

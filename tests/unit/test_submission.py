@@ -7,7 +7,7 @@ import pytest
 
 from pipeline.errors import ConfigError, MessageError
 from tests.unit.fakes import error_of
-from workers.broker.consumer import message_error
+from workers.broker.consumer import message_error, task_error
 from workers.client import PictorClient
 from workers.submission import (
     Arguments,
@@ -203,3 +203,39 @@ PictorClient("amqp://user:password@127.0.0.1:1/nowhere").close()
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("task", "routing_key"),
+    [
+        ("pictor.ingest", "plan"),
+        ("pictor.plan_job", "0." * 27 + "1.plan"),
+        ("pictor.search", "search"),
+        ("pictor.search", "search.f5c4f95b"),
+        ("pictor.embed_batch", "embed.f5c4f95b"),
+        ("pictor.embed_batch", "embed"),  # of the version before
+        ("pictor.ingest_batch", "ingest"),
+        ("pictor.prepare_batch", "0." * 27 + "1.prepare.f5c4f95b"),
+        ("no.such.task", "plan"),  # for Celery to refuse
+    ],
+)
+def test_a_task_is_taken_from_the_queues_of_its_role(task: str, routing_key: str) -> None:
+    assert task_error(task, routing_key) == ""
+
+
+@pytest.mark.parametrize(
+    ("task", "routing_key"),
+    [
+        ("pictor.embed_batch", "plan"),
+        ("pictor.prepare_batch", "search"),
+        ("pictor.plan_job", "search"),
+        ("pictor.ingest", "search.f5c4f95b"),
+        ("pictor.search", "plan"),
+        ("pictor.embed_batch", "embed.f5c4f95b.plan"),
+        ("pictor.ingest", ""),
+        ("pictor.ingest", None),
+    ],
+)
+def test_a_task_that_came_by_the_queue_of_another_role_is_refused(task: str, routing_key: object) -> None:
+    """Who may only submit writes to `plan` and `search`."""
+    assert task_error(task, routing_key).startswith(f"{task} does not belong on queue ")

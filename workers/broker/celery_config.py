@@ -28,7 +28,8 @@ def celery_config(
     broker_url: str, blocked_patience_s: float, consumed: Sequence[str] = (), *, ca_file: str = ""
 ) -> Mapping[str, object]:
     """Args: `consumed` are the queues that this process takes messages from. It declares no other ones."""
-    public = [declared_queue(name) for name in PUBLIC_QUEUES if name not in consumed]
+    # A worker binds each queue that it knows to Celery's delays, and may do so with its own alone.
+    queues = map(work_queue, consumed) if consumed else map(declared_queue, PUBLIC_QUEUES)
     return {
         "broker_url": broker_url,
         "broker_heartbeat": BROKER_HEARTBEAT_S,
@@ -39,9 +40,8 @@ def celery_config(
             "blocked_patience_s": blocked_patience_s,  # see workers.broker.transport
             "ca_file": ca_file,
         },
-        "control_queue_exclusive": False,  # exclusive: a half-open drop locks the worker out of its own queue
-        "control_queue_durable": True,
-        "task_queues": (*map(work_queue, consumed), *public),
+        "worker_enable_remote_control": False,  # a broadcast could stop all workers, or revoke a batch
+        "task_queues": tuple(queues),
         "task_routes": {name: {"queue": role} for name, role in ROUTES.items() if role in PUBLIC_QUEUES},
         "task_default_queue": PLAN,
         "task_default_exchange": PLAN,
@@ -72,7 +72,7 @@ def celery_config(
         "result_backend": "rpc://",  # for those searches; pipeline tasks never touch it
         "result_expires": 300,  # an answer nobody fetched
         "worker_send_task_events": True,  # Flower
-        "task_send_sent_event": True,
+        "task_send_sent_event": bool(consumed),  # who only submits may not send events
         "task_track_started": True,
         "task_publish_retry_policy": {
             "max_retries": 5,

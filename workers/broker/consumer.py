@@ -14,6 +14,7 @@ from celery.worker.consumer import Consumer as CeleryConsumer
 from kombu import Message
 
 from workers.broker.celery_config import ROUTES
+from workers.broker.queue_names import queue_of, role_of
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +37,9 @@ class Consumer(CeleryConsumer):  # type: ignore[misc]  # Celery is untyped
         receive = super().create_task_handler(*args, **kwargs)
 
         def receive_tasks_only(message: Message) -> None:
-            error = message_error(message.headers, message.content_type, message.body)
+            error = message_error(message.headers, message.content_type, message.body) or task_error(
+                message.headers["task"], (message.delivery_info or {}).get("routing_key")
+            )
             if error:
                 self._refuse(message, error)
                 return
@@ -52,6 +55,17 @@ class Consumer(CeleryConsumer):  # type: ignore[misc]  # Celery is untyped
         where = (message.delivery_info or {}).get("routing_key", "?")
         logger.error("message refused", extra={"queue": where, "bytes": len(message.body), "error": error})
         message.reject_log_error(logger, self.connection_errors)  # the queue dead-letters rejected messages
+
+
+def task_error(task: str, routing_key: object) -> str:
+    """Why a task does not belong on the queue that its message came by, or "".
+
+    Else who may only submit could have a plan worker do any task that Pictor has.
+    """
+    queue = queue_of(str(routing_key))
+    if task in ROUTES and (not queue or ROUTES[task] != role_of(queue)):
+        return f"{task} does not belong on queue {queue or '?'}"
+    return ""
 
 
 def drop_headers(headers: MutableMapping[str, object]) -> None:

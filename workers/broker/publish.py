@@ -15,7 +15,7 @@ from workers.broker.celery_config import ROUTES
 from workers.broker.connection import broker_errors
 from workers.broker.queue_names import EMBED, model_queue
 from workers.broker.queue_wait import due_stamp, patience_stamp
-from workers.broker.queues import work_queue
+from workers.broker.queues import declared_queue, work_queue
 
 # As JSON, in which a letter that is not ASCII takes 6 bytes, and one beyond U+FFFF 12. RabbitMQ 4.x takes
 # 16 MiB, with room for Celery's own fields.
@@ -101,7 +101,7 @@ class Publisher:
         ):
             return self._app.send_task(
                 task,
-                queue=work_queue(queue) if queue else ROUTES[task],
+                queue=work_queue(queue) if queue else declared_queue(ROUTES[task]),
                 kwargs=dict(arguments),
                 kwargsrepr=shown or saferepr(dict(arguments), maxlen=MAX_SHOWN_CHARS),
                 argsrepr="()",

@@ -8,7 +8,7 @@
     dead               dead letters
 
 `<model>` is the first 8 digits of its fingerprint, so that fleets of several models live on one broker.
-Batches are prepared for one model, too: its preprocessing says what the pixels of a block are.
+Batches are prepared for one model, too: its preprocessing decides the pixels of a block.
 """
 
 import re

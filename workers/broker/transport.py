@@ -39,7 +39,7 @@ class UnconfirmedError(AMQPError):  # type: ignore[misc]
 
 
 class UnroutedError(AMQPError):  # type: ignore[misc]
-    """The broker has no queue for what it was sent, and dropped it. Kombu does not send it again."""
+    """The broker has no queue for a message, and dropped it. Kombu does not send it again."""
 
 
 class UntrustedBrokerError(OSError):
@@ -69,11 +69,11 @@ class Channel(pyamqp.Channel):  # type: ignore[misc]  # kombu is untyped
         is_work = is_work_queue(exchange) or str(exchange).startswith(_DELAYED)
         self._patience_s = self.connection.blocked_patience_s if is_work else 0.0
         if is_work:
-            options["mandatory"] = True  # else a broker confirms what it drops for want of a queue
+            options["mandatory"] = True  # else a broker confirms a message that it drops for want of a queue
         result = super().basic_publish_confirm(*args, confirm_timeout=confirm_timeout, **options)
         if self._returned:  # said before the confirmation
             self._returned = False
-            self.connection.collect()  # what was declared on it is not there any more
+            self.connection.collect()  # its declared queues are gone
             raise UnroutedError(f"no queue takes what exchange {exchange!r} is sent")
         return result
 

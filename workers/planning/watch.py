@@ -24,7 +24,7 @@ WATCH_S = 15.0  # how often stalled planners are looked for
 class StalledPlanners:
     """Starts the planner again of each job of the workers whose chain of plan messages was cut.
 
-    A claim is compared with what it was at the last look, by this process's own clock: nobody's time of day
+    A claim is compared with that of the last look, by this process's own clock. Nobody's time of day
     is trusted. For one thread.
     """
 
@@ -64,6 +64,6 @@ class StalledWatch(threading.Thread):
 
     def _record_progress(self, ledger: WatchedLedger) -> None:
         standing_s = self._progress.standing_s(ledger.running_looks(), time.monotonic())
-        # What is shown is a time of day. It is made of this moment's, in case the clock was set meanwhile.
+        # The metric is a time of day. It is made from this moment's, in case the clock was set meanwhile.
         oldest_progress_s = time.time() - max(standing_s.values()) if standing_s else 0.0
         metrics().record_jobs(len(standing_s), oldest_progress_s)

@@ -16,7 +16,7 @@ def resolve_below(root: Root, path: bytes) -> bytes | None:
         None when that is outside, or nowhere; empty for the root itself.
 
     Raises:
-        PermissionError: what lies on the way, below the root, may not be looked at.
+        PermissionError: a folder on the way, below the root, may not be looked at.
         OSError: the system cannot tell at the moment.
     """
     start = os.fsencode(root.path).rstrip(b"/") + b"/"

@@ -24,7 +24,7 @@ from pipeline.types import FetchedObject, ObjectRef, Reason
 # NONBLOCK: a pipe that took the file's place must not hang us. NOCTTY: nor may a terminal adopt us.
 _OPEN_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _A_LINK = frozenset({errno.ELOOP, errno.ENOTDIR})  # the file, or a folder on the way to it
-# What a file's own damage is called, on disks that check what they hold. Of all else, the file is innocent.
+# The names of a file's own damage, on disks that check their blocks. Other errors are not the file's fault.
 _DAMAGE = frozenset({errno.EIO, errno.EBADMSG, errno.EUCLEAN, errno.ENODATA})
 _NOT_POSSIBLE = frozenset(
     {errno.EINVAL, errno.EILSEQ, errno.EROFS, errno.EISDIR, errno.ENOTSUP, errno.EFBIG, *GONE, *DENIED}
@@ -137,7 +137,7 @@ class FolderStore:
         except OSError as err:
             if err.errno not in GONE | DENIED:  # a link that cannot be read is not the end of a path
                 raise _folder_error(bucket, err) from err
-            return str(self._calls.realpath(bucket))  # it cannot be opened, which says what is wrong
+            return str(self._calls.realpath(bucket))  # it cannot be opened, and the error says why
 
 
 def _parts(key: str) -> list[bytes]:

@@ -67,7 +67,7 @@ def walk_folder(bucket: str, root: Root, prefix: str, start_after: str) -> Itera
     "its/key/".
 
     Raises:
-        OSError: something cannot be read at the moment: what is in it is unknown, and not gone. Or the root
+        OSError: something cannot be read at the moment, so its files are unknown and not gone. Or the root
             may not be read, or the directory that holds all of `prefix` or `start_after`.
     """
     walk = _Walk(bucket, root, _Range(prefix, start_after))
@@ -174,7 +174,7 @@ class _Walk:
     def _follow(self, key: str, path: bytes) -> tuple[str, bytes | None]:
         """The name that a link is listed by, and where it leads: None is nowhere, or not to be known.
 
-        What may not be looked at counts as a folder: then all keys below it are kept.
+        A link that may not be looked at counts as a folder, so that all keys below it are kept.
         """
         try:
             target = resolve_below(self.root, path)

@@ -21,7 +21,7 @@ PAGE_ROWS = 1000  # in one transaction: a tenth of a second, for which SQLite le
 _ENDED = sorted({JobState.COMPLETED, JobState.CANCELLED, JobState.FAILED})
 _is_refused = job.c.fingerprint == ""  # a submission that could not be read: nothing was ever planned for it
 _is_cancelled = job.c.state == JobState.CANCELLED.value
-# What no retry and no resume can need: done, without a failure, or split.
+# Batches that no retry and no resume can need: done without a failure, or split.
 _is_settled = sa.and_(batch.c.state != BatchState.PENDING.value, batch.c.failed == 0)
 _COUNTS = ("indexed", "unchanged", "failed")
 
@@ -66,7 +66,7 @@ def _ranked() -> sa.Select[Any]:
 
 
 def count_prunable(connection: sa.Connection, found: Prunable) -> Pruned:
-    """What `prune_page` would delete of it in all."""
+    """The rows of a job that `prune_page` would delete in all."""
     if found.scope is PruneScope.JOB:
         return Pruned(jobs=1)
     batches = sa.select(sa.func.count()).select_from(batch).where(*_batches_of(found))

@@ -57,7 +57,7 @@ class MilvusGenerations:
     def open(self, name: str, model: ModelSpec) -> Binding:
         check_collection_name(name)
         with self._lock:
-            self._catalog.find_live(name)  # refuses what is not ours
+            self._catalog.find_live(name)  # refuses a collection that is not ours
             return self._open(name, model)
 
     def promote(self, ref: CollectionRef) -> None:
@@ -75,7 +75,7 @@ class MilvusGenerations:
     def drop(self, ref: CollectionRef) -> None:
         """If it is promoted at this very moment, the collection is left without a live generation.
 
-        Servers differ in whether they drop what an alias leads to. The next promotion makes the alias anew.
+        Not all servers drop the collection behind an alias. The next promotion makes the alias anew.
         """
         self._catalog.forget(ref)
         binding = self._catalog.get(ref)

@@ -1,1 +1,1 @@
-"""What every request passes before its route: a name, the right host, a bounded body, a free place."""
+"""Checks of every request before its route: a name, the right host, a bounded body, a free place."""

@@ -76,7 +76,7 @@ def _replay(body: bytes, receive: Receive) -> Receive:
 
 
 class BoundedRequests:
-    """Turns away what is over the bound, before its body is read.
+    """Turns away requests over the bound, before their body is read.
 
     Args:
         most: requests that are in flight at once.

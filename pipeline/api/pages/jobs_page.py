@@ -1,4 +1,4 @@
-"""What was done, what is being done, and what failed and why."""
+"""The pages of jobs: finished, running and failed ones, with reasons."""
 
 from collections import Counter
 from dataclasses import dataclass

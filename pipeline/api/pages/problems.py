@@ -17,7 +17,7 @@ def all_problems(request: Request) -> HTMLResponse:
 
 @router.get("/{code}")
 def one_problem(request: Request, code: str) -> HTMLResponse:
-    """One error: what it means, and what to do."""
+    """One error with its meaning and its remedy."""
     if code not in KINDS:
         return render(request, "error.html", status=404, error=f"the service has no error {code!r}")
     return render(request, "problems.html", kinds={code: KINDS[code]})

@@ -1,4 +1,4 @@
-"""The search page: drop a picture or follow a link, see what is near to it."""
+"""The search page: drop a picture or follow a link, and see its nearest images."""
 
 from dataclasses import dataclass
 from typing import Annotated
@@ -29,7 +29,7 @@ Text = Annotated[str, Query(max_length=2048)]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Asked:
-    """What a permalink holds."""
+    """The fields of a permalink."""
 
     collection: str = ""
     id: str = ""

@@ -13,13 +13,13 @@ router = APIRouter(tags=["health"])
 
 @router.get("/livez")
 def live() -> Live:
-    """The process answers. It says nothing of what stands behind it."""
+    """The process answers. It says nothing about its services."""
     return Live()
 
 
 @router.get("/readyz", responses={503: {"model": Ready, "description": "A part is away"}})
 def ready(ports: Ports, response: Response) -> Ready:
-    """Index and ledger answer. Each part is "ready", or says what is wrong with it."""
+    """Index and ledger answer. Each part is "ready", or names its fault."""
     parts = {
         "index": _state_of(ports.index.list_collections),
         "ledger": _state_of(lambda: ports.ledger.list_jobs(limit=1)),

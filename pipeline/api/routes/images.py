@@ -1,4 +1,4 @@
-"""One stored image: what is known of it, and a small picture."""
+"""One stored image: its row, and a small picture."""
 
 from typing import Annotated
 
@@ -15,7 +15,7 @@ THUMBNAIL_MAX_AGE_S = 3600  # the address names a version, so a changed picture 
 
 @router.get("/{image_id}")
 def show(collection: str, image_id: str, ports: Ports, caller: Asks) -> ImageBody:
-    """What the index knows of one image."""
+    """The row of one image."""
     row = show_image(image_id, collection, ports.index, caller)
     return ImageBody(
         id=row.id,

@@ -29,7 +29,7 @@ from pipeline.types import Job, JobState
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
 POLL_S = 0.5  # as often as the ledger is asked for each stream of events
-HEARTBEAT_POLLS = 30  # a comment every 15 s: proxies end what is silent for a minute
+HEARTBEAT_POLLS = 30  # a comment every 15 s, since proxies end a stream that is silent for a minute
 IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}")
 OVER = (JobState.COMPLETED, JobState.FAILED, JobState.CANCELLED)
 

@@ -122,7 +122,7 @@ def _answer(answer: SearchAnswer) -> Answer:
 
 
 def _single(found: SearchAnswerBody) -> SearchAnswerBody:
-    """Raises what is wrong with the only query, so that the status of the answer says so."""
+    """Raises the fault of the only query, so that the status of the answer says so."""
     (answer,) = found.answers
     if answer.error is None:
         return found

@@ -120,7 +120,7 @@ class LiteFolder:
         return bool(self.read_manifest(physical).get("index_specs"))
 
     def remove(self, physical: str) -> None:
-        """Delete a collection as a whole, or what is left of one. Milvus Lite is closed."""
+        """Delete a collection as a whole, or the rest of one. Milvus Lite is closed."""
         home, dropped = self.path / "collections" / physical, self.path / "dropped"
         if home.exists():
             dropped.mkdir(exist_ok=True)
@@ -128,7 +128,7 @@ class LiteFolder:
         shutil.rmtree(dropped, ignore_errors=True)
 
     def remove_remains(self) -> None:
-        """What a process leaves that is stopped while it makes or drops one: Milvus Lite stumbles over it."""
+        """The rest of one that was half made or dropped when its process ended. Milvus Lite fails over it."""
         for home in self.path.glob("collections/*"):
             if not (home / "schema.json").exists():
                 self.remove(home.name)

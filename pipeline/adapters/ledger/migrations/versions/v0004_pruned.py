@@ -1,4 +1,4 @@
-"""What a job keeps of its batches when they are pruned."""
+"""The columns in which a job keeps the sums of its pruned batches."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,0 +1,73 @@
+"""A database user for workers: it may read and write the ledger's rows, and change nothing else."""
+
+import sqlalchemy as sa
+
+from pipeline.adapters.ledger.engine import make_engine, read_url, translated
+from pipeline.adapters.ledger.migrate import ADVISORY_LOCK, VERSION_TABLE
+from pipeline.adapters.ledger.schema import metadata
+from pipeline.errors import ConfigError
+
+
+def make_worker_role(owner_url: str, worker_url: str, *, ca_file: str = "") -> str:
+    """Make the user of `worker_url` unless it is there, and give it the rights of a worker.
+
+    Safe to run twice and from several processes. The password of a user that is there stays as it is.
+
+    Args:
+        owner_url: of the same database, with the user who owns its tables and may make users.
+        ca_file: see `read_url`.
+
+    Returns:
+        The user's name.
+
+    Raises:
+        ConfigError: one of the addresses is no PostgreSQL database, or they are of different ones.
+        CredentialsError: the owner may not make users.
+    """
+    owner, worker = read_url(owner_url, ca_file=ca_file), read_url(worker_url, ca_file=ca_file)
+    name = _name_of(owner, worker)
+    engine = make_engine(owner)
+    try:
+        with translated(owner), engine.begin() as connection:
+            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(ADVISORY_LOCK)))
+            if not connection.scalar(sa.text("SELECT 1 FROM pg_roles WHERE rolname = :name"), {"name": name}):
+                _make_user(connection, name, str(worker.password or ""))
+            _grant(connection, name, str(owner.database))
+    finally:
+        engine.dispose()
+    return name
+
+
+def _name_of(owner: sa.URL, worker: sa.URL) -> str:
+    setting = "PICTOR_LEDGER_WORKER_URL"
+    if "sqlite" in (owner.drivername, worker.drivername) or not worker.username or not worker.password:
+        raise ConfigError(
+            f"{setting}: a PostgreSQL URL with user and password is expected, as the ledger's is"
+        )
+    if (owner.host, owner.port, owner.database) != (worker.host, worker.port, worker.database):
+        raise ConfigError(f"{setting} names another database than PICTOR_LEDGER_URL")
+    if worker.username == owner.username:
+        raise ConfigError(f"{setting} has the user of PICTOR_LEDGER_URL; give it one of its own")
+    return worker.username
+
+
+def _make_user(connection: sa.Connection, name: str, password: str) -> None:
+    client = connection.connection.dbapi_connection
+    assert client is not None
+    # Hashed here: the text of a statement may stand in the server's log.
+    verifier = client.pgconn.encrypt_password(password.encode(), name.encode(), b"scram-sha-256").decode()
+    role = connection.dialect.identifier_preparer.quote(name)
+    connection.exec_driver_sql(f"CREATE ROLE {role} LOGIN PASSWORD '{verifier}'")
+
+
+def _grant(connection: sa.Connection, name: str, database: str) -> None:
+    quote = connection.dialect.identifier_preparer.quote
+    role = quote(name)
+    rows = ", ".join(quote(table.name) for table in metadata.sorted_tables)
+    for statement in (
+        f"GRANT CONNECT ON DATABASE {quote(database)} TO {role}",
+        f"GRANT USAGE ON SCHEMA public TO {role}",
+        f"GRANT SELECT, INSERT, UPDATE, DELETE ON {rows} TO {role}",
+        f"GRANT SELECT ON {quote(VERSION_TABLE)} TO {role}",
+    ):
+        connection.exec_driver_sql(statement)

@@ -1,0 +1,84 @@
+"""A Milvus user for workers: it makes and fills collections, and neither drops one nor makes users."""
+
+import time
+
+from pymilvus import MilvusClient
+
+from pipeline.adapters.milvus.connection import MilvusConnection
+from pipeline.errors import ConfigError, CredentialsError
+
+ROLE = "pictor_worker"
+# A plan worker makes the collection of a job. Nobody here drops, renames or looks at users.
+_OF_SERVER = (
+    *("CreateCollection", "DescribeCollection", "ShowCollections"),
+    *("CreateAlias", "DescribeAlias", "ListAliases"),
+)
+_OF_COLLECTIONS = (
+    *("CreateIndex", "IndexDetail", "Load", "GetLoadState", "GetLoadingProgress", "GetStatistics"),
+    *("Insert", "Upsert", "Delete", "Search", "Query", "Flush", "GetFlushState"),
+)
+TIMEOUT_S = 30.0
+PATIENCE_S, PAUSE_S = 300.0, 0.2  # 2.3.5 lets rights come into force late: mostly a second, at times minutes
+
+
+def make_worker_role(uri: str, *, owner_token: str, worker_token: str, ca_file: str = "") -> str:
+    """Make the user of `worker_token` unless it is there, give it its rights, and wait until it has them.
+
+    Safe to run twice. The password of a user that is there stays as it is.
+
+    Args:
+        owner_token: of a user who may make users and roles.
+        ca_file: of the authorities to trust; "" are those of this machine.
+
+    Returns:
+        The user's name.
+
+    Raises:
+        ConfigError: the token is not `user:password` of another user than the owner.
+        CredentialsError: the owner may not make users, or the user is there with another password.
+    """
+    name, _, password = worker_token.partition(":")
+    if not name or not password or name == owner_token.partition(":")[0]:
+        raise ConfigError("PICTOR_MILVUS_WORKER_TOKEN: user:password is expected, and a user of its own")
+    connection = MilvusConnection(uri, token=owner_token, timeout_s=TIMEOUT_S, ca_file=ca_file)
+    try:
+        if connection.lite:
+            raise ConfigError("PICTOR_MILVUS_WORKER_TOKEN: Milvus Lite has no users")
+        connection.call(lambda client: _make_role(client))
+        connection.call(lambda client: _make_user(client, name, password))
+    finally:
+        connection.close()
+    _wait_for_rights(uri, worker_token, ca_file)
+    return name
+
+
+def _make_role(client: MilvusClient) -> None:
+    if ROLE not in client.list_roles(timeout=TIMEOUT_S):
+        client.create_role(ROLE, timeout=TIMEOUT_S)
+    given = {each["privilege"] for each in client.describe_role(ROLE, timeout=TIMEOUT_S)["privileges"]}
+    for kind, privileges in (("Global", _OF_SERVER), ("Collection", _OF_COLLECTIONS)):
+        for privilege in privileges:
+            if privilege not in given:
+                client.grant_privilege(ROLE, kind, privilege, "*", timeout=TIMEOUT_S)
+
+
+def _make_user(client: MilvusClient, name: str, password: str) -> None:
+    if name not in client.list_users(timeout=TIMEOUT_S):
+        client.create_user(name, password, timeout=TIMEOUT_S)
+    client.grant_role(name, ROLE, timeout=TIMEOUT_S)
+
+
+def _wait_for_rights(uri: str, token: str, ca_file: str) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            connection = MilvusConnection(uri, token=token, timeout_s=TIMEOUT_S, ca_file=ca_file)
+            try:
+                connection.call(lambda client: client.list_collections(timeout=TIMEOUT_S))
+            finally:
+                connection.close()
+            return
+        except CredentialsError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(PAUSE_S)

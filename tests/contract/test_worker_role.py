@@ -1,0 +1,75 @@
+"""The database user of workers: it reads and writes rows, and changes nothing else."""
+
+import secrets
+from collections.abc import Iterator
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy import exc
+
+from pipeline.adapters.ledger.engine import make_engine, read_url
+from pipeline.adapters.ledger.migrate import migrate
+from pipeline.adapters.ledger.sql_ledger import SqlLedger
+from pipeline.adapters.ledger.worker_role import make_worker_role
+from pipeline.errors import ConfigError, CredentialsError
+from pipeline.types import WORKERS
+from tests.contract.ledger_databases import empty_database, postgres_server, run_on
+from tests.unit.fakes import request_of
+
+FORBIDDEN = [
+    "CREATE TABLE mine (a int)",
+    "ALTER TABLE job ADD COLUMN mine int",
+    "DROP TABLE failure",
+    "TRUNCATE failure",
+    "UPDATE ledger_revision SET version_num = '0001'",
+    "CREATE ROLE mine LOGIN",
+    "CREATE DATABASE mine",
+    "CREATE SCHEMA mine",
+    "COPY job TO PROGRAM 'cat'",
+    "SELECT pg_read_file('/etc/passwd')",
+]
+
+
+@pytest.fixture(scope="module")
+def urls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
+    """Of the owner, and of the workers, whose user has been made twice."""
+    name = f"worker_{secrets.token_hex(4)}"
+    with empty_database("postgresql", tmp_path_factory.mktemp("ledger")) as owner:
+        worker = sa.make_url(owner).set(username=name, password='it\'s 100% "odd"')
+        text = worker.render_as_string(hide_password=False)
+        migrate(owner)
+        assert [make_worker_role(owner, text) for _ in range(2)] == [name, name]
+        yield owner, text
+    run_on(postgres_server(), f"DROP ROLE {name}")
+
+
+def test_a_worker_keeps_the_ledger(urls: tuple[str, str]) -> None:
+    with SqlLedger(make_engine(read_url(urls[1]))) as ledger:
+        job = ledger.create_job(request_of(), driver=WORKERS, job_id="mine")
+        assert ledger.get_job("mine") == job
+
+
+@pytest.mark.parametrize("statement", FORBIDDEN)
+def test_a_worker_may_change_nothing_else(urls: tuple[str, str], statement: str) -> None:
+    with pytest.raises(exc.ProgrammingError, match="InsufficientPrivilege"):
+        run_on(urls[1], statement)
+
+
+def test_who_is_no_owner_can_make_no_user(urls: tuple[str, str]) -> None:
+    other = sa.make_url(urls[1]).set(username="somebody").render_as_string(hide_password=False)
+    with pytest.raises((CredentialsError, ConfigError)):
+        make_worker_role(urls[1], other)
+
+
+@pytest.mark.parametrize(
+    ("worker", "said"),
+    [
+        ("sqlite:////tmp/ledger.db", "a PostgreSQL URL with user and password is expected"),
+        ("postgresql://a:b@127.0.0.1:1/elsewhere", "names another database"),
+    ],
+)
+def test_an_address_that_is_not_the_workers_is_refused(urls: tuple[str, str], worker: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        make_worker_role(urls[0], worker)
+    with pytest.raises(ConfigError, match="give it one of its own"):
+        make_worker_role(urls[0], urls[0])
