@@ -22,6 +22,7 @@ from pipeline.types import (
     ObjectRef,
     PreparedBatch,
     Reason,
+    StoredVersion,
     VersionEntry,
     VersionState,
     indexed_version,
@@ -72,9 +73,9 @@ def mend_closed(batch: EmbedBatch, deps: Deps, limits: ImageLimits, clock: Phase
 
 def _remove_unknown(batch: EmbedBatch, deps: Deps) -> None:
     """Each planned object has an entry until it is removed and no batch of it is open: these are removed."""
-    stored = deps.index.get_etags(batch.target, unknown) if (unknown := _unknown_ids(batch, deps)) else {}
+    stored = deps.index.get_versions(batch.target, unknown) if (unknown := _unknown_ids(batch, deps)) else {}
     if stored:
-        deps.index.delete(batch.target, sorted(stored))
+        deps.index.delete_images(batch.target, sorted(stored))
         generation = batch.target.generation
         deps.ledger.book.claim(generation, deps.ledger.book.find(generation, sorted(stored)))
 
@@ -95,13 +96,13 @@ class _Anew:
     settled: frozenset[str]  # all is well with them as long as their entry stays as it is
     held: tuple[ObjectRef, ...] = ()  # claimed, and the index has this version
     missing: tuple[ObjectRef, ...] = ()  # claimed, and to be brought into the index
-    stored: Collection[str] = ()
+    stored: Mapping[str, int] = field(default_factory=dict)  # rows of each that has any
     sequences: Mapping[str, int] = field(default_factory=dict)
 
 
 def _look_anew(batch: EmbedBatch, late: Mapping[str, VersionEntry], deps: Deps, clock: PhaseClock) -> _Anew:
     with clock.measure("lookup"):
-        stored = deps.index.get_etags(batch.target, sorted(late))
+        stored = deps.index.get_versions(batch.target, sorted(late))
     settled, held, missing = set[str](), set[str](), list[tuple[VersionEntry, ObjectRef]]()
     for planned in batch.refs:
         image_id = planned.image_id
@@ -116,12 +117,12 @@ def _look_anew(batch: EmbedBatch, late: Mapping[str, VersionEntry], deps: Deps, 
             continue
         ref = present or entry.ref  # what is gone is tried, and fails with that reason
         missing.append((entry, ref))
-        is_held = present is not None and stored.get(image_id) == present.etag
+        is_held = present is not None and _etag_of(image_id, stored) == present.etag
         if is_held and (planned != ref or is_same_write(planned, ref)):
             held.add(image_id)
     # Taken out on purpose: whatever the store says, it stays out.
     if doomed := sorted(settled & stored.keys() & _removed(late)):
-        deps.index.delete(batch.target, doomed)
+        deps.index.delete_images(batch.target, doomed)
     generation = batch.target.generation
     entries = [entry for entry, _ in missing]
     sequences = deps.ledger.book.claim(generation, entries) if entries else {}
@@ -130,9 +131,14 @@ def _look_anew(batch: EmbedBatch, late: Mapping[str, VersionEntry], deps: Deps, 
         settled=frozenset(settled),
         held=tuple(ref for ref in claimed if ref.image_id in held),
         missing=tuple(ref for ref in claimed if ref.image_id not in held),
-        stored=stored.keys(),
+        stored={image_id: version.rows for image_id, version in stored.items()},
         sequences=sequences,
     )
+
+
+def _etag_of(image_id: str, stored: Mapping[str, StoredVersion]) -> str | None:
+    version = stored.get(image_id)
+    return version.etag if version else None
 
 
 def _removed(entries: Mapping[str, VersionEntry]) -> set[str]:
@@ -147,12 +153,22 @@ def _bring_in(
     limits: ImageLimits,
     clock: PhaseClock,
 ) -> BatchReport:
-    held = [replace(indexed_version(ref), sequence=anew.sequences[ref.image_id]) for ref in anew.held]
+    held = [
+        replace(indexed_version(ref, anew.stored[ref.image_id]), sequence=anew.sequences[ref.image_id])
+        for ref in anew.held
+    ]
     report = _with_results(report, held, written=False)
     if not part.refs:
         return report
-    spec = deps.embedder.spec.preprocessing
-    outcomes = prepare_all(part.refs, deps.store, spec, limits, clock, concurrency=deps.concurrency)
+    outcomes = prepare_all(
+        part.refs,
+        deps.store,
+        deps.embedder.spec.preprocessing,
+        limits,
+        clock,
+        concurrency=deps.concurrency,
+        finder=deps.finder,
+    )
     with closing(outcomes):
         prepared = PreparedBatch(outcomes=outcomes, stored=anew.stored)
         done = index_prepared(part, prepared, deps, clock, claimed=anew.sequences)
@@ -164,10 +180,12 @@ def _accept_newer(batch: EmbedBatch, report: BatchReport, deps: Deps) -> BatchRe
     changed = [rejected.ref for rejected in report.rejected if rejected.reason is Reason.CHANGED]
     if not changed:
         return report
-    stored = deps.index.get_etags(batch.target, [ref.image_id for ref in changed])
+    stored = deps.index.get_versions(batch.target, [ref.image_id for ref in changed])
     present = [ask_store(ref, deps.store) for ref in changed]
     held = [
-        indexed_version(ref) for ref in present if ref is not None and stored.get(ref.image_id) == ref.etag
+        indexed_version(ref, stored[ref.image_id].rows)
+        for ref in present
+        if ref is not None and _etag_of(ref.image_id, stored) == ref.etag
     ]
     return _with_results(report, held, written=False)
 
@@ -199,7 +217,7 @@ def _with_results(
     new_failures = [item for item in fails_now if item.ref.image_id not in counted]
     kept = [item for item in report.rejected if item.ref.image_id not in later]
     indexed = sum(
-        written and version.state is VersionState.INDEXED and image_id not in counted
+        written and version.state is not VersionState.FAILED and image_id not in counted
         for image_id, version in later.items()
     )
     items = report.indexed + report.unchanged + len(report.rejected)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 
 from pipeline.errors import ImageError
 from pipeline.ports import Deps, ObjectStore
-from pipeline.types import EmbedBatch, ObjectRef, Reason, VersionEntry, VersionState
+from pipeline.types import EmbedBatch, ObjectRef, Reason, StoredVersion, VersionEntry, VersionState
 
 
 def find_overtaken(
@@ -39,7 +39,7 @@ def _is_at_peace(result: VersionEntry | None, entry: VersionEntry) -> bool:
     if result.sequence == entry.sequence:
         return True  # claimed by this batch itself
     same_end = result.state is entry.state or (
-        result.state is VersionState.INDEXED and entry.state is VersionState.PLANNED
+        result.state is not VersionState.FAILED and entry.state is VersionState.PLANNED
     )
     return same_end and is_same_write(result.ref, entry.ref)
 
@@ -51,7 +51,7 @@ def is_same_write(one: ObjectRef, other: ObjectRef) -> bool:
 
 
 def is_settled(
-    entry: VersionEntry, planned: ObjectRef, present: ObjectRef | None, stored: str | None
+    entry: VersionEntry, planned: ObjectRef, present: ObjectRef | None, stored: StoredVersion | None
 ) -> bool:
     """Whether book, store and index say the same of an object, so that a late batch has nothing to mend.
 
@@ -59,7 +59,7 @@ def is_settled(
         entry: the book's, by a newer plan than that of the batch.
         planned: as the batch has it.
         present: as the store has it now; None when it is gone.
-        stored: the ETag of its row in the index, if there is one.
+        stored: what the index has of it, if anything.
     """
     match entry.state:
         case VersionState.PLANNED:
@@ -67,7 +67,8 @@ def is_settled(
         case VersionState.INDEXED:
             # Metadata is not part of the ETag: an earlier delivery may have written that of an older write.
             is_ours = planned == entry.ref and not is_same_write(planned, entry.ref)
-            return present is not None and present.etag == entry.ref.etag == stored and not is_ours
+            in_index = StoredVersion(etag=entry.ref.etag, rows=entry.vectors)
+            return present == entry.ref and stored == in_index and not is_ours
         case VersionState.REMOVED:
             return stored is None
         case _:

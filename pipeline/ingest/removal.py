@@ -18,6 +18,7 @@ from pipeline.types import (
     Job,
     JobRequest,
     ObjectRef,
+    StoredVersion,
     VersionEntry,
     VersionState,
 )
@@ -37,7 +38,7 @@ def take_out(
     sequence = book.sequence_at(generation, meant_at)
     newer = {entry.ref.image_id for entry in book.begin_removal(generation, image_ids, sequence)}
     doomed = [image_id for image_id in image_ids if image_id not in newer]
-    index.delete(info.ref, doomed)
+    index.delete_images(info.ref, doomed)
     book.end_removal(generation, doomed, sequence)
     # Also what was left alone: an earlier delivery may have died after it had deleted a row of theirs.
     if harmed := find_harmed(info.ref, image_ids, index, book):
@@ -58,13 +59,13 @@ def find_harmed(
         if not planned or len(book.claim(target.generation, planned)) == len(planned):
             break  # else one has been reported meanwhile
     settled = [entry for entry in entries if entry.state not in (VersionState.PLANNED, VersionState.REMOVED)]
-    stored = index.get_etags(target, [entry.ref.image_id for entry in settled]) if settled else {}
+    stored = index.get_versions(target, [entry.ref.image_id for entry in settled]) if settled else {}
     return [entry.ref for entry in settled if not _is_kept(entry, stored.get(entry.ref.image_id))]
 
 
-def _is_kept(entry: VersionEntry, stored: str | None) -> bool:
+def _is_kept(entry: VersionEntry, stored: StoredVersion | None) -> bool:
     if entry.state is VersionState.INDEXED:
-        return stored == entry.ref.etag
+        return stored == StoredVersion(etag=entry.ref.etag, rows=entry.vectors)
     return (stored is not None) == (entry.vectors > 0)
 
 

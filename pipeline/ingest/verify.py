@@ -15,6 +15,7 @@ from pipeline.ports import VectorIndex, VersionBook
 from pipeline.types import (
     CollectionInfo,
     CollectionRef,
+    IndexedImage,
     ObjectRef,
     VersionEntry,
     VersionState,
@@ -37,6 +38,7 @@ class Difference(StrEnum):
 class Found:
     difference: Difference
     ref: ObjectRef  # as the index has it, if it does
+    rows: int = 0  # that the index has of it
     sequence: int = 0  # of the entry that was compared: a newer one is not overwritten
 
 
@@ -62,7 +64,7 @@ def verify_collection(
         first: how many ids are named of each kind of difference.
     """
     generation, result = info.ref.generation, Verification()
-    found = _differences(index.list_versions(info.ref), book.list_by_id(generation), result)
+    found = _differences(index.list_images(info.ref), book.list_by_id(generation), result)
     while some := list(islice(found, REPAIRED_AT_ONCE)):
         for one in some:
             result.counts[one.difference] += 1
@@ -76,18 +78,19 @@ def verify_collection(
 
 
 def _differences(
-    refs: Iterator[ObjectRef], entries: Iterator[VersionEntry], result: Verification
+    images: Iterator[IndexedImage], entries: Iterator[VersionEntry], result: Verification
 ) -> Iterator[Found]:
     entry = next(entries, None)
-    for ref in refs:
-        while entry is not None and entry.ref.image_id < ref.image_id:
+    for image in images:
+        image_id = image.ref.image_id
+        while entry is not None and entry.ref.image_id < image_id:
             yield from _unindexed(entry, result)
             entry = next(entries, None)
         result.compared += 1
-        if entry is None or entry.ref.image_id != ref.image_id:
-            yield Found(Difference.NOT_IN_BOOK, ref)
+        if entry is None or entry.ref.image_id != image_id:
+            yield Found(Difference.NOT_IN_BOOK, image.ref, image.rows)
             continue
-        yield from _indexed(ref, entry)
+        yield from _indexed(image, entry)
         entry = next(entries, None)
     while entry is not None:
         yield from _unindexed(entry, result)
@@ -100,18 +103,20 @@ def _unindexed(entry: VersionEntry, result: Verification) -> Iterator[Found]:
         yield Found(Difference.NOT_IN_INDEX, entry.ref)
 
 
-def _indexed(ref: ObjectRef, entry: VersionEntry) -> Iterator[Found]:
+def _indexed(image: IndexedImage, entry: VersionEntry) -> Iterator[Found]:
+    ref, rows = image.ref, image.rows
     if entry.state is VersionState.INDEXED:
-        if entry.ref.etag != ref.etag:
-            yield Found(Difference.OTHER_VERSION, ref, entry.sequence)
+        if entry.ref.etag != ref.etag or entry.vectors != rows:
+            yield Found(Difference.OTHER_VERSION, ref, rows, entry.sequence)
     elif entry.state is VersionState.PLANNED:
-        yield Found(Difference.NOT_IN_BOOK, ref, entry.sequence)
+        yield Found(Difference.NOT_IN_BOOK, ref, rows, entry.sequence)
     elif entry.state is VersionState.REMOVED:
-        yield Found(Difference.OUTDATED_ROWS, ref)
+        yield Found(Difference.OUTDATED_ROWS, ref, rows)
     elif not entry.vectors:
         # Of the very version that failed: another worker got it indexed. Of an older one: it should be gone.
         same = entry.ref.etag == ref.etag
-        yield Found(Difference.OTHER_VERSION if same else Difference.OUTDATED_ROWS, ref, entry.sequence)
+        difference = Difference.OTHER_VERSION if same else Difference.OUTDATED_ROWS
+        yield Found(difference, ref, rows, entry.sequence)
 
 
 def _repair(found: list[Found], ref: CollectionRef, index: VectorIndex, book: VersionBook) -> None:
@@ -120,9 +125,9 @@ def _repair(found: list[Found], ref: CollectionRef, index: VectorIndex, book: Ve
     for one in found:
         ids[one.difference].append(one.ref.image_id)
         if one.difference in (Difference.NOT_IN_BOOK, Difference.OTHER_VERSION):
-            entered.append(replace(indexed_version(one.ref), sequence=one.sequence))
+            entered.append(replace(indexed_version(one.ref, one.rows), sequence=one.sequence))
     if outdated := ids[Difference.OUTDATED_ROWS]:
-        index.delete(ref, outdated)
+        index.delete_images(ref, outdated)
         # A batch may have written one of them since it was compared: the next job looks.
         harmed = {found.image_id for found in find_harmed(ref, outdated, index, book)}
         book.claim(ref.generation, book.find(ref.generation, sorted(harmed)))

@@ -18,6 +18,7 @@ from pipeline.service.delete import delete_objects
 from pipeline.testing.memory_index import MemoryIndex
 from pipeline.testing.memory_store import MemoryStore
 from pipeline.types import WORKERS, CollectionRef, IndexRow, JobCounts, JobState, Verdict, VersionState
+from tests.index_rows import ids_in
 from tests.unit.fakes import BUCKET, COLLECTION, LIMITS, TARGET, distinct_png, indexed_keys, request_of
 
 STAGING = "staging"
@@ -67,7 +68,7 @@ def counts_of(message: bytes, deps: Deps) -> JobCounts:
 
 
 def etags(deps: Deps) -> Mapping[str, str]:
-    rows = deps.index.get_rows(TARGET, list(deps.index.list_ids(TARGET)))
+    rows = deps.index.get_rows(TARGET, ids_in(deps.index, TARGET))
     return {row.ref.key: row.ref.etag for row in rows}
 
 
@@ -291,7 +292,7 @@ def test_a_deletion_that_takes_a_newer_row_along_has_it_planned_again(
 def test_verify_knows_what_was_taken_out(deps: Deps, index: MemoryIndex) -> None:
     first = plan(deps)
     embed(first, deps)
-    rows = index.get_rows(TARGET, list(index.list_ids(TARGET)))
+    rows = index.get_rows(TARGET, ids_in(index, TARGET))
     delete(deps, "a.png")
     info = index.get_collection(COLLECTION)
     assert info is not None
@@ -301,7 +302,9 @@ def test_verify_knows_what_was_taken_out(deps: Deps, index: MemoryIndex) -> None
         return {kind: count for kind, count in result.counts.items() if count}
 
     assert differences(repair=False) == {}
-    index.upsert(TARGET, rows)  # somebody brings it back behind everybody's back
+    index.replace_images(
+        TARGET, {row.ref.image_id: [row] for row in rows}
+    )  # somebody brings it back behind everybody's back
     assert differences(repair=True) == {Difference.OUTDATED_ROWS: 1}
     assert (indexed_keys(deps), differences(repair=False)) == (["b.png"], {})
 
@@ -313,25 +316,27 @@ class BeforeWriting(MemoryIndex):
         super().__init__()
         self._inner, self._happens, self._dies = inner, [happens], dies
 
-    def upsert(self, ref: CollectionRef, rows: Sequence[IndexRow]) -> None:
+    def replace_images(self, ref: CollectionRef, images: Mapping[str, Sequence[IndexRow]]) -> None:
         for happens in self._happens[:]:
             self._happens.clear()
             happens()
-        self._inner.upsert(ref, rows)
+        self._inner.replace_images(ref, images)
         if self._dies:
             raise KeyboardInterrupt
 
     def __getattribute__(self, name: str) -> Any:
-        own = name in ("upsert", "__class__", "_inner", "_happens", "_dies")
+        own = name in ("replace_images", "__class__", "_inner", "_happens", "_dies")
         return object.__getattribute__(self, name) if own else getattr(self._inner, name)
 
 
 class BeforeDeleting(BeforeWriting):
-    def delete(self, ref: CollectionRef, ids: Sequence[str]) -> None:
+    def delete_images(self, ref: CollectionRef, ids: Sequence[str]) -> None:
         for happens in self._happens[:]:
             self._happens.clear()
             happens()
-        self._inner.delete(ref, ids)
+        self._inner.delete_images(ref, ids)
 
     def __getattribute__(self, name: str) -> Any:
-        return object.__getattribute__(self, name) if name == "delete" else super().__getattribute__(name)
+        return (
+            object.__getattribute__(self, name) if name == "delete_images" else super().__getattribute__(name)
+        )

@@ -163,8 +163,8 @@ def _record_failure(batch: EmbedBatch, fate: Fate, context: Context) -> BatchRep
     earlier = look_up_versions(batch, deps.index, clock)
     # An object must not be found by its former content, nor be taken out when a newer plan has it.
     if earlier and not find_overtaken(batch, (), deps):
-        deps.index.delete(batch.target, list(earlier))
-    report = index_prepared(batch, PreparedBatch(outcomes=(rejected,), stored=()), deps, clock)
+        deps.index.delete_images(batch.target, list(earlier))
+    report = index_prepared(batch, PreparedBatch(outcomes=(rejected,), stored={}), deps, clock)
     if overtaken := find_overtaken(batch, (), deps):
         # This process must not read the object, so it cannot see what its rows are worth: the next job does.
         deps.ledger.book.claim(batch.target.generation, list(overtaken.values()))
