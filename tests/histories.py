@@ -33,7 +33,8 @@ from workers.process.context import Context
 TEXT = b"no picture, but a text of some length "
 NAMES = ("a.png", "b/1.png", "b/2.png", "b-.png", "b/\U0001f600.png", "c/d/\uef80.png", "z.png", "notes.txt")
 EFFECTS = frozenset(
-    "replace_images delete_images delete record_plan report begin_removal record_removal forget_removing finish_planning "
+    "replace_images delete_images delete record_plan report begin_removal record_removal forget_removing "
+    "finish_planning "
     "finish_removals mark_published claim_step record_fill finish_if_done end_removal claim "
     "split_batch put write".split()
 )

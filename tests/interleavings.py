@@ -36,7 +36,8 @@ from workers.process.context import Context
 
 STAGING = "staging"
 LOOKS = frozenset(
-    "get_versions get_images get_rows stat get_metadata find_copies find overtaken embed_images list_versions".split()
+    "get_versions get_images get_rows stat get_metadata find_copies find overtaken embed_images "
+    "list_versions".split()
 )
 FEW = 4  # keys, so that histories meet
 MOST_AT_ONCE, MOST_HELD_UP = 3, 6
