@@ -15,6 +15,8 @@ from PIL import Image
 
 from pipeline.errors import ImageError
 from pipeline.image.decode.av1_frame import largest_frame_px
+from pipeline.image.decode.jpeg_header import read_jpeg_header
+from pipeline.image.decode.orientation import find_orientation
 from pipeline.image.decode.png_header import MAX_TEXT_BYTES, MAX_TEXTS, read_png_header
 from pipeline.image.decode.signatures import identify
 from pipeline.image.decode.work import MAX_STEPS, Work
@@ -151,10 +153,10 @@ def test_scans_within_the_strips_of_a_tiff_are_counted_before_they_are_decoded(
 def test_a_picture_without_its_end_is_decoded_twice_and_may_have_half_as_many_scans() -> None:
     plain = encode(Image.new("RGB", (2000, 2000)), "JPEG", progressive=True)
     body = plain[:-2] + plain[plain.rindex(b"\xff\xda") : -2] * 300
-    assert read(body + b"\xff\xd9") is None
-    error = read(body)
-    assert error is not None
-    assert error.detail.startswith("310 scans of 2000x2000 are over ")
+    assert read_jpeg_header(body + b"\xff\xd9", Work(len(body))).has_end_marker
+    with pytest.raises(ImageError) as caught:
+        read_jpeg_header(body, Work(len(body)))
+    assert caught.value.detail.startswith("310 scans of 2000x2000 are over ")
 
 
 HEADS = (
@@ -177,6 +179,14 @@ FILLINGS = (b" ", b"\n", b"#\n", b"1 ", b"<!-->", b"<!-- -->", b">", b"<!DOCTYPE
 def test_no_signature_is_searched_for_ever(head: bytes, filling: bytes) -> None:
     """A pattern that can match the same bytes in two ways would not come back."""
     identify(head + filling * (2000 // len(filling)) + b"\1")
+
+
+@pytest.mark.parametrize(
+    "filling", [b" " * 50_000, b"tiff:Orientation = ", b"tiff:Orientation" + b" " * 1000]
+)
+def test_no_orientation_is_searched_for_ever(filling: bytes) -> None:
+    xmp = b"tiff:Orientation" + filling * (200_000 // len(filling)) + b"x"
+    assert find_orientation(None, xmp) == 1
 
 
 def sequence_header(width: int, height: int) -> bytes:

@@ -449,9 +449,11 @@ def test_a_missing_folder_and_a_file_in_its_place_are_named(tmp_path: Path) -> N
 @pytest.fixture
 def open_folder() -> Iterator[Path]:
     """A folder that other users reach; those of pytest are closed to them."""
+    umask = os.umask(0o022)  # a command that ran in this process has left its own
     folder = Path(tempfile.mkdtemp())
     folder.chmod(0o755)
     yield folder
+    os.umask(umask)
     for path, _, _ in os.walk(folder):
         os.chmod(path, 0o755)  # noqa: PTH101, S103
     shutil.rmtree(folder)

@@ -26,6 +26,7 @@ from pipeline.types import (
     generation_of,
     indexed_version,
 )
+from tests.index_rows import ids_in, put
 from tests.unit.fakes import BUCKET, COLLECTION, HERE, LIMITS, SPEC, TARGET, ref_of, request_of
 from workers.broker.publish import Publisher
 from workers.planning.planner import run_plan_step, wake_planner
@@ -363,12 +364,12 @@ def book_of(ledger: SqlLedger, index: MemoryIndex, *keys: str) -> None:
         IndexRow(id=ref.image_id, ref=ref, vector=vector, width=1, height=1, indexed_at=datetime.now(UTC))
         for ref in refs
     ]
-    index.upsert(TARGET, rows)
+    put(index, TARGET, rows)
     ledger.book.write(generation_of(COLLECTION, SPEC.fingerprint), [indexed_version(ref) for ref in refs])
 
 
 def rows_left(index: MemoryIndex) -> int:
-    return len(list(index.list_ids(TARGET)))
+    return len(ids_in(index, TARGET))
 
 
 def test_unchanged_objects_are_counted_by_the_planner_and_vanished_ones_removed(

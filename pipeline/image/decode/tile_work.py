@@ -1,7 +1,7 @@
 """How many pixels the tiles of a HEIF make together, which may be far more than its picture has.
 
-A picture of tiles names its tiles, and may name one as often as it likes. Decoders decode it each time: a
-kilobyte that says 64x64 can name a tile of 12 Mpx 65,536 times.
+A picture of tiles names its tiles, and may name one again and again. Decoders decode it each time. libheif
+takes up to 1,000 names: two kilobytes that say 64x64 can make it decode 12,000 Mpx.
 """
 
 import struct
