@@ -10,7 +10,7 @@ from pipeline.image.decode import decode_image
 from pipeline.image.preprocess import to_model_input
 from pipeline.ingest.block import pack_block, unpack_block
 from pipeline.ports import ImageLimits
-from pipeline.types import EmbedBatch, ObjectRef, Prepared, PreparedBatch
+from pipeline.types import EmbedBatch, ObjectRef, Prepared, PreparedBatch, View
 
 SPEC = free_spec().preprocessing
 LARGE_PX, LARGE_ITEMS = (
@@ -81,10 +81,10 @@ def _block_stages(items: int) -> dict[str, Stage]:
     )
     pixels = np.random.default_rng(0).integers(0, 256, (items, 3, SPEC.crop, SPEC.crop), np.uint8)
     outcomes = tuple(
-        Prepared(ref=ref, pixels=image, width=512, height=512)
+        Prepared(ref=ref, views=(View(pixels=image),), width=512, height=512)
         for ref, image in zip(refs, pixels, strict=True)
     )
-    block = PreparedBatch(outcomes=outcomes, stored=frozenset())
+    block = PreparedBatch(outcomes=outcomes, stored={})
     body = pack_block(batch, block)
 
     def pack() -> int:

@@ -9,6 +9,7 @@ from benchmarks.synthetic import BUCKET, free_spec, unit_vectors
 from pipeline import wiring
 from pipeline.adapters.milvus.lite.index import LiteIndex
 from pipeline.ports import VectorIndex
+from pipeline.ports.image_rows import rows_by_image
 from pipeline.settings import Settings
 from pipeline.types import IndexRow, ObjectRef
 
@@ -50,7 +51,9 @@ def _upserting(index: VectorIndex, collection: str, rows: Sequence[IndexRow]) ->
     target = index.create_collection(collection, free_spec()).ref
 
     def upsert() -> int:
-        index.upsert(target, rows)  # the same rows each time: as dear as new ones, and nothing grows
+        index.replace_images(
+            target, rows_by_image(rows)
+        )  # the same rows each time: as dear as new ones, and nothing grows
         return len(rows)
 
     return upsert

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from benchmarks.synthetic import BUCKET, DIM, free_spec
 from pipeline.ports import VectorIndex
+from pipeline.ports.image_rows import rows_by_image
 from pipeline.types import IndexRow, ObjectRef
 
 # Embeddings lie near a surface of far fewer directions than they have numbers. In 512 independent directions
@@ -47,7 +48,7 @@ def fill_collection(index: VectorIndex, collection: str, vectors: NDArray[np.flo
             _row(start + place, vector, indexed_at)
             for place, vector in enumerate(vectors[start : start + ROWS_PER_UPSERT])
         ]
-        index.upsert(target, rows)
+        index.replace_images(target, rows_by_image(rows))
         ids += [row.id for row in rows]
     index.flush(target)
     return ids

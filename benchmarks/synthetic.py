@@ -11,6 +11,7 @@ from pipeline.types import (
     CollectionInfo,
     CollectionRef,
     FetchedObject,
+    IndexedImage,
     IndexRow,
     ModelSpec,
     ObjectRef,
@@ -18,6 +19,7 @@ from pipeline.types import (
     Reason,
     SearchFilter,
     SearchHit,
+    StoredVersion,
 )
 
 BUCKET = "synthetic"
@@ -46,7 +48,7 @@ def unit_vectors(count: int, seed: int, dim: int = DIM) -> NDArray[np.float32]:
 
 
 class FreeEmbedder:
-    """Embedder whose vectors lie ready: what is left is the cost of everything but the model."""
+    """ImageEmbedder whose vectors lie ready: what is left is the cost of everything but the model."""
 
     def __init__(self, spec: ModelSpec | None = None) -> None:
         self.spec = spec or free_spec()
@@ -162,22 +164,26 @@ class ForgetfulIndex:
     def check_generation(self, ref: CollectionRef) -> None:
         """Any will do."""
 
-    def upsert(self, ref: CollectionRef, rows: Sequence[IndexRow]) -> None:
-        self.rows += len(rows)
+    def replace_images(self, ref: CollectionRef, images: Mapping[str, Sequence[IndexRow]]) -> None:
+        self.rows += sum(map(len, images.values()))
 
-    def delete(self, ref: CollectionRef, ids: Sequence[str]) -> None:
+    def delete_images(self, ref: CollectionRef, image_ids: Sequence[str]) -> None:
         """There is nothing to delete."""
 
-    def get_etags(self, ref: CollectionRef, ids: Sequence[str], *, latest: bool = True) -> Mapping[str, str]:
+    def get_versions(
+        self, ref: CollectionRef, image_ids: Sequence[str], *, latest: bool = True
+    ) -> Mapping[str, StoredVersion]:
+        return {}
+
+    def get_images(
+        self, ref: CollectionRef, image_ids: Sequence[str], *, latest: bool = True
+    ) -> Mapping[str, Sequence[IndexRow]]:
         return {}
 
     def get_rows(self, ref: CollectionRef, ids: Sequence[str], *, latest: bool = True) -> list[IndexRow]:
         return []
 
-    def list_ids(self, ref: CollectionRef) -> Iterator[str]:
-        return iter(())
-
-    def list_versions(self, ref: CollectionRef, *, start_after: str = "") -> Iterator[ObjectRef]:
+    def list_images(self, ref: CollectionRef, *, start_after: str = "") -> Iterator[IndexedImage]:
         return iter(())
 
     def search(

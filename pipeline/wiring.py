@@ -17,7 +17,7 @@ from pipeline.cgroup import Share, read_share
 from pipeline.errors import ConfigError, ModelError
 from pipeline.home import make_private
 from pipeline.location import split_s3_url
-from pipeline.ports import Concurrency, Embedder, ImageLimits, ObjectStore, VectorIndex
+from pipeline.ports import Concurrency, ImageEmbedder, ImageLimits, ObjectStore, VectorIndex
 from pipeline.ports.lazy import LazyEmbedder, LazyStore
 from pipeline.ports.model_binding import DEFAULT_MODEL, choose_model, choose_precision
 from pipeline.settings import Settings
@@ -211,7 +211,7 @@ def load_model_spec(address: str, settings: Settings) -> ModelSpec:
 
 def load_model(
     address: str, settings: Settings, *, precision: str, batches: int = 0, processes: int = 1
-) -> Embedder:
+) -> ImageEmbedder:
     """Load the weights.
 
     Args:
@@ -263,7 +263,7 @@ def lazy_model(
     precision = choose_precision(settings.precision, existing)
     known = spec or load_model_spec(address, settings)
 
-    def load() -> Embedder:
+    def load() -> ImageEmbedder:
         loaded = load_model(address, settings, precision=precision, batches=batches, processes=processes)
         if loaded.spec.fingerprint != known.fingerprint:
             raise ModelError(

@@ -38,6 +38,7 @@ from pipeline.types import Job, JobState
 from tests.broker import BrokerApi
 from tests.conftest import REPOSITORY
 from tests.contract.ledger_databases import run_on, with_database
+from tests.index_rows import ids_in
 from tests.services import MilvusServer, PostgresServer, RabbitMQServer, S3Server
 from workers.broker.queue_names import EMBED, PREPARE, ROLES, model_queue
 
@@ -368,7 +369,7 @@ class Fleet:
 
     def indexed_keys(self, collection: str = "") -> list[str]:
         live = self.index.live(collection or self.settings.collection, latest=True)
-        ids = list(self.index.list_ids(live))
+        ids = ids_in(self.index, live)
         return sorted(row.ref.key for row in self.index.get_rows(live, ids))
 
     def staged_keys(self) -> list[str]:

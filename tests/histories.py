@@ -25,6 +25,7 @@ from pipeline.types import (
     VersionState,
     generation_of,
 )
+from tests.index_rows import ids_in
 from workers.broker.publish import Publisher
 from workers.planning.planner import run_plan_step
 from workers.process.context import Context
@@ -195,7 +196,7 @@ class World:
 
     def _rows_outside(self, request: JobRequest) -> dict[str, str]:
         index, target = self.real.index, self.request.target
-        rows = index.get_rows(target, list(index.list_ids(target)))
+        rows = index.get_rows(target, ids_in(index, target))
         chosen = Selection(include=request.include, exclude=request.exclude)
         return {
             row.ref.key: row.ref.etag
@@ -246,7 +247,7 @@ class World:
 
     def _check_index(self) -> None:
         index, target = self.real.index, self.request.target
-        rows = {row.ref.key: row for row in index.get_rows(target, list(index.list_ids(target)))}
+        rows = {row.ref.key: row for row in index.get_rows(target, ids_in(index, target))}
         assert sorted(rows) == sorted(key for key in self._wanted() if not self._is_text(key))
         listed = {ref.key: ref for ref in self.real.store.list_objects(self.bucket)}
         for key, row in rows.items():

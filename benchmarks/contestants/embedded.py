@@ -16,7 +16,7 @@ from benchmarks.contestants.clock import Clock, parser_of, print_result
 from pipeline import wiring
 from pipeline.capacity import Load
 from pipeline.embedded import DriverOptions, run_job
-from pipeline.ports import Deps, Embedder, VectorIndex
+from pipeline.ports import Deps, ImageEmbedder, VectorIndex
 from pipeline.service.submit import open_job
 from pipeline.settings import Settings
 from pipeline.types import Job, JobRequest, JobState, embedded_on
@@ -52,7 +52,7 @@ def main() -> None:
     print_result(replace(clocked, seconds=clocked.seconds + loaded_in_s))
 
 
-def warm_up(embedder: Embedder) -> None:
+def warm_up(embedder: ImageEmbedder) -> None:
     """As a worker does before it takes work."""
     side = embedder.spec.preprocessing.crop
     embedder.embed_images(np.zeros((1, 3, side, side), dtype=np.uint8))

@@ -18,7 +18,7 @@ from pipeline.capacity import Load
 from pipeline.embedded import DriverOptions
 from pipeline.errors import PictorError
 from pipeline.location import Location
-from pipeline.ports import Concurrency, Deps, Embedder, ImageLimits, Ledger, ObjectStore, VectorIndex
+from pipeline.ports import Concurrency, Deps, ImageEmbedder, ImageLimits, Ledger, ObjectStore, VectorIndex
 from pipeline.ports.lazy import LazyEmbedder
 from pipeline.ports.model_binding import DEFAULT_MODEL, check_binding, find_generation
 from pipeline.service.access import Caller, local_caller
@@ -48,7 +48,7 @@ class Backend:
     ledger: Ledger
     models: Models
     # From the address that was asked for, or "", and the name of a collection.
-    model_for: Callable[[str, str], Embedder]
+    model_for: Callable[[str, str], ImageEmbedder]
     limits: ImageLimits
     concurrency: Concurrency
     places: Places
@@ -61,7 +61,7 @@ class Backend:
             store=self.store, index=self.index, models=self.models, concurrency=self.concurrency
         )
 
-    def deps_with(self, embedder: Embedder) -> Deps:
+    def deps_with(self, embedder: ImageEmbedder) -> Deps:
         """The ports for a job that runs in this process."""
         is_trained = embedder.spec.address != DEFAULT_MODEL
         return Deps(
@@ -87,7 +87,7 @@ def open_backend(settings: Settings, allowed: list[Location]) -> Iterator[Backen
     with wiring.open_index(settings) as index, wiring.open_ledger(settings) as ledger:
         models = _models(index, settings)
 
-        def model_for(address: str, collection: str) -> Embedder:
+        def model_for(address: str, collection: str) -> ImageEmbedder:
             existing = index.get_collection(collection)
             spec = wiring.lazy_model(address, settings, existing=existing).spec
             target = CollectionRef(name=collection, fingerprint=spec.fingerprint)
@@ -147,7 +147,7 @@ def warm_up(backend: Backend) -> threading.Thread:
 
 
 def _models(index: VectorIndex, settings: Settings) -> LoadedOnDemand:
-    def load(address: str, precision: str) -> Embedder:
+    def load(address: str, precision: str) -> ImageEmbedder:
         return wiring.load_model(address, settings, precision=precision, batches=settings.batch_threads)
 
     return LoadedOnDemand(index, load, requested=settings.model, precision=settings.precision)

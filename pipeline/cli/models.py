@@ -44,5 +44,6 @@ def show_model(
         write_json(fields | {"queues": queues})
         return
     del fields["preprocessing"]
-    rows = {**fields, **asdict(spec.preprocessing), "queues": " ".join(queues)}
+    lists = {"capabilities": " ".join(spec.capabilities), "queues": " ".join(queues)}
+    rows = fields | asdict(spec.preprocessing) | lists
     write_table(("field", "value"), list(rows.items()))

@@ -16,7 +16,7 @@ from pipeline.cli.progress import JobProgress, ProgressState
 from pipeline.cli.termination import Terminated, raising_on_sigterm
 from pipeline.embedded import DriverOptions, held_job, run_job
 from pipeline.errors import PictorError
-from pipeline.ports import Deps, Embedder, Ledger, VectorIndex
+from pipeline.ports import Deps, ImageEmbedder, Ledger, VectorIndex
 from pipeline.ports.model_binding import DEFAULT_MODEL, check_binding, find_generation
 from pipeline.settings import Settings
 from pipeline.types import Job, JobState
@@ -45,7 +45,7 @@ def deps_of_job(job: Job, ledger: Ledger, settings: Settings) -> Iterator[Deps]:
         yield deps_here(index, embedder, ledger, settings)
 
 
-def deps_here(index: VectorIndex, embedder: Embedder, ledger: Ledger, settings: Settings) -> Deps:
+def deps_here(index: VectorIndex, embedder: ImageEmbedder, ledger: Ledger, settings: Settings) -> Deps:
     """The ports for a job that runs in this process."""
     return Deps(
         store=wiring.open_store(settings),

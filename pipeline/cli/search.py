@@ -9,7 +9,7 @@ import typer
 from pipeline import wiring
 from pipeline.capacity import Load
 from pipeline.cli.output import fail, note, write_json, write_table
-from pipeline.ports import MAX_HITS, Embedder, VectorIndex
+from pipeline.ports import MAX_HITS, ImageEmbedder, VectorIndex
 from pipeline.ports.model_binding import find_collection
 from pipeline.service.access import local_caller
 from pipeline.service.answers import answer_json
@@ -73,7 +73,7 @@ def search(
 
 
 def _models(index: VectorIndex, requested: str, settings: Settings) -> LoadedOnDemand:
-    def load(address: str, precision: str) -> Embedder:
+    def load(address: str, precision: str) -> ImageEmbedder:
         return wiring.load_model(address, settings, precision=precision)
 
     return LoadedOnDemand(index, load, requested=requested or settings.model, precision=settings.precision)

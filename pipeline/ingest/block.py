@@ -1,13 +1,16 @@
 """A staged block: the pixels of one batch as one object, so that a queue never carries pixels.
 
 Layout, little-endian: the magic `PICTORB1`, the header's length as u32, the header as JSON, then the pixels
-as raw uint8 [N, 3, S, S]. The header holds an entry for each object of the batch that was not unchanged:
+as raw uint8 [N, 3, S, S], those of one image after each other. The header holds an entry for each object of
+the batch that was not unchanged:
 
     {"batch": "<job id>/<path>", "n": 2, "side": 224, "stored": ["<image id>", …], "seconds": {"fetch": 0.4},
      "outcomes": [[0, 640, 480, {"cam": "1"}], [3, "decode", "truncated", "…"], …]}
 
 An entry begins with the object's place in the message; then follow width, height and metadata, or stage,
-reason and detail.
+reason and detail. An image of several views, or of none, ends with their boxes: [[left, top, width, height],
+null, …]. Without them it has one view, the whole of it. "rows" says how many rows the index has of a stored
+id, where it is not one.
 """
 
 import json
@@ -19,7 +22,9 @@ from typing import TypeGuard
 import numpy as np
 
 from pipeline.errors import MessageError
+from pipeline.ports.image_rows import MAX_VIEWS
 from pipeline.types import (
+    Box,
     EmbedBatch,
     Embedded,
     FailedAt,
@@ -29,6 +34,7 @@ from pipeline.types import (
     PreparedBatch,
     Reason,
     Rejected,
+    View,
 )
 
 MAGIC = b"PICTORB1"
@@ -49,19 +55,22 @@ def pack_block(batch: EmbedBatch, made: PreparedBatch) -> bytes:
     """Images that are embedded already are only counted: whoever made them has written them."""
     places = {ref.image_id: place for place, ref in enumerate(batch.refs)}
     outcomes = [outcome for outcome in made.outcomes if not isinstance(outcome, Embedded)]
-    prepared = [outcome for outcome in outcomes if isinstance(outcome, Prepared)]
-    reused = made.reused + sum(isinstance(outcome, Embedded) for outcome in made.outcomes)
+    views = [view for outcome in outcomes if isinstance(outcome, Prepared) for view in outcome.views]
+    written = {done.ref.image_id: len(done.vectors) for done in made.outcomes if isinstance(done, Embedded)}
+    reused, stored = made.reused + len(written), dict(made.stored) | written
+    rows = {image_id: count for image_id, count in sorted(stored.items()) if count != 1}
     header = {
         "batch": _name(batch),
-        "n": len(prepared),
-        "side": prepared[0].pixels.shape[-1] if prepared else 0,
-        "stored": sorted(made.stored),
+        "n": len(views),
+        "side": views[0].pixels.shape[-1] if views else 0,
+        "stored": sorted(stored),
         "seconds": dict(made.seconds),
+        **({"rows": rows} if rows else {}),
         **({"reused": reused} if reused else {}),
         "outcomes": [_entry(places[outcome.ref.image_id], outcome) for outcome in outcomes],
     }
     text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
-    pixels = [np.ascontiguousarray(outcome.pixels).tobytes() for outcome in prepared]
+    pixels = [np.ascontiguousarray(view.pixels).tobytes() for view in views]
     return b"".join([MAGIC, struct.pack("<I", len(text)), text, *pixels])
 
 
@@ -83,13 +92,18 @@ def unpack_block(batch: EmbedBatch, body: bytes) -> PreparedBatch:
             **rest,
         }:
             outcomes = _outcomes(batch, entries, pixels)
-            reused = rest.get("reused", 0)
+            reused, rows = rest.get("reused", 0), rest.get("rows", {})
             if not _is_size(reused) or reused > len(batch.refs) - len(outcomes):
                 raise _damaged(batch, body)
             if not all(map(_is_duration, seconds.values())):
                 raise _damaged(batch, body)
+            if not isinstance(rows, dict) or not all(map(_is_row_count, rows.values())):
+                raise _damaged(batch, body)
             return PreparedBatch(
-                outcomes=outcomes, stored=frozenset(map(str, stored)), seconds=seconds, reused=reused
+                outcomes=outcomes,
+                stored={str(image_id): rows.get(image_id, 1) for image_id in map(str, stored)},
+                seconds=seconds,
+                reused=reused,
             )
         case _:
             raise _damaged(batch, body)
@@ -107,8 +121,18 @@ def _damaged(batch: EmbedBatch, body: bytes) -> MessageError:
 
 def _entry(place: int, outcome: Prepared | Rejected) -> list[object]:
     if isinstance(outcome, Prepared):
-        return [place, outcome.width, outcome.height, dict(outcome.metadata)]
+        entry = [place, outcome.width, outcome.height, dict(outcome.metadata)]
+        boxes = [view.box for view in outcome.views]
+        return entry if boxes == [None] else [*entry, [box and _sides(box) for box in boxes]]
     return [place, outcome.stage.value, outcome.reason.value, outcome.detail]
+
+
+def _sides(box: Box) -> list[int]:
+    return [box.left, box.top, box.width, box.height]
+
+
+def _is_row_count(value: object) -> bool:
+    return _is_size(value) and value <= MAX_VIEWS
 
 
 def _split(batch: EmbedBatch, body: bytes) -> tuple[object, Pixels]:
@@ -158,11 +182,32 @@ def _outcomes(
 
 def _outcome(refs: dict[int, ObjectRef], entry: object, images: Iterator[Pixels]) -> Prepared | Rejected:
     match entry:
-        case [int(place), int(width), int(height), dict(metadata)]:
+        case [int(place), int(width), int(height), dict(metadata), *boxes]:
+            views = [View(pixels=next(images), box=box) for box in _boxes(boxes)]
             ref, width, height = refs.pop(_size(place)), _size(width), _size(height)
-            return Prepared(ref=ref, pixels=next(images), width=width, height=height, metadata=metadata)
+            return Prepared(ref=ref, views=tuple(views), width=width, height=height, metadata=metadata)
         case [int(place), str(stage), str(reason), str(detail)]:
             ref = refs.pop(_size(place))
             return Rejected(ref=ref, stage=FailedAt(stage), reason=Reason(reason), detail=detail)
         case _:
             raise ValueError(entry)
+
+
+def _boxes(rest: Sequence[object]) -> list[Box | None]:
+    match rest:
+        case []:
+            return [None]
+        case [list(boxes)] if len(boxes) <= MAX_VIEWS:
+            return [_box(box) for box in boxes]
+        case _:
+            raise ValueError(rest)
+
+
+def _box(box: object) -> Box | None:
+    match box:
+        case None:
+            return None
+        case [int(left), int(top), int(width), int(height)]:
+            return Box(left=_size(left), top=_size(top), width=_size(width), height=_size(height))
+        case _:
+            raise ValueError(box)

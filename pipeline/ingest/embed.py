@@ -1,58 +1,94 @@
-"""From pixels to vectors: groups of images through the device."""
+"""From pixels to vectors: groups of views through the device."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
 from pipeline.ingest.phase_clock import PhaseClock
-from pipeline.ports import Embedder
-from pipeline.types import Embedded, FailedAt, Prepared, Reason, Rejected, Vector
+from pipeline.ports import ImageEmbedder
+from pipeline.types import Embedded, FailedAt, Prepared, Reason, Rejected, Vector, View
 
 
 def embed_all(
     outcomes: Iterable[Prepared | Embedded | Rejected],
-    embedder: Embedder,
+    embedder: ImageEmbedder,
     group_items: int,
     clock: PhaseClock,
 ) -> Iterator[Embedded | Rejected]:
-    """Embed prepared images in groups and pass the rest through; nothing is lost and nothing is added."""
-    group: list[Prepared] = []
+    """Embed prepared images and pass the rest through; nothing is lost and nothing is added.
+
+    Args:
+        group_items: views in one call of the model, of however many images.
+    """
+    group = _Group(embedder, clock)
     for outcome in _timed(outcomes, clock):
         if not isinstance(outcome, Prepared):
             yield outcome
             continue
-        group.append(outcome)
-        if len(group) == group_items:
-            yield from embed_group(group, embedder, clock)
-            group = []
-    if group:
-        yield from embed_group(group, embedder, clock)
+        image = _Image(outcome)
+        if not outcome.views:
+            yield image.outcome()
+        for view in outcome.views:
+            group.add(view, image)
+            if len(group) == group_items:
+                yield from group.embed()
+    yield from group.embed()
 
 
-def embed_group(
-    group: Sequence[Prepared], embedder: Embedder, clock: PhaseClock
-) -> list[Embedded | Rejected]:
-    pixels = np.stack([prepared.pixels for prepared in group])
-    with clock.measure("device"):
-        vectors = embedder.embed_images(pixels)
-    return [
-        _embedded(prepared, vector) if _is_direction(vector) else _not_finite(prepared)
-        for prepared, vector in zip(group, vectors, strict=True)
-    ]
+class _Image:
+    """An image some of whose views are embedded."""
+
+    def __init__(self, prepared: Prepared) -> None:
+        self._prepared = prepared
+        self._vectors: list[Vector] = []
+
+    def take(self, vector: Vector) -> bool:
+        """Returns whether it was the last one."""
+        self._vectors.append(vector)
+        return len(self._vectors) == len(self._prepared.views)
+
+    def outcome(self) -> Embedded | Rejected:
+        prepared = self._prepared
+        if not all(map(_is_direction, self._vectors)):
+            return _not_finite(prepared)
+        return Embedded(
+            ref=prepared.ref,
+            vectors=tuple(self._vectors),
+            width=prepared.width,
+            height=prepared.height,
+            metadata=prepared.metadata,
+        )
+
+
+class _Group:
+    """Views that go through the model at once."""
+
+    def __init__(self, embedder: ImageEmbedder, clock: PhaseClock) -> None:
+        self._embedder = embedder
+        self._clock = clock
+        self._views: list[tuple[View, _Image]] = []
+
+    def __len__(self) -> int:
+        return len(self._views)
+
+    def add(self, view: View, image: _Image) -> None:
+        self._views.append((view, image))
+
+    def embed(self) -> list[Embedded | Rejected]:
+        """Empty the group. Returns the images that are complete with it."""
+        views, self._views = self._views, []
+        if not views:
+            return []
+        pixels = np.stack([view.pixels for view, _ in views])
+        with self._clock.measure("device"):
+            vectors = self._embedder.embed_images(pixels)
+        return [
+            image.outcome() for (_, image), vector in zip(views, vectors, strict=True) if image.take(vector)
+        ]
 
 
 def _is_direction(vector: Vector) -> bool:
     return bool(np.isfinite(vector).all() and vector.any())  # a zero vector is near to nothing and everything
-
-
-def _embedded(prepared: Prepared, vector: Vector) -> Embedded:
-    return Embedded(
-        ref=prepared.ref,
-        vector=vector,
-        width=prepared.width,
-        height=prepared.height,
-        metadata=prepared.metadata,
-    )
 
 
 def _not_finite(prepared: Prepared) -> Rejected:

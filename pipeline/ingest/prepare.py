@@ -12,8 +12,11 @@ from typing import TYPE_CHECKING
 from pipeline.errors import ImageError
 from pipeline.ingest.phase_clock import PhaseClock
 from pipeline.ingest.reuse import changed_refs, look_up_versions, reuse_vectors
-from pipeline.ports import Concurrency, Deps, ImageLimits, ObjectStore, misfit_of
+from pipeline.ports import Concurrency, Deps, ImageLimits, ObjectStore, ViewFinder, misfit_of
+from pipeline.ports.embedder import check_finder
+from pipeline.ports.image_rows import MAX_VIEWS
 from pipeline.types import (
+    Box,
     EmbedBatch,
     FailedAt,
     FetchedObject,
@@ -23,6 +26,7 @@ from pipeline.types import (
     Preprocessing,
     Reason,
     Rejected,
+    View,
 )
 
 if TYPE_CHECKING:
@@ -39,10 +43,22 @@ def prepare_batch(
     reused = reuse_vectors(batch, changed, deps, clock)
     done = {item.ref.image_id for item in reused}
     fresh = [ref for ref in changed if ref.image_id not in done]
-    spec = deps.embedder.spec.preprocessing
-    pixels = prepare_all(fresh, deps.store, spec, limits, clock, concurrency=deps.concurrency)
-    with closing(pixels):
-        yield PreparedBatch(outcomes=chain(reused, pixels), stored=stored.keys())
+    spec = deps.embedder.spec
+    check_finder(spec, deps.finder)
+    prepared = prepare_all(
+        fresh,
+        deps.store,
+        spec.preprocessing,
+        limits,
+        clock,
+        concurrency=deps.concurrency,
+        finder=deps.finder,
+    )
+    with closing(prepared):
+        yield PreparedBatch(
+            outcomes=chain(reused, prepared),
+            stored={image_id: version.rows for image_id, version in stored.items()},
+        )
 
 
 def prepare_all(
@@ -53,6 +69,7 @@ def prepare_all(
     clock: PhaseClock,
     *,
     concurrency: Concurrency,
+    finder: ViewFinder | None = None,
 ) -> Generator[Prepared | Rejected]:
     """One outcome per reference, in order.
 
@@ -65,7 +82,16 @@ def prepare_all(
     decode_slots = Semaphore(concurrency.decode_threads)
 
     def prepare(ref: ObjectRef) -> Prepared | Rejected:
-        return prepare_one(ref, store, spec, limits, clock, decode_slots, jpeg_device=concurrency.jpeg_device)
+        return prepare_one(
+            ref,
+            store,
+            spec,
+            limits,
+            clock,
+            decode_slots,
+            jpeg_device=concurrency.jpeg_device,
+            finder=finder,
+        )
 
     ahead = 2 * concurrency.group_items
     with ThreadPoolExecutor(concurrency.fetch_threads, thread_name_prefix="prepare") as pool:
@@ -84,6 +110,7 @@ def prepare_one(
     decode_slots: Semaphore,
     *,
     jpeg_device: str = "",
+    finder: ViewFinder | None = None,
 ) -> Prepared | Rejected:
     """The ONE place where an image error becomes data."""
     stage = FailedAt.FETCH
@@ -93,15 +120,22 @@ def prepare_one(
         clock.count_fetched(len(fetched.body))
         stage = FailedAt.DECODE
         with decode_slots, clock.measure("decode"):
-            return _decode(ref, fetched, spec, limits, jpeg_device)
+            return _decode(ref, fetched, spec, limits, jpeg_device, finder)
     except ImageError as err:
         return Rejected(ref=ref, stage=stage, reason=err.reason, detail=err.detail)
 
 
 def _decode(
-    ref: ObjectRef, fetched: FetchedObject, spec: Preprocessing, limits: ImageLimits, jpeg_device: str
+    ref: ObjectRef,
+    fetched: FetchedObject,
+    spec: Preprocessing,
+    limits: ImageLimits,
+    jpeg_device: str,
+    finder: ViewFinder | None,
 ) -> Prepared:
     try:
+        if finder is not None:
+            return find_views(ref, fetched, finder, limits)
         return decode_object(ref, fetched, spec, limits, jpeg_device=jpeg_device)
     except ImageError as err:
         if err.reason is Reason.NOT_AN_IMAGE and fetched.encoding:
@@ -137,7 +171,7 @@ def decode_object(
     *,
     jpeg_device: str = "",
 ) -> Prepared:
-    """Turn bytes into a model's input. Raises ImageError."""
+    """Turn bytes into the input of a model of whole images. Raises ImageError."""
     # Imported at the first image: torch costs seconds, and a run that finds nothing new never needs it.
     from pipeline.image.decode import decode_on_gpu, decode_stored_colours
     from pipeline.image.preprocess import planes_to_model_input, to_model_input
@@ -154,7 +188,44 @@ def decode_object(
         pixels = to_model_input(image.rgb, spec)
     if image.conversion is not None:  # where the pixels are fewest: it costs as much for each
         pixels = image.conversion.convert_planes(pixels)
-    return Prepared(ref=ref, pixels=pixels, width=image.width, height=image.height, metadata=fetched.metadata)
+    return Prepared(
+        ref=ref,
+        views=(View(pixels=pixels),),
+        width=image.width,
+        height=image.height,
+        metadata=fetched.metadata,
+    )
+
+
+def find_views(ref: ObjectRef, fetched: FetchedObject, finder: ViewFinder, limits: ImageLimits) -> Prepared:
+    """Turn bytes into the input of a model that looks at parts of an image. Raises ImageError."""
+    from pipeline.image.decode import decode_stored_colours
+
+    image = decode_stored_colours(fetched.body, limits=limits, target_px=finder.min_side_px)
+    views = [_in_original(view, image) for view in finder.find_views(image.rgb)[:MAX_VIEWS]]
+    return Prepared(
+        ref=ref,
+        views=tuple(views),
+        width=image.width,
+        height=image.height,
+        metadata=fetched.metadata,
+    )
+
+
+def _in_original(view: View, image: "DecodedImage") -> View:
+    """With its place in the upright original, and in the colours that the model knows."""
+    pixels = view.pixels if image.conversion is None else image.conversion.convert_planes(view.pixels)
+    if view.box is None:
+        return View(pixels=pixels)
+    height, width = image.rgb.shape[:2]
+    x, y = image.width / width, image.height / height
+    box = Box(
+        left=round(view.box.left * x),
+        top=round(view.box.top * y),
+        width=round(view.box.width * x),
+        height=round(view.box.height * y),
+    )
+    return View(pixels=pixels, box=box)
 
 
 def _in_order(

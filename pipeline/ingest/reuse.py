@@ -9,26 +9,32 @@ from collections.abc import Mapping, Sequence
 from pipeline.errors import ImageError
 from pipeline.ingest.phase_clock import PhaseClock
 from pipeline.ports import Deps, VectorIndex, misfit_of
-from pipeline.types import EmbedBatch, Embedded, IndexRow, ObjectRef
+from pipeline.types import EmbedBatch, Embedded, IndexRow, ObjectRef, StoredVersion
 
 # S3 gives MD5 to an upload in one piece. Of parts it is a hash of hashes, with a "-", and files have
 # no hash at all. With keys of a customer or of KMS it is no MD5, but then no two objects share one.
 _CONTENT_HASH = re.compile(r"[0-9a-f]{32}")
 
 
-def look_up_versions(batch: EmbedBatch, index: VectorIndex, clock: PhaseClock) -> Mapping[str, str]:
-    """The stored ETag of each object that has a row.
+def look_up_versions(batch: EmbedBatch, index: VectorIndex, clock: PhaseClock) -> Mapping[str, StoredVersion]:
+    """The stored version of each object that has rows.
 
     The index is asked although the planner has compared versions: a batch may be delivered twice, and a
     worker that knows no book may have done it.
     """
     # Seconds lie between this look and the write anyway; a job's first step has seen all that was before it.
     with clock.measure("lookup"):
-        return index.get_etags(batch.target, [ref.image_id for ref in batch.refs], latest=False)
+        return index.get_versions(batch.target, [ref.image_id for ref in batch.refs], latest=False)
 
 
-def changed_refs(batch: EmbedBatch, stored: Mapping[str, str]) -> list[ObjectRef]:
-    return [ref for ref in batch.refs if stored.get(ref.image_id) != ref.etag or ref.key in batch.rewritten]
+def changed_refs(batch: EmbedBatch, stored: Mapping[str, StoredVersion]) -> list[ObjectRef]:
+    """Without an ETag, no two versions can be called the same."""
+
+    def is_stored(ref: ObjectRef) -> bool:
+        version = stored.get(ref.image_id)
+        return version is not None and bool(ref.etag) and version.etag == ref.etag
+
+    return [ref for ref in batch.refs if not is_stored(ref) or ref.key in batch.rewritten]
 
 
 def reuse_vectors(
@@ -46,26 +52,36 @@ def reuse_vectors(
     if not candidates:
         return []
     with clock.measure("lookup"):
-        rows = _rows_of_copies(batch, candidates, deps)
+        copies = _rows_of_copies(batch, candidates, deps)
     found: list[Embedded] = []
-    for ref in candidates if rows else ():
-        row = rows.get((ref.etag, ref.size_bytes))
-        if row is not None and (metadata := _metadata(ref, deps)) is not None:
+    for ref in candidates if copies else ():
+        rows = copies.get((ref.etag, ref.size_bytes))
+        if rows is not None and (metadata := _metadata(ref, deps)) is not None:
             found.append(
-                Embedded(ref=ref, vector=row.vector, width=row.width, height=row.height, metadata=metadata)
+                Embedded(
+                    ref=ref,
+                    vectors=tuple(row.vector for row in rows),
+                    width=rows[0].width,
+                    height=rows[0].height,
+                    metadata=metadata,
+                )
             )
     return found
 
 
 def _rows_of_copies(
     batch: EmbedBatch, candidates: Sequence[ObjectRef], deps: Deps
-) -> Mapping[tuple[str, int], IndexRow]:
+) -> Mapping[tuple[str, int], Sequence[IndexRow]]:
     image_ids = deps.ledger.book.find_copies(batch.target.generation, [ref.etag for ref in candidates])
     if not image_ids:
         return {}
-    # The book says where to look, and the row itself says which version it is of.
-    rows = deps.index.get_rows(batch.target, image_ids, latest=False)
-    return {(row.ref.etag, row.ref.size_bytes): row for row in rows if not row.ref.bucket.startswith("/")}
+    # The book says where to look, and the rows themselves say which version they are of.
+    images = deps.index.get_images(batch.target, image_ids, latest=False).values()
+    return {
+        (rows[0].ref.etag, rows[0].ref.size_bytes): rows
+        for rows in images
+        if not rows[0].ref.bucket.startswith("/") and len({row.ref.etag for row in rows}) == 1
+    }
 
 
 def _metadata(ref: ObjectRef, deps: Deps) -> Mapping[str, str] | None:

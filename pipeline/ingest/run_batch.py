@@ -10,6 +10,7 @@ from pipeline.ingest.phase_clock import PhaseClock
 from pipeline.ingest.prepare import prepare_batch
 from pipeline.ingest.staging import load_block, put_block
 from pipeline.ports import Deps, ImageLimits
+from pipeline.ports.image_rows import view_row_id
 from pipeline.types import (
     CONTENT_REASONS,
     BatchReport,
@@ -79,7 +80,7 @@ def index_prepared(batch: EmbedBatch, prepared: PreparedBatch, deps: Deps, clock
     embedded, rejected = _embed(prepared.outcomes, deps, clock)
     write_rows(batch.target, embedded, deps, clock)
     remove_stale(batch.target, rejected, prepared.stored, deps, clock)
-    indexed = len(embedded) + prepared.reused
+    indexed = len(embedded) + prepared.reused  # with those that nothing was found in
     return BatchReport(
         job_id=batch.job_id,
         path=batch.path,
@@ -87,7 +88,7 @@ def index_prepared(batch: EmbedBatch, prepared: PreparedBatch, deps: Deps, clock
         unchanged=len(batch.refs) - indexed - len(rejected),
         rejected=tuple(rejected),
         seconds=_sum(prepared.seconds, clock.seconds()),
-        versions=_versions(batch, rejected, prepared.stored),
+        versions=_versions(batch, embedded, rejected, prepared.stored),
     )
 
 
@@ -111,9 +112,10 @@ def _sum(before: Mapping[str, float], here: Mapping[str, float]) -> Mapping[str,
 def write_rows(target: CollectionRef, embedded: Sequence[Embedded], deps: Deps, clock: PhaseClock) -> None:
     if not embedded:
         return
-    indexed_at = datetime.now(UTC)
+    indexed_at, has_views = datetime.now(UTC), deps.embedder.spec.has_views
     with clock.measure("write"):
-        deps.index.upsert(target, [_row(item, indexed_at) for item in embedded])
+        images = {item.ref.image_id: _rows(item, indexed_at, has_views=has_views) for item in embedded}
+        deps.index.replace_images(target, images)
 
 
 def remove_stale(
@@ -131,40 +133,45 @@ def remove_stale(
     ]
     if stale:
         with clock.measure("write"):
-            deps.index.delete(target, stale)
+            deps.index.delete_images(target, stale)
 
 
 def _versions(
-    batch: EmbedBatch, rejected: Sequence[Rejected], stored: Collection[str]
+    batch: EmbedBatch, embedded: Sequence[Embedded], rejected: Sequence[Rejected], stored: Mapping[str, int]
 ) -> tuple[VersionEntry, ...]:
-    """Entries for the version book. Objects that are not rejected are in the index, now or since before."""
+    """For the version book: what is not rejected is in the index, now or since before."""
     failed = {item.ref.image_id for item in rejected}
+    vectors = dict(stored) | {item.ref.image_id: len(item.vectors) for item in embedded}
     indexed = [ref for ref in batch.refs if ref.image_id not in failed]
     return (
-        *map(indexed_version, indexed),
+        *(indexed_version(ref, vectors.get(ref.image_id, 1)) for ref in indexed),
         *(_failed_version(item, stored) for item in rejected),
     )
 
 
-def _failed_version(item: Rejected, stored: Collection[str]) -> VersionEntry:
-    keeps_old_row = item.reason not in CONTENT_REASONS and item.ref.image_id in stored
+def _failed_version(item: Rejected, stored: Mapping[str, int]) -> VersionEntry:
+    keeps_old_rows = item.reason not in CONTENT_REASONS
     return VersionEntry(
         ref=item.ref,
         state=VersionState.FAILED,
-        vectors=int(keeps_old_row),
+        vectors=stored.get(item.ref.image_id, 0) if keeps_old_rows else 0,
         stage=item.stage,
         reason=item.reason,
         detail=item.detail,
     )
 
 
-def _row(item: Embedded, indexed_at: datetime) -> IndexRow:
-    return IndexRow(
-        id=item.ref.image_id,
-        ref=item.ref,
-        vector=item.vector,
-        width=item.width,
-        height=item.height,
-        indexed_at=indexed_at,
-        metadata=item.metadata,
-    )
+def _rows(item: Embedded, indexed_at: datetime, *, has_views: bool) -> list[IndexRow]:
+    image_id = item.ref.image_id
+    return [
+        IndexRow(
+            id=view_row_id(image_id, place) if has_views else image_id,
+            ref=item.ref,
+            vector=vector,
+            width=item.width,
+            height=item.height,
+            indexed_at=indexed_at,
+            metadata=item.metadata,
+        )
+        for place, vector in enumerate(item.vectors)
+    ]

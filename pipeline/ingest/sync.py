@@ -54,9 +54,9 @@ def prepare_book(job: Job, deps: Deps, go_on: GoOn) -> bool:
         filled_to = ""
     if filled_to is None:
         return True
-    refs = deps.index.list_versions(job.request.target, start_after=filled_to)
+    images = deps.index.list_images(job.request.target, start_after=filled_to)
     while go_on():
-        entries = [indexed_version(ref) for ref in islice(refs, FILL_ENTRIES)]
+        entries = [indexed_version(image.ref, image.rows) for image in islice(images, FILL_ENTRIES)]
         book.record_fill(generation, entries, filled_to=entries[-1].ref.image_id if entries else None)
         if not entries:
             return True
@@ -97,7 +97,7 @@ def _remove(job: Job, missing: Sequence[VersionEntry], deps: Deps) -> None:
     if back:  # the next job compares it with its listing
         deps.ledger.note_present(job.job_id, back)
     if gone:
-        deps.index.delete(job.request.target, gone)
+        deps.index.delete_images(job.request.target, gone)
         deps.ledger.record_removal(job.job_id, gone)
 
 

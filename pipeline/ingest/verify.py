@@ -14,6 +14,7 @@ from pipeline.ports import VectorIndex, VersionBook
 from pipeline.types import (
     CollectionInfo,
     CollectionRef,
+    IndexedImage,
     ObjectRef,
     VersionEntry,
     VersionState,
@@ -36,6 +37,7 @@ class Difference(StrEnum):
 class Found:
     difference: Difference
     ref: ObjectRef  # as the index has it, if it does
+    rows: int = 0  # that the index has of it
 
 
 @dataclass(slots=True)
@@ -60,7 +62,7 @@ def verify_collection(
         first: how many ids are named of each kind of difference.
     """
     generation, result = info.ref.generation, Verification()
-    found = _differences(index.list_versions(info.ref), book.list_by_id(generation), result)
+    found = _differences(index.list_images(info.ref), book.list_by_id(generation), result)
     while some := list(islice(found, REPAIRED_AT_ONCE)):
         for one in some:
             result.counts[one.difference] += 1
@@ -74,18 +76,19 @@ def verify_collection(
 
 
 def _differences(
-    refs: Iterator[ObjectRef], entries: Iterator[VersionEntry], result: Verification
+    images: Iterator[IndexedImage], entries: Iterator[VersionEntry], result: Verification
 ) -> Iterator[Found]:
     entry = next(entries, None)
-    for ref in refs:
-        while entry is not None and entry.ref.image_id < ref.image_id:
+    for image in images:
+        image_id = image.ref.image_id
+        while entry is not None and entry.ref.image_id < image_id:
             yield from _unindexed(entry, result)
             entry = next(entries, None)
         result.compared += 1
-        if entry is None or entry.ref.image_id != ref.image_id:
-            yield Found(Difference.NOT_IN_BOOK, ref)
+        if entry is None or entry.ref.image_id != image_id:
+            yield Found(Difference.NOT_IN_BOOK, image.ref, image.rows)
             continue
-        yield from _indexed(ref, entry)
+        yield from _indexed(image, entry)
         entry = next(entries, None)
     while entry is not None:
         yield from _unindexed(entry, result)
@@ -98,16 +101,17 @@ def _unindexed(entry: VersionEntry, result: Verification) -> Iterator[Found]:
         yield Found(Difference.NOT_IN_INDEX, entry.ref)
 
 
-def _indexed(ref: ObjectRef, entry: VersionEntry) -> Iterator[Found]:
+def _indexed(image: IndexedImage, entry: VersionEntry) -> Iterator[Found]:
+    ref, rows = image.ref, image.rows
     if entry.state is VersionState.INDEXED:
-        if entry.ref.etag != ref.etag:
-            yield Found(Difference.OTHER_VERSION, ref)
+        if entry.ref.etag != ref.etag or entry.vectors != rows:
+            yield Found(Difference.OTHER_VERSION, ref, rows)
     elif entry.state is VersionState.PLANNED:
-        yield Found(Difference.NOT_IN_BOOK, ref)
+        yield Found(Difference.NOT_IN_BOOK, ref, rows)
     elif not entry.vectors:
         # Of the very version that failed: another worker got it indexed. Of an older one: it should be gone.
         same = entry.ref.etag == ref.etag
-        yield Found(Difference.OTHER_VERSION if same else Difference.OUTDATED_ROWS, ref)
+        yield Found(Difference.OTHER_VERSION if same else Difference.OUTDATED_ROWS, ref, rows)
 
 
 def _repair(found: list[Found], ref: CollectionRef, index: VectorIndex, book: VersionBook) -> None:
@@ -116,8 +120,8 @@ def _repair(found: list[Found], ref: CollectionRef, index: VectorIndex, book: Ve
     for one in found:
         ids[one.difference].append(one.ref.image_id)
         if one.difference in (Difference.NOT_IN_BOOK, Difference.OTHER_VERSION):
-            entered.append(indexed_version(one.ref))
+            entered.append(indexed_version(one.ref, one.rows))
     if outdated := ids[Difference.OUTDATED_ROWS]:
-        index.delete(ref, outdated)
+        index.delete_images(ref, outdated)
     book.forget(ref.generation, ids[Difference.NOT_IN_INDEX])
     book.write(ref.generation, entered)

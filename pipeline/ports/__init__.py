@@ -10,7 +10,9 @@ from pipeline.ports.deps import (
     Limits,
 )
 from pipeline.ports.embedder import (
-    Embedder,
+    ImageEmbedder,
+    TextEmbedder,
+    ViewFinder,
 )
 from pipeline.ports.index import (
     MAX_HITS,
@@ -46,14 +48,16 @@ __all__ = [
     "AgedStore",
     "Concurrency",
     "Deps",
-    "Embedder",
+    "ImageEmbedder",
     "ImageLimits",
     "Ledger",
     "Limits",
     "ObjectStore",
     "PrunedLedger",
+    "TextEmbedder",
     "VectorIndex",
     "VersionBook",
+    "ViewFinder",
     "WatchedLedger",
     "is_storable",
     "misfit_of",

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from pipeline.ports.embedder import Embedder
+from pipeline.ports.embedder import ImageEmbedder, ViewFinder
 from pipeline.ports.index import VectorIndex
 from pipeline.ports.ledger import Ledger
 from pipeline.ports.store import ObjectStore
@@ -38,8 +38,9 @@ class Deps:
 
     store: ObjectStore
     index: VectorIndex
-    embedder: Embedder
+    embedder: ImageEmbedder
     ledger: Ledger
     staging_bucket: str = ""  # where blocks of pixels wait between the CPU tier and the GPU tier; "" inline
     driver: str = ""  # whose jobs this process does; "" when it is told of no others
     concurrency: Concurrency = field(default_factory=Concurrency)
+    finder: ViewFinder | None = None  # of a model that looks at views

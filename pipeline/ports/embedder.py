@@ -1,17 +1,17 @@
-"""A model on a device."""
+"""A model on a device, by what it can be asked for. `ModelSpec.capabilities` says what that is."""
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.types import (
-    ModelSpec,
-)
+from pipeline.errors import ModelError
+from pipeline.types import Capability, ModelSpec, View
 
 
-class Embedder(Protocol):
-    """A model on a device. Safe to share between threads. Calls wait when the device is busy."""
+class ImageEmbedder(Protocol):
+    """`Capability.IMAGES`. Safe to share between threads: calls beyond what the device takes at once wait."""
 
     @property
     def spec(self) -> ModelSpec: ...
@@ -31,3 +31,53 @@ class Embedder(Protocol):
             [N, D], rows of unit length; a row the model could not answer is NaN.
         """
         ...
+
+
+class TextEmbedder(Protocol):
+    """`Capability.TEXT`: texts and images become points of one space. Safe to share between threads."""
+
+    @property
+    def spec(self) -> ModelSpec: ...
+
+    def embed_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Returns: [N, D], rows of unit length; any N >= 1."""
+        ...
+
+
+class ViewFinder(Protocol):
+    """`Capability.VIEWS`: finds what a model looks at in an image, on the CPU, before any device is asked.
+
+    Safe to share between threads.
+    """
+
+    @property
+    def min_side_px(self) -> int:
+        """The shorter side that it needs. Larger images may be scaled down to it before it sees them."""
+        ...
+
+    def find_views(self, rgb: NDArray[np.uint8]) -> Sequence[View]:
+        """The same views each time it is asked, best first.
+
+        Args:
+            rgb: [H, W, 3], upright.
+
+        Returns:
+            At most MAX_VIEWS. Boxes are in px of `rgb`, pixels [3, S, S].
+        """
+        ...
+
+
+def require_capability(spec: ModelSpec, capability: Capability) -> None:
+    """Raises ModelError, naming the model and what it can do."""
+    if capability not in spec.capabilities:
+        raise ModelError(
+            f"model {spec.name!r} cannot be asked for {capability}; it has: {', '.join(spec.capabilities)}"
+        )
+
+
+def check_finder(spec: ModelSpec, finder: ViewFinder | None) -> None:
+    """Raises ModelError: a model that looks at views has no finder, or another one has."""
+    if finder is not None:
+        require_capability(spec, Capability.VIEWS)
+    elif spec.has_views:
+        raise ModelError(f"model {spec.name!r} looks at views of an image, and nothing here finds them")

@@ -9,11 +9,12 @@ from numpy.typing import NDArray
 from pipeline.types import (
     CollectionInfo,
     CollectionRef,
+    IndexedImage,
     IndexRow,
     ModelSpec,
-    ObjectRef,
     SearchFilter,
     SearchHit,
+    StoredVersion,
 )
 
 MAX_HITS = 16_000  # per query: Milvus answers 16,384, less the room that ties need
@@ -104,16 +105,30 @@ class VectorIndex(Protocol):
         """
         ...
 
-    def upsert(self, ref: CollectionRef, rows: Sequence[IndexRow]) -> None:
-        """Write rows by id. The same rows twice leave the same index."""
+    def replace_images(self, ref: CollectionRef, images: Mapping[str, Sequence[IndexRow]]) -> None:
+        """Write the rows of images in the place of all that are there of them. Safe to run twice.
+
+        A process that is killed meanwhile may leave rows of two versions of an image. `get_versions` tells,
+        and the next call puts it right.
+
+        Args:
+            images: rows by image id. A model of whole images has one row of each, whose id is the image id.
+                Another has 0 to MAX_VIEWS, whose ids are those of `image_rows.view_row_id`, in order.
+
+        Raises:
+            ConfigError: an image has other rows than these, or a vector is of another length. Nothing is
+                written.
+        """
         ...
 
-    def delete(self, ref: CollectionRef, ids: Sequence[str]) -> None:
-        """Safe to run twice."""
+    def delete_images(self, ref: CollectionRef, image_ids: Sequence[str]) -> None:
+        """Delete all rows of these images. Safe to run twice."""
         ...
 
-    def get_etags(self, ref: CollectionRef, ids: Sequence[str], *, latest: bool = True) -> Mapping[str, str]:
-        """The stored version of each id that is there.
+    def get_versions(
+        self, ref: CollectionRef, image_ids: Sequence[str], *, latest: bool = True
+    ) -> Mapping[str, StoredVersion]:
+        """The stored version of each image that has rows, by image id.
 
         Args:
             latest: as of all writes that returned before this call, whoever made them. Else of those before
@@ -121,19 +136,24 @@ class VectorIndex(Protocol):
         """
         ...
 
+    def get_images(
+        self, ref: CollectionRef, image_ids: Sequence[str], *, latest: bool = True
+    ) -> Mapping[str, Sequence[IndexRow]]:
+        """The rows of each image that has any, by image id and in order. `latest` as for `get_rows`."""
+        ...
+
     def get_rows(self, ref: CollectionRef, ids: Sequence[str], *, latest: bool = True) -> list[IndexRow]:
         """The rows that are there, in the order of `ids`.
 
         Args:
-            latest: as of all writes that returned before this call, whoever made them. Else as a search
+            ids: of rows.
+            latest: as of all writes that returned before this call, whoever made them. Else what a search
                 sees, which may lag behind the writes of other processes by seconds and costs a fraction.
         """
         ...
 
-    def list_ids(self, ref: CollectionRef) -> Iterator[str]: ...
-
-    def list_versions(self, ref: CollectionRef, *, start_after: str = "") -> Iterator[ObjectRef]:
-        """The version of each image that has rows, in order of the image id, streamed in pages.
+    def list_images(self, ref: CollectionRef, *, start_after: str = "") -> Iterator[IndexedImage]:
+        """Each image that has rows, in order of the image id, streamed in pages.
 
         It sees all writes that returned before this call, whoever made them.
 

@@ -7,7 +7,7 @@ from typing import Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.ports import Embedder, ObjectStore
+from pipeline.ports import ImageEmbedder, ObjectStore
 from pipeline.types import FetchedObject, ModelSpec, ObjectRef
 
 T = TypeVar("T")
@@ -36,7 +36,7 @@ class Lazy(Generic[T]):
 class LazyEmbedder:
     """Knows its model's spec from the start; the weights are loaded for the first image."""
 
-    def __init__(self, spec: ModelSpec, load: Callable[[], Embedder]) -> None:
+    def __init__(self, spec: ModelSpec, load: Callable[[], ImageEmbedder]) -> None:
         self.spec = spec
         self._embedder = Lazy(load)
 

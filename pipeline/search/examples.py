@@ -11,7 +11,8 @@ from pipeline.errors import ErrorCode, ImageError
 from pipeline.ingest.embed import embed_all
 from pipeline.ingest.phase_clock import PhaseClock
 from pipeline.ingest.prepare import prepare_all
-from pipeline.ports import Concurrency, Embedder, ImageLimits, ObjectStore, VectorIndex
+from pipeline.ports import Concurrency, ImageEmbedder, ImageLimits, ObjectStore, VectorIndex, ViewFinder
+from pipeline.ports.embedder import check_finder
 from pipeline.ports.model_binding import find_generation
 from pipeline.search import query as ask
 from pipeline.search.given import GivenImages
@@ -26,8 +27,9 @@ class ExampleSources:
 
     store: ObjectStore
     index: VectorIndex
-    embedder: Callable[[], Embedder]
+    embedder: Callable[[], ImageEmbedder]
     concurrency: Concurrency = field(default_factory=Concurrency)
+    finder: ViewFinder | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -125,8 +127,15 @@ def _embed_refs(
         return {}
     embedder = sources.embedder()
     clock = PhaseClock()
+    check_finder(embedder.spec, sources.finder)
     prepared = prepare_all(
-        refs, store, embedder.spec.preprocessing, limits, clock, concurrency=sources.concurrency
+        refs,
+        store,
+        embedder.spec.preprocessing,
+        limits,
+        clock,
+        concurrency=sources.concurrency,
+        finder=sources.finder,
     )
     with closing(prepared):
         outcomes = embed_all(prepared, embedder, sources.concurrency.group_items, clock)
@@ -135,8 +144,10 @@ def _embed_refs(
 
 def _example(outcome: Embedded | Rejected | ImageError) -> Example:
     match outcome:
+        case Embedded(vectors=(first, *_)):  # the best view
+            return Example(vector=first)
         case Embedded():
-            return Example(vector=outcome.vector)
+            return _failed(ErrorCode.INVALID_ARGUMENT, "the model finds nothing in this picture")
         case Rejected() | ImageError():
             return _failed(outcome.reason, outcome.detail)
         case _:

@@ -1,6 +1,7 @@
 """The bounds of a search, and the orders of hits and versions, for every vector index."""
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from itertools import groupby
 
 import numpy as np
@@ -8,7 +9,7 @@ from numpy.typing import NDArray
 
 from pipeline.errors import ArgumentError
 from pipeline.ports import MAX_HITS
-from pipeline.types import ObjectRef, SearchHit
+from pipeline.types import IndexedImage, ObjectRef, SearchHit
 
 # Engines sum in different orders, so the same vector may score 0.9999999 in one segment and 1.0000001 in the
 # next. Six decimals hide that, and keep the precision of float32.
@@ -25,9 +26,12 @@ def best_first(hits: Iterable[SearchHit], *, k: int, min_score: float | None) ->
     return sorted(kept, key=lambda hit: (-hit.score, hit.id))[:k]
 
 
-def one_of_each_image(refs: Iterable[ObjectRef]) -> Iterator[ObjectRef]:
+def one_of_each_image(refs: Iterable[ObjectRef]) -> Iterator[IndexedImage]:
     """Args: `refs` of rows in order of their ids, so that those of one image follow each other."""
-    return (next(rows) for _, rows in groupby(refs, key=lambda ref: ref.image_id))
+    for _, rows in groupby(refs, key=lambda ref: (ref.bucket, ref.key)):
+        first, *others = rows
+        same = all(other.etag == first.etag for other in others)
+        yield IndexedImage(ref=first if same else replace(first, etag=""), rows=1 + len(others))
 
 
 def check_query(name: str, dim: int, vectors: NDArray[np.float32], k: int) -> None:

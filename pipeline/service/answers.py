@@ -109,6 +109,12 @@ def generation_json(info: CollectionInfo) -> dict[str, object]:
 
 def model_json(spec: ModelSpec) -> dict[str, object]:
     """`source` is the address of the model."""
-    return {"name": spec.name, "source": spec.address} | {
-        name: value for name, value in asdict(spec).items() if name not in ("name", "address")
+    return {
+        "name": spec.name,
+        "source": spec.address,
+        "architecture": spec.architecture,
+        "fingerprint": spec.fingerprint,
+        "dim": spec.dim,
+        "preprocessing": asdict(spec.preprocessing),
+        "capabilities": [capability.value for capability in spec.capabilities],
     }

@@ -35,7 +35,7 @@ def delete_objects(
     if not generations:
         raise TargetError(missing_collection(collection))
     for info in generations:
-        index.delete(info.ref, image_ids)
+        index.delete_images(info.ref, image_ids)
         book.forget(info.ref.generation, image_ids)
 
 

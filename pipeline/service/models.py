@@ -4,13 +4,13 @@ import threading
 from collections.abc import Callable
 from typing import Protocol
 
-from pipeline.ports import Embedder, VectorIndex
+from pipeline.ports import ImageEmbedder, VectorIndex
 from pipeline.ports.model_binding import check_binding, choose_model, choose_precision, find_generation
 from pipeline.types import CollectionRef
 
 
 class Models(Protocol):
-    def answering(self, target: CollectionRef) -> Embedder:
+    def answering(self, target: CollectionRef) -> ImageEmbedder:
         """The model whose vectors the generation holds.
 
         Raises:
@@ -23,11 +23,11 @@ class Models(Protocol):
 class ResidentModel:
     """A process that holds one model, whatever it is asked for. Safe to share between threads."""
 
-    def __init__(self, embedder: Embedder, index: VectorIndex) -> None:
+    def __init__(self, embedder: ImageEmbedder, index: VectorIndex) -> None:
         self._embedder = embedder
         self._index = index
 
-    def answering(self, target: CollectionRef) -> Embedder:
+    def answering(self, target: CollectionRef) -> ImageEmbedder:
         if target.fingerprint != self._embedder.spec.fingerprint:
             check_binding(find_generation(target, self._index), self._embedder.spec)
         return self._embedder
@@ -45,22 +45,22 @@ class LoadedOnDemand:
     """
 
     def __init__(
-        self, index: VectorIndex, load: Callable[[str, str], Embedder], *, requested: str, precision: str
+        self, index: VectorIndex, load: Callable[[str, str], ImageEmbedder], *, requested: str, precision: str
     ) -> None:
         self._index = index
         self._load = load
         self._requested = requested
         self._precision = precision
-        self._loaded: dict[CollectionRef, Embedder] = {}
+        self._loaded: dict[CollectionRef, ImageEmbedder] = {}
         self._loading = threading.Lock()
 
-    def answering(self, target: CollectionRef) -> Embedder:
+    def answering(self, target: CollectionRef) -> ImageEmbedder:
         with self._loading:  # two at once would load it twice
             if target not in self._loaded:
                 self._loaded[target] = self._open(target)
             return self._loaded[target]
 
-    def _open(self, target: CollectionRef) -> Embedder:
+    def _open(self, target: CollectionRef) -> ImageEmbedder:
         info = find_generation(target, self._index)
         address = choose_model(self._requested, info)
         embedder = self._load(address, choose_precision(self._precision, info))

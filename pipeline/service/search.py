@@ -7,7 +7,7 @@ import numpy as np
 
 from pipeline.errors import TargetError
 from pipeline.names import check_bucket_or_folder
-from pipeline.ports import Concurrency, ImageLimits, ObjectStore, VectorIndex
+from pipeline.ports import Concurrency, ImageLimits, ObjectStore, VectorIndex, ViewFinder
 from pipeline.search.examples import Example, ExampleSources, read_examples
 from pipeline.search.query import Object, Query
 from pipeline.service.access import Caller, Role, require, require_names
@@ -45,6 +45,7 @@ class SearchPorts:
     index: VectorIndex
     models: Models  # asked only when a query holds an image: stored ids need none
     concurrency: Concurrency = field(default_factory=Concurrency)
+    finder: ViewFinder | None = None  # of a model that looks at views
 
 
 def search_images(
@@ -92,6 +93,7 @@ def _answer(
         index=ports.index,
         embedder=lambda: ports.models.answering(target),
         concurrency=ports.concurrency,
+        finder=ports.finder,
     )
     examples = read_examples(queries, target, sources, limits)
     hits = iter(_nearest(examples, target, request, ports.index))

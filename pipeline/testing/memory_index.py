@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from pipeline.errors import ConfigError, TargetError
 from pipeline.names import check_collection_name
 from pipeline.ports import misfit_of
+from pipeline.ports.image_rows import check_rows, image_id_of_row, rows_by_image, stored_versions
 from pipeline.ports.model_binding import (
     check_binding,
     check_target,
@@ -17,15 +19,16 @@ from pipeline.ports.model_binding import (
     missing_generation,
     refuse_live,
 )
-from pipeline.search.ranking import best_first, check_query, to_score
+from pipeline.search.ranking import best_first, check_query, one_of_each_image, to_score
 from pipeline.types import (
     CollectionInfo,
     CollectionRef,
+    IndexedImage,
     IndexRow,
     ModelSpec,
-    ObjectRef,
     SearchFilter,
     SearchHit,
+    StoredVersion,
 )
 
 
@@ -106,38 +109,52 @@ class MemoryIndex:
         with self._lock:
             self._get(ref)
 
-    def upsert(self, ref: CollectionRef, rows: Sequence[IndexRow]) -> None:
+    def replace_images(self, ref: CollectionRef, images: Mapping[str, Sequence[IndexRow]]) -> None:
         with self._lock:
             generation = self._get(ref)
-            for row in rows:
+            check_rows(ref.name, images, has_views=generation.info.has_views)
+            for row in chain.from_iterable(images.values()):
                 _check_row(generation.info, row)
-            for row in rows:
+            self._delete(ref, list(images))
+            for row in chain.from_iterable(images.values()):
                 generation.rows[row.id] = replace(
                     row, vector=row.vector.astype(np.float32), metadata=dict(row.metadata)
                 )
 
-    def delete(self, ref: CollectionRef, ids: Sequence[str]) -> None:
+    def delete_images(self, ref: CollectionRef, image_ids: Sequence[str]) -> None:
         with self._lock:
-            generation = self._get(ref)
-            for id_ in ids:
-                generation.rows.pop(id_, None)
+            self._delete(ref, image_ids)
 
-    def get_etags(self, ref: CollectionRef, ids: Sequence[str], *, latest: bool = True) -> Mapping[str, str]:
-        return {row.id: row.ref.etag for row in self.get_rows(ref, ids, latest=latest)}
+    def get_versions(
+        self,
+        ref: CollectionRef,
+        image_ids: Sequence[str],
+        *,
+        latest: bool = True,  # noqa: ARG002
+    ) -> Mapping[str, StoredVersion]:
+        with self._lock:
+            return stored_versions((row.id, row.ref.etag) for row in self._rows_of(ref, image_ids))
+
+    def get_images(
+        self,
+        ref: CollectionRef,
+        image_ids: Sequence[str],
+        *,
+        latest: bool = True,  # noqa: ARG002
+    ) -> Mapping[str, Sequence[IndexRow]]:
+        with self._lock:
+            return rows_by_image(self._rows_of(ref, image_ids))
 
     def get_rows(self, ref: CollectionRef, ids: Sequence[str], *, latest: bool = True) -> list[IndexRow]:  # noqa: ARG002
         with self._lock:
             rows = self._get(ref).rows
             return [rows[id_] for id_ in ids if id_ in rows]
 
-    def list_ids(self, ref: CollectionRef) -> Iterator[str]:
+    def list_images(self, ref: CollectionRef, *, start_after: str = "") -> Iterator[IndexedImage]:
         with self._lock:
-            return iter(sorted(self._get(ref).rows))
-
-    def list_versions(self, ref: CollectionRef, *, start_after: str = "") -> Iterator[ObjectRef]:
-        with self._lock:
-            found = {row.ref.image_id: row.ref for row in self._get(ref).rows.values()}
-        return iter([found[image_id] for image_id in sorted(found) if image_id > start_after])
+            rows = sorted(self._get(ref).rows.values(), key=lambda row: row.id)
+            images = list(one_of_each_image(row.ref for row in rows))
+        return (image for image in images if image.ref.image_id > start_after)
 
     def search(
         self,
@@ -166,6 +183,20 @@ class MemoryIndex:
             raise missing_generation(ref, self.get_collection(ref.name))
         return found
 
+    def _delete(self, ref: CollectionRef, image_ids: Sequence[str]) -> None:
+        rows = self._get(ref).rows
+        for row in self._rows_of(ref, image_ids):
+            del rows[row.id]
+
+    def _rows_of(self, ref: CollectionRef, image_ids: Sequence[str]) -> list[IndexRow]:
+        """In order of their ids."""
+        generation, wanted = self._get(ref), set(image_ids)
+        if generation.info.has_views:
+            found = (row for row in generation.rows.values() if image_id_of_row(row.id) in wanted)
+        else:
+            found = (generation.rows[id_] for id_ in wanted if id_ in generation.rows)
+        return sorted(found, key=lambda row: row.id)
+
     def _to_info(self, found: _Generation) -> CollectionInfo:
         is_live = self._live.get(found.info.name) == found.info.ref
         return replace(found.info, rows=len(found.rows), live=is_live)
@@ -190,6 +221,7 @@ def _bind(name: str, model: ModelSpec) -> CollectionInfo:
         vector_type="float32",
         precision="float32",
         rows=0,
+        has_views=model.has_views,
     )
 
 

@@ -4,6 +4,7 @@ from pipeline.types.batches import (
     BatchRecord,
     BatchReport,
     BatchStatus,
+    Box,
     EmbedBatch,
     Embedded,
     Findings,
@@ -13,14 +14,17 @@ from pipeline.types.batches import (
     Verdict,
     VersionEntry,
     VersionState,
+    View,
     indexed_version,
 )
 from pipeline.types.index import (
     CollectionInfo,
     CollectionRef,
+    IndexedImage,
     IndexRow,
     SearchFilter,
     SearchHit,
+    StoredVersion,
     generation_of,
 )
 from pipeline.types.jobs import (
@@ -39,6 +43,7 @@ from pipeline.types.jobs import (
     embedded_on,
 )
 from pipeline.types.models import (
+    Capability,
     ModelSpec,
     Pixels,
     Preprocessing,
@@ -68,6 +73,8 @@ __all__ = [
     "BatchRecord",
     "BatchReport",
     "BatchStatus",
+    "Box",
+    "Capability",
     "CollectionInfo",
     "CollectionRef",
     "EmbedBatch",
@@ -77,6 +84,7 @@ __all__ = [
     "FetchedObject",
     "Findings",
     "IndexRow",
+    "IndexedImage",
     "Job",
     "JobCounts",
     "JobRequest",
@@ -96,10 +104,12 @@ __all__ = [
     "Rejected",
     "SearchFilter",
     "SearchHit",
+    "StoredVersion",
     "Vector",
     "Verdict",
     "VersionEntry",
     "VersionState",
+    "View",
     "embedded_on",
     "generation_of",
     "image_id_of",

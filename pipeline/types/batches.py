@@ -1,6 +1,6 @@
 """One message's worth of work, from pixels to its report, and the versions that a report writes down."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -61,9 +61,29 @@ class EmbedBatch:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Prepared:
-    ref: ObjectRef
+class Box:
+    """A part of an image, px."""
+
+    left: int
+    top: int
+    width: int
+    height: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class View:
+    """What the model sees at once. `box` is its place in the upright original; None is all of it."""
+
     pixels: Pixels  # [3, S, S]
+    box: Box | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Prepared:
+    """An image that is ready for the model. A model of whole images has one view, another 0 to MAX_VIEWS."""
+
+    ref: ObjectRef
+    views: tuple[View, ...]
     width: int  # of the upright original, px
     height: int
     metadata: Mapping[str, str] = field(default_factory=dict)
@@ -72,7 +92,7 @@ class Prepared:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Embedded:
     ref: ObjectRef
-    vector: Vector  # [D], unit length
+    vectors: tuple[Vector, ...]  # one of each view, in their order: [D], unit length
     width: int
     height: int
     metadata: Mapping[str, str] = field(default_factory=dict)
@@ -83,12 +103,12 @@ class PreparedBatch:
     """The objects of a batch before the model sees them, wherever they were prepared.
 
     `outcomes` are of all that are not unchanged; an image that is embedded already needs no model. `stored`
-    are ids that the index holds a row of, in whatever version.
+    says how many rows the index has of an object, in whatever version, where it has any.
     """
 
     outcomes: Iterable[Prepared | Embedded | Rejected]
-    stored: Collection[str]
-    reused: int = 0  # objects beside these that got the vector of the same content, and are written
+    stored: Mapping[str, int]
+    reused: int = 0  # objects beside these that got the vectors of the same content, and are written
     seconds: Mapping[str, float] = field(default_factory=dict)  # by stage, in the process before this one
 
 
@@ -110,8 +130,10 @@ class VersionEntry:
     missing_in: str = ""  # the job whose listing did not show it, until it is removed or seen again
 
 
-def indexed_version(ref: ObjectRef) -> VersionEntry:
-    return VersionEntry(ref=ref, state=VersionState.INDEXED, vectors=1)
+def indexed_version(ref: ObjectRef, vectors: int = 1) -> VersionEntry:
+    """The entry of a version that was embedded. Without a vector, nothing was found in it."""
+    state = VersionState.INDEXED if vectors else VersionState.NOTHING_FOUND
+    return VersionEntry(ref=ref, state=state, vectors=vectors)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -41,6 +41,7 @@ class CollectionInfo:
     precision: str  # that its vectors are computed in: "auto", "float32" or "bfloat16"
     rows: int
     live: bool = True
+    has_views: bool = False  # rows are of parts of an image, so it may have none or several
 
     @property
     def ref(self) -> CollectionRef:
@@ -48,8 +49,24 @@ class CollectionInfo:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class StoredVersion:
+    """The rows that a generation has of one image. `etag` is empty when they are of several versions."""
+
+    etag: str
+    rows: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class IndexedImage:
+    """The same in a listing: `ref.etag` is empty when the rows are of several versions."""
+
+    ref: ObjectRef
+    rows: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class IndexRow:
-    """One row of a collection. `id` is the image id, or image id, colon and two digits for a region."""
+    """One row of a collection: a view of an image. See `ports.image_rows` for its id."""
 
     id: str
     ref: ObjectRef

@@ -1,6 +1,7 @@
 """A model as the pipeline sees it."""
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +26,14 @@ class Preprocessing:
     fit: str = "crop"
 
 
+class Capability(StrEnum):
+    """What a model can be asked for; each has a protocol in `ports.embedder`."""
+
+    IMAGES = "images"
+    TEXT = "text"
+    VIEWS = "views"  # it looks at parts of an image, 0 to MAX_VIEWS of them, and not at the whole
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ModelSpec:
     """A model as the pipeline sees it.
@@ -39,3 +48,8 @@ class ModelSpec:
     fingerprint: str
     dim: int
     preprocessing: Preprocessing
+    capabilities: tuple[Capability, ...] = (Capability.IMAGES,)
+
+    @property
+    def has_views(self) -> bool:
+        return Capability.VIEWS in self.capabilities

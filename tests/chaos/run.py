@@ -23,6 +23,7 @@ from tests.chaos.disturbances import Disturbance, all_disturbances
 from tests.chaos.pictures import Gallery, make_gallery
 from tests.chaos.system import Supervisor, place_on
 from tests.fleet import POLL_S, Fleet, wait_until
+from tests.index_rows import ids_in
 
 BATCH_ITEMS = 16
 BROKEN_SHARE = 0.02
@@ -154,7 +155,7 @@ def _outcome(
         gallery=gallery,
         bucket=bucket,
         happened=happened,
-        ids=sorted(fleet.index.list_ids(fleet.index.live(name))),
+        ids=ids_in(fleet.index, fleet.index.live(name)),
         rows=info.rows if info else 0,
         failures={failure.ref.key: failure.reason for failure in fleet.ledger.failures(job.job_id)},
         messages=messages,

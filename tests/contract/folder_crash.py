@@ -23,6 +23,7 @@ from milvus_lite import MilvusLite
 
 from pipeline.adapters.milvus.lite.index import LiteIndex
 from pipeline.types import CollectionRef, IndexRow, ModelSpec, ObjectRef, Preprocessing, image_id_of
+from tests.index_rows import ids_in, put
 
 DIM = 4
 KEYS = 30
@@ -86,9 +87,9 @@ def _live(folder: Path, seed: int, life: int, done: int, kill_at_line: int) -> N
 def _operate(index: LiteIndex, seed: int, number: int) -> None:
     match _plan(seed, number):
         case ("put", rows):
-            index.upsert(_TARGET, rows)
+            put(index, _TARGET, rows)
         case ("delete", ids):
-            index.delete(_TARGET, ids)
+            index.delete_images(_TARGET, ids)
         case _:
             index.flush(_TARGET)
             index.search(_TARGET, np.eye(DIM, dtype=np.float32)[:1], k=5)
@@ -123,7 +124,7 @@ def _check(folder: Path, seed: int, done: int) -> None:
     in_lite = _rows_of_lite(folder / "looked_at.db")
     shutil.rmtree(folder / "looked_at.db")
     with LiteIndex(str(folder / "milvus.db")) as index:
-        rows = index.get_rows(_TARGET, list(index.list_ids(_TARGET)))
+        rows = index.get_rows(_TARGET, ids_in(index, _TARGET))
         answered = {row.id: (row.ref.etag, tuple(row.vector.tolist())) for row in rows}
         hits = index.search(_TARGET, np.eye(DIM, dtype=np.float32), k=KEYS)
     assert answered == in_lite, f"seed {seed}: the copy is not what Milvus Lite has"

@@ -1,6 +1,7 @@
 """Vector indexes of each kind, and rows to put into them."""
 
 import os
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import numpy as np
@@ -9,7 +10,15 @@ from numpy.typing import NDArray
 
 from pipeline.adapters.milvus.index import LIVE_TTL_S, MilvusIndex
 from pipeline.adapters.milvus.lite.index import LiteIndex
-from pipeline.types import CollectionRef, IndexRow, ModelSpec, ObjectRef, Preprocessing, image_id_of
+from pipeline.types import (
+    Capability,
+    CollectionRef,
+    IndexRow,
+    ModelSpec,
+    ObjectRef,
+    Preprocessing,
+    image_id_of,
+)
 from pipeline.wiring import OpenIndex
 from tests.conftest import missing
 
@@ -24,12 +33,14 @@ def open_index(kind: str, tmp_path_factory: pytest.TempPathFactory) -> OpenIndex
     return open_server()
 
 
-def open_server(token: str | None = None, *, live_ttl_s: float = LIVE_TTL_S) -> MilvusIndex:
+def open_server(
+    token: str | None = None, *, live_ttl_s: float = LIVE_TTL_S, kind: type[MilvusIndex] = MilvusIndex
+) -> MilvusIndex:
     """By default with a token that may do everything."""
     uri = os.environ.get("PICTOR_TEST_MILVUS_URI", "")
     if not uri:
         missing("no Milvus server: set PICTOR_TEST_MILVUS_URI")
-    return MilvusIndex(
+    return kind(
         uri,
         token=os.environ["PICTOR_TEST_MILVUS_TOKEN"] if token is None else token,
         live_ttl_s=live_ttl_s,
@@ -45,6 +56,11 @@ def model(name: str = "first", fingerprint: str = "a1" * 32, dim: int = DIM) -> 
         dim=dim,
         preprocessing=Preprocessing(resize=8, crop=8, mean=(0, 0, 0), std=(1, 1, 1)),
     )
+
+
+def views_model() -> ModelSpec:
+    """Of a model that looks at parts of an image."""
+    return replace(model("faces", "fa" * 32), capabilities=(Capability.IMAGES, Capability.VIEWS))
 
 
 def ref_of(name: str, fingerprint: str = "a1" * 32) -> CollectionRef:

@@ -18,6 +18,7 @@ from pipeline.errors import ConfigError, TransientError
 from pipeline.types import CollectionRef, SearchFilter
 from tests.conftest import REPOSITORY
 from tests.contract.indexes import axis, model, row, unit
+from tests.index_rows import ids_in, put
 from tests.loaded_packages import loaded_packages
 
 PHOTOS = CollectionRef(name="photos", fingerprint=model().fingerprint)
@@ -43,13 +44,13 @@ def old_folder(tmp_path: Path) -> Path:
 
 def etags(path: Path) -> dict[str, str]:
     with LiteIndex(str(path)) as index:
-        return {row.ref.key: row.ref.etag for row in index.get_rows(PHOTOS, list(index.list_ids(PHOTOS)))}
+        return {row.ref.key: row.ref.etag for row in index.get_rows(PHOTOS, ids_in(index, PHOTOS))}
 
 
 def fill(path: Path, keys: str) -> None:
     with LiteIndex(str(path)) as index:
         index.create_collection("photos", model())
-        index.upsert(PHOTOS, [row(key, axis(place)) for place, key in enumerate(keys)])
+        put(index, PHOTOS, [row(key, axis(place)) for place, key in enumerate(keys)])
 
 
 class TestOldFolders:
@@ -68,8 +69,8 @@ class TestOldFolders:
     def test_it_is_written_on(self, old_folder: Path) -> None:
         with LiteIndex(str(old_folder)) as index:
             index.create_collection("photos", model())
-            index.upsert(PHOTOS, [row("b", etag="e3"), row("new")])
-            index.delete(PHOTOS, [row("c").id])
+            put(index, PHOTOS, [row("b", etag="e3"), row("new")])
+            index.delete_images(PHOTOS, [row("c").id])
         assert {key: etag for key, etag in etags(old_folder).items() if key in "abcd"} == {
             "b": "e3",
             "d": "e1",
@@ -101,7 +102,7 @@ class TestPymilvusAlone:
     def test_finds_rows_where_its_own_would_be(self, path: Path) -> None:
         fill(path, "a")
         with MilvusIndex(str(path)) as milvus:
-            milvus.upsert(PHOTOS, [row("b")])
+            put(milvus, PHOTOS, [row("b")])
         with MilvusLite(str(path)) as engine:
             collection = engine.get_collection("photos")
             assert len({segment.partition for segment in collection._segments_snapshot()}) == 1
@@ -109,8 +110,8 @@ class TestPymilvusAlone:
     def test_what_it_wrote_is_answered(self, path: Path) -> None:
         fill(path, "abc")
         with MilvusIndex(str(path)) as milvus:
-            milvus.upsert(PHOTOS, [row("b", etag="theirs"), row("new", axis(5))])
-            milvus.delete(PHOTOS, [row("c").id])
+            put(milvus, PHOTOS, [row("b", etag="theirs"), row("new", axis(5))])
+            milvus.delete_images(PHOTOS, [row("c").id])
         assert etags(path) == {"a": "e1", "b": "theirs", "new": "e1"}
 
     def test_keeps_us_out_while_it_has_the_folder(self, path: Path) -> None:
@@ -155,7 +156,7 @@ class TestTheCopy:
     def test_a_file_that_lost_its_end_is_not_believed(self, path: Path, name: str) -> None:
         fill(path, "abc")
         with LiteIndex(str(path)) as index:  # so that each file holds something
-            index.upsert(PHOTOS, [row("a", etag="e2", metadata={"cam": "1"})])
+            put(index, PHOTOS, [row("a", etag="e2", metadata={"cam": "1"})])
         (file,) = path.with_name("milvus.db.copy").rglob(name)
         os.truncate(file, file.stat().st_size - 1)
         assert etags(path) == {"a": "e2", "b": "e1", "c": "e1"}
@@ -178,9 +179,9 @@ class TestTheCopy:
         fill(path, "")
         with LiteIndex(str(path)) as index:
             for _ in range(3):
-                index.upsert(PHOTOS, rows)
+                put(index, PHOTOS, rows)
             index.flush(PHOTOS)
-            assert len(list(index.list_ids(PHOTOS))) == 6000
+            assert len(ids_in(index, PHOTOS)) == 6000
             (vectors,) = path.with_name("milvus.db.copy").rglob("vectors")
             assert vectors.stat().st_size == 6000 * 8 * 4
 
@@ -188,25 +189,26 @@ class TestTheCopy:
         rows = [row(f"{n}", vector) for n, vector in enumerate(unit(1, 2000))]
         fill(path, "")
         with LiteIndex(str(path)) as index:
-            index.upsert(PHOTOS, rows)
+            put(index, PHOTOS, rows)
         script = f"""
             import resource, signal
             from pipeline.adapters.milvus.lite.index import LiteIndex
             from pipeline.errors import TransientError
             from tests.contract.test_folder_index import PHOTOS
             from tests.contract.indexes import axis, row
+            from tests.index_rows import ids_in, put
             signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
             largest = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
             with LiteIndex({str(path)!r}) as index:
                 index.search(PHOTOS, axis(0)[None], k=1)
                 resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, largest))  # the log is new and small
                 try:
-                    index.upsert(PHOTOS, [row("new", axis(1))])
+                    put(index, PHOTOS, [row("new", axis(1))])
                 except TransientError as err:
                     print(err)
                 resource.setrlimit(resource.RLIMIT_FSIZE, (largest, largest))
                 best = index.search(PHOTOS, axis(1)[None], k=1)[0][0]
-                print(best.key, len(list(index.list_ids(PHOTOS))))
+                print(best.key, len(ids_in(index, PHOTOS)))
         """
         said = run_python(script).splitlines()
         assert said == [f"{path}.copy: the index cannot be written (File too large)", "new 2001"]

@@ -17,6 +17,7 @@ from pipeline.errors import ConflictError, ModelMismatchError, TargetError
 from pipeline.ports import VectorIndex
 from pipeline.types import CollectionRef, ModelSpec
 from tests.contract.indexes import axis, model, open_server, row, unit
+from tests.index_rows import etags_in, ids_in, put
 
 SECOND = model("second", "b2" * 32, dim=4)
 THIRD = model("third", "c3" * 32)
@@ -25,7 +26,7 @@ NARROW = np.array([1, 0, 0, 0], dtype=np.float32)
 
 
 def keys_of(index: VectorIndex, ref: CollectionRef) -> list[str]:
-    return sorted(row.ref.key for row in index.get_rows(ref, list(index.list_ids(ref))))
+    return sorted(row.ref.key for row in index.get_rows(ref, ids_in(index, ref)))
 
 
 class TestGenerations:
@@ -38,11 +39,11 @@ class TestGenerations:
         opened = index.open_generation(ref.name, SECOND)
         assert (opened.name, opened.dim, opened.rows, opened.live) == (ref.name, 4, 0, False)
         second = opened.ref
-        index.upsert(ref, [row("a"), row("b", axis(1))])
-        index.upsert(second, [row("a", NARROW, etag="e2"), row("c", NARROW)])
-        index.delete(second, [row("b").id])
+        put(index, ref, [row("a"), row("b", axis(1))])
+        put(index, second, [row("a", NARROW, etag="e2"), row("c", NARROW)])
+        index.delete_images(second, [row("b").id])
         assert (keys_of(index, ref), keys_of(index, second)) == (["a", "b"], ["a", "c"])
-        assert index.get_etags(ref, [row("a").id]) == {row("a").id: "e1"}
+        assert etags_in(index, ref, [row("a").id]) == {row("a").id: "e1"}
         assert index.live(ref.name) == index.live(ref.name, latest=True) == ref
         assert [hit.key for hit in index.search(index.live(ref.name), axis(1)[None], k=1)[0]] == ["b"]
         assert {hit.key for hit in index.search(second, NARROW[None], k=9)[0]} == {"a", "c"}
@@ -52,9 +53,9 @@ class TestGenerations:
         assert index.list_generations("never_made") == []
 
     def test_one_is_promoted_and_the_other_dropped(self, index: VectorIndex, ref: CollectionRef) -> None:
-        index.upsert(ref, [row("a")])
+        put(index, ref, [row("a")])
         second = index.open_generation(ref.name, SECOND).ref
-        index.upsert(second, [row("b", NARROW)])
+        put(index, second, [row("b", NARROW)])
         for _ in range(2):
             index.promote(second)
             assert index.live(ref.name) == second
@@ -93,7 +94,7 @@ class TestGenerations:
         with pytest.raises(ModelMismatchError):
             index.open_generation(ref.name, alike)
         with pytest.raises(ModelMismatchError):
-            index.upsert(CollectionRef(name=ref.name, fingerprint=alike.fingerprint), [row("a")])
+            put(index, CollectionRef(name=ref.name, fingerprint=alike.fingerprint), [row("a")])
 
     def test_many_open_one_and_a_search_meets_the_former_or_the_promoted_one(
         self, index: VectorIndex, ref: CollectionRef
@@ -102,8 +103,8 @@ class TestGenerations:
         run_at_once([lambda: opened.append(index.open_generation(ref.name, THIRD).ref) for _ in range(3)])
         third = CollectionRef(name=ref.name, fingerprint=THIRD.fingerprint)
         assert opened == [third] * 3
-        index.upsert(ref, [row(f"old{n}", vector) for n, vector in enumerate(unit(1, 20))])
-        index.upsert(third, [row(f"new{n}", vector) for n, vector in enumerate(unit(1, 20))])
+        put(index, ref, [row(f"old{n}", vector) for n, vector in enumerate(unit(1, 20))])
+        put(index, third, [row(f"new{n}", vector) for n, vector in enumerate(unit(1, 20))])
         stop, answers = threading.Event(), set()
 
         def search() -> None:
@@ -125,10 +126,10 @@ class TestGenerations:
 def operations_on(index: VectorIndex, ref: CollectionRef) -> list[Callable[[], object]]:
     return [
         lambda: index.check_generation(ref),
-        lambda: index.upsert(ref, [row("a", NARROW)]),
-        lambda: index.delete(ref, [row("a").id]),
-        lambda: index.get_etags(ref, [row("a").id]),
-        lambda: list(index.list_ids(ref)),
+        lambda: put(index, ref, [row("a", NARROW)]),
+        lambda: index.delete_images(ref, [row("a").id]),
+        lambda: index.get_versions(ref, [row("a").id]),
+        lambda: ids_in(index, ref),
         lambda: index.search(ref, NARROW[None], k=1),
         lambda: index.flush(ref),
         lambda: index.promote(ref),
@@ -162,7 +163,7 @@ class TestInterrupted:
         )
         assert [info.rows for info in milvus.list_generations(name)] == [0, 0, 0]
         for half_made in (without_index, unloaded):
-            milvus.upsert(half_made, [row("a", axis(1))])
+            put(milvus, half_made, [row("a", axis(1))])
             assert [hit.key for hit in milvus.search(half_made, axis(1)[None], k=1)[0]] == ["a"]
 
     def test_promoting_what_is_half_made_makes_it_whole(self, milvus: MilvusIndex, name: str) -> None:
@@ -244,7 +245,7 @@ class TestFolder:
         with LiteIndex(str(path)) as folder:
             folder.open_generation("photos", THIRD)
             folder.promote(half_made)
-            folder.upsert(half_made, [row("a")])
+            put(folder, half_made, [row("a")])
         with MilvusIndex(str(path)) as milvus:
             assert milvus.live("photos") == half_made
             assert [hit.key for hit in milvus.search(half_made, axis(0)[None], k=1)[0]] == ["a"]
@@ -254,7 +255,7 @@ class TestFolder:
         with LiteIndex(str(path)) as folder:
             first = folder.create_collection("photos", model()).ref
             second = folder.open_generation("photos", SECOND).ref
-            folder.upsert(second, [row("b", NARROW)])
+            put(folder, second, [row("b", NARROW)])
             folder.promote(second)
             folder.drop_generation(first)
         client = MilvusClient(str(path))

@@ -62,13 +62,13 @@ def test_a_worker_does_all_that_a_job_and_a_search_need(place: Place) -> None:
         height=1,
         indexed_at=datetime.now(UTC),
     )
-    place.index.upsert(ref, [row])
-    assert list(place.index.get_etags(ref, [IMAGE])) == [IMAGE]
+    place.index.replace_images(ref, {IMAGE: [row]})
+    assert list(place.index.get_versions(ref, [IMAGE])) == [IMAGE]
     assert [hit.id for [hit] in place.index.search(ref, np.stack([row.vector]), k=1)] == [IMAGE]
-    assert [version.key for version in place.index.list_versions(ref)] == ["a.jpg"]
+    assert [image.ref.key for image in place.index.list_images(ref)] == ["a.jpg"]
     place.index.flush(ref)
-    place.index.delete(ref, [IMAGE])
-    assert place.index.get_etags(ref, [IMAGE]) == {}
+    place.index.delete_images(ref, [IMAGE])
+    assert place.index.get_versions(ref, [IMAGE]) == {}
 
 
 FORBIDDEN: dict[str, Callable[[Place], object]] = {

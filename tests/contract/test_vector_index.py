@@ -36,8 +36,20 @@ from pipeline.types import (
     IndexRow,
     SearchFilter,
 )
-from tests.contract.indexes import BUCKET, DIM, WHEN, axis, model, open_index, open_server, ref_of, row, unit
+from tests.contract.indexes import (
+    BUCKET,
+    DIM,
+    WHEN,
+    axis,
+    model,
+    open_index,
+    open_server,
+    ref_of,
+    row,
+    unit,
+)
 from tests.fleet import wait_until
+from tests.index_rows import etags_in, ids_in, put
 from tests.limit_texts import LETTERS, text_of
 
 
@@ -60,9 +72,9 @@ class TestCollections:
         assert (info.fingerprint, info.dim, info.vector_type, info.rows) == ("a1" * 32, DIM, "float32", 0)
 
     def test_creating_it_again_changes_nothing(self, index: VectorIndex, ref: CollectionRef) -> None:
-        index.upsert(ref, [row("a")])
+        put(index, ref, [row("a")])
         index.create_collection(ref.name, model())
-        assert list(index.list_ids(ref)) == [row("a").id]
+        assert ids_in(index, ref) == [row("a").id]
 
     def test_another_model_is_refused_and_both_are_named(
         self, index: VectorIndex, ref: CollectionRef
@@ -94,13 +106,13 @@ class TestCollections:
             index.create_collection(bad, model())
 
     def test_the_list_counts_the_rows(self, index: VectorIndex, ref: CollectionRef) -> None:
-        index.upsert(ref, [row("a"), row("b")])
+        put(index, ref, [row("a"), row("b")])
         assert {info.name: info.rows for info in index.list_collections()}[ref.name] == 2
 
     def test_dropping_takes_the_rows_and_frees_the_name_for_another_model(
         self, index: VectorIndex, ref: CollectionRef
     ) -> None:
-        index.upsert(ref, [row("a")])
+        put(index, ref, [row("a")])
         index.drop_collection(ref.name)
         assert index.get_collection(ref.name) is None
         assert ref.name not in {info.name for info in index.list_collections()}
@@ -109,12 +121,12 @@ class TestCollections:
     def test_every_operation_on_a_missing_collection_says_so(self, index: VectorIndex) -> None:
         gone = ref_of("never_made")
         for operation in (
-            lambda: index.upsert(gone, [row("a")]),
-            lambda: index.delete(gone, ["a"]),
-            lambda: index.get_etags(gone, ["a"]),
+            lambda: put(index, gone, [row("a")]),
+            lambda: index.delete_images(gone, ["a"]),
+            lambda: index.get_versions(gone, ["a"]),
             lambda: index.get_rows(gone, ["a"]),
-            lambda: index.list_ids(gone),
-            lambda: index.list_versions(gone),
+            lambda: index.list_images(gone),
+            lambda: index.get_images(gone, ["a"]),
             lambda: index.search(gone, axis(0)[None], k=1),
             lambda: index.flush(gone),
             lambda: index.drop_collection(gone.name),
@@ -126,10 +138,10 @@ class TestCollections:
                 operation()
 
     def test_operations_after_a_drop_say_so_too(self, index: VectorIndex, ref: CollectionRef) -> None:
-        index.upsert(ref, [row("a")])
+        put(index, ref, [row("a")])
         index.drop_collection(ref.name)
         with pytest.raises(ConfigError, match="does not exist"):
-            index.upsert(ref, [row("a")])
+            put(index, ref, [row("a")])
 
     def test_many_creators_at_once_make_one_collection(self, index: VectorIndex) -> None:
         name = f"t_{uuid4().hex[:12]}"
@@ -155,7 +167,7 @@ class TestRows:
         written = row(
             "dir/ä \"'\\\n%_😀.jpg", vector, metadata={"cam": "1", "Ö~/[x]\"'\\": 'a\n"b\\ é😀', "": "x"}
         )
-        index.upsert(ref, [written])
+        put(index, ref, [written])
         (read,) = index.get_rows(ref, [written.id])
         assert np.allclose(read.vector, vector, atol=1e-6)
         assert read.vector.dtype == np.float32
@@ -165,7 +177,7 @@ class TestRows:
 
     def test_rows_come_in_the_order_that_was_asked_for(self, index: VectorIndex, ref: CollectionRef) -> None:
         rows = [row(f"{n}") for n in range(20)]
-        index.upsert(ref, rows)
+        put(index, ref, rows)
         asked = [rows[7].id, "0" * 32, rows[3].id, rows[15].id]
         assert ids(index.get_rows(ref, asked)) == [rows[7].id, rows[3].id, rows[15].id]
         # A cheap look lags behind the writes of other processes at most.
@@ -173,73 +185,62 @@ class TestRows:
 
     def test_the_same_rows_twice_leave_the_same_index(self, index: VectorIndex, ref: CollectionRef) -> None:
         rows = [row(f"{n}", vector) for n, vector in enumerate(unit(2, 30))]
-        index.upsert(ref, rows)
-        index.upsert(ref, rows)
-        assert sorted(index.list_ids(ref)) == sorted(ids(rows))
+        put(index, ref, rows)
+        put(index, ref, rows)
+        assert sorted(ids_in(index, ref)) == sorted(ids(rows))
         assert len(index.search(ref, axis(0)[None], k=100)[0]) == 30
 
-    def test_the_same_id_twice_in_one_call_is_one_row_the_last(
-        self, index: VectorIndex, ref: CollectionRef
-    ) -> None:
-        index.upsert(ref, [row("a", etag="old"), row("a", etag="new")])
-        assert list(index.list_ids(ref)) == [row("a").id]
-        assert index.get_etags(ref, [row("a").id]) == {row("a").id: "new"}
-
     def test_a_new_version_replaces_the_old(self, index: VectorIndex, ref: CollectionRef) -> None:
-        index.upsert(ref, [row("a", axis(0), etag="e1"), row("b", axis(1))])
-        index.upsert(ref, [row("a", axis(2), etag="e2")])
-        assert index.get_etags(ref, [row("a").id]) == {row("a").id: "e2"}
+        put(index, ref, [row("a", axis(0), etag="e1"), row("b", axis(1))])
+        put(index, ref, [row("a", axis(2), etag="e2")])
+        assert etags_in(index, ref, [row("a").id]) == {row("a").id: "e2"}
         hit = index.search(ref, axis(2)[None], k=1)[0][0]
         assert (hit.key, hit.etag) == ("a", "e2")
         assert hit.score >= 0.999
 
     def test_etags_are_of_the_rows_that_are_there(self, index: VectorIndex, ref: CollectionRef) -> None:
-        index.upsert(ref, [row("a", etag='"q"-1'), row("b", etag="e2")])
+        put(index, ref, [row("a", etag='"q"-1'), row("b", etag="e2")])
         asked = [row("a").id, row("gone").id, row("b").id]
-        assert index.get_etags(ref, asked) == {row("a").id: '"q"-1', row("b").id: "e2"}
-        assert index.get_etags(ref, []) == {}
+        assert etags_in(index, ref, asked) == {row("a").id: '"q"-1', row("b").id: "e2"}
+        assert etags_in(index, ref, []) == {}
 
     def test_a_lagging_look_sees_what_was_there_when_the_collection_was_asked_for(
         self, index: VectorIndex, ref: CollectionRef
     ) -> None:
         for number in range(10):
-            index.upsert(ref, [row("a", etag=f"e{number}")])
+            put(index, ref, [row("a", etag=f"e{number}")])
             index.create_collection(ref.name, model())
-            assert index.get_etags(ref, [row("a").id], latest=False) == {row("a").id: f"e{number}"}
+            assert etags_in(index, ref, [row("a").id], latest=False) == {row("a").id: f"e{number}"}
 
     def test_deleted_rows_are_gone_from_everywhere_and_deleting_twice_is_no_error(
         self, index: VectorIndex, ref: CollectionRef
     ) -> None:
-        index.upsert(ref, [row("a", axis(0)), row("b", axis(1))])
+        put(index, ref, [row("a", axis(0)), row("b", axis(1))])
         for _ in range(2):
-            index.delete(ref, [row("a").id, row("gone").id])
-        assert list(index.list_ids(ref)) == [row("b").id]
+            index.delete_images(ref, [row("a").id, row("gone").id])
+        assert ids_in(index, ref) == [row("b").id]
         assert index.get_rows(ref, [row("a").id]) == []
         assert [hit.key for hit in index.search(ref, axis(0)[None], k=10)[0]] == ["b"]
 
     def test_a_deleted_row_can_come_back(self, index: VectorIndex, ref: CollectionRef) -> None:
-        index.upsert(ref, [row("a", etag="e1")])
-        index.delete(ref, [row("a").id])
-        index.upsert(ref, [row("a", etag="e2")])
-        assert index.get_etags(ref, [row("a").id]) == {row("a").id: "e2"}
+        put(index, ref, [row("a", etag="e1")])
+        index.delete_images(ref, [row("a").id])
+        put(index, ref, [row("a", etag="e2")])
+        assert etags_in(index, ref, [row("a").id]) == {row("a").id: "e2"}
 
     def test_an_id_is_data_and_never_syntax(self, index: VectorIndex, ref: CollectionRef) -> None:
-        index.upsert(ref, [row("a"), row("b")])
+        put(index, ref, [row("a"), row("b")])
         for hostile in ("x'] or id != '", 'x"] or id != "', "x\\", "x\n"):
-            index.delete(ref, [hostile])
+            index.delete_images(ref, [hostile])
             assert index.get_rows(ref, [hostile]) == []
-        assert len(list(index.list_ids(ref))) == 2
-
-    def test_regions_of_one_image_are_rows_of_their_own(self, index: VectorIndex, ref: CollectionRef) -> None:
-        index.upsert(ref, [row("a"), row("a", axis(1), region=":01")])
-        assert sorted(index.list_ids(ref)) == [row("a").id, row("a").id + ":01"]
+        assert len(ids_in(index, ref)) == 2
 
     def test_a_vector_of_another_length_is_refused_and_nothing_is_written(
         self, index: VectorIndex, ref: CollectionRef
     ) -> None:
         with pytest.raises(ConfigError, match="vectors of 8 numbers"):
-            index.upsert(ref, [row("good"), row("bad", np.ones(DIM + 1, dtype=np.float32))])
-        assert list(index.list_ids(ref)) == []
+            put(index, ref, [row("good"), row("bad", np.ones(DIM + 1, dtype=np.float32))])
+        assert ids_in(index, ref) == []
 
     def test_the_longest_texts_are_held(self, index: VectorIndex, ref: CollectionRef) -> None:
         longest = [
@@ -251,7 +252,7 @@ class TestRows:
             )
             for letter in LETTERS.values()
         ]
-        index.upsert(ref, longest)
+        put(index, ref, longest)
         found = index.get_rows(ref, ids(longest))
         assert [(read.ref, read.metadata) for read in found] == [
             (each.ref, each.metadata) for each in longest
@@ -268,16 +269,16 @@ class TestRows:
                 (row("b", etag=etag), 513),
             ):
                 with pytest.raises(ConfigError, match=f"{size_bytes} bytes"):
-                    index.upsert(ref, [row("a"), bad])
-        assert list(index.list_ids(ref)) == []
+                    put(index, ref, [row("a"), bad])
+        assert ids_in(index, ref) == []
 
     def test_thousands_of_ids_are_listed_once_each(self, index: VectorIndex, ref: CollectionRef) -> None:
         rows = [row(f"{n}", vector) for n, vector in enumerate(unit(3, 9000))]
-        index.upsert(ref, rows)
-        listed = list(index.list_ids(ref))
+        put(index, ref, rows)
+        listed = ids_in(index, ref)
         assert len(listed) == 9000
         assert set(listed) == set(ids(rows))
-        assert len(index.get_etags(ref, ids(rows))) == 9000
+        assert len(index.get_versions(ref, ids(rows))) == 9000
         assert index.get_collection(ref.name).rows == 9000  # type: ignore[union-attr]
 
     def test_versions_are_listed_by_image_in_order_of_the_ids_from_any_id_on(
@@ -285,16 +286,16 @@ class TestRows:
     ) -> None:
         rows = [row(f"{n}", vector) for n, vector in enumerate(unit(3, 20_000))]
         for start in range(0, len(rows), 5000):
-            index.upsert(ref, rows[start : start + 5000])
-        index.upsert(ref, [row("7", axis(1), etag="e2"), row("7", axis(2), region=":01", etag="e2")])
-        index.delete(ref, [row("8").id])
+            put(index, ref, rows[start : start + 5000])
+        put(index, ref, [row("7", axis(1), etag="e2")])
+        index.delete_images(ref, [row("8").id])
         in_order = sorted(one.id for one in rows if one.ref.key != "8")
-        listed = list(index.list_versions(ref))
+        listed = [image.ref for image in index.list_images(ref)]
         assert [ref.image_id for ref in listed] == in_order
         assert {ref.key: ref.etag for ref in listed}["7"] == "e2"
         assert [ref for ref in listed if ref.key == "123"] == [row("123").ref]
         for place in (0, 16_383, len(in_order) - 1, in_order.index(row("7").id)):
-            after = [ref.image_id for ref in index.list_versions(ref, start_after=in_order[place])]
+            after = [image.ref.image_id for image in index.list_images(ref, start_after=in_order[place])]
             assert after == in_order[place + 1 :]
 
     def test_threads_share_one_index(self, index: VectorIndex, ref: CollectionRef) -> None:
@@ -304,9 +305,9 @@ class TestRows:
         def write(part: list[IndexRow]) -> None:
             try:
                 for start in range(0, 100, 20):
-                    index.upsert(ref, part[start : start + 20])
+                    put(index, ref, part[start : start + 20])
                     index.search(ref, axis(0)[None], k=5)
-                    index.get_etags(ref, ids(part))
+                    index.get_versions(ref, ids(part))
             except BaseException as err:
                 failures.append(err)
                 raise
@@ -319,13 +320,13 @@ class TestRows:
         for thread in threads:
             thread.join(timeout=120)
         assert failures == []
-        assert set(index.list_ids(ref)) == {row.id for part in parts for row in part}
+        assert set(ids_in(index, ref)) == {row.id for part in parts for row in part}
 
 
 class TestSearch:
     def test_nearest_first_with_everything_a_hit_tells(self, index: VectorIndex, ref: CollectionRef) -> None:
         near = (axis(0) * 0.8 + axis(1) * 0.6).astype(np.float32)
-        index.upsert(ref, [row("far", axis(2)), row("near", near), row("same", axis(0), metadata={"c": "1"})])
+        put(index, ref, [row("far", axis(2)), row("near", near), row("same", axis(0), metadata={"c": "1"})])
         hits = index.search(ref, axis(0)[None], k=3)[0]
         assert [hit.key for hit in hits] == ["same", "near", "far"]
         assert [hit.score for hit in hits] == pytest.approx([1.0, 0.8, 0.0], abs=1e-4)
@@ -340,7 +341,7 @@ class TestSearch:
     ) -> None:
         vectors = unit(4, 300)
         rows = [row(f"{n}", vector) for n, vector in enumerate(vectors)]
-        index.upsert(ref, rows)
+        put(index, ref, rows)
         answers = index.search(ref, vectors, k=40)  # more than one call's worth of hits
         assert [answer[0].id for answer in answers] == ids(rows)
         assert {len(answer) for answer in answers} == {40}
@@ -349,7 +350,7 @@ class TestSearch:
         self, index: VectorIndex, ref: CollectionRef
     ) -> None:
         twins = sorted((row(f"twin{n}", axis(3)) for n in range(12)), key=lambda twin: twin.id)
-        index.upsert(ref, list(reversed(twins)))
+        put(index, ref, list(reversed(twins)))
         for k in (1, 5, 12):
             assert [hit.id for hit in index.search(ref, axis(3)[None], k=k)[0]] == ids(twins)[:k]
 
@@ -360,7 +361,7 @@ class TestSearch:
         equal = [row(f"twin{n}", axis(3)) for n in range(twins)]
         near = (axis(3) * 0.9 + axis(4) * 0.1).astype(np.float32)
         others = [row(f"other{n}", near / np.linalg.norm(near)) for n in range(100)]
-        index.upsert(ref, equal + others)
+        put(index, ref, equal + others)
         index.flush(ref)
         by_id = sorted(ids(equal))
         for k in (1, 10, 20, 500):
@@ -376,7 +377,7 @@ class TestSearch:
         self, index: VectorIndex, ref: CollectionRef
     ) -> None:
         twins = [row(f"{'in' if n % 2 else 'out'}/{n}", axis(3)) for n in range(200)]
-        index.upsert(ref, [*twins, row("in/far", axis(4))])
+        put(index, ref, [*twins, row("in/far", axis(4))])
         inside = sorted(twin.id for twin in twins if twin.ref.key.startswith("in/"))
         where = SearchFilter(key_prefix="in/")
         for k in (10, 100, 300):
@@ -385,7 +386,7 @@ class TestSearch:
 
     def test_hits_below_the_score_are_left_out(self, index: VectorIndex, ref: CollectionRef) -> None:
         half = (axis(0) * 0.6 + axis(1) * 0.8).astype(np.float32)
-        index.upsert(ref, [row("one", axis(0)), row("half", half), row("none", axis(2))])
+        put(index, ref, [row("one", axis(0)), row("half", half), row("none", axis(2))])
         found = index.search(ref, axis(0)[None], k=10, min_score=0.5)[0]
         assert [hit.key for hit in found] == ["one", "half"]
         assert [hit.key for hit in index.search(ref, axis(0)[None], k=10, min_score=0.999)[0]] == ["one"]
@@ -393,7 +394,7 @@ class TestSearch:
         assert len(opposite) == 3
 
     def test_a_thousand_hits_can_be_had(self, index: VectorIndex, ref: CollectionRef) -> None:
-        index.upsert(ref, [row(f"{n}", vector) for n, vector in enumerate(unit(5, 1200))])
+        put(index, ref, [row(f"{n}", vector) for n, vector in enumerate(unit(5, 1200))])
         hits = index.search(ref, axis(0)[None], k=1000)[0]
         assert len({hit.id for hit in hits}) == 1000
         assert [hit.score for hit in hits] == sorted((hit.score for hit in hits), reverse=True)
@@ -413,19 +414,20 @@ class TestSearch:
     def test_a_search_sees_the_write_before_it(self, index: VectorIndex, ref: CollectionRef) -> None:
         for n in range(20):
             vector = unit(100 + n, 1)[0]
-            index.upsert(ref, [row(f"{n}", vector)])
+            put(index, ref, [row(f"{n}", vector)])
             assert index.search(ref, vector[None], k=1)[0][0].key == f"{n}"
 
     def test_settled_rows_are_found_as_before(self, index: VectorIndex, ref: CollectionRef) -> None:
         vectors = unit(7, 2000)
-        index.upsert(ref, [row(f"{n}", vector) for n, vector in enumerate(vectors)])
+        put(index, ref, [row(f"{n}", vector) for n, vector in enumerate(vectors)])
         index.flush(ref)
         answers = index.search(ref, vectors[:50], k=1)
         assert [answer[0].key for answer in answers] == [f"{n}" for n in range(50)]
         index.flush(ref)  # nothing new: no error
 
     def test_conditions_are_joined_by_and(self, index: VectorIndex, ref: CollectionRef) -> None:
-        index.upsert(
+        put(
+            index,
             ref,
             [
                 row("in/a", metadata={"cam": "1", "day": "mo"}),
@@ -440,7 +442,7 @@ class TestSearch:
         assert [(hit.bucket, hit.key) for hit in hits] == [(BUCKET, "in/a")]
 
     def test_a_text_is_not_a_number(self, index: VectorIndex, ref: CollectionRef) -> None:
-        index.upsert(ref, [row("a", metadata={"n": "1"}), row("b", metadata={"n": "01"}), row("c")])
+        put(index, ref, [row("a", metadata={"n": "1"}), row("b", metadata={"n": "01"}), row("c")])
         assert keys_found(index, ref, SearchFilter(metadata={"n": "1"})) == {"a"}
         assert keys_found(index, ref, SearchFilter(metadata={"n": ""})) == set()
 
@@ -486,7 +488,7 @@ def test_filters_mean_on_milvus_what_they_mean_in_memory(
     with open_index(kind, tmp_path_factory) as milvus:
         name = f"t_{uuid4().hex[:12]}"
         ref = milvus.create_collection(name, model()).ref
-        milvus.upsert(ref, rows)
+        put(milvus, ref, rows)
 
         @settings(max_examples=300, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
         @given(where=filters)
@@ -543,7 +545,7 @@ class TestMilvus:
     def test_a_released_collection_is_loaded_again(self, milvus: MilvusIndex) -> None:
         name = f"t_{uuid4().hex[:12]}"
         milvus.create_collection(name, model())
-        milvus.upsert(ref_of(name), [row("a")])
+        put(milvus, ref_of(name), [row("a")])
         milvus._connection.call(lambda client: client.release_collection(f"{name}__a1a1a1a1"))
         assert milvus.search(ref_of(name), axis(0)[None], k=1)[0][0].key == "a"
         milvus.drop_collection(name)
@@ -558,9 +560,9 @@ class TestMilvus:
         milvus.create_collection(name, model())
         with open_server() as other:
             for number in range(10):
-                other.upsert(ref_of(name), [row("a", etag=f"e{number}")])
+                put(other, ref_of(name), [row("a", etag=f"e{number}")])
                 milvus.create_collection(name, model())
-                assert milvus.get_etags(ref_of(name), [row("a").id], latest=False) == {
+                assert etags_in(milvus, ref_of(name), [row("a").id], latest=False) == {
                     row("a").id: f"e{number}"
                 }
         milvus.drop_collection(name)
@@ -639,14 +641,14 @@ def test_a_server_that_was_away_is_found_again(tmp_path: Path) -> None:
     server, engine, port = start_server_in_thread(directory)
     with MilvusIndex(f"http://127.0.0.1:{port}") as index:
         index.create_collection("photos", model())
-        index.upsert(ref_of("photos"), [row("a")])
+        put(index, ref_of("photos"), [row("a")])
         _stop(server, engine)
         for _ in range(6):  # enough for gRPC's own patience to wear thin
             with pytest.raises(TransientError):
-                index.get_etags(ref_of("photos"), [row("a").id])
+                index.get_versions(ref_of("photos"), [row("a").id])
         server, engine, _ = start_server_in_thread(directory, port=port)
         try:
-            assert index.get_etags(ref_of("photos"), [row("a").id]) == {row("a").id: "e1"}
+            assert etags_in(index, ref_of("photos"), [row("a").id]) == {row("a").id: "e1"}
         finally:
             _stop(server, engine)
 
@@ -676,7 +678,7 @@ class TestFolder:
         path = str(tmp_path / "new" / "milvus.db")
         with LiteIndex(path) as index:
             index.create_collection("photos", model())
-            index.upsert(ref_of("photos"), [row("a", axis(1))])
+            put(index, ref_of("photos"), [row("a", axis(1))])
         with LiteIndex(path) as index:
             assert index.list_collections()[0].rows == 1
             assert index.search(ref_of("photos"), axis(1)[None], k=1)[0][0].score >= 0.999
@@ -704,10 +706,10 @@ class TestFolder:
             for number in filter(str.isdigit, lines):
                 acknowledged |= {f"{place}": f"{life}.{number}" for place in _written_places(int(number))}
         with LiteIndex(str(path)) as index:
-            listed = list(index.list_ids(ref_of("photos")))
+            listed = ids_in(index, ref_of("photos"))
             assert len(listed) == len(set(listed))
             asked = {row(key).id: etag for key, etag in acknowledged.items()}
-            stored = index.get_etags(ref_of("photos"), list(asked))
+            stored = etags_in(index, ref_of("photos"), list(asked))
             behind = {
                 key for key, etag in asked.items() if _version(stored.get(key, "-1.-1")) < _version(etag)
             }
@@ -716,12 +718,12 @@ class TestFolder:
 
 
 _WRITER = """
-    from tests.contract.test_vector_index import LiteIndex, model, ref_of, row, _written_places
+    from tests.contract.test_vector_index import LiteIndex, model, put, ref_of, row, _written_places
     index = LiteIndex({path!r})
     index.create_collection("photos", model())
     for number in range(10_000):
         etag = f"{life}.{{number}}"
-        index.upsert(ref_of("photos"), [row(str(place), etag=etag) for place in _written_places(number)])
+        put(index, ref_of("photos"), [row(str(place), etag=etag) for place in _written_places(number)])
         print(number, flush=True)
 """
 

@@ -188,6 +188,7 @@ def test_a_model_has_these_fields() -> None:
             "interpolation": "bilinear",
             "fit": "crop",
         },
+        "capabilities": ["images"],
     }
 
 

@@ -19,6 +19,7 @@ from pipeline.types import WORKERS, Job, JobRequest, JobState, image_id_of
 from tests.chaos.pictures import picture
 from tests.fleet import Fleet, wait_until
 from tests.hostile_messages import Hostile, Known, hostile_messages
+from tests.index_rows import ids_in
 from workers.broker.connection import broker_connection, broker_errors
 from workers.broker.dead_letters import DeadLetter, list_dead, purge_dead
 from workers.client import PictorClient, close_app
@@ -123,7 +124,7 @@ def test_a_service_that_does_not_import_pictor_submits_follows_searches_and_dele
 
 def in_index(fleet: Fleet, shop: str) -> list[str]:
     live = fleet.index.live(fleet.settings.collection)
-    rows = fleet.index.get_rows(live, list(fleet.index.list_ids(live)))
+    rows = fleet.index.get_rows(live, ids_in(fleet.index, live))
     return sorted(row.ref.key for row in rows if row.ref.bucket == shop)
 
 

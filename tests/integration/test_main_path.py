@@ -17,6 +17,7 @@ from pipeline.adapters.ledger.sql_ledger import open_ledger
 from pipeline.adapters.milvus.index import MilvusIndex
 from pipeline.demo.scenes import draw_scene
 from tests.cli import Pictor
+from tests.index_rows import ids_in
 from tests.sample_data import photograph_sets
 
 DEADLINE_S = 120
@@ -186,5 +187,5 @@ def _wait_for_images(pictor: Pictor, *, more_than: int) -> None:
 def _vectors(pictor: Pictor) -> dict[str, np.ndarray]:
     with MilvusIndex(str(pictor.home / "milvus.db")) as index:
         live = index.live("images")
-        ids = list(index.list_ids(live))
+        ids = ids_in(index, live)
         return {row.id: row.vector for row in index.get_rows(live, ids)}

@@ -13,6 +13,7 @@ from devstack.milvus import TOKEN, Milvus
 from pipeline.adapters.milvus.index import MilvusIndex
 from pipeline.adapters.models.builtin_spec import builtin_spec
 from pipeline.types import IndexRow, ObjectRef
+from tests.index_rows import put
 from tests.services import own_service
 
 pytestmark = pytest.mark.slow
@@ -39,7 +40,7 @@ def server(tmp_path: Path) -> Iterator[Milvus]:
 def test_a_copy_of_a_stopped_server_s_folder_brings_everything_back(server: Milvus, tmp_path: Path) -> None:
     with closing(MilvusIndex(server.uri, token=TOKEN)) as index:
         live = index.create_collection(NAME, builtin_spec()).ref
-        index.upsert(live, [row(image_id) for image_id in IDS])
+        put(index, live, [row(image_id) for image_id in IDS])
         before = index.get_rows(live, IDS)
 
     server.stop()

@@ -94,7 +94,7 @@ def embedding(network: torch.nn.Module) -> Embed:
 
 def our_pixels(body: bytes) -> NDArray[np.uint8]:
     ref = ObjectRef(bucket="photos", key="a.jpg", etag="e", size_bytes=len(body))
-    return decode_object(ref, FetchedObject(body=body), SPEC, ImageLimits()).pixels
+    return decode_object(ref, FetchedObject(body=body), SPEC, ImageLimits()).views[0].pixels
 
 
 def is_converted(body: bytes) -> bool:

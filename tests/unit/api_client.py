@@ -9,7 +9,7 @@ from pipeline.api.app import make_app
 from pipeline.api.backend import Backend
 from pipeline.api.places import Places
 from pipeline.location import Location
-from pipeline.ports import Deps, Embedder
+from pipeline.ports import Deps, ImageEmbedder
 from pipeline.service.models import ResidentModel
 from pipeline.settings import Settings
 from tests.unit.fakes import BUCKET, CONCURRENCY, HERE, LIMITS
@@ -29,7 +29,7 @@ class NotedJobs:
 
 
 def backend_of(deps: Deps, home: Path, *, allowed: Sequence[Location] = (SHOP,)) -> Backend:
-    def model_for(_address: str, _collection: str) -> Embedder:
+    def model_for(_address: str, _collection: str) -> ImageEmbedder:
         return deps.embedder
 
     return Backend(

@@ -3,7 +3,7 @@
 import dataclasses
 import io
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +26,7 @@ from pipeline.types import (
     SearchFilter,
     embedded_on,
 )
+from tests.index_rows import ids_in
 from workers.identity import Identity
 
 SIDE = 8
@@ -57,6 +58,15 @@ def jpeg(colour: Colour = RED, width: int = 16, height: int = 12) -> bytes:
 
 def png(colour: Colour = RED, width: int = 16, height: int = 12) -> bytes:
     return _encode(Image.new("RGB", (width, height), colour), "PNG")
+
+
+def four_quarters(colours: Sequence[Colour], *, side: int = 32, kind: str = "PNG") -> bytes:
+    """A square picture of four plain squares, in reading order."""
+    image, half = Image.new("RGB", (side, side)), side // 2
+    for place, colour in enumerate(colours):
+        left, top = half * (place % 2), half * (place // 2)
+        image.paste(colour, (left, top, left + half, top + half))
+    return _encode(image, kind)
 
 
 def distinct_png(number: int) -> bytes:
@@ -160,7 +170,7 @@ def plan_one_batch(deps: Deps, *keys: str, spec: ModelSpec = SPEC) -> EmbedBatch
 
 
 def indexed_keys(deps: Deps) -> list[str]:
-    rows = deps.index.get_rows(TARGET, list(deps.index.list_ids(TARGET)))
+    rows = deps.index.get_rows(TARGET, ids_in(deps.index, TARGET))
     return sorted(row.ref.key for row in rows)
 
 

@@ -11,7 +11,17 @@ from hypothesis import strategies as st
 
 from pipeline.errors import MessageError
 from pipeline.ingest.block import MAGIC, batch_of_block, block_key, pack_block, unpack_block
-from pipeline.types import EmbedBatch, Embedded, FailedAt, Prepared, PreparedBatch, Reason, Rejected
+from pipeline.types import (
+    Box,
+    EmbedBatch,
+    Embedded,
+    FailedAt,
+    Prepared,
+    PreparedBatch,
+    Reason,
+    Rejected,
+    View,
+)
 from tests.unit.fakes import COLLECTION, SPEC, ref_of
 
 SIDE = 4
@@ -24,6 +34,16 @@ def batch_of(items: int, path: str = "00000000") -> EmbedBatch:
 
 
 @st.composite
+def views_drawn(draw: st.DrawFn) -> View:
+    """Of the whole image, or of a part of it."""
+    pixels = np.full((3, SIDE, SIDE), draw(st.integers(0, 255)), dtype=np.uint8)
+    pixels[0, 0, 0] = draw(st.integers(0, 255))
+    sides = draw(st.none() | st.tuples(*[st.integers(0, 9000)] * 4))
+    box = None if sides is None else Box(left=sides[0], top=sides[1], width=sides[2], height=sides[3])
+    return View(pixels=pixels, box=box)
+
+
+@st.composite
 def blocks(draw: st.DrawFn) -> tuple[EmbedBatch, PreparedBatch]:
     """A batch, and any outcomes of some of its objects: the others were unchanged."""
     batch = batch_of(draw(st.integers(1, 8)))
@@ -31,14 +51,14 @@ def blocks(draw: st.DrawFn) -> tuple[EmbedBatch, PreparedBatch]:
     for ref in batch.refs:
         kind = draw(st.sampled_from(["unchanged", "prepared", "rejected"]))
         if kind == "prepared":
-            pixels = np.full((3, SIDE, SIDE), draw(st.integers(0, 255)), dtype=np.uint8)
-            pixels[0, 0, 0] = len(outcomes)
+            views = tuple(draw(st.lists(views_drawn(), max_size=3)))
             metadata = draw(st.dictionaries(TEXT, TEXT, max_size=2))
-            outcomes.append(Prepared(ref=ref, pixels=pixels, width=5, height=7, metadata=metadata))
+            outcomes.append(Prepared(ref=ref, views=views, width=5, height=7, metadata=metadata))
         if kind == "rejected":
             reason, stage = draw(st.sampled_from(Reason)), draw(st.sampled_from(FailedAt))
             outcomes.append(Rejected(ref=ref, stage=stage, reason=reason, detail=draw(TEXT)))
-    stored = draw(st.frozensets(st.sampled_from([ref.image_id for ref in batch.refs])))
+    ids = st.sampled_from([ref.image_id for ref in batch.refs])
+    stored = draw(st.dictionaries(ids, st.integers(1, 100)))
     return batch, PreparedBatch(outcomes=tuple(outcomes), stored=stored, seconds={"fetch": 0.5})
 
 
@@ -56,17 +76,18 @@ def plain(outcome: Prepared | Embedded | Rejected) -> object:
     if isinstance(outcome, Rejected):
         return outcome
     assert isinstance(outcome, Prepared)
-    return (outcome.ref, outcome.pixels.tolist(), outcome.width, outcome.height, dict(outcome.metadata))
+    views = [(view.pixels.tolist(), view.box) for view in outcome.views]
+    return (outcome.ref, views, outcome.width, outcome.height, dict(outcome.metadata))
 
 
 def a_block() -> tuple[EmbedBatch, bytes]:
     batch = batch_of(3)
     pixels = np.zeros((3, SIDE, SIDE), dtype=np.uint8)
     outcomes = (
-        Prepared(ref=batch.refs[0], pixels=pixels, width=1, height=1),
-        Prepared(ref=batch.refs[2], pixels=pixels, width=1, height=1),
+        Prepared(ref=batch.refs[0], views=(View(pixels=pixels),), width=1, height=1),
+        Prepared(ref=batch.refs[2], views=(View(pixels=pixels),), width=1, height=1),
     )
-    return batch, pack_block(batch, PreparedBatch(outcomes=outcomes, stored=frozenset(), seconds={}))
+    return batch, pack_block(batch, PreparedBatch(outcomes=outcomes, stored={}, seconds={}))
 
 
 @given(st.data())
@@ -117,6 +138,16 @@ def with_header(body: bytes, **changes: object) -> bytes:
         {"reused": -1},
         {"reused": 3},
         {"reused": "two"},
+        {"outcomes": [[0, 1, 1, {}, [None] * 101], [2, 1, 1, {}]]},
+        {"outcomes": [[0, 1, 1, {}, [None, None]], [2, 1, 1, {}]]},
+        {"outcomes": [[0, 1, 1, {}, []], [2, 1, 1, {}]]},
+        {"outcomes": [[0, 1, 1, {}, [[1, 2, 3]]], [2, 1, 1, {}]]},
+        {"outcomes": [[0, 1, 1, {}, [None], 1], [2, 1, 1, {}]]},
+        {"rows": [1]},
+        {"rows": {"x": -1}},
+        {"rows": {"x": 101}},
+        {"rows": {"x": True}},
+        {"outcomes": [[0, 1, 1, {}, [[1, 2, 3, -1]]], [2, 1, 1, {}]]},
         {"reused": True},
         {"seconds": {"fetch": "1"}},
         {"seconds": {"fetch": float("nan")}},
@@ -146,7 +177,7 @@ def test_a_block_of_another_batch_is_refused_and_both_are_named() -> None:
 def test_a_block_without_a_picture_keeps_its_rejections() -> None:
     batch = batch_of(1)
     gone = Rejected(ref=batch.refs[0], stage=FailedAt.FETCH, reason=Reason.NOT_FOUND, detail="gone")
-    block = PreparedBatch(outcomes=(gone,), stored=frozenset(), seconds={})
+    block = PreparedBatch(outcomes=(gone,), stored={}, seconds={})
     assert unpack_block(batch, pack_block(batch, block)).outcomes == (gone,)
 
 
@@ -154,17 +185,50 @@ def test_pixels_are_views_into_the_body_and_not_copies() -> None:
     batch, body = a_block()
     [first, _] = unpack_block(batch, body).outcomes
     assert isinstance(first, Prepared)
-    assert not first.pixels.flags.owndata
+    assert not first.views[0].pixels.flags.owndata
 
 
 def test_an_image_that_is_embedded_already_is_counted_and_needs_no_place() -> None:
     batch = batch_of(2)
     pixels = np.zeros((3, SIDE, SIDE), dtype=np.uint8)
-    done = Embedded(ref=batch.refs[0], vector=np.ones(3, dtype=np.float32), width=1, height=1)
-    fresh = Prepared(ref=batch.refs[1], pixels=pixels, width=1, height=1)
-    made = PreparedBatch(outcomes=(done, fresh), stored=frozenset())
+    done = Embedded(ref=batch.refs[0], vectors=(np.ones(3, dtype=np.float32),), width=1, height=1)
+    fresh = Prepared(ref=batch.refs[1], views=(View(pixels=pixels),), width=1, height=1)
+    made = PreparedBatch(outcomes=(done, fresh), stored={})
     found = unpack_block(batch, pack_block(batch, made))
     assert ([outcome.ref for outcome in found.outcomes], found.reused) == ([fresh.ref], 1)
+    assert found.stored == {done.ref.image_id: 1}
+
+
+def test_the_rows_of_images_that_need_no_place_are_counted() -> None:
+    batch = batch_of(3)
+    vectors = (np.ones(3, dtype=np.float32),) * 4
+    done = Embedded(ref=batch.refs[0], vectors=vectors, width=1, height=1)
+    nothing = Prepared(ref=batch.refs[1], views=(), width=1, height=1)
+    made = PreparedBatch(outcomes=(done, nothing), stored={batch.refs[2].image_id: 7})
+    found = unpack_block(batch, pack_block(batch, made))
+    assert (found.stored, found.reused) == ({batch.refs[0].image_id: 4, batch.refs[2].image_id: 7}, 1)
+    assert found.outcomes == (nothing,)
+
+
+def test_a_block_of_whole_images_is_what_it_was() -> None:
+    """Read and written by workers of the version before, beside this one."""
+    batch, body = a_block()
+    (length,) = struct.unpack("<I", body[len(MAGIC) : len(MAGIC) + 4])
+    start = len(MAGIC) + 4
+    header = json.loads(body[start : start + length])
+    assert header == {
+        "batch": "j/00000000",
+        "n": 2,
+        "side": SIDE,
+        "stored": [],
+        "seconds": {},
+        "outcomes": [[0, 1, 1, {}], [2, 1, 1, {}]],
+    }
+    assert body[start + length :] == bytes(2 * 3 * SIDE * SIDE)
+    first, second = unpack_block(batch, body).outcomes
+    assert isinstance(first, Prepared)
+    assert isinstance(second, Prepared)
+    assert [view.box for view in (*first.views, *second.views)] == [None, None]
 
 
 def test_a_blocks_key_names_its_batch_and_other_keys_name_none() -> None:

@@ -191,12 +191,14 @@ def test_a_model_s_input_is_converted_on_the_cpu_s_way_and_the_gpu_s(monkeypatch
     spec = Preprocessing(resize=64, crop=56, mean=(0, 0, 0), std=(1, 1, 1))
     ref = ObjectRef(bucket="b", key="k", etag="e", size_bytes=len(body))
     fetched = FetchedObject(body=body)
-    here = decode_object(ref, fetched, spec, ImageLimits()).pixels
-    there = decode_object(ref, fetched, spec, ImageLimits(), jpeg_device="cuda:0").pixels
+    here = decode_object(ref, fetched, spec, ImageLimits()).views[0].pixels
+    there = decode_object(ref, fetched, spec, ImageLimits(), jpeg_device="cuda:0").views[0].pixels
     np.testing.assert_array_equal(here, there)
-    unconverted = decode_object(
-        ref, FetchedObject(body=encode(decode(body).rgb, "PNG")), spec, ImageLimits()
-    ).pixels
+    unconverted = (
+        decode_object(ref, FetchedObject(body=encode(decode(body).rgb, "PNG")), spec, ImageLimits())
+        .views[0]
+        .pixels
+    )
     # Resized before the conversion, and after it.
     assert np.abs(here.astype(int) - unconverted).max() <= 5
     assert np.abs(here.astype(int) - unconverted).mean() < 0.5

@@ -178,7 +178,7 @@ def prepared(body: bytes, jpeg_device: str) -> NDArray[np.uint8]:
         ref, FetchedObject(body=body, metadata={}), SPEC, ImageLimits(), jpeg_device=jpeg_device
     )
     assert (outcome.width, outcome.height) == (120, 90)
-    return outcome.pixels
+    return outcome.views[0].pixels
 
 
 @pytest.mark.parametrize("refused", [False, True])

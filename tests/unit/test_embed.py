@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,16 +10,20 @@ import pytest
 from pipeline.errors import TransientError
 from pipeline.ingest.embed import embed_all
 from pipeline.ingest.phase_clock import PhaseClock
-from pipeline.types import Embedded, FailedAt, Prepared, Reason, Rejected
+from pipeline.types import Embedded, FailedAt, Prepared, Reason, Rejected, View
 from tests.unit.fakes import SIDE, FakeEmbedder, is_dark, ref_of
 
 
-def prepared(number: int, shade: int | None = None) -> Prepared:
-    pixels = np.random.default_rng(number).integers(20, 256, (3, SIDE, SIDE), dtype=np.uint8)
+def prepared(number: int, shade: int | None = None, views: int = 1) -> Prepared:
+    pixels = np.random.default_rng(number).integers(20, 256, (views, 3, SIDE, SIDE), dtype=np.uint8)
     if shade is not None:
         pixels[:] = shade
     return Prepared(
-        ref=ref_of(f"{number}.jpg"), pixels=pixels, width=100 + number, height=50, metadata={"n": str(number)}
+        ref=ref_of(f"{number}.jpg"),
+        views=tuple(View(pixels=view) for view in pixels),
+        width=100 + number,
+        height=50,
+        metadata={"n": str(number)},
     )
 
 
@@ -42,10 +47,33 @@ def test_each_image_gets_its_own_vector_and_keeps_what_is_known_of_it() -> None:
     for image in images:
         outcome = found[image.ref.key]
         assert isinstance(outcome, Embedded)
-        alone = FakeEmbedder().embed_images(image.pixels[None])[0]
-        assert outcome.vector == pytest.approx(alone)
+        alone = FakeEmbedder().embed_images(image.views[0].pixels[None])[0]
+        [vector] = outcome.vectors
+        assert vector == pytest.approx(alone)
         assert (outcome.ref, outcome.width, outcome.height) == (image.ref, image.width, image.height)
         assert outcome.metadata == image.metadata
+
+
+def test_each_view_gets_its_own_vector_in_groups_across_images() -> None:
+    images = [prepared(number, views=count) for number, count in enumerate((3, 0, 1, 4))]
+    embedder = FakeEmbedder()
+    found = embed(images, embedder, group_items=3)
+    assert embedder.calls == [3, 3, 2], "the device sees full groups"
+    for image in images:
+        outcome = found[image.ref.key]
+        assert isinstance(outcome, Embedded)
+        alone = [FakeEmbedder().embed_images(view.pixels[None])[0] for view in image.views]
+        assert len(outcome.vectors) == len(alone)
+        assert all(vector == pytest.approx(one) for vector, one in zip(outcome.vectors, alone, strict=True))
+
+
+def test_one_view_without_a_direction_rejects_its_image_alone() -> None:
+    embedder = FakeEmbedder()
+    embedder.answer_with(math.nan, is_dark)
+    dark = View(pixels=np.zeros((3, SIDE, SIDE), dtype=np.uint8))
+    bad = replace(prepared(1, views=2), views=(*prepared(1).views, dark))
+    found = embed([prepared(0, views=2), bad, prepared(2)], embedder, group_items=2)
+    assert [type(found[f"{number}.jpg"]) for number in range(3)] == [Embedded, Rejected, Embedded]
 
 
 def test_images_go_through_the_model_in_groups_and_the_last_may_be_smaller() -> None:

@@ -15,6 +15,7 @@ from pipeline.adapters.milvus.lite.copy import LiteCopy
 from pipeline.adapters.milvus.lite.exact_search import search_table
 from pipeline.testing.memory_index import MemoryIndex
 from pipeline.types import IndexRow, ModelSpec, ObjectRef, Preprocessing, SearchFilter, SearchHit, image_id_of
+from tests.index_rows import put
 
 DIM = 4
 MODEL = ModelSpec(
@@ -82,10 +83,10 @@ def test_the_answers_are_those_of_the_memory_index(
     ):
         for rows in writes:
             copy.put(rows)
-            memory.upsert(target, rows)
+            put(memory, target, rows)
             gone = data.draw(st.lists(st.sampled_from([row.id for row in rows]), max_size=3))
             copy.delete(gone)
-            memory.delete(target, gone)
+            memory.delete_images(target, gone)
         found = search_table(copy.table(), VECTORS[:4], k=k, where=where, min_score=min_score)
     assert found == memory.search(target, VECTORS[:4], k=k, where=where, min_score=min_score)
 

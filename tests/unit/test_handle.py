@@ -1,6 +1,6 @@
 """One message in, one verdict out, and the order of effects in between."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import pytest
@@ -22,6 +22,7 @@ from pipeline.ports import Deps
 from pipeline.testing.memory_index import MemoryIndex
 from pipeline.testing.memory_store import MemoryStore
 from pipeline.types import BatchReport, CollectionRef, IndexRow, JobState, Verdict
+from tests.index_rows import ids_in
 from tests.unit.fakes import (
     BUCKET,
     COLLECTION,
@@ -48,14 +49,14 @@ class RecordingIndex(MemoryIndex):
         self.fail: PictorError | None = None
         self.create_collection(COLLECTION, SPEC)
 
-    def upsert(self, ref: CollectionRef, rows: Sequence[IndexRow]) -> None:
+    def replace_images(self, ref: CollectionRef, images: Mapping[str, Sequence[IndexRow]]) -> None:
         if self.fail:
             raise self.fail
-        super().upsert(ref, rows)
+        super().replace_images(ref, images)
         self._effects.append("vectors")
 
-    def delete(self, ref: CollectionRef, ids: Sequence[str]) -> None:
-        super().delete(ref, ids)
+    def delete_images(self, ref: CollectionRef, ids: Sequence[str]) -> None:
+        super().delete_images(ref, ids)
         self._effects.append("stale vectors")
 
 
@@ -272,7 +273,7 @@ def test_a_collection_that_became_another_models_gets_no_vector_of_this_one(
     handled = drive(encode_batch(batch), deps, effects)
     assert effects == ["fail_job"]
     assert f"holds vectors of model 'other' ({OTHER_SPEC.fingerprint[:8]})" in str(handled.error)
-    assert list(deps.index.list_ids(deps.index.live(COLLECTION))) == []
+    assert ids_in(deps.index, deps.index.live(COLLECTION)) == []
 
 
 @pytest.mark.parametrize("body", [b"", b"\x80\x04pickle", b"{}", b'{"v":2,"type":"embed_batch"}'])

@@ -26,6 +26,7 @@ from pipeline.types import (
     PlannedBatch,
 )
 from tests.hostile_messages import Hostile, Known, hostile_messages
+from tests.index_rows import ids_in
 from tests.unit.fakes import (
     BUCKET,
     COLLECTION,
@@ -203,7 +204,7 @@ def unstaged(message: str) -> bytes:
 
 
 def rows_of(index: MemoryIndex) -> dict[str, IndexRow]:
-    return {row.ref.key: row for row in index.get_rows(TARGET, list(index.list_ids(TARGET)))}
+    return {row.ref.key: row for row in index.get_rows(TARGET, ids_in(index, TARGET))}
 
 
 def undisturbed_rows(deps: Deps) -> dict[str, IndexRow]:

@@ -26,6 +26,7 @@ from pipeline.types import (
     generation_of,
     indexed_version,
 )
+from tests.index_rows import ids_in, put
 from tests.unit.fakes import BUCKET, COLLECTION, HERE, LIMITS, SPEC, TARGET, ref_of, request_of
 from workers.broker.publish import Publisher
 from workers.planning.planner import run_plan_step, wake_planner
@@ -295,6 +296,19 @@ def test_a_bucket_that_goes_away_fails_its_job_and_says_why(
     assert publisher.steps == []
 
 
+def test_a_bucket_that_goes_away_leaves_a_job_cancelled_that_was_cancelled_before(
+    context: Context, job: Job, publisher: FakePublisher, listing: Listing, ledger: SqlLedger
+) -> None:
+    def cancelled_and_gone() -> None:
+        assert ledger.set_state(job.job_id, JobState.CANCELLED)
+        raise TargetError("bucket 'photos' does not exist")
+
+    listing.meanwhile[2] = cancelled_and_gone
+    step(context, job, 0)
+    assert (state_of(ledger, job), ledger.get_job(job.job_id).error) == (JobState.CANCELLED, "")
+    assert publisher.steps == []
+
+
 def test_a_job_whose_collection_is_dropped_after_the_last_batch_is_done_all_the_same(
     context: Context, job: Job, publisher: FakePublisher, ledger: SqlLedger, index: MemoryIndex
 ) -> None:
@@ -363,12 +377,12 @@ def book_of(ledger: SqlLedger, index: MemoryIndex, *keys: str) -> None:
         IndexRow(id=ref.image_id, ref=ref, vector=vector, width=1, height=1, indexed_at=datetime.now(UTC))
         for ref in refs
     ]
-    index.upsert(TARGET, rows)
+    put(index, TARGET, rows)
     ledger.book.write(generation_of(COLLECTION, SPEC.fingerprint), [indexed_version(ref) for ref in refs])
 
 
 def rows_left(index: MemoryIndex) -> int:
-    return len(list(index.list_ids(TARGET)))
+    return len(ids_in(index, TARGET))
 
 
 def test_unchanged_objects_are_counted_by_the_planner_and_vanished_ones_removed(

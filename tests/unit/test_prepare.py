@@ -93,9 +93,11 @@ def test_an_image_becomes_pixels_with_the_size_of_the_original_and_its_metadata(
     store.put(BUCKET, "wide.jpg", jpeg(RED, width=64, height=16), {"camera": "7"})
     [outcome] = prepare(store)
     assert isinstance(outcome, Prepared)
-    assert outcome.pixels.shape == (3, SIDE, SIDE)
-    assert outcome.pixels.dtype == np.uint8
-    assert np.abs(outcome.pixels.astype(int) - np.array(RED)[:, None, None]).max() <= 8  # JPEG is lossy
+    assert outcome.views[0].pixels.shape == (3, SIDE, SIDE)
+    assert outcome.views[0].pixels.dtype == np.uint8
+    assert (
+        np.abs(outcome.views[0].pixels.astype(int) - np.array(RED)[:, None, None]).max() <= 8
+    )  # JPEG is lossy
     assert (outcome.width, outcome.height) == (64, 16)
     assert outcome.metadata == {"camera": "7"}
     assert outcome.ref == store.stat(BUCKET, "wide.jpg")
@@ -111,7 +113,7 @@ def test_outcomes_come_in_the_order_of_the_references_however_long_each_takes(st
         [alone] = prepare(store, [outcome.ref])
         assert isinstance(outcome, Prepared)
         assert isinstance(alone, Prepared)
-        assert (outcome.pixels == alone.pixels).all()
+        assert (outcome.views[0].pixels == alone.views[0].pixels).all()
 
 
 def test_no_references_give_no_outcomes(store: WatchedStore) -> None:

@@ -1,6 +1,6 @@
 """One batch, start to end: the index in step with the objects."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from types import SimpleNamespace
@@ -25,6 +25,7 @@ from pipeline.types import (
     ObjectRef,
     Reason,
 )
+from tests.index_rows import ids_in
 from tests.unit.fakes import (
     BLACK,
     BUCKET,
@@ -79,7 +80,7 @@ def run(deps: Deps) -> BatchReport:
 
 
 def rows_of(deps: Deps) -> dict[str, IndexRow]:
-    rows = deps.index.get_rows(TARGET, list(deps.index.list_ids(TARGET)))
+    rows = deps.index.get_rows(TARGET, ids_in(deps.index, TARGET))
     return {row.ref.key: row for row in rows}
 
 
@@ -168,11 +169,11 @@ def test_a_run_that_was_cut_off_before_it_wrote_is_made_good_by_the_next(
     class AwayOnce(MemoryIndex):
         away = True
 
-        def upsert(self, ref: CollectionRef, rows: Sequence[IndexRow]) -> None:
+        def replace_images(self, ref: CollectionRef, images: Mapping[str, Sequence[IndexRow]]) -> None:
             if self.away:
                 self.away = False
                 raise TransientError("the index is away")
-            super().upsert(ref, rows)
+            super().replace_images(ref, images)
 
     index = AwayOnce()
     index.create_collection(COLLECTION, SPEC)

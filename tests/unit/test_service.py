@@ -16,7 +16,7 @@ from pipeline.errors import (
 )
 from pipeline.ingest.run_batch import run_batch
 from pipeline.location import parse_location
-from pipeline.ports import Deps, Embedder
+from pipeline.ports import Deps, ImageEmbedder
 from pipeline.service.access import Caller, Role, local_caller, require
 from pipeline.service.delete import delete_objects, drop_collection
 from pipeline.service.models import LoadedOnDemand, ResidentModel
@@ -241,7 +241,7 @@ def test_a_job_that_is_not_there_is_said_alike_by_whoever_looks_for_it(ledger: S
 # Which model answers for a collection
 
 
-def never_loaded(source: str, precision: str) -> Embedder:
+def never_loaded(source: str, precision: str) -> ImageEmbedder:
     raise AssertionError(f"{source} was loaded")
 
 
@@ -251,7 +251,7 @@ def test_the_model_of_a_collection_is_loaded_once_from_its_record_or_from_where_
 ) -> None:
     loads: list[tuple[str, str]] = []
 
-    def load(source: str, precision: str) -> Embedder:
+    def load(source: str, precision: str) -> ImageEmbedder:
         loads.append((source, precision))
         return FakeEmbedder()
 

@@ -274,7 +274,7 @@ def test_an_object_that_changes_before_its_metadata_is_read_goes_the_usual_way(
 
 def test_a_copy_that_the_book_has_and_the_index_has_not_is_embedded(deps: Deps, store: BreakingStore) -> None:
     ingest(deps)
-    deps.index.delete(TARGET, [image_id_of(BUCKET, "05.png")])
+    deps.index.delete_images(TARGET, [image_id_of(BUCKET, "05.png")])
     store.put(BUCKET, "copy.png", distinct_png(5))
     store.read.clear()
     assert ingest(deps).counts.indexed == 1
@@ -384,11 +384,11 @@ class DyingIndex(MemoryIndex):
 
     dies = True
 
-    def delete(self, ref: CollectionRef, ids: Sequence[str]) -> None:
+    def delete_images(self, ref: CollectionRef, ids: Sequence[str]) -> None:
         if self.dies:
             self.dies = False
             raise PictorError("killed")
-        super().delete(ref, ids)
+        super().delete_images(ref, ids)
 
 
 def stopped_before_removal(deps: Deps, store: BreakingStore) -> Deps:
@@ -518,12 +518,12 @@ def test_a_run_that_fails_between_index_and_book_is_finished_by_the_next(
     delete(store, "03.png", "04.png")
 
     class Dying(MemoryIndex):
-        def delete(self, ref: CollectionRef, ids: object) -> None:
-            deps.index.delete(ref, ids)  # type: ignore[arg-type]
+        def delete_images(self, ref: CollectionRef, ids: object) -> None:
+            deps.index.delete_images(ref, ids)  # type: ignore[arg-type]
             raise TransientError("gone after the deletion")
 
         def __getattribute__(self, name: str) -> object:
-            own = name in ("delete", "__class__")
+            own = name in ("delete_images", "__class__")
             return object.__getattribute__(self, name) if own else getattr(deps.index, name)
 
     with pytest.raises(PictorError):

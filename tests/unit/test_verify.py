@@ -22,6 +22,7 @@ from pipeline.types import (
     generation_of,
     indexed_version,
 )
+from tests.index_rows import ids_in, put
 from tests.unit.fakes import COLLECTION, SPEC, TARGET, ref_of
 
 GENERATION = generation_of(COLLECTION, SPEC.fingerprint)
@@ -33,7 +34,7 @@ def put_row(index: MemoryIndex, *refs: ObjectRef) -> None:
         IndexRow(id=ref.image_id, ref=ref, vector=vector, width=1, height=1, indexed_at=datetime.now(UTC))
         for ref in refs
     ]
-    index.upsert(TARGET, rows)
+    put(index, TARGET, rows)
 
 
 def failed(ref: ObjectRef, vectors: int = 0) -> VersionEntry:
@@ -114,4 +115,4 @@ def test_an_entry_under_a_foreign_id_is_named_and_nothing_is_repaired(
         connection.execute(sa.text("UPDATE version SET image_id = 'ffff' WHERE key = '3.jpg'"))
     with pytest.raises(PictorError, match=r"entry ffff names '3\.jpg'"):
         verify(index, ledger, repair=True)
-    assert sorted(index.list_ids(TARGET)) == sorted(ref.image_id for ref in refs)
+    assert ids_in(index, TARGET) == sorted(ref.image_id for ref in refs)

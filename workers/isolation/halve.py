@@ -161,8 +161,8 @@ def _record_failure(batch: EmbedBatch, fate: Fate, context: Context) -> BatchRep
     deps = context.deps
     earlier = look_up_versions(batch, deps.index, clock)
     if earlier:  # an object must not be found by its former content
-        deps.index.delete(batch.target, list(earlier))
-    report = index_prepared(batch, PreparedBatch(outcomes=(rejected,), stored=()), deps, clock)
+        deps.index.delete_images(batch.target, list(earlier))
+    report = index_prepared(batch, PreparedBatch(outcomes=(rejected,), stored={}), deps, clock)
     is_new = deps.ledger.report(report)
     deps.ledger.finish_if_done(batch.job_id)
     return report if is_new else None

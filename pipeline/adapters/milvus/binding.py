@@ -28,6 +28,7 @@ class Binding:
     dim: int
     vector_type: str
     precision: str = "float32"  # collections that do not say are from before there was a choice
+    has_views: bool = False
 
     @property
     def physical(self) -> str:
@@ -48,6 +49,7 @@ class Binding:
             precision=self.precision,
             rows=rows,
             live=live,
+            has_views=self.has_views,
         )
 
 
@@ -61,6 +63,7 @@ def bind(name: str, model: ModelSpec, vector_type: str, precision: str) -> Bindi
         dim=model.dim,
         vector_type=vector_type,
         precision=precision,
+        has_views=model.has_views,
     )
 
 

@@ -37,9 +37,9 @@ def to_expression(where: SearchFilter | None) -> str:
     return " and ".join(conditions)
 
 
-def ids_expression(ids: Iterable[str]) -> str:
+def ids_expression(ids: Iterable[str], *, field: str = "id") -> str:
     """Holds for these rows. pymilvus' own `ids=` argument does not escape."""
-    return f"id in [{','.join(string_literal(id_) for id_ in ids)}]"
+    return f"{field} in [{','.join(string_literal(id_) for id_ in ids)}]"
 
 
 def string_literal(text: str) -> str:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import chain
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -17,16 +18,18 @@ from pipeline.adapters.milvus.filter import ids_expression, string_literal, to_e
 from pipeline.adapters.milvus.generations import MilvusGenerations
 from pipeline.adapters.milvus.ties import MAX_LIMIT, rank
 from pipeline.errors import TargetError, TransientError
+from pipeline.ports.image_rows import MAX_VIEWS, check_rows, rows_by_image, stored_versions
 from pipeline.ports.model_binding import missing_collection
 from pipeline.search.ranking import check_query, one_of_each_image
 from pipeline.types import (
     CollectionInfo,
     CollectionRef,
+    IndexedImage,
     IndexRow,
     ModelSpec,
-    ObjectRef,
     SearchFilter,
     SearchHit,
+    StoredVersion,
 )
 
 S = TypeVar("S", Sequence[str], NDArray[np.float32])
@@ -134,47 +137,46 @@ class MilvusIndex:
     def check_generation(self, ref: CollectionRef) -> None:
         self._catalog.get(ref)
 
-    def upsert(self, ref: CollectionRef, rows: Sequence[IndexRow]) -> None:
+    def replace_images(self, ref: CollectionRef, images: Mapping[str, Sequence[IndexRow]]) -> None:
         binding = self._catalog.get(ref)
-        # By id: Milvus does not look for duplicates within one request.
-        entities = list({row.id: milvus_rows.to_entity(row, binding) for row in rows}.values())
-        for start, end in _message_spans([milvus_rows.entity_bytes(entity) for entity in entities]):
-            self._upsert_chunk(binding, entities[start:end])
+        check_rows(ref.name, images, has_views=binding.has_views)
+        # Those of one image go into one message, which is written as a whole: without the last of its rows,
+        # an image that is new would look complete.
+        entities = [[milvus_rows.to_entity(row, binding) for row in rows] for rows in images.values()]
+        sizes = [(len(of_image), sum(map(milvus_rows.entity_bytes, of_image))) for of_image in entities]
+        for start, end in _message_spans(sizes):
+            self._upsert_chunk(binding, list(chain.from_iterable(entities[start:end])))
+        self._delete_rows(binding, self._stale_ids(binding, images))
 
-    def delete(self, ref: CollectionRef, ids: Sequence[str]) -> None:
+    def delete_images(self, ref: CollectionRef, image_ids: Sequence[str]) -> None:
         binding = self._catalog.get(ref)
-        for chunk in _chunks(ids, ROWS_PER_CALL):
-            self._delete_chunk(binding, ids_expression(chunk))
+        self._delete_rows(binding, self._row_ids(binding, image_ids))
 
-    def get_etags(self, ref: CollectionRef, ids: Sequence[str], *, latest: bool = True) -> Mapping[str, str]:
+    def get_versions(
+        self, ref: CollectionRef, image_ids: Sequence[str], *, latest: bool = True
+    ) -> Mapping[str, StoredVersion]:
         binding = self._catalog.get(ref)
-        entities = self._get(binding, ids, ["id", "etag"], ROWS_PER_CALL, LATEST if latest else LAGGING)
-        return {entity["id"]: entity["etag"] for entity in entities}
+        entities = self._get_of_images(binding, image_ids, ["id", "etag"], LATEST if latest else LAGGING)
+        return stored_versions((entity["id"], entity["etag"]) for entity in entities)
+
+    def get_images(
+        self, ref: CollectionRef, image_ids: Sequence[str], *, latest: bool = True
+    ) -> Mapping[str, Sequence[IndexRow]]:
+        binding = self._catalog.get(ref)
+        consistency = LATEST if latest else self._freshness(ref)
+        entities = self._get_of_images(binding, image_ids, milvus_rows.ALL_FIELDS, consistency)
+        return rows_by_image(map(milvus_rows.to_row, sorted(entities, key=lambda entity: str(entity["id"]))))
 
     def get_rows(self, ref: CollectionRef, ids: Sequence[str], *, latest: bool = True) -> list[IndexRow]:
         binding = self._catalog.get(ref)
-        rows_per_call = max(1, min(ROWS_PER_CALL, MESSAGE_BYTES // milvus_rows.usual_row_bytes(binding.dim)))
         consistency = LATEST if latest else self._freshness(ref)
-        entities = self._get(binding, ids, milvus_rows.ALL_FIELDS, rows_per_call, consistency)
+        entities = self._get(binding, ids, milvus_rows.ALL_FIELDS, consistency)
         by_id = {entity["id"]: entity for entity in entities}
         return [milvus_rows.to_row(by_id[id_]) for id_ in ids if id_ in by_id]
 
-    def list_ids(self, ref: CollectionRef) -> Iterator[str]:
+    def list_images(self, ref: CollectionRef, *, start_after: str = "") -> Iterator[IndexedImage]:
         binding = self._catalog.get(ref)
-        self._get_chunk(
-            binding, ids_expression([""]), ["id"], LATEST
-        )  # iterators do not wait for writes: we do
-        pages = self._catalog.call(
-            ref,
-            lambda client: client.query_iterator(
-                binding.physical, batch_size=IDS_PER_PAGE, output_fields=["id"], timeout=self._timeout_s
-            ),
-        )
-        return (entity["id"] for entity in self._read_pages(ref, pages))
-
-    def list_versions(self, ref: CollectionRef, *, start_after: str = "") -> Iterator[ObjectRef]:
-        binding = self._catalog.get(ref)
-        self._get_chunk(binding, ids_expression([""]), ["id"], LATEST)  # as for `list_ids`
+        self._query(binding, ids_expression([""]), ["id"], LATEST)  # iterators do not wait for writes: we do
         # Iterators go by id. Rows of an image are "<image id>" and "<image id>:NN"; ";" comes behind ":".
         behind = f"id > {string_literal(start_after + ';')}" if start_after else ""
         pages = self._catalog.call(
@@ -257,6 +259,10 @@ class MilvusIndex:
         )
         self._written_at[binding.ref] = time.monotonic()
 
+    def _delete_rows(self, binding: Binding, ids: Sequence[str]) -> None:
+        for chunk in _chunks(ids, ROWS_PER_CALL):
+            self._delete_chunk(binding, ids_expression(chunk))
+
     def _delete_chunk(self, binding: Binding, expression: str) -> None:
         self._catalog.call(
             binding.ref,
@@ -264,13 +270,40 @@ class MilvusIndex:
         )
         self._written_at[binding.ref] = time.monotonic()
 
-    def _get(
-        self, binding: Binding, ids: Sequence[str], fields: list[str], rows_per_call: int, consistency: str
-    ) -> Iterator[dict[str, Any]]:
-        for chunk in _chunks(ids, rows_per_call):
-            yield from self._get_chunk(binding, ids_expression(chunk), fields, consistency)
+    def _stale_ids(self, binding: Binding, images: Mapping[str, Sequence[IndexRow]]) -> list[str]:
+        """Rows of these images that are not among the new ones."""
+        if not binding.has_views:
+            return [image_id for image_id, rows in images.items() if not rows]
+        new = {row.id for rows in images.values() for row in rows}
+        return [row_id for row_id in self._row_ids(binding, list(images)) if row_id not in new]
 
-    def _get_chunk(
+    def _row_ids(self, binding: Binding, image_ids: Sequence[str]) -> list[str]:
+        if not binding.has_views:
+            return list(image_ids)
+        return [entity["id"] for entity in self._get_of_images(binding, image_ids, ["id"], LATEST)]
+
+    def _get_of_images(
+        self, binding: Binding, image_ids: Sequence[str], fields: list[str], consistency: str
+    ) -> Iterator[dict[str, Any]]:
+        """The rows of images, in no order."""
+        if not binding.has_views:
+            yield from self._get(binding, image_ids, fields, consistency)
+            return
+        for chunk in _chunks(image_ids, max(1, self._rows_per_call(binding, fields) // MAX_VIEWS)):
+            yield from self._query(binding, ids_expression(chunk, field="image_id"), fields, consistency)
+
+    def _get(
+        self, binding: Binding, ids: Sequence[str], fields: list[str], consistency: str
+    ) -> Iterator[dict[str, Any]]:
+        for chunk in _chunks(ids, self._rows_per_call(binding, fields)):
+            yield from self._query(binding, ids_expression(chunk), fields, consistency)
+
+    def _rows_per_call(self, binding: Binding, fields: list[str]) -> int:
+        if "embedding" not in fields:
+            return ROWS_PER_CALL
+        return max(1, min(ROWS_PER_CALL, MESSAGE_BYTES // milvus_rows.usual_row_bytes(binding.dim)))
+
+    def _query(
         self, binding: Binding, expression: str, fields: list[str], consistency: str
     ) -> list[dict[str, Any]]:
         return list(
@@ -367,13 +400,17 @@ def _chunks(values: S, size: int) -> Iterator[S]:
         yield values[start : start + size]
 
 
-def _message_spans(sizes_bytes: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """Cut a list into spans that each fit into one message, whatever the lengths of keys and metadata."""
-    start, total = 0, 0
-    for place, size in enumerate(sizes_bytes):
-        if place > start and (total + size > MESSAGE_BYTES or place - start >= ROWS_PER_CALL):
+def _message_spans(sizes: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """Cut a list of images into spans that each fit into one message, whatever their keys and metadata.
+
+    Args:
+        sizes: rows and bytes of each image.
+    """
+    start, rows, total_bytes = 0, 0, 0
+    for place, (image_rows, size_bytes) in enumerate(sizes):
+        if place > start and (total_bytes + size_bytes > MESSAGE_BYTES or rows + image_rows > ROWS_PER_CALL):
             yield start, place
-            start, total = place, 0
-        total += size
-    if start < len(sizes_bytes):
-        yield start, len(sizes_bytes)
+            start, rows, total_bytes = place, 0, 0
+        rows, total_bytes = rows + image_rows, total_bytes + size_bytes
+    if rows:
+        yield start, len(sizes)

@@ -1,4 +1,4 @@
-"""Runs a feature module on a CPU or a GPU. See `ports.Embedder`."""
+"""Runs a feature module on a CPU or a GPU. See `ports.ImageEmbedder`."""
 
 import re
 import threading
@@ -98,7 +98,7 @@ class TorchEmbedder:
         self._std = _per_channel(spec.preprocessing.std, device)
 
     def embed_images(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """See `ports.Embedder`.
+        """See `ports.ImageEmbedder`.
 
         Raises:
             ValueError: not uint8 [N, 3, S, S].

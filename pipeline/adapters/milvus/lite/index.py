@@ -9,6 +9,7 @@ import importlib.metadata
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from types import TracebackType
 from typing import Self
 
@@ -23,6 +24,7 @@ from pipeline.adapters.milvus.lite.folder import LiteFolder
 from pipeline.adapters.milvus.lite.table import Table
 from pipeline.errors import TargetError
 from pipeline.names import check_collection_name
+from pipeline.ports.image_rows import check_rows, rows_by_image, stored_versions, view_row_ids
 from pipeline.ports.model_binding import (
     check_binding,
     check_target,
@@ -34,11 +36,12 @@ from pipeline.search.ranking import check_query
 from pipeline.types import (
     CollectionInfo,
     CollectionRef,
+    IndexedImage,
     IndexRow,
     ModelSpec,
-    ObjectRef,
     SearchFilter,
     SearchHit,
+    StoredVersion,
 )
 
 
@@ -150,32 +153,47 @@ class LiteIndex:
     def check_generation(self, ref: CollectionRef) -> None:
         self._get(ref)
 
-    def upsert(self, ref: CollectionRef, rows: Sequence[IndexRow]) -> None:
+    def replace_images(self, ref: CollectionRef, images: Mapping[str, Sequence[IndexRow]]) -> None:
         with self._lock:
             binding = self._get(ref)
-            by_id = {row.id: row for row in rows}
-            entities = [milvus_rows.to_entity(row, binding) for row in by_id.values()]
-            self._copies.write(binding, list(by_id.values()), entities)
+            check_rows(ref.name, images, has_views=binding.has_views)
+            rows = list(chain.from_iterable(images.values()))
+            entities = [milvus_rows.to_entity(row, binding) for row in rows]
+            self._copies.write(binding, rows, entities)
+            self._copies.delete(binding, self._stale_ids(binding, images))
 
-    def delete(self, ref: CollectionRef, ids: Sequence[str]) -> None:
+    def delete_images(self, ref: CollectionRef, image_ids: Sequence[str]) -> None:
         with self._lock:
-            self._copies.delete(self._get(ref), ids)
+            binding = self._get(ref)
+            self._copies.delete(binding, self._row_ids(binding, image_ids))
 
-    def get_etags(self, ref: CollectionRef, ids: Sequence[str], *, latest: bool = True) -> Mapping[str, str]:  # noqa: ARG002
-        with self._found(ref, ids) as (table, slots):
-            return table.etags(slots)
+    def get_versions(
+        self,
+        ref: CollectionRef,
+        image_ids: Sequence[str],
+        *,
+        latest: bool = True,  # noqa: ARG002
+    ) -> Mapping[str, StoredVersion]:
+        with self._found_of_images(ref, image_ids) as (table, slots):
+            return stored_versions(table.etags(slots))
+
+    def get_images(
+        self,
+        ref: CollectionRef,
+        image_ids: Sequence[str],
+        *,
+        latest: bool = True,  # noqa: ARG002
+    ) -> Mapping[str, Sequence[IndexRow]]:
+        with self._found_of_images(ref, image_ids) as (table, slots):
+            return rows_by_image(map(table.row, slots))
 
     def get_rows(self, ref: CollectionRef, ids: Sequence[str], *, latest: bool = True) -> list[IndexRow]:  # noqa: ARG002
         with self._found(ref, ids) as (table, slots):
             return [table.row(slot) for slot in slots]
 
-    def list_ids(self, ref: CollectionRef) -> Iterator[str]:
+    def list_images(self, ref: CollectionRef, *, start_after: str = "") -> Iterator[IndexedImage]:
         with self._found(ref, []) as (table, _):
-            return iter(table.ids())
-
-    def list_versions(self, ref: CollectionRef, *, start_after: str = "") -> Iterator[ObjectRef]:
-        with self._found(ref, []) as (table, _):
-            return table.versions(start_after)
+            return table.images(start_after)
 
     def search(
         self,
@@ -204,6 +222,26 @@ class LiteIndex:
             copy = self._copies.get(self._get(ref))
             table, slots = copy.table(), copy.find(ids)
         yield table, slots
+
+    @contextmanager
+    def _found_of_images(
+        self, ref: CollectionRef, image_ids: Sequence[str]
+    ) -> Iterator[tuple[Table, list[int]]]:
+        with self._lock:
+            ids = self._row_ids(self._get(ref), image_ids)
+        with self._found(ref, ids) as found:
+            yield found
+
+    def _stale_ids(self, binding: Binding, images: Mapping[str, Sequence[IndexRow]]) -> list[str]:
+        """Ids that rows of these images may have, without the new ones."""
+        new = {row.id for rows in images.values() for row in rows}
+        return [id_ for id_ in self._row_ids(binding, list(images)) if id_ not in new]
+
+    def _row_ids(self, binding: Binding, image_ids: Sequence[str]) -> list[str]:
+        """Ids that rows of these images may have. To try them all takes 0.1 ms for each image."""
+        if not binding.has_views:
+            return list(image_ids)
+        return [row_id for image_id in image_ids for row_id in view_row_ids(image_id)]
 
     def _get(self, ref: CollectionRef) -> Binding:
         binding = self._folder.find(ref)

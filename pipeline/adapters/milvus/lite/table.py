@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pipeline.adapters.milvus.lite.metadata_line import read_metadata
 from pipeline.adapters.milvus.rows import EPOCH, MICROSECOND
 from pipeline.search.ranking import one_of_each_image
-from pipeline.types import IndexRow, ObjectRef, SearchHit
+from pipeline.types import IndexedImage, IndexRow, ObjectRef, SearchHit
 
 RECORD = np.dtype(
     [
@@ -41,19 +41,17 @@ class Table:
     texts: NDArray[np.uint8]
     metadata: NDArray[np.uint8]
 
-    def ids(self) -> list[str]:
-        """Of all live rows, in order."""
-        return sorted(id_.decode() for id_ in self.records["id"][self.live].tolist())
+    def etags(self, slots: Sequence[int]) -> Iterator[tuple[str, str]]:
+        """Row ids, and the ETag of each."""
+        records = (self.records[slot] for slot in slots)
+        return ((record["id"].decode(), self._texts(record)[2]) for record in records)
 
-    def etags(self, slots: Sequence[int]) -> dict[str, str]:
-        return {self.records[slot]["id"].decode(): self._texts(self.records[slot])[2] for slot in slots}
-
-    def versions(self, start_after: str) -> Iterator[ObjectRef]:
-        """One of each image, in order of the image ids."""
+    def images(self, start_after: str) -> Iterator[IndexedImage]:
+        """In order of the image ids."""
         slots = np.flatnonzero(self.live)
         slots = slots[np.argsort(self.records["id"][slots])]
-        refs = one_of_each_image(map(self.ref, slots.tolist()))
-        return (ref for ref in refs if ref.image_id > start_after)
+        images = one_of_each_image(map(self.ref, slots.tolist()))
+        return (image for image in images if image.ref.image_id > start_after)
 
     def ref(self, slot: int) -> ObjectRef:
         record = self.records[slot]

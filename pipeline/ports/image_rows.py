@@ -1,0 +1,60 @@
+"""The rows of one image. A whole-image model has one, under the image id; another has one for each view."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from pipeline.errors import ConfigError
+from pipeline.types import IndexRow, StoredVersion
+
+MAX_VIEWS = 100  # of one image: two digits, 00..99
+
+
+def view_row_id(image_id: str, place: int) -> str:
+    """The id of the row of one view. Args: `place` among the views of its image, 0..99."""
+    return f"{image_id}:{place:02}"
+
+
+def view_row_ids(image_id: str) -> list[str]:
+    """All that there can be, in order."""
+    return [view_row_id(image_id, place) for place in range(MAX_VIEWS)]
+
+
+def image_id_of_row(row_id: str) -> str:
+    return row_id.partition(":")[0]
+
+
+def rows_by_image(rows: Iterable[IndexRow]) -> dict[str, list[IndexRow]]:
+    """Args: `rows` in any order. Those of one image keep theirs."""
+    images: dict[str, list[IndexRow]] = {}
+    for row in rows:
+        images.setdefault(image_id_of_row(row.id), []).append(row)
+    return images
+
+
+def stored_versions(etags: Iterable[tuple[str, str]]) -> dict[str, StoredVersion]:
+    """What is stored of each image. Args: `etags` are row ids with the ETag of each row, in any order."""
+    versions: dict[str, StoredVersion] = {}
+    for row_id, etag in etags:
+        image_id = image_id_of_row(row_id)
+        known = versions.get(image_id)
+        if known is None:
+            versions[image_id] = StoredVersion(etag=etag, rows=1)
+        else:
+            same = etag if etag == known.etag else ""
+            versions[image_id] = StoredVersion(etag=same, rows=known.rows + 1)
+    return versions
+
+
+def check_rows(collection: str, images: Mapping[str, Sequence[IndexRow]], *, has_views: bool) -> None:
+    """Raises ConfigError: an image has rows that could not be found again to be replaced."""
+    for image_id, rows in images.items():
+        ids = [row.id for row in rows]
+        if has_views:
+            expected = [view_row_id(image_id, place) for place in range(min(len(rows), MAX_VIEWS))]
+        else:
+            expected = [image_id][: len(rows)]
+        if ids != expected:
+            allowed = f"0 to {MAX_VIEWS} views" if has_views else "one vector"
+            given = ", ".join(ids[:3]) + (", …" if len(ids) > 3 else "")
+            raise ConfigError(
+                f"collection {collection!r} holds {allowed} of each image; image {image_id} has rows {given}"
+            )
