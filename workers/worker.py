@@ -18,7 +18,7 @@ from pipeline.ports.lazy import Lazy
 from pipeline.ports.model_binding import check_binding
 from pipeline.settings import Settings
 from pipeline.types import ModelSpec
-from workers.broker.celery_app import make_app
+from workers.broker.celery_app import check_environment, make_app
 from workers.broker.celery_config import BLOCKED_PATIENCE_S
 from workers.broker.connection import broker_connection
 from workers.broker.queue_names import PLAN, consumed_queues
@@ -57,6 +57,7 @@ def run_worker(settings: Settings, *, roles: Sequence[str], children: int, name:
         tell_children(identity)
         queues = _queues_of(identity, settings)
         app = make_app(settings, blocked_patience_s=BLOCKED_PATIENCE_S, consumed=queues)
+        check_environment(app)
         app.set_current()
         app.set_default()
         app.steps["worker"].add(Heartbeat)

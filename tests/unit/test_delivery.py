@@ -176,6 +176,24 @@ def test_a_job_that_cannot_work_fails_and_says_why(
     assert (broker.messages("embed"), broker.dead()) == ([], [])
 
 
+@pytest.mark.parametrize("state", [JobState.CANCELLED, JobState.FAILED])
+def test_a_late_error_changes_nothing_of_a_job_that_was_stopped(
+    broker: MemoryBroker,
+    context: Context,
+    message: Message,
+    batch: EmbedBatch,
+    handle: Callable[[Handled], Answering],
+    state: JobState,
+) -> None:
+    """As a failed one, a cancelled job would have its other batches done after all."""
+    context.deps.ledger.set_state(batch.job_id, state, error="as it was")
+    before = context.deps.ledger.get_job(batch.job_id)
+    handle(verdict(Verdict.FAIL_JOB, TargetError("bucket 'photos' does not exist"), batch=batch))
+    assert broker.deliver(message)[0] is Settled.ACKNOWLEDGED
+    assert context.deps.ledger.get_job(batch.job_id) == before
+    assert (broker.messages("embed"), broker.dead()) == ([], [])
+
+
 @pytest.fixture
 def unfit(embedder: FakeEmbedder) -> None:
     """The device of this process is lost."""

@@ -296,6 +296,19 @@ def test_a_bucket_that_goes_away_fails_its_job_and_says_why(
     assert publisher.steps == []
 
 
+def test_a_bucket_that_goes_away_leaves_a_job_cancelled_that_was_cancelled_before(
+    context: Context, job: Job, publisher: FakePublisher, listing: Listing, ledger: SqlLedger
+) -> None:
+    def cancelled_and_gone() -> None:
+        assert ledger.set_state(job.job_id, JobState.CANCELLED)
+        raise TargetError("bucket 'photos' does not exist")
+
+    listing.meanwhile[2] = cancelled_and_gone
+    step(context, job, 0)
+    assert (state_of(ledger, job), ledger.get_job(job.job_id).error) == (JobState.CANCELLED, "")
+    assert publisher.steps == []
+
+
 def test_a_job_whose_collection_is_dropped_after_the_last_batch_is_done_all_the_same(
     context: Context, job: Job, publisher: FakePublisher, ledger: SqlLedger, index: MemoryIndex
 ) -> None:

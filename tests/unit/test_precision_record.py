@@ -5,7 +5,7 @@ import json
 import pytest
 
 from pipeline.adapters.milvus import binding as schema
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, TargetError
 from pipeline.ports.model_binding import choose_precision
 from pipeline.types import CollectionInfo, ModelSpec, Preprocessing
 
@@ -39,6 +39,14 @@ def test_a_collection_from_before_there_was_a_choice_is_one_of_float32() -> None
     old = schema.read_binding(described(json.dumps(fields)))
     assert old is not None
     assert old.precision == "float32"
+
+
+def test_a_collection_of_a_newer_pictor_is_a_matter_of_whoever_names_it() -> None:
+    """Every worker would meet it, and only with this name: it stops none."""
+    fields = json.loads(schema.binding_text(schema.bind("photos", MODEL, "float32", "auto")))
+    fields["pictor"]["schema_version"] += 1
+    with pytest.raises(TargetError, match="this version of Pictor knows"):
+        schema.read_binding(described(json.dumps(fields)))
 
 
 def test_a_new_collection_has_what_was_asked_for() -> None:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 from celery import Celery
+from kombu import Connection
 
 from pipeline.addresses import is_host, show_url
 from pipeline.errors import ConfigError
@@ -11,6 +12,36 @@ from pipeline.settings import Settings
 from pipeline.tls import client_context
 from workers.broker.celery_config import celery_config
 from workers.broker.transport import CA_SETTING, use_for_amqp
+
+
+class PictorCelery(Celery):  # type: ignore[misc]  # Celery is untyped
+    """Connects to the broker that it was configured for.
+
+    Celery itself prefers CELERY_BROKER_URL, which is another application's where a service uses our client.
+    It prefers CELERY_RESULT_BACKEND to the configured one, too, but not to that of its class.
+    """
+
+    backend_cls = "rpc://"
+
+    def connection_for_read(self, url: str | None = None, **options: object) -> Connection:
+        return super().connection_for_read(url or self.conf["broker_url"], **options)
+
+    def connection_for_write(self, url: str | None = None, **options: object) -> Connection:
+        return super().connection_for_write(url or self.conf["broker_url"], **options)
+
+
+def check_environment(app: Celery) -> None:
+    """Of a worker, some of whose parts ask Celery for the address of the broker.
+
+    Raises:
+        ConfigError: a variable of Celery's own leads to another one.
+    """
+    addresses = {app.conf.broker_url, app.conf.broker_read_url, app.conf.broker_write_url}
+    if addresses != {app.conf["broker_url"]}:
+        raise ConfigError(
+            "CELERY_BROKER_URL, CELERY_BROKER_READ_URL or CELERY_BROKER_WRITE_URL is set and names another "
+            "broker than PICTOR_BROKER_URL; unset it for workers"
+        )
 
 
 def make_app(settings: Settings, *, blocked_patience_s: float = 0.0, consumed: Sequence[str] = ()) -> Celery:
@@ -39,7 +70,7 @@ def make_app(settings: Settings, *, blocked_patience_s: float = 0.0, consumed: S
         )
     client_context(settings.broker_ca_file, CA_SETTING)  # else the first connection would find out
     use_for_amqp()
-    app = Celery("pictor", set_as_current=False)
+    app = PictorCelery("pictor", set_as_current=False)
     app.conf.update(celery_config(url, blocked_patience_s, consumed, ca_file=settings.broker_ca_file))
     return app
 

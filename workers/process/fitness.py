@@ -6,9 +6,9 @@ for something of its own.
 """
 
 import logging
-from contextlib import suppress
 
 from pipeline.errors import ImageError, PictorError, TargetError
+from pipeline.ports import Deps
 from workers.process.context import Context, current, warm_model
 
 logger = logging.getLogger(__name__)
@@ -35,7 +35,16 @@ def _ask_everything(context: Context) -> None:
     deps, settings = context.deps, context.settings
     deps.ledger.list_jobs(limit=1)
     deps.index.get_collection(settings.collection)
-    with suppress(ImageError, TargetError):  # no such object or bucket, or not for us: we were answered
-        deps.store.stat(settings.staging_bucket, NO_SUCH_KEY)
+    _ask_the_store(deps, settings.staging_bucket)
     if deps.embedder.device:  # its weights are loaded
         warm_model(deps)
+
+
+def _ask_the_store(deps: Deps, bucket: str) -> None:
+    try:
+        deps.store.stat(bucket, NO_SUCH_KEY)
+    except ImageError:
+        return  # no such object, or not for us: the service has answered, and knows us
+    except TargetError:
+        if deps.staging_bucket:  # without its bucket, the staged way goes for no batch
+            raise
