@@ -209,16 +209,18 @@ def test_a_job_for_a_collection_of_a_name_that_cannot_be_fails_and_says_so(
     assert error_of(fleet, job_id).startswith(f"collection name {name!r}: letters, digits")
 
 
-def test_a_job_for_a_collection_of_another_model_fails_and_names_both(
+def test_a_job_for_a_collection_of_another_model_waits_for_that_models_workers_and_stops_none(
     fleet: Fleet, client: PictorClient, shop: str, upstream: Celery
 ) -> None:
     name = f"{fleet.settings.collection}_other"
     fleet.index.create_collection(name, replace(builtin_spec(), name="other", fingerprint="0e" * 32))
-    error = error_of(fleet, client.ingest(f"s3://{shop}", collection=name))
-    assert "holds vectors of model 'other' (0e0e0e0e)" in error
-    assert "not of 'builtin'" in error
-    assert "holds vectors of model" in str(client.search(f"s3://{shop}/0.jpg", collection=name)["error"])
+    job_id = client.ingest(f"s3://{shop}", collection=name)
+    wait_until(lambda: fleet.api.messages_like(fleet.vhost, "^embed.0e0e0e0e$") > 0, "its batches wait")
+    error = client.search(f"s3://{shop}/0.jpg", collection=name)["error"]
+    assert error == "this collection is of model 0e0e0e0e, and no search worker of that model runs"
     assert_works(fleet, upstream, shop)
+    assert fleet.ledger.get_job(job_id).state is JobState.RUNNING
+    fleet.ledger.set_state(job_id, JobState.CANCELLED)
 
 
 def test_a_job_for_a_bucket_that_may_not_be_read_fails_and_the_workers_go_on(

@@ -34,7 +34,15 @@ def printed(
     with (
         # Milvus gives out rights between the clean-ups of dropped collections; other tests drop hundreds.
         own_service(Milvus, folder) as milvus,
-        own_place(rabbitmq, s3_server, MilvusServer(env=milvus.variables()), postgres, folder) as env,
+        # As the page has it, without a user of the workers.
+        own_place(
+            rabbitmq,
+            s3_server,
+            MilvusServer(env=milvus.variables()),
+            postgres,
+            folder,
+            PICTOR_LEDGER_WORKER_URL="",
+        ) as env,
         Fleet(env, folder) as fleet,
         free_port() as flower_port,
     ):

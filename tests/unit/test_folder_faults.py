@@ -7,6 +7,7 @@ import errno
 import os
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,13 @@ import pytest
 
 from pipeline.adapters.folder.open import SystemCalls
 from pipeline.adapters.folder.store import FolderStore
+from pipeline.embedded import DriverOptions, run_job
 from pipeline.errors import ImageError, TransientError
-from pipeline.types import NOT_FOLLOWED, ObjectRef, Reason
+from pipeline.ports import Deps
+from pipeline.service.submit import open_job
+from pipeline.types import NOT_FOLLOWED, Job, ObjectRef, Reason
+from tests.histories import check_adds_up
+from tests.unit.fakes import HERE, LIMITS, distinct_png, indexed_keys, request_of
 
 MB = 2**20
 AWAY = [
@@ -188,3 +194,28 @@ def test_no_descriptor_is_left_open_by_a_fault(folder: Path, call: str, at: byte
     with suppress(ImageError, TransientError):
         store.get(ref, max_bytes=MB)
     assert set(Path("/proc/self/fd").iterdir()) == before
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE, errno.EMFILE, errno.EACCES])
+def test_a_sync_removes_nothing_that_could_not_be_read(deps: Deps, tmp_path: Path, number: int) -> None:
+    root = tmp_path / "photos"
+    for place, key in enumerate(KEYS):
+        (root / key).parent.mkdir(parents=True, exist_ok=True)
+        (root / key).write_bytes(distinct_png(place))
+    request = replace(request_of(bucket=str(root)), max_delete_share=1.0)
+
+    def sync(calls: SystemCalls) -> Job:
+        present = replace(deps, store=FolderStore(calls=calls))
+        job, _ = open_job(request, present, driver=HERE)
+        return run_job(job, present, LIMITS, DriverOptions(retry_delays_s=()), on_progress=check_adds_up)
+
+    assert sync(SystemCalls()).counts.indexed == len(KEYS)
+    faulty = SystemCalls(scandir=failing(os.scandir, number, at=b"b"))
+    if number == errno.EACCES:
+        assert sync(faulty).counts.removed == 0
+    else:
+        with pytest.raises(TransientError):
+            sync(faulty)
+    assert indexed_keys(deps) == KEYS
+    healed = sync(SystemCalls()).counts
+    assert (healed.removed, healed.indexed) == (0, 0)

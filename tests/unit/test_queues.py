@@ -1,8 +1,13 @@
 """Names of queues: by role and model, those of the version before, and what is none."""
 
+from typing import cast
+
 import pytest
+from kombu import Queue
 
 from pipeline.errors import ArgumentError
+from tests.unit.memory_broker import MemoryBroker
+from workers.broker.celery_config import celery_config
 from workers.broker.queue_names import (
     FORMER_QUEUES,
     consumed_queues,
@@ -12,6 +17,7 @@ from workers.broker.queue_names import (
     read_roles,
     role_of,
 )
+from workers.broker.queues import former_queues
 
 MODEL = "f5c4f95b" + "0" * 56
 FORMER = FORMER_QUEUES.values()
@@ -82,3 +88,26 @@ def test_no_other_queue_is_one(name: object) -> None:
 def test_a_routing_key_of_no_queue_of_ours_names_none() -> None:
     assert queue_of("celeryev.worker") == ""
     assert queue_of("embed.f5c4f95b.plan") == "plan"  # who binds by `#.plan` delivers that to `plan`
+
+
+def test_a_worker_knows_the_queues_that_it_takes_from_and_no_other() -> None:
+    """It binds each to Celery's delays, and has the rights to do so with its own alone."""
+    names = ["embed.f5c4f95b", "embed"]
+    config = celery_config("amqp://", 0.0, names)
+    assert [queue.name for queue in cast("tuple[Queue, ...]", config["task_queues"])] == names
+
+
+def test_who_only_submits_declares_nothing_and_sends_no_events() -> None:
+    config = celery_config("amqp://", 0.0)
+    queues = cast("tuple[Queue, ...]", config["task_queues"])
+    assert [queue.name for queue in queues] == ["plan", "search"]
+    assert all(queue.no_declare and queue.exchange.no_declare for queue in queues)
+    assert config["task_send_sent_event"] is False
+
+
+def test_the_queues_of_the_version_before_are_taken_over_where_they_are(broker: MemoryBroker) -> None:
+    with broker.app.connection_for_write() as connection:
+        assert former_queues(connection) == {"ingest", "embed"}
+        with connection.channel() as channel:
+            channel.queue_delete("ingest")
+        assert former_queues(connection) == {"embed"}
