@@ -76,6 +76,7 @@ class PictorClient:
         keep_missing: bool = False,
         max_delete_share: float | None = None,
         retry_failed: bool = False,
+        generation: str | None = None,
     ) -> str:
         """Submit a job for `s3://bucket/prefix`.
 
@@ -83,6 +84,8 @@ class PictorClient:
             keep_missing: leave objects in the index that are in the source no more.
             max_delete_share: 0..1; when more of the source's indexed objects are gone, none is removed.
             retry_failed: try objects again that failed and have not changed.
+            generation: the beginning of a fingerprint, 8 to 64 digits, to fill another generation of the
+                collection than the live one. `pictor init --new-generation` makes one.
             job_id: give your own to make a submission that is repeated one job: the first one's.
 
         Returns:
@@ -101,6 +104,7 @@ class PictorClient:
             "keep_missing": keep_missing or None,
             "max_delete_share": max_delete_share,
             "retry_failed": retry_failed or None,
+            "generation": generation,
         }
         self._publisher.send("pictor.ingest", _checked(IngestArguments, "pictor.ingest", arguments))
         return submitted_id

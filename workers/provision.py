@@ -14,7 +14,9 @@ from workers.broker.queues import declare_queues
 PAUSE_S = 2.0  # between two tries while a service comes up
 
 
-def initialise_when_there(settings: Settings, wait_s: float) -> Iterator[str]:
+def initialise_when_there(
+    settings: Settings, wait_s: float, *, new_generation: bool = False
+) -> Iterator[str]:
     """`initialise`, begun again while a service is away: a system that starts as a whole starts in any order.
 
     Raises:
@@ -23,7 +25,7 @@ def initialise_when_there(settings: Settings, wait_s: float) -> Iterator[str]:
     deadline = time.monotonic() + wait_s
     while True:
         try:
-            yield from initialise(settings)
+            yield from initialise(settings, new_generation=new_generation)
             return
         except TransientError as err:
             if time.monotonic() > deadline:
@@ -32,8 +34,12 @@ def initialise_when_there(settings: Settings, wait_s: float) -> Iterator[str]:
             time.sleep(PAUSE_S)
 
 
-def initialise(settings: Settings) -> Iterator[str]:
-    """Do each step and yield a line about it."""
+def initialise(settings: Settings, *, new_generation: bool = False) -> Iterator[str]:
+    """Do each step and yield a line about it.
+
+    Args:
+        new_generation: beside the live one, if that is of another model.
+    """
     yield f"ledger: schema {wiring.migrate_ledger(settings)}"
     if user := wiring.make_ledger_worker(settings):
         yield f"ledger: user {user} of the workers"
@@ -41,7 +47,8 @@ def initialise(settings: Settings) -> Iterator[str]:
     yield f"objects: bucket {settings.staging_bucket}"
     spec = wiring.load_model_spec(choose_model(settings.model, None), settings)
     with wiring.open_index(settings) as index:
-        info = index.create_collection(settings.collection, spec)
+        make = index.open_generation if new_generation else index.create_collection
+        info = make(settings.collection, spec)
     yield f"index: collection {info.name}, model {info.model_name} ({info.fingerprint[:8]})"
     if user := wiring.make_index_worker(settings):
         yield f"index: user {user} of the workers"

@@ -264,6 +264,7 @@ def _submission(arguments: IngestArguments, settings: Settings) -> Submission:
         keep_missing=arguments.keep_missing,
         max_delete_share=arguments.max_delete_share,
         retry_failed=arguments.retry_failed,
+        generation=arguments.generation or "",
     )
 
 

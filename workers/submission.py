@@ -89,6 +89,7 @@ class IngestArguments(Arguments):
     keep_missing: bool = False
     max_delete_share: Annotated[float, Field(ge=0, le=1, strict=False)] | None = None  # JSON has 1 for 1.0
     retry_failed: bool = False
+    generation: Annotated[str, Field(pattern=r"^[0-9a-f]{8,64}$")] | None = None  # not the live one
 
 
 class DeleteArguments(Arguments):

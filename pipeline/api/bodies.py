@@ -167,6 +167,7 @@ class JobBody(BaseModel):
     error: str
     created_at: str
     finished_at: str | None
+    pruned_at: str | None = None
     model_config = ConfigDict(extra="allow")
 
 

@@ -15,11 +15,18 @@ dead_app = typer.Typer(no_args_is_help=True, help="List, replay and purge dead l
 
 def init(
     wait: Annotated[float, typer.Option(help="Seconds to keep trying while services come up.", min=0)] = 0.0,
+    new_generation: Annotated[
+        bool,
+        typer.Option(
+            "--new-generation",
+            help="If the collection is of another model, make a second generation for PICTOR_MODEL.",
+        ),
+    ] = False,
 ) -> None:
     """Make queues, buckets and the collection, and migrate the ledger. Safe to run again."""
     from workers.provision import initialise_when_there
 
-    for step in initialise_when_there(Settings.from_env(), wait):
+    for step in initialise_when_there(Settings.from_env(), wait, new_generation=new_generation):
         write_line(step)
 
 
@@ -136,7 +143,9 @@ def replay_dead(
 
 @dead_app.command("purge")
 def purge_dead(
-    older_than: Annotated[str, typer.Option(help="Only letters so old: 90d, 12w or 48h.")] = "",
+    older_than: Annotated[
+        str, typer.Option(help="Only letters of this age, for example 90d, 12w or 48h.")
+    ] = "",
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
     """Delete every dead letter, or the old ones."""

@@ -107,7 +107,7 @@ def ingest(
     if (broker_url := _broker_of(broker, settings, local=local)) and not dry_run:
         from pipeline.cli.remote import ingest_remotely
 
-        _refuse_local_options({"--model": model, "--restart": restart, "--new-generation": new_generation})
+        _refuse_local_options({"--model": "" if new_generation else model, "--restart": restart})
         ingest_remotely(
             broker_url,
             where,
@@ -118,6 +118,7 @@ def ingest(
             keep_missing=keep_missing,
             max_delete_share=max_delete_share,
             retry_failed=retry_failed,
+            generation=_spec_of_new(model, settings).fingerprint if new_generation else None,
             max_failure_rate=max_failure_rate,
             as_json=as_json,
         )
@@ -134,10 +135,8 @@ def ingest(
         new_generation=new_generation,
     )
     requested = model or settings.model
-    if new_generation and not requested:
-        raise ArgumentError("--new-generation is for another model; name it with --model")
     with wiring.open_index(settings) as index, wiring.open_ledger(settings) as ledger:
-        spec = wiring.load_model_spec(requested, settings) if new_generation else None
+        spec = _spec_of_new(model, settings) if new_generation else None
         existing = _target(wanted.collection, spec, index)
         if existing is None and not requested:
             note(BUILTIN_NOTICE)
@@ -154,6 +153,13 @@ def ingest(
             note(_resume_note(job))
         with job_held_here(job.job_id, ledger, settings):
             finish(job, deps, settings, max_failure_rate=max_failure_rate, as_json=as_json)
+
+
+def _spec_of_new(model: str, settings: Settings) -> ModelSpec:
+    requested = model or settings.model
+    if not requested:
+        raise ArgumentError("--new-generation is for another model; name it with --model")
+    return wiring.load_model_spec(requested, settings)
 
 
 def _target(name: str, spec: ModelSpec | None, index: VectorIndex) -> CollectionInfo | None:

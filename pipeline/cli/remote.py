@@ -34,6 +34,7 @@ def ingest_remotely(
     keep_missing: bool = False,
     max_delete_share: float | None = None,
     retry_failed: bool = False,
+    generation: str | None = None,
 ) -> None:
     """Ctrl-C stops following, not the job.
 
@@ -60,6 +61,7 @@ def ingest_remotely(
             keep_missing=keep_missing,
             max_delete_share=max_delete_share,
             retry_failed=retry_failed,
+            generation=generation,
         )
         note(f"submitted job {job_id}; `pictor jobs show {job_id}` follows it too")
         started = time.perf_counter()

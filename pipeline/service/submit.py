@@ -3,14 +3,15 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from pipeline.errors import ArgumentError, ConfigError, ConflictError, PictorError
+from pipeline.errors import ArgumentError, ConfigError, ConflictError, NotFoundError, PictorError
 from pipeline.ingest.globs import what_is_wrong
 from pipeline.ingest.sync import holds_any
 from pipeline.location import Location
 from pipeline.names import check_collection_name
 from pipeline.ports import Deps, Ledger
+from pipeline.ports.model_binding import find_by_digits
 from pipeline.service.access import Caller, Role, require, require_names
-from pipeline.types import WORKERS, Job, JobRequest, JobState, ModelSpec
+from pipeline.types import WORKERS, CollectionInfo, Job, JobRequest, JobState, ModelSpec
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -26,6 +27,7 @@ class Submission:
     max_delete_share: float | None = None
     retry_failed: bool = False
     new_generation: bool = False  # beside the live one, if that is of another model
+    generation: str = ""  # for workers: the beginning of the fingerprint of one that is there
 
     def request_for(self, spec: ModelSpec) -> JobRequest:
         """Raises ArgumentError for too many patterns, or too long ones."""
@@ -74,7 +76,7 @@ def submit_embedded(
 def submit_to_workers(wanted: Submission, deps: Deps, caller: Caller, *, job_id: str | None = None) -> Job:
     """A job for the workers: the same id twice is one job.
 
-    A collection that is there keeps its model, whichever this process has: its batches go to the workers of
+    A generation that is there keeps its model, whichever this process has: its batches go to the workers of
     that model. A job that can never work fails at once, with words. For example, there is no such bucket, or
     no collection can have its name.
 
@@ -84,13 +86,15 @@ def submit_to_workers(wanted: Submission, deps: Deps, caller: Caller, *, job_id:
     """
     require(caller, Role.WRITE)
     require_names(caller, collection=wanted.collection, buckets=[wanted.location.bucket])
-    request = _of_its_model(wanted.request_for(deps.embedder.spec), deps)
+    request, error = _of_its_model(wanted, deps)
     job = deps.ledger.create_job(request, driver=WORKERS, job_id=job_id)
     if job.driver != WORKERS:
         raise ConflictError(f"job {job.job_id} is run by {job.driver}; choose another id")
-    if job.state is JobState.RUNNING:
+    if job.state is JobState.RUNNING and error:
+        deps.ledger.set_state(job.job_id, JobState.FAILED, error=error)
+    elif job.state is JobState.RUNNING:
         try:
-            _make_target(job.request, deps, new_generation=wanted.new_generation)
+            _make_target(job.request, deps, new_generation=bool(wanted.generation))
         except ConfigError as err:  # nothing of it is this process's fault: it was checked when it started
             deps.ledger.set_state(job.job_id, JobState.FAILED, error=str(err))
     return deps.ledger.get_job(job.job_id)
@@ -154,11 +158,17 @@ def _make_target(request: JobRequest, deps: Deps, *, new_generation: bool) -> No
         deps.index.create_collection(request.collection, deps.embedder.spec)
 
 
-def _of_its_model(request: JobRequest, deps: Deps) -> JobRequest:
+def _of_its_model(wanted: Submission, deps: Deps) -> tuple[JobRequest, str]:
+    """The request for the model of its generation, and the error of one that is not there."""
+    request = wanted.request_for(deps.embedder.spec)
     try:
-        info = deps.index.get_collection(check_collection_name(request.collection))
-    except ArgumentError:  # said in the job
-        return request
+        name = check_collection_name(request.collection)
+        if wanted.generation:
+            info: CollectionInfo | None = find_by_digits(name, wanted.generation, deps.index)
+        else:
+            info = deps.index.get_collection(name)
+    except (ArgumentError, NotFoundError) as err:
+        return request, str(err)
     if info is None:
-        return request
-    return replace(request, model_name=info.model_name, fingerprint=info.fingerprint)
+        return request, ""
+    return replace(request, model_name=info.model_name, fingerprint=info.fingerprint), ""

@@ -131,9 +131,19 @@ def test_a_job_for_the_workers_is_of_the_model_that_its_collection_has(
     assert job.request.model_name == OTHER_SPEC.name
 
 
+def test_a_job_for_the_workers_may_fill_a_generation_that_is_not_live(deps: Deps, index: MemoryIndex) -> None:
+    index.open_generation(COLLECTION, OTHER_SPEC)
+    job = submit_to_workers(replace(WANTED, generation=OTHER_SPEC.fingerprint[:8]), deps, ME)
+    assert (job.state, job.request.fingerprint) == (JobState.RUNNING, OTHER_SPEC.fingerprint)
+    assert index.live(COLLECTION).fingerprint == SPEC.fingerprint
+    own = submit_to_workers(replace(WANTED, generation=SPEC.fingerprint[:8]), deps, ME)
+    assert (own.state, own.request.fingerprint) == (JobState.RUNNING, SPEC.fingerprint)
+
+
 @pytest.mark.parametrize(
     ("wanted", "said"),
     [
+        (replace(WANTED, generation="abcdef01"), "has no generation 'abcdef01'; there are: f0f0f0f0 (fake)"),
         (replace(WANTED, location=parse_location("s3://gone")), "bucket 'gone' does not exist"),
         (replace(WANTED, collection="no-dashes"), "collection name 'no-dashes'"),
     ],

@@ -47,8 +47,14 @@ def test_everything_an_ingestion_may_say_is_read() -> None:
         "keep_missing": True,
         "max_delete_share": 0.5,
         "retry_failed": True,
+        "generation": "0e0e0e0e",
     }
     assert read_arguments(IngestArguments, "pictor.ingest", given).model_dump() == given
+
+
+@pytest.mark.parametrize("digits", ["", "0e0e0e0", "0E0E0E0E", "0e" * 33, "no digits"])
+def test_a_generation_is_named_by_digits_of_its_fingerprint(digits: str) -> None:
+    assert "generation" in refusal(IngestArguments, generation=digits)
 
 
 def test_a_prefix_may_hold_whatever_a_key_may() -> None:

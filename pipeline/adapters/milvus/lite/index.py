@@ -234,6 +234,8 @@ class LiteIndex:
 
     def _stale_ids(self, binding: Binding, images: Mapping[str, Sequence[IndexRow]]) -> list[str]:
         """Ids that rows of these images may have, without the new ones."""
+        if not binding.has_views:
+            return [image_id for image_id, rows in images.items() if not rows]
         new = {row.id for rows in images.values() for row in rows}
         return [id_ for id_ in self._row_ids(binding, list(images)) if id_ not in new]
 
