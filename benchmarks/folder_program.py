@@ -8,6 +8,7 @@ import json
 import resource
 import sys
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -45,23 +46,35 @@ def load(vectors: NDArray[np.float32]) -> dict[str, float]:
         started, longest = time.perf_counter(), 0.0
         for rows in batches:
             before = time.perf_counter()
-            index.upsert(COLLECTION, rows)
+            _write(index, rows)
             longest = max(longest, time.perf_counter() - before)
         before = time.perf_counter()
         # What is `flush` now was called `settle` in earlier builds.
-        getattr(index, "flush" if hasattr(index, "flush") else "settle")(COLLECTION)
+        getattr(index, "flush" if hasattr(index, "flush") else "settle")(_target(index))
         ended = time.perf_counter()
         longest = max(longest, ended - before)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return {"wall_s": ended - started, "longest_s": longest, "peak_mb": peak / 1024}
 
 
+def _target(index: Any) -> Any:
+    """The generation, or the name alone in builds that know none."""
+    return index.live(COLLECTION) if hasattr(index, "live") else COLLECTION
+
+
+def _write(index: Any, rows: Sequence[IndexRow]) -> None:
+    if hasattr(index, "upsert"):
+        index.upsert(COLLECTION, rows)
+    else:
+        index.replace_images(_target(index), {row.id: [row] for row in rows})
+
+
 def search(vectors: NDArray[np.float32]) -> dict[str, Any]:
     with wiring.open_index(Settings.from_env()) as index:
-        query = np.array(vectors[:1])
-        search_s = _median_s(lambda: index.search(COLLECTION, query, k=K))
+        query, target = np.array(vectors[:1]), _target(index)
+        search_s = _median_s(lambda: index.search(target, query, k=K))
         filtered_s = {
-            part: _median_s(lambda every=every: index.search(COLLECTION, query, k=K, where=_every(every)))
+            part: _median_s(lambda every=every: index.search(target, query, k=K, where=_every(every)))
             for part, every in PARTS.items()
         }
         memory_mb = _resident_mb()
@@ -69,7 +82,7 @@ def search(vectors: NDArray[np.float32]) -> dict[str, Any]:
         numpy_s = _median_s(lambda: np.argpartition(-(matrix @ query[0]), K)[:K])
         queries = np.array(vectors[:: max(1, len(vectors) // RECALL_QUERIES)])
         recall = {
-            part: _recall(index.search(COLLECTION, queries, k=K, where=_every(every)), matrix, queries, every)
+            part: _recall(index.search(target, queries, k=K, where=_every(every)), matrix, queries, every)
             for part, every in ({"all": 1} | PARTS).items()
         }
     return {
@@ -124,9 +137,12 @@ def _key(number: int) -> str:
 
 
 def _model(dim: int) -> ModelSpec:
+    # What is `address` now was called `source` in earlier builds.
+    field = "address" if "address" in ModelSpec.__dataclass_fields__ else "source"
+    address: Any = {field: "builtin/bench"}
     return ModelSpec(
+        **address,
         name="bench",
-        address="builtin/bench",
         architecture="none",
         fingerprint="be" * 32,
         dim=dim,

@@ -143,7 +143,9 @@ def replay_dead(
 
 @dead_app.command("purge")
 def purge_dead(
-    older_than: Annotated[str, typer.Option(help="Only letters so old: 90d, 12w or 48h.")] = "",
+    older_than: Annotated[
+        str, typer.Option(help="Only letters of this age, for example 90d, 12w or 48h.")
+    ] = "",
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
     """Delete every dead letter, or the old ones."""

@@ -22,7 +22,9 @@ from pipeline.service.retry import retry_failures
 from pipeline.settings import Settings
 from pipeline.types import WORKERS, Job
 
-app = typer.Typer(no_args_is_help=True, help="List jobs, show counts and failures, retry, pause and cancel.")
+app = typer.Typer(
+    no_args_is_help=True, help="List jobs, show counts and failures, retry, pause, cancel and prune."
+)
 
 JobId = Annotated[str, typer.Argument(metavar="ID", help="A job id, as `pictor jobs list` shows it.")]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object per line.")]
@@ -132,14 +134,16 @@ def resume_job(job_id: JobId) -> None:
 def prune(
     older_than: Annotated[
         str,
-        typer.Option(help="Ended so long ago: 90d, 12w or 48h, a day at least; PICTOR_RETENTION_DAYS."),
+        typer.Option(
+            help="Jobs that ended so long ago, for example 90d or 48h. Default PICTOR_RETENTION_DAYS."
+        ),
     ] = "",
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only count the rows that would be deleted.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Delete the batches and failures of old jobs. Counts stay, and so does whatever a retry needs."""
+    """Delete the batches and failures of old jobs. Counts stay, and so do rows that a retry needs."""
     settings = Settings.from_env()
     age = read_age(older_than) if older_than else timedelta(days=settings.retention_days)
     if not age and not older_than:

@@ -12,12 +12,12 @@ from pipeline.settings import Settings
 
 def serve(
     host: Annotated[str, typer.Option(help="Loopback address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port; 0 takes any that is free.", min=0, max=65535)] = 8780,
+    port: Annotated[int, typer.Option(help="Port. 0 takes any free one.", min=0, max=65535)] = 8780,
     allow: Annotated[
         list[str] | None,
         typer.Option(
-            help="A folder or s3://bucket/prefix that requests may name (repeatable). "
-            "What was indexed before may be named in any case."
+            help="A folder or s3://bucket/prefix that requests may name. You can repeat it. "
+            "Places that were indexed before are always allowed."
         ),
     ] = None,
 ) -> None:

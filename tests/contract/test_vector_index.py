@@ -663,10 +663,10 @@ class TestFolder:
         path = tmp_path / "milvus.db"
         script = f"""
             from pipeline.adapters.milvus.lite.index import LiteIndex
-            from pipeline.errors import ConfigError
+            from pipeline.errors import TransientError
             try:
                 LiteIndex({str(path)!r})
-            except ConfigError as err:
+            except TransientError as err:
                 print(err)
         """
         with LiteIndex(str(path)):
