@@ -90,6 +90,8 @@ def run_job(
         job.job_id
     ):  # there are some when somebody has paused or cancelled the job
         remove_missing(job.job_id, deps, lambda: True)
+        for batch in deps.ledger.pending(job.job_id):  # what the removal found to be there after all
+            _handle_until_done(batch.body, run)
     deps.ledger.finish_if_done(job.job_id)
     finished = deps.ledger.get_job(job.job_id)
     if finished.counts.indexed > job.counts.indexed:

@@ -5,7 +5,7 @@ exception that no code of ours catches, after which the message is delivered aga
 """
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -33,8 +33,10 @@ from workers.process.context import Context
 TEXT = b"no picture, but a text of some length "
 NAMES = ("a.png", "b/1.png", "b/2.png", "b-.png", "b/\U0001f600.png", "c/d/\uef80.png", "z.png", "notes.txt")
 EFFECTS = frozenset(
-    "upsert delete record_plan report record_removal finish_planning finish_removals mark_published "
-    "claim_step record_fill finish_if_done".split()
+    "replace_images delete_images delete record_plan report begin_removal record_removal forget_removing "
+    "finish_planning "
+    "finish_removals mark_published claim_step record_fill finish_if_done end_removal claim "
+    "split_batch put write".split()
 )
 
 
@@ -49,31 +51,31 @@ class Fate:
     rng: random.Random
     share: float = 0.0
 
-    def strikes(self) -> bool:
-        return self.share > 0 and self.rng.random() < self.share
+    def decide(self) -> None:
+        """Called before and after each effect, by whoever has it done."""
+        if self.share > 0 and self.rng.random() < self.share:
+            raise Killed
 
 
 class Mortal:
     """Whatever it stands before, its caller may die before or after each effect, or within a listing."""
 
-    def __init__(self, inner: Any, fate: Fate) -> None:
-        self._inner, self._fate = inner, fate
+    def __init__(self, inner: Any, fate: Fate, effects: Set[str] = EFFECTS) -> None:
+        self._inner, self._fate, self._effects = inner, fate, effects
 
     def __getattr__(self, name: str) -> Any:
         found = getattr(self._inner, name)
         if name == "book":
-            return Mortal(found, self._fate)
+            return Mortal(found, self._fate, self._effects)
         if name == "list_objects":
             return self._listing(found)
-        return self._effect(found) if name in EFFECTS else found
+        return self._effect(found) if name in self._effects else found
 
     def _effect(self, call: Callable[..., Any]) -> Callable[..., Any]:
         def done_or_not(*args: Any, **named: Any) -> Any:
-            if self._fate.strikes():
-                raise Killed
+            self._fate.decide()
             answer = call(*args, **named)
-            if self._fate.strikes():
-                raise Killed
+            self._fate.decide()
             return answer
 
         return done_or_not
@@ -81,8 +83,7 @@ class Mortal:
     def _listing(self, call: Callable[..., Iterator[ObjectRef]]) -> Callable[..., Iterator[ObjectRef]]:
         def cut_off(*args: Any) -> Iterator[ObjectRef]:
             for ref in call(*args):
-                if self._fate.strikes():
-                    raise Killed
+                self._fate.decide()
                 yield ref
 
         return cut_off

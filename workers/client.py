@@ -11,6 +11,7 @@ Any other Celery client can send the same tasks: docs/reference/tasks.md has the
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from datetime import UTC, datetime
 from types import TracebackType
 from typing import Self, cast
 
@@ -109,13 +110,25 @@ class PictorClient:
         self._publisher.send("pictor.ingest", _checked(IngestArguments, "pictor.ingest", arguments))
         return submitted_id
 
-    def delete(self, bucket: str, keys: Sequence[str], *, collection: str | None = None) -> None:
+    def delete(
+        self,
+        bucket: str,
+        keys: Sequence[str],
+        *,
+        collection: str | None = None,
+        meant_at: datetime | None = None,
+    ) -> None:
         """Take objects out of the index, in as many messages as the keys need.
 
         All keys are checked before the first message is sent. When this raises TransientError, some of the
-        messages may be on their way: call it again with the same keys.
+        messages may be on their way: call it again with the same keys, and the moment of the first call.
+
+        Args:
+            meant_at: with a time zone; default now, by the clock of this machine. What was planned later
+                stays in the index, however late the messages are read.
         """
-        given = {"v": 1, "bucket": bucket, "collection": collection}
+        moment = (meant_at or datetime.now(UTC)).timestamp()
+        given = {"v": 1, "bucket": bucket, "collection": collection, "meant_at": moment}
         parts = list(_parts_of(keys))
         checked = [_checked(DeleteArguments, "pictor.delete", given | {"keys": part}) for part in parts]
         for part, arguments in zip(parts, checked, strict=True):

@@ -32,6 +32,7 @@ from pipeline.service.submit import Submission, record_refusal, submit_to_worker
 from pipeline.settings import Settings
 from pipeline.types import JobState
 from workers.broker.dead_letters import set_aside
+from workers.broker.meant_at import keep_meant_at
 from workers.broker.pass_on import pass_on, was_passed_on
 from workers.broker.publish import MAX_ARGUMENTS_BYTES, json_bytes
 from workers.broker.queue_wait import check_still_wanted
@@ -87,7 +88,7 @@ def ingest(task: Task, args: Sequence[object], kwargs: Arguments) -> None:
 
 
 def delete(task: Task, args: Sequence[object], kwargs: Arguments) -> None:
-    """Take objects out of the index by key. Safe to run twice."""
+    """Take objects out of the index by key, as they were when it was asked for. Safe to run twice."""
 
     def work() -> None:
         context = current()
@@ -98,8 +99,9 @@ def delete(task: Task, args: Sequence[object], kwargs: Arguments) -> None:
             arguments.keys,
             collection=collection,
             index=context.deps.index,
-            book=context.deps.ledger.book,
+            ledger=context.deps.ledger,
             caller=_caller(task),
+            meant_at=keep_meant_at(task, arguments.meant_at),
         )
 
     _settled(task, work)

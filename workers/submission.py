@@ -26,6 +26,7 @@ from pipeline.errors import ArgumentError, MessageError
 from pipeline.ingest.globs import MAX_PATTERNS, what_is_wrong
 from pipeline.location import split_s3_url
 from pipeline.names import check_bucket_or_folder, check_key, check_prefix
+from workers.broker.meant_at import MAX_TIME_S
 
 VERSION = 1
 MAX_KEYS = 10_000  # of one pictor.delete
@@ -93,9 +94,12 @@ class IngestArguments(Arguments):
 
 
 class DeleteArguments(Arguments):
+    """`meant_at` is in seconds since 1970 UTC: what was planned later is not deleted."""
+
     bucket: Bucket
     keys: Annotated[list[Key], Field(min_length=1, max_length=MAX_KEYS)]
     collection: CollectionName | None = None
+    meant_at: Annotated[float, Field(ge=0, le=MAX_TIME_S, strict=False)] | None = None
 
     @field_validator("keys")
     @classmethod

@@ -114,7 +114,7 @@ def _wait_for_services(settings: Settings) -> ModelSpec:
 
 def _queues_of(identity: Identity, settings: Settings) -> list[str]:
     with broker_connection(settings) as connection:
-        there = former_queues(connection)
+        there = former_queues(connection, identity.queues)
     return consumed_queues(identity.queues, identity.model.fingerprint, there=there)
 
 

@@ -72,6 +72,8 @@ def _listed(
 
 
 def _change(ref: ObjectRef, entry: VersionEntry, request: JobRequest) -> Change:
+    if entry.state is VersionState.REMOVED:
+        return Change.REWRITTEN  # for some seconds, a look into the index may still show the rows that went
     if not ref.etag or entry.ref != ref:
         return Change.CHANGED  # without an ETag, no two versions can be called the same
     if entry.state is VersionState.PLANNED:
@@ -87,5 +89,7 @@ def _change(ref: ObjectRef, entry: VersionEntry, request: JobRequest) -> Change:
 
 
 def _unlisted(entry: VersionEntry, selection: Selection, request: JobRequest, unread: str) -> Compared:
+    if entry.state is VersionState.REMOVED:
+        return Compared(Change.KEPT, entry.ref, entry)
     kept = request.keep_missing or entry.ref.key.startswith(unread) or not selection.wants(entry.ref)
     return Compared(Change.KEPT if kept else Change.MISSING, entry.ref, entry)

@@ -10,6 +10,7 @@ from typing import assert_never
 
 from pipeline.errors import (
     ConfigError,
+    ConflictError,
     FatalError,
     ImageError,
     MessageError,
@@ -18,8 +19,10 @@ from pipeline.errors import (
     TargetError,
     TransientError,
 )
+from pipeline.ingest.catch_up import catch_up, may_have_harmed, mend_closed
 from pipeline.ingest.message import decode_batch, planned_as
 from pipeline.ingest.phase_clock import PhaseClock
+from pipeline.ingest.precedence import find_overtaken
 from pipeline.ingest.run_batch import run_batch, stage_batch
 from pipeline.ingest.staging import delete_block
 from pipeline.ports import Deps, ImageLimits
@@ -62,7 +65,12 @@ def handle_prepare(body: bytes, deps: Deps, limits: ImageLimits) -> Handled:
 def _handle(body: bytes, deps: Deps, limits: ImageLimits, work: _Work) -> Handled:
     clock = PhaseClock()
     opened = open_batch(body, deps, clock)
-    handled = opened if isinstance(opened, Handled) else _done(opened, deps, limits, clock, work)
+    if isinstance(opened, EmbedBatch):
+        handled = _done(opened, deps, limits, clock, work)
+    elif opened.verdict is Verdict.ACK and opened.batch is not None:
+        handled = _mended(opened.batch, deps, limits, clock, work)
+    else:
+        handled = opened
     return replace(handled, seconds=clock.seconds(), fetched_bytes=clock.fetched_bytes())
 
 
@@ -118,9 +126,36 @@ def _done(batch: EmbedBatch, deps: Deps, limits: ImageLimits, clock: PhaseClock,
         return judge(err, batch)
 
 
+def _mended(batch: EmbedBatch, deps: Deps, limits: ImageLimits, clock: PhaseClock, work: _Work) -> Handled:
+    """A closed batch is acknowledged. But a delivery of it may have died when it had written over newer rows.
+
+    What the message says is not checked any more. It can only name objects, and all that is done with one is
+    to bring the index in step with the book and the store.
+    """
+    forward = None
+    try:
+        is_ours = batch.fingerprint == deps.embedder.spec.fingerprint
+        if is_ours and may_have_harmed(batch, deps):
+            deps.index.check_generation(batch.target)
+            if work is _embed:
+                mend_closed(batch, deps, limits, clock)
+            else:
+                forward = replace(batch, staged=False)  # for a worker with a model
+    except TransientError as err:
+        return judge(err, batch)
+    except PictorError as err:  # the collection was dropped, or is another model's by now
+        logger.info("closed batch not looked at", extra={"batch": batch.path, "error": str(err)})
+    return Handled(verdict=Verdict.ACK, batch=batch, forward=forward)
+
+
 def _embed(batch: EmbedBatch, deps: Deps, limits: ImageLimits, clock: PhaseClock) -> Handled:
-    report = run_batch(batch, deps, limits, clock)
-    is_new = _report(report, deps, clock)
+    report = catch_up(batch, run_batch(batch, deps, limits, clock), deps, limits, clock)
+    try:
+        is_new = _report(report, deps, clock)
+    except ConflictError as err:  # between the last look and the report
+        raise TransientError(str(err)) from err
+    if not is_new:  # another delivery was faster, and this one may have written since
+        mend_closed(batch, deps, limits, clock)
     if batch.staged:
         delete_block(batch.job_id, batch.path, deps)
     return Handled(verdict=Verdict.ACK, report=report if is_new else None)
@@ -132,8 +167,14 @@ def _prepare(batch: EmbedBatch, deps: Deps, limits: ImageLimits, clock: PhaseClo
     report = stage_batch(batch, deps, limits, clock)
     if report is None:
         return Handled(verdict=Verdict.ACK, forward=replace(batch, staged=True))
-    is_new = _report(report, deps, clock)
-    return Handled(verdict=Verdict.ACK, report=report if is_new else None)
+    if find_overtaken(batch, report.versions, deps):  # a worker with a model has to catch up
+        return Handled(verdict=Verdict.ACK, forward=replace(batch, staged=False))
+    try:
+        is_new = _report(report, deps, clock)
+    except ConflictError:
+        return Handled(verdict=Verdict.ACK, forward=replace(batch, staged=False))
+    forward = replace(batch, staged=False) if not is_new and may_have_harmed(batch, deps) else None
+    return Handled(verdict=Verdict.ACK, report=report if is_new else None, forward=forward)
 
 
 def _report(report: BatchReport, deps: Deps, clock: PhaseClock) -> bool:

@@ -1,6 +1,7 @@
 """From a listing and the version book to batches: streamed, in order, resumable from a cursor."""
 
 import logging
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import assert_never
@@ -249,6 +250,21 @@ def retry_batches(refs: Sequence[ObjectRef], *, job: Job, attempt: str) -> list[
     return [
         make_batch(run, job_id=job.job_id, request=job.request, path=f"{attempt}-{number:08d}")
         for number, run in enumerate(runs)
+    ]
+
+
+def again_batches(refs: Sequence[ObjectRef], *, job_id: str, request: JobRequest) -> list[PlannedBatch]:
+    """Batches of objects that have to be written again, whatever the index seems to hold of them."""
+    attempt = f"again{time.time_ns() // 1000:x}"  # a path never used before in this job
+    return [
+        make_batch(
+            run,
+            job_id=job_id,
+            request=request,
+            path=f"{attempt}-{number:08d}",
+            rewritten=frozenset(ref.key for ref in run),
+        )
+        for number, run in enumerate(_runs(refs, request.batch_items))
     ]
 
 

@@ -4,9 +4,11 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import TypeVar
 
 from pipeline.ingest.embed import embed_all
 from pipeline.ingest.phase_clock import PhaseClock
+from pipeline.ingest.precedence import find_overtaken
 from pipeline.ingest.prepare import prepare_batch
 from pipeline.ingest.staging import load_block, put_block
 from pipeline.ports import Deps, ImageLimits
@@ -25,6 +27,10 @@ from pipeline.types import (
     VersionState,
     indexed_version,
 )
+
+T = TypeVar("T", Embedded, Rejected)
+
+NOTHING_CLAIMED: Mapping[str, int] = {}
 
 
 def run_batch(
@@ -53,11 +59,11 @@ def stage_batch(batch: EmbedBatch, deps: Deps, limits: ImageLimits, clock: Phase
         None when a block is there for `run_batch`; a report when no image of the batch needs the model.
     """
     with prepare_batch(batch, deps, limits, clock) as prepared, clock.measure("wait"):
-        made = replace(prepared, outcomes=tuple(prepared.outcomes))
-    if not any(isinstance(outcome, Prepared) for outcome in made.outcomes):
+        outcomes = tuple(prepared.outcomes)
+        made = replace(prepared, outcomes=outcomes)
+    if not any(isinstance(outcome, Prepared) for outcome in outcomes):
         return index_prepared(batch, made, deps, clock)
-    reused = [outcome for outcome in made.outcomes if isinstance(outcome, Embedded)]
-    write_rows(batch.target, reused, deps, clock)
+    made = replace(made, outcomes=_write_reused(batch, outcomes, deps, clock))
     put_block(batch, replace(made, seconds=clock.seconds()), deps, clock)
     return None
 
@@ -75,9 +81,37 @@ def _prepared(
         yield prepared
 
 
-def index_prepared(batch: EmbedBatch, prepared: PreparedBatch, deps: Deps, clock: PhaseClock) -> BatchReport:
-    """Embed the prepared images, write them and remove stale rows. All other objects are unchanged."""
+def _write_reused(
+    batch: EmbedBatch, outcomes: Sequence[Prepared | Embedded | Rejected], deps: Deps, clock: PhaseClock
+) -> tuple[Prepared | Embedded | Rejected, ...]:
+    """Write what needs no model. Returns the outcomes without those for which the batch is late."""
+    reused = [outcome for outcome in outcomes if isinstance(outcome, Embedded)]
+    late = find_overtaken(batch, [indexed_version(item.ref) for item in reused], deps) if reused else {}
+    write_rows(batch.target, _timely(reused, late), deps, clock)
+    return tuple(item for item in outcomes if not isinstance(item, Embedded) or item.ref.image_id not in late)
+
+
+def index_prepared(
+    batch: EmbedBatch,
+    prepared: PreparedBatch,
+    deps: Deps,
+    clock: PhaseClock,
+    *,
+    claimed: Mapping[str, int] = NOTHING_CLAIMED,
+) -> BatchReport:
+    """Embed the prepared images, write them and remove stale rows. All other objects are unchanged.
+
+    What a newer plan decides over is not written, and has no version in the report: see `catch_up`.
+
+    Args:
+        claimed: the sequence of each object that this batch has taken from a newer plan, by image id.
+    """
     embedded, rejected = _embed(prepared.outcomes, deps, clock)
+    versions = _versions(batch, embedded, rejected, prepared.stored, claimed)
+    # As late as can be: a block may have waited for hours, and a batch is read and embedded for seconds.
+    late = find_overtaken(batch, versions, deps)
+    dropped = late.keys() & {*map(_id_of, embedded), *map(_id_of, rejected)}
+    embedded, rejected = _timely(embedded, late), _timely(rejected, late)
     write_rows(batch.target, embedded, deps, clock)
     remove_stale(batch.target, rejected, prepared.stored, deps, clock)
     indexed = len(embedded) + prepared.reused  # with those that nothing was found in
@@ -88,8 +122,16 @@ def index_prepared(batch: EmbedBatch, prepared: PreparedBatch, deps: Deps, clock
         unchanged=len(batch.refs) - indexed - len(rejected),
         rejected=tuple(rejected),
         seconds=_sum(prepared.seconds, clock.seconds()),
-        versions=_versions(batch, embedded, rejected, prepared.stored),
+        versions=tuple(version for version in versions if version.ref.image_id not in dropped),
     )
+
+
+def _id_of(item: Embedded | Rejected) -> str:
+    return item.ref.image_id
+
+
+def _timely(items: Sequence[T], late: Collection[str]) -> list[T]:
+    return [item for item in items if _id_of(item) not in late]
 
 
 def _embed(
@@ -137,16 +179,21 @@ def remove_stale(
 
 
 def _versions(
-    batch: EmbedBatch, embedded: Sequence[Embedded], rejected: Sequence[Rejected], stored: Mapping[str, int]
-) -> tuple[VersionEntry, ...]:
+    batch: EmbedBatch,
+    embedded: Sequence[Embedded],
+    rejected: Sequence[Rejected],
+    stored: Mapping[str, int],
+    claimed: Mapping[str, int],
+) -> list[VersionEntry]:
     """For the version book: what is not rejected is in the index, now or since before."""
     failed = {item.ref.image_id for item in rejected}
     vectors = dict(stored) | {item.ref.image_id: len(item.vectors) for item in embedded}
     indexed = [ref for ref in batch.refs if ref.image_id not in failed]
-    return (
+    versions = [
         *(indexed_version(ref, vectors.get(ref.image_id, 1)) for ref in indexed),
         *(_failed_version(item, stored) for item in rejected),
-    )
+    ]
+    return [replace(version, sequence=claimed.get(version.ref.image_id, 0)) for version in versions]
 
 
 def _failed_version(item: Rejected, stored: Mapping[str, int]) -> VersionEntry:

@@ -7,11 +7,12 @@ between a listing and the removal, when a job is resumed. So the store is asked 
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 
 from pipeline.errors import ImageError
 from pipeline.ingest.compare import Change, Compared, compare_versions
+from pipeline.ingest.removal import find_harmed, plan_once_more
 from pipeline.ports import Deps, ObjectStore, VersionBook
 from pipeline.types import (
     Job,
@@ -70,6 +71,7 @@ def remove_missing(job_id: str, deps: Deps, go_on: GoOn) -> bool:
         Whether this is settled: removed, or refused in the job's `error`.
     """
     job = deps.ledger.get_job(job_id)
+    settle_doubt(job, deps)
     if not job.removals_due:
         return True
     if not _may_remove(job):
@@ -89,7 +91,24 @@ def remove_missing(job_id: str, deps: Deps, go_on: GoOn) -> bool:
     return False
 
 
+def settle_doubt(job: Job, deps: Deps) -> None:
+    """Whoever removed before may have died. Has it deleted rows that a newer plan had written meanwhile?"""
+    if not job.removing:
+        return
+    target = job.request.target
+    image_ids: Sequence[str] = job.removing
+    if _may_remove(job):  # what is still to be removed is not in doubt
+        entries = deps.ledger.book.find(target.generation, image_ids)
+        image_ids = [entry.ref.image_id for entry in entries if entry.missing_in != job.job_id]
+    if harmed := find_harmed(target, image_ids, deps.index, deps.ledger.book):
+        plan_once_more(job, harmed, deps.ledger)
+    deps.ledger.forget_removing(job.job_id)
+
+
 def _remove(job: Job, missing: Sequence[VersionEntry], deps: Deps) -> None:
+    image_ids = [entry.ref.image_id for entry in missing]
+    sequence = deps.ledger.begin_removal(job.job_id, image_ids)
+    # After that, so that no batch of an older plan can write what the store has no more.
     with ThreadPoolExecutor(ASKED_AT_ONCE, thread_name_prefix="stat") as pool:
         is_gone = list(pool.map(lambda entry: _is_gone(entry, deps.store), missing))
     gone = [entry.ref.image_id for entry, is_it in zip(missing, is_gone, strict=True) if is_it]
@@ -98,7 +117,8 @@ def _remove(job: Job, missing: Sequence[VersionEntry], deps: Deps) -> None:
         deps.ledger.note_present(job.job_id, back)
     if gone:
         deps.index.delete_images(job.request.target, gone)
-        deps.ledger.record_removal(job.job_id, gone)
+        deps.ledger.record_removal(job.job_id, gone, sequence)
+    settle_doubt(replace(job, removing=tuple(image_ids)), deps)
 
 
 def _is_gone(entry: VersionEntry, store: ObjectStore) -> bool:

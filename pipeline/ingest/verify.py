@@ -6,10 +6,11 @@ entry is forgotten that a batch has just written, and the next job looks that ob
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from itertools import islice
 
+from pipeline.ingest.removal import find_harmed
 from pipeline.ports import VectorIndex, VersionBook
 from pipeline.types import (
     CollectionInfo,
@@ -30,7 +31,7 @@ class Difference(StrEnum):
     )
     NOT_IN_BOOK = "not_in_book"  # rows that nobody would remove: they are entered
     OTHER_VERSION = "other_version"  # the index holds another version than the book says: it is entered
-    OUTDATED_ROWS = "outdated_rows"  # of an object that failed since: they are removed
+    OUTDATED_ROWS = "outdated_rows"  # of an object that failed or was taken out since: they are removed
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,7 @@ class Found:
     difference: Difference
     ref: ObjectRef  # as the index has it, if it does
     rows: int = 0  # that the index has of it
+    sequence: int = 0  # of the entry that was compared: a newer one is not overwritten
 
 
 @dataclass(slots=True)
@@ -97,7 +99,7 @@ def _differences(
 
 def _unindexed(entry: VersionEntry, result: Verification) -> Iterator[Found]:
     result.compared += 1
-    if entry.vectors:
+    if entry.vectors and entry.state is not VersionState.REMOVED:
         yield Found(Difference.NOT_IN_INDEX, entry.ref)
 
 
@@ -105,13 +107,16 @@ def _indexed(image: IndexedImage, entry: VersionEntry) -> Iterator[Found]:
     ref, rows = image.ref, image.rows
     if entry.state is VersionState.INDEXED:
         if entry.ref.etag != ref.etag or entry.vectors != rows:
-            yield Found(Difference.OTHER_VERSION, ref, rows)
+            yield Found(Difference.OTHER_VERSION, ref, rows, entry.sequence)
     elif entry.state is VersionState.PLANNED:
-        yield Found(Difference.NOT_IN_BOOK, ref, rows)
+        yield Found(Difference.NOT_IN_BOOK, ref, rows, entry.sequence)
+    elif entry.state is VersionState.REMOVED:
+        yield Found(Difference.OUTDATED_ROWS, ref, rows)
     elif not entry.vectors:
         # Of the very version that failed: another worker got it indexed. Of an older one: it should be gone.
         same = entry.ref.etag == ref.etag
-        yield Found(Difference.OTHER_VERSION if same else Difference.OUTDATED_ROWS, ref, rows)
+        difference = Difference.OTHER_VERSION if same else Difference.OUTDATED_ROWS
+        yield Found(difference, ref, rows, entry.sequence)
 
 
 def _repair(found: list[Found], ref: CollectionRef, index: VectorIndex, book: VersionBook) -> None:
@@ -120,8 +125,11 @@ def _repair(found: list[Found], ref: CollectionRef, index: VectorIndex, book: Ve
     for one in found:
         ids[one.difference].append(one.ref.image_id)
         if one.difference in (Difference.NOT_IN_BOOK, Difference.OTHER_VERSION):
-            entered.append(indexed_version(one.ref, one.rows))
+            entered.append(replace(indexed_version(one.ref, one.rows), sequence=one.sequence))
     if outdated := ids[Difference.OUTDATED_ROWS]:
         index.delete_images(ref, outdated)
+        # A batch may have written one of them since it was compared: the next job looks.
+        harmed = {found.image_id for found in find_harmed(ref, outdated, index, book)}
+        book.claim(ref.generation, book.find(ref.generation, sorted(harmed)))
     book.forget(ref.generation, ids[Difference.NOT_IN_INDEX])
     book.write(ref.generation, entered)

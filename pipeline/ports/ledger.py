@@ -13,6 +13,7 @@ from pipeline.types import (
     Job,
     JobRequest,
     JobState,
+    ObjectRef,
     PlanClaim,
     PlannedBatch,
     Prunable,
@@ -100,14 +101,39 @@ class Ledger(Protocol):
         """
         ...
 
+    def plan_again(self, job_id: str, batches: Sequence[PlannedBatch], refs: Sequence[ObjectRef]) -> bool:
+        """More batches of a job, however far its listing is, for objects that have to be done once more.
+
+        Returns:
+            False, and nothing is written, when the job is not running any more.
+        """
+        ...
+
     def finish_planning(self, job_id: str, *, ignored: int) -> None: ...
 
     def missing(self, job_id: str, *, limit: int) -> list[VersionEntry]:
         """Objects that the job's listing did not show and nobody has written or seen since, in no order."""
         ...
 
-    def record_removal(self, job_id: str, image_ids: Sequence[str]) -> None:
-        """Take objects out of the book, after their rows left the index. They count as removed."""
+    def begin_removal(self, job_id: str, image_ids: Sequence[str]) -> int:
+        """Make every older batch late for what the job has still to remove, before the store is asked.
+
+        `Job.removing` names them until `forget_removing`: whoever goes on after a crash looks at them again.
+
+        Returns:
+            The sequence of the removal.
+        """
+        ...
+
+    def record_removal(self, job_id: str, image_ids: Sequence[str], sequence: int) -> None:
+        """Take objects out of the book, after their rows left the index. They count as removed.
+
+        What has another sequence by now is left alone. Safe to run twice.
+        """
+        ...
+
+    def forget_removing(self, job_id: str) -> None:
+        """Nothing is in doubt any more."""
         ...
 
     def note_present(self, job_id: str, image_ids: Sequence[str]) -> None:
@@ -139,6 +165,9 @@ class Ledger(Protocol):
 
         Returns:
             False, and nothing is written, when the batch was reported before.
+
+        Raises:
+            ConflictError: an object was claimed since; nothing is written.
         """
         ...
 

@@ -1,18 +1,19 @@
 """The version book: which version of each object is indexed, or why it is not."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import Protocol
 
-from pipeline.types import (
-    Findings,
-    VersionEntry,
-)
+from pipeline.types import Findings, VersionEntry
 
 NO_FINDINGS = Findings()
 
 
 class VersionBook(Protocol):
-    """One entry for each object of a generation (`types.generation_of`). Safe to share between threads."""
+    """What is known of each object of a generation (`types.generation_of`). Safe to share between threads.
+
+    Each plan and each removal has a number, its sequence. The one with the highest decides over an object.
+    """
 
     def list_versions(
         self, generation: str, bucket: str, prefix: str = "", *, start_after: str | None = None
@@ -25,7 +26,7 @@ class VersionBook(Protocol):
         ...
 
     def write(self, generation: str, entries: Sequence[VersionEntry]) -> None:
-        """Write entries, over older ones. Safe to run twice."""
+        """Write entries, over what has no higher sequence. Safe to run twice."""
         ...
 
     def forget(self, generation: str, image_ids: Sequence[str]) -> None:
@@ -50,4 +51,47 @@ class VersionBook(Protocol):
 
     def record_fill(self, generation: str, entries: Sequence[VersionEntry], *, filled_to: str | None) -> None:
         """Add entries that the book does not have yet, and note how far that is. Safe to run twice."""
+        ...
+
+    def find(self, generation: str, image_ids: Sequence[str]) -> list[VersionEntry]:
+        """The entries that are there, in order of the image id."""
+        ...
+
+    def overtaken(
+        self, generation: str, image_ids: Sequence[str], *, job_id: str, path: str
+    ) -> list[VersionEntry]:
+        """The entries over which a newer plan or removal decides than the plan of a batch."""
+        ...
+
+    def sequence_at(self, generation: str, at: datetime) -> int:
+        """The number of a moment: above those of all earlier plans, below those of all later ones.
+
+        Earlier and later go by the clocks of those who planned. A moment that is still to come is now.
+        """
+        ...
+
+    def claim(self, generation: str, entries: Sequence[VersionEntry]) -> Mapping[str, int]:
+        """Decide over objects from now on, unless their entries have changed since they were read.
+
+        They are planned then, in no known version. So whoever claims may die: the next batch that has one of
+        them, or the next job, looks anew.
+
+        Returns:
+            The new sequence by image id, of those that were claimed.
+        """
+        ...
+
+    def begin_removal(self, generation: str, image_ids: Sequence[str], sequence: int) -> list[VersionEntry]:
+        """Make removed what no newer plan decides over; before their rows leave the index. Safe to run twice.
+
+        Returns:
+            The entries that a newer plan or removal decides over. They are left alone.
+        """
+        ...
+
+    def end_removal(self, generation: str, image_ids: Sequence[str], sequence: int) -> None:
+        """Their rows have left the index. Safe to run twice.
+
+        They are remembered as removed until no older batch is pending that could bring them back.
+        """
         ...

@@ -1,13 +1,18 @@
 """Take objects out of a collection, or a whole collection away. The images themselves are not touched."""
 
+import logging
 from collections.abc import Sequence
+from datetime import datetime
 
 from pipeline.errors import TargetError
+from pipeline.ingest.removal import take_out
 from pipeline.names import check_bucket_or_folder, check_collection_name
-from pipeline.ports import VectorIndex, VersionBook
+from pipeline.ports import Ledger, VectorIndex, VersionBook
 from pipeline.ports.model_binding import find_collection, missing_collection
 from pipeline.service.access import Caller, Role, require, require_names
 from pipeline.types import CollectionInfo, image_id_of
+
+logger = logging.getLogger(__name__)
 
 
 def delete_objects(
@@ -16,12 +21,17 @@ def delete_objects(
     *,
     collection: str,
     index: VectorIndex,
-    book: VersionBook,
+    ledger: Ledger,
     caller: Caller,
+    meant_at: datetime,
 ) -> None:
     """Take objects out of the index and the book by key, whether or not they are in it. Safe to run twice.
 
     They leave all generations. Objects that are still in their source come back with the next job.
+
+    Args:
+        meant_at: what was planned later stays, however late this is run. The clocks are those of whoever
+            asked and of those who planned.
 
     Raises:
         ArgumentError: no collection or bucket can have this name.
@@ -35,8 +45,8 @@ def delete_objects(
     if not generations:
         raise TargetError(missing_collection(collection))
     for info in generations:
-        index.delete_images(info.ref, image_ids)
-        book.forget(info.ref.generation, image_ids)
+        if kept := take_out(image_ids, info, index, ledger, meant_at=meant_at):
+            logger.info("newer than their removal", extra={"collection": collection, "objects": kept})
 
 
 def drop_collection(name: str, index: VectorIndex, book: VersionBook, caller: Caller) -> CollectionInfo:

@@ -1,7 +1,9 @@
 """One stored image: look at it, make a small picture of it, take it out of the index."""
 
+from datetime import UTC, datetime
+
 from pipeline.errors import ArgumentError, ImageError, NotFoundError
-from pipeline.ports import ImageLimits, ObjectStore, VectorIndex, VersionBook
+from pipeline.ports import ImageLimits, Ledger, ObjectStore, VectorIndex
 from pipeline.ports.model_binding import find_collection
 from pipeline.service.access import Caller, Role, require
 from pipeline.service.arguments import ROW_ID
@@ -44,12 +46,16 @@ def thumbnail_of(row: IndexRow, store: ObjectStore, limits: ImageLimits, *, side
         raise
 
 
-def remove_image(
-    image_id: str, collection: str, index: VectorIndex, book: VersionBook, caller: Caller
-) -> None:
+def remove_image(image_id: str, collection: str, index: VectorIndex, ledger: Ledger, caller: Caller) -> None:
     """Take one image out of the index and the book. Raises NotFoundError when it is not there."""
     require(caller, Role.WRITE)
     row = show_image(image_id, collection, index, caller)
     delete_objects(
-        row.ref.bucket, [row.ref.key], collection=collection, index=index, book=book, caller=caller
+        row.ref.bucket,
+        [row.ref.key],
+        collection=collection,
+        index=index,
+        ledger=ledger,
+        caller=caller,
+        meant_at=datetime.now(UTC),
     )

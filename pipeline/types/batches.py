@@ -17,6 +17,7 @@ class VersionState(StrEnum):
     INDEXED = "indexed"
     NOTHING_FOUND = "nothing_found"  # read and understood, but it holds nothing that the model looks for
     FAILED = "failed"
+    REMOVED = "removed"  # taken out; it is remembered as long as an older batch could bring it back
 
 
 class Verdict(StrEnum):
@@ -128,6 +129,7 @@ class VersionEntry:
     detail: str = ""
     attempts: int = 1  # how often this version was tried
     missing_in: str = ""  # the job whose listing did not show it, until it is removed or seen again
+    sequence: int = field(default=0, compare=False)  # of the plan or removal that decides over the object
 
 
 def indexed_version(ref: ObjectRef, vectors: int = 1) -> VersionEntry:

@@ -100,6 +100,7 @@ class Job:
     removals_due: bool = (
         False  # somebody has to decide on missing objects, and remove them, before the job ends
     )
+    removing: tuple[str, ...] = ()  # image ids that a removal was at when it was last heard of
     pruned_at: datetime | None = None  # when its batches and failures were deleted. Its counts stay
 
 

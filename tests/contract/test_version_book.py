@@ -358,7 +358,7 @@ def test_what_is_planned_is_entered_before_any_vector_can_be_written(ledger: Sql
     ledger.record_plan(job.job_id, planned(3), cursor="z", ignored=0, findings=Findings(planned=refs))
     new, known, odd = ledger.book.list_versions(GENERATION, "shop")
     assert (new.ref, new.ref.modified_ms, new.state, new.vectors) == (refs[0], 7, VersionState.PLANNED, 0)
-    assert (known.ref.etag, known.state, known.vectors) == ("e0", VersionState.PLANNED, 1)
+    assert (known.ref.etag, known.state, known.vectors) == ("e1", VersionState.PLANNED, 1)
     assert odd.ref == refs[2]
     report(ledger, job, "00000000", *(indexed_version(ref) for ref in refs))
     assert {entry.state for entry in ledger.book.list_by_id(GENERATION)} == {VersionState.INDEXED}
@@ -390,8 +390,10 @@ def test_what_is_missing_keeps_its_job_from_ending_until_it_is_removed(ledger: S
     missing = ledger.missing(job.job_id, limit=10)
     assert sorted(entry.ref.key for entry in missing) == ["in/a", "in/b"]
     assert len(ledger.missing(job.job_id, limit=1)) == 1
+    image_ids = [entry.ref.image_id for entry in missing]
+    sequence = ledger.begin_removal(job.job_id, image_ids)
     for _ in range(2):
-        ledger.record_removal(job.job_id, [entry.ref.image_id for entry in missing])
+        ledger.record_removal(job.job_id, image_ids, sequence)
         assert ledger.get_job(job.job_id).counts.removed == 1, "what failed was never in the index"
     ledger.finish_removals(job.job_id)
     assert ledger.finish_if_done(job.job_id)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 
@@ -78,8 +79,9 @@ def test_a_deletion_elsewhere_is_denied(deps: Deps) -> None:
                 ["a.jpg"],
                 collection=collection,
                 index=deps.index,
-                book=deps.ledger.book,
+                ledger=deps.ledger,
                 caller=restricted,
+                meant_at=datetime.now(UTC),
             )
 
 

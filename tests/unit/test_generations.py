@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
@@ -32,7 +33,7 @@ from pipeline.service.show import list_generations
 from pipeline.service.submit import Submission, submit_embedded
 from pipeline.testing.memory_index import MemoryIndex
 from pipeline.testing.memory_store import MemoryStore
-from pipeline.types import CollectionRef, Job
+from pipeline.types import CollectionRef, Job, VersionState
 from tests.index_rows import ids_in
 from tests.unit.fakes import (
     BUCKET,
@@ -229,9 +230,19 @@ def test_an_object_that_is_deleted_leaves_all_generations(
 ) -> None:
     ingest(deps)
     ingest(other)
-    delete_objects(BUCKET, ["3.png"], collection=COLLECTION, index=index, book=ledger.book, caller=ME)
+    delete_objects(
+        BUCKET,
+        ["3.png"],
+        collection=COLLECTION,
+        index=index,
+        ledger=ledger,
+        caller=ME,
+        meant_at=datetime.now(UTC),
+    )
     for ref in (TARGET, SECOND):
-        assert len(ids_in(index, ref)) == len(list(ledger.book.list_by_id(ref.generation))) == 9
+        states = [entry.state for entry in ledger.book.list_by_id(ref.generation)]
+        assert len(ids_in(index, ref)) == states.count(VersionState.INDEXED) == 9
+        assert states.count(VersionState.REMOVED) == 1, "remembered, so that no late batch brings it back"
 
 
 def test_dropping_the_collection_forgets_the_books_of_all(

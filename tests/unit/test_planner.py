@@ -420,8 +420,8 @@ def test_a_step_that_was_given_up_for_lost_removes_nothing_more(
     step(context, job, 0)
 
     class Overtaken(SqlLedger):
-        def record_removal(self, job_id: str, image_ids: Sequence[str]) -> None:
-            super().record_removal(job_id, image_ids)
+        def record_removal(self, job_id: str, image_ids: Sequence[str], sequence: int) -> None:
+            super().record_removal(job_id, image_ids, sequence)
             assert ledger.claim_step(job.job_id, 2, "the successor")
 
     overtaken = replace(context, deps=replace(context.deps, ledger=Overtaken(ledger._engine)))

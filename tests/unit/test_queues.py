@@ -107,7 +107,8 @@ def test_who_only_submits_declares_nothing_and_sends_no_events() -> None:
 
 def test_the_queues_of_the_version_before_are_taken_over_where_they_are(broker: MemoryBroker) -> None:
     with broker.app.connection_for_write() as connection:
-        assert former_queues(connection) == {"ingest", "embed"}
+        assert former_queues(connection, ["plan", "prepare", "embed"]) == {"ingest", "embed"}
+        assert former_queues(connection, ["plan", "search"]) == set()
         with connection.channel() as channel:
             channel.queue_delete("ingest")
-        assert former_queues(connection) == {"embed"}
+        assert former_queues(connection, ["prepare", "embed"]) == {"embed"}

@@ -270,8 +270,11 @@ def test_the_index_holds_the_good_images_and_the_counts_add_up(
     store, index, embedder = CountingStore(), MemoryIndex(), FakeEmbedder()
     embedder.answer_with(float("nan"), is_dark)
     index.create_collection(COLLECTION, SPEC)
-    no_copies = SimpleNamespace(find_copies=lambda _generation, _etags: [])  # all that is asked of the ledger
-    ledger: Any = SimpleNamespace(book=no_copies)
+    empty_book = SimpleNamespace(  # all that is asked of the ledger
+        find_copies=lambda _generation, _etags: [],
+        overtaken=lambda _generation, _image_ids, **_of_batch: [],
+    )
+    ledger: Any = SimpleNamespace(book=empty_book)
     deps = Deps(store=store, index=index, embedder=embedder, ledger=ledger, concurrency=CONCURRENCY)
     for objects in (before, after):
         for number in range(6):

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 
@@ -59,6 +60,7 @@ WANTED = Submission(location=parse_location(f"s3://{BUCKET}/"), collection=COLLE
 
 # Access
 
+NOW = datetime.now(UTC)
 UseCase = Callable[[Deps, Caller], object]
 USE_CASES: dict[str, tuple[Role, UseCase]] = {
     "submit, embedded": (Role.WRITE, lambda d, c: submit_embedded(WANTED, d, c, driver=HERE)),
@@ -66,7 +68,7 @@ USE_CASES: dict[str, tuple[Role, UseCase]] = {
     "delete": (
         Role.WRITE,
         lambda d, c: delete_objects(
-            BUCKET, ["a"], collection=COLLECTION, index=d.index, book=d.ledger.book, caller=c
+            BUCKET, ["a"], collection=COLLECTION, index=d.index, ledger=d.ledger, caller=c, meant_at=NOW
         ),
     ),
     "drop": (Role.OPERATE, lambda d, c: drop_collection(COLLECTION, d.index, d.ledger.book, c)),
@@ -205,8 +207,9 @@ def test_objects_are_deleted_by_key_whether_or_not_they_are_there(deps: Deps, st
             ["1.png", "never.png"],
             collection=COLLECTION,
             index=deps.index,
-            book=deps.ledger.book,
+            ledger=deps.ledger,
             caller=ME,
+            meant_at=datetime.now(UTC),
         )
         assert indexed_keys(deps) == ["0.png", "2.png"]
 
@@ -233,7 +236,15 @@ def test_a_collection_that_is_not_there_is_said_alike_by_whoever_looks_for_it(
         "collection 'nowhere' does not exist; there is none yet, `pictor ingest SOURCE` makes one"
     }
     with pytest.raises(TargetError, match="collection 'nowhere' does not exist"):
-        delete_objects(BUCKET, ["a"], collection="nowhere", index=index, book=deps.ledger.book, caller=ME)
+        delete_objects(
+            BUCKET,
+            ["a"],
+            collection="nowhere",
+            index=index,
+            ledger=deps.ledger,
+            caller=ME,
+            meant_at=NOW,
+        )
 
 
 def test_a_job_that_is_not_there_is_said_alike_by_whoever_looks_for_it(ledger: SqlLedger) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -503,8 +504,9 @@ def test_what_was_deleted_by_hand_comes_back_while_it_is_in_the_source(deps: Dep
         ["03.png"],
         collection=COLLECTION,
         index=deps.index,
-        book=deps.ledger.book,
+        ledger=deps.ledger,
         caller=local_caller(),
+        meant_at=datetime.now(UTC),
     )
     assert "03.png" not in indexed_keys(deps)
     assert ingest(deps).counts.indexed == 1

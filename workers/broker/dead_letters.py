@@ -14,6 +14,7 @@ from celery.exceptions import Reject
 from kombu import Connection, Message, Producer, Queue
 
 from workers.broker.connection import broker_errors
+from workers.broker.meant_at import kept_meant_at
 from workers.broker.publish import MAX_SHOWN_CHARS
 from workers.broker.queue_names import DEAD, is_work_queue, queue_of
 from workers.broker.queue_wait import due_stamp
@@ -72,6 +73,7 @@ def set_aside(task: Task, reason: str) -> None:
                     "kwargsrepr": str(shown or reprlib.repr(keywords))[:MAX_SHOWN_CHARS],
                     REASON_HEADER: reason[:MAX_SHOWN_CHARS],
                     QUEUE_HEADER: queue_of(str((request.delivery_info or {}).get("routing_key"))),
+                    **kept_meant_at(getattr(request, "headers", None)),
                     DIED_HEADER: int(time.time()),
                 },
                 retry=True,

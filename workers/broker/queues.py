@@ -2,6 +2,8 @@
 RabbitMQ, so a change of arguments is a new name.
 """
 
+from collections.abc import Sequence
+
 from amqp.exceptions import NotFound
 from kombu import Connection, Exchange, Queue
 
@@ -55,9 +57,13 @@ def declare_queues(connection: Connection, fingerprint: str) -> None:
             queue.bind(channel).declare()
 
 
-def former_queues(connection: Connection) -> set[str]:
-    """Which queues of the version before the broker has. A new system has none."""
-    return {name for name in FORMER_QUEUES.values() if count_consumers(connection, name) is not None}
+def former_queues(connection: Connection, roles: Sequence[str]) -> set[str]:
+    """Which queues of the version before the broker has for these roles. A new system has none.
+
+    Only theirs, because RabbitMQ 4.3 lets nobody ask about a queue that he may not use.
+    """
+    names = [FORMER_QUEUES[role] for role in roles if role in FORMER_QUEUES]
+    return {name for name in names if count_consumers(connection, name) is not None}
 
 
 def count_consumers(connection: Connection, name: str) -> int | None:

@@ -17,10 +17,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
-from pipeline.errors import PictorError, TargetError
+from pipeline.errors import ConflictError, PictorError, TargetError, TransientError
 from pipeline.ingest.handle import Handled, judge, open_batch
 from pipeline.ingest.message import encode_batch
 from pipeline.ingest.phase_clock import PhaseClock
+from pipeline.ingest.precedence import find_overtaken
 from pipeline.ingest.reuse import look_up_versions
 from pipeline.ingest.run_batch import index_prepared
 from pipeline.ingest.staging import delete_block
@@ -160,9 +161,16 @@ def _record_failure(batch: EmbedBatch, fate: Fate, context: Context) -> BatchRep
     clock = PhaseClock()
     deps = context.deps
     earlier = look_up_versions(batch, deps.index, clock)
-    if earlier:  # an object must not be found by its former content
+    # An object must not be found by its former content, nor be taken out when a newer plan has it.
+    if earlier and not find_overtaken(batch, (), deps):
         deps.index.delete_images(batch.target, list(earlier))
     report = index_prepared(batch, PreparedBatch(outcomes=(rejected,), stored={}), deps, clock)
-    is_new = deps.ledger.report(report)
+    if overtaken := find_overtaken(batch, (), deps):
+        # This process must not read the object, so it cannot see what its rows are worth: the next job does.
+        deps.ledger.book.claim(batch.target.generation, list(overtaken.values()))
+    try:
+        is_new = deps.ledger.report(report)
+    except ConflictError as err:
+        raise TransientError(str(err)) from err
     deps.ledger.finish_if_done(batch.job_id)
     return report if is_new else None

@@ -14,7 +14,7 @@ from itertools import islice
 
 from pipeline.errors import TargetError
 from pipeline.ingest.plan import PlanStep, plan_job, sum_findings
-from pipeline.ingest.sync import prepare_book, remove_missing
+from pipeline.ingest.sync import prepare_book, remove_missing, settle_doubt
 from pipeline.ports import Deps, WatchedLedger
 from pipeline.types import Job, JobState
 from workers.broker.publish import Publisher
@@ -71,6 +71,8 @@ def _run_step(job: Job, step: int, claim: HeldClaim, clock: Clock, deps: Deps, c
             next_nonce = uuid.uuid4().hex
             context.publisher.publish_plan_step(job.job_id, step + 1, next_nonce, delay_s=NEXT_STEP_DELAY_S)
             return
+    else:
+        settle_doubt(job, deps)  # cancelled while it was removing
     if deps.ledger.get_job(job.job_id).state is JobState.COMPLETED:
         _flush_index(job, deps)
 

@@ -85,6 +85,7 @@ def job_of(row: sa.Row[Any]) -> Job:
         held=row.held,
         lost=row.lost,
         removals_due=row.removals_due,
+        removing=tuple(row.removing.split()),
         pruned_at=row.pruned_at,
     )
 

@@ -56,7 +56,7 @@ class TextTuple(TypeDecorator[tuple[str, ...]]):
 # Byte order in both databases: a PostgreSQL server sorts by its locale unless told otherwise.
 ByteText = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
 
-REVISION = "0004"  # of the migration that makes these tables
+REVISION = "0005"  # of the migration that makes these tables
 metadata = sa.MetaData()
 
 job = sa.Table(
@@ -94,6 +94,8 @@ job = sa.Table(
     sa.Column("lost", sa.BigInteger, nullable=False, server_default=sa.text("0")),
     sa.Column("removed", sa.BigInteger, nullable=False, server_default=sa.text("0")),
     sa.Column("removals_due", sa.Boolean, nullable=False, server_default=sa.false()),
+    # Ids that are being taken out right now, with a blank between: whoever goes on looks at them again.
+    sa.Column("removing", sa.Text, nullable=False, server_default=""),
     # And these: when batches and failures were pruned, and the sums of the batches that were.
     sa.Column("pruned_at", UtcTime),
     sa.Column("kept_batches", sa.BigInteger, nullable=False, server_default=sa.text("0")),
@@ -125,7 +127,8 @@ batch = sa.Table(
     sa.Column("published_at", UtcTime),  # outbox: committed first, published next, marked last
     sa.Column("reported_at", UtcTime),
     sa.Column("seconds", sa.JSON(none_as_null=True)),
-    sa.Column("body", sa.LargeBinary),  # last: SQLite then reads the counts without touching it
+    sa.Column("body", sa.LargeBinary),  # late: SQLite then reads the counts without touching it
+    sa.Column("sequence", sa.BigInteger, nullable=False, server_default=sa.text("0")),  # of its plan
     sa.CheckConstraint("state IN ('pending', 'done', 'split')", name="batch_state_is_known"),
     sa.CheckConstraint(
         "items >= 0 AND indexed >= 0 AND unchanged >= 0 AND failed >= 0", name="batch_counts_not_negative"
@@ -193,6 +196,10 @@ version = sa.Table(
     sa.Column("job_id", sa.Text, nullable=False),
     sa.Column("missing_in", ByteText, nullable=False),  # job whose listing did not show it, or ""
     sa.Column("at", UtcTime, nullable=False),
+    # Of the plan or the removal that decides over it. A write with a lower one is late.
+    sa.Column("sequence", sa.BigInteger, nullable=False, server_default=sa.text("0")),
+    # Taken out, and kept while older batches are pending. Its state is then `planned`, for the build before.
+    sa.Column("removed", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.CheckConstraint(
         "state IN ('planned', 'indexed', 'nothing_found', 'failed')", name="version_state_is_known"
     ),
@@ -213,10 +220,14 @@ sa.Index(
 is_missing = version.c.missing_in != sa.literal_column("''")
 sa.Index("version_missing", version.c.missing_in, sqlite_where=is_missing, postgresql_where=is_missing)
 
+is_removed: sa.ColumnElement[bool] = sa.literal_column("removed")
+sa.Index("version_removed", version.c.generation, sqlite_where=is_removed, postgresql_where=is_removed)
+
 # How far the book of a generation was filled from its index. `filled_to` is NULL when that is done.
 book = sa.Table(
     "book",
     metadata,
     sa.Column("generation", ByteText, primary_key=True),
     sa.Column("filled_to", ByteText),
+    sa.Column("sequence", sa.BigInteger, nullable=False, server_default=sa.text("0")),  # the last one given
 )

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 import sqlalchemy as sa
 
 from pipeline.adapters.ledger.engine import InTransactions
+from pipeline.adapters.ledger.precedence import next_sequence
 from pipeline.adapters.ledger.rows import Values, failure_of, failure_values, planned_batches_of
 from pipeline.adapters.ledger.schema import BatchState, batch, batch_is_pending, failure, job
 from pipeline.adapters.ledger.statements import (
@@ -81,10 +82,11 @@ class SqlBatches(InTransactions):
         }
 
         def write(connection: sa.Connection) -> bool:
-            if not close_batch(connection, report.job_id, report.path, items, values):
+            sequence = close_batch(connection, report.job_id, report.path, items, values)
+            if sequence is None:
                 return False
             upsert_failures(connection, failure_values(report.job_id, report.path, report.rejected, now))
-            write_versions(connection, report)
+            write_versions(connection, report, sequence)
             return True
 
         return self._write(write)
@@ -93,9 +95,10 @@ class SqlBatches(InTransactions):
         items = sum(half.items for half in halves)
 
         def split(connection: sa.Connection) -> bool:
-            if not close_batch(connection, job_id, path, items, {"state": BatchState.SPLIT.value}):
+            sequence = close_batch(connection, job_id, path, items, {"state": BatchState.SPLIT.value})
+            if sequence is None:
                 return False
-            insert_batches(connection, job_id, halves)
+            insert_batches(connection, job_id, halves, sequence)  # they carry the same listing
             return True
 
         return self._write(split)
@@ -115,8 +118,10 @@ class SqlBatches(InTransactions):
                     "if another retry came first, ask again"
                 )
             take_back(connection, job_id, failed_in)
-            plan_again(connection, generation_of(present.collection, present.fingerprint), image_ids)
-            insert_batches(connection, job_id, batches)
+            generation = generation_of(present.collection, present.fingerprint)
+            sequence = next_sequence(connection, generation)
+            plan_again(connection, generation, image_ids, sequence)
+            insert_batches(connection, job_id, batches, sequence)
             update_job(
                 connection, job_id, {"state": JobState.RUNNING.value, "error": "", "finished_at": None}
             )

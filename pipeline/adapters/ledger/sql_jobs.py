@@ -6,11 +6,13 @@ from datetime import UTC, datetime
 import sqlalchemy as sa
 
 from pipeline.adapters.ledger.engine import InTransactions
+from pipeline.adapters.ledger.precedence import sweep_removed
 from pipeline.adapters.ledger.rows import job_of, job_values, select_jobs
 from pipeline.adapters.ledger.schema import job, job_is_running
 from pipeline.adapters.ledger.statements import (
     finish_if_done,
     is_open_to,
+    lock_job,
     looks_done,
     move_job,
     no_such_job,
@@ -85,4 +87,12 @@ class SqlJobs(InTransactions):
         # Asked after every batch: a look without a lock says "not yet" nearly every time.
         if not self._read(lambda connection: looks_done(connection, job_id)):
             return False
-        return self._write(lambda connection: finish_if_done(connection, job_id))
+
+        def finish(connection: sa.Connection) -> bool:
+            is_done = finish_if_done(connection, job_id)
+            if is_done:
+                present = lock_job(connection, job_id)
+                sweep_removed(connection, present.collection, present.fingerprint)
+            return is_done
+
+        return self._write(finish)

@@ -5,6 +5,12 @@ from collections.abc import Sequence
 import sqlalchemy as sa
 
 from pipeline.adapters.ledger.engine import InTransactions
+from pipeline.adapters.ledger.precedence import (
+    begin_removal,
+    end_removal,
+    next_sequence,
+    oldest_open,
+)
 from pipeline.adapters.ledger.rows import Values
 from pipeline.adapters.ledger.schema import is_missing, job, version
 from pipeline.adapters.ledger.statements import (
@@ -17,14 +23,14 @@ from pipeline.adapters.ledger.statements import (
     update_job,
 )
 from pipeline.adapters.ledger.versions import (
-    delete_versions,
     enter_planned,
     entry_of,
     mark_missing,
     note_seen,
+    unmark_missing,
 )
 from pipeline.ports import NO_FINDINGS
-from pipeline.types import Findings, JobState, PlannedBatch, VersionEntry, generation_of
+from pipeline.types import Findings, JobState, ObjectRef, PlannedBatch, VersionEntry, generation_of
 
 
 class SqlPlan(InTransactions):
@@ -40,6 +46,9 @@ class SqlPlan(InTransactions):
         ignored: int,
         findings: Findings = NO_FINDINGS,
     ) -> bool:
+        # Of its own, so that two planners of a generation do not wait for each other's long transactions.
+        sequence = self._number(job_id)
+
         def record(connection: sa.Connection) -> bool:
             present = lock_job(connection, job_id)
             if present.state != JobState.RUNNING:
@@ -51,12 +60,12 @@ class SqlPlan(InTransactions):
             if present.cursor != after:
                 return False
             move_cursor(connection, job_id, cursor)
-            insert_batches(connection, job_id, batches)
+            insert_batches(connection, job_id, batches, sequence)
             insert_settled(connection, job_id, cursor, findings)
             generation = generation_of(present.collection, present.fingerprint)
-            enter_planned(connection, generation, findings.planned, job_id)
-            mark_missing(connection, generation, findings.missing, job_id)
-            note_seen(connection, generation, findings.noted)
+            enter_planned(connection, generation, findings.planned, job_id, sequence)
+            mark_missing(connection, generation, findings.missing, job_id, sequence)
+            note_seen(connection, generation, findings.noted, sequence)
             return update_job(
                 connection,
                 job_id,
@@ -71,6 +80,31 @@ class SqlPlan(InTransactions):
 
         return self._write(record)
 
+    def _number(self, job_id: str) -> int:
+        def give(connection: sa.Connection) -> int:
+            query = sa.select(job.c.collection, job.c.fingerprint).where(job.c.job_id == job_id)
+            row = connection.execute(query).first()
+            if row is None:
+                raise no_such_job(job_id)
+            return next_sequence(connection, generation_of(row.collection, row.fingerprint))
+
+        return self._write(give)
+
+    def plan_again(self, job_id: str, batches: Sequence[PlannedBatch], refs: Sequence[ObjectRef]) -> bool:
+        def plan(connection: sa.Connection) -> bool:
+            present = lock_job(connection, job_id)
+            if present.state != JobState.RUNNING:
+                return False
+            if are_there(connection, job_id, batches):
+                return True  # the repetition of a call whose answer was lost
+            generation = generation_of(present.collection, present.fingerprint)
+            sequence = next_sequence(connection, generation)
+            insert_batches(connection, job_id, batches, sequence)
+            enter_planned(connection, generation, refs, job_id, sequence)
+            return True
+
+        return self._write(plan)
+
     def finish_planning(self, job_id: str, *, ignored: int) -> None:
         def finish(connection: sa.Connection) -> None:
             if not lock_job(connection, job_id).planned:  # a repetition must not add `ignored` again
@@ -83,21 +117,41 @@ class SqlPlan(InTransactions):
         rows = self._read(lambda connection: connection.execute(query).all())
         return [entry_of(row) for row in rows]
 
-    def record_removal(self, job_id: str, image_ids: Sequence[str]) -> None:
-        def remove(connection: sa.Connection) -> None:
+    def begin_removal(self, job_id: str, image_ids: Sequence[str]) -> int:
+        def begin(connection: sa.Connection) -> int:
             present = lock_job(connection, job_id)
             generation = generation_of(present.collection, present.fingerprint)
-            # Each row is deleted once, so it is counted once, however often this is repeated.
-            removed = delete_versions(connection, generation, image_ids)
+            sequence = next_sequence(connection, generation)
+            begin_removal(connection, generation, image_ids, sequence, missing_in=job_id)
+            update_job(connection, job_id, {"removing": " ".join(image_ids)})
+            return sequence
+
+        return self._write(begin)
+
+    def record_removal(self, job_id: str, image_ids: Sequence[str], sequence: int) -> None:
+        def remove(connection: sa.Connection) -> None:
+            present = lock_job(connection, job_id)
+            oldest = oldest_open(connection, present.collection, present.fingerprint)
+            # Each row is counted once, however often this is repeated: it has another number then, or none.
+            removed = end_removal(
+                connection,
+                generation_of(present.collection, present.fingerprint),
+                image_ids,
+                sequence,
+                keep=oldest is not None and oldest < sequence,
+            )
             update_job(connection, job_id, {"removed": job.c.removed + removed})
 
         self._write(remove)
+
+    def forget_removing(self, job_id: str) -> None:
+        self._write(lambda connection: update_job(connection, job_id, {"removing": ""}))
 
     def note_present(self, job_id: str, image_ids: Sequence[str]) -> None:
         def note(connection: sa.Connection) -> None:
             present = lock_job(connection, job_id)
             generation = generation_of(present.collection, present.fingerprint)
-            mark_missing(connection, generation, image_ids, "")
+            unmark_missing(connection, generation, image_ids, job_id)
 
         self._write(note)
 

@@ -1,18 +1,27 @@
 """The version book: two tables of the ledger's database. Each method is a transaction, of lists each page."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from pipeline.adapters.ledger.engine import Transactions
-from pipeline.adapters.ledger.schema import KEY_HEAD_CHARS, book, is_in_index, key_head, version
+from pipeline.adapters.ledger.precedence import (
+    begin_removal,
+    claim_versions,
+    end_removal,
+    next_sequence,
+    sequence_at,
+)
+from pipeline.adapters.ledger.schema import KEY_HEAD_CHARS, batch, book, is_in_index, key_head, version
 from pipeline.adapters.ledger.versions import (
     bucket_id_of,
     delete_versions,
     entry_of,
     insert_unknown,
+    select_versions,
     upsert_versions,
 )
 from pipeline.errors import PictorError
@@ -56,7 +65,8 @@ class SqlVersionBook:
     def forget_generation(self, generation: str) -> None:
         def forget(connection: sa.Connection) -> None:
             connection.execute(version.delete().where(version.c.generation == generation))
-            connection.execute(book.delete().where(book.c.generation == generation))
+            # The row stays: numbers go on from where they are.
+            connection.execute(book.update().where(book.c.generation == generation).values(filled_to=""))
 
         self._transactions.write(forget)
 
@@ -88,6 +98,43 @@ class SqlVersionBook:
             )
 
         self._transactions.write(record)
+
+    # Who decides over an object
+
+    def find(self, generation: str, image_ids: Sequence[str]) -> list[VersionEntry]:
+        return self._transactions.read(lambda connection: select_versions(connection, generation, image_ids))
+
+    def overtaken(
+        self, generation: str, image_ids: Sequence[str], *, job_id: str, path: str
+    ) -> list[VersionEntry]:
+        of_batch = sa.select(batch.c.sequence).where(batch.c.job_id == job_id, batch.c.path == path)
+        is_newer = version.c.sequence > sa.func.coalesce(of_batch.scalar_subquery(), 0)
+        return self._transactions.read(
+            lambda connection: select_versions(connection, generation, image_ids, is_newer)
+        )
+
+    def sequence_at(self, generation: str, at: datetime) -> int:
+        return self._transactions.write(lambda connection: sequence_at(connection, generation, at))
+
+    def claim(self, generation: str, entries: Sequence[VersionEntry]) -> Mapping[str, int]:
+        def claim(connection: sa.Connection) -> Mapping[str, int]:
+            sequence = next_sequence(connection, generation)
+            return dict.fromkeys(claim_versions(connection, generation, entries, sequence), sequence)
+
+        return self._transactions.write(claim)
+
+    def begin_removal(self, generation: str, image_ids: Sequence[str], sequence: int) -> list[VersionEntry]:
+        def begin(connection: sa.Connection) -> list[VersionEntry]:
+            begin_removal(connection, generation, image_ids, sequence)
+            entries = select_versions(connection, generation, image_ids)
+            return [entry for entry in entries if entry.sequence > sequence]
+
+        return self._transactions.write(begin)
+
+    def end_removal(self, generation: str, image_ids: Sequence[str], sequence: int) -> None:
+        self._transactions.write(
+            lambda connection: end_removal(connection, generation, image_ids, sequence, keep=True)
+        )
 
     def _page(self, where: sa.ColumnElement[bool], *order: sa.ColumnElement[str]) -> list[VersionEntry]:
         return [entry_of(row) for row in self._rows(where, *order)]

@@ -41,6 +41,7 @@ def lock_job(connection: sa.Connection, job_id: str) -> sa.Row[Any]:
         job.c.pruned_at,
         job.c.collection,
         job.c.fingerprint,
+        job.c.removing,
     )
     query: sa.Select[Any] = sa.select(*columns).where(job.c.job_id == job_id)
     row = connection.execute(query.with_for_update(key_share=True)).first()
@@ -142,12 +143,17 @@ def select_seconds(job_id: str, dialect: str) -> sa.Select[Any]:
     )
 
 
-def insert_batches(connection: sa.Connection, job_id: str, batches: Sequence[PlannedBatch]) -> None:
+def insert_batches(
+    connection: sa.Connection, job_id: str, batches: Sequence[PlannedBatch], sequence: int
+) -> None:
     if not batches:
         return
     now = datetime.now(UTC)
     try:
-        connection.execute(batch.insert(), [batch_values(job_id, planned, now) for planned in batches])
+        connection.execute(
+            batch.insert(),
+            [batch_values(job_id, planned, now) | {"sequence": sequence} for planned in batches],
+        )
     except exc.IntegrityError as err:
         raise PictorError(
             f"job {job_id}: batches {batches[0].path} to {batches[-1].path} were refused: "
@@ -177,22 +183,23 @@ def are_there(connection: sa.Connection, job_id: str, batches: Sequence[PlannedB
     return found == len(batches)
 
 
-def close_batch(connection: sa.Connection, job_id: str, path: str, items: int, values: Values) -> bool:
+def close_batch(connection: sa.Connection, job_id: str, path: str, items: int, values: Values) -> int | None:
     """Take a batch out of `pending` if it is there and has this many items.
 
     Returns:
-        False when it was reported or split before.
+        The number of its plan; None when it was reported or split before.
     """
     mine = sa.and_(batch.c.job_id == job_id, batch.c.path == path)
     waiting = sa.and_(mine, batch_is_pending, batch.c["items"] == items)
-    if connection.execute(batch.update().where(waiting).values(body=None, **values)).rowcount:
-        return True
+    closing = batch.update().where(waiting).values(body=None, **values).returning(batch.c.sequence)
+    if (closed := connection.execute(closing).first()) is not None:
+        return int(closed.sequence)
     present = connection.execute(sa.select(batch.c.state, batch.c["items"]).where(mine)).first()
     if present is None:
         raise MessageError(f"batch {path} of job {job_id} is not in this ledger")
     if present.state == BatchState.PENDING:
         raise PictorError(f"batch {path} of job {job_id}: {items} items given, {present.items} planned")
-    return False
+    return None
 
 
 def upsert_failures(connection: sa.Connection, rows: list[Values]) -> None:

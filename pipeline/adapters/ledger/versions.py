@@ -3,7 +3,7 @@
 import functools
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,6 +13,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from pipeline.adapters.ledger.rows import Values
 from pipeline.adapters.ledger.schema import job, version
 from pipeline.adapters.ledger.statements import slices
+from pipeline.errors import ConflictError
 from pipeline.types import (
     BatchReport,
     FailedAt,
@@ -40,18 +41,19 @@ def entry_of(row: sa.Row[Any]) -> VersionEntry:
             size_bytes=row.size_bytes,
             modified_ms=row.modified_ms,
         ),
-        state=VersionState(row.state),
+        state=VersionState.REMOVED if row.removed else VersionState(row.state),
         vectors=row.vectors,
         stage=FailedAt(row.stage) if row.stage else None,
         reason=Reason(row.reason) if row.reason else None,
         detail=row.detail,
         attempts=row.attempts,
         missing_in=row.missing_in,
+        sequence=row.sequence,
     )
 
 
 def version_values(
-    generation: str, entries: Iterable[VersionEntry], *, job_id: str, now: datetime
+    generation: str, entries: Iterable[VersionEntry], *, job_id: str, now: datetime, sequence: int = 0
 ) -> list[Values]:
     """Ordered by image id: two transactions that lock the same rows in the same order cannot deadlock."""
     values = [
@@ -68,6 +70,8 @@ def version_values(
             "job_id": job_id,
             "missing_in": "",
             "at": now,
+            "sequence": max(entry.sequence, sequence),
+            "removed": False,
         }
         for entry in entries
     ]
@@ -79,10 +83,19 @@ def _columns_of(ref: ObjectRef) -> tuple[object, ...]:
 
 
 def upsert_versions(
-    connection: sa.Connection, generation: str, entries: Iterable[VersionEntry], *, job_id: str = ""
+    connection: sa.Connection,
+    generation: str,
+    entries: Iterable[VersionEntry],
+    *,
+    job_id: str = "",
+    sequence: int = 0,
 ) -> None:
-    """Write entries, over older ones. A version that fails once more has one attempt more."""
-    rows = version_values(generation, entries, job_id=job_id, now=datetime.now(UTC))
+    """Put entries over what is not newer. A version that fails once more has one attempt more.
+
+    Args:
+        sequence: of the entries that have none of their own.
+    """
+    rows = version_values(generation, entries, job_id=job_id, now=datetime.now(UTC), sequence=sequence)
     if not rows:
         return
     statement = _insert(connection)
@@ -91,33 +104,61 @@ def upsert_versions(
         statement.excluded.state == VersionState.FAILED.value, version.c.etag == statement.excluded.etag
     )
     rest["attempts"] = sa.case((failed_again, version.c.attempts + 1), else_=statement.excluded.attempts)
-    connection.execute(statement.on_conflict_do_update(index_elements=version.primary_key, set_=rest), rows)
+    is_newest = version.c.sequence <= statement.excluded.sequence
+    put = statement.on_conflict_do_update(index_elements=version.primary_key, set_=rest, where=is_newest)
+    connection.execute(put, rows)
 
 
-def write_versions(connection: sa.Connection, report: BatchReport) -> None:
+def write_versions(connection: sa.Connection, report: BatchReport, sequence: int) -> None:
+    """Args: `sequence` is that of the plan which made the batch."""
     if not report.versions:
         return  # of a worker that knows no book: the next planner asks the index, in a batch
     query = sa.select(job.c.collection, job.c.fingerprint).where(job.c.job_id == report.job_id)
     of_job = connection.execute(query).one()
     generation = generation_of(of_job.collection, of_job.fingerprint)
-    upsert_versions(connection, generation, report.versions, job_id=report.job_id)
+    upsert_versions(connection, generation, report.versions, job_id=report.job_id, sequence=sequence)
+    _refuse_claimed(connection, generation, report.versions, sequence)
 
 
-def enter_planned(connection: sa.Connection, generation: str, refs: Iterable[ObjectRef], job_id: str) -> None:
+def _refuse_claimed(
+    connection: sa.Connection, generation: str, versions: Sequence[VersionEntry], sequence: int
+) -> None:
+    """Who claims an object leaves it to the batch that has it, so that one must not end without a look.
+
+    After the writing: what was written is locked, and what was not is seen here. A newer plan is no matter:
+    it has a batch of its own.
+    """
+    own = {entry.ref.image_id: max(entry.sequence, sequence) for entry in versions}
+    is_claimed = sa.and_(version.c.etag == "", version.c.sequence > sequence)
+    for entry in select_versions(connection, generation, list(own), is_claimed):
+        if entry.sequence > own[entry.ref.image_id]:
+            raise ConflictError(f"{entry.ref.key!r} was claimed while its batch was at work")
+
+
+def enter_planned(
+    connection: sa.Connection, generation: str, refs: Iterable[ObjectRef], job_id: str, sequence: int
+) -> None:
     """Before any vector is written: whatever a batch that is never reported leaves in the index is known of.
 
-    Of an object that is known already, the rows in the index and the attempts stay.
+    From here on every batch of an older plan is late. Of an object that is known already, the rows in the
+    index stay, and so do the attempts of the same version. What a newer plan says stays altogether.
     """
     rows = [(ref.image_id, *_columns_of(ref)) for ref in sorted(refs, key=lambda ref: ref.image_id)]
     if not rows:
         return
     now = {"state": VersionState.PLANNED.value, "job_id": job_id, "missing_in": "", "at": datetime.now(UTC)}
+    now |= {"sequence": sequence, "removed": False}
     new = {"generation": generation, "vectors": 0, "stage": "", "reason": "", "detail": "", "attempts": 0}
     columns = {"image_id": sa.Text, **{name: version.c[name].type for name in _REF_COLUMNS}}
     common = {name: sa.literal(value, version.c[name].type) for name, value in (now | new).items()}
     source = sa.select(*_unpacked(connection, rows, columns), *common.values()).where(sa.true())
     statement = _insert(connection).from_select([*columns, *common], source)
-    connection.execute(statement.on_conflict_do_update(index_elements=version.primary_key, set_=now))
+    over: dict[str, Any] = {name: statement.excluded[name] for name in ("etag", "size_bytes", "modified_ms")}
+    over["attempts"] = sa.case((version.c.etag == statement.excluded.etag, version.c.attempts), else_=0)
+    is_newest = version.c.sequence <= sequence
+    connection.execute(
+        statement.on_conflict_do_update(index_elements=version.primary_key, set_=now | over, where=is_newest)
+    )
 
 
 def _unpacked(
@@ -135,10 +176,10 @@ def _unpacked(
     return [sa.func.json_extract(row, f"$[{place}]").label(name) for place, name in enumerate(columns)]
 
 
-def plan_again(connection: sa.Connection, generation: str, image_ids: Sequence[str]) -> None:
-    for some in slices(sorted(image_ids)):
-        mine = sa.and_(version.c.generation == generation, version.c.image_id.in_(some))
-        connection.execute(version.update().where(mine).values(state=VersionState.PLANNED.value))
+def plan_again(connection: sa.Connection, generation: str, image_ids: Sequence[str], sequence: int) -> None:
+    values = {"state": VersionState.PLANNED.value, "sequence": sequence, "removed": False}
+    for mine in of_ids(generation, image_ids):
+        connection.execute(version.update().where(mine).values(values))
 
 
 def insert_unknown(connection: sa.Connection, generation: str, entries: Iterable[VersionEntry]) -> None:
@@ -149,13 +190,22 @@ def insert_unknown(connection: sa.Connection, generation: str, entries: Iterable
         connection.execute(statement.on_conflict_do_nothing(index_elements=version.primary_key), rows)
 
 
-def mark_missing(connection: sa.Connection, generation: str, image_ids: Sequence[str], job_id: str) -> None:
-    for some in slices(sorted(image_ids)):
-        mine = sa.and_(version.c.generation == generation, version.c.image_id.in_(some))
-        connection.execute(version.update().where(mine).values(missing_in=job_id))
+def mark_missing(
+    connection: sa.Connection, generation: str, image_ids: Sequence[str], job_id: str, sequence: int
+) -> None:
+    """The listing of a plan did not show them: its number makes older batches late, as one that did would."""
+    for mine in of_ids(generation, image_ids):
+        known = sa.and_(mine, version.c.sequence <= sequence)
+        connection.execute(version.update().where(known).values(missing_in=job_id, sequence=sequence))
 
 
-def note_seen(connection: sa.Connection, generation: str, refs: Iterable[ObjectRef]) -> None:
+def unmark_missing(connection: sa.Connection, generation: str, image_ids: Sequence[str], job_id: str) -> None:
+    for mine in of_ids(generation, image_ids):
+        marked = sa.and_(mine, version.c.missing_in == job_id)
+        connection.execute(version.update().where(marked).values(missing_in=""))
+
+
+def note_seen(connection: sa.Connection, generation: str, refs: Iterable[ObjectRef], sequence: int) -> None:
     """They are there, and were written at this time. A version that was reported meanwhile is left alone."""
     statement = (
         version.update()
@@ -163,6 +213,7 @@ def note_seen(connection: sa.Connection, generation: str, refs: Iterable[ObjectR
             version.c.generation == generation,
             version.c.image_id == sa.bindparam("of_id"),
             version.c.etag == sa.bindparam("of_etag"),
+            version.c.sequence <= sequence,
         )
         .values(modified_ms=sa.bindparam("of_ms"), missing_in="")
     )
@@ -174,14 +225,28 @@ def note_seen(connection: sa.Connection, generation: str, refs: Iterable[ObjectR
         connection.execute(statement, rows)
 
 
-def delete_versions(connection: sa.Connection, generation: str, image_ids: Sequence[str]) -> int:
-    """Returns how many of them had rows in the index."""
-    held = 0
-    for some in slices(sorted(image_ids)):
-        mine = sa.and_(version.c.generation == generation, version.c.image_id.in_(some))
-        vectors = connection.scalars(version.delete().where(mine).returning(version.c.vectors))
-        held += sum(count > 0 for count in vectors)
-    return held
+def delete_versions(connection: sa.Connection, generation: str, image_ids: Sequence[str]) -> None:
+    for mine in of_ids(generation, image_ids):
+        connection.execute(version.delete().where(mine))
+
+
+def select_versions(
+    connection: sa.Connection,
+    generation: str,
+    image_ids: Sequence[str],
+    where: sa.ColumnElement[bool] | None = None,
+) -> list[VersionEntry]:
+    """Those that are there, in order of the image id."""
+    found: list[VersionEntry] = []
+    for mine in of_ids(generation, image_ids):
+        query = sa.select(version).where(mine, sa.true() if where is None else where)
+        found += map(entry_of, connection.execute(query.order_by(version.c.image_id)))
+    return found
+
+
+def of_ids(generation: str, image_ids: Sequence[str]) -> Iterator[sa.ColumnElement[bool]]:
+    for some in slices(sorted(set(image_ids))):
+        yield sa.and_(version.c.generation == generation, version.c.image_id.in_(some))
 
 
 def _insert(connection: sa.Connection) -> Any:
