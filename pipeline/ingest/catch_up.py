@@ -117,7 +117,9 @@ def _look_anew(batch: EmbedBatch, late: Mapping[str, VersionEntry], deps: Deps, 
             continue
         ref = present or entry.ref  # what is gone is tried, and fails with that reason
         missing.append((entry, ref))
-        is_held = present is not None and _etag_of(image_id, stored) == present.etag
+        # Of what was planned, the same bytes may have been written again since, with other metadata.
+        is_known = present is not None and entry.state is not VersionState.PLANNED
+        is_held = is_known and _etag_of(image_id, stored) == ref.etag
         if is_held and (planned != ref or is_same_write(planned, ref)):
             held.add(image_id)
     # Taken out on purpose: whatever the store says, it stays out.

@@ -247,6 +247,15 @@ def test_deleted_objects_are_not_found(broker: MemoryBroker, context: Context, i
     assert broker.dead() == []
 
 
+def test_a_deletion_that_is_replayed_from_the_dead_letters_leaves_what_was_planned_later(
+    broker: MemoryBroker, context: Context, indexed: list[str]
+) -> None:
+    message = message_of("pictor.delete", v=1, bucket=BUCKET, keys=["0.png"], meant_at=time.time() - 3600)
+    for _ in range(2):
+        assert broker.deliver(message)[0] is Settled.ACKNOWLEDGED
+    assert indexed_keys(context.deps) == sorted(indexed), "all of it was planned within the hour"
+
+
 def test_a_delete_in_an_unknown_collection_is_set_aside(
     broker: MemoryBroker, context: Context, signals: Signals
 ) -> None:
