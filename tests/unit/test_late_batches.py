@@ -1,7 +1,7 @@
 """A batch that waited: it writes nothing over what is newer, brings nothing back, and its counts add up."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.ingest.handle import Handled, handle_embed, handle_prepare
 from pipeline.ingest.message import decode_batch, encode_batch
-from pipeline.ingest.plan import plan_job, sum_findings
+from pipeline.ingest.plan import PlanStep, plan_job, sum_findings
 from pipeline.ingest.sync import remove_missing
 from pipeline.ingest.verify import Difference, verify_collection
 from pipeline.ports import Deps
@@ -17,7 +17,16 @@ from pipeline.service.access import local_caller
 from pipeline.service.delete import delete_objects
 from pipeline.testing.memory_index import MemoryIndex
 from pipeline.testing.memory_store import MemoryStore
-from pipeline.types import WORKERS, CollectionRef, IndexRow, JobCounts, JobState, Verdict, VersionState
+from pipeline.types import (
+    WORKERS,
+    CollectionRef,
+    IndexRow,
+    JobCounts,
+    JobState,
+    Verdict,
+    VersionEntry,
+    VersionState,
+)
 from tests.index_rows import ids_in
 from tests.unit.fakes import BUCKET, COLLECTION, LIMITS, TARGET, distinct_png, indexed_keys, request_of
 
@@ -41,12 +50,28 @@ def deps(deps: Deps) -> Deps:
 
 def plan(deps: Deps) -> bytes:
     """The one message of a job that lists the bucket as it is now, and compares it with the book."""
+    return record(listed(deps), deps)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listed:
+    """A plan that is made, and not written into the ledger yet."""
+
+    job_id: str
+    steps: Sequence[PlanStep]
+
+
+def listed(deps: Deps) -> Listed:
     job = deps.ledger.create_job(request_of(), driver=WORKERS)
-    steps = list(plan_job(job, deps.store, deps.ledger.book))
+    return Listed(job_id=job.job_id, steps=list(plan_job(job, deps.store, deps.ledger.book)))
+
+
+def record(plan: Listed, deps: Deps) -> bytes:
+    job_id, steps = plan.job_id, plan.steps
     [batch] = [step.batch for step in steps if step.batch is not None]
     findings, cursor = sum_findings(steps), steps[-1].cursor
-    assert deps.ledger.record_plan(job.job_id, [batch], cursor=cursor, ignored=0, findings=findings)
-    deps.ledger.finish_planning(job.job_id, ignored=0)
+    assert deps.ledger.record_plan(job_id, [batch], cursor=cursor, ignored=0, findings=findings)
+    deps.ledger.finish_planning(job_id, ignored=0)
     return batch.body
 
 
@@ -76,8 +101,12 @@ def present_etags(deps: Deps) -> Mapping[str, str]:
     return {ref.key: ref.etag for ref in deps.store.list_objects(BUCKET)}
 
 
+def entries(deps: Deps) -> Sequence[VersionEntry]:
+    return list(deps.ledger.book.list_versions(GENERATION, BUCKET))
+
+
 def states(deps: Deps) -> Mapping[str, VersionState]:
-    return {entry.ref.key: entry.state for entry in deps.ledger.book.list_versions(GENERATION, BUCKET)}
+    return {entry.ref.key: entry.state for entry in entries(deps)}
 
 
 def delete(deps: Deps, *keys: str, meant_at: datetime | None = None) -> None:
@@ -219,6 +248,21 @@ def test_an_object_that_another_job_has_brought_in_newer_is_no_failure(
     embed(plan(deps), deps)
     embed(late, deps)
     assert (counts_of(late, deps).failed, counts_of(late, deps).unchanged) == (0, 2)
+
+
+@pytest.mark.parametrize("handle", [handle_embed, handle_prepare])
+def test_an_old_listing_that_is_recorded_late_says_nothing_old_of_what_is_there(
+    handle: Callable[..., Handled], deps: Deps, store: MemoryStore
+) -> None:
+    old = listed(deps)
+    store.put(BUCKET, "a.png", distinct_png(3))
+    store.put(BUCKET, "b.png", distinct_png(4))
+    embed(plan(deps), deps)
+    message = record(old, deps)
+    assert handle(message, deps, LIMITS).verdict is Verdict.ACK
+    assert states(deps) == {"a.png": VersionState.INDEXED, "b.png": VersionState.INDEXED}
+    assert {entry.ref.key: entry.ref.etag for entry in entries(deps)} == present_etags(deps)
+    assert (counts_of(message, deps).failed, counts_of(message, deps).unchanged) == (0, 2)
 
 
 # What was taken out
