@@ -42,7 +42,7 @@ def catch_up(
         TransientError: others were faster again and again; the batch comes back.
     """
     seen: dict[str, int] = {}  # entries with which all is well: their sequence by image id
-    report = accept_newer(batch, report, deps)
+    report = _accept_newer(batch, report, deps)
     for _ in range(ROUNDS):
         newer = find_overtaken(batch, report.versions, deps)
         late = {image_id: entry for image_id, entry in newer.items() if seen.get(image_id) != entry.sequence}
@@ -53,25 +53,6 @@ def catch_up(
         report = _without(report, anew.settled)
         report = _bring_in(replace(batch, refs=anew.missing), report, anew, deps, limits, clock)
     raise TransientError(f"batch {batch.path} of job {batch.job_id}: its objects change too fast")
-
-
-def accept_newer(batch: EmbedBatch, report: BatchReport, deps: Deps) -> BatchReport:
-    """What was overwritten since the listing is no failure if another batch has brought in what is there.
-
-    An old listing may be recorded after the plan that brought it in. Its number is the highest then, and what
-    it reports is what the book says from then on.
-    """
-    changed = [rejected.ref for rejected in report.rejected if rejected.reason is Reason.CHANGED]
-    if not changed:
-        return report
-    stored = deps.index.get_versions(batch.target, [ref.image_id for ref in changed])
-    present = [ask_store(ref, deps.store) for ref in changed]
-    held = [
-        indexed_version(ref, stored[ref.image_id].rows)
-        for ref in present
-        if ref is not None and _etag_of(ref.image_id, stored) == ref.etag
-    ]
-    return _with_results(report, held, written=False)
 
 
 def may_have_harmed(batch: EmbedBatch, deps: Deps) -> bool:
@@ -194,6 +175,21 @@ def _bring_in(
         prepared = PreparedBatch(outcomes=outcomes, stored=anew.stored)
         done = index_prepared(part, prepared, deps, clock, claimed=anew.sequences)
     return _with_results(report, done.versions, written=True, rejected=done)
+
+
+def _accept_newer(batch: EmbedBatch, report: BatchReport, deps: Deps) -> BatchReport:
+    """What was overwritten since the listing is no failure if another batch has brought in what is there."""
+    changed = [rejected.ref for rejected in report.rejected if rejected.reason is Reason.CHANGED]
+    if not changed:
+        return report
+    stored = deps.index.get_versions(batch.target, [ref.image_id for ref in changed])
+    present = [ask_store(ref, deps.store) for ref in changed]
+    held = [
+        indexed_version(ref, stored[ref.image_id].rows)
+        for ref in present
+        if ref is not None and _etag_of(ref.image_id, stored) == ref.etag
+    ]
+    return _with_results(report, held, written=False)
 
 
 def _without(report: BatchReport, image_ids: Collection[str]) -> BatchReport:

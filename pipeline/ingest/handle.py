@@ -19,7 +19,7 @@ from pipeline.errors import (
     TargetError,
     TransientError,
 )
-from pipeline.ingest.catch_up import accept_newer, catch_up, may_have_harmed, mend_closed
+from pipeline.ingest.catch_up import catch_up, may_have_harmed, mend_closed
 from pipeline.ingest.message import decode_batch, planned_as
 from pipeline.ingest.phase_clock import PhaseClock
 from pipeline.ingest.precedence import find_overtaken
@@ -167,7 +167,6 @@ def _prepare(batch: EmbedBatch, deps: Deps, limits: ImageLimits, clock: PhaseClo
     report = stage_batch(batch, deps, limits, clock)
     if report is None:
         return Handled(verdict=Verdict.ACK, forward=replace(batch, staged=True))
-    report = accept_newer(batch, report, deps)
     if find_overtaken(batch, report.versions, deps):  # a worker with a model has to catch up
         return Handled(verdict=Verdict.ACK, forward=replace(batch, staged=False))
     try:

@@ -52,11 +52,15 @@ GoOn = Callable[[], bool]
 class JobPlan(Iterator[PlanStep]):
     """The steps of the rest of a job. Holds one batch and a page of listing and book in memory."""
 
-    def __init__(self, compared: Iterable[Compared], job: Job, go_on: GoOn) -> None:
+    def __init__(self, compared: Iterable[Compared], job: Job, go_on: GoOn, *, since: int) -> None:
         self.is_whole = False  # whether the listing has come to its end, once no step is left
         self._go_on = go_on
         self._steps = cut_batches(
-            self._watched(compared), job_id=job.job_id, request=job.request, first_number=job.planned_batches
+            self._watched(compared),
+            job_id=job.job_id,
+            request=job.request,
+            first_number=job.planned_batches,
+            since=since,
         )
 
     def __next__(self) -> PlanStep:
@@ -86,7 +90,9 @@ def plan_job(
         on_missed_link: is told of each link that is not followed and would be tried if it were.
     """
     request = job.request
+    generation = generation_of(request.collection, request.fingerprint)
     selection = selection_of(request.include, request.exclude)
+    since = book.last_sequence(generation)  # before the first page of the listing
 
     def listed() -> Iterator[ObjectRef]:
         for ref in store.list_objects(request.bucket, request.prefix, job.cursor):
@@ -99,30 +105,36 @@ def plan_job(
                 logger.warning("a key with a character that no database keeps", extra={"key": shown})
 
     entries = book.list_versions(
-        generation_of(request.collection, request.fingerprint),
+        generation,
         request.bucket,
         request.prefix,
         start_after=job.cursor,
     )
-    return JobPlan(compare_versions(listed(), entries, request), job, go_on)
+    return JobPlan(compare_versions(listed(), entries, request), job, go_on, since=since)
 
 
 def cut_batches(
-    compared: Iterable[Compared], *, job_id: str, request: JobRequest, first_number: int = 0
+    compared: Iterable[Compared],
+    *,
+    job_id: str,
+    request: JobRequest,
+    first_number: int = 0,
+    since: int | None = None,
 ) -> Iterator[PlanStep]:
     """Cut new and changed objects into numbered batches, and count the rest.
 
     Args:
         first_number: the number of batches planned before; paths go on from there.
+        since: see `Findings`.
     """
-    draft, number = _Draft(), first_number
+    draft, number = _Draft(since=since), first_number
     for found in compared:
         draft.take(found)
         if draft.is_full(request.batch_items):
             step = draft.to_step(number, job_id=job_id, request=request)
             yield step
             number += step.batch is not None
-            draft = _Draft()
+            draft = _Draft(since=since)
     if draft.cursor:
         yield draft.to_step(number, job_id=job_id, request=request)
 
@@ -138,6 +150,7 @@ def sum_findings(steps: Iterable[PlanStep]) -> Findings:
         noted=tuple(ref for part in parts for ref in part.noted),
         held=sum(part.held for part in parts),
         lost=sum(part.lost for part in parts),
+        since=min((part.since for part in parts if part.since is not None), default=None),
     )
 
 
@@ -145,6 +158,7 @@ def sum_findings(steps: Iterable[PlanStep]) -> Findings:
 class _Draft:
     """The step that is being put together."""
 
+    since: int | None
     cursor: str = ""
     chosen: list[ObjectRef] = field(default_factory=list)
     rewritten: set[str] = field(default_factory=set)
@@ -215,6 +229,7 @@ class _Draft:
             noted=tuple(self.noted),
             held=self.held,
             lost=self.lost,
+            since=self.since,
         )
         return PlanStep(batch=batch, cursor=self.cursor, ignored=self.ignored, findings=findings)
 

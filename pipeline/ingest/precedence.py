@@ -5,6 +5,7 @@ object of it, or a removal may have taken the object out. Then the batch is late
 """
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from pipeline.errors import ImageError
 from pipeline.ports import Deps, ObjectStore
@@ -38,6 +39,8 @@ def _is_at_peace(result: VersionEntry | None, entry: VersionEntry) -> bool:
         return False
     if result.sequence == entry.sequence:
         return True  # claimed by this batch itself
+    if entry.missing_in and entry.state is VersionState.PLANNED:
+        return False  # a later listing did not show it, and this batch is the one that tells what is there
     same_end = result.state is entry.state or (
         result.state is not VersionState.FAILED and entry.state is VersionState.PLANNED
     )
@@ -78,9 +81,15 @@ def is_settled(
 
 
 def ask_store(ref: ObjectRef, store: ObjectStore) -> ObjectRef | None:
-    """The version that is there now; `ref` itself where it is that one. None when the object is gone."""
+    """The version that is there now; `ref` itself where it is that one. None when the object is gone.
+
+    A store may not say when it was written. Then it has the time of `ref`: a listing with another time makes
+    the next job read it again, and one without a time could hide that its metadata is new.
+    """
     try:
         present = store.stat(ref.bucket, ref.key)
     except ImageError as err:
         return None if err.reason is Reason.NOT_FOUND else ref  # whoever reads it will say why it cannot be
-    return ref if present == ref else present
+    if present == ref:
+        return ref
+    return present if present.modified_ms is not None else replace(present, modified_ms=ref.modified_ms)

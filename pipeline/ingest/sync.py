@@ -50,9 +50,9 @@ def prepare_book(job: Job, deps: Deps, go_on: GoOn) -> bool:
     info = deps.index.get_generation(job.request.target)
     if info is None:
         return True  # dropped since the job was made: its batches will say so
-    if info.rows == 0 and book.holds_rows(generation):  # dropped and made anew, or lost
-        book.forget_generation(generation)
-        filled_to = ""
+    if info.rows == 0 and book.holds_rows(generation):
+        # Dropped and made anew, or lost. Or a removal is between index and book: what was taken out stays.
+        book.lose_rows(generation)
     if filled_to is None:
         return True
     images = deps.index.list_images(job.request.target, start_after=filled_to)

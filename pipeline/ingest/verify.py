@@ -2,7 +2,7 @@
 
 The index is right about what it holds, and the book is corrected. There is one exception: rows of an object
 whose present version has nothing to be found by are removed. Repairing is safe while jobs run. At worst an
-entry is forgotten that a batch has just written, and the next job looks that object up in the index.
+entry that a batch has just written becomes a planned one, and the next job looks that object up in the index.
 """
 
 from collections.abc import Iterator
@@ -26,9 +26,7 @@ REPAIRED_AT_ONCE = 1000
 
 
 class Difference(StrEnum):
-    NOT_IN_INDEX = (
-        "not_in_index"  # the book has it as indexed: it is forgotten, so that the next job embeds it
-    )
+    NOT_IN_INDEX = "not_in_index"  # the book has it as indexed: the next job embeds it
     NOT_IN_BOOK = "not_in_book"  # rows that nobody would remove: they are entered
     OTHER_VERSION = "other_version"  # the index holds another version than the book says: it is entered
     OUTDATED_ROWS = "outdated_rows"  # of an object that failed or was taken out since: they are removed
@@ -100,7 +98,7 @@ def _differences(
 def _unindexed(entry: VersionEntry, result: Verification) -> Iterator[Found]:
     result.compared += 1
     if entry.vectors and entry.state is not VersionState.REMOVED:
-        yield Found(Difference.NOT_IN_INDEX, entry.ref)
+        yield Found(Difference.NOT_IN_INDEX, entry.ref, sequence=entry.sequence)
 
 
 def _indexed(image: IndexedImage, entry: VersionEntry) -> Iterator[Found]:
@@ -131,5 +129,6 @@ def _repair(found: list[Found], ref: CollectionRef, index: VectorIndex, book: Ve
         # A batch may have written one of them since it was compared: the next job looks.
         harmed = {found.image_id for found in find_harmed(ref, outdated, index, book)}
         book.claim(ref.generation, book.find(ref.generation, sorted(harmed)))
-    book.forget(ref.generation, ids[Difference.NOT_IN_INDEX])
+    lost = {one.ref.image_id: one.sequence for one in found if one.difference is Difference.NOT_IN_INDEX}
+    book.lose_rows(ref.generation, lost)
     book.write(ref.generation, entered)

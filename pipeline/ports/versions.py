@@ -29,8 +29,15 @@ class VersionBook(Protocol):
         """Write entries, over what has no higher sequence. Safe to run twice."""
         ...
 
-    def forget(self, generation: str, image_ids: Sequence[str]) -> None:
-        """Safe to run twice."""
+    def lose_rows(self, generation: str, sequences: Mapping[str, int] | None = None) -> None:
+        """The index has no rows of them: they are planned in no known version, so that the next job looks.
+
+        Late batches stay late, and what was taken out stays remembered. Safe to run twice.
+
+        Args:
+            sequences: by image id, as they were read. Entries with another one are left alone. Without it,
+                of all that have rows as far as the book knows.
+        """
         ...
 
     def forget_generation(self, generation: str) -> None:
@@ -61,6 +68,10 @@ class VersionBook(Protocol):
         self, generation: str, image_ids: Sequence[str], *, job_id: str, path: str
     ) -> list[VersionEntry]:
         """The entries over which a newer plan or removal decides than the plan of a batch."""
+        ...
+
+    def last_sequence(self, generation: str) -> int:
+        """The highest number that a plan, a removal or a claim has been given; 0 before the first."""
         ...
 
     def sequence_at(self, generation: str, at: datetime) -> int:

@@ -193,3 +193,4 @@ class Findings:
     noted: tuple[ObjectRef, ...] = ()
     held: int = 0  # objects of the job's source with rows in the index, as the book has it
     lost: int = 0  # of these, the ones that are missing
+    since: int | None = None  # the last number that was given before the listing began, where known

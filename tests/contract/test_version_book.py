@@ -197,14 +197,14 @@ def test_long_lists_come_in_pages_without_a_gap(book: VersionBook) -> None:
     assert [entry.ref.image_id for entry in by_id] == sorted(ref_of(name).image_id for name in names)
 
 
-def test_entries_may_be_written_and_forgotten_while_a_list_is_read(book: VersionBook) -> None:
+def test_entries_may_be_written_and_lose_their_rows_while_a_list_is_read(book: VersionBook) -> None:
     names = [f"{number:05d}" for number in range(2500)]
     book.write(GENERATION, [indexed(name) for name in names])
     listing = book.list_versions(GENERATION, "shop")
     first = next(listing).ref
-    book.forget(GENERATION, [first.image_id, ref_of("02000").image_id])
+    book.lose_rows(GENERATION, {first.image_id: 0, ref_of("02000").image_id: 0})
     book.write(GENERATION, [indexed("02499x")])
-    assert keys(listing) == [*(name for name in names[1:] if name != "02000"), "02499x"]
+    assert keys(listing) == [*names[1:], "02499x"]
 
 
 def test_generations_and_buckets_are_apart(book: VersionBook) -> None:
@@ -218,11 +218,30 @@ def test_generations_and_buckets_are_apart(book: VersionBook) -> None:
     assert keys(book.list_versions("images__00000000", "shop")) == ["c"]
 
 
-def test_forgetting_twice_is_no_error(book: VersionBook) -> None:
-    book.write(GENERATION, [indexed("a")])
+def test_what_has_lost_its_rows_is_planned_in_no_version_and_keeps_its_number(book: VersionBook) -> None:
+    book.write(
+        GENERATION, [replace(indexed("a"), sequence=5), replace(indexed("b"), sequence=5), failed("c")]
+    )
     for _ in range(2):
-        book.forget(GENERATION, [ref_of("a").image_id])
-    assert list(book.list_by_id(GENERATION)) == []
+        book.lose_rows(GENERATION, {ref_of("a").image_id: 5, ref_of("b").image_id: 4})
+    a = entry_of(book, "a")
+    assert (a.state, a.ref.etag, a.vectors, a.sequence) == (VersionState.PLANNED, "", 0, 5)
+    assert entry_of(book, "b") == replace(indexed("b"), sequence=5), "reported since it was read"
+    book.lose_rows(GENERATION)
+    assert not book.holds_rows(GENERATION)
+    assert entry_of(book, "c") == failed("c")
+    book.write(GENERATION, [replace(indexed("a"), sequence=4)])
+    assert entry_of(book, "a") == a, "a late batch stays late"
+
+
+def test_what_was_taken_out_is_remembered_when_all_rows_are_lost(book: VersionBook) -> None:
+    book.write(GENERATION, [indexed("a"), indexed("b")])
+    image_ids = [ref_of("a").image_id]
+    book.begin_removal(GENERATION, image_ids, 7)
+    book.end_removal(GENERATION, image_ids, 7)
+    book.lose_rows(GENERATION)
+    assert (entry_of(book, "a").state, entry_of(book, "a").sequence) == (VersionState.REMOVED, 7)
+    assert entry_of(book, "b").state is VersionState.PLANNED
 
 
 def test_the_index_by_key_serves_a_page_of_a_list(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from pipeline.ingest.handle import Handled, handle_embed, handle_prepare
 from pipeline.ingest.message import decode_batch, encode_batch
 from pipeline.ingest.plan import PlanStep, plan_job, sum_findings
-from pipeline.ingest.sync import remove_missing
+from pipeline.ingest.sync import prepare_book, remove_missing
 from pipeline.ingest.verify import Difference, verify_collection
 from pipeline.ports import Deps
 from pipeline.service.access import local_caller
@@ -26,6 +26,7 @@ from pipeline.types import (
     Verdict,
     VersionEntry,
     VersionState,
+    image_id_of,
 )
 from tests.index_rows import ids_in
 from tests.unit.fakes import BUCKET, COLLECTION, LIMITS, TARGET, distinct_png, indexed_keys, request_of
@@ -62,7 +63,7 @@ class Listed:
 
 
 def listed(deps: Deps) -> Listed:
-    job = deps.ledger.create_job(request_of(), driver=WORKERS)
+    job = deps.ledger.create_job(replace(request_of(), max_delete_share=1.0), driver=WORKERS)
     return Listed(job_id=job.job_id, steps=list(plan_job(job, deps.store, deps.ledger.book)))
 
 
@@ -73,6 +74,16 @@ def record(plan: Listed, deps: Deps) -> bytes:
     assert deps.ledger.record_plan(job_id, [batch], cursor=cursor, ignored=0, findings=findings)
     deps.ledger.finish_planning(job_id, ignored=0)
     return batch.body
+
+
+def record_missing(plan: Listed, deps: Deps) -> None:
+    """A plan that has no batch."""
+    findings = sum_findings(plan.steps)
+    assert findings.missing
+    assert deps.ledger.record_plan(
+        plan.job_id, [], cursor=plan.steps[-1].cursor, ignored=0, findings=findings
+    )
+    deps.ledger.finish_planning(plan.job_id, ignored=0)
 
 
 def stage(message: bytes, deps: Deps) -> bytes:
@@ -86,6 +97,14 @@ def embed(message: bytes, deps: Deps) -> Handled:
     handled = handle_embed(message, deps, LIMITS)
     assert handled.verdict is Verdict.ACK, handled
     return handled
+
+
+def deliver(message: bytes, deps: Deps, first: Callable[..., Handled]) -> None:
+    """To a worker of either tier, and on to one with a model if the first one says so."""
+    handled = first(message, deps, LIMITS)
+    assert handled.verdict is Verdict.ACK, handled
+    if handled.forward is not None:
+        embed(encode_batch(handled.forward), deps)
 
 
 def counts_of(message: bytes, deps: Deps) -> JobCounts:
@@ -250,19 +269,70 @@ def test_an_object_that_another_job_has_brought_in_newer_is_no_failure(
     assert (counts_of(late, deps).failed, counts_of(late, deps).unchanged) == (0, 2)
 
 
-@pytest.mark.parametrize("handle", [handle_embed, handle_prepare])
+@pytest.mark.parametrize("first", [handle_embed, handle_prepare])
 def test_an_old_listing_that_is_recorded_late_says_nothing_old_of_what_is_there(
-    handle: Callable[..., Handled], deps: Deps, store: MemoryStore
+    first: Callable[..., Handled], deps: Deps, store: MemoryStore
 ) -> None:
     old = listed(deps)
     store.put(BUCKET, "a.png", distinct_png(3))
     store.put(BUCKET, "b.png", distinct_png(4))
     embed(plan(deps), deps)
     message = record(old, deps)
-    assert handle(message, deps, LIMITS).verdict is Verdict.ACK
+    deliver(message, deps, first)
     assert states(deps) == {"a.png": VersionState.INDEXED, "b.png": VersionState.INDEXED}
-    assert {entry.ref.key: entry.ref.etag for entry in entries(deps)} == present_etags(deps)
-    assert (counts_of(message, deps).failed, counts_of(message, deps).unchanged) == (0, 2)
+    assert {entry.ref.key: entry.ref.etag for entry in entries(deps)} == etags(deps) == present_etags(deps)
+    assert (counts_of(message, deps).failed, counts_of(message, deps).pending) == (0, 0)
+
+
+@pytest.mark.parametrize("first", [handle_embed, handle_prepare])
+def test_an_old_listing_that_is_recorded_late_does_not_let_older_batches_bring_back_what_it_showed(
+    begun: bytes, first: Callable[..., Handled], deps: Deps, store: MemoryStore
+) -> None:
+    old = listed(deps)
+    store.delete(BUCKET, "a.png")
+    delete(deps, "a.png")
+    message = record(old, deps)
+    embed(begun, deps)
+    assert indexed_keys(deps) == ["b.png"]
+    deliver(message, deps, first)
+    assert indexed_keys(deps) == ["b.png"]
+
+
+def test_a_listing_that_came_between_two_versions_leaves_the_batch_of_the_newer_one_in_charge(
+    deps: Deps, store: MemoryStore
+) -> None:
+    embed(plan(deps), deps)
+    store.delete(BUCKET, "a.png")
+    between = listed(deps)
+    store.put(BUCKET, "a.png", distinct_png(3))
+    newer = plan(deps)
+    record_missing(between, deps)
+    embed(newer, deps)
+    assert remove_missing(between.job_id, deps, lambda: True)
+    assert states(deps)["a.png"] is VersionState.INDEXED
+    assert etags(deps) == present_etags(deps)
+
+
+def test_new_metadata_of_the_same_bytes_is_seen_after_an_object_was_claimed(
+    deps: Deps, store: MemoryStore
+) -> None:
+    """A look at one object may not say when it was written, and the bytes alone tell no two writes apart."""
+    old = listed(deps)
+    store.put(BUCKET, "a.png", distinct_png(3))
+    embed(plan(deps), deps)
+    embed(record(old, deps), deps)
+    store.put(BUCKET, "a.png", distinct_png(3), {"edition": "2"})
+    embed(plan(deps), deps)
+    [row] = deps.index.get_rows(TARGET, [image_id_of(BUCKET, "a.png")])
+    assert row.metadata == {"edition": "2"}
+
+
+def test_two_listings_at_once_that_say_the_same_embed_once(deps: Deps) -> None:
+    other = listed(deps)
+    embed(plan(deps), deps)
+    message = record(other, deps)
+    embed(message, deps)
+    assert (counts_of(message, deps).indexed, counts_of(message, deps).unchanged) == (0, 2)
 
 
 # What was taken out
@@ -291,6 +361,18 @@ def test_a_late_batch_does_not_bring_back_what_has_vanished_from_the_source(
     assert remove_missing(sync.job_id, deps, lambda: True)
     embed(begun, deps)
     assert indexed_keys(deps) == ["b.png"]
+
+
+def test_a_job_that_finds_the_index_empty_within_a_removal_forgets_no_removal(
+    begun: bytes, deps: Deps, index: MemoryIndex
+) -> None:
+    """Else a late batch would be nobody's, and so the newest."""
+    delete(deps, "b.png")
+    embed(begun, deps)
+    assert indexed_keys(deps) == ["a.png"]
+    index.delete_images(TARGET, [image_id_of(BUCKET, "a.png")])  # its entry is to go next
+    assert prepare_book(deps.ledger.create_job(request_of(), driver=WORKERS), deps, lambda: True)
+    assert states(deps) == {"a.png": VersionState.PLANNED, "b.png": VersionState.REMOVED}
 
 
 def test_a_deletion_between_look_and_write_of_a_batch_holds(

@@ -38,13 +38,17 @@ def next_sequence(connection: sa.Connection, generation: str) -> int:
     return int(connection.execute(statement).scalar_one())
 
 
+def last_sequence(connection: sa.Connection, generation: str) -> int:
+    return connection.scalar(sa.select(book.c.sequence).where(book.c.generation == generation)) or 0
+
+
 def sequence_at(connection: sa.Connection, generation: str, at: datetime) -> int:
     """The number of a moment: what was planned before has a lower one, what was planned later a higher one.
 
     A moment that is still to come counts as now.
     """
     now_us, at_us = _microseconds(datetime.now(UTC)), _microseconds(at)
-    last_us = connection.scalar(sa.select(book.c.sequence).where(book.c.generation == generation)) or 0
+    last_us = last_sequence(connection, generation)
     # Numbers run ahead after a clock was ahead, and no moment can be told from another there. Whoever asks
     # for something to be taken out now must not be told that all of it is newer.
     is_recent = at_us >= now_us - RECENT_US

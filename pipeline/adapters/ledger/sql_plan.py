@@ -47,7 +47,7 @@ class SqlPlan(InTransactions):
         findings: Findings = NO_FINDINGS,
     ) -> bool:
         # Of its own, so that two planners of a generation do not wait for each other's long transactions.
-        sequence = self._number(job_id)
+        sequence, above = self._number(job_id), self._number(job_id)
 
         def record(connection: sa.Connection) -> bool:
             present = lock_job(connection, job_id)
@@ -63,9 +63,12 @@ class SqlPlan(InTransactions):
             insert_batches(connection, job_id, batches, sequence)
             insert_settled(connection, job_id, cursor, findings)
             generation = generation_of(present.collection, present.fingerprint)
-            enter_planned(connection, generation, findings.planned, job_id, sequence)
-            mark_missing(connection, generation, findings.missing, job_id, sequence)
-            note_seen(connection, generation, findings.noted, sequence)
+            since = sequence if findings.since is None else findings.since
+            enter_planned(
+                connection, generation, findings.planned, job_id, sequence, since=since, above=above
+            )
+            mark_missing(connection, generation, findings.missing, job_id, sequence, since=since)
+            note_seen(connection, generation, findings.noted, min(sequence, since))
             return update_job(
                 connection,
                 job_id,
@@ -100,7 +103,7 @@ class SqlPlan(InTransactions):
             generation = generation_of(present.collection, present.fingerprint)
             sequence = next_sequence(connection, generation)
             insert_batches(connection, job_id, batches, sequence)
-            enter_planned(connection, generation, refs, job_id, sequence)
+            enter_planned(connection, generation, refs, job_id, sequence, since=sequence, above=sequence)
             return True
 
         return self._write(plan)

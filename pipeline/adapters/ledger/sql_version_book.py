@@ -12,15 +12,16 @@ from pipeline.adapters.ledger.precedence import (
     begin_removal,
     claim_versions,
     end_removal,
+    last_sequence,
     next_sequence,
     sequence_at,
 )
 from pipeline.adapters.ledger.schema import KEY_HEAD_CHARS, batch, book, is_in_index, key_head, version
 from pipeline.adapters.ledger.versions import (
     bucket_id_of,
-    delete_versions,
     entry_of,
     insert_unknown,
+    lose_rows,
     select_versions,
     upsert_versions,
 )
@@ -59,8 +60,8 @@ class SqlVersionBook:
     def write(self, generation: str, entries: Sequence[VersionEntry]) -> None:
         self._transactions.write(lambda connection: upsert_versions(connection, generation, entries))
 
-    def forget(self, generation: str, image_ids: Sequence[str]) -> None:
-        self._transactions.write(lambda connection: delete_versions(connection, generation, image_ids))
+    def lose_rows(self, generation: str, sequences: Mapping[str, int] | None = None) -> None:
+        self._transactions.write(lambda connection: lose_rows(connection, generation, sequences))
 
     def forget_generation(self, generation: str) -> None:
         def forget(connection: sa.Connection) -> None:
@@ -112,6 +113,9 @@ class SqlVersionBook:
         return self._transactions.read(
             lambda connection: select_versions(connection, generation, image_ids, is_newer)
         )
+
+    def last_sequence(self, generation: str) -> int:
+        return self._transactions.read(lambda connection: last_sequence(connection, generation))
 
     def sequence_at(self, generation: str, at: datetime) -> int:
         return self._transactions.write(lambda connection: sequence_at(connection, generation, at))

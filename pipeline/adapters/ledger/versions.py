@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from pipeline.adapters.ledger.rows import Values
-from pipeline.adapters.ledger.schema import job, version
+from pipeline.adapters.ledger.schema import is_in_index, job, version
 from pipeline.adapters.ledger.statements import slices
 from pipeline.errors import ConflictError
 from pipeline.types import (
@@ -124,24 +124,40 @@ def _refuse_claimed(
     connection: sa.Connection, generation: str, versions: Sequence[VersionEntry], sequence: int
 ) -> None:
     """Who claims an object leaves it to the batch that has it, so that one must not end without a look.
+    Nor may one whose object a later listing did not show: nobody else has a batch of it.
 
     After the writing: what was written is locked, and what was not is seen here. A newer plan is no matter:
     it has a batch of its own.
     """
     own = {entry.ref.image_id: max(entry.sequence, sequence) for entry in versions}
-    is_claimed = sa.and_(version.c.etag == "", version.c.sequence > sequence)
+    is_planned = version.c.state == VersionState.PLANNED.value
+    is_open = sa.or_(version.c.etag == "", sa.and_(is_planned, version.c.missing_in != ""))
+    is_claimed = sa.and_(is_open, version.c.sequence > sequence)
     for entry in select_versions(connection, generation, list(own), is_claimed):
         if entry.sequence > own[entry.ref.image_id]:
             raise ConflictError(f"{entry.ref.key!r} was claimed while its batch was at work")
 
 
 def enter_planned(
-    connection: sa.Connection, generation: str, refs: Iterable[ObjectRef], job_id: str, sequence: int
+    connection: sa.Connection,
+    generation: str,
+    refs: Iterable[ObjectRef],
+    job_id: str,
+    sequence: int,
+    *,
+    since: int,
+    above: int,
 ) -> None:
     """Before any vector is written: whatever a batch that is never reported leaves in the index is known of.
 
     From here on every batch of an older plan is late. Of an object that is known already, the rows in the
     index stay, and so do the attempts of the same version. What a newer plan says stays altogether.
+
+    Args:
+        since: whoever has a higher number than this may have listed, or removed, after this plan has listed.
+            Where the two do not agree, only the store can tell. Such an object is claimed for nobody, so that
+            every batch asks the store.
+        above: the number of such a claim, higher than `sequence`.
     """
     rows = [(ref.image_id, *_columns_of(ref)) for ref in sorted(refs, key=lambda ref: ref.image_id)]
     if not rows:
@@ -155,6 +171,17 @@ def enter_planned(
     statement = _insert(connection).from_select([*columns, *common], source)
     over: dict[str, Any] = {name: statement.excluded[name] for name in ("etag", "size_bytes", "modified_ms")}
     over["attempts"] = sa.case((version.c.etag == statement.excluded.etag, version.c.attempts), else_=0)
+    new_ms = statement.excluded.modified_ms
+    is_same = sa.and_(
+        version.c.etag == statement.excluded.etag,
+        version.c.modified_ms.is_not_distinct_from(new_ms),
+        version.c.missing_in == "",
+        sa.not_(version.c.removed),
+    )
+    number = functools.partial(sa.literal, type_=version.c.sequence.type)
+    is_in_doubt = sa.and_(version.c.sequence > since, sa.not_(is_same))
+    over["etag"] = sa.case((is_in_doubt, ""), else_=statement.excluded.etag)
+    over["sequence"] = sa.case((is_in_doubt, number(above)), else_=number(sequence))
     is_newest = version.c.sequence <= sequence
     connection.execute(
         statement.on_conflict_do_update(index_elements=version.primary_key, set_=now | over, where=is_newest)
@@ -191,11 +218,22 @@ def insert_unknown(connection: sa.Connection, generation: str, entries: Iterable
 
 
 def mark_missing(
-    connection: sa.Connection, generation: str, image_ids: Sequence[str], job_id: str, sequence: int
+    connection: sa.Connection,
+    generation: str,
+    image_ids: Sequence[str],
+    job_id: str,
+    sequence: int,
+    *,
+    since: int,
 ) -> None:
-    """The listing of a plan did not show them: its number makes older batches late, as one that did would."""
+    """The listing of a plan did not show them: its number makes older batches late, as one that did would.
+
+    Args:
+        since: what is missing by a listing that may be newer stays that job's to remove.
+    """
+    is_free = sa.or_(version.c.sequence <= since, version.c.missing_in == "")
     for mine in of_ids(generation, image_ids):
-        known = sa.and_(mine, version.c.sequence <= sequence)
+        known = sa.and_(mine, version.c.sequence <= sequence, is_free)
         connection.execute(version.update().where(known).values(missing_in=job_id, sequence=sequence))
 
 
@@ -225,9 +263,21 @@ def note_seen(connection: sa.Connection, generation: str, refs: Iterable[ObjectR
         connection.execute(statement, rows)
 
 
-def delete_versions(connection: sa.Connection, generation: str, image_ids: Sequence[str]) -> None:
-    for mine in of_ids(generation, image_ids):
-        connection.execute(version.delete().where(mine))
+def lose_rows(connection: sa.Connection, generation: str, sequences: Mapping[str, int] | None) -> None:
+    lost = (
+        version.update()
+        .where(version.c.generation == generation, is_in_index)
+        .values(state=VersionState.PLANNED.value, etag="", vectors=0, stage="", reason="", detail="")
+    )
+    if sequences is None:
+        connection.execute(lost)
+    elif sequences:
+        as_read = (
+            version.c.image_id == sa.bindparam("of_id"),
+            version.c.sequence == sa.bindparam("of_number"),
+        )
+        rows = [{"of_id": image_id, "of_number": number} for image_id, number in sorted(sequences.items())]
+        connection.execute(lost.where(*as_read), rows)
 
 
 def select_versions(
