@@ -14,7 +14,8 @@ from pipeline.adapters.ledger.precedence import GRACE_S
 from pipeline.adapters.ledger.rows import batch_values
 from pipeline.adapters.ledger.schema import metadata
 from pipeline.adapters.ledger.sql_ledger import SqlLedger, open_ledger
-from pipeline.ports import VersionBook
+from pipeline.errors import ConflictError
+from pipeline.ports import NO_FINDINGS, VersionBook
 from pipeline.types import (
     WORKERS,
     BatchReport,
@@ -80,11 +81,14 @@ def ids_of(*keys: str) -> list[str]:
     return [ref_of(key).image_id for key in keys]
 
 
-def plan(ledger: SqlLedger, *refs: ObjectRef, job: Job | None = None) -> Job:
+def plan(
+    ledger: SqlLedger, *refs: ObjectRef, job: Job | None = None, findings: Findings = NO_FINDINGS
+) -> Job:
     """A job with one batch, 00000000, of these objects."""
     job = job or ledger.create_job(REQUEST, driver=WORKERS)
     batch = PlannedBatch(path="00000000", items=len(refs), body=b"body")
-    assert ledger.record_plan(job.job_id, [batch], cursor="z", ignored=0, findings=Findings(planned=refs))
+    findings = replace(findings, planned=refs)
+    assert ledger.record_plan(job.job_id, [batch], cursor="z", ignored=0, findings=findings)
     ledger.finish_planning(job.job_id, ignored=0)
     return job
 
@@ -156,6 +160,37 @@ def test_a_plan_that_is_written_late_does_not_take_back_what_a_newer_one_decided
     older = plan(Slow(ledger._engine), ref_of("a", "e1"), ref_of("b", "e1"))
     assert entry_of(book, "a").ref == ref_of("a", "e2")
     assert (overtaken(book, older, "a", "b"), overtaken(book, newer, "a")) == (["a"], [])
+
+
+def test_a_plan_that_listed_before_others_decided_leaves_the_answer_to_the_store(
+    ledger: SqlLedger, book: VersionBook
+) -> None:
+    since = book.last_sequence(GENERATION)
+    newer = plan(ledger, ref_of("a", "e2"), ref_of("b"), ref_of("c"))
+    [removal] = book.claim(GENERATION, [entry_of(book, "c")]).values()
+    book.begin_removal(GENERATION, ids_of("c"), removal)
+    late = plan(ledger, *map(ref_of, "abcd"), findings=Findings(since=since))
+    assert [entry_of(book, key).ref.etag for key in "abcd"] == ["", "e1", "", "e1"]
+    assert (overtaken(book, newer, *"abc"), overtaken(book, late, *"abcd")) == (["a", "b", "c"], ["a", "c"])
+
+
+def test_a_listing_from_before_takes_back_no_mark_and_no_time(ledger: SqlLedger, book: VersionBook) -> None:
+    since = book.last_sequence(GENERATION)
+    report(ledger, plan(ledger, ref_of("a")), indexed_version(ref_of("a")))
+    first = mark(ledger, "a")
+    seen = replace(ref_of("a"), modified_ms=1)
+    plan(ledger, findings=Findings(noted=(seen,), missing=tuple(ids_of("a")), since=since))
+    assert (entry_of(book, "a").missing_in, entry_of(book, "a").ref.modified_ms) == (first.job_id, 3)
+
+
+def test_a_batch_whose_object_a_later_listing_did_not_show_ends_with_a_look(
+    ledger: SqlLedger, book: VersionBook
+) -> None:
+    job = plan(ledger, ref_of("a"))
+    mark(ledger, "a")
+    with pytest.raises(ConflictError, match="claimed"):
+        report(ledger, job, indexed_version(ref_of("a")))
+    assert overtaken(book, job, "a") == ["a"]
 
 
 def test_halves_are_as_late_as_their_batch_and_a_retry_is_new(ledger: SqlLedger, book: VersionBook) -> None:
