@@ -110,7 +110,7 @@ def open_backend(settings: Settings, allowed: list[Location]) -> Iterator[Backen
             DriverOptions(queue_batches=settings.queue_batches, batch_threads=settings.batch_threads),
             driver=driver,
             lock_folder=wiring.job_locks(settings),
-            ledger_job=ledger.get_job,
+            ledger=ledger,
         )
         concurrency = wiring.concurrency_of(settings, Load())
         backend = Backend(

@@ -290,6 +290,20 @@ def test_a_key_that_is_none_is_refused(client: TestClient) -> None:
     assert problem_of(submit(client, "with space"))["code"] == "invalid_argument"
 
 
+@pytest.mark.parametrize("model", ["/etc/model.toml", "model.toml", "torchvision/../x", "\0.toml", "\ud800"])
+def test_a_model_is_named_and_no_file_of_the_machine_is_looked_for(client: TestClient, model: str) -> None:
+    for path, body in {"/v1/jobs": {"source": f"s3://{BUCKET}/"}, "/v1/collections": {"name": "new"}}.items():
+        sent = json.dumps(body | {"model": model})
+        answer = client.post(path, content=sent, headers={"content-type": "application/json"})
+        assert problem_of(answer)["code"] == "invalid_request"
+
+
+def test_a_pattern_that_no_key_is_like_is_refused(client: TestClient) -> None:
+    sent = json.dumps({"source": f"s3://{BUCKET}/", "include": ["\ud800*"]})
+    answer = client.post("/v1/jobs", content=sent, headers={"content-type": "application/json"})
+    assert problem_of(answer)["code"] == "invalid_argument"
+
+
 @pytest.mark.parametrize("source", ["s3://secrets/", "/etc", "file:///root", "s3://photos-of-others/"])
 def test_a_source_that_nobody_allowed_is_denied(client: TestClient, source: str) -> None:
     answer = client.post("/v1/jobs", json={"source": source})
