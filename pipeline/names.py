@@ -88,5 +88,5 @@ def check_collection_name(name: str) -> str:
 
 
 def shown(text: str) -> str:
-    """Quoted, escaped and cut, so that it fits into a message."""
-    return ascii(text) if len(text) <= MAX_SHOWN_CHARS else f"{text[:MAX_SHOWN_CHARS]!a}…"
+    """Quoted and cut, with what cannot be printed escaped, so that it fits into a message."""
+    return repr(text) if len(text) <= MAX_SHOWN_CHARS else f"{text[:MAX_SHOWN_CHARS]!r}…"

@@ -54,12 +54,13 @@ class Backend:
     places: Places
     runner: Runner
     driver: str
+    decoding: threading.Semaphore  # as many pictures at once as there is memory for, whoever asks
 
     @property
     def search_ports(self) -> SearchPorts:
-        return SearchPorts(
-            store=self.store, index=self.index, models=self.models, concurrency=self.concurrency
-        )
+        # The pictures of one request come one after another: other requests have the other threads.
+        alone = replace(self.concurrency, decode_threads=1, fetch_threads=1)
+        return SearchPorts(store=self.store, index=self.index, models=self.models, concurrency=alone)
 
     def deps_with(self, embedder: ImageEmbedder) -> Deps:
         """The ports for a job that runs in this process."""
@@ -109,8 +110,9 @@ def open_backend(settings: Settings, allowed: list[Location]) -> Iterator[Backen
             DriverOptions(queue_batches=settings.queue_batches, batch_threads=settings.batch_threads),
             driver=driver,
             lock_folder=wiring.job_locks(settings),
-            ledger_job=ledger.get_job,
+            ledger=ledger,
         )
+        concurrency = wiring.concurrency_of(settings, Load())
         backend = Backend(
             settings=settings,
             store=wiring.open_store(settings),
@@ -119,7 +121,8 @@ def open_backend(settings: Settings, allowed: list[Location]) -> Iterator[Backen
             models=models,
             model_for=model_for,
             limits=limits,
-            concurrency=wiring.concurrency_of(settings, Load()),
+            concurrency=concurrency,
+            decoding=threading.BoundedSemaphore(concurrency.decode_threads),
             places=Places(allowed, known),
             runner=runner,
             driver=driver,

@@ -9,6 +9,7 @@ from pipeline.ports import MAX_HITS
 MAX_QUERIES = 100  # of one call
 MAX_TEXT_CHARS = 2048  # a key of 1,024 bytes in a URL, and room
 MAX_HITS_OVER_HTTP = 1000  # of one query: an answer of some hundred kilobytes
+MODEL_ADDRESS = r"^(builtin|torchvision/\w{1,64})?$"  # no file of this machine: requests name no paths
 EXAMPLE_ID = "1c5a3b0f9d2e4c6a8b7d6e5f4a3b2c1d"
 
 
@@ -105,7 +106,7 @@ class SearchAnswerBody(BaseModel):
 
 
 class Collection(BaseModel):
-    name: Annotated[str, Field(examples=["pictor"])]
+    name: Annotated[str, Field(examples=["images"])]
     rows: int
     model: str
     model_source: str
@@ -122,7 +123,7 @@ class Collections(BaseModel):
 class NewCollection(Strict):
     name: Annotated[str, Field(max_length=100, examples=["photos"])]
     model: Annotated[
-        str, Field(max_length=MAX_TEXT_CHARS, description="builtin or torchvision/NAME", examples=["builtin"])
+        str, Field(pattern=MODEL_ADDRESS, description="builtin or torchvision/NAME", examples=["builtin"])
     ] = "builtin"
 
 
@@ -138,7 +139,12 @@ class NewJob(Strict):
     ]
     collection: Annotated[str, Field(max_length=100)] = ""
     model: Annotated[
-        str, Field(max_length=MAX_TEXT_CHARS, description="Of a collection that is made with this job")
+        str,
+        Field(
+            pattern=MODEL_ADDRESS,
+            description="builtin or torchvision/NAME, for a collection that is made with this job. "
+            "Left out, it is PICTOR_MODEL of the service",
+        ),
     ] = ""
     include: Annotated[list[str], Field(max_length=100)] = []
     exclude: Annotated[list[str], Field(max_length=100)] = []

@@ -98,7 +98,7 @@ _OF_A_USE_CASE: Mapping[str, Kind] = {
             "It exists, in a state in which this cannot be done",
             "`detail` names the state, and those in which it can be done.",
         ),
-        (ErrorCode.DENIED, "You may not do this", "`detail` names the role that is needed."),
+        (ErrorCode.DENIED, "You may not do this", "`detail` says what would allow it."),
         (
             ErrorCode.IMAGE_REJECTED,
             "The picture cannot be read",

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from pipeline.embedded import DriverOptions, held_job, run_job
 from pipeline.errors import PictorError
-from pipeline.ports import Deps, ImageLimits
-from pipeline.types import Job
+from pipeline.ports import Deps, ImageLimits, Ledger
+from pipeline.types import Job, JobState
 
 logger = logging.getLogger(__name__)
 
@@ -29,52 +29,59 @@ class EmbeddedRunner:
         *,
         driver: str,
         lock_folder: Path,
-        ledger_job: Callable[[str], Job],
+        ledger: Ledger,
     ) -> None:
         self._deps_of = deps_of
         self._limits = limits
         self._options = options
         self._driver = driver
         self._lock_folder = lock_folder
-        self._ledger_job = ledger_job
-        self._waiting: queue.Queue[str | None] = queue.Queue()
-        self._asked: set[str] = set()  # waiting or running: a second wish for the same job is none
-        self._asked_lock = threading.Lock()
+        self._ledger = ledger
+        self._queue: queue.Queue[str | None] = queue.Queue()
+        self._waiting: set[str] = set()  # a second wish for a job that waits is none
+        self._waiting_lock = threading.Lock()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._work, name="jobs", daemon=True)
         self._thread.start()
 
     def start(self, job_id: str) -> None:
         """Run the job when those before it have ended."""
-        with self._asked_lock:
-            if job_id in self._asked:
+        with self._waiting_lock:
+            if job_id in self._waiting:
                 return
-            self._asked.add(job_id)
-        self._waiting.put(job_id)
+            self._waiting.add(job_id)
+        self._queue.put(job_id)
 
     def close(self) -> None:
         self._stop.set()
-        self._waiting.put(None)
+        self._queue.put(None)
         self._thread.join()
 
     def _work(self) -> None:
-        while (job_id := self._waiting.get()) is not None and not self._stop.is_set():
+        while (job_id := self._queue.get()) is not None and not self._stop.is_set():
+            with (
+                self._waiting_lock
+            ):  # a wish from now on counts: this run may have seen that the job was paused
+                self._waiting.discard(job_id)
             try:
                 self._run(job_id)
             except _StoppedError:
                 return
-            except PictorError as err:  # the job says how far it is; a resume goes on from there
-                logger.warning("job not finished", extra={"job_id": job_id, "error": str(err)})
+            except PictorError as err:
+                logger.warning("job not run", extra={"job_id": job_id, "error": str(err)})
             except Exception:  # the top of a thread: the next job must not suffer from this one
                 logger.exception("job stopped by an internal error", extra={"job_id": job_id})
-            finally:
-                with self._asked_lock:
-                    self._asked.discard(job_id)
 
     def _run(self, job_id: str) -> None:
-        deps = self._deps_of(self._ledger_job(job_id))
-        with held_job(job_id, deps.ledger, driver=self._driver, lock_folder=self._lock_folder) as job:
-            run_job(job, deps, self._limits, self._options, on_progress=self._go_on)
+        with held_job(job_id, self._ledger, driver=self._driver, lock_folder=self._lock_folder) as job:
+            if job.state is not JobState.RUNNING:
+                return  # it was paused or cancelled while it waited, or an earlier wish has been enough
+            try:
+                run_job(job, self._deps_of(job), self._limits, self._options, on_progress=self._go_on)
+            except (
+                PictorError
+            ) as err:  # nobody sits before a terminal: those who follow the job are told by it
+                self._ledger.set_state(job_id, JobState.FAILED, error=str(err))
 
     def _go_on(self, _: Job) -> None:
         if self._stop.is_set():

@@ -117,7 +117,8 @@ def list_dead(
         letters = look(connection, limit)
     if as_json:
         for letter in letters:
-            write_json(asdict(letter))
+            died_at = letter.died_at.isoformat() if letter.died_at else None
+            write_json(asdict(letter) | {"died_at": died_at})
     else:
         columns = ("task", "id", "queue", "reason", "bytes", "arguments")
         rows = [(x.task, x.task_id, x.queue, x.reason, x.size_bytes, x.shown) for x in letters]

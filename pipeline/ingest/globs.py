@@ -8,6 +8,8 @@ import fnmatch
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
+from pipeline.ports import is_storable
+
 # Compiling takes a millisecond a kilobyte, and a key is matched against each pattern of its job.
 MAX_PATTERNS = 1000
 MAX_PATTERN_CHARS = 1024  # as long as a key of S3
@@ -44,6 +46,8 @@ def what_is_wrong(patterns: Sequence[str]) -> str:
         if len(pattern) > MAX_PATTERN_CHARS:
             size = f"{len(pattern)} characters; at most {MAX_PATTERN_CHARS} are read"
             return f"the pattern that begins with {pattern[:40]!r} has {size}"
+        if not is_storable(pattern):
+            return f"the pattern {pattern[:40]!r} has a NUL or is not valid Unicode; no key is like it"
     if (together := sum(map(len, patterns))) > MAX_PATTERNS_CHARS:
         return f"the patterns have {together} characters together; at most {MAX_PATTERNS_CHARS} are read"
     return ""

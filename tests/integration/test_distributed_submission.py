@@ -5,6 +5,7 @@ import secrets
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -145,7 +146,8 @@ def test_a_deletion_that_no_single_message_holds_is_done_whole(
     fleet: Fleet, broker: Connection, client: PictorClient, shop: str
 ) -> None:
     fleet.wait_for_job(client.ingest(f"s3://{shop}"), JobState.COMPLETED)
-    absent = [f"{number:06d}" + "\U0001f600" * 1018 for number in range(2_000)]
+    # As long as a key may be, and twelve bytes of JSON for each four of it.
+    absent = [f"{number:06d}" + "\U0001f600" * 254 for number in range(7_000)]
     assert len(json.dumps(absent)) > 20 * 2**20
     client.delete(shop, [*KEYS[:3], *absent, *KEYS[3:]])
     wait_until(lambda: in_index(fleet, shop) == [], "all are gone")
@@ -481,7 +483,13 @@ def test_dead_letters_are_listed_replayed_one_by_one_and_purged(
     second = send(upstream, "pictor.delete", v=1, bucket=shop)
     letters = wait_for_dead(broker, 2)
     assert {letter.task_id for letter in letters} == {first.id, second.id}
-    assert fleet.pictor_json("dead", "list") == [asdict(letter) for letter in letters]
+    listed = fleet.pictor_json("dead", "list")
+    assert [datetime.fromisoformat(letter.pop("died_at")) for letter in listed] == [
+        letter.died_at for letter in letters
+    ]
+    assert listed == [
+        {name: value for name, value in asdict(letter).items() if name != "died_at"} for letter in letters
+    ]
     assert wait_for_dead(broker, 2) == letters  # to look changes nothing
     fleet.index.create_collection(name, builtin_spec())
     done = fleet.pictor("dead", "replay", first.id)

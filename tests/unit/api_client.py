@@ -1,5 +1,6 @@
 """The application over the world in memory, asked in this process."""
 
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -44,6 +45,7 @@ def backend_of(deps: Deps, home: Path, *, allowed: Sequence[Location] = (SHOP,))
         places=Places(allowed, known=list),
         runner=NotedJobs(),
         driver=HERE,
+        decoding=threading.BoundedSemaphore(CONCURRENCY.decode_threads),
     )
 
 

@@ -2,7 +2,10 @@
 
 import base64
 import json
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from html import unescape
 from pathlib import Path
 from typing import Any
@@ -21,6 +24,7 @@ from pipeline.testing.memory_store import MemoryStore
 from pipeline.types import (
     BatchReport,
     FailedAt,
+    FetchedObject,
     JobState,
     ObjectRef,
     PlannedBatch,
@@ -32,6 +36,7 @@ from tests.unit.api_client import NotedJobs, backend_of, client_of
 from tests.unit.fakes import (
     BUCKET,
     COLLECTION,
+    CONCURRENCY,
     HERE,
     LIMITS,
     OTHER_SPEC,
@@ -202,6 +207,39 @@ def test_a_picture_that_has_changed_since_is_not_drawn(client: TestClient, store
     assert problem_of(client.get(path))["code"] == "not_found"
 
 
+class CountedStore(MemoryStore):
+    """Two reads wait for each other, and it is counted how many go on at once."""
+
+    def __init__(self) -> None:
+        super().__init__(BUCKET)
+        self.most = 0
+        self._active = 0
+        self._lock = threading.Lock()
+        self._pair = threading.Barrier(2, timeout=30)
+
+    def get(self, ref: ObjectRef, *, max_bytes: int) -> FetchedObject:
+        with self._lock:
+            self._active += 1
+            self.most = max(self.most, self._active)
+        self._pair.wait()
+        with self._lock:
+            self._active -= 1
+        return super().get(ref, max_bytes=max_bytes)
+
+
+def test_no_more_pictures_are_decoded_at_once_than_there_are_threads(
+    backend: Backend, store: MemoryStore
+) -> None:
+    counted = CountedStore()
+    for key in KEYS:
+        counted.put(BUCKET, key, store.get(store.stat(BUCKET, key), max_bytes=10**6).body)
+    path = f"/v1/collections/{COLLECTION}/images/{{}}/thumbnail"
+    with client_of(replace(backend, store=counted)) as client, ThreadPoolExecutor(len(KEYS)) as callers:
+        answers = list(callers.map(lambda key: client.get(path.format(id_of(key))), KEYS))
+    assert [answer.status_code for answer in answers] == [200] * len(KEYS)
+    assert counted.most == CONCURRENCY.decode_threads
+
+
 # Jobs
 
 
@@ -250,6 +288,20 @@ def test_a_submission_that_is_sent_again_is_one_job(client: TestClient, backend:
 
 def test_a_key_that_is_none_is_refused(client: TestClient) -> None:
     assert problem_of(submit(client, "with space"))["code"] == "invalid_argument"
+
+
+@pytest.mark.parametrize("model", ["/etc/model.toml", "model.toml", "torchvision/../x", "\0.toml", "\ud800"])
+def test_a_model_is_named_and_no_file_of_the_machine_is_looked_for(client: TestClient, model: str) -> None:
+    for path, body in {"/v1/jobs": {"source": f"s3://{BUCKET}/"}, "/v1/collections": {"name": "new"}}.items():
+        sent = json.dumps(body | {"model": model})
+        answer = client.post(path, content=sent, headers={"content-type": "application/json"})
+        assert problem_of(answer)["code"] == "invalid_request"
+
+
+def test_a_pattern_that_no_key_is_like_is_refused(client: TestClient) -> None:
+    sent = json.dumps({"source": f"s3://{BUCKET}/", "include": ["\ud800*"]})
+    answer = client.post("/v1/jobs", content=sent, headers={"content-type": "application/json"})
+    assert problem_of(answer)["code"] == "invalid_argument"
 
 
 @pytest.mark.parametrize("source", ["s3://secrets/", "/etc", "file:///root", "s3://photos-of-others/"])

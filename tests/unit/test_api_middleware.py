@@ -122,6 +122,7 @@ ORIGINS: dict[str, tuple[dict[str, str], int]] = {
     "another site": ({"origin": "https://photos.example"}, 403),
     "another port": ({"origin": "http://127.0.0.1:9000"}, 403),
     "a sandboxed frame": ({"origin": "null"}, 403),
+    "half of an address": ({"origin": "http://["}, 403),
     "a form of another site": ({"sec-fetch-site": "cross-site"}, 403),
     "a form of a neighbour": ({"sec-fetch-site": "same-site"}, 403),
 }

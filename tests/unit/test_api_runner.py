@@ -23,17 +23,17 @@ LIMIT_S = 60.0
 class Watched:
     """A runner whose end of each job can be waited for."""
 
-    def __init__(self, deps: Deps, folder: Path) -> None:
+    def __init__(self, deps: Deps, folder: Path, kind: type[EmbeddedRunner] = EmbeddedRunner) -> None:
         self.deps = deps
         self.refused: set[str] = set()
         self.begun: list[str] = []
-        self.runner = EmbeddedRunner(
+        self.runner = kind(
             self._deps_of,
             LIMITS,
             DriverOptions(batch_threads=1),
             driver=HERE,
             lock_folder=folder,
-            ledger_job=deps.ledger.get_job,
+            ledger=deps.ledger,
         )
 
     def _deps_of(self, job: Job) -> Deps:
@@ -65,7 +65,8 @@ def test_jobs_run_one_after_another_and_a_bad_one_costs_no_other(watched: Watche
     _wait(lambda: watched.state(good) is JobState.COMPLETED)
     watched.runner.close()
     assert watched.begun == [bad, good]
-    assert watched.state(bad) is JobState.RUNNING  # it goes on when somebody resumes it
+    failed = ledger.get_job(bad)
+    assert (failed.state, failed.error) == (JobState.FAILED, "no such collection")  # followers are told why
     assert indexed_keys(watched.deps) == ["0.png", "1.png", "2.png"]
 
 
@@ -85,6 +86,45 @@ def test_a_job_that_is_waiting_already_is_not_run_twice(watched: Watched, ledger
     _wait(lambda: watched.state(second) is JobState.COMPLETED)
     watched.runner.close()
     assert watched.begun == [first, second]
+
+
+class ResumedLate(EmbeddedRunner):
+    """Each job is paused before its first run. Somebody resumes it when that run ends."""
+
+    def _go_on(self, job: Job) -> None:
+        if job.state is JobState.PAUSED:
+            self._ledger.set_state(job.job_id, JobState.RUNNING)
+            self.start(job.job_id)
+        super()._go_on(job)
+
+
+def test_a_job_that_is_resumed_before_its_run_has_ended_goes_on(
+    deps: Deps, store: MemoryStore, ledger: SqlLedger, tmp_path: Path
+) -> None:
+    store.put(BUCKET, "0.png", distinct_png(0))
+    watched = Watched(deps, tmp_path, ResumedLate)
+    inner, job_id = watched._deps_of, job_id_of(ledger)
+
+    def pause_once(job: Job) -> Deps:
+        if not watched.begun:
+            ledger.set_state(job_id, JobState.PAUSED)
+        return inner(job)
+
+    watched.runner._deps_of = pause_once
+    watched.runner.start(job_id)
+    _wait(lambda: watched.state(job_id) is JobState.COMPLETED)
+    watched.runner.close()
+    assert watched.begun == [job_id, job_id]
+
+
+def test_a_job_that_is_cancelled_while_it_waits_is_not_begun(watched: Watched, ledger: SqlLedger) -> None:
+    first, second, third = (job_id_of(ledger) for _ in range(3))
+    ledger.set_state(second, JobState.CANCELLED)
+    for job_id in (first, second, third):
+        watched.runner.start(job_id)
+    _wait(lambda: watched.state(third) is JobState.COMPLETED)
+    watched.runner.close()
+    assert watched.begun == [first, third]
 
 
 def test_a_closed_runner_begins_nothing(watched: Watched, ledger: SqlLedger) -> None:

@@ -139,7 +139,9 @@ def test_the_work_does_not_grow_with_the_number_of_stars() -> None:
             ["x" * 1024] * 64 + ["y"],
             "the patterns have 65537 characters together; at most 65536 are read",
         ),
+        (["\udcff*"], "the pattern '\\udcff*' has a NUL or is not valid Unicode; no key is like it"),
+        (["a", "b\0"], "the pattern 'b\\x00' has a NUL or is not valid Unicode; no key is like it"),
     ],
 )
-def test_patterns_have_a_number_and_a_length(patterns: list[str], said: str) -> None:
+def test_patterns_have_a_number_and_a_length_and_are_text(patterns: list[str], said: str) -> None:
     assert what_is_wrong(patterns) == said

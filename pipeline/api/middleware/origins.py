@@ -38,11 +38,19 @@ class OwnOrigins:
         if scope["method"] in SAFE_METHODS:
             return None
         origin = headers.get("origin")
-        if origin is not None and urlsplit(origin).netloc != host:
+        if origin is not None and _place_of(origin) != host:
             return "cross_site", f"origin {origin[:80]!r} is not this service"
         if headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
             return "cross_site", "a page of another site sent this request"
         return None
+
+
+def _place_of(origin: str) -> str:
+    """Host and port; empty for what is no origin."""
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:  # half of an IPv6 address
+        return ""
 
 
 def _name_of(address: str) -> str:

@@ -1,5 +1,6 @@
 """The search page: drop a picture or follow a link, and see its nearest images."""
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -8,6 +9,7 @@ from fastapi.responses import HTMLResponse
 
 from pipeline.api.backend import Asks, Backend, Ports
 from pipeline.api.pages.rendering import render
+from pipeline.api.routes.search import holds_pictures
 from pipeline.errors import PictorError
 from pipeline.search.query import Bytes, Stored
 from pipeline.search.query import Query as SearchQuery
@@ -90,7 +92,8 @@ def results(
 
 def _find(query: SearchQuery, asked: Asked, ports: Backend, caller: Caller) -> SearchAnswer:
     wanted = read_search(collection=asked.collection, k=HITS_SHOWN, prefix=asked.prefix)
-    (answer,) = search_images([query], wanted, ports.search_ports, ports.limits, caller)
+    with ports.decoding if holds_pictures([query]) else nullcontext():
+        (answer,) = search_images([query], wanted, ports.search_ports, ports.limits, caller)
     return answer
 
 

@@ -44,7 +44,8 @@ def thumbnail(
 ) -> Response:
     """A small picture of the version that is indexed. One that has changed since is not shown."""
     row = show_image(image_id, collection, ports.index, caller)
-    body = thumbnail_of(row, ports.store, ports.limits, side_px=side_px)
+    with ports.decoding:
+        body = thumbnail_of(row, ports.store, ports.limits, side_px=side_px)
     headers = {"cache-control": f"private, max-age={THUMBNAIL_MAX_AGE_S}"}
     return Response(body, media_type="image/jpeg", headers=headers)
 

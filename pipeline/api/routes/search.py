@@ -2,6 +2,8 @@
 
 import base64
 import time
+from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Annotated
 
 import numpy as np
@@ -88,6 +90,11 @@ def read_body(body: QueryBody, ports: Backend) -> Query:
         raise ArgumentError("image: base64 is expected") from err
 
 
+def holds_pictures(queries: Sequence[Query]) -> bool:
+    """Whether one of them has to be decoded. The others wait for nobody."""
+    return any(isinstance(query, Bytes | Object) for query in queries)
+
+
 def _search(
     collection: str, queries: list[Query], options: SearchOptions, ports: Backend, caller: Caller
 ) -> SearchAnswerBody:
@@ -107,7 +114,8 @@ def _answered(
 ) -> SearchAnswerBody:
     started = time.perf_counter()
     info = find_collection(request.collection, ports.index)
-    answers = list(search_images(queries, request, ports.search_ports, ports.limits, caller))
+    with ports.decoding if holds_pictures(queries) else nullcontext():
+        answers = list(search_images(queries, request, ports.search_ports, ports.limits, caller))
     return SearchAnswerBody(
         collection=info.name,
         model=info.model_name,

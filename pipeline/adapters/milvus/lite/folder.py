@@ -206,6 +206,6 @@ def _lock(file: Path, shown: str) -> int:
 
 def _busy(shown: str) -> TransientError:
     return TransientError(
-        f"{shown}: another pictor process has the index open; wait for it, or use a Milvus server "
-        f"(PICTOR_MILVUS_URI)"
+        f"{shown}: another pictor process has the index open, perhaps `pictor serve`; wait for it, "
+        "or use a Milvus server (PICTOR_MILVUS_URI)"
     )

@@ -50,8 +50,8 @@ def _start_lite(path: str, socket: Path) -> tuple[Any, Any]:
         return server, engine
     except DataDirLockedError as err:
         raise TransientError(
-            f"{path}: another pictor process has the index open; wait for it, or use a Milvus server "
-            f"(PICTOR_MILVUS_URI)"
+            f"{path}: another pictor process has the index open, perhaps `pictor serve`; wait for it, "
+            "or use a Milvus server (PICTOR_MILVUS_URI)"
         ) from err
     except FileExistsError as err:
         raise ConfigError(f"{path} is a file; a Milvus Lite index is a directory") from err
