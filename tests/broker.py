@@ -5,7 +5,13 @@ import json
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
+from contextlib import suppress
+from http import HTTPStatus
 from urllib.parse import quote, urlencode, urlsplit
+
+
+class NotThereError(AssertionError):
+    """The broker has no such thing."""
 
 
 class BrokerApi:
@@ -27,7 +33,9 @@ class BrokerApi:
         self._send("PUT", f"permissions/{vhost}/{name}", dict(permissions))
 
     def drop_user(self, name: str) -> None:
-        self._send("DELETE", f"users/{name}")
+        """Whether or not it is there: a place may never have needed it."""
+        with suppress(NotThereError):
+            self._send("DELETE", f"users/{name}")
 
     def drop_vhost(self, name: str) -> None:
         self._send("DELETE", f"vhosts/{name}")
@@ -69,5 +77,7 @@ class BrokerApi:
             with opener.open(request, timeout=30) as answer:
                 text = answer.read()
         except urllib.error.HTTPError as err:
+            if err.code == HTTPStatus.NOT_FOUND:
+                raise NotThereError(f"{method} {path}") from err
             raise AssertionError(f"{method} {path}: {err.code} {err.read()[:200]!r}") from err
         return json.loads(text) if text else None

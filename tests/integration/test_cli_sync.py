@@ -48,7 +48,7 @@ def test_a_folder_is_followed_and_nothing_goes_by_mistake(
     (photos / "new.png").write_bytes(distinct_png(20))
     capsys.readouterr()
 
-    assert pictor(monkeypatch, "ingest", source, "--dry-run", "--json") == 0
+    assert pictor(monkeypatch, "ingest", source, "--dry-run", "--json") == 1
     outlook = last_json(capsys)
     assert (outlook["new"], outlook["vanished"], outlook["unchanged"]) == (1, 5, 5)
     assert outlook["first_keys"]["vanished"] == [f"{n}.png" for n in range(5)]  # type: ignore[index]
