@@ -203,8 +203,22 @@ def _unpacked(
     return [sa.func.json_extract(row, f"$[{place}]").label(name) for place, name in enumerate(columns)]
 
 
-def plan_again(connection: sa.Connection, generation: str, image_ids: Sequence[str], sequence: int) -> None:
-    values = {"state": VersionState.PLANNED.value, "sequence": sequence, "removed": False}
+def plan_again(
+    connection: sa.Connection, generation: str, image_ids: Sequence[str], sequence: int, *, above: int
+) -> None:
+    """What failed is tried again. What somebody has planned, indexed or removed since is in doubt.
+
+    Args:
+        above: see `enter_planned`.
+    """
+    number = functools.partial(sa.literal, type_=version.c.sequence.type)
+    still_failed = version.c.state == VersionState.FAILED.value
+    values = {
+        "state": VersionState.PLANNED.value,
+        "sequence": sa.case((still_failed, number(sequence)), else_=number(above)),
+        "etag": sa.case((still_failed, version.c.etag), else_=""),
+        "removed": False,
+    }
     for mine in of_ids(generation, image_ids):
         connection.execute(version.update().where(mine).values(values))
 
