@@ -213,6 +213,26 @@ def test_halves_are_as_late_as_their_batch_and_a_retry_is_new(ledger: SqlLedger,
     assert overtaken(book, older, "b", path="00000000.1") == ["b"]
 
 
+def test_a_retry_of_what_a_newer_plan_decides_over_leaves_the_answer_to_the_store(
+    ledger: SqlLedger, book: VersionBook
+) -> None:
+    bad = VersionEntry(
+        ref=ref_of("a"),
+        state=VersionState.FAILED,
+        vectors=0,
+        stage=FailedAt.DECODE,
+        reason=Reason.TRUNCATED,
+    )
+    older = plan(ledger, ref_of("a"))
+    report(ledger, older, bad)
+    ledger.finish_if_done(older.job_id)
+    newer = plan(ledger, ref_of("a", "e2"))
+    again = [PlannedBatch(path="retry1-00000000", items=1, body=b"again")]
+    ledger.retry_failures(older.job_id, again, ids_of("a"))
+    assert entry_of(book, "a").ref.etag == ""
+    assert overtaken(book, older, "a", path="retry1-00000000") == overtaken(book, newer, "a") == ["a"]
+
+
 def test_numbers_rise_whatever_the_clock_does_and_whoever_asks(ledger: SqlLedger, database: str) -> None:
     future_us = 10**15 * 9
     plan(ledger, ref_of("a"))

@@ -435,6 +435,20 @@ def test_verify_knows_what_was_taken_out(deps: Deps, index: MemoryIndex) -> None
     assert (indexed_keys(deps), differences(repair=False)) == (["b.png"], {})
 
 
+def test_a_late_batch_stays_late_when_a_lost_row_is_repaired(
+    begun: bytes, deps: Deps, store: MemoryStore, index: MemoryIndex
+) -> None:
+    store.put(BUCKET, "a.png", distinct_png(3))
+    embed(plan(deps), deps)
+    index.delete_images(TARGET, [image_id_of(BUCKET, "a.png")])
+    info = index.get_collection(COLLECTION)
+    assert info is not None
+    found = verify_collection(info, index, deps.ledger.book, repair=True, first=3)
+    assert found.counts[Difference.NOT_IN_INDEX] == 1
+    embed(begun, deps)
+    assert etags(deps) == present_etags(deps)
+
+
 class BeforeWriting(MemoryIndex):
     """Something happens between the last look and the write: an index that lets it."""
 

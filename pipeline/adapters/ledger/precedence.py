@@ -3,13 +3,21 @@
 Each function runs inside the caller's transaction.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from pipeline.adapters.ledger.schema import batch, batch_is_pending, book, is_removed, job, version
+from pipeline.adapters.ledger.schema import (
+    batch,
+    batch_is_pending,
+    book,
+    is_in_index,
+    is_removed,
+    job,
+    version,
+)
 from pipeline.adapters.ledger.versions import of_ids
 from pipeline.types import JobState, VersionEntry, VersionState, generation_of
 
@@ -88,6 +96,23 @@ def claim_versions(
 
 def _stored_state(entry: VersionEntry) -> str:
     return (VersionState.PLANNED if entry.state is VersionState.REMOVED else entry.state).value
+
+
+def lose_rows(connection: sa.Connection, generation: str, sequences: Mapping[str, int] | None) -> None:
+    lost = (
+        version.update()
+        .where(version.c.generation == generation, is_in_index)
+        .values(state=VersionState.PLANNED.value, etag="", vectors=0, stage="", reason="", detail="")
+    )
+    if sequences is None:
+        connection.execute(lost)
+    elif sequences:
+        as_read = (
+            version.c.image_id == sa.bindparam("of_id"),
+            version.c.sequence == sa.bindparam("of_number"),
+        )
+        rows = [{"of_id": image_id, "of_number": number} for image_id, number in sorted(sequences.items())]
+        connection.execute(lost.where(*as_read), rows)
 
 
 def begin_removal(

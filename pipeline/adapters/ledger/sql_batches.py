@@ -119,8 +119,8 @@ class SqlBatches(InTransactions):
                 )
             take_back(connection, job_id, failed_in)
             generation = generation_of(present.collection, present.fingerprint)
-            sequence = next_sequence(connection, generation)
-            plan_again(connection, generation, image_ids, sequence)
+            sequence, above = next_sequence(connection, generation), next_sequence(connection, generation)
+            plan_again(connection, generation, image_ids, sequence, above=above)
             insert_batches(connection, job_id, batches, sequence)
             update_job(
                 connection, job_id, {"state": JobState.RUNNING.value, "error": "", "finished_at": None}

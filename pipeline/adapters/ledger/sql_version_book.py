@@ -13,6 +13,7 @@ from pipeline.adapters.ledger.precedence import (
     claim_versions,
     end_removal,
     last_sequence,
+    lose_rows,
     next_sequence,
     sequence_at,
 )
@@ -21,7 +22,6 @@ from pipeline.adapters.ledger.versions import (
     bucket_id_of,
     entry_of,
     insert_unknown,
-    lose_rows,
     select_versions,
     upsert_versions,
 )

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from pipeline.adapters.ledger.rows import Values
-from pipeline.adapters.ledger.schema import is_in_index, job, version
+from pipeline.adapters.ledger.schema import job, version
 from pipeline.adapters.ledger.statements import slices
 from pipeline.errors import ConflictError
 from pipeline.types import (
@@ -203,8 +203,22 @@ def _unpacked(
     return [sa.func.json_extract(row, f"$[{place}]").label(name) for place, name in enumerate(columns)]
 
 
-def plan_again(connection: sa.Connection, generation: str, image_ids: Sequence[str], sequence: int) -> None:
-    values = {"state": VersionState.PLANNED.value, "sequence": sequence, "removed": False}
+def plan_again(
+    connection: sa.Connection, generation: str, image_ids: Sequence[str], sequence: int, *, above: int
+) -> None:
+    """What failed is tried again. What somebody has planned, indexed or removed since is in doubt.
+
+    Args:
+        above: see `enter_planned`.
+    """
+    number = functools.partial(sa.literal, type_=version.c.sequence.type)
+    still_failed = version.c.state == VersionState.FAILED.value
+    values = {
+        "state": VersionState.PLANNED.value,
+        "sequence": sa.case((still_failed, number(sequence)), else_=number(above)),
+        "etag": sa.case((still_failed, version.c.etag), else_=""),
+        "removed": False,
+    }
     for mine in of_ids(generation, image_ids):
         connection.execute(version.update().where(mine).values(values))
 
@@ -261,23 +275,6 @@ def note_seen(connection: sa.Connection, generation: str, refs: Iterable[ObjectR
     ]
     if rows:
         connection.execute(statement, rows)
-
-
-def lose_rows(connection: sa.Connection, generation: str, sequences: Mapping[str, int] | None) -> None:
-    lost = (
-        version.update()
-        .where(version.c.generation == generation, is_in_index)
-        .values(state=VersionState.PLANNED.value, etag="", vectors=0, stage="", reason="", detail="")
-    )
-    if sequences is None:
-        connection.execute(lost)
-    elif sequences:
-        as_read = (
-            version.c.image_id == sa.bindparam("of_id"),
-            version.c.sequence == sa.bindparam("of_number"),
-        )
-        rows = [{"of_id": image_id, "of_number": number} for image_id, number in sorted(sequences.items())]
-        connection.execute(lost.where(*as_read), rows)
 
 
 def select_versions(
