@@ -400,7 +400,8 @@ class Fleet:
 
     def broker_url(self, *users: str) -> str:
         """For somebody with the rights that `deploy/make_secrets.py` gives to these users together."""
-        name = f"{self.vhost}.{'.'.join(users)}"
+        # Two fleets may share a virtual host, and each makes its own passwords.
+        name = f"{self.vhost}.{'.'.join(users)}.{id(self):x}"
         if name not in self._users:
             password = secrets.token_hex(8)
             self.api.make_user(name, password, self.vhost, broker_permissions(*users))

@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 from pymilvus import MilvusClient
 
+from devstack.milvus import Milvus
 from pipeline import wiring
 from pipeline.adapters.milvus.worker_role import ROLE, make_worker_role
 from pipeline.adapters.models.builtin_spec import builtin_spec
 from pipeline.errors import ConfigError, CredentialsError
 from pipeline.types import IndexRow, ObjectRef
 from tests.fleet import settings_of
-from tests.services import MilvusServer
+from tests.services import MilvusServer, own_service
 
 IMAGE = "0" * 32
 
@@ -31,21 +32,28 @@ class Place:
 
 
 @pytest.fixture(scope="module")
-def place(milvus_server: MilvusServer) -> Iterator[Place]:
+def unused_milvus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MilvusServer]:
+    """Milvus 2.3.5 gives rights late, by minutes even, on a server that has dropped many collections."""
+    with own_service(Milvus, tmp_path_factory.mktemp("milvus")) as service:
+        yield MilvusServer(env=service.variables())
+
+
+@pytest.fixture(scope="module")
+def place(unused_milvus: MilvusServer) -> Iterator[Place]:
     name = f"w{secrets.token_hex(4)}"
     token = f"{name}:{secrets.token_hex(8)}"
     for _ in range(2):
         assert (
-            make_worker_role(milvus_server.uri, owner_token=milvus_server.token, worker_token=token) == name
+            make_worker_role(unused_milvus.uri, owner_token=unused_milvus.token, worker_token=token) == name
         )
-    owner = MilvusClient(milvus_server.uri, token=milvus_server.token)
-    worker = MilvusClient(milvus_server.uri, token=token, dedicated=True)
-    env = {"PICTOR_MILVUS_URI": milvus_server.uri, "PICTOR_MILVUS_TOKEN": token}
+    owner = MilvusClient(unused_milvus.uri, token=unused_milvus.token)
+    worker = MilvusClient(unused_milvus.uri, token=token, dedicated=True)
+    env = {"PICTOR_MILVUS_URI": unused_milvus.uri, "PICTOR_MILVUS_TOKEN": token}
     with wiring.open_index(settings_of(env)) as index:
         index.create_collection(name, builtin_spec())
         yield Place(index=index, client=worker, name=name)
     worker.close()
-    with wiring.open_index(settings_of(env | {"PICTOR_MILVUS_TOKEN": milvus_server.token})) as index:
+    with wiring.open_index(settings_of(env | {"PICTOR_MILVUS_TOKEN": unused_milvus.token})) as index:
         index.drop_collection(name)
     owner.drop_user(name)
     owner.close()
@@ -91,8 +99,8 @@ def test_a_worker_can_do_nothing_else(place: Place, act: Callable[[Place], objec
     assert caught.value.code() is grpc.StatusCode.PERMISSION_DENIED
 
 
-def test_who_may_make_no_users_is_told_so(milvus_server: MilvusServer, place: Place) -> None:
+def test_who_may_make_no_users_is_told_so(unused_milvus: MilvusServer, place: Place) -> None:
     with pytest.raises(ConfigError, match="a user of its own"):
-        make_worker_role(milvus_server.uri, owner_token="root:x", worker_token="root:y")
+        make_worker_role(unused_milvus.uri, owner_token="root:x", worker_token="root:y")
     with pytest.raises(CredentialsError):
-        make_worker_role(milvus_server.uri, owner_token="nobody:x", worker_token="other:y")
+        make_worker_role(unused_milvus.uri, owner_token="nobody:x", worker_token="other:y")

@@ -1,5 +1,6 @@
 """Threads by the share of a container: the worst images of all threads fit into its memory."""
 
+import logging
 from pathlib import Path
 
 import pytest
@@ -94,6 +95,7 @@ def test_memory_that_is_too_small_for_the_model_and_an_image_is_told_to_the_log(
     is_trained: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     small = Share(cores=32, memory_bytes=GIB)
+    caplog.set_level(logging.WARNING)  # a command that ran in this process has set another
     concurrency_of(Settings(), Load(is_trained=is_trained), small)
     told = [(record.memory_mib, record.needed_mib) for record in caplog.records]  # type: ignore[attr-defined]
     assert told == ([(1024, 1440)] if is_trained else [])

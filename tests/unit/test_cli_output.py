@@ -224,6 +224,14 @@ def test_a_source_that_vanishes_in_the_middle_of_a_run_ends_with_1(gallery: Deps
     assert "Run the same command again" in err
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Python ignores SIGINT where its parent did: a shell does, for what it starts in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 class StoppingLedger:
     """A ledger. The first look at a job after a group was on the device brings a signal to this thread.
 
@@ -254,7 +262,13 @@ class StoppingLedger:
     ],
 )
 def test_a_run_that_is_stopped_says_how_to_go_on(
-    gallery: Deps, embedder: FakeEmbedder, capsys: Output, number: int, code: int, said: str
+    gallery: Deps,
+    embedder: FakeEmbedder,
+    capsys: Output,
+    interruptible: None,
+    number: int,
+    code: int,
+    said: str,
 ) -> None:
     before = signal.getsignal(signal.SIGTERM)
     ledger = cast("Ledger", StoppingLedger(gallery.ledger, embedder, number))
