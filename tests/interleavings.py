@@ -121,7 +121,7 @@ class Broker(Queue):
     def publish_batch(self, job_id: str, batch: PlannedBatch) -> None:
         self.queue.append(Message(self._way(), batch.body))
 
-    def publish_prepared(self, batch: EmbedBatch) -> None:
+    def publish_to_model(self, task: str, batch: EmbedBatch) -> None:
         self.queue.append(Message("embed", encode_batch(batch)))
 
     def publish_plan_step(self, job_id: str, step: int, nonce: str, *, delay_s: int = 0) -> None:
@@ -214,7 +214,7 @@ class Interleaved(World):
             return
         assert handled.verdict is Verdict.ACK, handled
         if handled.forward is not None:
-            self.broker.publish_prepared(handled.forward)
+            self.broker.publish_to_model("pictor.embed_batch", handled.forward)
 
     def _delete_objects(self, key: str, meant_at: datetime) -> None:
         delete_objects(

@@ -28,6 +28,7 @@ from pipeline.ports import Deps, ImageLimits
 from pipeline.types import JobState, Verdict
 from workers.broker.celery_config import ROUTES
 from workers.broker.dead_letters import set_aside
+from workers.broker.headers import own_headers
 from workers.broker.queue_names import model_queue, queue_of
 from workers.broker.queue_wait import due_stamp
 from workers.broker.queues import work_queue
@@ -99,7 +100,7 @@ def _acknowledge(task: Task, handled: Handled, context: Context) -> None:
     match handled.verdict:
         case Verdict.ACK:
             if handled.forward is not None:
-                context.publisher.publish_prepared(handled.forward)
+                context.publisher.publish_to_model("pictor.embed_batch", handled.forward)
         case Verdict.RETRY:
             retry_later(task, handled.error)
         case Verdict.DEAD_LETTER:
@@ -120,7 +121,7 @@ def _reroute(task: Task, handled: Handled, context: Context) -> None:
     if batch is None or model_queue(ROUTES[task.name], batch.fingerprint) == queue_of_message(task):
         _fail_job(task, handled)  # two models with the same eight digits: it would come back
         return
-    context.publisher.publish_to_own_model(task.name, batch)
+    context.publisher.publish_to_model(task.name, batch)
 
 
 def _fail_job(task: Task, handled: Handled) -> None:
@@ -139,9 +140,7 @@ def every_error_settled(task: Task) -> Iterator[None]:
         yield
     except TaskPredicate:  # Retry, Reject: our orders to Celery
         raise
-    except (
-        TransientError
-    ) as err:  # the broker did not take a message that must be published before acknowledging
+    except TransientError as err:  # also when the broker did not take what must be published first
         retry_later(task, err)
     except (FatalError, ConfigError) as err:
         give_back_and_stop(task, err)
@@ -172,10 +171,9 @@ def retry_later(task: Task, error: PictorError | None, **headers: object) -> NoR
             "error": str(error),
         },
     )
-    # Without the broker's own headers: the copy has been delivered as often as it has been, not as this one.
-    own = {name: x for name, x in (task.request.headers or {}).items() if not name.startswith("x-")}
+    # The copy has been delivered as often as it has been, not as this one.
+    headers_of_copy = own_headers(task.request.headers) | due_stamp(delay_s) | headers
     try:
-        headers_of_copy = own | due_stamp(delay_s) | headers
         queue = work_queue(queue_of_message(task) or ROUTES[task.name])
         retry = task.retry(countdown=delay_s, exc=error, throw=False, headers=headers_of_copy, queue=queue)
     except Reject as err:  # Celery would drop a message whose copy no broker took

@@ -14,6 +14,7 @@ from celery.exceptions import Reject
 from kombu import Connection, Message, Producer, Queue
 
 from workers.broker.connection import broker_errors
+from workers.broker.headers import own_headers
 from workers.broker.meant_at import kept_meant_at
 from workers.broker.publish import MAX_SHOWN_CHARS
 from workers.broker.queue_names import DEAD, is_work_queue, queue_of
@@ -167,14 +168,13 @@ def _purge_page(connection: Connection, before: datetime) -> int:
 
 
 def _send_again(message: Message, letter: DeadLetter, producer: Producer) -> None:
-    headers = {name: value for name, value in message.headers.items() if not name.startswith("x-")}
     producer.publish(
         message.body,
         exchange=letter.queue,
         routing_key=letter.queue,
         content_type=message.content_type,
         content_encoding=message.content_encoding,
-        headers=headers | due_stamp(),
+        headers=own_headers(message.headers) | due_stamp(),
         declare=[work_queue(letter.queue)],  # the last worker of a model may be gone, and its queue with it
         correlation_id=letter.task_id,
         delivery_mode=2,

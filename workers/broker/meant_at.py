@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 
 from celery import Task
 
+from workers.broker.headers import as_number
 from workers.broker.queue_wait import DUE_HEADER
 
 MAX_TIME_S = 253_402_300_799  # the end of the year 9999, which a date can hold
@@ -35,7 +36,6 @@ def kept_meant_at(headers: Mapping[str, object] | None) -> dict[str, object]:
 
 
 def _seconds(value: object) -> float | None:
-    """None for what is no time: anybody who may publish can put anything into a header."""
-    if not isinstance(value, int | float) or isinstance(value, bool):
-        return None
-    return float(value) if 0 <= value <= MAX_TIME_S else None
+    """None for what is no time."""
+    number = as_number(value)
+    return float(number) if number is not None and 0 <= number <= MAX_TIME_S else None

@@ -5,6 +5,7 @@ from kombu import Connection
 
 from pipeline.errors import TransientError
 from workers.broker.connection import broker_errors
+from workers.broker.headers import own_headers
 from workers.broker.queue_names import SEARCH, model_queue
 from workers.broker.queues import count_consumers, declared_queue
 
@@ -28,7 +29,6 @@ def pass_on(task: Task, fingerprint: str) -> None:
             caller should be told so: it would wait in vain.
     """
     queue, request = model_queue(SEARCH, fingerprint), task.request
-    own_headers = {name: x for name, x in (request.headers or {}).items() if not name.startswith("x-")}
     with (
         broker_errors(f"the broker did not take {task.name} for {queue}"),
         task.app.producer_or_acquire() as producer,
@@ -48,7 +48,7 @@ def pass_on(task: Task, fingerprint: str) -> None:
             reply_to=request.reply_to,
             correlation_id=request.correlation_id,
             expires=request.expires,
-            headers=own_headers | {PASSED_ON_HEADER: True},
+            headers=own_headers(request.headers) | {PASSED_ON_HEADER: True},
             ignore_result=False,
             producer=producer,
         )

@@ -13,7 +13,7 @@ from pipeline.ports import Ledger
 from pipeline.types import EmbedBatch, PlannedBatch
 from workers.broker.celery_config import ROUTES
 from workers.broker.connection import broker_errors
-from workers.broker.queue_names import EMBED, model_queue
+from workers.broker.queue_names import model_queue
 from workers.broker.queue_wait import due_stamp, patience_stamp
 from workers.broker.queues import declared_queue, work_queue
 
@@ -37,16 +37,10 @@ class Publisher:
         queue = model_queue(ROUTES[self._batch_task], decode_batch(batch.body).fingerprint)
         self.send(self._batch_task, {"message": batch.body.decode()}, queue=queue, shown=shown)
 
-    def publish_prepared(self, batch: EmbedBatch) -> None:
-        """Send a batch to the embed tier: its pixels are staged, unless the deployment has become inline."""
+    def publish_to_model(self, task: str, batch: EmbedBatch) -> None:
+        """Send a batch that a worker had in hand on to the workers of its model."""
         shown = f"job {batch.job_id} batch {batch.path}: {len(batch.refs)} objects"
         shown += ", staged" if batch.staged else ""
-        queue = model_queue(EMBED, batch.fingerprint)
-        self.send("pictor.embed_batch", {"message": encode_batch(batch).decode()}, queue=queue, shown=shown)
-
-    def publish_to_own_model(self, task: str, batch: EmbedBatch) -> None:
-        """Send a batch that came to workers of another model to those of its own."""
-        shown = f"job {batch.job_id} batch {batch.path}: {len(batch.refs)} objects"
         queue = model_queue(ROUTES[task], batch.fingerprint)
         self.send(task, {"message": encode_batch(batch).decode()}, queue=queue, shown=shown)
 

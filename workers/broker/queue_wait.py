@@ -8,6 +8,7 @@ import time
 from collections.abc import Mapping
 
 from pipeline.errors import TransientError
+from workers.broker.headers import as_number
 
 PATIENCE_HEADER = "pictor-patience-s"  # how long the sender waits for an answer; a foreign one may say so
 BELIEVED_S = 3600.0  # a longer wait is taken for a clock that was set: nobody would be answered then
@@ -28,9 +29,8 @@ def patience_stamp(patience_s: float | None) -> dict[str, float]:
 
 def check_still_wanted(headers: Mapping[str, object] | None) -> None:
     """Raises TransientError when the sender has given up by now."""
-    patience_s = (headers or {}).get(PATIENCE_HEADER)
-    waited = waited_s(headers)
-    if waited is None or not isinstance(patience_s, int | float) or isinstance(patience_s, bool):
+    patience_s, waited = as_number((headers or {}).get(PATIENCE_HEADER)), waited_s(headers)
+    if waited is None or patience_s is None:
         return
     if patience_s < waited <= BELIEVED_S:
         raise TransientError(
@@ -45,8 +45,8 @@ def waited_s(headers: Mapping[str, object] | None) -> float | None:
     Two machines' clocks differ. A message that seems to start before it was sent has waited 0 s. A message
     that is delivered again has waited since it was first due.
     """
-    due_at = (headers or {}).get(DUE_HEADER)
-    if not isinstance(due_at, int | float) or isinstance(due_at, bool):
+    due_at = as_number((headers or {}).get(DUE_HEADER))
+    if due_at is None:
         return None
     now_s = time.time()
     if due_at < now_s - MAX_WAIT_S:

@@ -10,9 +10,8 @@ from kombu import Connection, Exchange, Queue
 from workers.broker.queue_names import DEAD, FORMER_QUEUES, PUBLIC_QUEUES, model_queues
 
 DEAD_EXCHANGE = Exchange("pictor.dead", "topic", durable=True)
-DELIVERY_LIMIT = (
-    6  # a batch is split at its third delivery. A message that still kills its worker is set aside
-)
+# A batch is split at its third delivery. A message that kills its worker after that is set aside.
+DELIVERY_LIMIT = 6
 
 
 def work_queue(name: str) -> Queue:
