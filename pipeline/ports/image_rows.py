@@ -1,6 +1,6 @@
 """The rows of one image. A whole-image model has one, under the image id; another has one for each view."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from pipeline.errors import ConfigError
 from pipeline.types import IndexRow, StoredVersion
@@ -42,6 +42,24 @@ def stored_versions(etags: Iterable[tuple[str, str]]) -> dict[str, StoredVersion
             same = etag if etag == known.etag else ""
             versions[image_id] = StoredVersion(etag=same, rows=known.rows + 1)
     return versions
+
+
+def stale_row_ids(
+    images: Mapping[str, Sequence[IndexRow]],
+    row_ids_of: Callable[[Sequence[str]], Iterable[str]],
+    *,
+    has_views: bool,
+) -> list[str]:
+    """Rows that images may have and that are not among their new ones.
+
+    Args:
+        images: the new rows of each, by image id.
+        row_ids_of: ids that rows of these images have, or may have. Not asked for a model of whole images.
+    """
+    if not has_views:
+        return [image_id for image_id, rows in images.items() if not rows]
+    new = {row.id for rows in images.values() for row in rows}
+    return [row_id for row_id in row_ids_of(list(images)) if row_id not in new]
 
 
 def check_rows(collection: str, images: Mapping[str, Sequence[IndexRow]], *, has_views: bool) -> None:

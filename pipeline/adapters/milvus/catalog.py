@@ -86,6 +86,11 @@ class MilvusCatalog:
         self._known[binding.ref] = binding
         return binding
 
+    def is_live(self, ref: CollectionRef) -> bool:
+        """As it is now."""
+        live = self.find_live(ref.name)
+        return live is not None and live.ref == ref
+
     def list_names(self) -> list[str]:
         return sorted({binding.name for binding in self._list_ours("")})
 

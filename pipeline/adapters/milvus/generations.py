@@ -68,7 +68,7 @@ class MilvusGenerations:
         self._attempt(
             ref.name,
             lambda client: client.alter_alias(binding.physical, ref.name, timeout=self._timeout_s),
-            is_done=lambda: self._is_live(ref),
+            is_done=lambda: self._catalog.is_live(ref),
         )
         self._catalog.find_live(ref.name)  # this process knows at once
 
@@ -79,7 +79,7 @@ class MilvusGenerations:
         """
         self._catalog.forget(ref)
         binding = self._catalog.get(ref)
-        if self._is_live(ref):
+        if self._catalog.is_live(ref):
             raise refuse_live(ref)
         self._drop_physical(binding)
         self._catalog.forget(ref)
@@ -153,10 +153,6 @@ class MilvusGenerations:
         except PictorError:
             if not is_done():
                 raise
-
-    def _is_live(self, ref: CollectionRef) -> bool:
-        live = self._catalog.find_live(ref.name)
-        return live is not None and live.ref == ref
 
     def _is_there(self, physical: str) -> bool:
         return bool(

@@ -1,6 +1,7 @@
 """VectorIndex on Milvus, a server or Milvus Lite: rows and searches. See `generations` for the rest."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from itertools import chain
 from types import TracebackType
 from typing import Self
@@ -24,7 +25,7 @@ from pipeline.adapters.milvus.requests import (
 )
 from pipeline.adapters.milvus.ties import MAX_LIMIT, rank
 from pipeline.errors import TargetError
-from pipeline.ports.image_rows import check_rows, rows_by_image, stored_versions
+from pipeline.ports.image_rows import check_rows, rows_by_image, stale_row_ids, stored_versions
 from pipeline.ports.model_binding import missing_collection
 from pipeline.search.ranking import check_query, one_of_each_image
 from pipeline.types import (
@@ -95,7 +96,7 @@ class MilvusIndex:
 
     def create_collection(self, name: str, model: ModelSpec) -> CollectionInfo:
         # Read with "Strong", so that lagging reads after it, of whatever process, have seen all until here.
-        return self._to_info(self._generations.create(name, model), LATEST)
+        return self._to_info(self._generations.create(name, model), LATEST, live=True)
 
     def open_generation(self, name: str, model: ModelSpec) -> CollectionInfo:
         return self._to_info(self._generations.open(name, model), LATEST)
@@ -116,7 +117,7 @@ class MilvusIndex:
         return binding.ref
 
     def get_collection(self, name: str) -> CollectionInfo | None:
-        return self._to_info_if_there(self._catalog.find_live(name))
+        return self._to_info_if_there(self._catalog.find_live(name), live=True)
 
     def get_generation(self, ref: CollectionRef) -> CollectionInfo | None:
         return self._to_info_if_there(self._catalog.find(ref))
@@ -141,7 +142,8 @@ class MilvusIndex:
         sizes = [(len(of_image), sum(map(milvus_rows.entity_bytes, of_image))) for of_image in entities]
         for start, end in message_spans(sizes):
             self._requests.upsert(binding, list(chain.from_iterable(entities[start:end])))
-        self._requests.delete(binding, self._stale_ids(binding, images))
+        stale = stale_row_ids(images, partial(self._row_ids, binding), has_views=binding.has_views)
+        self._requests.delete(binding, stale)
 
     def delete_images(self, ref: CollectionRef, image_ids: Sequence[str]) -> None:
         binding = self._catalog.get(ref)
@@ -216,22 +218,20 @@ class MilvusIndex:
         anything = np.ones((1, binding.dim), dtype=np.float32)
         self._requests.search(binding, anything, 1, "", LATEST)
 
-    def _to_info(self, binding: Binding, consistency: str) -> CollectionInfo:
-        rows, live = self._requests.count(binding, "", consistency), self._catalog.find_live(binding.name)
-        return binding.to_info(rows, live=live is not None and live.ref == binding.ref)
+    def _to_info(self, binding: Binding, consistency: str, *, live: bool | None = None) -> CollectionInfo:
+        """Args: `live`: whether it is the live one; None where that has to be asked."""
+        rows = self._requests.count(binding, "", consistency)
+        return binding.to_info(rows, live=self._catalog.is_live(binding.ref) if live is None else live)
 
-    def _to_info_if_there(self, binding: Binding | None) -> CollectionInfo | None:
+    def _to_info_if_there(
+        self, binding: Binding | None, *, live: bool | None = None
+    ) -> CollectionInfo | None:
+        if binding is None:
+            return None
         try:
-            return self._to_info(binding, self._requests.freshness(binding.ref)) if binding else None
+            return self._to_info(binding, self._requests.freshness(binding.ref), live=live)
         except TargetError:
             return None  # dropped in between
-
-    def _stale_ids(self, binding: Binding, images: Mapping[str, Sequence[IndexRow]]) -> list[str]:
-        """Rows of these images that are not among the new ones."""
-        if not binding.has_views:
-            return [image_id for image_id, rows in images.items() if not rows]
-        new = {row.id for rows in images.values() for row in rows}
-        return [row_id for row_id in self._row_ids(binding, list(images)) if row_id not in new]
 
     def _row_ids(self, binding: Binding, image_ids: Sequence[str]) -> list[str]:
         if not binding.has_views:

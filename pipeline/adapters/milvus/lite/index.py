@@ -9,6 +9,7 @@ import importlib.metadata
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from itertools import chain
 from types import TracebackType
 from typing import Self
@@ -24,7 +25,13 @@ from pipeline.adapters.milvus.lite.folder import LiteFolder
 from pipeline.adapters.milvus.lite.table import Table
 from pipeline.errors import TargetError
 from pipeline.names import check_collection_name
-from pipeline.ports.image_rows import check_rows, rows_by_image, stored_versions, view_row_ids
+from pipeline.ports.image_rows import (
+    check_rows,
+    rows_by_image,
+    stale_row_ids,
+    stored_versions,
+    view_row_ids,
+)
 from pipeline.ports.model_binding import (
     check_binding,
     check_target,
@@ -160,7 +167,8 @@ class LiteIndex:
             rows = list(chain.from_iterable(images.values()))
             entities = [milvus_rows.to_entity(row, binding) for row in rows]
             self._copies.write(binding, rows, entities)
-            self._copies.delete(binding, self._stale_ids(binding, images))
+            stale = stale_row_ids(images, partial(self._row_ids, binding), has_views=binding.has_views)
+            self._copies.delete(binding, stale)
 
     def delete_images(self, ref: CollectionRef, image_ids: Sequence[str]) -> None:
         with self._lock:
@@ -231,13 +239,6 @@ class LiteIndex:
             ids = self._row_ids(self._get(ref), image_ids)
         with self._found(ref, ids) as found:
             yield found
-
-    def _stale_ids(self, binding: Binding, images: Mapping[str, Sequence[IndexRow]]) -> list[str]:
-        """Ids that rows of these images may have, without the new ones."""
-        if not binding.has_views:
-            return [image_id for image_id, rows in images.items() if not rows]
-        new = {row.id for rows in images.values() for row in rows}
-        return [id_ for id_ in self._row_ids(binding, list(images)) if id_ not in new]
 
     def _row_ids(self, binding: Binding, image_ids: Sequence[str]) -> list[str]:
         """Ids that rows of these images may have. To try them all takes 0.1 ms for each image."""
