@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from pipeline.adapters.ledger.schema import (
     batch,
@@ -18,6 +17,7 @@ from pipeline.adapters.ledger.schema import (
     job,
     version,
 )
+from pipeline.adapters.ledger.statements import insert_into
 from pipeline.adapters.ledger.versions import of_ids
 from pipeline.types import JobState, VersionEntry, VersionState, generation_of
 
@@ -31,11 +31,10 @@ def next_sequence(connection: sa.Connection, generation: str) -> int:
 
     Two machines' clocks differ, and one may jump: the row, not the clock, decides on the order.
     """
-    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
     now_us = _microseconds(datetime.now(UTC))
     following = book.c.sequence + 1
     statement = (
-        insert(book)
+        insert_into(connection, book)
         .values(generation=generation, filled_to="", sequence=now_us)
         .on_conflict_do_update(
             index_elements=[book.c.generation],

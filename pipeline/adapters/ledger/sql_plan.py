@@ -47,7 +47,7 @@ class SqlPlan(InTransactions):
         findings: Findings = NO_FINDINGS,
     ) -> bool:
         # Of its own, so that two planners of a generation do not wait for each other's long transactions.
-        sequence, above = self._number(job_id), self._number(job_id)
+        sequence, above = self._two_numbers(job_id)
 
         def record(connection: sa.Connection) -> bool:
             present = lock_job(connection, job_id)
@@ -83,13 +83,14 @@ class SqlPlan(InTransactions):
 
         return self._write(record)
 
-    def _number(self, job_id: str) -> int:
-        def give(connection: sa.Connection) -> int:
+    def _two_numbers(self, job_id: str) -> tuple[int, int]:
+        def give(connection: sa.Connection) -> tuple[int, int]:
             query = sa.select(job.c.collection, job.c.fingerprint).where(job.c.job_id == job_id)
             row = connection.execute(query).first()
             if row is None:
                 raise no_such_job(job_id)
-            return next_sequence(connection, generation_of(row.collection, row.fingerprint))
+            generation = generation_of(row.collection, row.fingerprint)
+            return next_sequence(connection, generation), next_sequence(connection, generation)
 
         return self._write(give)
 

@@ -5,7 +5,6 @@ from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from pipeline.adapters.ledger.engine import Transactions
 from pipeline.adapters.ledger.precedence import (
@@ -18,6 +17,7 @@ from pipeline.adapters.ledger.precedence import (
     sequence_at,
 )
 from pipeline.adapters.ledger.schema import KEY_HEAD_CHARS, batch, book, is_in_index, key_head, version
+from pipeline.adapters.ledger.statements import insert_into
 from pipeline.adapters.ledger.versions import (
     bucket_id_of,
     entry_of,
@@ -90,10 +90,9 @@ class SqlVersionBook:
     def record_fill(self, generation: str, entries: Sequence[VersionEntry], *, filled_to: str | None) -> None:
         def record(connection: sa.Connection) -> None:
             insert_unknown(connection, generation, entries)
-            insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
             values = {"generation": generation, "filled_to": filled_to}
             connection.execute(
-                insert(book)
+                insert_into(connection, book)
                 .values(values)
                 .on_conflict_do_update(index_elements=[book.c.generation], set_={"filled_to": filled_to})
             )

@@ -26,6 +26,11 @@ from pipeline.types import COMES_FROM, EMBEDDED, WORKERS, Findings, JobState, Pl
 IDS_PER_STATEMENT = 5000  # SQLite takes 32766 parameters, PostgreSQL 65535
 
 
+def insert_into(connection: sa.Connection, table: sa.Table) -> Any:
+    """An insert that knows what to do on a conflict, in the words of this database."""
+    return (postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert)(table)
+
+
 def no_such_job(job_id: str) -> NotFoundError:
     return NotFoundError(f"no job {job_id!r} in this ledger; `pictor jobs list` shows those that there are")
 
@@ -205,8 +210,7 @@ def close_batch(connection: sa.Connection, job_id: str, path: str, items: int, v
 def upsert_failures(connection: sa.Connection, rows: list[Values]) -> None:
     if not rows:
         return
-    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
-    statement = insert(failure)
+    statement = insert_into(connection, failure)
     rest = {column.name: statement.excluded[column.name] for column in failure.c if not column.primary_key}
     connection.execute(statement.on_conflict_do_update(index_elements=failure.primary_key, set_=rest), rows)
 

@@ -8,11 +8,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from pipeline.adapters.ledger.rows import Values
 from pipeline.adapters.ledger.schema import job, version
-from pipeline.adapters.ledger.statements import slices
+from pipeline.adapters.ledger.statements import insert_into, slices
 from pipeline.errors import ConflictError
 from pipeline.types import (
     BatchReport,
@@ -98,7 +97,7 @@ def upsert_versions(
     rows = version_values(generation, entries, job_id=job_id, now=datetime.now(UTC), sequence=sequence)
     if not rows:
         return
-    statement = _insert(connection)
+    statement = insert_into(connection, version)
     rest = {column.name: statement.excluded[column.name] for column in version.c if not column.primary_key}
     failed_again = sa.and_(
         statement.excluded.state == VersionState.FAILED.value, version.c.etag == statement.excluded.etag
@@ -168,7 +167,7 @@ def enter_planned(
     columns = {"image_id": sa.Text, **{name: version.c[name].type for name in _REF_COLUMNS}}
     common = {name: sa.literal(value, version.c[name].type) for name, value in (now | new).items()}
     source = sa.select(*_unpacked(connection, rows, columns), *common.values()).where(sa.true())
-    statement = _insert(connection).from_select([*columns, *common], source)
+    statement = insert_into(connection, version).from_select([*columns, *common], source)
     over: dict[str, Any] = {name: statement.excluded[name] for name in ("etag", "size_bytes", "modified_ms")}
     over["attempts"] = sa.case((version.c.etag == statement.excluded.etag, version.c.attempts), else_=0)
     new_ms = statement.excluded.modified_ms
@@ -227,7 +226,7 @@ def insert_unknown(connection: sa.Connection, generation: str, entries: Iterable
     """Add missing entries. Existing ones were written by a report and know more."""
     rows = version_values(generation, entries, job_id="", now=datetime.now(UTC))
     if rows:
-        statement = _insert(connection)
+        statement = insert_into(connection, version)
         connection.execute(statement.on_conflict_do_nothing(index_elements=version.primary_key), rows)
 
 
@@ -294,7 +293,3 @@ def select_versions(
 def of_ids(generation: str, image_ids: Sequence[str]) -> Iterator[sa.ColumnElement[bool]]:
     for some in slices(sorted(set(image_ids))):
         yield sa.and_(version.c.generation == generation, version.c.image_id.in_(some))
-
-
-def _insert(connection: sa.Connection) -> Any:
-    return (postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert)(version)
