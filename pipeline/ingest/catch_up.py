@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from pipeline.errors import TransientError
 from pipeline.ingest.phase_clock import PhaseClock
 from pipeline.ingest.precedence import ask_store, find_overtaken, is_same_write, is_settled
-from pipeline.ingest.prepare import prepare_all
+from pipeline.ingest.prepare import prepare_refs
 from pipeline.ingest.run_batch import index_prepared
 from pipeline.ports import Deps, ImageLimits
 from pipeline.types import (
@@ -162,16 +162,7 @@ def _bring_in(
     report = _with_results(report, held, written=False)
     if not part.refs:
         return report
-    outcomes = prepare_all(
-        part.refs,
-        deps.store,
-        deps.embedder.spec.preprocessing,
-        limits,
-        clock,
-        concurrency=deps.concurrency,
-        finder=deps.finder,
-    )
-    with closing(outcomes):
+    with closing(prepare_refs(part.refs, deps, limits, clock)) as outcomes:
         prepared = PreparedBatch(outcomes=outcomes, stored=anew.stored)
         done = index_prepared(part, prepared, deps, clock, claimed=anew.sequences)
     return _with_results(report, done.versions, written=True, rejected=done)

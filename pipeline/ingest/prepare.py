@@ -43,22 +43,27 @@ def prepare_batch(
     reused = reuse_vectors(batch, changed, deps, clock)
     done = {item.ref.image_id for item in reused}
     fresh = [ref for ref in changed if ref.image_id not in done]
-    spec = deps.embedder.spec
-    check_finder(spec, deps.finder)
-    prepared = prepare_all(
-        fresh,
+    with closing(prepare_refs(fresh, deps, limits, clock)) as prepared:
+        yield PreparedBatch(
+            outcomes=chain(reused, prepared),
+            stored={image_id: version.rows for image_id, version in stored.items()},
+        )
+
+
+def prepare_refs(
+    refs: Sequence[ObjectRef], deps: Deps, limits: ImageLimits, clock: PhaseClock
+) -> Generator[Prepared | Rejected]:
+    """`prepare_all` for objects of the store and the model of this process."""
+    check_finder(deps.embedder.spec, deps.finder)
+    return prepare_all(
+        refs,
         deps.store,
-        spec.preprocessing,
+        deps.embedder.spec.preprocessing,
         limits,
         clock,
         concurrency=deps.concurrency,
         finder=deps.finder,
     )
-    with closing(prepared):
-        yield PreparedBatch(
-            outcomes=chain(reused, prepared),
-            stored={image_id: version.rows for image_id, version in stored.items()},
-        )
 
 
 def prepare_all(

@@ -1,8 +1,9 @@
 """The steps around the plan of a job: the book is made ready before, vanished objects are removed after.
 
-Removal is the last act of a job. The index comes first and the book second: a process that dies in between
-leaves entries that are still marked, and the next one finds nothing in the index and goes on. Days may lie
-between a listing and the removal, when a job is resumed. So the store is asked about each object once more.
+Removal is the last act of a job. It begins in the book, where it makes batches of older plans late. Then the
+rows leave the index, and then the entries leave the book. After a process that dies in between, entries are
+still marked, and the next one goes on with them. Days may lie between a listing and the removal, when a job
+is resumed. So the store is asked about each object once more.
 """
 
 from collections.abc import Callable, Sequence
@@ -10,15 +11,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from itertools import islice
 
-from pipeline.errors import ImageError
 from pipeline.ingest.compare import Change, Compared, compare_versions
+from pipeline.ingest.precedence import ask_store
 from pipeline.ingest.removal import find_harmed, plan_once_more
 from pipeline.ports import Deps, ObjectStore, VersionBook
 from pipeline.types import (
     Job,
     JobRequest,
     JobState,
-    Reason,
     VersionEntry,
     VersionState,
     generation_of,
@@ -110,24 +110,15 @@ def _remove(job: Job, missing: Sequence[VersionEntry], deps: Deps) -> None:
     sequence = deps.ledger.begin_removal(job.job_id, image_ids)
     # After that, so that no batch of an older plan can write what the store has no more.
     with ThreadPoolExecutor(ASKED_AT_ONCE, thread_name_prefix="stat") as pool:
-        is_gone = list(pool.map(lambda entry: _is_gone(entry, deps.store), missing))
-    gone = [entry.ref.image_id for entry, is_it in zip(missing, is_gone, strict=True) if is_it]
-    back = [entry.ref.image_id for entry, is_it in zip(missing, is_gone, strict=True) if not is_it]
+        present = list(pool.map(lambda entry: ask_store(entry.ref, deps.store), missing))
+    gone = [entry.ref.image_id for entry, ref in zip(missing, present, strict=True) if ref is None]
+    back = [entry.ref.image_id for entry, ref in zip(missing, present, strict=True) if ref is not None]
     if back:  # the next job compares it with its listing
         deps.ledger.note_present(job.job_id, back)
     if gone:
         deps.index.delete_images(job.request.target, gone)
         deps.ledger.record_removal(job.job_id, gone, sequence)
     settle_doubt(replace(job, removing=tuple(image_ids)), deps)
-
-
-def _is_gone(entry: VersionEntry, store: ObjectStore) -> bool:
-    """Only when the store says so: an object that may not be asked about may be there."""
-    try:
-        store.stat(entry.ref.bucket, entry.ref.key)
-    except ImageError as err:
-        return err.reason is Reason.NOT_FOUND
-    return False
 
 
 def _may_remove(job: Job) -> bool:
