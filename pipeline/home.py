@@ -44,11 +44,6 @@ def make_private(home: Path) -> None:
         )
 
 
-def is_open_to_others(home: Path) -> bool:
-    """Whether another user of the machine may enter the folder."""
-    return bool(home.stat().st_mode & _OTHERS)
-
-
 def _own_parts(home: Path) -> list[Path]:
     """The folder first, so that nobody can change the rest any more; but only if all in it is ours."""
     parts = sorted(home.iterdir())

@@ -17,11 +17,17 @@ from pipeline.cgroup import Share, read_share
 from pipeline.errors import ConfigError, ModelError
 from pipeline.home import make_private
 from pipeline.location import split_s3_url
-from pipeline.ports import Concurrency, ImageEmbedder, ImageLimits, ObjectStore, VectorIndex
+from pipeline.ports import Concurrency, Deps, ImageEmbedder, ImageLimits, Ledger, ObjectStore, VectorIndex
 from pipeline.ports.lazy import LazyEmbedder, LazyStore
-from pipeline.ports.model_binding import DEFAULT_MODEL, choose_model, choose_precision
+from pipeline.ports.model_binding import (
+    DEFAULT_MODEL,
+    check_binding,
+    choose_model,
+    choose_precision,
+    find_generation,
+)
 from pipeline.settings import Settings
-from pipeline.types import CollectionInfo, ModelSpec, embedded_on
+from pipeline.types import CollectionInfo, CollectionRef, ModelSpec, embedded_on
 
 if TYPE_CHECKING:
     from pipeline.adapters.ledger.sql_ledger import SqlLedger
@@ -273,6 +279,40 @@ def lazy_model(
         return loaded
 
     return LazyEmbedder(known, load)
+
+
+def model_loader(settings: Settings, *, batches: int = 0) -> Callable[[str, str], ImageEmbedder]:
+    """Loads a model by its address and a precision. Args: `batches`: see `load_model`."""
+    return lambda address, precision: load_model(address, settings, precision=precision, batches=batches)
+
+
+def model_of_generation(
+    target: CollectionRef, index: VectorIndex, settings: Settings, *, batches: int = 0
+) -> LazyEmbedder:
+    """The model whose vectors a generation holds, for a job that goes on.
+
+    Raises:
+        NotFoundError: the collection does not exist any more.
+        ModelMismatchError: it belongs to another model.
+    """
+    info = find_generation(target, index)
+    embedder = lazy_model(settings.model, settings, existing=info, batches=batches)
+    check_binding(info, embedder.spec)
+    return embedder
+
+
+def embedded_deps(
+    settings: Settings, *, store: ObjectStore, index: VectorIndex, embedder: ImageEmbedder, ledger: Ledger
+) -> Deps:
+    """The ports for a job that runs in this process."""
+    load = Load(batches=settings.batch_threads, is_trained=embedder.spec.address != DEFAULT_MODEL)
+    return Deps(
+        store=store,
+        index=index,
+        embedder=embedder,
+        ledger=ledger,
+        concurrency=concurrency_of(settings, load),
+    )
 
 
 def _weights_fetcher(settings: Settings) -> Callable[[str], bytes]:

@@ -2,12 +2,11 @@
 
 import logging
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Annotated, Protocol, cast
 
-import numpy as np
 from fastapi import Depends, Request
 
 from pipeline import wiring
@@ -19,11 +18,12 @@ from pipeline.embedded import DriverOptions
 from pipeline.errors import PictorError
 from pipeline.location import Location
 from pipeline.ports import Concurrency, Deps, ImageEmbedder, ImageLimits, Ledger, ObjectStore, VectorIndex
+from pipeline.ports.embedder import warm_model
 from pipeline.ports.lazy import LazyEmbedder
-from pipeline.ports.model_binding import DEFAULT_MODEL, check_binding, find_generation
+from pipeline.search.query import Bytes, Object, Query
 from pipeline.service.access import Caller, local_caller
 from pipeline.service.models import LoadedOnDemand, Models
-from pipeline.service.search import SearchPorts
+from pipeline.service.search import SearchAnswer, SearchPorts, SearchRequest, search_images
 from pipeline.settings import Settings
 from pipeline.types import CollectionRef, Job
 
@@ -56,23 +56,19 @@ class Backend:
     driver: str
     decoding: threading.Semaphore  # as many pictures at once as there is memory for, whoever asks
 
-    @property
-    def search_ports(self) -> SearchPorts:
+    def search(self, queries: Sequence[Query], request: SearchRequest, caller: Caller) -> list[SearchAnswer]:
+        """One answer for each query, in order. Queries with a picture wait for a place to decode it."""
+        has_pictures = any(isinstance(query, Bytes | Object) for query in queries)
         # The pictures of one request come one after another: other requests have the other threads.
         alone = replace(self.concurrency, decode_threads=1, fetch_threads=1)
-        return SearchPorts(store=self.store, index=self.index, models=self.models, concurrency=alone)
+        ports = SearchPorts(store=self.store, index=self.index, models=self.models, concurrency=alone)
+        with self.decoding if has_pictures else nullcontext():
+            return list(search_images(queries, request, ports, self.limits, caller))
 
     def deps_with(self, embedder: ImageEmbedder) -> Deps:
         """The ports for a job that runs in this process."""
-        is_trained = embedder.spec.address != DEFAULT_MODEL
-        return Deps(
-            store=self.store,
-            index=self.index,
-            embedder=embedder,
-            ledger=self.ledger,
-            concurrency=wiring.concurrency_of(
-                self.settings, Load(batches=self.settings.batch_threads, is_trained=is_trained)
-            ),
+        return wiring.embedded_deps(
+            self.settings, store=self.store, index=self.index, embedder=embedder, ledger=self.ledger
         )
 
 
@@ -86,7 +82,12 @@ def open_backend(settings: Settings, allowed: list[Location]) -> Iterator[Backen
     limits = wiring.limits_of(settings)
     driver = wiring.driver_here(settings)
     with wiring.open_index(settings) as index, wiring.open_ledger(settings) as ledger:
-        models = _models(index, settings)
+        models = LoadedOnDemand(
+            index,
+            wiring.model_loader(settings, batches=settings.batch_threads),
+            requested=settings.model,
+            precision=settings.precision,
+        )
 
         def model_for(address: str, collection: str) -> ImageEmbedder:
             existing = index.get_collection(collection)
@@ -99,10 +100,9 @@ def open_backend(settings: Settings, allowed: list[Location]) -> Iterator[Backen
             return [Location(url=r.location, bucket=r.bucket, prefix=r.prefix) for r in requests if r.bucket]
 
         def deps_of(job: Job) -> Deps:
-            info = find_generation(job.request.target, index)
-            embedder = wiring.lazy_model(settings.model, settings, existing=info)
-            check_binding(info, embedder.spec)
-            return backend.deps_with(LazyEmbedder(embedder.spec, lambda: models.answering(info.ref)))
+            target = job.request.target
+            spec = wiring.model_of_generation(target, index, settings).spec
+            return backend.deps_with(LazyEmbedder(spec, lambda: models.answering(target)))
 
         runner = EmbeddedRunner(
             deps_of,
@@ -138,22 +138,13 @@ def warm_up(backend: Backend) -> threading.Thread:
 
     def load() -> None:
         try:
-            embedder = backend.models.answering(backend.index.live(backend.settings.collection))
-            side_px = embedder.spec.preprocessing.crop
-            embedder.embed_images(np.zeros((1, 3, side_px, side_px), dtype=np.uint8))
+            warm_model(backend.models.answering(backend.index.live(backend.settings.collection)))
         except PictorError as err:  # there may be no such collection, and its searches will say so
             logger.info("model not loaded yet", extra={"error": str(err)})
 
     thread = threading.Thread(target=load, name="warm-up", daemon=True)
     thread.start()
     return thread
-
-
-def _models(index: VectorIndex, settings: Settings) -> LoadedOnDemand:
-    def load(address: str, precision: str) -> ImageEmbedder:
-        return wiring.load_model(address, settings, precision=precision, batches=settings.batch_threads)
-
-    return LoadedOnDemand(index, load, requested=settings.model, precision=settings.precision)
 
 
 def _backend_of(request: Request) -> Backend:

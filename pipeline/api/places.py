@@ -35,12 +35,17 @@ class Places:
             raise DeniedError(f"{bucket}: no place that this service may read holds this object; {_WAY}")
 
     def _holds(self, bucket: str, key: str) -> bool:
-        return any(_is_within(bucket, key, place) for place in (*self._allowed, *self._known()))
+        """The known places come last, since they are asked for from the ledger."""
+        return _is_in_any(bucket, key, self._allowed) or _is_in_any(bucket, key, self._known())
 
 
 _WAY = (
     "whoever runs it can add one with `pictor serve --allow PLACE`, or index it with `pictor ingest SOURCE`"
 )
+
+
+def _is_in_any(bucket: str, key: str, places: Iterable[Location]) -> bool:
+    return any(_is_within(bucket, key, place) for place in places)
 
 
 def _is_within(bucket: str, key: str, place: Location) -> bool:

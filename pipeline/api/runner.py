@@ -59,9 +59,8 @@ class EmbeddedRunner:
 
     def _work(self) -> None:
         while (job_id := self._queue.get()) is not None and not self._stop.is_set():
-            with (
-                self._waiting_lock
-            ):  # a wish from now on counts: this run may have seen that the job was paused
+            # A wish from now on counts: this run may have seen that the job was paused.
+            with self._waiting_lock:
                 self._waiting.discard(job_id)
             try:
                 self._run(job_id)
@@ -78,9 +77,8 @@ class EmbeddedRunner:
                 return  # it was paused or cancelled while it waited, or an earlier wish has been enough
             try:
                 run_job(job, self._deps_of(job), self._limits, self._options, on_progress=self._go_on)
-            except (
-                PictorError
-            ) as err:  # nobody sits before a terminal: those who follow the job are told by it
+            except PictorError as err:
+                # Nobody sits before a terminal. Those who follow the job are told by it.
                 self._ledger.set_state(job_id, JobState.FAILED, error=str(err))
 
     def _go_on(self, _: Job) -> None:

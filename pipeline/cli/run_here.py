@@ -7,7 +7,6 @@ from contextlib import contextmanager
 import typer
 
 from pipeline import wiring
-from pipeline.capacity import Load
 from pipeline.cli.exit_codes import EXIT_INTERRUPTED, EXIT_TERMINATED, EXIT_UNFINISHED
 from pipeline.cli.missed_links import MissedLinks
 from pipeline.cli.outcome import check_failure_rate, done_of, fail_if_refused, print_counts
@@ -17,7 +16,6 @@ from pipeline.cli.termination import Terminated, raising_on_sigterm
 from pipeline.embedded import DriverOptions, held_job, run_job
 from pipeline.errors import PictorError
 from pipeline.ports import Deps, ImageEmbedder, Ledger, VectorIndex
-from pipeline.ports.model_binding import DEFAULT_MODEL, check_binding, find_generation
 from pipeline.settings import Settings
 from pipeline.types import Job, JobState
 
@@ -39,24 +37,15 @@ def deps_of_job(job: Job, ledger: Ledger, settings: Settings) -> Iterator[Deps]:
         ModelMismatchError: it belongs to another model.
     """
     with wiring.open_index(settings) as index:
-        info = find_generation(job.request.target, index)
-        embedder = wiring.lazy_model(settings.model, settings, existing=info, batches=settings.batch_threads)
-        check_binding(info, embedder.spec)
+        target = job.request.target
+        embedder = wiring.model_of_generation(target, index, settings, batches=settings.batch_threads)
         yield deps_here(index, embedder, ledger, settings)
 
 
 def deps_here(index: VectorIndex, embedder: ImageEmbedder, ledger: Ledger, settings: Settings) -> Deps:
     """The ports for a job that runs in this process."""
-    return Deps(
-        store=wiring.open_store(settings),
-        index=index,
-        embedder=embedder,
-        ledger=ledger,
-        concurrency=wiring.concurrency_of(
-            settings,
-            Load(batches=settings.batch_threads, is_trained=embedder.spec.address != DEFAULT_MODEL),
-        ),
-    )
+    store = wiring.open_store(settings)
+    return wiring.embedded_deps(settings, store=store, index=index, embedder=embedder, ledger=ledger)
 
 
 def finish(job: Job, deps: Deps, settings: Settings, *, max_failure_rate: float, as_json: bool) -> None:

@@ -9,7 +9,7 @@ import typer
 from pipeline import wiring
 from pipeline.capacity import Load
 from pipeline.cli.output import fail, note, write_json, write_table
-from pipeline.ports import MAX_HITS, ImageEmbedder, VectorIndex
+from pipeline.ports import MAX_HITS
 from pipeline.ports.model_binding import find_collection
 from pipeline.service.access import local_caller
 from pipeline.service.answers import answer_json
@@ -58,7 +58,12 @@ def search(
         ports = SearchPorts(
             store=store,
             index=index,
-            models=_models(index, model, settings),
+            models=LoadedOnDemand(
+                index,
+                wiring.model_loader(settings),
+                requested=model or settings.model,
+                precision=settings.precision,
+            ),
             concurrency=wiring.concurrency_of(settings, Load()),
         )
         answers = list(search_images(queries, request, ports, limits, local_caller()))
@@ -70,13 +75,6 @@ def search(
     _print(answers, as_json=as_json)
     if any(answer.error for answer in answers):
         raise typer.Exit(1)
-
-
-def _models(index: VectorIndex, requested: str, settings: Settings) -> LoadedOnDemand:
-    def load(address: str, precision: str) -> ImageEmbedder:
-        return wiring.load_model(address, settings, precision=precision)
-
-    return LoadedOnDemand(index, load, requested=requested or settings.model, precision=settings.precision)
 
 
 def _print(answers: Sequence[SearchAnswer], *, as_json: bool) -> None:

@@ -67,6 +67,12 @@ class ViewFinder(Protocol):
         ...
 
 
+def warm_model(embedder: ImageEmbedder) -> None:
+    """Load the weights and run them once, so that the first image is as fast as the next."""
+    side_px = embedder.spec.preprocessing.crop
+    embedder.embed_images(np.zeros((1, 3, side_px, side_px), dtype=np.uint8))
+
+
 def require_capability(spec: ModelSpec, capability: Capability) -> None:
     """Raises ModelError, naming the model and what it can do."""
     if capability not in spec.capabilities:

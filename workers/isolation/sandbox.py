@@ -21,11 +21,12 @@ from pipeline import wiring
 from pipeline.errors import PictorError, TransientError
 from pipeline.ingest.handle import Handled, handle_embed
 from pipeline.logs import configure_logging
+from pipeline.ports.embedder import warm_model
 from pipeline.settings import Settings
 from pipeline.types import Verdict
 from workers.identity import told_identity
 from workers.metrics.metrics import metrics
-from workers.process.context import open_deps, warm_model
+from workers.process.context import open_deps
 
 logger = logging.getLogger(__name__)
 
@@ -100,7 +101,7 @@ def main(limit_s: int) -> None:
     settings = Settings.from_env().model_copy(update={"device": "cpu"})
     configure_logging(settings.log_level)
     deps = open_deps(settings, told_identity())
-    warm_model(deps)
+    warm_model(deps.embedder)
     print(json.dumps({"begun": "yes"}), file=answers, flush=True)
     signal.alarm(limit_s)
     try:

@@ -6,13 +6,13 @@ import signal
 import time
 from dataclasses import dataclass
 
-import numpy as np
 from celery import Celery
 
 from pipeline import wiring
 from pipeline.capacity import Load
 from pipeline.errors import FatalError, PictorError
 from pipeline.ports import Deps, ImageLimits
+from pipeline.ports.embedder import warm_model
 from pipeline.ports.model_binding import DEFAULT_MODEL
 from pipeline.settings import Settings
 from pipeline.types import WORKERS, ModelSpec
@@ -59,17 +59,11 @@ def warm_up(app: Celery) -> Context:
     started = time.perf_counter()
     opened = open_context(settings, identity, app)
     if EMBED in identity.queues or SEARCH in identity.queues:
-        warm_model(opened.deps)
+        warm_model(opened.deps.embedder)
     make_current(opened)
     seconds = round(time.perf_counter() - started, 2)
     logger.info("warm", extra={"queues": identity.queues, "seconds": seconds})
     return opened
-
-
-def warm_model(deps: Deps) -> None:
-    """Load the weights and run them once, so that the first batch is as fast as the next."""
-    side = deps.embedder.spec.preprocessing.crop
-    deps.embedder.embed_images(np.zeros((1, 3, side, side), dtype=np.uint8))
 
 
 def open_context(settings: Settings, identity: Identity, app: Celery) -> Context:

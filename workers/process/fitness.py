@@ -9,7 +9,8 @@ import logging
 
 from pipeline.errors import ImageError, PictorError, TargetError
 from pipeline.ports import Deps
-from workers.process.context import Context, current, warm_model
+from pipeline.ports.embedder import warm_model
+from workers.process.context import Context, current
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +38,7 @@ def _ask_everything(context: Context) -> None:
     deps.index.get_collection(settings.collection)
     _ask_the_store(deps, settings.staging_bucket)
     if deps.embedder.device:  # its weights are loaded
-        warm_model(deps)
+        warm_model(deps.embedder)
 
 
 def _ask_the_store(deps: Deps, bucket: str) -> None:

@@ -1,6 +1,5 @@
 """The search page: drop a picture or follow a link, and see its nearest images."""
 
-from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -9,7 +8,6 @@ from fastapi.responses import HTMLResponse
 
 from pipeline.api.backend import Asks, Backend, Ports
 from pipeline.api.pages.rendering import render
-from pipeline.api.routes.search import holds_pictures
 from pipeline.errors import PictorError
 from pipeline.search.query import Bytes, Stored
 from pipeline.search.query import Query as SearchQuery
@@ -18,7 +16,7 @@ from pipeline.service.access import Caller
 from pipeline.service.answers import http_status_of
 from pipeline.service.arguments import read_search
 from pipeline.service.images import show_image
-from pipeline.service.search import SearchAnswer, search_images
+from pipeline.service.search import SearchAnswer
 from pipeline.types import CollectionInfo, IndexRow
 
 router = APIRouter()
@@ -92,8 +90,7 @@ def results(
 
 def _find(query: SearchQuery, asked: Asked, ports: Backend, caller: Caller) -> SearchAnswer:
     wanted = read_search(collection=asked.collection, k=HITS_SHOWN, prefix=asked.prefix)
-    with ports.decoding if holds_pictures([query]) else nullcontext():
-        (answer,) = search_images([query], wanted, ports.search_ports, ports.limits, caller)
+    (answer,) = ports.search([query], wanted, caller)
     return answer
 
 

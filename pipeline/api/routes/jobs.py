@@ -73,7 +73,8 @@ def submit_job(
     )
     deps = ports.deps_with(ports.model_for(body.model or ports.settings.model, wanted.collection))
     job_id = _job_id_of(idempotency_key)
-    if job_id is not None and (earlier := _earlier(job_id, ports, caller)) is not None:
+    earlier = show.find_job_if_any(job_id, ports.ledger, caller) if job_id else None
+    if earlier is not None:
         if earlier.request != wanted.request_for(deps.embedder.spec):
             raise ProblemError(
                 "key_reused", f"Idempotency-Key: it was used for job {job_id}, which has other arguments"
@@ -197,10 +198,6 @@ def _job_id_of(idempotency_key: str) -> str | None:
     if not IDEMPOTENCY_KEY.fullmatch(idempotency_key):
         raise ArgumentError("Idempotency-Key: 1 to 255 characters of ASCII without spaces are expected")
     return f"http-{hashlib.sha256(idempotency_key.encode()).hexdigest()[:32]}"
-
-
-def _earlier(job_id: str, ports: Backend, caller: Caller) -> Job | None:
-    return show.find_job_if_any(job_id, ports.ledger, caller)
 
 
 def _check_driver(job_id: str, ports: Backend) -> None:

@@ -2,8 +2,6 @@
 
 import base64
 import time
-from collections.abc import Sequence
-from contextlib import nullcontext
 from typing import Annotated
 
 import numpy as np
@@ -27,7 +25,7 @@ from pipeline.search.query import Bytes, Object, Query, Stored, Vector
 from pipeline.service.access import Caller
 from pipeline.service.answers import answer_json
 from pipeline.service.arguments import ROW_ID, read_search
-from pipeline.service.search import SearchAnswer, SearchRequest, search_images
+from pipeline.service.search import SearchAnswer, SearchRequest
 from pipeline.types import Reason
 
 router = APIRouter(prefix="/v1/collections/{collection}/search", tags=["search"])
@@ -90,11 +88,6 @@ def read_body(body: QueryBody, ports: Backend) -> Query:
         raise ArgumentError("image: base64 is expected") from err
 
 
-def holds_pictures(queries: Sequence[Query]) -> bool:
-    """Whether one of them has to be decoded. The others wait for nobody."""
-    return any(isinstance(query, Bytes | Object) for query in queries)
-
-
 def _search(
     collection: str, queries: list[Query], options: SearchOptions, ports: Backend, caller: Caller
 ) -> SearchAnswerBody:
@@ -114,8 +107,7 @@ def _answered(
 ) -> SearchAnswerBody:
     started = time.perf_counter()
     info = find_collection(request.collection, ports.index)
-    with ports.decoding if holds_pictures(queries) else nullcontext():
-        answers = list(search_images(queries, request, ports.search_ports, ports.limits, caller))
+    answers = ports.search(queries, request, caller)
     return SearchAnswerBody(
         collection=info.name,
         model=info.model_name,
@@ -134,9 +126,9 @@ def _single(found: SearchAnswerBody) -> SearchAnswerBody:
     (answer,) = found.answers
     if answer.error is None:
         return found
-    code, _, detail = answer.error.partition(": ")
-    if code in {reason.value for reason in Reason}:
-        raise _error_of(Reason(code), detail)
+    detail = answer.error.removeprefix(f"{answer.code}: ")
+    if answer.code in {reason.value for reason in Reason}:
+        raise _error_of(Reason(answer.code), detail)
     raise ArgumentError(detail)
 
 
