@@ -5,11 +5,14 @@ from uuid import uuid4
 
 import pytest
 
+from pipeline.adapters.ledger.migrate import migrate
+from pipeline.adapters.ledger.sql_ledger import SqlLedger, open_ledger
 from pipeline.adapters.milvus.index import MilvusIndex
 from pipeline.ports import VectorIndex
 from pipeline.testing.memory_index import MemoryIndex
 from pipeline.types import CollectionRef
 from tests.contract.indexes import model, open_index, open_server
+from tests.contract.ledger_databases import KINDS, empty_database, empty_tables
 from tests.services import Server, exported
 
 
@@ -31,6 +34,22 @@ def servers_answer(servers_in_the_environment: Sequence[Server]) -> None:
     """Also after a file whose tests stopped one, or a machine that stood still."""
     for server in servers_in_the_environment:
         server.recover()
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def database(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a database with the tables of a ledger."""
+    with empty_database(request.param, tmp_path_factory.mktemp("ledger")) as url:
+        migrate(url)
+        yield url
+
+
+@pytest.fixture
+def ledger(database: str) -> Iterator[SqlLedger]:
+    """Without a row."""
+    empty_tables(database)
+    with open_ledger(database) as ledger:
+        yield ledger
 
 
 @pytest.fixture(scope="module", params=["memory", "folder", "server"])

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
+from pipeline.adapters.ledger.schema import metadata
 from tests.conftest import missing
 
 KINDS = ("sqlite", "postgresql")
@@ -46,6 +47,14 @@ def run_on(url: str, *statements: str) -> None:
     with engine.connect() as connection:
         for statement in statements:
             connection.execute(sa.text(statement))
+
+
+def empty_tables(url: str) -> None:
+    """Delete every row of a ledger behind its back."""
+    engine = sa.create_engine(url, poolclass=sa.NullPool)
+    with engine.begin() as connection:
+        for table in reversed(metadata.sorted_tables):
+            connection.execute(table.delete())
 
 
 def ask(url: str, question: str) -> object:

@@ -12,7 +12,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipeline.adapters.ledger.migrate import migrate
 from pipeline.adapters.ledger.sql_ledger import SqlLedger, open_ledger
 from pipeline.errors import ConflictError, MessageError, NotFoundError, PictorError
 from pipeline.types import (
@@ -35,7 +34,7 @@ from pipeline.types import (
     Rejected,
     embedded_on,
 )
-from tests.contract.ledger_databases import KINDS, empty_database, run_on
+from tests.contract.ledger_databases import empty_database
 
 REQUEST = JobRequest(
     location="s3://shop/in/",
@@ -57,20 +56,6 @@ ODD_KEYS = (
     "in/\uef80.jpg",
     "in/Z.jpg",
 )
-
-
-@pytest.fixture(scope="module", params=KINDS)
-def database(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with empty_database(request.param, tmp_path_factory.mktemp("ledger")) as url:
-        migrate(url)
-        yield url
-
-
-@pytest.fixture
-def ledger(database: str) -> Iterator[SqlLedger]:
-    run_on(database, "DELETE FROM failure", "DELETE FROM batch", "DELETE FROM job")
-    with open_ledger(database) as ledger:
-        yield ledger
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """Which plan or removal decides over an object, in SQLite and in PostgreSQL."""
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -9,10 +9,8 @@ import pytest
 import sqlalchemy as sa
 
 from pipeline.adapters.ledger import schema as tables
-from pipeline.adapters.ledger.migrate import migrate
 from pipeline.adapters.ledger.precedence import GRACE_S
 from pipeline.adapters.ledger.rows import batch_values
-from pipeline.adapters.ledger.schema import metadata
 from pipeline.adapters.ledger.sql_ledger import SqlLedger, open_ledger
 from pipeline.errors import ConflictError
 from pipeline.ports import NO_FINDINGS, VersionBook
@@ -33,7 +31,6 @@ from pipeline.types import (
     generation_of,
     indexed_version,
 )
-from tests.contract.ledger_databases import KINDS, empty_database
 
 REQUEST = JobRequest(
     location="s3://shop/",
@@ -45,20 +42,6 @@ REQUEST = JobRequest(
 )
 GENERATION = generation_of("images", "ab" * 32)
 A_WHILE = timedelta(seconds=GRACE_S + 60)
-
-
-@pytest.fixture(scope="module", params=KINDS)
-def database(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with empty_database(request.param, tmp_path_factory.mktemp("ledger")) as url:
-        migrate(url)
-        yield url
-
-
-@pytest.fixture
-def ledger(database: str) -> Iterator[SqlLedger]:
-    with open_ledger(database) as ledger:
-        change(ledger, *(table.delete() for table in reversed(metadata.sorted_tables)))
-        yield ledger
 
 
 def change(ledger: SqlLedger, *statements: sa.Executable) -> None:

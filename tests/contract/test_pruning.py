@@ -1,16 +1,14 @@
 """Old jobs lose their details and keep their counts, in SQLite and in PostgreSQL."""
 
 import dataclasses
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
 import sqlalchemy as sa
 
 from pipeline.adapters.ledger import pruning
-from pipeline.adapters.ledger.migrate import migrate
 from pipeline.adapters.ledger.schema import job as job_table
-from pipeline.adapters.ledger.sql_ledger import SqlLedger, open_ledger
+from pipeline.adapters.ledger.sql_ledger import SqlLedger
 from pipeline.errors import ArgumentError, ConflictError
 from pipeline.service.access import local_caller
 from pipeline.service.move import resume_job
@@ -32,7 +30,7 @@ from pipeline.types import (
     Reason,
     Rejected,
 )
-from tests.contract.ledger_databases import KINDS, ask, empty_database, run_on
+from tests.contract.ledger_databases import ask
 
 REQUEST = JobRequest(
     location="s3://shop/in/",
@@ -46,20 +44,6 @@ REQUEST = JobRequest(
 OLD, YOUNG = timedelta(days=91), timedelta(days=89)
 RETENTION = timedelta(days=90)
 ME = local_caller()
-
-
-@pytest.fixture(scope="module", params=KINDS)
-def database(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with empty_database(request.param, tmp_path_factory.mktemp("ledger")) as url:
-        migrate(url)
-        yield url
-
-
-@pytest.fixture
-def ledger(database: str) -> Iterator[SqlLedger]:
-    run_on(database, "DELETE FROM failure", "DELETE FROM batch", "DELETE FROM job")
-    with open_ledger(database) as ledger:
-        yield ledger
 
 
 def end(ledger: SqlLedger, job: Job, state: JobState, ago: timedelta) -> Job:

@@ -8,7 +8,6 @@ from random import Random
 import pytest
 import sqlalchemy as sa
 
-from pipeline.adapters.ledger.migrate import migrate
 from pipeline.adapters.ledger.sql_ledger import SqlLedger, open_ledger
 from pipeline.ports import MAX_ETAG_BYTES, MAX_PATH_BYTES, VersionBook
 from pipeline.types import (
@@ -29,7 +28,6 @@ from pipeline.types import (
     generation_of,
     indexed_version,
 )
-from tests.contract.ledger_databases import KINDS, empty_database, run_on
 from tests.limit_texts import LETTERS, text_of
 
 REQUEST = JobRequest(
@@ -63,27 +61,6 @@ ODD_KEYS = (
     "\U0001f600" * 900,
     "\U0001f600" * 900 + "x",
 )
-
-
-@pytest.fixture(scope="module", params=KINDS)
-def database(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with empty_database(request.param, tmp_path_factory.mktemp("ledger")) as url:
-        migrate(url)
-        yield url
-
-
-@pytest.fixture
-def ledger(database: str) -> Iterator[SqlLedger]:
-    run_on(
-        database,
-        "DELETE FROM failure",
-        "DELETE FROM batch",
-        "DELETE FROM job",
-        "DELETE FROM version",
-        "DELETE FROM book",
-    )
-    with open_ledger(database) as ledger:
-        yield ledger
 
 
 @pytest.fixture
