@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 import sqlalchemy as sa
+from typing_extensions import override
 
 from pipeline.adapters.ledger import schema as tables
 from pipeline.adapters.ledger.precedence import GRACE_S
@@ -137,8 +138,9 @@ def test_a_plan_that_is_written_late_does_not_take_back_what_a_newer_one_decided
     sequence = entry_of(book, "a").sequence
 
     class Slow(SqlLedger):
-        def _number(self, job_id: str) -> int:
-            return sequence - 1
+        @override
+        def _two_numbers(self, job_id: str) -> tuple[int, int]:
+            return sequence - 2, sequence - 1
 
     older = plan(Slow(ledger._engine), ref_of("a", "e1"), ref_of("b", "e1"))
     assert entry_of(book, "a").ref == ref_of("a", "e2")

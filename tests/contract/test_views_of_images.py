@@ -6,6 +6,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from typing_extensions import override
 
 from pipeline.adapters.milvus.index import MilvusIndex
 from pipeline.adapters.milvus.lite.index import LiteIndex
@@ -123,14 +124,20 @@ def shared_collection(index: VectorIndex, of_views: bool) -> CollectionRef:
     return index.create_collection(name, views_model() if of_views else model()).ref
 
 
-def kills(kind: type[Any]) -> type[Any]:
-    class Killed(kind):  # type: ignore[misc]
-        """Its process ends between the write of the new rows and the removal of the old ones."""
+class KilledLite(LiteIndex):
+    """Its process ends between the write of the new rows and the removal of the old ones."""
 
-        def _stale_ids(self, *_: object) -> list[str]:
-            raise SystemExit("killed")
+    @override
+    def _row_ids(self, *_: object) -> list[str]:
+        raise SystemExit("killed")
 
-    return Killed
+
+class KilledServer(MilvusIndex):
+    """The same with a server."""
+
+    @override
+    def _row_ids(self, *_: object) -> list[str]:
+        raise SystemExit("killed")
 
 
 @pytest.mark.parametrize("kind", ["folder", "server"])
@@ -141,8 +148,8 @@ def test_a_process_killed_between_new_and_old_rows_leaves_what_the_next_call_put
 
     def opened(killed: bool) -> Any:
         if kind == "folder":
-            return (kills(LiteIndex) if killed else LiteIndex)(path)
-        return open_server(kind=kills(MilvusIndex) if killed else MilvusIndex)
+            return (KilledLite if killed else LiteIndex)(path)
+        return open_server(kind=KilledServer if killed else MilvusIndex)
 
     with opened(killed=False) as whole:
         ref = whole.create_collection(name, views_model()).ref

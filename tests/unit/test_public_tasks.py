@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from typing_extensions import override
 
 from pipeline.adapters.ledger.sql_ledger import SqlLedger
 from pipeline.errors import (
@@ -79,7 +80,8 @@ class FailingIndex(MemoryIndex):
         self._generations, self._live = like._generations, like._live
         self.error: Exception | None = None
 
-    def _get(self, ref: CollectionRef) -> _Generation:  # all other methods come by here
+    @override  # all other methods come by here
+    def _get(self, ref: CollectionRef) -> _Generation:
         self._fail()
         return super()._get(ref)
 
