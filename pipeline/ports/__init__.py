@@ -18,6 +18,9 @@ from pipeline.ports.index import (
     MAX_HITS,
     VectorIndex,
 )
+from pipeline.ports.keys import (
+    KeyBook,
+)
 from pipeline.ports.ledger import (
     Ledger,
     PrunedLedger,
@@ -50,6 +53,7 @@ __all__ = [
     "Deps",
     "ImageEmbedder",
     "ImageLimits",
+    "KeyBook",
     "Ledger",
     "Limits",
     "ObjectStore",

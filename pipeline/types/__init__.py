@@ -42,6 +42,13 @@ from pipeline.types.jobs import (
     PruneScope,
     embedded_on,
 )
+from pipeline.types.keys import (
+    DEFAULT_TENANT,
+    ApiKey,
+    KeyRole,
+    KnownKey,
+    Session,
+)
 from pipeline.types.models import (
     Capability,
     ModelSpec,
@@ -65,11 +72,13 @@ from pipeline.types.objects import (
 __all__ = [
     "COMES_FROM",
     "CONTENT_REASONS",
+    "DEFAULT_TENANT",
     "EMBEDDED",
     "LASTING_REASONS",
     "NOT_FOLLOWED",
     "RETRIED_FROM",
     "WORKERS",
+    "ApiKey",
     "BatchRecord",
     "BatchReport",
     "BatchStatus",
@@ -89,6 +98,8 @@ __all__ = [
     "JobCounts",
     "JobRequest",
     "JobState",
+    "KeyRole",
+    "KnownKey",
     "ModelSpec",
     "ObjectRef",
     "Pixels",
@@ -104,6 +115,7 @@ __all__ = [
     "Rejected",
     "SearchFilter",
     "SearchHit",
+    "Session",
     "StoredVersion",
     "Vector",
     "Verdict",
