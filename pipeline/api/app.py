@@ -92,7 +92,7 @@ class _Service(FastAPI):
             "key": {
                 "type": "http",
                 "scheme": "bearer",
-                "description": "A key of `pictor keys`",
+                "description": "A key that an administrator made",
             }
         }
         document["security"] = [{"key": []}, {}]  # a service on its own machine may run without keys

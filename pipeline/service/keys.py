@@ -112,7 +112,7 @@ def rotate_key(
     former, now = find_key(key_id, keys, caller), datetime.now(UTC)
     if not former.is_valid(now):
         raise ConflictError(
-            f"key {key_id} is not valid any more; `pictor keys create NAME --role ROLE` makes a new one"
+            f"key {key_id} is not valid any more; `pictor keys create NAME --role admin` makes a new one"
         )
     lasted = former.expires_at - former.created_at if former.expires_at else None
     request = KeyRequest(
