@@ -9,6 +9,7 @@ from pipeline.addresses import is_loopback
 from pipeline.cli.output import note, warn
 from pipeline.errors import ConfigError
 from pipeline.location import parse_location
+from pipeline.logs import configure_logging
 from pipeline.ports import KeyBook
 from pipeline.service.keyring import Keyring
 from pipeline.settings import Settings
@@ -49,7 +50,13 @@ def serve(
     address = check_address(host, with_keys=with_keys)
     hosts, tls = hosts_of(address, settings.service_host_names), read_tls(settings)
     allowed = [parse_location(text) for text in allow or ()]
-    with open_backend(settings, allowed) as backend:
+    opened = open_backend
+    if settings.broker_url.get_secret_value():
+        from pipeline.api.cluster import open_cluster  # needs Celery
+
+        configure_logging(settings.log_level)  # as workers do
+        opened = open_cluster
+    with opened(settings, allowed) as backend:
         warm_up(backend)
         door = KeyDoor(Keyring(backend.keys)) if with_keys else OpenDoor()
         application = make_app(backend, hosts=hosts, door=door)
