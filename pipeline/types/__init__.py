@@ -59,6 +59,13 @@ from pipeline.types.jobs import (
     PruneScope,
     embedded_on,
 )
+from pipeline.types.keys import (
+    DEFAULT_TENANT,
+    ApiKey,
+    KeyRole,
+    KnownKey,
+    Session,
+)
 from pipeline.types.models import (
     Capability,
     ModelSpec,
@@ -97,6 +104,7 @@ __all__ = [
     "CLOCK",
     "COMES_FROM",
     "CONTENT_REASONS",
+    "DEFAULT_TENANT",
     "EMBEDDED",
     "LASTING_REASONS",
     "LOCAL_ROLE",
@@ -104,6 +112,7 @@ __all__ = [
     "RETRIED_FROM",
     "WORKERS",
     "Actor",
+    "ApiKey",
     "AuditEntry",
     "AuditKind",
     "AuditOutcome",
@@ -137,6 +146,8 @@ __all__ = [
     "JobRequest",
     "JobState",
     "Justification",
+    "KeyRole",
+    "KnownKey",
     "ModelSpec",
     "ObjectRef",
     "Pixels",
@@ -158,6 +169,7 @@ __all__ = [
     "Rejected",
     "SearchFilter",
     "SearchHit",
+    "Session",
     "StoredVersion",
     "TreeHead",
     "Vector",
