@@ -30,7 +30,7 @@ from pipeline.service.search import SearchPorts, search_images
 from pipeline.service.show import find_job
 from pipeline.service.submit import Submission, record_refusal, submit_to_workers
 from pipeline.settings import Settings
-from pipeline.types import WORKERS, JobState
+from pipeline.types import BROKER_ROLE, WORKERS, JobState
 from workers.broker.dead_letters import set_aside
 from workers.broker.meant_at import keep_meant_at
 from workers.broker.pass_on import pass_on, was_passed_on
@@ -250,6 +250,7 @@ def _caller(task: Task) -> Caller:
     settings = current().settings
     return Caller(
         who="broker",
+        held=(BROKER_ROLE,),
         roles=frozenset({Role.READ, Role.SEARCH, Role.WRITE}),
         buckets=settings.bucket_globs,
         collections=settings.collection_globs,
