@@ -29,8 +29,6 @@ from pipeline.types import CollectionRef, Job
 
 logger = logging.getLogger(__name__)
 
-MOST_KNOWN_JOBS = 1000  # the newest: whose locations requests may name
-
 
 class Runner(Protocol):
     def start(self, job_id: str) -> None:
@@ -95,10 +93,6 @@ def open_backend(settings: Settings, allowed: list[Location]) -> Iterator[Backen
             target = CollectionRef(name=collection, fingerprint=spec.fingerprint)
             return LazyEmbedder(spec, lambda: models.answering(target))  # one model, not one for each use
 
-        def known() -> list[Location]:
-            requests = (job.request for job in ledger.list_jobs(limit=MOST_KNOWN_JOBS))
-            return [Location(url=r.location, bucket=r.bucket, prefix=r.prefix) for r in requests if r.bucket]
-
         def deps_of(job: Job) -> Deps:
             target = job.request.target
             spec = wiring.model_of_generation(target, index, settings).spec
@@ -123,7 +117,7 @@ def open_backend(settings: Settings, allowed: list[Location]) -> Iterator[Backen
             limits=limits,
             concurrency=concurrency,
             decoding=threading.BoundedSemaphore(concurrency.decode_threads),
-            places=Places(allowed, known),
+            places=Places(allowed, ledger.locations),
             runner=runner,
             driver=driver,
         )

@@ -18,6 +18,7 @@ from pipeline.adapters.ledger.statements import (
     no_such_job,
     update_job,
 )
+from pipeline.location import Location
 from pipeline.types import Job, JobRequest, JobState
 
 
@@ -51,6 +52,12 @@ class SqlJobs(InTransactions):
             )
         query = select_jobs(job.c.job_id.in_(newest.scalar_subquery()))
         return [job_of(row) for row in self._read(lambda connection: connection.execute(query).all())]
+
+    def locations(self) -> list[Location]:
+        # A submission that was refused has no bucket.
+        each = sa.select(job.c.source, job.c.bucket, job.c.prefix).where(job.c.bucket != "").distinct()
+        rows = self._read(lambda connection: connection.execute(each).all())
+        return [Location(url=row.source, bucket=row.bucket, prefix=row.prefix) for row in rows]
 
     def find_unfinished(self, request: JobRequest, *, driver: str) -> Job | None:
         same = sa.and_(
