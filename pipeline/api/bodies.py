@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema, model_validator
 
 from pipeline.ports import MAX_HITS
 
@@ -36,6 +36,12 @@ class Filter(Strict):
     metadata: Annotated[
         dict[str, str], Field(max_length=16, description="Only objects with this user metadata")
     ] = {}
+
+    where: Annotated[
+        dict[str, Any] | None,
+        WithJsonSchema({"$ref": "#/components/schemas/Condition"}),
+        Field(description="Only images for which this condition holds"),
+    ] = None
 
 
 class QueryBody(Strict):

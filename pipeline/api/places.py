@@ -6,6 +6,7 @@ could aim it at every bucket that its credentials open.
 
 import time
 from collections.abc import Callable, Iterable, Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from pipeline.errors import DeniedError
@@ -20,6 +21,7 @@ class Places:
     Args:
         allowed: as `pictor serve --allow` names them.
         known: places indexed before, by whoever may run commands here. There are ever more, never fewer.
+        buckets: globs of buckets that may be named as a whole. No folder is like one.
     """
 
     def __init__(
@@ -27,9 +29,11 @@ class Places:
         allowed: Sequence[Location],
         known: Callable[[], Sequence[Location]],
         *,
+        buckets: Sequence[str] = (),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._allowed = tuple(allowed)
+        self._buckets = tuple(buckets)
         self._known = known
         self._clock = clock
         self._read: tuple[Sequence[Location], float] = ((), -KNOWN_S)  # and when, in seconds of the clock
@@ -47,7 +51,11 @@ class Places:
 
     def _holds(self, bucket: str, key: str) -> bool:
         """The known places come last, since the ledger is asked for them."""
-        return _is_in_any(bucket, key, self._allowed) or _is_in_any(bucket, key, self._known_lately())
+        return (
+            _is_in_any(bucket, key, self._allowed)
+            or (not bucket.startswith("/") and any(fnmatchcase(bucket, glob) for glob in self._buckets))
+            or _is_in_any(bucket, key, self._known_lately())
+        )
 
     def _known_lately(self) -> Sequence[Location]:
         places, read_s = self._read

@@ -46,8 +46,12 @@ class Ledger(Protocol):
         """
         ...
 
-    def locations(self) -> list[Location]:
-        """Where jobs have looked for images, each place once and in no order. It counts nothing."""
+    def locations(self, *, without: str) -> list[Location]:
+        """Where jobs have looked for images, each place once and in no order. It counts nothing.
+
+        Args:
+            without: jobs whose id begins so are left out.
+        """
         ...
 
     def find_unfinished(self, request: JobRequest, *, driver: str) -> Job | None:

@@ -134,9 +134,11 @@ def test_jobs_are_listed_newest_first(ledger: SqlLedger) -> None:
 def test_each_place_of_a_job_is_known_once_and_a_refusal_has_none(ledger: SqlLedger) -> None:
     whole = dataclasses.replace(REQUEST, location="s3://shop/", prefix="")
     refused = dataclasses.replace(REQUEST, location="nowhere", bucket="", prefix="")
-    for request in (REQUEST, whole, REQUEST, refused):
+    for request in (REQUEST, whole, REQUEST, refused):  # a refused submission has no bucket
         ledger.create_job(request, driver=WORKERS)
-    found = sorted((place.url, place.bucket, place.prefix) for place in ledger.locations())
+    own = dataclasses.replace(REQUEST, location="s3://own/", bucket="own")
+    ledger.create_job(own, driver=WORKERS, job_id="own_%-1")
+    found = sorted((place.url, place.bucket, place.prefix) for place in ledger.locations(without="own_%-"))
     assert found == [("s3://shop/", "shop", ""), ("s3://shop/in/", "shop", "in/")]
 
 
@@ -515,6 +517,19 @@ def test_eight_threads_that_plan_at_once_wait_for_one_another(ledger: SqlLedger)
     with ThreadPoolExecutor(8) as threads:
         assert list(threads.map(plan, jobs)) == [25] * 8
     assert [counts(ledger, job).pending for job in jobs] == [25] * 8
+
+
+def test_eight_threads_that_submit_under_one_id_get_one_job(ledger: SqlLedger) -> None:
+    start = threading.Barrier(8, timeout=30)
+
+    def submit(thread: int) -> list[Job]:
+        start.wait()
+        wanted = dataclasses.replace(REQUEST, prefix=f"{thread}/")
+        return [ledger.create_job(wanted, driver=WORKERS, job_id=f"same-{n}") for n in range(10)]
+
+    with ThreadPoolExecutor(8) as threads:
+        answers = list(threads.map(submit, range(8)))
+    assert all(answer == answers[0] for answer in answers)
 
 
 # Splitting

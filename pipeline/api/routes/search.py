@@ -25,8 +25,9 @@ from pipeline.search.query import Bytes, Object, Query, Stored, Vector
 from pipeline.service.access import Caller
 from pipeline.service.answers import answer_json
 from pipeline.service.arguments import ROW_ID, read_search
+from pipeline.service.conditions import read_condition
 from pipeline.service.search import SearchAnswer, SearchRequest
-from pipeline.types import Reason
+from pipeline.types import Condition, Reason
 
 router = APIRouter(prefix="/v1/collections/{collection}/search", tags=["search"])
 
@@ -98,8 +99,13 @@ def _search(
         bucket=options.filter.bucket,
         prefix=options.filter.prefix,
         metadata=options.filter.metadata,
+        condition=_condition(options.filter.where),
     )
     return _answered(request, queries, ports, caller)
+
+
+def _condition(value: object) -> Condition | None:
+    return None if value is None else read_condition(value, of="filter.where")
 
 
 def _answered(
