@@ -58,6 +58,7 @@ def read_search(
     prefix: str = "",
     metadata: Mapping[str, str] | None = None,
     condition: Condition | None = None,
+    with_vector: bool = False,
 ) -> SearchRequest:
     """Raises ArgumentError: a name that no collection, bucket or key can have, a number out of its range."""
     if bucket:
@@ -72,6 +73,7 @@ def read_search(
         k=k,
         min_score=min_score,
         where=SearchFilter(bucket=bucket, key_prefix=prefix, metadata=metadata or {}, condition=condition),
+        with_vector=with_vector,
     )
 
 

@@ -100,3 +100,4 @@ class SearchHit:
     size_bytes: int
     indexed_at: datetime
     metadata: Mapping[str, str] = field(default_factory=dict)
+    vector: Vector | None = None  # [D], where it was asked for
