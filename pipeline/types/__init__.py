@@ -69,6 +69,13 @@ from pipeline.types.jobs import (
     PruneScope,
     embedded_on,
 )
+from pipeline.types.keys import (
+    DEFAULT_TENANT,
+    ApiKey,
+    KeyRole,
+    KnownKey,
+    Session,
+)
 from pipeline.types.models import (
     Capability,
     ModelSpec,
@@ -92,6 +99,7 @@ from pipeline.types.objects import (
 __all__ = [
     "COMES_FROM",
     "CONTENT_REASONS",
+    "DEFAULT_TENANT",
     "EMBEDDED",
     "LASTING_REASONS",
     "NOT_FOLLOWED",
@@ -100,6 +108,7 @@ __all__ = [
     "Actor",
     "AllOf",
     "AnyOf",
+    "ApiKey",
     "AuditEntry",
     "AuditKind",
     "AuditOutcome",
@@ -131,6 +140,8 @@ __all__ = [
     "JobCounts",
     "JobRequest",
     "JobState",
+    "KeyRole",
+    "KnownKey",
     "ModelSpec",
     "ObjectRef",
     "OneOf",
@@ -151,6 +162,7 @@ __all__ = [
     "RowNumber",
     "SearchFilter",
     "SearchHit",
+    "Session",
     "StoredVersion",
     "TreeHead",
     "UserMetadata",
