@@ -9,7 +9,7 @@ from pipeline.audit.edge import Edge
 from pipeline.audit.hashes import leaf_hash
 from pipeline.audit.note import SigningKey
 from pipeline.audit.proof_file import write_proof
-from pipeline.audit.queries import matches
+from pipeline.audit.queries import facets_of, matches
 from pipeline.audit.records import canonical_json, check_erasure, commit, new_salt, no_such_record
 from pipeline.types.audit import AuditEntry, AuditQuery, AuditReceipt, AuditRecord, TreeHead
 
@@ -72,7 +72,7 @@ class MemoryAuditLog:
             check_erasure(erasure, [self._entry(record_id) for record_id in record_ids])
             for record_id in record_ids:
                 index = self._places[record_id]
-                self._entries[index] = replace(self._entries[index], salt=None, record=None)
+                self._entries[index] = replace(self._entries[index], salt=None, record=None, found_by={})
                 self._records.pop(record_id, None)
             self._add(erasure, body)
             return self._prove(erasure.record_id)
