@@ -51,11 +51,16 @@ def entry_of(row: sa.Row[Any]) -> AuditEntry:
     return AuditEntry(
         index=row.entry_index,
         record_id=row.record_id,
-        commitment=row.commitment,
-        salt=row.salt,
-        record=row.record,
+        commitment=_bytes(row.commitment) or b"",
+        salt=_bytes(row.salt),
+        record=_bytes(row.record),
         found_by={name: getattr(row, name) for name in FACETS} if row.record is not None else {},
     )
+
+
+def _bytes(value: bytes | str | None) -> bytes | None:
+    """SQLite keeps whatever type somebody wrote. A verification must get to see it."""
+    return value.encode() if isinstance(value, str) else value
 
 
 def select_found(query: AuditQuery) -> sa.Select[Any]:
