@@ -13,11 +13,8 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AliasChoices, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from pipeline.client_settings import default_home, secret_in_file
 from pipeline.errors import ConfigError
-
-
-def _default_home() -> Path:
-    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "pictor"
 
 
 def _s3(name: str, *standard: str) -> AliasChoices:
@@ -41,7 +38,7 @@ class Settings(BaseSettings):
     )
 
     home: Annotated[Path, Field(description="Where the embedded index, ledger and models live")] = Field(
-        default_factory=_default_home
+        default_factory=default_home
     )
     collection: Annotated[str, Field(description="Collection used when none is named")] = "images"
     model: Annotated[
@@ -200,6 +197,14 @@ class Settings(BaseSettings):
         int, Field(ge=1, le=20, description="Attempts of one S3 call. After that, the whole batch is retried")
     ] = 4
 
+    api: Annotated[
+        str,
+        Field(
+            description="URL of a Pictor service. If it is set, `pictor ingest`, `search`, `jobs` and `collections` go through it"
+        ),
+    ] = ""
+    api_key: Annotated[SecretStr, Field(description="Key for the service of `PICTOR_API`")] = SecretStr("")
+
     broker_url: Annotated[
         SecretStr,
         Field(
@@ -261,6 +266,25 @@ class Settings(BaseSettings):
     metrics_address: Annotated[
         str, Field(description="Address of that port. Anybody who reaches it can read the metrics")
     ] = "0.0.0.0"  # noqa: S104 - who asks is another machine, and the port is off until it is wanted
+    service_keys: Annotated[
+        Literal["off", "required"],
+        Field(
+            description="With `required`, `pictor serve` wants a key for every request, and may listen on other addresses than loopback ones"
+        ),
+    ] = "off"
+    service_hosts: Annotated[
+        str,
+        Field(
+            description="Host names that `pictor serve` goes by, with commas between them, for example `pictor.example.org`. `*` is any. Default: those of this machine's loopback, and `--host`"
+        ),
+    ] = ""
+    service_tls_cert_file: Annotated[
+        str,
+        Field(description="PEM file with the certificate of `pictor serve`, which then answers by HTTPS"),
+    ] = ""
+    service_tls_key_file: Annotated[
+        str, Field(description="PEM file with the private key of that certificate")
+    ] = ""
     secrets_dir: Annotated[
         Path | None,
         Field(
@@ -357,6 +381,10 @@ class Settings(BaseSettings):
         return _globs(self.allowed_collections)
 
     @property
+    def service_host_names(self) -> tuple[str, ...]:
+        return tuple(name.lower() for name in _globs(self.service_hosts))
+
+    @property
     def run_folder(self) -> Path:
         return self.run_dir or self.home / "run"
 
@@ -371,26 +399,10 @@ def _globs(text: str) -> tuple[str, ...]:
 
 def _secrets_in_files(model: type[BaseSettings], environ: Mapping[str, str]) -> dict[str, Any]:
     """Secrets from PICTOR_SECRETS_DIR, without those that a variable of ours gives."""
-    folder = environ.get("PICTOR_SECRETS_DIR")
-    if not folder:
-        return {}
     secrets = [name for name, field in model.model_fields.items() if field.annotation is SecretStr]
     asked = [name for name in secrets if not environ.get(f"PICTOR_{name.upper()}")]
-    found = {name: _read_secret(Path(folder), f"PICTOR_{name.upper()}") for name in asked}
+    found = {name: secret_in_file(f"PICTOR_{name.upper()}", environ) for name in asked}
     return {name: SecretStr(text) for name, text in found.items() if text}
-
-
-def _read_secret(folder: Path, file_name: str) -> str:
-    """Empty when there is no such file. An editor's newline at the end is no part of a secret."""
-    try:
-        if not folder.is_dir():
-            raise ConfigError(f"PICTOR_SECRETS_DIR: {folder} is not a folder")
-        return (folder / file_name).read_text(encoding="utf-8").strip()
-    except FileNotFoundError:
-        return ""
-    except (OSError, UnicodeDecodeError) as err:
-        # Not chained: the error of a decoder holds the bytes.
-        raise ConfigError(f"PICTOR_SECRETS_DIR: {folder / file_name}: {type(err).__name__}") from None
 
 
 def _one_identity(environ: Mapping[str, str], secrets: Mapping[str, object]) -> dict[str, Any]:

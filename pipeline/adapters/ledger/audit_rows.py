@@ -7,8 +7,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from pipeline.adapters.ledger.audit_schema import audit_entry, audit_reference
 from pipeline.adapters.ledger.rows import Values
-from pipeline.adapters.ledger.schema import audit_entry, audit_reference
 from pipeline.adapters.ledger.statements import slices
 from pipeline.audit.queries import asked_facets, facets_in
 from pipeline.types.audit import AuditEntry, AuditQuery, AuditRecord

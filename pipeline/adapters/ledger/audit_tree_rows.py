@@ -5,7 +5,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from pipeline.adapters.ledger.schema import audit_entry, audit_tile, audit_tree
+from pipeline.adapters.ledger.audit_schema import audit_entry, audit_tile, audit_tree
 from pipeline.audit.edge import Edge, FullTile
 from pipeline.audit.hashes import leaf_hash
 from pipeline.audit.tile_nodes import TileNodes

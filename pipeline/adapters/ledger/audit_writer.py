@@ -16,6 +16,7 @@ from pipeline.adapters.ledger.audit_rows import (
     reference_values,
     select_by_ids,
 )
+from pipeline.adapters.ledger.audit_schema import audit_entry, audit_reference, audit_tree
 from pipeline.adapters.ledger.audit_tree_rows import (
     insert_tiles,
     lock_tree,
@@ -23,7 +24,6 @@ from pipeline.adapters.ledger.audit_tree_rows import (
     select_tree,
     tree_nodes,
 )
-from pipeline.adapters.ledger.schema import audit_entry, audit_reference, audit_tree
 from pipeline.adapters.ledger.statements import slices
 from pipeline.audit.checkpoint import Checkpoint, open_checkpoint, sign_checkpoint
 from pipeline.audit.edge import Edge, FullTile

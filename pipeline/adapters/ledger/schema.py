@@ -6,16 +6,13 @@ of their job. What a planner settles
 without a message, unchanged objects and known failures, is a row of `batch` that is done from the start.
 """
 
-import json
-from collections.abc import Sequence
-from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.engine import Dialect
-from sqlalchemy.types import TypeDecorator
 
+from pipeline.adapters.ledger import audit_schema as audit_schema  # its tables are the ledger's, too
+from pipeline.adapters.ledger.columns import ByteText, TextTuple, UtcTime
+from pipeline.adapters.ledger.columns import metadata as metadata
 from pipeline.types import WORKERS
 
 
@@ -25,39 +22,7 @@ class BatchState(StrEnum):
     SPLIT = "split"  # its halves stand in its place and it counts for nothing
 
 
-class UtcTime(TypeDecorator[datetime]):
-    """SQLite forgets time zones and PostgreSQL answers in the session's: both become UTC here."""
-
-    impl = sa.DateTime(timezone=True)
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, _dialect: Dialect) -> datetime | None:
-        return value.astimezone(UTC) if value else None
-
-    def process_result_value(self, value: datetime | None, _dialect: Dialect) -> datetime | None:
-        if value is None:
-            return None
-        return value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
-
-
-class TextTuple(TypeDecorator[tuple[str, ...]]):
-    """A JSON array in a text column: equal tuples are equal text, so that it can be compared in SQL."""
-
-    impl = sa.Text
-    cache_ok = True
-
-    def process_bind_param(self, value: Sequence[str] | None, _dialect: Dialect) -> str:
-        return json.dumps(list(value or ()), ensure_ascii=False)
-
-    def process_result_value(self, value: Any | None, _dialect: Dialect) -> tuple[str, ...]:
-        return tuple(json.loads(value or "[]"))
-
-
-# Byte order in both databases: a PostgreSQL server sorts by its locale unless told otherwise.
-ByteText = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
-
 REVISION = "0007"  # of the migration that makes these tables
-metadata = sa.MetaData()
 
 job = sa.Table(
     "job",
@@ -232,77 +197,30 @@ book = sa.Table(
     sa.Column("sequence", sa.BigInteger, nullable=False, server_default=sa.text("0")),  # the last one given
 )
 
-# The transparency log. The tree holds the commitments; record and salt can be erased, and the rest stays.
-audit_entry = sa.Table(
-    "audit_entry",
+# Keys of the HTTP service. A worker's user may neither read nor write these two tables (`worker_role`).
+api_key = sa.Table(
+    "api_key",
     metadata,
-    # An INTEGER key is SQLite's own row number, so that the rows stand in the order of the log.
-    sa.Column(
-        "entry_index",
-        sa.BigInteger().with_variant(sa.Integer, "sqlite"),
-        primary_key=True,
-        autoincrement=False,
-    ),
-    sa.Column("record_id", ByteText, nullable=False, unique=True),
-    sa.Column("commitment", sa.LargeBinary, nullable=False),
-    sa.Column("salt", sa.LargeBinary),
-    sa.Column("record", sa.LargeBinary),  # RFC 8785 JSON, as it was committed to
-    # Copies from the record, to find it by. Empty once it is erased.
-    sa.Column("kind", ByteText, nullable=False),
-    sa.Column("actor", ByteText, nullable=False),
+    sa.Column("key_id", ByteText, primary_key=True),
+    sa.Column("digest", sa.Text, nullable=False),  # SHA-256 of the whole text, in hex
+    sa.Column("name", sa.Text, nullable=False),
     sa.Column("tenant", ByteText, nullable=False),
-    sa.Column("collection", ByteText, nullable=False),
-    sa.Column("purpose_code", ByteText, nullable=False),
-    sa.Column("case_ref", ByteText, nullable=False),
-    sa.Column("probe_sha256", ByteText, nullable=False),
-    sa.Column("started_at", UtcTime),
-    sa.CheckConstraint("(salt IS NULL) = (record IS NULL)", name="audit_entry_is_whole_or_erased"),
-)
-sa.Index("audit_entry_by_actor", audit_entry.c.actor, audit_entry.c.entry_index)
-sa.Index("audit_entry_by_time", audit_entry.c.started_at)
-has_case = audit_entry.c.case_ref != sa.literal_column("''")
-sa.Index(
-    "audit_entry_by_case",
-    audit_entry.c.case_ref,
-    audit_entry.c.entry_index,
-    sqlite_where=has_case,
-    postgresql_where=has_case,
-)
-has_probe = audit_entry.c.probe_sha256 != sa.literal_column("''")
-sa.Index(
-    "audit_entry_by_probe",
-    audit_entry.c.probe_sha256,
-    audit_entry.c.entry_index,
-    sqlite_where=has_probe,
-    postgresql_where=has_probe,
+    sa.Column("roles", TextTuple, nullable=False),
+    sa.Column("collections", TextTuple, nullable=False),
+    sa.Column("buckets", TextTuple, nullable=False),
+    sa.Column("acts_for_others", sa.Boolean, nullable=False),
+    sa.Column("created_at", UtcTime, nullable=False),
+    sa.Column("created_by", sa.Text, nullable=False),
+    sa.Column("expires_at", UtcTime),
+    sa.Column("revoked_at", UtcTime),
+    sa.Column("last_used_at", UtcTime),
+    sa.Column("replaces", sa.Text, nullable=False),
 )
 
-# Which entries speak of an earlier record.
-audit_reference = sa.Table(
-    "audit_reference",
+api_session = sa.Table(
+    "api_session",
     metadata,
-    sa.Column("refers_to", ByteText, primary_key=True),
-    sa.Column("entry_index", sa.BigInteger, primary_key=True, autoincrement=False),
-    sqlite_with_rowid=False,
-)
-
-# Full tiles. What is not full is made of the entries, and of the roots of full tiles.
-audit_tile = sa.Table(
-    "audit_tile",
-    metadata,
-    sa.Column("level", sa.Integer, primary_key=True, autoincrement=False),
-    sa.Column("number", sa.BigInteger, primary_key=True, autoincrement=False),
-    sa.Column("root", sa.LargeBinary, nullable=False),
-    sa.Column("hashes", sa.LargeBinary, nullable=False),
-)
-
-# One row: the newest signed state, and the newest that witnesses have signed, too.
-audit_tree = sa.Table(
-    "audit_tree",
-    metadata,
-    sa.Column("vkey", ByteText, primary_key=True),
-    sa.Column("size", sa.BigInteger, nullable=False),
-    sa.Column("root", sa.LargeBinary, nullable=False),
-    sa.Column("checkpoint", sa.Text, nullable=False),
-    sa.Column("cosigned", sa.Text, nullable=False),
+    sa.Column("digest", ByteText, primary_key=True),  # SHA-256 of the cookie, in hex
+    sa.Column("key_id", ByteText, sa.ForeignKey("api_key.key_id", name="session_of_key"), nullable=False),
+    sa.Column("expires_at", UtcTime, nullable=False),
 )

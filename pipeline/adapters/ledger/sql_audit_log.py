@@ -8,11 +8,11 @@ from typing import Self
 import sqlalchemy as sa
 
 from pipeline.adapters.ledger.audit_rows import NewEntry, entry_of, select_by_ids, select_found
+from pipeline.adapters.ledger.audit_schema import audit_entry, audit_tile, audit_tree
 from pipeline.adapters.ledger.audit_tree_rows import read_tile, select_tree, tree_nodes
 from pipeline.adapters.ledger.audit_writer import AuditWriter, prove_entry
 from pipeline.adapters.ledger.engine import InTransactions, Transactions
 from pipeline.adapters.ledger.migrate import open_migrated
-from pipeline.adapters.ledger.schema import audit_entry, audit_tile, audit_tree
 from pipeline.audit.checkpoint import parse_checkpoint
 from pipeline.audit.group_commit import GroupCommit
 from pipeline.audit.hashes import EMPTY_ROOT
