@@ -12,6 +12,7 @@ from pipeline.api.backend import Backend
 from pipeline.api.bodies import Problem, ProblemAnswers
 from pipeline.api.cursors import Cursors
 from pipeline.api.middleware.bounds import BoundedBodies, BoundedRequests
+from pipeline.api.middleware.measured import MeasuredRequests
 from pipeline.api.middleware.names import NamedRequests
 from pipeline.api.middleware.origins import OwnOrigins
 from pipeline.api.pages import jobs_page, reference, search_page
@@ -31,11 +32,12 @@ Errors are documents of RFC 9457. Their `type` is a page of this service that sa
 """
 
 
-def make_app(backend: Backend, *, hosts: Collection[str] = LOOPBACK_NAMES) -> FastAPI:
+def make_app(backend: Backend, *, hosts: Collection[str] = LOOPBACK_NAMES, cursor_key: str = "") -> FastAPI:
     """The application over one backend.
 
     Args:
         hosts: the names that the service goes by. A request for another one is refused.
+        cursor_key: see `Cursors`.
     """
     app = _Service(
         title="Pictor",
@@ -47,7 +49,7 @@ def make_app(backend: Backend, *, hosts: Collection[str] = LOOPBACK_NAMES) -> Fa
         separate_input_output_schemas=False,
     )
     app.state.backend = backend
-    app.state.cursors = Cursors()
+    app.state.cursors = Cursors(cursor_key)
     answer_errors_as_problems(app)
     resources = APIRouter(responses=_problem_answers())
     for room in (collections, jobs, images, search):
@@ -63,6 +65,7 @@ def make_app(backend: Backend, *, hosts: Collection[str] = LOOPBACK_NAMES) -> Fa
     app.add_middleware(BoundedRequests, most=MAX_REQUESTS, streams=MAX_STREAMS)
     app.add_middleware(OwnOrigins, hosts=hosts)
     app.add_middleware(NamedRequests)
+    app.add_middleware(MeasuredRequests)
     return app
 
 

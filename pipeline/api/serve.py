@@ -5,6 +5,7 @@ import signal
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import FrameType
 
 import uvicorn
 from fastapi import FastAPI
@@ -34,11 +35,19 @@ def check_loopback(host: str) -> str:
     )
 
 
-def run(app: FastAPI, *, host: str, port: int, on_ready: Callable[[str], None]) -> None:
+def run(
+    app: FastAPI,
+    *,
+    host: str,
+    port: int,
+    on_ready: Callable[[str], None],
+    on_stop: Callable[[], None] = lambda: None,
+) -> None:
     """Serve until SIGINT or SIGTERM. Requests in flight are answered, and no new ones are taken.
 
     Args:
         port: 0 for any that is free.
+        on_stop: called once it is told to stop, by a handler of signals.
         on_ready: called with the address once it answers.
 
     Raises:
@@ -55,13 +64,20 @@ def run(app: FastAPI, *, host: str, port: int, on_ready: Callable[[str], None]) 
         timeout_graceful_shutdown=STOP_S,
         limit_concurrency=256,  # connections; requests have a bound of their own
     )
-    _Server(config, on_ready).run()
+    _Server(config, on_ready, on_stop).run()
 
 
 class _Server(uvicorn.Server):
-    def __init__(self, config: uvicorn.Config, on_ready: Callable[[str], None]) -> None:
+    def __init__(
+        self, config: uvicorn.Config, on_ready: Callable[[str], None], on_stop: Callable[[], None]
+    ) -> None:
         super().__init__(config)
         self._on_ready = on_ready
+        self._on_stop = on_stop
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self._on_stop()
+        super().handle_exit(sig, frame)
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:

@@ -1,6 +1,7 @@
 """`pictor serve`: the HTTP service and the search page."""
 
-from typing import Annotated
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -9,6 +10,9 @@ from pipeline.errors import ConfigError
 from pipeline.location import parse_location
 from pipeline.logs import configure_logging
 from pipeline.settings import Settings
+
+if TYPE_CHECKING:
+    from pipeline.api.backend import Backend
 
 
 def serve(
@@ -28,7 +32,7 @@ def serve(
         from pipeline.api.backend import open_backend, warm_up
         from pipeline.api.serve import check_loopback, run
     except ModuleNotFoundError as err:
-        if err.name not in ("fastapi", "uvicorn", "starlette", "jinja2"):
+        if err.name not in ("fastapi", "uvicorn", "starlette", "jinja2", "prometheus_client"):
             raise
         raise ConfigError(f"{err.name} is not installed; pip install 'pictor[service]' brings it") from err
     settings = Settings.from_env()
@@ -40,9 +44,19 @@ def serve(
 
         configure_logging(settings.log_level)  # as workers do
         opened = open_cluster
-    with opened(settings, allowed) as backend:
+    with opened(settings, allowed) as backend, _metrics_of(backend):
         warm_up(backend)
-        run(make_app(backend), host=address, port=port, on_ready=_say_where)
+        app = make_app(backend, cursor_key=settings.cursor_key.get_secret_value())
+        run(app, host=address, port=port, on_ready=_say_where, on_stop=backend.stopping.set)
+
+
+def _metrics_of(backend: "Backend") -> AbstractContextManager[None]:
+    """On a port of their own, or else on a page of the service itself."""
+    if not backend.settings.metrics_port:
+        return nullcontext()
+    from workers.metrics.page import served_page
+
+    return served_page(backend.settings, backend.metrics.registry)
 
 
 def _say_where(url: str) -> None:

@@ -42,7 +42,9 @@ def backend_of(
         return deps.embedder
 
     return Backend(
-        settings=Settings.model_construct(home=home, collection="images", batch_items=4, batch_threads=1),
+        settings=Settings.model_construct(
+            home=home, collection="images", batch_items=4, batch_threads=1, metrics_port=0
+        ),
         store=deps.store,
         index=deps.index,
         ledger=deps.ledger,
