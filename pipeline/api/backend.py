@@ -1,14 +1,16 @@
 """The ports of this process for its routes, opened once, and the caller."""
 
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Protocol, cast
 
 from fastapi import Depends, Request
 
 from pipeline import wiring
+from pipeline.api.metrics import API, ServiceMetrics
 from pipeline.api.middleware.callers import caller_of
 from pipeline.api.places import Places
 from pipeline.api.readiness import Part
@@ -39,8 +41,6 @@ from pipeline.service.submit import Submission, submit_embedded, submit_heard
 from pipeline.settings import Settings
 from pipeline.types import WORKERS, CollectionRef, Job
 
-MOST_KNOWN_JOBS = 1000  # the newest: whose locations requests may name
-
 
 class Runner(Protocol):
     def start(self, job_id: str) -> None:
@@ -66,16 +66,29 @@ class Backend:
     runner: Runner
     driver: str
     decoding: threading.Semaphore  # as many pictures at once as there is memory for, whoever asks
+    metrics: ServiceMetrics = field(default_factory=ServiceMetrics)
+    stopping: threading.Event = field(default_factory=threading.Event)  # streams end, so that the process can
     parts: Sequence[Part]  # what readiness depends on, and what it names besides
 
-    def search(self, queries: Sequence[Query], request: SearchRequest, caller: Caller) -> list[SearchAnswer]:
-        """One answer for each query, in order. Queries with a picture wait for a place to decode it."""
+    def search(
+        self, queries: Sequence[Query], request: SearchRequest, caller: Caller, *, door: str = API
+    ) -> list[SearchAnswer]:
+        """One answer for each query, in order. Queries with a picture wait for a place to decode it.
+
+        Args:
+            door: one of `metrics.DOORS`.
+        """
+        started = time.perf_counter()
         has_pictures = any(isinstance(query, Bytes | Object) for query in queries)
         # The pictures of one request come one after another: other requests have the other threads.
         alone = replace(self.concurrency, decode_threads=1, fetch_threads=1)
         ports = SearchPorts(store=self.store, index=self.index, models=self.models, concurrency=alone)
         with self.decoding if has_pictures else nullcontext():
-            return list(search_images(queries, request, ports, self.limits, caller))
+            answers = list(search_images(queries, request, ports, self.limits, caller))
+        refused = sum(bool(answer.error) for answer in answers)
+        seconds = time.perf_counter() - started
+        self.metrics.record_search(door, answered=len(answers) - refused, refused=refused, seconds=seconds)
+        return answers
 
     def deps_with(self, embedder: ImageEmbedder) -> Deps:
         """The ports for a job that runs in this process."""
@@ -212,13 +225,8 @@ def _known_places(ledger: Ledger, *, folders: bool) -> list[Location]:
     Args:
         folders: whether they are those of this machine. A job that another host ran may name one, too.
     """
-    jobs = [job for job in ledger.list_jobs(limit=MOST_KNOWN_JOBS) if not job.job_id.startswith(AGAIN)]
-    requests = [job.request for job in jobs if job.request.bucket]
-    return [
-        Location(url=r.location, bucket=r.bucket, prefix=r.prefix)
-        for r in requests
-        if folders or not r.bucket.startswith("/")
-    ]
+    places = ledger.locations(without=AGAIN)
+    return [place for place in places if folders or not place.bucket.startswith("/")]
 
 
 def _deps_of(job: Job, backend: Backend) -> Deps:

@@ -1,7 +1,9 @@
 """Find the images nearest to examples. The one gate to the index's search, whatever the door."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
 
 import numpy as np
 
@@ -17,7 +19,7 @@ from pipeline.service.probes import DigestedStore, probe_of
 from pipeline.service.search_records import Found, recorded
 from pipeline.service.search_terms import terms_of
 from pipeline.service.search_values import SearchAnswer, SearchRequest, Terms
-from pipeline.types import CollectionRef, SearchHit
+from pipeline.types import CollectionRef, IndexRow, SearchHit, Vector
 
 __all__ = ["QUERIES_AT_ONCE", "SearchAnswer", "SearchPorts", "SearchRequest", "search_images"]
 
@@ -90,8 +92,14 @@ def _answer(
         concurrency=ports.concurrency,
         finder=ports.finder,
     )
+    started_s = time.perf_counter()
     examples = read_examples(queries, target, sources, limits)
+    embedded_s = time.perf_counter()
     hits = iter(_nearest(examples, target, terms.request, ports.index))
+    seconds: Mapping[Literal["embed", "search"], float] = {
+        "embed": embedded_s - started_s,
+        "search": time.perf_counter() - embedded_s,
+    }
     return [
         Found(
             query=query,
@@ -99,6 +107,7 @@ def _answer(
             answer=SearchAnswer(
                 query=query.text,
                 target=target,
+                seconds=seconds,
                 location=example.location,
                 hits=tuple(next(hits)) if example.vector is not None else (),
                 error=example.error,
@@ -116,6 +125,20 @@ def _nearest(
     vectors = [example.vector for example in examples if example.vector is not None]
     if not vectors:
         return []
-    return index.search(
+    found = index.search(
         target, np.stack(vectors), k=request.k, where=request.where, min_score=request.min_score
     )
+    return _with_vectors(found, target, index) if request.with_vector else found
+
+
+def _with_vectors(
+    found: Sequence[Sequence[SearchHit]], target: CollectionRef, index: VectorIndex
+) -> list[list[SearchHit]]:
+    """A row that was replaced or deleted since the search has none: it would be of another picture."""
+    ids = sorted({hit.id for hits in found for hit in hits})
+    rows = {(row.id, row.ref.etag): row for row in index.get_rows(target, ids, latest=False)}
+    return [[replace(hit, vector=_vector_of(rows.get((hit.id, hit.etag)))) for hit in hits] for hits in found]
+
+
+def _vector_of(row: IndexRow | None) -> Vector | None:
+    return row.vector if row is not None else None

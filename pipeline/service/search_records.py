@@ -9,6 +9,7 @@ from importlib.metadata import version
 from pipeline.search.query import Query
 from pipeline.service.access import Caller
 from pipeline.service.accountability import Accountability
+from pipeline.service.conditions import condition_json
 from pipeline.service.policy_rules import is_authorised
 from pipeline.service.probes import probe_of
 from pipeline.service.search_values import SearchAnswer, Terms
@@ -27,6 +28,7 @@ from pipeline.types import (
     RefusalReason,
     SearchFilter,
 )
+from pipeline.types.audit import Json
 
 ANSWERED = "answered"
 TO_BE_VERIFIED = "to_be_verified"  # the policy wants persons to look at the hits
@@ -171,6 +173,11 @@ def _authorisation(terms: Terms) -> Authorisation:
     )
 
 
-def _filters(where: SearchFilter) -> Mapping[str, str | Mapping[str, str]]:
-    given = {"bucket": where.bucket, "prefix": where.key_prefix, "metadata": dict(where.metadata)}
+def _filters(where: SearchFilter) -> Mapping[str, Json]:
+    given: Mapping[str, Json] = {
+        "bucket": where.bucket,
+        "prefix": where.key_prefix,
+        "metadata": dict(where.metadata),
+        "condition": condition_json(where.condition) if where.condition else None,
+    }
     return {name: value for name, value in given.items() if value}

@@ -1,7 +1,9 @@
 """What is asked of a search, on which terms it is allowed, and what it answers."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Literal
 
 from pipeline.service.access import Caller
 from pipeline.types import (
@@ -22,6 +24,7 @@ class SearchRequest:
     k: int = 10
     min_score: float | None = None
     where: SearchFilter = field(default_factory=SearchFilter)
+    with_vector: bool = False  # of each hit
     justification: Justification = field(default_factory=Justification)
 
 
@@ -45,13 +48,14 @@ class SearchAnswer:
     """`error` is empty, or says why this query has no hits: "not_an_image: …". `code` is its first word.
 
     `location` is the bucket and key of the query's picture, where there is one.
-    `target` is the generation that was searched.
+    `target` is the generation that was searched. `seconds` are those of all queries answered at once.
     `receipt` is None where recording is off.
     `to_verify` is how many persons must look at each hit before it counts.
     """
 
     query: str
     target: CollectionRef | None = None
+    seconds: Mapping[Literal["embed", "search"], float] = field(default_factory=dict)
     location: tuple[str, str] | None = None
     hits: tuple[SearchHit, ...] = ()
     error: str = ""

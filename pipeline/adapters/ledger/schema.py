@@ -6,16 +6,14 @@ of their job. What a planner settles
 without a message, unchanged objects and known failures, is a row of `batch` that is done from the start.
 """
 
-import json
-from collections.abc import Sequence
-from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.engine import Dialect
-from sqlalchemy.types import TypeDecorator
 
+from pipeline.adapters.ledger import audit_schema as audit_schema  # its tables are the ledger's, too
+from pipeline.adapters.ledger import policy_schema as policy_schema
+from pipeline.adapters.ledger.columns import ByteText, TextTuple, UtcTime
+from pipeline.adapters.ledger.columns import metadata as metadata
 from pipeline.types import WORKERS
 
 
@@ -25,39 +23,7 @@ class BatchState(StrEnum):
     SPLIT = "split"  # its halves stand in its place and it counts for nothing
 
 
-class UtcTime(TypeDecorator[datetime]):
-    """SQLite forgets time zones and PostgreSQL answers in the session's: both become UTC here."""
-
-    impl = sa.DateTime(timezone=True)
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, _dialect: Dialect) -> datetime | None:
-        return value.astimezone(UTC) if value else None
-
-    def process_result_value(self, value: datetime | None, _dialect: Dialect) -> datetime | None:
-        if value is None:
-            return None
-        return value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
-
-
-class TextTuple(TypeDecorator[tuple[str, ...]]):
-    """A JSON array in a text column: equal tuples are equal text, so that it can be compared in SQL."""
-
-    impl = sa.Text
-    cache_ok = True
-
-    def process_bind_param(self, value: Sequence[str] | None, _dialect: Dialect) -> str:
-        return json.dumps(list(value or ()), ensure_ascii=False)
-
-    def process_result_value(self, value: Any | None, _dialect: Dialect) -> tuple[str, ...]:
-        return tuple(json.loads(value or "[]"))
-
-
-# Byte order in both databases: a PostgreSQL server sorts by its locale unless told otherwise.
-ByteText = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
-
 REVISION = "0008"  # of the migration that makes these tables
-metadata = sa.MetaData()
 
 job = sa.Table(
     "job",
@@ -258,54 +224,4 @@ api_session = sa.Table(
     sa.Column("digest", ByteText, primary_key=True),  # SHA-256 of the cookie, in hex
     sa.Column("key_id", ByteText, sa.ForeignKey("api_key.key_id", name="session_of_key"), nullable=False),
     sa.Column("expires_at", UtcTime, nullable=False),
-)
-
-# Policies of collections. A version's text never changes, only its state.
-collection_policy = sa.Table(
-    "collection_policy",
-    metadata,
-    sa.Column("collection", ByteText, primary_key=True),
-    sa.Column("version", sa.Integer, primary_key=True, autoincrement=False),
-    sa.Column("policy", sa.JSON(none_as_null=True), nullable=False),
-    sa.Column("state", sa.Text, nullable=False),
-    sa.Column("replaces", sa.Integer, nullable=False),
-    sa.Column("loosens", TextTuple, nullable=False),
-    sa.Column("proposed_by", sa.Text, nullable=False),
-    sa.Column("proposed_at", UtcTime, nullable=False),
-    sa.Column("decided_by", sa.Text, nullable=False),
-    sa.Column("decided_at", UtcTime),
-    sa.CheckConstraint(
-        "state IN ('proposed', 'in_force', 'replaced', 'refused')", name="policy_state_is_known"
-    ),
-)
-is_in_force = collection_policy.c.state == sa.literal_column("'in_force'")
-is_proposed = collection_policy.c.state == sa.literal_column("'proposed'")
-sa.Index(
-    "policy_in_force",
-    collection_policy.c.collection,
-    unique=True,
-    sqlite_where=is_in_force,
-    postgresql_where=is_in_force,
-)
-sa.Index(
-    "policy_proposed",
-    collection_policy.c.collection,
-    unique=True,
-    sqlite_where=is_proposed,
-    postgresql_where=is_proposed,
-)
-
-# When the first search for a case was made, and what was decided of it since.
-case_clock = sa.Table(
-    "case_clock",
-    metadata,
-    sa.Column("collection", ByteText, primary_key=True),
-    sa.Column("case_ref", ByteText, primary_key=True),
-    sa.Column("started_at", UtcTime, nullable=False),
-    sa.Column("granted", sa.Boolean),
-    sa.Column("authorisation", sa.Text, nullable=False),
-    sa.Column("authority", sa.Text, nullable=False),
-    sa.Column("decided_by", sa.Text, nullable=False),
-    sa.Column("decided_at", UtcTime),
-    sqlite_with_rowid=False,
 )

@@ -8,7 +8,12 @@ import sqlalchemy as sa
 from sqlalchemy import exc
 
 from pipeline.adapters.ledger.engine import InTransactions
-from pipeline.adapters.ledger.schema import case_clock, collection_policy, is_in_force, is_proposed
+from pipeline.adapters.ledger.policy_schema import (
+    case_clock,
+    collection_policy,
+    is_in_force,
+    is_proposed,
+)
 from pipeline.adapters.ledger.statements import insert_into
 from pipeline.errors import ConflictError, NotFoundError
 from pipeline.types import (
