@@ -17,7 +17,7 @@ HEAD = """\
 
 ## Why a search is refused
 
-Pictor looks at the rules from the top. The first one that holds refuses the search, and its code is in the answer
+Pictor looks at the rules from the top. The first one that holds refuses the search. Its code is in the answer
 (`reason`) and in the record (`decision.reason_code`). If none holds, the search is allowed.
 
 | | Reason | Refused when | What to do |
@@ -25,13 +25,15 @@ Pictor looks at the rules from the top. The first one that holds refuses the sea
 """
 
 AFTER = """
-`access_denied` is the reason where the caller's key may not search, or not this collection or bucket. It is looked at
-before the policy. A collection without a policy has none of these rules. Its searches are recorded, too.
+`access_denied` is the reason where the caller's key may not search, or not this collection or bucket. It is
+looked at before the policy. A collection without a policy has none of these rules. Its searches are recorded,
+too.
 
 ## Which change needs a second person
 
-A new version is in force at once, unless it is looser than the one before in one of these fields. Then it waits until
-an approver who is another person has agreed. The first policy of a collection is in force at once.
+A new version is in force at once, unless it is looser than the one before in one of these fields. Then it
+waits until an approver who is another person has agreed. The first policy of a collection is in force at
+once.
 
 | Field | Looser when |
 |---|---|

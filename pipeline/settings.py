@@ -122,6 +122,12 @@ class Settings(BaseSettings):
         ),
     ] = ""
 
+    audit: Annotated[
+        Literal["on", "off"],
+        Field(
+            description="With `off`, searches are not recorded. Every answer, the pages and `pictor doctor` then say so, and a collection that has a policy cannot be searched"
+        ),
+    ] = "on"
     audit_key: Annotated[
         SecretStr,
         Field(

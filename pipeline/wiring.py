@@ -8,7 +8,7 @@ import logging
 import os
 import socket
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -17,7 +17,16 @@ from pipeline.cgroup import Share, read_share
 from pipeline.errors import ConfigError, ModelError
 from pipeline.home import make_private
 from pipeline.location import split_s3_url
-from pipeline.ports import Concurrency, Deps, ImageEmbedder, ImageLimits, Ledger, ObjectStore, VectorIndex
+from pipeline.ports import (
+    AuditLog,
+    Concurrency,
+    Deps,
+    ImageEmbedder,
+    ImageLimits,
+    Ledger,
+    ObjectStore,
+    VectorIndex,
+)
 from pipeline.ports.lazy import LazyEmbedder, LazyStore
 from pipeline.ports.model_binding import (
     DEFAULT_MODEL,
@@ -139,6 +148,19 @@ def open_ledger(settings: Settings) -> "SqlLedger":
 
     make_home(settings)
     return open_sql_ledger(settings.ledger_target, ca_file=settings.ledger_ca_file)
+
+
+def open_audit_log(settings: Settings) -> "AbstractContextManager[AuditLog | None]":
+    """The transparency log, to be closed. None where PICTOR_AUDIT is `off`."""
+    if settings.audit == "off":
+        return nullcontext()
+    from pipeline.adapters.ledger.sql_audit_log import open_audit_log as open_sql_log
+    from pipeline.audit.key_file import load_or_make_key, read_key
+
+    make_home(settings)
+    given = settings.audit_key.get_secret_value()
+    key = read_key(given) if given else load_or_make_key(settings.home, settings.audit_origin)
+    return open_sql_log(settings.ledger_target, key, ca_file=settings.ledger_ca_file)
 
 
 def migrate_ledger(settings: Settings) -> str:

@@ -5,6 +5,7 @@ import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 
 from celery import Task
 from celery.exceptions import Ignore, TaskPredicate
@@ -23,7 +24,7 @@ from pipeline.errors import (
 from pipeline.location import parse_location
 from pipeline.service.access import Caller, Role
 from pipeline.service.answers import answer_json, error_json, job_json
-from pipeline.service.arguments import read_query, read_search
+from pipeline.service.arguments import read_justification, read_person, read_query, read_search
 from pipeline.service.conditions import read_condition
 from pipeline.service.delete import delete_objects
 from pipeline.service.models import ResidentModel
@@ -151,11 +152,25 @@ def _hits(task: Task, args: Sequence[object], kwargs: Arguments) -> dict[str, ob
         prefix=arguments.prefix,
         metadata=arguments.metadata,
         condition=None if arguments.where is None else read_condition(arguments.where),
+        justification=read_justification(
+            purpose=arguments.purpose,
+            case=arguments.case,
+            offence=arguments.offence,
+            authorisation=arguments.authorisation,
+            authority=arguments.authority,
+        ),
     )
     deps = context.deps
+    caller = replace(_caller(task), on_behalf_of=read_person(arguments.on_behalf_of))
     models = ResidentModel(deps.embedder, deps.index)
-    ports = SearchPorts(store=deps.store, index=deps.index, models=models, concurrency=deps.concurrency)
-    (answer,) = search_images([read_query(arguments.query)], request, ports, context.limits, _caller(task))
+    ports = SearchPorts(
+        store=deps.store,
+        index=deps.index,
+        answers_to=context.answers_to,
+        models=models,
+        concurrency=deps.concurrency,
+    )
+    (answer,) = search_images([read_query(arguments.query)], request, ports, context.limits, caller)
     return answer_json(answer)
 
 

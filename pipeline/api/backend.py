@@ -21,6 +21,7 @@ from pipeline.errors import ArgumentError
 from pipeline.ingest.removal import AGAIN
 from pipeline.location import Location, parse_location
 from pipeline.ports import (
+    AuditLog,
     Concurrency,
     Deps,
     ImageEmbedder,
@@ -28,6 +29,7 @@ from pipeline.ports import (
     KeyBook,
     Ledger,
     ObjectStore,
+    PolicyBook,
     VectorIndex,
 )
 from pipeline.ports.embedder import warm_model
@@ -35,6 +37,7 @@ from pipeline.ports.lazy import LazyEmbedder
 from pipeline.ports.model_binding import DEFAULT_MODEL, check_target
 from pipeline.search.query import Bytes, Object, Query
 from pipeline.service.access import Caller
+from pipeline.service.accountability import Accountability
 from pipeline.service.models import LoadedOnDemand, Models
 from pipeline.service.search import SearchAnswer, SearchPorts, SearchRequest, search_images
 from pipeline.service.submit import Submission, submit_embedded, submit_heard
@@ -57,6 +60,8 @@ class Backend:
     index: VectorIndex
     ledger: Ledger
     keys: KeyBook
+    policies: PolicyBook
+    answers_to: Accountability
     models: Models
     # From the address that was asked for, or "", and the name of a collection.
     model_for: Callable[[str, str], ImageEmbedder]
@@ -82,7 +87,13 @@ class Backend:
         has_pictures = any(isinstance(query, Bytes | Object) for query in queries)
         # The pictures of one request come one after another: other requests have the other threads.
         alone = replace(self.concurrency, decode_threads=1, fetch_threads=1)
-        ports = SearchPorts(store=self.store, index=self.index, models=self.models, concurrency=alone)
+        ports = SearchPorts(
+            store=self.store,
+            index=self.index,
+            answers_to=self.answers_to,
+            models=self.models,
+            concurrency=alone,
+        )
         with self.decoding if has_pictures else nullcontext():
             answers = list(search_images(queries, request, ports, self.limits, caller))
         refused = sum(bool(answer.error) for answer in answers)
@@ -147,7 +158,11 @@ def open_backend(settings: Settings, allowed: list[Location]) -> Iterator[Backen
         ConfigError: another process has the index open, or a setting cannot work.
     """
     driver = wiring.driver_here(settings)
-    with wiring.open_index(settings) as index, wiring.open_ledger(settings) as ledger:
+    with (
+        wiring.open_index(settings) as index,
+        wiring.open_ledger(settings) as ledger,
+        wiring.open_audit_log(settings) as log,
+    ):
         runner = EmbeddedRunner(
             lambda job: _deps_of(job, backend),
             wiring.limits_of(settings),
@@ -157,7 +172,15 @@ def open_backend(settings: Settings, allowed: list[Location]) -> Iterator[Backen
             ledger=ledger,
         )
         backend = make_backend(
-            settings, allowed, index=index, ledger=ledger, keys=ledger.keys, runner=runner, driver=driver
+            settings,
+            allowed,
+            index=index,
+            ledger=ledger,
+            keys=ledger.keys,
+            policies=ledger.policies,
+            log=log,
+            runner=runner,
+            driver=driver,
         )
         try:
             yield backend
@@ -172,6 +195,8 @@ def make_backend(
     index: VectorIndex,
     ledger: Ledger,
     keys: KeyBook,
+    policies: PolicyBook,
+    log: AuditLog | None,
     runner: Runner,
     driver: str,
     more_parts: Sequence[Part] = (),
@@ -198,6 +223,8 @@ def make_backend(
         index=index,
         ledger=ledger,
         keys=keys,
+        policies=policies,
+        answers_to=Accountability(log=log, policies=policies, index=index),
         models=models,
         model_for=model_for,
         limits=wiring.limits_of(settings),

@@ -5,10 +5,12 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema, model_validator
 
 from pipeline.ports import MAX_HITS
+from pipeline.service.arguments import MAX_JUSTIFICATION_CHARS
 from pipeline.types import KeyRole
 
 MAX_QUERIES = 100  # of one call
 MAX_TEXT_CHARS = 2048  # a key of 1,024 bytes in a URL, and room
+MAX_STATED_CHARS = MAX_JUSTIFICATION_CHARS
 MAX_HITS_OVER_HTTP = 1000  # of one query: an answer of some hundred kilobytes
 MAX_VECTORS = 1000  # in one answer: of 512 numbers they are 10 MB
 MAX_WHERE_CHARS = 8192  # in an address: most servers and proxies take no longer line
@@ -66,7 +68,20 @@ class QueryBody(Strict):
         return self
 
 
+class Stated(Strict):
+    """Why you search. Each field that is empty is taken from its header."""
+
+    purpose: Annotated[str, Field(max_length=MAX_STATED_CHARS, description="A code of the policy")] = ""
+    case: Annotated[str, Field(max_length=MAX_STATED_CHARS, description="Reference of the case")] = ""
+    offence: Annotated[str, Field(max_length=MAX_STATED_CHARS)] = ""
+    authorisation: Annotated[
+        str, Field(max_length=MAX_STATED_CHARS, description="Reference of its document")
+    ] = ""
+    authority: Annotated[str, Field(max_length=MAX_STATED_CHARS, description="Whose document it is")] = ""
+
+
 class SearchOptions(Strict):
+    justification: Stated = Stated()
     k: Annotated[
         int, Field(ge=1, le=min(MAX_HITS, MAX_HITS_OVER_HTTP), description="Hits for each query")
     ] = 10
@@ -110,6 +125,15 @@ class Answer(BaseModel):
 
     query: str
     hits: list[Hit]
+    receipt: Annotated[
+        str | None, Field(description="Id of the record of this search. `pictor audit prove` shows its proof")
+    ] = None
+    recording: Annotated[
+        Literal["off"] | None, Field(description="The service records nothing, and so there is no receipt")
+    ] = None
+    to_verify: Annotated[
+        int | None, Field(description="So many persons must look at each hit before it counts")
+    ] = None
     error: str | None = None
     code: str | None = None
 

@@ -43,6 +43,7 @@ def open_cluster(settings: Settings, allowed: list[Location]) -> Iterator[Backen
     with (
         _when_there(lambda: wiring.open_index(settings)) as index,
         _when_there(lambda: wiring.open_ledger(settings)) as ledger,
+        _when_there(lambda: wiring.open_audit_log(settings)) as log,
     ):
         waker = PlannerWaker(ledger, Publisher(app, preparation=settings.preparation))
         broker = Part(name="broker", look=lambda: check_broker(app), is_needed=False)
@@ -53,6 +54,8 @@ def open_cluster(settings: Settings, allowed: list[Location]) -> Iterator[Backen
                 index=index,
                 ledger=ledger,
                 keys=ledger.keys,
+                policies=ledger.policies,
+                log=log,
                 runner=waker,
                 driver=WORKERS,
                 more_parts=[broker],

@@ -8,12 +8,13 @@ import typer
 
 from pipeline import wiring
 from pipeline.capacity import Load
-from pipeline.cli.output import fail, note, write_json, write_table
+from pipeline.cli.output import fail, note, warn, write_json, write_table
 from pipeline.ports import MAX_HITS
 from pipeline.ports.model_binding import find_collection
 from pipeline.service.access import local_caller
+from pipeline.service.accountability import Accountability
 from pipeline.service.answers import answer_json
-from pipeline.service.arguments import read_pairs, read_query, read_search
+from pipeline.service.arguments import read_justification, read_pairs, read_person, read_query, read_search
 from pipeline.service.conditions import read_condition_text
 from pipeline.service.models import LoadedOnDemand
 from pipeline.service.search import SearchAnswer, SearchPorts, search_images
@@ -42,6 +43,12 @@ def search(
     model: Annotated[
         str, typer.Option(help="Where the collection's model file is now, if you have moved it.")
     ] = "",
+    purpose: Annotated[str, typer.Option(help="What it is for: a code of the collection's policy.")] = "",
+    case: Annotated[str, typer.Option(help="Reference of the case.")] = "",
+    offence: Annotated[str, typer.Option(help="Code of the offence.")] = "",
+    authorisation: Annotated[str, typer.Option(help="Reference of the authorisation.")] = "",
+    authority: Annotated[str, typer.Option(help="Who gave the authorisation.")] = "",
+    on_behalf_of: Annotated[str, typer.Option(help="The person for whom you search.")] = "",
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object per query and line.")] = False,
     html: Annotated[Path | None, typer.Option(help="Also write a page with thumbnails to this file.")] = None,
 ) -> None:
@@ -57,13 +64,26 @@ def search(
         bucket=bucket,
         metadata=read_pairs(metadata or [], of="--metadata"),
         condition=read_condition_text(where, of="--where"),
+        justification=read_justification(
+            purpose=purpose,
+            case=case,
+            offence=offence,
+            authorisation=authorisation,
+            authority=authority,
+        ),
     )
-    with wiring.open_index(settings) as index:
+    caller = local_caller(on_behalf_of=read_person(on_behalf_of))
+    with (
+        wiring.open_index(settings) as index,
+        wiring.open_ledger(settings) as ledger,
+        wiring.open_audit_log(settings) as log,
+    ):
         info = find_collection(request.collection, index)
         store = wiring.open_store(settings)
         ports = SearchPorts(
             store=store,
             index=index,
+            answers_to=Accountability(log=log, policies=ledger.policies, index=index),
             models=LoadedOnDemand(
                 index,
                 wiring.model_loader(settings),
@@ -72,15 +92,23 @@ def search(
             ),
             concurrency=wiring.concurrency_of(settings, Load()),
         )
-        answers = list(search_images(queries, request, ports, limits, local_caller()))
+        answers = list(search_images(queries, request, ports, limits, caller))
         if html is not None:
             from pipeline.cli.html_page import write_page
 
             write_page(html, answers, info, store, limits)
             note(f"wrote {html}")
     _print(answers, as_json=as_json)
+    _say_what_is_due(answers)
     if any(answer.error for answer in answers):
         raise typer.Exit(1)
+
+
+def _say_what_is_due(answers: Sequence[SearchAnswer]) -> None:
+    if not all(answer.receipt for answer in answers):
+        warn("PICTOR_AUDIT is off: this search is not recorded")
+    if persons := max((answer.to_verify for answer in answers if answer.hits), default=0):
+        note(f"To be verified: {persons} persons must look at each hit before it counts.")
 
 
 def _print(answers: Sequence[SearchAnswer], *, as_json: bool) -> None:

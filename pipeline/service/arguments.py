@@ -11,12 +11,13 @@ from pipeline.names import check_bucket_or_folder, check_collection_name, check_
 from pipeline.ports import MAX_HITS
 from pipeline.search.query import Bytes, Object, Query, Stored, Vector
 from pipeline.service.search import SearchRequest
-from pipeline.types import Condition, SearchFilter
+from pipeline.types import Condition, Justification, SearchFilter
 
 __all__ = ["Bytes", "Object", "Query", "Stored", "Vector", "read_pairs", "read_query", "read_search"]
 
 ROW_ID = re.compile(r"[0-9a-f]{32}(:[0-9]{2})?")
 MAX_PERSON_CHARS = 200
+MAX_JUSTIFICATION_CHARS = 100  # of each text
 MAX_SHOWN_CHARS = 200  # of a query, in a message about it
 
 _HOURS = {"h": 1, "d": 24, "w": 7 * 24}
@@ -60,6 +61,7 @@ def read_search(
     metadata: Mapping[str, str] | None = None,
     condition: Condition | None = None,
     with_vector: bool = False,
+    justification: Justification | None = None,
 ) -> SearchRequest:
     """Raises ArgumentError: a name that no collection, bucket or key can have, a number out of its range."""
     if bucket:
@@ -75,7 +77,27 @@ def read_search(
         min_score=min_score,
         where=SearchFilter(bucket=bucket, key_prefix=prefix, metadata=metadata or {}, condition=condition),
         with_vector=with_vector,
+        justification=justification or Justification(),
     )
+
+
+def read_justification(
+    *, purpose: str = "", case: str = "", offence: str = "", authorisation: str = "", authority: str = ""
+) -> Justification:
+    """Raises ArgumentError: a text that is too long or cannot be printed."""
+    given = {
+        "purpose": purpose,
+        "case": case,
+        "offence": offence,
+        "authorisation": authorisation,
+        "authority": authority,
+    }
+    for name, text in given.items():
+        if len(text) > MAX_JUSTIFICATION_CHARS or not text.isprintable():
+            raise ArgumentError(
+                f"{name} {shown(text)}: at most {MAX_JUSTIFICATION_CHARS} printable characters are expected"
+            )
+    return Justification(**{name: text.strip() for name, text in given.items()})
 
 
 def read_pairs(texts: Sequence[str], *, of: str) -> dict[str, str]:

@@ -8,6 +8,7 @@ import pytest
 from pipeline.adapters.ledger.sql_ledger import SqlLedger
 from pipeline.errors import ConflictError, NotFoundError
 from pipeline.ports import PolicyBook
+from pipeline.testing.memory_policies import MemoryPolicyBook
 from pipeline.types import (
     AuthorisationRule,
     CaseClock,
@@ -50,8 +51,11 @@ SECOND = replace(
 )
 
 
-@pytest.fixture
-def book(ledger: SqlLedger) -> PolicyBook:
+@pytest.fixture(params=["memory", "ledger"])
+def book(request: pytest.FixtureRequest) -> PolicyBook:
+    if request.param == "memory":
+        return MemoryPolicyBook()
+    ledger: SqlLedger = request.getfixturevalue("ledger")
     return ledger.policies
 
 

@@ -15,10 +15,10 @@ from pipeline.search.query import Query as SearchQuery
 from pipeline.service import show
 from pipeline.service.access import Caller
 from pipeline.service.answers import http_status_of
-from pipeline.service.arguments import read_search
+from pipeline.service.arguments import MAX_JUSTIFICATION_CHARS, read_justification, read_search
 from pipeline.service.images import show_image
 from pipeline.service.search import SearchAnswer
-from pipeline.types import CollectionInfo, IndexRow
+from pipeline.types import CollectionInfo, CollectionPolicy, IndexRow, Justification
 
 router = APIRouter()
 
@@ -26,6 +26,7 @@ HITS_SHOWN = 60
 
 Name = Annotated[str, Query(max_length=100)]
 Text = Annotated[str, Query(max_length=2048)]
+Word = Annotated[str, Query(max_length=MAX_JUSTIFICATION_CHARS)]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -35,6 +36,12 @@ class Asked:
     collection: str = ""
     id: str = ""
     prefix: str = ""
+    purpose: str = ""
+    case: str = ""
+
+    @property
+    def justification(self) -> Justification:
+        return read_justification(purpose=self.purpose, case=self.case)
 
 
 @router.get("/")
@@ -45,11 +52,17 @@ def search_page(
     collection: Name = "",
     id: Annotated[str, Query(max_length=64)] = "",  # noqa: A002 - the permalink's word
     prefix: Text = "",
+    purpose: Word = "",
+    case: Word = "",
 ) -> HTMLResponse:
     """The page, and the neighbours of a stored image where the link names one."""
     collections = show.list_collections(ports.index, caller)
     asked = Asked(
-        collection=collection or _first(collections, ports.settings.collection), id=id.strip(), prefix=prefix
+        collection=collection or _first(collections, ports.settings.collection),
+        id=id.strip(),
+        prefix=prefix,
+        purpose=purpose,
+        case=case,
     )
     found, example, error, status = None, None, "", 200
     if asked.id:
@@ -64,6 +77,7 @@ def search_page(
         status=status,
         collections=collections,
         asked=asked,
+        policy=_policy_of(asked.collection, ports),
         answer=found,
         example=example,
         error=error,
@@ -78,9 +92,11 @@ def results(
     caller: Asks,
     collection: Name,
     prefix: Text = "",
+    purpose: Word = "",
+    case: Word = "",
 ) -> HTMLResponse:
     """The part of the page that shows the neighbours of a picture, for the page's script."""
-    asked = Asked(collection=collection, prefix=prefix)
+    asked = Asked(collection=collection, prefix=prefix, purpose=purpose, case=case)
     example: IndexRow | None = None
     try:
         found = _find(Bytes(text="your picture", body=picture), asked, ports, caller)
@@ -89,8 +105,20 @@ def results(
     return render(request, "results.html", asked=asked, answer=found, example=example, error=found.error)
 
 
+def _policy_of(collection: str, ports: Backend) -> CollectionPolicy | None:
+    version = ports.answers_to.policy_of(collection) if collection else None
+    return version.policy if version else None
+
+
 def _find(query: SearchQuery, asked: Asked, ports: Backend, caller: Caller) -> SearchAnswer:
-    wanted = read_search(collection=asked.collection, k=HITS_SHOWN, prefix=asked.prefix)
+    policy = _policy_of(asked.collection, ports)
+    most = policy.max_k if policy else None
+    wanted = read_search(
+        collection=asked.collection,
+        k=min(HITS_SHOWN, most or HITS_SHOWN),
+        prefix=asked.prefix,
+        justification=asked.justification,
+    )
     (answer,) = ports.search([query], wanted, caller, door=PAGE)
     return answer
 

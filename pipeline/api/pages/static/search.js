@@ -19,6 +19,8 @@ async function search(picture) {
   const asked = new URLSearchParams({
     collection: document.getElementById("collection").value,
     prefix: document.getElementById("prefix").value,
+    purpose: document.getElementById("purpose")?.value ?? "",
+    case: document.getElementById("case")?.value ?? "",
   });
   let html;
   try {
