@@ -119,14 +119,19 @@ class Backend:
         Raises:
             ArgumentError, ConflictError, DeniedError, TargetError: no job was made.
         """
+        deps = self.deps_with(self.model_for_job(model, wanted.collection))
         if self.driver == WORKERS:
-            deps = self.deps_with(self._model_for_workers(model, wanted.collection))
             job = submit_heard(wanted, deps, caller, job_id=job_id)
         else:
-            deps = self.deps_with(self.model_for(model or self.settings.model, wanted.collection))
             job, _ = submit_embedded(wanted, deps, caller, driver=self.driver, job_id=job_id)
         self.runner.start(job.job_id)
         return job
+
+    def model_for_job(self, model: str, collection: str) -> ImageEmbedder:
+        """Args: `model` is the address that was asked for, or "" for the collection's own."""
+        if self.driver == WORKERS:
+            return self._model_for_workers(model, collection)
+        return self.model_for(model or self.settings.model, collection)
 
     def _model_for_workers(self, model: str, collection: str) -> ImageEmbedder:
         """A collection that is there keeps its model, which need not be on this machine."""

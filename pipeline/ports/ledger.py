@@ -15,12 +15,15 @@ from pipeline.types import (
     JobRequest,
     JobState,
     ObjectRef,
+    Pace,
     PlanClaim,
     PlannedBatch,
     Prunable,
     Pruned,
     VersionEntry,
 )
+
+PACE_JOBS = 50  # a large job among small daily ones is found for a month or more
 
 
 class Ledger(Protocol):
@@ -51,6 +54,13 @@ class Ledger(Protocol):
 
         Args:
             without: jobs whose id begins so are left out.
+        """
+        ...
+
+    def find_pace(self, fingerprint: str) -> Pace | None:
+        """Of the newest PACE_JOBS completed jobs of this model, that of the one that indexed most.
+
+        None when they indexed nothing, or their batches were pruned.
         """
         ...
 

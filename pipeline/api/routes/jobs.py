@@ -14,15 +14,17 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import StreamingResponse
 
 from pipeline.api.backend import Asks, Backend, Ports
-from pipeline.api.bodies import FailureBody, Failures, JobBody, Jobs, NewJob, Retried
+from pipeline.api.bodies import EstimateBody, FailureBody, Failures, JobBody, Jobs, NewJob, Retried
 from pipeline.api.cursors import Cursors
 from pipeline.api.middleware.callers import asks_still
 from pipeline.api.problems import ProblemError
 from pipeline.errors import ArgumentError, ConflictError, TransientError
 from pipeline.names import check_collection_name
+from pipeline.ports.model_binding import check_target
 from pipeline.service import move, show
 from pipeline.service.access import Caller
-from pipeline.service.answers import failure_json, job_json
+from pipeline.service.answers import estimate_json, failure_json, job_json
+from pipeline.service.estimate import EstimatePorts, estimate_job
 from pipeline.service.retry import retry_failures
 from pipeline.service.submit import Submission
 from pipeline.types import Job, JobState
@@ -63,16 +65,7 @@ def submit_job(
     ] = "",
 ) -> JobBody:
     """Bring a collection in step with a folder or bucket. The job runs after the answer."""
-    wanted = Submission(
-        location=ports.location_of(body.source),
-        collection=check_collection_name(body.collection or ports.settings.collection),
-        include=body.include,
-        exclude=body.exclude,
-        batch_items=ports.settings.batch_items,
-        keep_missing=body.keep_missing,
-        max_delete_share=body.max_delete_share,
-        retry_failed=body.retry_failed,
-    )
+    wanted = _wanted(body, ports)
     job_id = _job_id_of(idempotency_key, caller)
     earlier = show.find_job_if_any(job_id, ports.ledger, caller) if job_id else None
     job = earlier or ports.submit(wanted, body.model, caller, job_id=job_id)
@@ -80,6 +73,30 @@ def submit_job(
         _check_same(job, wanted, body, ports)
     response.headers["location"] = f"/v1/jobs/{job.job_id}"
     return _body(job)
+
+
+@router.post("/estimate")
+def estimate(body: NewJob, ports: Ports, caller: Asks) -> EstimateBody:
+    """What this submission would take. Nothing is made and no object is read.
+
+    The source is listed for 10 seconds and 100,000 objects at most. The time follows from an earlier job of
+    the same model; without one it is not known.
+    """
+    wanted = _wanted(body, ports)
+    existing = ports.index.get_collection(wanted.collection)
+    spec = ports.model_for_job(body.model, wanted.collection).spec
+    if existing is not None:
+        check_target(existing, spec)
+    estimated = estimate_job(
+        wanted.request_for(spec),
+        spec,
+        existing,
+        existing.vector_type if existing is not None else ports.settings.vector_type,
+        EstimatePorts(store=ports.store, ledger=ports.ledger),
+        caller,
+    )
+    asked = {"source": wanted.location.url, "collection": wanted.collection, "model": spec.name}
+    return EstimateBody.model_validate(asked | estimate_json(estimated))
 
 
 @router.get("/{job_id}")
@@ -207,6 +224,20 @@ def _job_id_of(idempotency_key: str, caller: Caller) -> str | None:
         raise ArgumentError("Idempotency-Key: 1 to 255 characters of ASCII without spaces are expected")
     named = f"{caller.tenant}\0{idempotency_key}".encode()
     return f"http-{hashlib.sha256(named).hexdigest()[:32]}"
+
+
+def _wanted(body: NewJob, ports: Backend) -> Submission:
+    """Raises ArgumentError, DeniedError: no place or collection can be meant, or it may not be read."""
+    return Submission(
+        location=ports.location_of(body.source),
+        collection=check_collection_name(body.collection or ports.settings.collection),
+        include=body.include,
+        exclude=body.exclude,
+        batch_items=ports.settings.batch_items,
+        keep_missing=body.keep_missing,
+        max_delete_share=body.max_delete_share,
+        retry_failed=body.retry_failed,
+    )
 
 
 def _check_same(job: Job, wanted: Submission, body: NewJob, ports: Backend) -> None:
