@@ -78,8 +78,7 @@ def load_embedder(
         precision: auto, float32 or bfloat16. The builtin model has no weights to be fast with: its histograms
             are float32 always.
         batches: at once in this process; 0 for single queries. See `share_cores`.
-        threads: for forward passes on a CPU; by default as many as torch takes. torch knows one number of
-            threads of a pass, for the whole process.
+        threads: for forward passes on a CPU; by default as many as torch takes.
 
     Raises:
         ModelError: as `load_spec` does.
@@ -93,8 +92,15 @@ def load_embedder(
     passes, pass_threads = share_cores(
         chosen, threads=threads or torch.get_num_threads(), batches=batches, group_items=group_items
     )
-    torch.set_num_threads(pass_threads)  # after the checks, which run alone and may have every core
-    return TorchEmbedder(quick, spec, device=chosen, group_items=group_items, dtype=dtype, passes=passes)
+    return TorchEmbedder(
+        quick,
+        spec,
+        device=chosen,
+        group_items=group_items,
+        dtype=dtype,
+        passes=passes,
+        pass_threads=pass_threads,
+    )
 
 
 def list_models(*, weights_dir: Path) -> list[CatalogueEntry]:

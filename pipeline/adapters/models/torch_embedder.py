@@ -67,6 +67,7 @@ class TorchEmbedder:
             each has a stream of its own, so that one copies while another computes; on a CPU single-threaded
             passes side by side are faster than one after the other on all cores, which wait for each other
             at the end of every layer.
+        pass_threads: CPU threads of each pass; by default as torch has it.
         pad_groups: fill the last group up, so that the device sees one shape for ever and plans once.
             Default: on a GPU. On a CPU padding only costs time.
     """
@@ -80,6 +81,7 @@ class TorchEmbedder:
         group_items: int,
         dtype: torch.dtype = torch.float32,
         passes: int = 1,
+        pass_threads: int = 0,
         pad_groups: bool | None = None,
     ) -> None:
         if group_items < 1:
@@ -91,7 +93,9 @@ class TorchEmbedder:
         self._dtype = dtype
         self._pad_groups = device.type == "cuda" if pad_groups is None else pad_groups
         self._lock = threading.Lock()
-        self._passes = ThreadPoolExecutor(passes, thread_name_prefix="device")
+        self._passes = ThreadPoolExecutor(
+            passes, thread_name_prefix="device", initializer=_take_threads, initargs=(pass_threads,)
+        )
         self._lane = threading.local()
         self._module = module
         self._mean = _per_channel(spec.preprocessing.mean, device)
@@ -182,6 +186,13 @@ class TorchEmbedder:
             self.group_items = min(self.group_items, tried // 2)
         if self._device.type == "cuda":
             torch.cuda.empty_cache()  # blocks cut for the larger group would not fit the smaller one
+
+
+def _take_threads(count: int) -> None:
+    """Set the CPU threads of passes of this thread alone: models of one process need not agree."""
+    if count:
+        torch.get_num_threads()  # a thread takes over the number of the process when it first asks
+        torch.set_num_threads(count)
 
 
 def _per_channel(values: tuple[float, float, float], device: torch.device) -> Tensor:
