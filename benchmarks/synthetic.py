@@ -164,6 +164,9 @@ class ForgetfulIndex:
     def check_generation(self, ref: CollectionRef) -> None:
         """Any will do."""
 
+    def model_name(self, ref: CollectionRef) -> str:
+        return free_spec().name
+
     def replace_images(self, ref: CollectionRef, images: Mapping[str, Sequence[IndexRow]]) -> None:
         self.rows += sum(map(len, images.values()))
 

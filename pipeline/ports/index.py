@@ -105,6 +105,10 @@ class VectorIndex(Protocol):
         """
         ...
 
+    def model_name(self, ref: CollectionRef) -> str:
+        """Of the model of a generation. It costs as little: no row is counted."""
+        ...
+
     def replace_images(self, ref: CollectionRef, images: Mapping[str, Sequence[IndexRow]]) -> None:
         """Write the rows of images in the place of all that are there of them. Safe to run twice.
 

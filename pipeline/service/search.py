@@ -30,9 +30,11 @@ class SearchAnswer:
     """`error` is empty, or says why this query has no hits: "not_an_image: …". `code` is its first word.
 
     `location` is the bucket and key of the query's picture, where there is one.
+    `target` is the generation that was searched.
     """
 
     query: str
+    target: CollectionRef | None = None
     location: tuple[str, str] | None = None
     hits: tuple[SearchHit, ...] = ()
     error: str = ""
@@ -100,6 +102,7 @@ def _answer(
     return [
         SearchAnswer(
             query=query.text,
+            target=target,
             location=example.location,
             hits=tuple(next(hits)) if example.vector is not None else (),
             error=example.error,

@@ -109,6 +109,10 @@ class MemoryIndex:
         with self._lock:
             self._get(ref)
 
+    def model_name(self, ref: CollectionRef) -> str:
+        with self._lock:
+            return self._get(ref).info.model_name
+
     def replace_images(self, ref: CollectionRef, images: Mapping[str, Sequence[IndexRow]]) -> None:
         with self._lock:
             generation = self._get(ref)

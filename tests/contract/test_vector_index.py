@@ -90,6 +90,7 @@ class TestCollections:
             index.check_generation(ref_of(ref.name, "b2" * 32))
         with pytest.raises(TargetError, match="collection 'never_made' does not exist"):
             index.check_generation(ref_of("never_made"))
+        assert index.model_name(ref) == model().name
 
     def test_fingerprints_that_begin_alike_are_told_apart(
         self, index: VectorIndex, ref: CollectionRef

@@ -40,6 +40,7 @@ from tests.unit.fakes import (
     HERE,
     LIMITS,
     OTHER_SPEC,
+    SPEC,
     distinct_png,
     plan_one_batch,
     request_of,
@@ -123,6 +124,28 @@ def test_filter_and_threshold_are_applied(client: TestClient) -> None:
     query = {"query": {"id": id_of("1.png")}}
     assert keys_of(client.post(SEARCH, json=query | {"filter": {"prefix": "4"}})) == ["4.png"]
     assert keys_of(client.post(SEARCH, json=query | {"min_score": 0.9999})) == ["1.png"]
+
+
+def test_a_search_counts_no_rows_to_say_which_model_answers(
+    client: TestClient, backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def counted(*_: object) -> None:
+        raise AssertionError("the rows were counted")
+
+    monkeypatch.setattr(backend.index, "get_collection", counted)
+    monkeypatch.setattr(backend.index, "get_generation", counted)
+    answer = client.post(SEARCH, json={"query": {"id": id_of("3.png")}}).json()
+    assert [answer[name] for name in ("collection", "model", "fingerprint")] == [
+        COLLECTION,
+        SPEC.name,
+        SPEC.fingerprint,
+    ]
+
+
+def test_a_search_in_no_collection_names_those_that_are_there(client: TestClient) -> None:
+    answer = client.post("/v1/collections/none/search", json={"query": {"id": "0" * 32}})
+    assert problem_of(answer)["code"] == "not_found"
+    assert f"there are: {COLLECTION}" in problem_of(answer)["detail"]
 
 
 REFUSED: dict[str, tuple[dict[str, Any], int, str]] = {

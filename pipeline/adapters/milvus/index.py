@@ -133,6 +133,9 @@ class MilvusIndex:
     def check_generation(self, ref: CollectionRef) -> None:
         self._catalog.get(ref)
 
+    def model_name(self, ref: CollectionRef) -> str:
+        return self._catalog.get(ref).model_name
+
     def replace_images(self, ref: CollectionRef, images: Mapping[str, Sequence[IndexRow]]) -> None:
         binding = self._catalog.get(ref)
         check_rows(ref.name, images, has_views=binding.has_views)

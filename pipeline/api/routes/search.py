@@ -19,7 +19,7 @@ from pipeline.api.bodies import (
     SearchBody,
     SearchOptions,
 )
-from pipeline.errors import ArgumentError, ImageError, NotFoundError
+from pipeline.errors import ArgumentError, ImageError, NotFoundError, TargetError
 from pipeline.ports.model_binding import find_collection
 from pipeline.search.query import Bytes, Object, Query, Stored, Vector
 from pipeline.service.access import Caller
@@ -106,12 +106,17 @@ def _answered(
     request: SearchRequest, queries: list[Query], ports: Backend, caller: Caller
 ) -> SearchAnswerBody:
     started = time.perf_counter()
-    info = find_collection(request.collection, ports.index)
-    answers = ports.search(queries, request, caller)
+    try:
+        answers = ports.search(queries, request, caller)
+    except TargetError:
+        find_collection(request.collection, ports.index)  # raises, and names those that are there
+        raise
+    target = answers[0].target
+    assert target is not None, "each query has its answer, and each answer its generation"
     return SearchAnswerBody(
-        collection=info.name,
-        model=info.model_name,
-        fingerprint=info.fingerprint,
+        collection=target.name,
+        model=ports.index.model_name(target),
+        fingerprint=target.fingerprint,
         seconds=round(time.perf_counter() - started, 6),
         answers=[_answer(answer) for answer in answers],
     )

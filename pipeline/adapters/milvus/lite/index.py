@@ -158,6 +158,9 @@ class LiteIndex:
     def check_generation(self, ref: CollectionRef) -> None:
         self._get(ref)
 
+    def model_name(self, ref: CollectionRef) -> str:
+        return self._get(ref).model_name
+
     def replace_images(self, ref: CollectionRef, images: Mapping[str, Sequence[IndexRow]]) -> None:
         with self._lock:
             binding = self._get(ref)
