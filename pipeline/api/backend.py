@@ -3,8 +3,8 @@
 import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Protocol, cast
 
 from fastapi import Depends, Request
@@ -19,8 +19,11 @@ from pipeline.errors import PictorError
 from pipeline.location import Location
 from pipeline.ports import Concurrency, Deps, ImageEmbedder, ImageLimits, Ledger, ObjectStore, VectorIndex
 from pipeline.ports.embedder import warm_model
+from pipeline.ports.giving_way import StoreGivingWay
 from pipeline.ports.lazy import LazyEmbedder
-from pipeline.search.query import Bytes, Object, Query
+from pipeline.search.micro_batches import MicroBatches
+from pipeline.search.query import Query
+from pipeline.search.right_of_way import RightOfWay
 from pipeline.service.access import Caller, local_caller
 from pipeline.service.models import LoadedOnDemand, Models
 from pipeline.service.search import SearchAnswer, SearchPorts, SearchRequest, search_images
@@ -55,20 +58,26 @@ class Backend:
     runner: Runner
     driver: str
     decoding: threading.Semaphore  # as many pictures at once as there is memory for, whoever asks
+    right_of_way: RightOfWay = field(default_factory=RightOfWay)  # of searches, before jobs of this process
 
     def search(self, queries: Sequence[Query], request: SearchRequest, caller: Caller) -> list[SearchAnswer]:
         """One answer for each query, in order. Queries with a picture wait for a place to decode it."""
-        has_pictures = any(isinstance(query, Bytes | Object) for query in queries)
-        # The pictures of one request come one after another: other requests have the other threads.
-        alone = replace(self.concurrency, decode_threads=1, fetch_threads=1)
-        ports = SearchPorts(store=self.store, index=self.index, models=self.models, concurrency=alone)
-        with self.decoding if has_pictures else nullcontext():
+        ports = SearchPorts(
+            store=self.store,
+            index=self.index,
+            models=self.models,
+            # The pictures of one request come one after another: other requests have the other threads.
+            concurrency=replace(self.concurrency, decode_threads=1, fetch_threads=1),
+            decode_slots=self.decoding,
+        )
+        with self.right_of_way.search():
             return list(search_images(queries, request, ports, self.limits, caller))
 
     def deps_with(self, embedder: ImageEmbedder) -> Deps:
         """The ports for a job that runs in this process."""
+        store = StoreGivingWay(self.store, self.right_of_way.give_way)
         return wiring.embedded_deps(
-            self.settings, store=self.store, index=self.index, embedder=embedder, ledger=self.ledger
+            self.settings, store=store, index=self.index, embedder=embedder, ledger=self.ledger
         )
 
 
@@ -81,19 +90,29 @@ def open_backend(settings: Settings, allowed: list[Location]) -> Iterator[Backen
     """
     limits = wiring.limits_of(settings)
     driver = wiring.driver_here(settings)
-    with wiring.open_index(settings) as index, wiring.open_ledger(settings) as ledger:
-        models = LoadedOnDemand(
-            index,
-            wiring.model_loader(settings, batches=settings.batch_threads),
-            requested=settings.model,
-            precision=settings.precision,
+    right_of_way = RightOfWay()
+    with ExitStack() as opened:
+        index = opened.enter_context(wiring.open_index(settings))
+        ledger = opened.enter_context(wiring.open_ledger(settings))
+        load_for_query = wiring.model_loader(settings)
+
+        def load_for_queries(address: str, precision: str) -> ImageEmbedder:
+            return opened.enter_context(MicroBatches(load_for_query(address, precision)))
+
+        def on_demand(load: Callable[[str, str], ImageEmbedder]) -> LoadedOnDemand:
+            return LoadedOnDemand(index, load, requested=settings.model, precision=settings.precision)
+
+        models = on_demand(load_for_queries)
+        # Of its own: a picture that is searched for would wait behind the groups of a job.
+        models_of_jobs = on_demand(
+            wiring.model_loader(settings, batches=settings.batch_threads, before_pass=right_of_way.give_way)
         )
 
         def model_for(address: str, collection: str) -> ImageEmbedder:
             existing = index.get_collection(collection)
             spec = wiring.lazy_model(address, settings, existing=existing).spec
             target = CollectionRef(name=collection, fingerprint=spec.fingerprint)
-            return LazyEmbedder(spec, lambda: models.answering(target))  # one model, not one for each use
+            return LazyEmbedder(spec, lambda: models.answering(target))  # that of searches: somebody waits
 
         def known() -> list[Location]:
             requests = (job.request for job in ledger.list_jobs(limit=MOST_KNOWN_JOBS))
@@ -102,7 +121,7 @@ def open_backend(settings: Settings, allowed: list[Location]) -> Iterator[Backen
         def deps_of(job: Job) -> Deps:
             target = job.request.target
             spec = wiring.model_of_generation(target, index, settings).spec
-            return backend.deps_with(LazyEmbedder(spec, lambda: models.answering(target)))
+            return backend.deps_with(LazyEmbedder(spec, lambda: models_of_jobs.answering(target)))
 
         runner = EmbeddedRunner(
             deps_of,
@@ -126,6 +145,7 @@ def open_backend(settings: Settings, allowed: list[Location]) -> Iterator[Backen
             places=Places(allowed, known),
             runner=runner,
             driver=driver,
+            right_of_way=right_of_way,
         )
         try:
             yield backend

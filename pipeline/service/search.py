@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from threading import Semaphore
 
 import numpy as np
 
@@ -48,6 +49,7 @@ class SearchPorts:
     models: Models  # asked only when a query holds an image: stored ids need none
     concurrency: Concurrency = field(default_factory=Concurrency)
     finder: ViewFinder | None = None  # of a model that looks at views
+    decode_slots: Semaphore | None = None  # of pictures of all searches at once, as there is memory for
 
 
 def search_images(
@@ -96,6 +98,7 @@ def _answer(
         embedder=lambda: ports.models.answering(target),
         concurrency=ports.concurrency,
         finder=ports.finder,
+        decode_slots=ports.decode_slots,
     )
     examples = read_examples(queries, target, sources, limits)
     hits = iter(_nearest(examples, target, request, ports.index))

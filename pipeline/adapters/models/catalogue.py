@@ -1,5 +1,6 @@
 """From a model's address to its spec or its embedder: "builtin", "torchvision/resnet50" or a model file."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +17,12 @@ from pipeline.adapters.models.builtin_spec import (
 )
 from pipeline.adapters.models.inference import has_native_bfloat16, pick_dtype, quicken
 from pipeline.adapters.models.model_file import ARCHITECTURE_PREFIX, ModelFile, read_model_file
-from pipeline.adapters.models.torch_embedder import TorchEmbedder, pick_device, share_cores
+from pipeline.adapters.models.torch_embedder import (
+    TorchEmbedder,
+    do_nothing,
+    pick_device,
+    share_cores,
+)
 from pipeline.adapters.models.torchvision_models import (
     check_architecture,
     feature_dim,
@@ -69,6 +75,7 @@ def load_embedder(
     group_items: int,
     batches: int = 0,
     threads: int | None = None,
+    before_pass: Callable[[], None] = do_nothing,
     fetch_s3: FetchS3 | None = None,
     open_url: OpenUrl = open_url,
 ) -> TorchEmbedder:
@@ -79,6 +86,7 @@ def load_embedder(
             are float32 always.
         batches: at once in this process; 0 for single queries. See `share_cores`.
         threads: for forward passes on a CPU; by default as many as torch takes.
+        before_pass: see `TorchEmbedder`.
 
     Raises:
         ModelError: as `load_spec` does.
@@ -100,6 +108,7 @@ def load_embedder(
         dtype=dtype,
         passes=passes,
         pass_threads=pass_threads,
+        before_pass=before_pass,
     )
 
 
