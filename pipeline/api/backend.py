@@ -167,11 +167,13 @@ def warm_up(backend: Backend) -> threading.Thread:
     return thread
 
 
-def _backend_of(request: Request) -> Backend:
+# `async`, for they wait for nothing. FastAPI would hand plain functions to another thread and back, twice for
+# each search.
+async def _backend_of(request: Request) -> Backend:
     return cast("Backend", request.app.state.backend)
 
 
-def _caller_of(request: Request) -> Caller:
+async def _caller_of(request: Request) -> Caller:
     """Whoever reaches the loopback address of this machine has the rights of its user."""
     return replace(local_caller(), request_id=request_id_of(request.scope))
 
