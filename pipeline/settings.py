@@ -13,11 +13,8 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AliasChoices, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from pipeline.client_settings import default_home, secret_in_file
 from pipeline.errors import ConfigError
-
-
-def _default_home() -> Path:
-    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "pictor"
 
 
 def _s3(name: str, *standard: str) -> AliasChoices:
@@ -41,7 +38,7 @@ class Settings(BaseSettings):
     )
 
     home: Annotated[Path, Field(description="Where the embedded index, ledger and models live")] = Field(
-        default_factory=_default_home
+        default_factory=default_home
     )
     collection: Annotated[str, Field(description="Collection used when none is named")] = "images"
     model: Annotated[
@@ -168,6 +165,14 @@ class Settings(BaseSettings):
     s3_attempts: Annotated[
         int, Field(ge=1, le=20, description="Attempts of one S3 call. After that, the whole batch is retried")
     ] = 4
+
+    api: Annotated[
+        str,
+        Field(
+            description="URL of a Pictor service. If it is set, `pictor ingest`, `search`, `jobs` and `collections` go through it"
+        ),
+    ] = ""
+    api_key: Annotated[SecretStr, Field(description="Key for the service of `PICTOR_API`")] = SecretStr("")
 
     broker_url: Annotated[
         SecretStr,
@@ -334,26 +339,10 @@ def _globs(text: str) -> tuple[str, ...]:
 
 def _secrets_in_files(model: type[BaseSettings], environ: Mapping[str, str]) -> dict[str, Any]:
     """Secrets from PICTOR_SECRETS_DIR, without those that a variable of ours gives."""
-    folder = environ.get("PICTOR_SECRETS_DIR")
-    if not folder:
-        return {}
     secrets = [name for name, field in model.model_fields.items() if field.annotation is SecretStr]
     asked = [name for name in secrets if not environ.get(f"PICTOR_{name.upper()}")]
-    found = {name: _read_secret(Path(folder), f"PICTOR_{name.upper()}") for name in asked}
+    found = {name: secret_in_file(f"PICTOR_{name.upper()}", environ) for name in asked}
     return {name: SecretStr(text) for name, text in found.items() if text}
-
-
-def _read_secret(folder: Path, file_name: str) -> str:
-    """Empty when there is no such file. An editor's newline at the end is no part of a secret."""
-    try:
-        if not folder.is_dir():
-            raise ConfigError(f"PICTOR_SECRETS_DIR: {folder} is not a folder")
-        return (folder / file_name).read_text(encoding="utf-8").strip()
-    except FileNotFoundError:
-        return ""
-    except (OSError, UnicodeDecodeError) as err:
-        # Not chained: the error of a decoder holds the bytes.
-        raise ConfigError(f"PICTOR_SECRETS_DIR: {folder / file_name}: {type(err).__name__}") from None
 
 
 def _one_identity(environ: Mapping[str, str], secrets: Mapping[str, object]) -> dict[str, Any]:

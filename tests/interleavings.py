@@ -225,6 +225,7 @@ class Interleaved(World):
             ledger=self.deps.ledger,
             caller=local_caller(),
             meant_at=meant_at,
+            driver=WORKERS,
         )
 
     # A history

@@ -30,7 +30,7 @@ from pipeline.service.search import SearchPorts, search_images
 from pipeline.service.show import find_job
 from pipeline.service.submit import Submission, record_refusal, submit_to_workers
 from pipeline.settings import Settings
-from pipeline.types import JobState
+from pipeline.types import WORKERS, JobState
 from workers.broker.dead_letters import set_aside
 from workers.broker.meant_at import keep_meant_at
 from workers.broker.pass_on import pass_on, was_passed_on
@@ -102,6 +102,7 @@ def delete(task: Task, args: Sequence[object], kwargs: Arguments) -> None:
             ledger=context.deps.ledger,
             caller=_caller(task),
             meant_at=keep_meant_at(task, arguments.meant_at),
+            driver=WORKERS,
         )
 
     _settled(task, work)

@@ -7,12 +7,13 @@ the book afterwards, and what is missing is planned once more (decision 0079).
 
 import secrets
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
+from urllib.parse import quote
 
 from pipeline.ingest.plan import again_batches
 from pipeline.ports import Ledger, VectorIndex, VersionBook
 from pipeline.types import (
-    WORKERS,
     CollectionInfo,
     CollectionRef,
     Job,
@@ -24,15 +25,32 @@ from pipeline.types import (
 )
 
 ROUNDS = 8  # each is lost only to a report
+AGAIN = "again-"  # how the ids of jobs begin that put back what a removal took along
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Removal:
+    """`kept` objects were left alone, because they were planned later. `again` is the id of the job that
+    brings in what was taken along by mistake, or empty.
+    """
+
+    kept: int
+    again: str = ""
 
 
 def take_out(
-    image_ids: Sequence[str], info: CollectionInfo, index: VectorIndex, ledger: Ledger, *, meant_at: datetime
-) -> int:
+    image_ids: Sequence[str],
+    info: CollectionInfo,
+    index: VectorIndex,
+    ledger: Ledger,
+    *,
+    meant_at: datetime,
+    driver: str,
+) -> Removal:
     """Remove what was planned up to a moment. Safe to run twice, at any later time.
 
-    Returns:
-        How many objects were left alone, because they were planned later.
+    Args:
+        driver: of the job that may be needed afterwards.
     """
     generation, book = info.ref.generation, ledger.book
     sequence = book.sequence_at(generation, meant_at)
@@ -41,9 +59,9 @@ def take_out(
     index.delete_images(info.ref, doomed)
     book.end_removal(generation, doomed, sequence)
     # Also what was left alone: an earlier delivery may have died after it had deleted a row of theirs.
-    if harmed := find_harmed(info.ref, image_ids, index, book):
-        _plan_in_new_job(harmed, info, ledger)
-    return len(newer)
+    harmed = find_harmed(info.ref, image_ids, index, book)
+    again = _plan_in_new_job(harmed, info, ledger, driver) if harmed else ""
+    return Removal(kept=len(newer), again=again)
 
 
 def find_harmed(
@@ -77,11 +95,11 @@ def plan_once_more(job: Job, refs: Sequence[ObjectRef], ledger: Ledger) -> None:
         ledger.book.claim(generation, ledger.book.find(generation, [ref.image_id for ref in refs]))
 
 
-def _plan_in_new_job(refs: Sequence[ObjectRef], info: CollectionInfo, ledger: Ledger) -> None:
-    """The workers' watch takes it up within a minute."""
+def _plan_in_new_job(refs: Sequence[ObjectRef], info: CollectionInfo, ledger: Ledger, driver: str) -> str:
+    """The workers' watch takes up one of theirs within a minute. Any other is the caller's to run."""
     bucket = refs[0].bucket
     request = JobRequest(
-        location=f"s3://{bucket}",
+        location=f"file://{quote(bucket)}" if bucket.startswith("/") else f"s3://{bucket}",
         bucket=bucket,
         prefix="",
         collection=info.name,
@@ -89,6 +107,7 @@ def _plan_in_new_job(refs: Sequence[ObjectRef], info: CollectionInfo, ledger: Le
         fingerprint=info.fingerprint,
         keep_missing=True,
     )
-    job = ledger.create_job(request, driver=WORKERS, job_id=f"again-{secrets.token_hex(8)}")
+    job = ledger.create_job(request, driver=driver, job_id=f"{AGAIN}{secrets.token_hex(8)}")
     plan_once_more(job, refs, ledger)
     ledger.finish_planning(job.job_id, ignored=0)
+    return job.job_id

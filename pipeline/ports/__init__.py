@@ -3,6 +3,7 @@
 Every method may raise `TransientError` (the service is away: retry) and `CredentialsError` (refused).
 """
 
+from pipeline.ports.audit import AuditLog
 from pipeline.ports.deps import (
     Concurrency,
     Deps,
@@ -46,6 +47,7 @@ __all__ = [
     "MAX_PATH_BYTES",
     "NO_FINDINGS",
     "AgedStore",
+    "AuditLog",
     "Concurrency",
     "Deps",
     "ImageEmbedder",

@@ -24,7 +24,8 @@ def delete_objects(
     ledger: Ledger,
     caller: Caller,
     meant_at: datetime,
-) -> None:
+    driver: str,
+) -> list[str]:
     """Take objects out of the index and the book by key, whether or not they are in it. Safe to run twice.
 
     They leave all generations. Objects that are still in their source come back with the next job.
@@ -32,6 +33,10 @@ def delete_objects(
     Args:
         meant_at: what was planned later stays, however late this is run. The clocks are those of whoever
             asked and of those who planned.
+        driver: of the jobs that may be needed afterwards: WORKERS, or whoever runs what is returned.
+
+    Returns:
+        The ids of jobs that bring in again what a newer plan had written meanwhile. Mostly none.
 
     Raises:
         ArgumentError: no collection or bucket can have this name.
@@ -44,9 +49,14 @@ def delete_objects(
     generations = index.list_generations(check_collection_name(collection))
     if not generations:
         raise TargetError(missing_collection(collection))
+    again = []
     for info in generations:
-        if kept := take_out(image_ids, info, index, ledger, meant_at=meant_at):
-            logger.info("newer than their removal", extra={"collection": collection, "objects": kept})
+        removal = take_out(image_ids, info, index, ledger, meant_at=meant_at, driver=driver)
+        if removal.kept:
+            logger.info("newer than their removal", extra={"collection": collection, "objects": removal.kept})
+        if removal.again:
+            again.append(removal.again)
+    return again
 
 
 def drop_collection(name: str, index: VectorIndex, book: VersionBook, caller: Caller) -> CollectionInfo:

@@ -46,11 +46,23 @@ def thumbnail_of(row: IndexRow, store: ObjectStore, limits: ImageLimits, *, side
         raise
 
 
-def remove_image(image_id: str, collection: str, index: VectorIndex, ledger: Ledger, caller: Caller) -> None:
-    """Take one image out of the index and the book. Raises NotFoundError when it is not there."""
+def remove_image(
+    image_id: str, collection: str, index: VectorIndex, ledger: Ledger, caller: Caller, *, driver: str
+) -> list[str]:
+    """Take one image out of the index and the book.
+
+    Args:
+        driver: see `delete_objects`.
+
+    Returns:
+        Jobs for that driver, as `delete_objects` does.
+
+    Raises:
+        NotFoundError: it is not there.
+    """
     require(caller, Role.WRITE)
     row = show_image(image_id, collection, index, caller)
-    delete_objects(
+    return delete_objects(
         row.ref.bucket,
         [row.ref.key],
         collection=collection,
@@ -58,4 +70,5 @@ def remove_image(image_id: str, collection: str, index: VectorIndex, ledger: Led
         ledger=ledger,
         caller=caller,
         meant_at=datetime.now(UTC),
+        driver=driver,
     )

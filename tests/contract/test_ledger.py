@@ -508,6 +508,19 @@ def test_eight_threads_that_plan_at_once_wait_for_one_another(ledger: SqlLedger)
     assert [counts(ledger, job).pending for job in jobs] == [25] * 8
 
 
+def test_eight_threads_that_submit_under_one_id_get_one_job(ledger: SqlLedger) -> None:
+    start = threading.Barrier(8, timeout=30)
+
+    def submit(thread: int) -> list[Job]:
+        start.wait()
+        wanted = dataclasses.replace(REQUEST, prefix=f"{thread}/")
+        return [ledger.create_job(wanted, driver=WORKERS, job_id=f"same-{n}") for n in range(10)]
+
+    with ThreadPoolExecutor(8) as threads:
+        answers = list(threads.map(submit, range(8)))
+    assert all(answer == answers[0] for answer in answers)
+
+
 # Splitting
 
 

@@ -13,7 +13,7 @@ from pipeline.service.access import Caller, Role, local_caller, require_names
 from pipeline.service.delete import delete_objects
 from pipeline.service.submit import Submission, submit_to_workers
 from pipeline.settings import Settings
-from pipeline.types import JobState
+from pipeline.types import WORKERS, JobState
 from tests.unit.fakes import BUCKET, COLLECTION, error_of
 from tests.unit.memory_broker import MemoryBroker, Settled, message_of
 from workers.process.context import Context, make_current
@@ -82,6 +82,7 @@ def test_a_deletion_elsewhere_is_denied(deps: Deps) -> None:
                 ledger=deps.ledger,
                 caller=restricted,
                 meant_at=datetime.now(UTC),
+                driver=WORKERS,
             )
 
 

@@ -20,6 +20,7 @@ from pipeline.api.problems import KINDS, MEDIA_TYPE
 from pipeline.errors import TransientError
 from pipeline.ingest.run_batch import run_batch
 from pipeline.ports import Deps
+from pipeline.testing.memory_index import MemoryIndex
 from pipeline.testing.memory_store import MemoryStore
 from pipeline.types import (
     BatchReport,
@@ -45,6 +46,7 @@ from tests.unit.fakes import (
     plan_one_batch,
     request_of,
 )
+from tests.unit.test_late_batches import BeforeDeleting, embed, plan
 
 KEYS = [f"{number}.png" for number in range(6)]
 SEARCH = f"/v1/collections/{COLLECTION}/search"
@@ -220,6 +222,25 @@ def test_an_image_is_shown_drawn_and_taken_out(client: TestClient) -> None:
     assert (drawn.headers["content-type"], drawn.content[:2]) == ("image/jpeg", b"\xff\xd8")
     assert client.delete(path).status_code == 204
     assert problem_of(client.get(path))["code"] == "not_found"
+
+
+def test_what_a_removal_takes_along_by_mistake_is_brought_in_again(
+    deps: Deps, store: MemoryStore, index: MemoryIndex, tmp_path: Path
+) -> None:
+    store.put(BUCKET, "a.png", distinct_png(1))
+    embed(plan(deps), deps)
+
+    def bring_in_anew() -> None:
+        store.put(BUCKET, "a.png", distinct_png(2))
+        embed(plan(deps), deps)
+
+    backend = replace(backend_of(deps, tmp_path), index=BeforeDeleting(index, bring_in_anew))
+    with client_of(backend) as client:
+        path = f"/v1/collections/{COLLECTION}/images/{id_of('a.png')}"
+        assert client.delete(path).status_code == 204
+    [job_id] = started(backend)
+    job = deps.ledger.get_job(job_id)
+    assert (job.driver, job.state, job.counts.pending) == (HERE, JobState.RUNNING, 1)
 
 
 def test_a_picture_that_has_changed_since_is_not_drawn(client: TestClient, store: MemoryStore) -> None:

@@ -33,7 +33,7 @@ from pipeline.service.show import list_generations
 from pipeline.service.submit import Submission, submit_embedded
 from pipeline.testing.memory_index import MemoryIndex
 from pipeline.testing.memory_store import MemoryStore
-from pipeline.types import CollectionRef, Job, VersionState
+from pipeline.types import WORKERS, CollectionRef, Job, VersionState
 from tests.index_rows import ids_in
 from tests.unit.fakes import (
     BUCKET,
@@ -238,6 +238,7 @@ def test_an_object_that_is_deleted_leaves_all_generations(
         ledger=ledger,
         caller=ME,
         meant_at=datetime.now(UTC),
+        driver=WORKERS,
     )
     for ref in (TARGET, SECOND):
         states = [entry.state for entry in ledger.book.list_by_id(ref.generation)]

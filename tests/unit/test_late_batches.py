@@ -137,6 +137,7 @@ def delete(deps: Deps, *keys: str, meant_at: datetime | None = None) -> None:
         ledger=deps.ledger,
         caller=local_caller(),
         meant_at=meant_at or datetime.now(UTC),
+        driver=WORKERS,
     )
 
 

@@ -68,7 +68,14 @@ USE_CASES: dict[str, tuple[Role, UseCase]] = {
     "delete": (
         Role.WRITE,
         lambda d, c: delete_objects(
-            BUCKET, ["a"], collection=COLLECTION, index=d.index, ledger=d.ledger, caller=c, meant_at=NOW
+            BUCKET,
+            ["a"],
+            collection=COLLECTION,
+            index=d.index,
+            ledger=d.ledger,
+            caller=c,
+            meant_at=NOW,
+            driver=WORKERS,
         ),
     ),
     "drop": (Role.OPERATE, lambda d, c: drop_collection(COLLECTION, d.index, d.ledger.book, c)),
@@ -210,6 +217,7 @@ def test_objects_are_deleted_by_key_whether_or_not_they_are_there(deps: Deps, st
             ledger=deps.ledger,
             caller=ME,
             meant_at=datetime.now(UTC),
+            driver=WORKERS,
         )
         assert indexed_keys(deps) == ["0.png", "2.png"]
 
@@ -244,6 +252,7 @@ def test_a_collection_that_is_not_there_is_said_alike_by_whoever_looks_for_it(
             ledger=deps.ledger,
             caller=ME,
             meant_at=NOW,
+            driver=WORKERS,
         )
 
 

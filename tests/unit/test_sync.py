@@ -21,6 +21,7 @@ from pipeline.service.submit import open_job
 from pipeline.testing.memory_index import MemoryIndex
 from pipeline.testing.memory_store import MemoryStore
 from pipeline.types import (
+    WORKERS,
     CollectionRef,
     FetchedObject,
     Findings,
@@ -507,6 +508,7 @@ def test_what_was_deleted_by_hand_comes_back_while_it_is_in_the_source(deps: Dep
         ledger=deps.ledger,
         caller=local_caller(),
         meant_at=datetime.now(UTC),
+        driver=WORKERS,
     )
     assert "03.png" not in indexed_keys(deps)
     assert ingest(deps).counts.indexed == 1

@@ -11,6 +11,7 @@ from pipeline.adapters.ledger.rows import job_of, job_values, select_jobs
 from pipeline.adapters.ledger.schema import job, job_is_running
 from pipeline.adapters.ledger.statements import (
     finish_if_done,
+    insert_into,
     is_open_to,
     lock_job,
     looks_done,
@@ -29,9 +30,10 @@ class SqlJobs(InTransactions):
         new_id = job_id or f"{now:%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
 
         def insert(connection: sa.Connection) -> None:
-            # There already when only the answer was lost, or when a caller submits its job twice.
-            if not connection.scalar(sa.select(sa.exists().where(job.c.job_id == new_id))):
-                connection.execute(job.insert(), job_values(new_id, request, driver, now))
+            # There already when only the answer was lost, or when a caller submits its job twice: perhaps
+            # at this very moment, to two processes.
+            once = insert_into(connection, job).on_conflict_do_nothing(index_elements=job.primary_key)
+            connection.execute(once, job_values(new_id, request, driver, now))
 
         self._write(insert)
         return self.get_job(new_id)

@@ -1,0 +1,82 @@
+"""From a record to the 32 bytes that the tree holds.
+
+The tree holds a commitment, SHA-256 over a random salt and the record. Without the salt nobody can try out
+which record it was, so that erasing both leaves a tree that says nothing of them and is proved as before.
+"""
+
+import hashlib
+import json
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from datetime import UTC, datetime
+
+import rfc8785
+
+from pipeline.errors import ArgumentError, NotFoundError
+from pipeline.types.audit import RECORD_VERSION, AuditEntry, AuditKind, AuditRecord, Json
+
+SALT_BYTES = 32
+MAX_RECORD_BYTES = 2**20  # 10,000 candidates are about 0.7 MB
+
+
+def new_salt() -> bytes:
+    return secrets.token_bytes(SALT_BYTES)
+
+
+def commit(salt: bytes, canonical: bytes) -> bytes:
+    """The entry of the log, 32 bytes. All salts have one length, so no other pair gives the same text."""
+    return hashlib.sha256(salt + canonical).digest()
+
+
+def canonical_json(record: AuditRecord) -> bytes:
+    """RFC 8785.
+
+    Raises:
+        ArgumentError: the record holds what JSON cannot say, or is too large.
+    """
+    try:
+        canonical = rfc8785.dumps(_plain({"v": RECORD_VERSION} | _fields_of(record)))
+    except rfc8785.CanonicalizationError as err:
+        raise ArgumentError(f"record {record.record_id} cannot be written as JSON: {err}") from err
+    if len(canonical) > MAX_RECORD_BYTES:
+        raise ArgumentError(
+            f"record {record.record_id} has {len(canonical)} bytes; up to {MAX_RECORD_BYTES} are allowed"
+        )
+    return canonical
+
+
+def _fields_of(value: object) -> dict[str, object]:
+    return {field.name: getattr(value, field.name) for field in fields(value)}  # type: ignore[arg-type]
+
+
+def _plain(value: object) -> Json:
+    match value:
+        case str():
+            # Keys of a folder may be no Unicode. Their bytes are then shown, as in every message of ours.
+            return value.encode("utf-8", "backslashreplace").decode()
+        case datetime():
+            return value.astimezone(UTC).isoformat(timespec="microseconds")
+        case Mapping():
+            return {str(_plain(key)): _plain(part) for key, part in value.items()}
+        case list() | tuple():
+            return [_plain(part) for part in value]
+        case None | bool() | int() | float():
+            return value
+        case _:
+            return _plain(_fields_of(value))
+
+
+def check_erasure(erasure: AuditRecord, erased: Sequence[AuditEntry]) -> None:
+    """Raises ArgumentError unless a record says exactly which others are erased, none of them an erasure."""
+    if erasure.kind is not AuditKind.ERASURE or set(erasure.refers_to) != {e.record_id for e in erased}:
+        raise ArgumentError(
+            f"record {erasure.record_id}: an erasure that refers to the erased records is expected"
+        )
+    for entry in erased:
+        if entry.record is not None and json.loads(entry.record)["kind"] == AuditKind.ERASURE:
+            raise ArgumentError(f"record {entry.record_id} is of an erasure itself, and stays")
+
+
+def no_such_record(record_id: str) -> NotFoundError:
+    return NotFoundError(f"no record {record_id!r} in the log")

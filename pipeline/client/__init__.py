@@ -1,0 +1,39 @@
+"""A typed client of the HTTP API, in one form for waiting programs and one for asyncio.
+
+    from pipeline.client import Pictor
+
+It knows no torch, no Milvus and no web framework: `pip install 'pictor[client]'` is enough.
+"""
+
+from pipeline.client.aio import AsyncPictor
+from pipeline.client.queries import Query, StoredObject
+from pipeline.client.results import (
+    Answer,
+    Collection,
+    Failure,
+    Generation,
+    Hit,
+    Image,
+    Job,
+    Retried,
+    SearchResult,
+)
+from pipeline.client.retries import Retries
+from pipeline.client.sync import Pictor
+
+__all__ = [
+    "Answer",
+    "AsyncPictor",
+    "Collection",
+    "Failure",
+    "Generation",
+    "Hit",
+    "Image",
+    "Job",
+    "Pictor",
+    "Query",
+    "Retried",
+    "Retries",
+    "SearchResult",
+    "StoredObject",
+]

@@ -1,0 +1,139 @@
+"""What both clients know of the service: its address, the key, patience. And which library sends."""
+
+import ssl
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+from typing import Any, TypedDict, TypeVar
+from urllib.parse import urlsplit
+
+import httpx2
+
+from pipeline.client.calls import Call
+from pipeline.client.problems import error_of
+from pipeline.client.retries import Retries, may_repeat
+from pipeline.client_settings import ClientSettings
+from pipeline.errors import ArgumentError, PictorError, TransientError
+from pipeline.tls import client_context
+
+T = TypeVar("T")
+
+CA_FILE = "PICTOR_CA_FILE"
+NEVER_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)
+
+
+class ClientOptions(TypedDict):
+    base_url: str
+    headers: dict[str, str]
+    timeout: float
+    verify: ssl.SSLContext
+    trust_env: bool
+    follow_redirects: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Connection:
+    """`key` is shown by nothing: not by `repr`, no message and no log line."""
+
+    url: str
+    key: str = field(default="", repr=False)
+    ca_file: str = ""
+    timeout_s: float = 30.0
+    retries: Retries = field(default_factory=Retries)
+
+    def __post_init__(self) -> None:
+        parts = urlsplit(self.url)
+        if parts.username or parts.password:
+            raise ArgumentError("address: a key belongs into PICTOR_API_KEY, and not into the URL")
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ArgumentError(f"address {self.url!r}: http://host:port or https://host is expected")
+
+    @property
+    def is_this_machine(self) -> bool:
+        host = urlsplit(self.url).hostname or ""
+        try:
+            return host == "localhost" or ip_address(host).is_loopback
+        except ValueError:
+            return False
+
+    def options(self) -> ClientOptions:
+        """For the client of the library."""
+        is_plain = self.url.startswith("http:")
+        return ClientOptions(
+            base_url=self.url,
+            headers={"authorization": f"Bearer {self.key}"} if self.key else {},
+            timeout=self.timeout_s,
+            # To read all authorities of the machine takes 50 ms, and plain HTTP needs none.
+            verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            if is_plain
+            else client_context(self.ca_file, CA_FILE),
+            trust_env=not self.is_this_machine,  # no proxy is asked for this machine, and none gets the key
+            follow_redirects=False,  # the key is for this address alone
+        )
+
+    def request(self, call: Call[T], client: httpx2.Client | httpx2.AsyncClient) -> httpx2.Request:
+        return client.build_request(
+            call.method, call.path, params=dict(call.params), headers=dict(call.headers), content=call.body
+        )
+
+    def unreachable(self, err: httpx2.HTTPError) -> TransientError:
+        match err:
+            case httpx2.ConnectError():
+                how = "is nothing that answers"
+            case httpx2.TimeoutException():
+                how = f"did not answer within {self.timeout_s:g} s"
+            case _:
+                how = f"broke the connection ({type(err).__name__})"
+        return TransientError(f"{self.url} {how}")
+
+
+def connect_to(url: str, key: str, timeout_s: float, retries: Retries | None) -> Connection:
+    """What is not given comes from the environment.
+
+    Raises:
+        ArgumentError: no address, or none of HTTP.
+    """
+    found = ClientSettings.from_env()
+    if not (url or found.api):
+        raise ArgumentError("no address of a Pictor service: give one, or set PICTOR_API")
+    return Connection(
+        url=(url or found.api).rstrip("/"),
+        key=key or found.api_key,
+        ca_file=found.ca_file,
+        timeout_s=timeout_s,
+        retries=retries or Retries(),
+    )
+
+
+@dataclass(kw_only=True, slots=True)
+class Attempts:
+    """One call, from its first attempt to its answer. Whoever sends it asks here what to do next."""
+
+    connection: Connection
+    call: Call[Any]
+    made: int = 0
+
+    def after_error(self, err: httpx2.HTTPError) -> float:
+        """The pause before the next attempt. Raises TransientError when there is none."""
+        self.made += 1
+        is_safe = self.call.is_repeatable or isinstance(err, NEVER_SENT)
+        wait_s = self.connection.retries.wait_s(self.made) if is_safe else None
+        if wait_s is None:
+            raise self.connection.unreachable(err) from err
+        return wait_s
+
+    def after_answer(self, answer: httpx2.Response) -> float | None:
+        """The pause before the next attempt; None when this answer is the one. Raises as it says."""
+        self.made += 1
+        if answer.status_code < 300:
+            return None
+        if may_repeat(answer.status_code, is_repeatable=self.call.is_repeatable):
+            wait_s = self.connection.retries.wait_s(
+                self.made, retry_after=answer.headers.get("retry-after", "")
+            )
+            if wait_s is not None:
+                return wait_s
+        raise problem_of(answer)
+
+
+def problem_of(answer: httpx2.Response) -> PictorError:
+    return error_of(answer.status_code, answer.content, request_id=answer.headers.get("x-request-id", ""))

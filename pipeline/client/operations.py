@@ -1,0 +1,277 @@
+"""Every operation of the service: the request that it needs, and how the answer is read.
+
+`Pictor` and `AsyncPictor` have a method of the same name and arguments for each of these functions. Names of
+collections and ids of jobs may be any text; they are quoted here.
+"""
+
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+from urllib.parse import quote
+
+from pipeline.client.calls import JSON_HEADERS, Call, Fields, Page, Pages, json_body, nothing, read_json
+from pipeline.client.queries import Query, picture_of, query_json
+from pipeline.client.results import (
+    AnswerObject,
+    Collection,
+    Failure,
+    Image,
+    Job,
+    Retried,
+    SearchResult,
+    read_all,
+)
+
+A = TypeVar("A", bound=AnswerObject)
+
+DEFAULT_COLLECTION = "images"
+
+
+def search(
+    query: Query,
+    *,
+    collection: str = DEFAULT_COLLECTION,
+    k: int = 10,
+    min_score: float | None = None,
+    bucket: str = "",
+    prefix: str = "",
+    metadata: Mapping[str, str] | None = None,
+    purpose: str = "",
+) -> Call[SearchResult]:
+    """The stored images nearest to one example.
+
+    Args:
+        k: hits, 1..1000.
+        min_score: cosine, -1..1. Hits below it are left out.
+        bucket, prefix, metadata: only images of this bucket, key prefix and user metadata.
+        purpose: what the search is for, where a policy of the service asks for it.
+
+    Raises:
+        ImageError: the picture cannot be read.
+        NotFoundError: no such collection or stored image.
+    """
+    where = _filter_json(bucket=bucket, prefix=prefix, metadata=metadata)
+    if isinstance(query, Path | bytes) and not metadata:
+        options = {"k": k, "min_score": min_score, "bucket": bucket or None, "prefix": prefix or None}
+        return _search_call(
+            f"{collection_path(collection)}/search/image",
+            picture_of(query),
+            {"content-type": "application/octet-stream"},
+            purpose,
+            params={name: str(value) for name, value in options.items() if value is not None},
+        )
+    body = json_body({"query": query_json(query), "k": k, "min_score": min_score, "filter": where})
+    return _search_call(f"{collection_path(collection)}/search", body, JSON_HEADERS, purpose)
+
+
+def search_batch(
+    queries: Sequence[Query],
+    *,
+    collection: str = DEFAULT_COLLECTION,
+    k: int = 10,
+    min_score: float | None = None,
+    bucket: str = "",
+    prefix: str = "",
+    metadata: Mapping[str, str] | None = None,
+    purpose: str = "",
+) -> Call[SearchResult]:
+    """An answer for each of 1 to 100 examples, in order. An example that cannot be read costs no other."""
+    where = _filter_json(bucket=bucket, prefix=prefix, metadata=metadata)
+    asked = [query_json(query) for query in queries]
+    body = json_body({"queries": asked, "k": k, "min_score": min_score, "filter": where})
+    return _search_call(f"{collection_path(collection)}/search/batch", body, JSON_HEADERS, purpose)
+
+
+def list_collections() -> Call[list[Collection]]:
+    """All collections, by name."""
+    return Call(
+        method="GET",
+        path="/v1/collections",
+        read=lambda body: list(read_all(Collection, read_json(body).get("collections"))),
+    )
+
+
+def show_collection(name: str) -> Call[Collection]:
+    """Raises NotFoundError, and names the collections that are there."""
+    return Call(method="GET", path=collection_path(name), read=_reader(Collection))
+
+
+def create_collection(name: str, *, model: str = "builtin") -> Call[Collection]:
+    """A collection for the vectors of one model. The same call twice makes one.
+
+    Args:
+        model: builtin or torchvision/NAME.
+
+    Raises:
+        ModelMismatchError: it is there, and another model's.
+    """
+    return Call(
+        method="POST",
+        path="/v1/collections",
+        headers=JSON_HEADERS | {"idempotency-key": _new_key()},
+        body=json_body({"name": name, "model": model}),
+        read=_reader(Collection),
+    )
+
+
+def drop_collection(name: str) -> Call[None]:
+    """Delete a collection and all its vectors. The images themselves are not touched."""
+    # Not repeatable: another may have made one of the same name since.
+    return Call(method="DELETE", path=collection_path(name), read=nothing, is_repeatable=False)
+
+
+def submit_job(
+    source: str,
+    *,
+    collection: str = "",
+    model: str = "",
+    include: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    keep_missing: bool = False,
+    max_delete_share: float | None = None,
+    retry_failed: bool = False,
+    idempotency_key: str = "",
+) -> Call[Job]:
+    """Bring a collection in step with a source. The job runs after the answer.
+
+    Args:
+        source: s3://bucket/prefix, or the absolute path of a folder that the service may read.
+        collection, model: "" for those of the service.
+        max_delete_share: 0..1; when more of the source's indexed objects are gone, none is removed.
+        idempotency_key: the same key twice is one job. "" makes a new one for this call, so that the client
+            can send it again. Give your own for a submission that you may repeat.
+    """
+    return Call(
+        method="POST",
+        path="/v1/jobs",
+        headers=JSON_HEADERS | {"idempotency-key": idempotency_key or _new_key()},
+        body=json_body(
+            {
+                "source": source,
+                "collection": collection,
+                "model": model,
+                "include": list(include),
+                "exclude": list(exclude),
+                "keep_missing": keep_missing,
+                "max_delete_share": max_delete_share,
+                "retry_failed": retry_failed,
+            }
+        ),
+        read=_reader(Job),
+    )
+
+
+def list_jobs(*, page_items: int = 50) -> Pages[Job]:
+    """Jobs, newest first. Args: `page_items`, 1..1000, are asked for at once."""
+    return Pages(call=partial(_page, "/v1/jobs", "jobs", Job, page_items))
+
+
+def show_job(job_id: str) -> Call[Job]:
+    """One job: its state and counts, where the time went and what held it up. Raises NotFoundError."""
+    return Call(method="GET", path=job_path(job_id), read=_reader(Job))
+
+
+def job_failures(job_id: str, *, page_items: int = 100) -> Pages[Failure]:
+    """Each object that failed, by key. Args: `page_items`, 1..1000, are asked for at once."""
+    return Pages(call=partial(_page, f"{job_path(job_id)}/failures", "failures", Failure, page_items))
+
+
+def pause_job(job_id: str) -> Call[Job]:
+    """Plan nothing more for now. Batches that are queued are finished. Raises ConflictError."""
+    return _move(job_id, "pause", Job)
+
+
+def cancel_job(job_id: str) -> Call[Job]:
+    """Stop a job for good. What is indexed stays. Raises ConflictError."""
+    return _move(job_id, "cancel", Job)
+
+
+def resume_job(job_id: str) -> Call[Job]:
+    """Let a paused or failed job go on, or a running one that nobody runs. Raises ConflictError."""
+    return _move(job_id, "resume", Job)
+
+
+def retry_job(job_id: str) -> Call[Retried]:
+    """Try the objects again that failed, and only those. Raises ConflictError."""
+    return _move(job_id, "retry", Retried)
+
+
+def show_image(image_id: str, *, collection: str = DEFAULT_COLLECTION) -> Call[Image]:
+    """The row of one stored image. Raises NotFoundError."""
+    return Call(method="GET", path=_image_path(collection, image_id), read=_reader(Image))
+
+
+def thumbnail(image_id: str, *, collection: str = DEFAULT_COLLECTION, side_px: int = 220) -> Call[bytes]:
+    """A JPEG of the version that is indexed, upright. Args: `side_px` is of its longer side, 16..1024."""
+    return Call(
+        method="GET",
+        path=f"{_image_path(collection, image_id)}/thumbnail",
+        params={"side_px": str(side_px)},
+        read=bytes,
+    )
+
+
+def remove_image(image_id: str, *, collection: str = DEFAULT_COLLECTION) -> Call[None]:
+    """Take one image out of the index. While its object is in its source, the next job brings it back."""
+    return Call(method="DELETE", path=_image_path(collection, image_id), read=nothing, is_repeatable=False)
+
+
+def collection_path(name: str) -> str:
+    return f"/v1/collections/{_quoted(name)}"
+
+
+def job_path(job_id: str) -> str:
+    return f"/v1/jobs/{_quoted(job_id)}"
+
+
+def _image_path(collection: str, image_id: str) -> str:
+    return f"{collection_path(collection)}/images/{_quoted(image_id)}"
+
+
+def _quoted(text: str) -> str:
+    return quote(text, safe=":")  # a colon is in ids of views
+
+
+def _new_key() -> str:
+    return f"pictor-{uuid.uuid4().hex}"
+
+
+def _filter_json(*, bucket: str, prefix: str, metadata: Mapping[str, str] | None) -> Fields:
+    return {"bucket": bucket, "prefix": prefix, "metadata": dict(metadata or {})}
+
+
+def _search_call(
+    path: str,
+    body: bytes,
+    headers: Mapping[str, str],
+    purpose: str,
+    params: Mapping[str, str] | None = None,
+) -> Call[SearchResult]:
+    return Call(
+        method="POST",
+        path=path,
+        params=params or {},
+        headers={**headers, **({"x-pictor-purpose": purpose} if purpose else {})},
+        body=body,
+        read=_reader(SearchResult),
+    )
+
+
+def _move(job_id: str, move: str, kind: type[A]) -> Call[A]:
+    # Not repeatable: the second time it would be refused, as the job is paused already.
+    return Call(method="POST", path=f"{job_path(job_id)}/{move}", read=_reader(kind), is_repeatable=False)
+
+
+def _page(path: str, name: str, kind: type[A], page_items: int, token: str) -> Call[Page[A]]:
+    def read(body: bytes) -> Page[A]:
+        fields = read_json(body)
+        return Page(items=read_all(kind, fields.get(name)), next_token=str(fields.get("next_token") or ""))
+
+    params = {"max_results": str(page_items)} | ({"next_token": token} if token else {})
+    return Call(method="GET", path=path, params=params, read=read)
+
+
+def _reader(kind: type[A]) -> Callable[[bytes], A]:
+    return lambda body: kind.of(read_json(body))

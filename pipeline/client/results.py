@@ -1,0 +1,197 @@
+"""What the service answers, as values. Fields that a newer service adds are left out, and cost nothing."""
+
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, field, fields
+from datetime import datetime
+from typing import Any, Self, TypeVar, cast
+
+from pipeline.errors import MessageError
+
+A = TypeVar("A", bound="AnswerObject")
+
+OVER = frozenset({"completed", "failed", "cancelled"})
+
+
+class AnswerObject:
+    """Made of the JSON object that has the same fields."""
+
+    __slots__ = ()
+
+    @classmethod
+    def of(cls, found: object) -> Self:
+        """Raises MessageError: no object, or a field is missing."""
+        return cls(**_known_fields(cls, found))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Collection(AnswerObject):
+    name: str
+    rows: int
+    model: str
+    model_source: str
+    fingerprint: str
+    dim: int
+    vector_type: str
+    precision: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Generation(AnswerObject):
+    """The vectors of one model in a collection. The one that is `live` answers searches."""
+
+    fingerprint: str
+    model: str
+    rows: int
+    live: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Job(AnswerObject):
+    """`scanned = indexed + unchanged + failed + pending`. Times are ISO 8601 in UTC.
+
+    `stage_seconds` and `bottleneck` are there when the job was asked for alone.
+    """
+
+    job_id: str
+    state: str
+    driver: str
+    source: str
+    collection: str
+    model: str
+    scanned: int
+    indexed: int
+    unchanged: int
+    failed: int
+    pending: int
+    ignored: int
+    removed: int
+    planned: bool
+    error: str
+    created_at: str
+    finished_at: str | None = None
+    pruned_at: str | None = None
+    stage_seconds: Mapping[str, float] = field(default_factory=dict)
+    bottleneck: str = ""
+
+    @property
+    def is_over(self) -> bool:
+        return self.state in OVER
+
+    @property
+    def created(self) -> datetime:
+        return datetime.fromisoformat(self.created_at)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Failure(AnswerObject):
+    """`reason` is one of docs/reference/reasons.md."""
+
+    key: str
+    stage: str
+    reason: str
+    detail: str
+    bucket: str
+    etag: str
+    size_bytes: int
+    id: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Image(AnswerObject):
+    id: str
+    bucket: str
+    key: str
+    etag: str
+    size_bytes: int
+    width: int
+    height: int
+    indexed_at: str
+    metadata: Mapping[str, str]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Hit(AnswerObject):
+    """`score` is a cosine, -1..1. `width` and `height` are those of the upright original, px."""
+
+    id: str
+    bucket: str
+    key: str
+    score: float
+    width: int
+    height: int
+    size_bytes: int
+    etag: str
+    indexed_at: str
+    metadata: Mapping[str, str]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Answer(AnswerObject):
+    """The hits of one query, nearest first. `error` and `code` say why a query of a batch has none."""
+
+    query: str
+    hits: tuple[Hit, ...]
+    error: str = ""
+    code: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SearchResult(AnswerObject):
+    """Answers in the order of the queries. `fingerprint` is of the model whose vectors were searched."""
+
+    collection: str
+    model: str
+    fingerprint: str
+    seconds: float
+    answers: tuple[Answer, ...]
+
+    @property
+    def hits(self) -> tuple[Hit, ...]:
+        """Of the only query, or of the first one."""
+        return self.answers[0].hits if self.answers else ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Submitted:
+    """`is_new` is false when an unfinished job of the same source goes on."""
+
+    job: Job
+    is_new: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Retried(AnswerObject):
+    """`retried` objects are tried again."""
+
+    job: Job
+    retried: int
+
+
+_NESTED: Mapping[str, type[AnswerObject]] = {"hits": Hit, "answers": Answer, "job": Job}
+
+
+def read_all(kind: type[A], found: object) -> tuple[A, ...]:
+    """Raises MessageError: no list of such objects."""
+    if not isinstance(found, list):
+        raise MessageError(f"a list is expected in the answer, found {type(found).__name__}")
+    return tuple(kind.of(each) for each in found)
+
+
+def _known_fields(kind: type[AnswerObject], found: object) -> dict[str, Any]:
+    if not isinstance(found, dict):
+        raise MessageError(f"an object is expected in the answer, found {type(found).__name__}")
+    known: dict[str, Any] = {}
+    for each in fields(cast("Any", kind)):
+        if each.name in found:
+            known[each.name] = _value_of(each.name, found[each.name])
+        elif each.default is MISSING and each.default_factory is MISSING:
+            raise MessageError(
+                f"the answer has no field {each.name!r}; is the service older than this client?"
+            )
+    return known
+
+
+def _value_of(name: str, value: object) -> object:
+    if name not in _NESTED:
+        return value
+    return read_all(_NESTED[name], value) if isinstance(value, list) else _NESTED[name].of(value)

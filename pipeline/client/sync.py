@@ -1,0 +1,140 @@
+"""The client for programs that wait for their answers."""
+
+import time
+from collections.abc import Callable, Iterator
+from functools import wraps
+from types import TracebackType
+from typing import Concatenate, ParamSpec, Self, TypeVar
+
+import httpx2
+
+from pipeline.client import operations
+from pipeline.client.calls import Call, Pages
+from pipeline.client.connection import Attempts, connect_to
+from pipeline.client.events import Following
+from pipeline.client.methods import show_as_method
+from pipeline.client.results import Job
+from pipeline.client.retries import Retries
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def _sent(build: Callable[P, Call[T]]) -> Callable[Concatenate["Pictor", P], T]:
+    """A method that sends the request which `build` makes of its arguments."""
+
+    @wraps(build)
+    def method(self: "Pictor", /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return self.send(build(*args, **kwargs))
+
+    show_as_method(method, build)
+    return method
+
+
+def _paged(build: Callable[P, Pages[T]]) -> Callable[Concatenate["Pictor", P], Iterator[T]]:
+    """A method that gives one entry after another, and asks for the next page when it is needed."""
+
+    @wraps(build)
+    def method(self: "Pictor", /, *args: P.args, **kwargs: P.kwargs) -> Iterator[T]:
+        pages, token = build(*args, **kwargs), ""
+        while True:
+            page = self.send(pages.call(token))
+            yield from page.items
+            token = page.next_token
+            if not token:
+                return
+
+    show_as_method(method, build, Iterator)
+    return method
+
+
+class Pictor:
+    """One service. Safe to share between threads.
+
+        with Pictor("http://127.0.0.1:8780") as pictor:
+            hits = pictor.search(Path("query.jpg"), k=5).hits
+
+    Errors are those of `pipeline.errors`: TransientError when the service is away or busy for longer than
+    `retries` allow, CredentialsError and DeniedError for a key that does not do, ArgumentError for what the
+    service cannot read, and what each method names.
+    """
+
+    def __init__(
+        self,
+        url: str = "",
+        *,
+        key: str = "",
+        timeout_s: float = 30.0,
+        retries: Retries | None = None,
+        transport: httpx2.BaseTransport | None = None,
+    ) -> None:
+        """Args: `url` and `key` are PICTOR_API and PICTOR_API_KEY by default. `transport` is for tests."""
+        self._connection = connect_to(url, key, timeout_s, retries)
+        self._client = httpx2.Client(**self._connection.options(), transport=transport)
+
+    def __repr__(self) -> str:
+        return f"Pictor({self._connection.url!r})"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._client.close()
+
+    search = _sent(operations.search)
+    search_batch = _sent(operations.search_batch)
+    list_collections = _sent(operations.list_collections)
+    show_collection = _sent(operations.show_collection)
+    create_collection = _sent(operations.create_collection)
+    drop_collection = _sent(operations.drop_collection)
+    submit_job = _sent(operations.submit_job)
+    list_jobs = _paged(operations.list_jobs)
+    show_job = _sent(operations.show_job)
+    job_failures = _paged(operations.job_failures)
+    pause_job = _sent(operations.pause_job)
+    cancel_job = _sent(operations.cancel_job)
+    resume_job = _sent(operations.resume_job)
+    retry_job = _sent(operations.retry_job)
+    show_image = _sent(operations.show_image)
+    thumbnail = _sent(operations.thumbnail)
+    remove_image = _sent(operations.remove_image)
+
+    def follow_job(self, job_id: str) -> Iterator[Job]:
+        """The job as it is, and again each time that it has changed, until it is over.
+
+        Raises:
+            NotFoundError: there is no such job.
+        """
+        following = Following(job_id=job_id, connection=self._connection)
+        while not following.is_over:
+            try:
+                with self._client.stream(**following.request()) as answer:
+                    if answer.is_success:
+                        for event in httpx2.EventSource(answer):
+                            yield following.job_of(event)
+                    else:
+                        answer.read()
+                wait_s = following.wait_s(answer)
+            except httpx2.HTTPError as err:
+                wait_s = following.wait_s(err)
+            time.sleep(wait_s)
+
+    def send(self, call: Call[T]) -> T:
+        """Send a request that `pipeline.client.operations` has made, as often as it may be sent."""
+        attempts = Attempts(connection=self._connection, call=call)
+        while True:
+            try:
+                answer = self._client.send(self._connection.request(call, self._client))
+            except httpx2.HTTPError as err:
+                wait_s = attempts.after_error(err)
+            else:
+                later_s = attempts.after_answer(answer)
+                if later_s is None:
+                    return call.read(answer.content)
+                wait_s = later_s
+            time.sleep(wait_s)

@@ -1,0 +1,50 @@
+"""The names and arguments of the Python client, on which programs rely. Adding is fine, changing is not."""
+
+import inspect
+
+from pipeline import client
+from pipeline.client import Pictor
+
+SEARCH = "collection k min_score bucket prefix metadata purpose"
+
+METHODS = {
+    "search": f"query {SEARCH}",
+    "search_batch": f"queries {SEARCH}",
+    "list_collections": "",
+    "show_collection": "name",
+    "create_collection": "name model",
+    "drop_collection": "name",
+    "submit_job": "source collection model include exclude keep_missing max_delete_share retry_failed "
+    "idempotency_key",
+    "list_jobs": "page_items",
+    "show_job": "job_id",
+    "job_failures": "job_id page_items",
+    "follow_job": "job_id",
+    "pause_job": "job_id",
+    "cancel_job": "job_id",
+    "resume_job": "job_id",
+    "retry_job": "job_id",
+    "show_image": "image_id collection",
+    "thumbnail": "image_id collection side_px",
+    "remove_image": "image_id collection",
+    "close": "",
+    "send": "call",
+}
+
+
+def test_the_client_has_these_names() -> None:
+    assert sorted(client.__all__) == [
+        "Answer", "AsyncPictor", "Collection", "Failure", "Generation", "Hit", "Image", "Job", "Pictor",
+        "Query", "Retried", "Retries", "SearchResult", "StoredObject",
+    ]  # fmt: skip
+
+
+def test_the_methods_have_these_arguments() -> None:
+    found = {
+        name: [argument for argument in inspect.signature(method).parameters if argument != "self"]
+        for name, method in vars(Pictor).items()
+        if not name.startswith("_") and callable(method)
+    }
+    missing = {name: names for name, names in METHODS.items() if found.get(name) != names.split()}
+    assert missing == {}
+    assert found.keys() == METHODS.keys()
