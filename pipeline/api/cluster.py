@@ -54,6 +54,7 @@ def open_cluster(settings: Settings, allowed: list[Location]) -> Iterator[Backen
                 opened,
                 index=index,
                 ledger=ledger,
+                keys=ledger.keys,
                 runner=waker,
                 driver=WORKERS,
                 more_parts=[broker],

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pipeline.errors import ArgumentError
 from pipeline.location import local_path, split_s3_url
-from pipeline.names import check_bucket_or_folder, check_collection_name, check_key, check_prefix
+from pipeline.names import check_bucket_or_folder, check_collection_name, check_key, check_prefix, shown
 from pipeline.ports import MAX_HITS
 from pipeline.search.query import Bytes, Object, Query, Stored, Vector
 from pipeline.service.search import SearchRequest
@@ -16,6 +16,7 @@ from pipeline.types import SearchFilter
 __all__ = ["Bytes", "Object", "Query", "Stored", "Vector", "read_pairs", "read_query", "read_search"]
 
 ROW_ID = re.compile(r"[0-9a-f]{32}(:[0-9]{2})?")
+MAX_PERSON_CHARS = 200
 MAX_SHOWN_CHARS = 200  # of a query, in a message about it
 
 _HOURS = {"h": 1, "d": 24, "w": 7 * 24}
@@ -92,6 +93,15 @@ def read_age(text: str) -> timedelta:
     if not found or hours > MAX_AGE_HOURS:
         raise ArgumentError(f"age {text[:20]!r}: a number of days, weeks or hours is expected, such as 90d")
     return timedelta(hours=hours)
+
+
+def read_person(text: str) -> str:
+    """On whose behalf somebody asks, or "". Raises ArgumentError for what is no name or account."""
+    if len(text) > MAX_PERSON_CHARS or not text.isprintable():
+        raise ArgumentError(
+            f"person {shown(text)}: at most {MAX_PERSON_CHARS} printable characters are expected"
+        )
+    return text.strip()
 
 
 def _existing_file(text: str) -> Path | None:
