@@ -224,12 +224,18 @@ class Settings(BaseSettings):
         Path | None,
         Field(description="Folder for a worker's readiness and heartbeat files. Default `<home>/run`"),
     ] = None
+    service_cursor_key: Annotated[
+        SecretStr,
+        Field(
+            description="Secret with which the processes of a service sign the `next_token` of a page. Give all of them the same. Without it each takes only its own"
+        ),
+    ] = SecretStr("")
     metrics_port: Annotated[
         int,
         Field(
             ge=0,
             le=65535,
-            description="Port on which a worker answers Prometheus. Each worker of a machine needs its own. 0 means none",
+            description="Port on which a worker, or a process of the service, answers Prometheus. Each of a machine needs its own. 0 means none",
         ),
     ] = 0
     metrics_address: Annotated[

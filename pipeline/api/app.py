@@ -13,6 +13,7 @@ from pipeline.api.bodies import Problem, ProblemAnswers
 from pipeline.api.cursors import Cursors
 from pipeline.api.middleware.bounds import BoundedBodies, BoundedRequests
 from pipeline.api.middleware.callers import Door, KnownCallers, OpenDoor
+from pipeline.api.middleware.measured import MeasuredRequests
 from pipeline.api.middleware.names import NamedRequests
 from pipeline.api.middleware.origins import OwnOrigins
 from pipeline.api.middleware.timely import AT_ONCE_PER_CORE, TimelySearches
@@ -35,13 +36,18 @@ Errors are documents of RFC 9457. Their `type` is a page of this service that sa
 
 
 def make_app(
-    backend: Backend, *, hosts: Collection[str] = LOOPBACK_NAMES, door: Door | None = None
+    backend: Backend,
+    *,
+    hosts: Collection[str] = LOOPBACK_NAMES,
+    door: Door | None = None,
+    cursor_key: str = "",
 ) -> FastAPI:
     """The application over one backend.
 
     Args:
         hosts: the names that the service goes by. A request for another one is refused. "*" is any.
         door: tells who asks. By default whoever reaches the service may do everything.
+        cursor_key: see `Cursors`.
     """
     door = door or OpenDoor()
     app = _Service(
@@ -54,7 +60,7 @@ def make_app(
         separate_input_output_schemas=False,
     )
     app.state.backend = backend
-    app.state.cursors = Cursors()
+    app.state.cursors = Cursors(cursor_key)
     app.state.door = door
     answer_errors_as_problems(app)
     resources = APIRouter(responses=_problem_answers())
@@ -73,6 +79,7 @@ def make_app(
     app.add_middleware(BoundedRequests, most=MAX_REQUESTS, streams=MAX_STREAMS)
     app.add_middleware(OwnOrigins, hosts=hosts)
     app.add_middleware(NamedRequests)
+    app.add_middleware(MeasuredRequests)
     return app
 
 

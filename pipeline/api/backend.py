@@ -1,6 +1,7 @@
 """The ports of this process for its routes, opened once, and the caller."""
 
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
@@ -9,6 +10,7 @@ from typing import Annotated, Protocol, cast
 from fastapi import Depends, Request
 
 from pipeline import wiring
+from pipeline.api.metrics import API, ServiceMetrics
 from pipeline.api.middleware.callers import caller_of
 from pipeline.api.places import Places
 from pipeline.api.readiness import Part
@@ -69,11 +71,20 @@ class Backend:
     runner: Runner
     driver: str
     decoding: threading.Semaphore  # as many pictures at once as there is memory for, whoever asks
+    metrics: ServiceMetrics = field(default_factory=ServiceMetrics)
+    stopping: threading.Event = field(default_factory=threading.Event)  # streams end, so that the process can
     parts: Sequence[Part]  # what readiness depends on, and what it names besides
     right_of_way: RightOfWay = field(default_factory=RightOfWay)  # of searches, before jobs of this process
 
-    def search(self, queries: Sequence[Query], request: SearchRequest, caller: Caller) -> list[SearchAnswer]:
-        """One answer for each query, in order. Queries with a picture wait for a place to decode it."""
+    def search(
+        self, queries: Sequence[Query], request: SearchRequest, caller: Caller, *, door: str = API
+    ) -> list[SearchAnswer]:
+        """One answer for each query, in order. Queries with a picture wait for a place to decode it.
+
+        Args:
+            door: one of `metrics.DOORS`.
+        """
+        started = time.perf_counter()
         ports = SearchPorts(
             store=self.store,
             index=self.index,
@@ -83,7 +94,11 @@ class Backend:
             decode_slots=self.decoding,
         )
         with self.right_of_way.search():
-            return list(search_images(queries, request, ports, self.limits, caller))
+            answers = list(search_images(queries, request, ports, self.limits, caller))
+        refused = sum(bool(answer.error) for answer in answers)
+        seconds = time.perf_counter() - started
+        self.metrics.record_search(door, answered=len(answers) - refused, refused=refused, seconds=seconds)
+        return answers
 
     def deps_with(self, embedder: ImageEmbedder) -> Deps:
         """The ports for a job that runs in this process."""
