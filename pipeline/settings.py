@@ -122,6 +122,37 @@ class Settings(BaseSettings):
         ),
     ] = ""
 
+    audit_key: Annotated[
+        SecretStr,
+        Field(
+            description="Key that signs the transparency log, `PRIVATE+KEY+…`. Every process that shares a ledger needs the same. Default: the file `<home>/audit.key`, which is made at the first use"
+        ),
+    ] = SecretStr("")
+    audit_origin: Annotated[
+        str,
+        Field(
+            description="Name of the log, for example `audit.example.org/faces`. A new key is made for it. Default: a random one"
+        ),
+    ] = ""
+    audit_tiles: Annotated[
+        str,
+        Field(
+            description="Folder or `s3://bucket/prefix/` where the log's tiles and checkpoint are published. Default `<home>/audit` with an SQLite ledger, and nowhere with PostgreSQL"
+        ),
+    ] = ""
+    audit_checkpoints: Annotated[
+        str,
+        Field(
+            description="A second folder or `s3://bucket/prefix/` for checkpoints, best where the owner of the ledger may not delete"
+        ),
+    ] = ""
+    audit_policy: Annotated[
+        Path | None,
+        Field(
+            description="File of the form c2sp.org/tlog-policy with the witnesses that sign checkpoints, and how many must"
+        ),
+    ] = None
+
     s3_endpoint: Annotated[
         str,
         Field(
@@ -340,6 +371,12 @@ class Settings(BaseSettings):
     @property
     def ledger_target(self) -> str:
         return self.ledger_url.get_secret_value() or f"sqlite:///{self.home / 'ledger.db'}"
+
+    @property
+    def audit_tiles_target(self) -> str:
+        """ "" for nowhere."""
+        home = str(self.home / "audit") if self.ledger_target.startswith("sqlite") else ""
+        return self.audit_tiles or home
 
     @property
     def bucket_globs(self) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from fastapi.staticfiles import StaticFiles
 
 from pipeline.api.backend import Backend
 from pipeline.api.bodies import Problem, ProblemAnswers
+from pipeline.api.condition_schema import CONDITION_SCHEMA, REFERENCE
 from pipeline.api.cursors import Cursors
 from pipeline.api.middleware.bounds import BoundedBodies, BoundedRequests
 from pipeline.api.middleware.callers import Door, KnownCallers, OpenDoor
@@ -97,7 +98,10 @@ def _problem_answers() -> ProblemAnswers:
 class _Service(FastAPI):
     def openapi(self) -> dict[str, Any]:
         document = super().openapi()  # made once, and kept
-        document["components"]["schemas"].setdefault("Problem", Problem.model_json_schema())
+        schemas = document["components"]["schemas"]
+        schemas.setdefault("Problem", Problem.model_json_schema())
+        schemas.setdefault("Condition", CONDITION_SCHEMA)
+        schemas["Filter"]["properties"]["where"] |= REFERENCE
         document["components"]["securitySchemes"] = {
             "key": {
                 "type": "http",

@@ -44,8 +44,6 @@ from pipeline.service.submit import Submission, submit_embedded, submit_heard
 from pipeline.settings import Settings
 from pipeline.types import WORKERS, CollectionRef, Job
 
-MOST_KNOWN_JOBS = 1000  # the newest: whose locations requests may name
-
 
 class Runner(Protocol):
     def start(self, job_id: str) -> None:
@@ -256,13 +254,8 @@ def _known_places(ledger: Ledger, *, folders: bool) -> list[Location]:
     Args:
         folders: whether they are those of this machine. A job that another host ran may name one, too.
     """
-    jobs = [job for job in ledger.list_jobs(limit=MOST_KNOWN_JOBS) if not job.job_id.startswith(AGAIN)]
-    requests = [job.request for job in jobs if job.request.bucket]
-    return [
-        Location(url=r.location, bucket=r.bucket, prefix=r.prefix)
-        for r in requests
-        if folders or not r.bucket.startswith("/")
-    ]
+    places = ledger.locations(without=AGAIN)
+    return [place for place in places if folders or not place.bucket.startswith("/")]
 
 
 def _deps_of(job: Job, backend: Backend, models: Models) -> Deps:
