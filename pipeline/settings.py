@@ -122,6 +122,13 @@ class Settings(BaseSettings):
         ),
     ] = ""
 
+    uploads: Annotated[
+        str,
+        Field(
+            description="Folder or `s3://bucket/prefix/` where pictures are kept that come over HTTP to be indexed. Default `<home>/uploads`, and none where workers run the jobs"
+        ),
+    ] = ""
+
     audit_key: Annotated[
         SecretStr,
         Field(
@@ -371,6 +378,12 @@ class Settings(BaseSettings):
     @property
     def ledger_target(self) -> str:
         return self.ledger_url.get_secret_value() or f"sqlite:///{self.home / 'ledger.db'}"
+
+    @property
+    def uploads_target(self) -> str:
+        """ "" for none."""
+        home = "" if self.broker_url.get_secret_value() else str(self.home / "uploads")
+        return self.uploads or home
 
     @property
     def audit_tiles_target(self) -> str:

@@ -38,6 +38,7 @@ from pipeline.search.micro_batches import MicroBatches
 from pipeline.search.query import Query
 from pipeline.search.right_of_way import RightOfWay
 from pipeline.service.access import Caller
+from pipeline.service.index_image import ONE_IMAGE
 from pipeline.service.models import LoadedOnDemand, Models
 from pipeline.service.search import SearchAnswer, SearchPorts, SearchRequest, search_images
 from pipeline.service.submit import Submission, submit_embedded, submit_heard
@@ -68,6 +69,7 @@ class Backend:
     places: Places
     runner: Runner
     driver: str
+    uploads: Location | None  # where pictures are kept that come to be indexed
     decoding: threading.Semaphore  # as many pictures at once as there is memory for, whoever asks
     metrics: ServiceMetrics = field(default_factory=ServiceMetrics)
     stopping: threading.Event = field(default_factory=threading.Event)  # streams end, so that the process can
@@ -226,6 +228,7 @@ def make_backend(
         return LazyEmbedder(spec, lambda: models.answering(target))  # one model, not one for each use
 
     concurrency = wiring.concurrency_of(settings, Load())
+    uploads = wiring.open_uploads(settings, driver=driver)
     return Backend(
         settings=settings,
         store=wiring.open_store(settings),
@@ -238,12 +241,13 @@ def make_backend(
         concurrency=concurrency,
         decoding=threading.BoundedSemaphore(concurrency.decode_threads),
         places=Places(
-            allowed,
+            [*allowed, *([uploads] if uploads else [])],
             lambda: _known_places(ledger, folders=runs_jobs),
             buckets=() if runs_jobs or settings.bucket_globs == ("*",) else settings.bucket_globs,
         ),
         runner=runner,
         driver=driver,
+        uploads=uploads,
         parts=(
             Part(name="model", look=lambda: _warm(settings.collection, index, models)),
             Part(name="index", look=index.list_collections),
@@ -254,12 +258,13 @@ def make_backend(
 
 
 def _known_places(ledger: Ledger, *, folders: bool) -> list[Location]:
-    """Without those of jobs that Pictor made by itself: they name a bucket, and all of it.
+    """Without those of jobs that Pictor made by itself: they name a bucket, and all of it. Jobs of one image
+    are as many as there are images, and their places lie in others.
 
     Args:
         folders: whether they are those of this machine. A job that another host ran may name one, too.
     """
-    places = ledger.locations(without=AGAIN)
+    places = ledger.locations(without=(AGAIN, ONE_IMAGE))
     return [place for place in places if folders or not place.bucket.startswith("/")]
 
 

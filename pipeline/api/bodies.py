@@ -307,6 +307,19 @@ class NewSecret(Key):
     secret: Annotated[str, Field(description="For `Authorization: Bearer`. It is shown once")]
 
 
+class NewImage(Strict):
+    object: ObjectPlace
+
+
+class AcceptedImage(BaseModel):
+    """`id` is that of the image once its job is completed."""
+
+    id: Annotated[str, Field(examples=[EXAMPLE_ID])]
+    bucket: str
+    key: str
+    job: JobBody
+
+
 class Live(BaseModel):
     status: Literal["live"] = "live"
 

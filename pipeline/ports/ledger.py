@@ -49,11 +49,11 @@ class Ledger(Protocol):
         """
         ...
 
-    def locations(self, *, without: str) -> list[Location]:
+    def locations(self, *, without: Sequence[str]) -> list[Location]:
         """Where jobs have looked for images, each place once and in no order. It counts nothing.
 
         Args:
-            without: jobs whose id begins so are left out.
+            without: jobs whose id begins with one of these are left out.
         """
         ...
 

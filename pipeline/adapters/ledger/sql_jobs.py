@@ -1,6 +1,7 @@
 """Jobs: made, found, moved and ended."""
 
 import secrets
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -57,8 +58,9 @@ class SqlJobs(InTransactions):
         query = select_jobs(job.c.job_id.in_(newest.scalar_subquery()))
         return [job_of(row) for row in self._read(lambda connection: connection.execute(query).all())]
 
-    def locations(self, *, without: str) -> list[Location]:
-        counts = sa.and_(job.c.bucket != "", ~job.c.job_id.startswith(without, autoescape=True))
+    def locations(self, *, without: Sequence[str]) -> list[Location]:
+        left_out = (~job.c.job_id.startswith(beginning, autoescape=True) for beginning in without)
+        counts = sa.and_(job.c.bucket != "", *left_out)
         each = sa.select(job.c.source, job.c.bucket, job.c.prefix).where(counts).distinct()
         rows = self._read(lambda connection: connection.execute(each).all())
         return [Location(url=row.source, bucket=row.bucket, prefix=row.prefix) for row in rows]
