@@ -14,7 +14,7 @@ from pipeline.api.metrics import API, ServiceMetrics
 from pipeline.api.middleware.callers import caller_of
 from pipeline.api.places import Places
 from pipeline.api.readiness import Part
-from pipeline.api.runner import EmbeddedRunner
+from pipeline.api.runner import EmbeddedRunner, TwoLanes
 from pipeline.capacity import Load
 from pipeline.embedded import DriverOptions
 from pipeline.errors import ArgumentError
@@ -177,15 +177,24 @@ def open_backend(settings: Settings, allowed: list[Location]) -> Iterator[Backen
             requested=settings.model,
             precision=settings.precision,
         )
-        runner = EmbeddedRunner(
-            lambda job: _deps_of(job, backend, models_of_jobs),
-            wiring.limits_of(settings),
-            DriverOptions(queue_batches=settings.queue_batches, batch_threads=settings.batch_threads),
-            driver=driver,
-            lock_folder=wiring.job_locks(settings),
-            ledger=ledger,
+
+        def lane(*, queue_batches: int, batch_threads: int) -> EmbeddedRunner:
+            runner = EmbeddedRunner(
+                lambda job: _deps_of(job, backend, models_of_jobs),
+                wiring.limits_of(settings),
+                DriverOptions(queue_batches=queue_batches, batch_threads=batch_threads),
+                driver=driver,
+                lock_folder=wiring.job_locks(settings),
+                ledger=ledger,
+            )
+            opened.callback(runner.close)
+            return runner
+
+        runner = TwoLanes(
+            small=lane(queue_batches=1, batch_threads=1),
+            large=lane(queue_batches=settings.queue_batches, batch_threads=settings.batch_threads),
+            is_small=lambda job_id: job_id.startswith(ONE_IMAGE),
         )
-        opened.callback(runner.close)
         backend = make_backend(
             settings,
             allowed,
