@@ -30,6 +30,7 @@ LOOPBACK_NAMES = ("127.0.0.1", "localhost", "::1")
 MAX_BODY_BYTES = 16 * 2**20  # of a picture that comes with a search; larger ones are named in the store
 MAX_REQUESTS = 32  # times the body: half a GiB
 MAX_STREAMS = 64
+REFUSAL_S = 0.5  # as long as half of Retry-After
 
 DESCRIPTION = """
 Find images by example, and bring collections in step with a folder or bucket.
@@ -80,7 +81,7 @@ def make_app(
     app.add_middleware(TimelySearches, at_once=AT_ONCE_PER_CORE * read_share().cores)
     app.add_middleware(BoundedBodies, max_bytes=MAX_BODY_BYTES)
     app.add_middleware(KnownCallers, door=door)
-    app.add_middleware(BoundedRequests, most=MAX_REQUESTS, streams=MAX_STREAMS)
+    app.add_middleware(BoundedRequests, most=MAX_REQUESTS, streams=MAX_STREAMS, pause_s=REFUSAL_S)
     app.add_middleware(OwnOrigins, hosts=hosts)
     app.add_middleware(NamedRequests)
     app.add_middleware(MeasuredRequests)

@@ -9,6 +9,7 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
+from pipeline.adapters.ledger.sql_ledger import SqlLedger
 from pipeline.api.wake import PlannerWaker
 from pipeline.errors import ConfigError
 from pipeline.ingest.message import encode_batch
@@ -102,9 +103,9 @@ def test_an_error_is_told_by_its_kind_and_not_by_its_words(
 
 
 def test_a_request_wakes_its_planner_within_its_own_trace(
-    spans: Spans, broker: MemoryBroker, context: Context, deps: Deps, tmp_path: Path
+    spans: Spans, broker: MemoryBroker, context: Context, deps: Deps, ledger: SqlLedger, tmp_path: Path
 ) -> None:
-    waker = PlannerWaker(context.deps.ledger, context.publisher)
+    waker = PlannerWaker(ledger, context.publisher)
     client = client_of(backend_of(deps, tmp_path, driver="workers", runner=waker))
     answer = client.post("/v1/jobs", json={"source": "s3://photos/"}, headers={TRACE_HEADER: TRACEPARENT})
     assert answer.status_code == 202, answer.text
