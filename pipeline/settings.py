@@ -91,6 +91,12 @@ class Settings(BaseSettings):
             description="`PICTOR_MILVUS_TOKEN` of the workers. If it is set, `pictor init` makes its user, who may not drop collections"
         ),
     ] = SecretStr("")
+    milvus_service_token: Annotated[
+        SecretStr,
+        Field(
+            description="`PICTOR_MILVUS_TOKEN` of `pictor serve` in a cluster. If it is set, `pictor init` makes its user, who may drop collections, too"
+        ),
+    ] = SecretStr("")
     milvus_ca_file: Annotated[
         str,
         Field(
@@ -114,6 +120,12 @@ class Settings(BaseSettings):
         ),
     ] = SecretStr("")
 
+    ledger_service_url: Annotated[
+        SecretStr,
+        Field(
+            description="`PICTOR_LEDGER_URL` of `pictor serve` in a cluster. If it is set, `pictor init` makes its user, who may keep keys, too"
+        ),
+    ] = SecretStr("")
     ledger_ca_file: Annotated[
         str,
         Field(

@@ -176,6 +176,31 @@ def make_ledger_worker(settings: Settings) -> str:
     return make_worker_role(settings.ledger_target, worker_url, ca_file=settings.ledger_ca_file)
 
 
+def make_index_service(settings: Settings) -> str:
+    """Make the Milvus user of the HTTP service. Returns its name, or "" when none is configured."""
+    from pipeline.adapters.milvus.worker_role import make_service_role
+
+    service_token = settings.milvus_service_token.get_secret_value()
+    if not service_token:
+        return ""
+    return make_service_role(
+        settings.milvus_target,
+        owner_token=settings.milvus_token.get_secret_value(),
+        service_token=service_token,
+        ca_file=settings.milvus_ca_file,
+    )
+
+
+def make_ledger_service(settings: Settings) -> str:
+    """Make the database user of the HTTP service. Returns its name, or "" when none is configured."""
+    from pipeline.adapters.ledger.worker_role import make_service_role
+
+    service_url = settings.ledger_service_url.get_secret_value()
+    if not service_url:
+        return ""
+    return make_service_role(settings.ledger_target, service_url, ca_file=settings.ledger_ca_file)
+
+
 def driver_here(settings: Settings) -> str:
     """Who drives a job that this process runs.
 
