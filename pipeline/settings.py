@@ -310,6 +310,13 @@ class Settings(BaseSettings):
     service_tls_key_file: Annotated[
         str, Field(description="PEM file with the private key of that certificate")
     ] = ""
+    otlp_endpoint: Annotated[
+        str,
+        Field(
+            description="URL of an OpenTelemetry collector that takes OTLP over HTTP. If it is set, the service and the workers send traces there. It needs the extra `otel`",
+            validation_alias=AliasChoices("PICTOR_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"),
+        ),
+    ] = ""
     secrets_dir: Annotated[
         Path | None,
         Field(
