@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from threading import Semaphore
 from typing import Literal
 
 import numpy as np
@@ -34,6 +35,7 @@ class SearchPorts:
     models: Models  # asked only when a query holds an image: stored ids need none
     concurrency: Concurrency = field(default_factory=Concurrency)
     finder: ViewFinder | None = None  # of a model that looks at views
+    decode_slots: Semaphore | None = None  # of pictures of all searches at once, as there is memory for
 
 
 def search_images(
@@ -91,6 +93,7 @@ def _answer(
         embedder=lambda: ports.models.answering(target),
         concurrency=ports.concurrency,
         finder=ports.finder,
+        decode_slots=ports.decode_slots,
     )
     started_s = time.perf_counter()
     examples = read_examples(queries, target, sources, limits)
