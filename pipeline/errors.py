@@ -28,7 +28,7 @@ stores say it to `prepare_one`, the one place that turns it into that value.
 from enum import StrEnum
 from typing import ClassVar
 
-from pipeline.types import Reason, RefusalReason
+from pipeline.types import Reason
 
 
 class ErrorCode(StrEnum):
@@ -114,14 +114,14 @@ class PolicyError(DeniedError):
     """The policy of a collection does not allow this search. The refusal is recorded.
 
     Args:
-        reason: the closed code that is recorded.
+        reason: the code that is recorded, a RefusalReason. A newer service may have others.
         detail: our own words, with what was stated and what is allowed.
         record_id: of the refusal in the log.
     """
 
     code = ErrorCode.REFUSED_BY_POLICY
 
-    def __init__(self, reason: RefusalReason, detail: str, record_id: str) -> None:
+    def __init__(self, reason: str, detail: str, record_id: str) -> None:
         super().__init__(f"{reason}: {detail}")
         self.reason = reason
         self.record_id = record_id

@@ -178,12 +178,8 @@ def open_audit_log(settings: Settings) -> "AbstractContextManager[AuditLog | Non
     from pipeline.audit.key_file import load_or_make_key, read_key
 
     make_home(settings)
-    given = settings.audit_key.get_secret_value()
-    key = (
-        read_key(given, settings.audit_origin)
-        if given
-        else load_or_make_key(settings.home, settings.audit_origin)
-    )
+    given, name = settings.audit_key.get_secret_value(), settings.audit_origin
+    key = read_key(given, name) if given else load_or_make_key(settings.home, name)
     return open_sql_log(settings.ledger_target, key, ca_file=settings.ledger_ca_file)
 
 

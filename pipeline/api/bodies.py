@@ -125,9 +125,7 @@ class Answer(BaseModel):
 
     query: str
     hits: list[Hit]
-    receipt: Annotated[
-        str | None, Field(description="Id of the record of this search. `pictor audit prove` shows its proof")
-    ] = None
+    receipt: Annotated[str | None, Field(description="Id of the record of this search in the log")] = None
     recording: Annotated[
         Literal["off"] | None, Field(description="The service records nothing, and so there is no receipt")
     ] = None

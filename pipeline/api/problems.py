@@ -179,7 +179,7 @@ def problem_of(err: PictorError, request_id: str) -> JSONResponse:
     if err.code is ErrorCode.INTERNAL_ERROR:
         logger.error("internal error", extra={"error": str(err)})
     reason = getattr(err, "reason", None)
-    more = {"reason": reason.value} if reason is not None else {}
+    more = {"reason": str(reason)} if reason is not None else {}
     if isinstance(err, PolicyError):
         more["receipt"] = err.record_id
     return problem(err.code.value, str(err), request_id, **more)

@@ -29,7 +29,7 @@ def read_key(text: str, name: str = "") -> SigningKey:
             return SigningKey.parse(text)
         if len(text) < MIN_SECRET_CHARS:
             raise ConfigError(
-                f"PICTOR_AUDIT_KEY: PRIVATE+KEY+… or {MIN_SECRET_CHARS} random characters or more are expected"
+                f"PICTOR_AUDIT_KEY: PRIVATE+KEY+… or {MIN_SECRET_CHARS} random characters are expected"
             )
         seed = hashlib.sha256(_DERIVATION + text.encode()).digest()
         return SigningKey(name or "pictor", seed)

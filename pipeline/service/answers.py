@@ -19,7 +19,7 @@ def answer_json(answer: SearchAnswer) -> dict[str, object]:
 def error_json(error: PictorError) -> dict[str, object]:
     told: dict[str, object] = {"error": str(error), "code": error.code.value}
     if isinstance(error, PolicyError):
-        told |= {"reason": error.reason.value, "receipt": error.record_id}
+        told |= {"reason": str(error.reason), "receipt": error.record_id}
     return told
 
 

@@ -97,7 +97,8 @@ class World:
         )
 
     def search(self, *queries: Query, caller: Caller | None = None, **rest: Any) -> list[SearchAnswer]:
-        request = SearchRequest(collection=COLLECTION, **({"k": 2, "justification": WHY} | rest))
+        wanted: dict[str, Any] = {"k": 2, "justification": WHY} | rest
+        request = SearchRequest(collection=COLLECTION, **wanted)
         return list(
             search_images(queries or (by_id(0),), request, self.ports, LIMITS, caller or local_caller())
         )

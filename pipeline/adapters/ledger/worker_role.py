@@ -1,5 +1,5 @@
-"""Database users. Workers read and write the rows of jobs, and add to the log. The HTTP service also keeps keys
-and policies. Neither may change anything else.
+"""Database users. Workers read and write the rows of jobs and add to the log. The HTTP service also keeps
+keys and policies. Neither may change anything else.
 """
 
 from collections.abc import Sequence
