@@ -1,4 +1,4 @@
-"""Two processes of `pictor serve` and two workers on one ledger, index and broker, each with its rights alone."""
+"""Two processes of `pictor serve` and two workers on one running system, each with its own rights alone."""
 
 import json
 import re
