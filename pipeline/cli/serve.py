@@ -67,7 +67,11 @@ def serve(
         warm_up(backend)
         door = KeyDoor(Keyring(backend.keys)) if with_keys else OpenDoor()
         application = make_app(
-            backend, hosts=hosts, door=door, cursor_key=settings.service_cursor_key.get_secret_value()
+            backend,
+            hosts=hosts,
+            door=door,
+            cursor_key=settings.service_cursor_key.get_secret_value(),
+            per_minute=settings.service_requests_per_minute,
         )
         run(
             application,
