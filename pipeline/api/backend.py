@@ -1,6 +1,5 @@
 """The ports of this process for its routes, opened once, and the caller."""
 
-import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -11,30 +10,32 @@ from fastapi import Depends, Request
 
 from pipeline import wiring
 from pipeline.api.places import Places
+from pipeline.api.readiness import Part
 from pipeline.api.request_id import request_id_of
 from pipeline.api.runner import EmbeddedRunner
 from pipeline.capacity import Load
 from pipeline.embedded import DriverOptions
-from pipeline.errors import PictorError
-from pipeline.location import Location
+from pipeline.errors import ArgumentError
+from pipeline.ingest.removal import AGAIN
+from pipeline.location import Location, parse_location
 from pipeline.ports import Concurrency, Deps, ImageEmbedder, ImageLimits, Ledger, ObjectStore, VectorIndex
 from pipeline.ports.embedder import warm_model
 from pipeline.ports.lazy import LazyEmbedder
+from pipeline.ports.model_binding import DEFAULT_MODEL, check_target
 from pipeline.search.query import Bytes, Object, Query
 from pipeline.service.access import Caller, local_caller
 from pipeline.service.models import LoadedOnDemand, Models
 from pipeline.service.search import SearchAnswer, SearchPorts, SearchRequest, search_images
+from pipeline.service.submit import Submission, submit_embedded, submit_heard
 from pipeline.settings import Settings
-from pipeline.types import CollectionRef, Job
-
-logger = logging.getLogger(__name__)
+from pipeline.types import WORKERS, CollectionRef, Job
 
 MOST_KNOWN_JOBS = 1000  # the newest: whose locations requests may name
 
 
 class Runner(Protocol):
     def start(self, job_id: str) -> None:
-        """Have the job run. It returns at once."""
+        """Have the job run, by its driver. It returns at once."""
         ...
 
 
@@ -55,6 +56,7 @@ class Backend:
     runner: Runner
     driver: str
     decoding: threading.Semaphore  # as many pictures at once as there is memory for, whoever asks
+    parts: Sequence[Part]  # what readiness depends on, and what it names besides
 
     def search(self, queries: Sequence[Query], request: SearchRequest, caller: Caller) -> list[SearchAnswer]:
         """One answer for each query, in order. Queries with a picture wait for a place to decode it."""
@@ -71,6 +73,48 @@ class Backend:
             self.settings, store=self.store, index=self.index, embedder=embedder, ledger=self.ledger
         )
 
+    def location_of(self, source: str) -> Location:
+        """The place that a source means, if it may be read.
+
+        Raises:
+            ArgumentError: it is none, or is a folder where workers elsewhere would have to read it.
+            DeniedError: it lies in no place that is allowed.
+        """
+        if self.driver == WORKERS and not source.startswith("s3://"):
+            raise ArgumentError(
+                f"{source[:200]}: workers elsewhere run the jobs of this service and cannot read a folder; "
+                "s3://bucket/prefix is expected"
+            )
+        return self.places.check_location(parse_location(source))
+
+    def submit(self, wanted: Submission, model: str, caller: Caller, *, job_id: str | None) -> Job:
+        """A job, which whoever drives the jobs of this service runs after this call.
+
+        Args:
+            model: the address that was asked for, or "" for the collection's own.
+
+        Raises:
+            ArgumentError, ConflictError, DeniedError, TargetError: no job was made.
+        """
+        if self.driver == WORKERS:
+            deps = self.deps_with(self._model_for_workers(model, wanted.collection))
+            job = submit_heard(wanted, deps, caller, job_id=job_id)
+        else:
+            deps = self.deps_with(self.model_for(model or self.settings.model, wanted.collection))
+            job, _ = submit_embedded(wanted, deps, caller, driver=self.driver, job_id=job_id)
+        self.runner.start(job.job_id)
+        return job
+
+    def _model_for_workers(self, model: str, collection: str) -> ImageEmbedder:
+        """A collection that is there keeps its model, which need not be on this machine."""
+        existing = self.index.get_collection(collection)
+        if existing is None:
+            return self.model_for(model or self.settings.model, collection)
+        embedder = self.model_for(model or DEFAULT_MODEL, collection)
+        if model:
+            check_target(existing, embedder.spec)
+        return embedder
+
 
 @contextmanager
 def open_backend(settings: Settings, allowed: list[Location]) -> Iterator[Backend]:
@@ -79,72 +123,106 @@ def open_backend(settings: Settings, allowed: list[Location]) -> Iterator[Backen
     Raises:
         ConfigError: another process has the index open, or a setting cannot work.
     """
-    limits = wiring.limits_of(settings)
     driver = wiring.driver_here(settings)
     with wiring.open_index(settings) as index, wiring.open_ledger(settings) as ledger:
-        models = LoadedOnDemand(
-            index,
-            wiring.model_loader(settings, batches=settings.batch_threads),
-            requested=settings.model,
-            precision=settings.precision,
-        )
-
-        def model_for(address: str, collection: str) -> ImageEmbedder:
-            existing = index.get_collection(collection)
-            spec = wiring.lazy_model(address, settings, existing=existing).spec
-            target = CollectionRef(name=collection, fingerprint=spec.fingerprint)
-            return LazyEmbedder(spec, lambda: models.answering(target))  # one model, not one for each use
-
-        def known() -> list[Location]:
-            requests = (job.request for job in ledger.list_jobs(limit=MOST_KNOWN_JOBS))
-            return [Location(url=r.location, bucket=r.bucket, prefix=r.prefix) for r in requests if r.bucket]
-
-        def deps_of(job: Job) -> Deps:
-            target = job.request.target
-            spec = wiring.model_of_generation(target, index, settings).spec
-            return backend.deps_with(LazyEmbedder(spec, lambda: models.answering(target)))
-
         runner = EmbeddedRunner(
-            deps_of,
-            limits,
+            lambda job: _deps_of(job, backend),
+            wiring.limits_of(settings),
             DriverOptions(queue_batches=settings.queue_batches, batch_threads=settings.batch_threads),
             driver=driver,
             lock_folder=wiring.job_locks(settings),
             ledger=ledger,
         )
-        concurrency = wiring.concurrency_of(settings, Load())
-        backend = Backend(
-            settings=settings,
-            store=wiring.open_store(settings),
-            index=index,
-            ledger=ledger,
-            models=models,
-            model_for=model_for,
-            limits=limits,
-            concurrency=concurrency,
-            decoding=threading.BoundedSemaphore(concurrency.decode_threads),
-            places=Places(allowed, known),
-            runner=runner,
-            driver=driver,
-        )
+        backend = make_backend(settings, allowed, index=index, ledger=ledger, runner=runner, driver=driver)
         try:
             yield backend
         finally:
             runner.close()
 
 
-def warm_up(backend: Backend) -> threading.Thread:
-    """Load the model of the usual collection, so that the first picture need not wait. Returns at once."""
+def make_backend(
+    settings: Settings,
+    allowed: list[Location],
+    *,
+    index: VectorIndex,
+    ledger: Ledger,
+    runner: Runner,
+    driver: str,
+    more_parts: Sequence[Part] = (),
+) -> Backend:
+    """What every service has, over the ports that differ."""
+    runs_jobs = driver != WORKERS
+    models = LoadedOnDemand(
+        index,
+        wiring.model_loader(settings, batches=settings.batch_threads if runs_jobs else 0),
+        requested=settings.model if runs_jobs else "",  # workers of several models may share a cluster
+        precision=settings.precision,
+    )
 
-    def load() -> None:
-        try:
-            warm_model(backend.models.answering(backend.index.live(backend.settings.collection)))
-        except PictorError as err:  # there may be no such collection, and its searches will say so
-            logger.info("model not loaded yet", extra={"error": str(err)})
+    def model_for(address: str, collection: str) -> ImageEmbedder:
+        existing = index.get_collection(collection)
+        spec = wiring.lazy_model(address, settings, existing=existing).spec
+        target = CollectionRef(name=collection, fingerprint=spec.fingerprint)
+        return LazyEmbedder(spec, lambda: models.answering(target))  # one model, not one for each use
 
-    thread = threading.Thread(target=load, name="warm-up", daemon=True)
-    thread.start()
-    return thread
+    concurrency = wiring.concurrency_of(settings, Load())
+    return Backend(
+        settings=settings,
+        store=wiring.open_store(settings),
+        index=index,
+        ledger=ledger,
+        models=models,
+        model_for=model_for,
+        limits=wiring.limits_of(settings),
+        concurrency=concurrency,
+        decoding=threading.BoundedSemaphore(concurrency.decode_threads),
+        places=Places(
+            allowed,
+            lambda: _known_places(ledger, folders=runs_jobs),
+            buckets=() if runs_jobs or settings.bucket_globs == ("*",) else settings.bucket_globs,
+        ),
+        runner=runner,
+        driver=driver,
+        parts=(
+            Part(name="model", look=lambda: _warm(settings.collection, index, models)),
+            Part(name="index", look=index.list_collections),
+            Part(name="ledger", look=lambda: ledger.list_jobs(limit=1)),
+            *more_parts,
+        ),
+    )
+
+
+def _known_places(ledger: Ledger, *, folders: bool) -> list[Location]:
+    """Without those of jobs that Pictor made by itself: they name a bucket, and all of it.
+
+    Args:
+        folders: whether they are those of this machine. A job that another host ran may name one, too.
+    """
+    jobs = [job for job in ledger.list_jobs(limit=MOST_KNOWN_JOBS) if not job.job_id.startswith(AGAIN)]
+    requests = [job.request for job in jobs if job.request.bucket]
+    return [
+        Location(url=r.location, bucket=r.bucket, prefix=r.prefix)
+        for r in requests
+        if folders or not r.bucket.startswith("/")
+    ]
+
+
+def _deps_of(job: Job, backend: Backend) -> Deps:
+    target = job.request.target
+    spec = wiring.model_of_generation(target, backend.index, backend.settings).spec
+    return backend.deps_with(LazyEmbedder(spec, lambda: backend.models.answering(target)))
+
+
+def _warm(collection: str, index: VectorIndex, models: Models) -> None:
+    """Load the model of the usual collection, if there is one, so that the first picture need not wait."""
+    if (info := index.get_collection(collection)) is not None:
+        warm_model(models.answering(info.ref))
+
+
+def warm_up(backend: Backend) -> None:
+    """Begin to load what the first picture needs. Returns at once."""
+    for part in backend.parts:
+        part.ask()
 
 
 def _backend_of(request: Request) -> Backend:

@@ -5,6 +5,7 @@ could aim it at every bucket that its credentials open.
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from pipeline.errors import DeniedError
@@ -17,10 +18,18 @@ class Places:
     Args:
         allowed: as `pictor serve --allow` names them.
         known: places indexed before, by whoever may run commands here. Asked anew each time.
+        buckets: globs of buckets that may be named as a whole. No folder is like one.
     """
 
-    def __init__(self, allowed: Sequence[Location], known: Callable[[], Iterable[Location]]) -> None:
+    def __init__(
+        self,
+        allowed: Sequence[Location],
+        known: Callable[[], Iterable[Location]],
+        *,
+        buckets: Sequence[str] = (),
+    ) -> None:
         self._allowed = tuple(allowed)
+        self._buckets = tuple(buckets)
         self._known = known
 
     def check_location(self, wanted: Location) -> Location:
@@ -36,7 +45,11 @@ class Places:
 
     def _holds(self, bucket: str, key: str) -> bool:
         """The known places come last, since they are asked for from the ledger."""
-        return _is_in_any(bucket, key, self._allowed) or _is_in_any(bucket, key, self._known())
+        return (
+            _is_in_any(bucket, key, self._allowed)
+            or (not bucket.startswith("/") and any(fnmatchcase(bucket, glob) for glob in self._buckets))
+            or _is_in_any(bucket, key, self._known())
+        )
 
 
 _WAY = (

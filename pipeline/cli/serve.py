@@ -7,6 +7,7 @@ import typer
 from pipeline.cli.output import note
 from pipeline.errors import ConfigError
 from pipeline.location import parse_location
+from pipeline.logs import configure_logging
 from pipeline.settings import Settings
 
 
@@ -33,7 +34,13 @@ def serve(
     settings = Settings.from_env()
     address = check_loopback(host)
     allowed = [parse_location(text) for text in allow or ()]
-    with open_backend(settings, allowed) as backend:
+    opened = open_backend
+    if settings.broker_url.get_secret_value():
+        from pipeline.api.cluster import open_cluster  # needs Celery
+
+        configure_logging(settings.log_level)  # as workers do
+        opened = open_cluster
+    with opened(settings, allowed) as backend:
         warm_up(backend)
         run(make_app(backend), host=address, port=port, on_ready=_say_where)
 

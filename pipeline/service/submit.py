@@ -31,6 +31,13 @@ class Submission:
 
     def request_for(self, spec: ModelSpec) -> JobRequest:
         """Raises ArgumentError for too many patterns, or too long ones."""
+        return self._request(spec.name, spec.fingerprint)
+
+    def request_of(self, other: JobRequest) -> JobRequest:
+        """For the model of another request. Raises ArgumentError as `request_for` does."""
+        return self._request(other.model_name, other.fingerprint)
+
+    def _request(self, model_name: str, fingerprint: str) -> JobRequest:
         for name, patterns in {"include": self.include, "exclude": self.exclude}.items():
             if wrong := what_is_wrong(patterns):
                 raise ArgumentError(f"{name}: {wrong}")
@@ -39,8 +46,8 @@ class Submission:
             bucket=self.location.bucket,
             prefix=self.location.prefix,
             collection=self.collection,
-            model_name=spec.name,
-            fingerprint=spec.fingerprint,
+            model_name=model_name,
+            fingerprint=fingerprint,
             include=tuple(self.include),
             exclude=tuple(self.exclude),
             batch_items=self.batch_items,
@@ -98,6 +105,21 @@ def submit_to_workers(wanted: Submission, deps: Deps, caller: Caller, *, job_id:
         except ConfigError as err:  # nothing of it is this process's fault: it was checked when it started
             deps.ledger.set_state(job.job_id, JobState.FAILED, error=str(err))
     return deps.ledger.get_job(job.job_id)
+
+
+def submit_heard(wanted: Submission, deps: Deps, caller: Caller, *, job_id: str | None = None) -> Job:
+    """The same for a caller who waits to hear what is wrong with it: then no job is made.
+
+    Raises:
+        ArgumentError, DeniedError, NotFoundError, TargetError: nothing was made.
+        ConflictError: the source is empty, and the collection has images of it.
+    """
+    require(caller, Role.WRITE)
+    require_names(caller, collection=wanted.collection, buckets=[wanted.location.bucket])
+    request = _request_of_its_model(wanted, deps)
+    _refuse_emptied_source(request, deps)
+    _make_target(request, deps, new_generation=bool(wanted.generation))
+    return deps.ledger.create_job(request, driver=WORKERS, job_id=job_id)
 
 
 def record_refusal(
@@ -162,13 +184,19 @@ def _of_its_model(wanted: Submission, deps: Deps) -> tuple[JobRequest, str]:
     """The request for the model of its generation, and the error of one that is not there."""
     request = wanted.request_for(deps.embedder.spec)
     try:
-        name = check_collection_name(request.collection)
-        if wanted.generation:
-            info: CollectionInfo | None = find_by_digits(name, wanted.generation, deps.index)
-        else:
-            info = deps.index.get_collection(name)
+        return _request_of_its_model(wanted, deps), ""
     except (ArgumentError, NotFoundError) as err:
         return request, str(err)
+
+
+def _request_of_its_model(wanted: Submission, deps: Deps) -> JobRequest:
+    """Raises ArgumentError, NotFoundError: no collection can have this name, or has this generation."""
+    request = wanted.request_for(deps.embedder.spec)
+    name = check_collection_name(request.collection)
+    if wanted.generation:
+        info: CollectionInfo | None = find_by_digits(name, wanted.generation, deps.index)
+    else:
+        info = deps.index.get_collection(name)
     if info is None:
-        return request, ""
-    return replace(request, model_name=info.model_name, fingerprint=info.fingerprint), ""
+        return request
+    return replace(request, model_name=info.model_name, fingerprint=info.fingerprint)

@@ -7,8 +7,9 @@ from pathlib import Path
 from starlette.testclient import TestClient
 
 from pipeline.api.app import make_app
-from pipeline.api.backend import Backend
+from pipeline.api.backend import Backend, Runner
 from pipeline.api.places import Places
+from pipeline.api.readiness import Part
 from pipeline.location import Location
 from pipeline.ports import Deps, ImageEmbedder
 from pipeline.service.models import ResidentModel
@@ -29,7 +30,14 @@ class NotedJobs:
         self.started.append(job_id)
 
 
-def backend_of(deps: Deps, home: Path, *, allowed: Sequence[Location] = (SHOP,)) -> Backend:
+def backend_of(
+    deps: Deps,
+    home: Path,
+    *,
+    allowed: Sequence[Location] = (SHOP,),
+    driver: str = HERE,
+    runner: Runner | None = None,
+) -> Backend:
     def model_for(_address: str, _collection: str) -> ImageEmbedder:
         return deps.embedder
 
@@ -43,9 +51,13 @@ def backend_of(deps: Deps, home: Path, *, allowed: Sequence[Location] = (SHOP,))
         limits=LIMITS,
         concurrency=CONCURRENCY,
         places=Places(allowed, known=list),
-        runner=NotedJobs(),
-        driver=HERE,
+        runner=runner or NotedJobs(),
+        driver=driver,
         decoding=threading.BoundedSemaphore(CONCURRENCY.decode_threads),
+        parts=(
+            Part(name="index", look=deps.index.list_collections),
+            Part(name="ledger", look=lambda: deps.ledger.list_jobs(limit=1)),
+        ),
     )
 
 

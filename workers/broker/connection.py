@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from amqp.exceptions import AccessRefused, AMQPError, NotAllowed, NotFound, PreconditionFailed
+from celery import Celery
 from kombu import Connection
 from kombu.exceptions import OperationalError
 
@@ -61,6 +62,12 @@ def broker_connection(settings: Settings) -> Iterator[Connection]:
             interval_step=_LONGER_BY_S,
         )
         yield connection
+
+
+def check_broker(app: Celery) -> None:
+    """One try, for a caller who comes back. Raises TransientError when the broker cannot be reached."""
+    with broker_errors("the broker cannot be reached"), app.connection_for_write() as connection:
+        connection.connect()
 
 
 def _raise_if_untrusted(err: Exception, _pause_s: float) -> None:

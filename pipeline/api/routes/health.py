@@ -1,38 +1,33 @@
 """Is the process alive, and can it do its work?"""
 
-from collections.abc import Callable
+from typing import cast
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 
-from pipeline.api.backend import Ports
+from pipeline.api.backend import Backend
 from pipeline.api.bodies import Live, Ready
-from pipeline.errors import PictorError
+from pipeline.api.problems import RETRY_AFTER_S
+from pipeline.api.readiness import READY, states_of
 
 router = APIRouter(tags=["health"])
 
 
 @router.get("/livez")
-def live() -> Live:
+async def live() -> Live:
     """The process answers. It says nothing about its services."""
     return Live()
 
 
 @router.get("/readyz", responses={503: {"model": Ready, "description": "A part is away"}})
-def ready(ports: Ports, response: Response) -> Ready:
-    """Index and ledger answer. Each part is "ready", or names its fault."""
-    parts = {
-        "index": _state_of(ports.index.list_collections),
-        "ledger": _state_of(lambda: ports.ledger.list_jobs(limit=1)),
-    }
-    if set(parts.values()) == {"ready"}:
-        return Ready(status="ready", parts=parts)
+async def ready(request: Request, response: Response) -> Ready:
+    """The parts behind the service. Each is "ready", or names its fault.
+
+    It needs no thread of those that answer requests, so that it is answered while all of them wait.
+    """
+    parts = cast("Backend", request.app.state.backend).parts
+    states = await states_of(parts)
+    if all(states[part.name] == READY for part in parts if part.is_needed):
+        return Ready(status="ready", parts=dict(states))
     response.status_code = 503
-    return Ready(status="not_ready", parts=parts)
-
-
-def _state_of(look: Callable[[], object]) -> str:
-    try:
-        look()
-    except PictorError as err:
-        return str(err)
-    return "ready"
+    response.headers["retry-after"] = str(RETRY_AFTER_S)
+    return Ready(status="not_ready", parts=dict(states))

@@ -5,6 +5,7 @@ import hashlib
 import json
 import re
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
 from itertools import islice
 from typing import Annotated, cast
 
@@ -16,19 +17,19 @@ from pipeline.api.backend import Asks, Backend, Ports
 from pipeline.api.bodies import FailureBody, Failures, JobBody, Jobs, NewJob, Retried
 from pipeline.api.cursors import Cursors
 from pipeline.api.problems import ProblemError
-from pipeline.errors import ArgumentError, ConflictError
-from pipeline.location import parse_location
+from pipeline.errors import ArgumentError, ConflictError, TransientError
 from pipeline.names import check_collection_name
 from pipeline.service import move, show
 from pipeline.service.access import Caller
 from pipeline.service.answers import failure_json, job_json
 from pipeline.service.retry import retry_failures
-from pipeline.service.submit import Submission, submit_embedded
+from pipeline.service.submit import Submission
 from pipeline.types import Job, JobState
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
 POLL_S = 0.5  # as often as the ledger is asked for each stream of events
+AWAY_POLL_S = 5.0  # and while it is away
 HEARTBEAT_POLLS = 30  # a comment every 15 s, since proxies end a stream that is silent for a minute
 IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}")
 OVER = (JobState.COMPLETED, JobState.FAILED, JobState.CANCELLED)
@@ -62,7 +63,7 @@ def submit_job(
 ) -> JobBody:
     """Bring a collection in step with a folder or bucket. The job runs after the answer."""
     wanted = Submission(
-        location=ports.places.check_location(parse_location(body.source)),
+        location=ports.location_of(body.source),
         collection=check_collection_name(body.collection or ports.settings.collection),
         include=body.include,
         exclude=body.exclude,
@@ -71,18 +72,11 @@ def submit_job(
         max_delete_share=body.max_delete_share,
         retry_failed=body.retry_failed,
     )
-    deps = ports.deps_with(ports.model_for(body.model or ports.settings.model, wanted.collection))
-    job_id = _job_id_of(idempotency_key)
+    job_id = _job_id_of(idempotency_key, caller)
     earlier = show.find_job_if_any(job_id, ports.ledger, caller) if job_id else None
-    if earlier is not None:
-        if earlier.request != wanted.request_for(deps.embedder.spec):
-            raise ProblemError(
-                "key_reused", f"Idempotency-Key: it was used for job {job_id}, which has other arguments"
-            )
-        job = earlier
-    else:
-        job, _ = submit_embedded(wanted, deps, caller, driver=ports.driver, job_id=job_id)
-        ports.runner.start(job.job_id)
+    job = earlier or ports.submit(wanted, body.model, caller, job_id=job_id)
+    if job_id:  # also of a new job: another process may have made it a moment before
+        _check_same(job, wanted, body, ports)
     response.headers["location"] = f"/v1/jobs/{job.job_id}"
     return _body(job)
 
@@ -165,7 +159,12 @@ def retry_job(job_id: str, ports: Ports, caller: Asks) -> Retried:
 async def _events(job_id: str, ports: Backend, caller: Caller, seen: str) -> AsyncIterator[str]:
     polls = 0
     while True:
-        fields = await run_in_threadpool(_shown, job_id, ports, caller)
+        try:
+            fields = await run_in_threadpool(_shown, job_id, ports, caller)
+        except TransientError:  # it comes back, and so would the caller, again and again
+            yield ": the ledger is away\n\n"
+            await asyncio.sleep(AWAY_POLL_S)
+            continue
         body = json.dumps(fields)
         event_id = hashlib.sha256(body.encode()).hexdigest()[:16]
         if event_id != seen:
@@ -191,13 +190,29 @@ def _body(job: Job) -> JobBody:
     return JobBody.model_validate(job_json(job))
 
 
-def _job_id_of(idempotency_key: str) -> str | None:
-    """The id that a job with this key has, whichever process is asked."""
+def _job_id_of(idempotency_key: str, caller: Caller) -> str | None:
+    """The id that a job with this key of this tenant has, whichever process is asked."""
     if not idempotency_key:
         return None
     if not IDEMPOTENCY_KEY.fullmatch(idempotency_key):
         raise ArgumentError("Idempotency-Key: 1 to 255 characters of ASCII without spaces are expected")
-    return f"http-{hashlib.sha256(idempotency_key.encode()).hexdigest()[:32]}"
+    named = f"{caller.tenant}\0{idempotency_key}".encode()
+    return f"http-{hashlib.sha256(named).hexdigest()[:32]}"
+
+
+def _check_same(job: Job, wanted: Submission, body: NewJob, ports: Backend) -> None:
+    """Raises ProblemError: the key belongs to other arguments.
+
+    What they left to the service may have another value by now: it is not compared.
+    """
+    asked = replace(wanted, batch_items=job.request.batch_items).request_of(job.request)
+    same = asked == job.request
+    if same and body.model:
+        same = ports.model_for(body.model, wanted.collection).spec.fingerprint == job.request.fingerprint
+    if not same:
+        raise ProblemError(
+            "key_reused", f"Idempotency-Key: it was used for job {job.job_id}, which has other arguments"
+        )
 
 
 def _check_driver(job_id: str, ports: Backend) -> None:
