@@ -48,6 +48,7 @@ def make_app(backend: Backend, *, hosts: Collection[str] = LOOPBACK_NAMES) -> Fa
     )
     app.state.backend = backend
     app.state.cursors = Cursors()
+    app.state.owner_token = owner_token
     answer_errors_as_problems(app)
     resources = APIRouter(responses=_problem_answers())
     for room in (collections, jobs, images, search):

@@ -120,6 +120,17 @@ class Collections(BaseModel):
     collections: list[Collection]
 
 
+class Generation(BaseModel):
+    fingerprint: Annotated[str, Field(description="Of the model that made the vectors")]
+    model: str
+    rows: int
+    live: Annotated[bool, Field(description="Searches look here")]
+
+
+class Generations(BaseModel):
+    generations: list[Generation]
+
+
 class NewCollection(Strict):
     name: Annotated[str, Field(max_length=100, examples=["photos"])]
     model: Annotated[

@@ -17,6 +17,7 @@ from pipeline.client.results import (
     AnswerObject,
     Collection,
     Failure,
+    Generation,
     Image,
     Job,
     Retried,
@@ -27,6 +28,7 @@ from pipeline.client.results import (
 A = TypeVar("A", bound=AnswerObject)
 
 DEFAULT_COLLECTION = "images"
+MAX_QUERIES = 100  # of one batch
 
 
 def search(
@@ -96,6 +98,15 @@ def list_collections() -> Call[list[Collection]]:
 def show_collection(name: str) -> Call[Collection]:
     """Raises NotFoundError, and names the collections that are there."""
     return Call(method="GET", path=collection_path(name), read=_reader(Collection))
+
+
+def list_generations(name: str) -> Call[list[Generation]]:
+    """The vectors of each model that a collection has. Raises NotFoundError."""
+    return Call(
+        method="GET",
+        path=f"{collection_path(name)}/generations",
+        read=lambda body: list(read_all(Generation, read_json(body).get("generations"))),
+    )
 
 
 def create_collection(name: str, *, model: str = "builtin") -> Call[Collection]:

@@ -1,9 +1,9 @@
-"""What the service answers, as values. Fields that a newer service adds are left out, and cost nothing."""
+"""What the service answers, as values. Fields that a newer service adds are in `raw` alone."""
 
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from datetime import datetime
-from typing import Any, Self, TypeVar, cast
+from typing import Any, Self, TypeVar
 
 from pipeline.errors import MessageError
 
@@ -12,10 +12,11 @@ A = TypeVar("A", bound="AnswerObject")
 OVER = frozenset({"completed", "failed", "cancelled"})
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
 class AnswerObject:
-    """Made of the JSON object that has the same fields."""
+    """Made of the JSON object that has the same fields. `raw` is that object, with all that it has."""
 
-    __slots__ = ()
+    raw: Mapping[str, object] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
     def of(cls, found: object) -> Self:
@@ -152,14 +153,6 @@ class SearchResult(AnswerObject):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Submitted:
-    """`is_new` is false when an unfinished job of the same source goes on."""
-
-    job: Job
-    is_new: bool
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class Retried(AnswerObject):
     """`retried` objects are tried again."""
 
@@ -180,9 +173,9 @@ def read_all(kind: type[A], found: object) -> tuple[A, ...]:
 def _known_fields(kind: type[AnswerObject], found: object) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise MessageError(f"an object is expected in the answer, found {type(found).__name__}")
-    known: dict[str, Any] = {}
-    for each in fields(cast("Any", kind)):
-        if each.name in found:
+    known: dict[str, Any] = {"raw": found}
+    for each in fields(kind):
+        if each.name in found and each.name != "raw":
             known[each.name] = _value_of(each.name, found[each.name])
         elif each.default is MISSING and each.default_factory is MISSING:
             raise MessageError(

@@ -12,6 +12,7 @@ METHODS = {
     "search_batch": f"queries {SEARCH}",
     "list_collections": "",
     "show_collection": "name",
+    "list_generations": "name",
     "create_collection": "name model",
     "drop_collection": "name",
     "submit_job": "source collection model include exclude keep_missing max_delete_share retry_failed "

@@ -179,11 +179,7 @@ async def _events(job_id: str, ports: Backend, caller: Caller, seen: str) -> Asy
 
 
 def _shown(job_id: str, ports: Backend, caller: Caller) -> Mapping[str, object]:
-    shown = show.show_job(job_id, ports.ledger, ports.concurrency, caller)
-    return job_json(shown.job) | {
-        "stage_seconds": {stage: round(seconds, 3) for stage, seconds in shown.seconds.items()},
-        "bottleneck": str(shown.bottleneck or ""),
-    }
+    return show.shown_json(show.show_job(job_id, ports.ledger, ports.concurrency, caller))
 
 
 def _body(job: Job) -> JobBody:
