@@ -35,3 +35,8 @@ def is_address(text: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def is_loopback(host: str) -> bool:
+    """Whether nobody but this machine reaches it. `localhost` is left to resolvers, and so it is not one."""
+    return is_address(host) and ipaddress.ip_address(host).is_loopback

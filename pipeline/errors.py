@@ -9,6 +9,7 @@ PictorError                 internal_error
 ├── NotFoundError           not_found: what was asked for by its name or id is not there
 ├── ConflictError           conflict: it is there, and in a state in which this cannot be done
 ├── DeniedError             denied: the caller may not do this
+├── UnknownCallerError      unauthenticated: nobody knows who asks
 ├── ImageError              image_rejected: reject this one image, go on with its neighbours
 ├── TransientError          unavailable: the world is away for a moment: retry the batch
 ├── MessageError            bad_message: the message cannot be understood: dead-letter it
@@ -40,6 +41,7 @@ class ErrorCode(StrEnum):
     NOT_FOUND = "not_found"
     CONFLICT = "conflict"
     DENIED = "denied"
+    UNAUTHENTICATED = "unauthenticated"
     IMAGE_REJECTED = "image_rejected"
     UNAVAILABLE = "unavailable"
     BAD_MESSAGE = "bad_message"
@@ -104,6 +106,12 @@ class DeniedError(PictorError):
     code = ErrorCode.DENIED
 
 
+class UnknownCallerError(PictorError):
+    """No key was shown, or none that is valid."""
+
+    code = ErrorCode.UNAUTHENTICATED
+
+
 class ImageError(PictorError):
     """One object cannot become an indexed image.
 
@@ -144,5 +152,13 @@ class CredentialsError(FatalError):
     code = ErrorCode.CREDENTIALS_REFUSED
 
 
-REFUSALS = (MessageError, ArgumentError, TargetError, NotFoundError, ConflictError, DeniedError)
+REFUSALS = (
+    MessageError,
+    ArgumentError,
+    TargetError,
+    NotFoundError,
+    ConflictError,
+    DeniedError,
+    UnknownCallerError,
+)
 """Whoever asked must ask otherwise: no other process could do it, and no later try."""

@@ -19,6 +19,7 @@ _BUCKET_RULES = (
     "dots in a row, no dot beside a hyphen, and no IP address"
 )
 _IN_HOST_NAMES = re.compile(r"[a-z0-9-]+")
+_TENANT = re.compile(r"[a-z][a-z0-9]{0,23}")  # no underscore: it ends the name within a collection's
 _COLLECTION = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
 
 
@@ -84,6 +85,13 @@ def check_collection_name(name: str) -> str:
             f"collection name {shown(name)}: letters, digits and single underscores, at most 100, not "
             "starting with a digit"
         )
+    return name
+
+
+def check_tenant_name(name: str) -> str:
+    """Return the name. Raises ArgumentError: it could not stand in the name of a collection."""
+    if not _TENANT.fullmatch(name):
+        raise ArgumentError(f"tenant {shown(name)}: 1 to 24 of a-z and 0-9 are expected, the first a letter")
     return name
 
 

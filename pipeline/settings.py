@@ -235,6 +235,25 @@ class Settings(BaseSettings):
     metrics_address: Annotated[
         str, Field(description="Address of that port. Anybody who reaches it can read the metrics")
     ] = "0.0.0.0"  # noqa: S104 - who asks is another machine, and the port is off until it is wanted
+    service_keys: Annotated[
+        Literal["off", "required"],
+        Field(
+            description="With `required`, `pictor serve` wants a key for every request, and may listen on other addresses than loopback ones"
+        ),
+    ] = "off"
+    service_hosts: Annotated[
+        str,
+        Field(
+            description="Host names that `pictor serve` goes by, with commas between them, for example `pictor.example.org`. `*` is any. Default: those of this machine's loopback, and `--host`"
+        ),
+    ] = ""
+    service_tls_cert_file: Annotated[
+        str,
+        Field(description="PEM file with the certificate of `pictor serve`, which then answers by HTTPS"),
+    ] = ""
+    service_tls_key_file: Annotated[
+        str, Field(description="PEM file with the private key of that certificate")
+    ] = ""
     secrets_dir: Annotated[
         Path | None,
         Field(
@@ -323,6 +342,10 @@ class Settings(BaseSettings):
     @property
     def collection_globs(self) -> tuple[str, ...]:
         return _globs(self.allowed_collections)
+
+    @property
+    def service_host_names(self) -> tuple[str, ...]:
+        return tuple(name.lower() for name in _globs(self.service_hosts))
 
     @property
     def run_folder(self) -> Path:

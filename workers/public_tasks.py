@@ -250,7 +250,7 @@ def _caller(task: Task) -> Caller:
     settings = current().settings
     return Caller(
         who="broker",
-        roles=frozenset({Role.READ, Role.WRITE}),
+        roles=frozenset({Role.READ, Role.SEARCH, Role.WRITE}),
         buckets=settings.bucket_globs,
         collections=settings.collection_globs,
         request_id=str(task.request.id),

@@ -12,12 +12,13 @@ from pipeline.api.backend import Backend
 from pipeline.api.bodies import Problem, ProblemAnswers
 from pipeline.api.cursors import Cursors
 from pipeline.api.middleware.bounds import BoundedBodies, BoundedRequests
+from pipeline.api.middleware.callers import Door, KnownCallers, OpenDoor
 from pipeline.api.middleware.names import NamedRequests
 from pipeline.api.middleware.origins import OwnOrigins
-from pipeline.api.pages import jobs_page, reference, search_page
+from pipeline.api.pages import jobs_page, reference, search_page, sign_in
 from pipeline.api.pages import problems as problem_pages
 from pipeline.api.problems import MEDIA_TYPE, answer_errors_as_problems
-from pipeline.api.routes import collections, health, images, jobs, search
+from pipeline.api.routes import collections, health, images, jobs, keys, search
 
 LOOPBACK_NAMES = ("127.0.0.1", "localhost", "::1")
 MAX_BODY_BYTES = 16 * 2**20  # of a picture that comes with a search; larger ones are named in the store
@@ -31,12 +32,16 @@ Errors are documents of RFC 9457. Their `type` is a page of this service that sa
 """
 
 
-def make_app(backend: Backend, *, hosts: Collection[str] = LOOPBACK_NAMES) -> FastAPI:
+def make_app(
+    backend: Backend, *, hosts: Collection[str] = LOOPBACK_NAMES, door: Door | None = None
+) -> FastAPI:
     """The application over one backend.
 
     Args:
-        hosts: the names that the service goes by. A request for another one is refused.
+        hosts: the names that the service goes by. A request for another one is refused. "*" is any.
+        door: tells who asks. By default whoever reaches the service may do everything.
     """
+    door = door or OpenDoor()
     app = _Service(
         title="Pictor",
         version=version("pictor"),
@@ -48,19 +53,20 @@ def make_app(backend: Backend, *, hosts: Collection[str] = LOOPBACK_NAMES) -> Fa
     )
     app.state.backend = backend
     app.state.cursors = Cursors()
-    app.state.owner_token = owner_token
+    app.state.door = door
     answer_errors_as_problems(app)
     resources = APIRouter(responses=_problem_answers())
-    for room in (collections, jobs, images, search):
+    for room in (collections, jobs, images, search, keys):
         resources.include_router(room.router)
     app.include_router(resources)
     app.include_router(health.router)
-    for page in (search_page, jobs_page, reference, problem_pages):
+    for page in (search_page, jobs_page, sign_in, reference, problem_pages):
         app.include_router(page.router, include_in_schema=False)
     static = StaticFiles(directory=Path(__file__).parent / "pages" / "static")
     app.mount("/static", static, name="static")
     # The last one added is the first that a request passes.
     app.add_middleware(BoundedBodies, max_bytes=MAX_BODY_BYTES)
+    app.add_middleware(KnownCallers, door=door)
     app.add_middleware(BoundedRequests, most=MAX_REQUESTS, streams=MAX_STREAMS)
     app.add_middleware(OwnOrigins, hosts=hosts)
     app.add_middleware(NamedRequests)
@@ -82,4 +88,12 @@ class _Service(FastAPI):
     def openapi(self) -> dict[str, Any]:
         document = super().openapi()  # made once, and kept
         document["components"]["schemas"].setdefault("Problem", Problem.model_json_schema())
+        document["components"]["securitySchemes"] = {
+            "key": {
+                "type": "http",
+                "scheme": "bearer",
+                "description": "A key that an administrator made",
+            }
+        }
+        document["security"] = [{"key": []}, {}]  # a service on its own machine may run without keys
         return document

@@ -9,21 +9,30 @@ from typing import Annotated, Protocol, cast
 from fastapi import Depends, Request
 
 from pipeline import wiring
+from pipeline.api.middleware.callers import caller_of
 from pipeline.api.places import Places
 from pipeline.api.readiness import Part
-from pipeline.api.request_id import request_id_of
 from pipeline.api.runner import EmbeddedRunner
 from pipeline.capacity import Load
 from pipeline.embedded import DriverOptions
 from pipeline.errors import ArgumentError
 from pipeline.ingest.removal import AGAIN
 from pipeline.location import Location, parse_location
-from pipeline.ports import Concurrency, Deps, ImageEmbedder, ImageLimits, Ledger, ObjectStore, VectorIndex
+from pipeline.ports import (
+    Concurrency,
+    Deps,
+    ImageEmbedder,
+    ImageLimits,
+    KeyBook,
+    Ledger,
+    ObjectStore,
+    VectorIndex,
+)
 from pipeline.ports.embedder import warm_model
 from pipeline.ports.lazy import LazyEmbedder
 from pipeline.ports.model_binding import DEFAULT_MODEL, check_target
 from pipeline.search.query import Bytes, Object, Query
-from pipeline.service.access import Caller, local_caller
+from pipeline.service.access import Caller
 from pipeline.service.models import LoadedOnDemand, Models
 from pipeline.service.search import SearchAnswer, SearchPorts, SearchRequest, search_images
 from pipeline.service.submit import Submission, submit_embedded, submit_heard
@@ -47,6 +56,7 @@ class Backend:
     store: ObjectStore
     index: VectorIndex
     ledger: Ledger
+    keys: KeyBook
     models: Models
     # From the address that was asked for, or "", and the name of a collection.
     model_for: Callable[[str, str], ImageEmbedder]
@@ -133,7 +143,9 @@ def open_backend(settings: Settings, allowed: list[Location]) -> Iterator[Backen
             lock_folder=wiring.job_locks(settings),
             ledger=ledger,
         )
-        backend = make_backend(settings, allowed, index=index, ledger=ledger, runner=runner, driver=driver)
+        backend = make_backend(
+            settings, allowed, index=index, ledger=ledger, keys=ledger.keys, runner=runner, driver=driver
+        )
         try:
             yield backend
         finally:
@@ -146,6 +158,7 @@ def make_backend(
     *,
     index: VectorIndex,
     ledger: Ledger,
+    keys: KeyBook,
     runner: Runner,
     driver: str,
     more_parts: Sequence[Part] = (),
@@ -171,6 +184,7 @@ def make_backend(
         store=wiring.open_store(settings),
         index=index,
         ledger=ledger,
+        keys=keys,
         models=models,
         model_for=model_for,
         limits=wiring.limits_of(settings),
@@ -230,8 +244,7 @@ def _backend_of(request: Request) -> Backend:
 
 
 def _caller_of(request: Request) -> Caller:
-    """Whoever reaches the loopback address of this machine has the rights of its user."""
-    return replace(local_caller(), request_id=request_id_of(request.scope))
+    return caller_of(request.scope)
 
 
 Ports = Annotated[Backend, Depends(_backend_of)]

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from pipeline.ports import MAX_HITS
+from pipeline.types import KeyRole
 
 MAX_QUERIES = 100  # of one call
 MAX_TEXT_CHARS = 2048  # a key of 1,024 bytes in a URL, and room
@@ -224,6 +225,50 @@ class ImageBody(BaseModel):
     height: int
     indexed_at: str
     metadata: dict[str, str]
+
+
+Globs = Annotated[list[str], Field(min_length=1, max_length=100, examples=[["*"]])]
+
+
+class NewKey(Strict):
+    name: Annotated[str, Field(min_length=1, max_length=100, examples=["search page of the shop"])]
+    roles: Annotated[list[KeyRole], Field(min_length=1, examples=[["searcher"]])]
+    collections: Annotated[Globs, Field(description="Globs of the collections that it may reach")] = ["*"]
+    buckets: Annotated[Globs, Field(description="Globs of the buckets that it may name")] = ["*"]
+    acts_for_others: Annotated[
+        bool, Field(description="It may say on whose behalf it asks, with X-Pictor-On-Behalf-Of")
+    ] = False
+    expires_in_days: Annotated[float | None, Field(gt=0, le=36_500, description="Left out: never")] = None
+
+
+class Rotation(Strict):
+    overlap_hours: Annotated[
+        float, Field(ge=0, le=8760, description="How long the former key stays valid")
+    ] = 24
+
+
+class Key(BaseModel):
+    id: Annotated[str, Field(examples=["4fTz0QpW9dKe"])]
+    name: str
+    tenant: str
+    roles: list[KeyRole]
+    collections: list[str]
+    buckets: list[str]
+    acts_for_others: bool
+    created_at: str
+    created_by: str
+    expires_at: str | None
+    revoked_at: str | None
+    last_used_at: Annotated[str | None, Field(description="To a quarter of an hour")]
+    replaces: Annotated[str, Field(description="The id of the key that it was rotated from, or nothing")]
+
+
+class Keys(BaseModel):
+    keys: list[Key]
+
+
+class NewSecret(Key):
+    secret: Annotated[str, Field(description="For `Authorization: Bearer`. It is shown once")]
 
 
 class Live(BaseModel):

@@ -52,6 +52,7 @@ def open_cluster(settings: Settings, allowed: list[Location]) -> Iterator[Backen
                 allowed,
                 index=index,
                 ledger=ledger,
+                keys=ledger.keys,
                 runner=waker,
                 driver=WORKERS,
                 more_parts=[broker],

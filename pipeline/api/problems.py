@@ -98,6 +98,11 @@ _OF_A_USE_CASE: Mapping[str, Kind] = {
             "It exists, in a state in which this cannot be done",
             "`detail` names the state, and those in which it can be done.",
         ),
+        (
+            ErrorCode.UNAUTHENTICATED,
+            "The service does not know who asks",
+            "Send a key as `Authorization: Bearer KEY`. `pictor keys create NAME --role searcher` makes one.",
+        ),
         (ErrorCode.DENIED, "You may not do this", "`detail` says what would allow it."),
         (
             ErrorCode.IMAGE_REJECTED,
@@ -142,6 +147,8 @@ def problem(code: str, detail: str, request_id: str, **more: object) -> JSONResp
         "request_id": request_id,
     }
     headers = {"Retry-After": str(RETRY_AFTER_S)} if kind.status in (429, 503) else {}
+    if kind.status == HTTPStatus.UNAUTHORIZED:
+        headers["WWW-Authenticate"] = 'Bearer realm="pictor"'
     return JSONResponse(document | more, kind.status, headers=headers, media_type=MEDIA_TYPE)
 
 
@@ -154,11 +161,16 @@ def answer_errors_as_problems(app: FastAPI) -> None:
 
 async def _of_use_case(request: Request, err: Exception) -> JSONResponse:
     assert isinstance(err, PictorError)
+    return problem_of(err, request_id_of(request.scope))
+
+
+def problem_of(err: PictorError, request_id: str) -> JSONResponse:
+    """The answer to a request that this error ended."""
     if err.code is ErrorCode.INTERNAL_ERROR:
         logger.error("internal error", extra={"error": str(err)})
     reason = getattr(err, "reason", None)
     more = {"reason": reason.value} if reason is not None else {}
-    return problem(err.code.value, str(err), request_id_of(request.scope), **more)
+    return problem(err.code.value, str(err), request_id, **more)
 
 
 async def _of_the_door(request: Request, err: Exception) -> JSONResponse:

@@ -1,40 +1,97 @@
 """Runs the application until it is told to stop."""
 
-import ipaddress
 import signal
 import socket
-from collections.abc import Callable, Iterator
+import ssl
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import uvicorn
 from fastapi import FastAPI
 
-from pipeline.errors import ArgumentError
+from pipeline.addresses import is_host, is_loopback
+from pipeline.api.app import LOOPBACK_NAMES
+from pipeline.errors import ArgumentError, ConfigError
+from pipeline.names import shown
+from pipeline.settings import Settings
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 STOP_S = 20  # for requests in flight. A search takes seconds at most
 HEADERS_S = 10  # a connection that says nothing more is closed
 
 
-def check_loopback(host: str) -> str:
-    """Returns the address.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Tls:
+    """Files of this server, in PEM."""
+
+    cert_file: str
+    key_file: str
+
+
+def check_address(host: str, *, with_keys: bool) -> str:
+    """Returns the address to listen on.
 
     Raises:
-        ArgumentError: others than this machine could reach it.
+        ArgumentError: it is none; or, without keys, others than this machine could reach it.
     """
     address = "127.0.0.1" if host == "localhost" else host
+    if not with_keys and not is_loopback(address):
+        raise ArgumentError(
+            f"--host {host}: a loopback address is expected, for example 127.0.0.1. Without keys, whoever "
+            "reaches the service may do everything; --keys wants a key for each request"
+        )
+    if not is_host(address):
+        raise ArgumentError(f"--host {shown(host)}: an interface's address is expected, for example 0.0.0.0")
+    return address
+
+
+def hosts_of(address: str, named: Sequence[str]) -> tuple[str, ...]:
+    """The names that the service goes by.
+
+    Args:
+        named: as PICTOR_SERVICE_HOSTS has them.
+
+    Raises:
+        ArgumentError: it listens on every address, and nobody said which names these have.
+    """
+    if address in ("0.0.0.0", "::") and not named:  # noqa: S104 - it is compared
+        raise ArgumentError(
+            f"--host {address}: set PICTOR_SERVICE_HOSTS to the names by which others reach the service, for "
+            "example pictor.example.org, or to * for any"
+        )
+    return (*LOOPBACK_NAMES, address.lower(), *named)
+
+
+def read_tls(settings: Settings) -> Tls | None:
+    """None for a service without TLS.
+
+    Raises:
+        ConfigError: a file is missing or is none of a certificate and its key.
+    """
+    cert_file, key_file = settings.service_tls_cert_file, settings.service_tls_key_file
+    if not cert_file and not key_file:
+        return None
+    if not cert_file or not key_file:
+        raise ConfigError("PICTOR_SERVICE_TLS_CERT_FILE and PICTOR_SERVICE_TLS_KEY_FILE belong together")
     try:
-        if ipaddress.ip_address(address).is_loopback:
-            return address
-    except ValueError:
-        pass
-    raise ArgumentError(
-        f"--host {host}: a loopback address is expected, for example 127.0.0.1. The service has no keys yet, "
-        "so whoever reaches it may do everything"
-    )
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(cert_file, key_file, password=_no_password)
+    except OSError as err:  # of ssl, too
+        raise ConfigError(
+            f"PICTOR_SERVICE_TLS_CERT_FILE, PICTOR_SERVICE_TLS_KEY_FILE: {cert_file} and {key_file} are no "
+            f"certificate and its key in PEM: {err.strerror or type(err).__name__}"
+        ) from err
+    return Tls(cert_file=cert_file, key_file=key_file)
 
 
-def run(app: FastAPI, *, host: str, port: int, on_ready: Callable[[str], None]) -> None:
+def _no_password() -> str:
+    """OpenSSL would ask the terminal for it."""
+    return ""
+
+
+def run(
+    app: FastAPI, *, host: str, port: int, on_ready: Callable[[str], None], tls: Tls | None = None
+) -> None:
     """Serve until SIGINT or SIGTERM. Requests in flight are answered, and no new ones are taken.
 
     Args:
@@ -54,6 +111,8 @@ def run(app: FastAPI, *, host: str, port: int, on_ready: Callable[[str], None]) 
         timeout_keep_alive=HEADERS_S,
         timeout_graceful_shutdown=STOP_S,
         limit_concurrency=256,  # connections; requests have a bound of their own
+        ssl_certfile=tls.cert_file if tls else None,
+        ssl_keyfile=tls.key_file if tls else None,
     )
     _Server(config, on_ready).run()
 
@@ -81,5 +140,6 @@ class _Server(uvicorn.Server):
             raise ArgumentError(f"{where} cannot be listened on; is the port in use?") from None
         if self.started:
             host, port = self.servers[0].sockets[0].getsockname()[:2]
-            shown = f"[{host}]" if ":" in host else host
-            self._on_ready(f"http://{shown}:{port}/")
+            address = f"[{host}]" if ":" in host else host
+            scheme = "https" if self.config.is_ssl else "http"
+            self._on_ready(f"{scheme}://{address}:{port}/")

@@ -34,6 +34,7 @@ COMMANDS: Mapping[str, Place] = {
     "sweep": Place(module="fleet", name="sweep"),
     "jobs": Place(module="jobs"),
     "collections": Place(module="collections"),
+    "keys": Place(module="keys"),
     "models": Place(module="models"),
     "dead": Place(module="fleet", name="dead_app"),
 }

@@ -22,6 +22,7 @@ def exit_code_of(code: ErrorCode) -> int:
             | ErrorCode.NOT_FOUND
             | ErrorCode.CONFLICT
             | ErrorCode.DENIED
+            | ErrorCode.UNAUTHENTICATED
             | ErrorCode.CREDENTIALS_REFUSED
         ):
             return EXIT_USAGE

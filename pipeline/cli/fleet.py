@@ -1,11 +1,13 @@
 """The commands for running workers: `pictor init`, `worker`, `sweep` and `dead`."""
 
 from datetime import timedelta
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from pipeline import wiring
+from pipeline.cli.first_key import hand_out_first_key
 from pipeline.cli.output import note, warn, write_json, write_line, write_table
 from pipeline.errors import CredentialsError, NotFoundError, TransientError
 from pipeline.settings import Settings
@@ -22,12 +24,24 @@ def init(
             help="If the collection is of another model, make a second generation for PICTOR_MODEL.",
         ),
     ] = False,
+    admin_key: Annotated[
+        bool,
+        typer.Option(
+            "--admin-key", help="If the HTTP service has no key yet, make one of role admin and print it."
+        ),
+    ] = False,
+    admin_key_file: Annotated[
+        Path | None, typer.Option(help="The same, but write it to this new file, which only you may read.")
+    ] = None,
 ) -> None:
     """Make queues, buckets and the collection, and migrate the ledger. Safe to run again."""
     from workers.provision import initialise_when_there
 
-    for step in initialise_when_there(Settings.from_env(), wait, new_generation=new_generation):
+    settings = Settings.from_env()
+    for step in initialise_when_there(settings, wait, new_generation=new_generation):
         write_line(step)
+    if admin_key or admin_key_file is not None:
+        hand_out_first_key(settings, admin_key_file)
 
 
 def worker(

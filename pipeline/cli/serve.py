@@ -1,18 +1,27 @@
 """`pictor serve`: the HTTP service and the search page."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
+from urllib.parse import urlsplit
 
 import typer
 
-from pipeline.cli.output import note
+from pipeline.addresses import is_loopback
+from pipeline.cli.output import note, warn
 from pipeline.errors import ConfigError
 from pipeline.location import parse_location
 from pipeline.logs import configure_logging
+from pipeline.ports import KeyBook
+from pipeline.service.keyring import Keyring
 from pipeline.settings import Settings
+
+if TYPE_CHECKING:
+    from pipeline.api.middleware.callers import Door
 
 
 def serve(
-    host: Annotated[str, typer.Option(help="Loopback address to listen on.")] = "127.0.0.1",
+    host: Annotated[
+        str, typer.Option(help="Address to listen on. Without keys, a loopback one.")
+    ] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port. 0 takes any free one.", min=0, max=65535)] = 8780,
     allow: Annotated[
         list[str] | None,
@@ -21,18 +30,25 @@ def serve(
             "Places that were indexed before are always allowed."
         ),
     ] = None,
+    keys: Annotated[
+        bool,
+        typer.Option("--keys", help="Want a key for every request. Default PICTOR_SERVICE_KEYS."),
+    ] = False,
 ) -> None:
-    """Serve the search page and the HTTP API on this machine."""
+    """Serve the search page and the HTTP API."""
     try:
         from pipeline.api.app import make_app
         from pipeline.api.backend import open_backend, warm_up
-        from pipeline.api.serve import check_loopback, run
+        from pipeline.api.middleware.callers import KeyDoor, OpenDoor
+        from pipeline.api.serve import check_address, hosts_of, read_tls, run
     except ModuleNotFoundError as err:
         if err.name not in ("fastapi", "uvicorn", "starlette", "jinja2"):
             raise
         raise ConfigError(f"{err.name} is not installed; pip install 'pictor[service]' brings it") from err
     settings = Settings.from_env()
-    address = check_loopback(host)
+    with_keys = keys or settings.service_keys == "required"
+    address = check_address(host, with_keys=with_keys)
+    hosts, tls = hosts_of(address, settings.service_host_names), read_tls(settings)
     allowed = [parse_location(text) for text in allow or ()]
     opened = open_backend
     if settings.broker_url.get_secret_value():
@@ -42,9 +58,23 @@ def serve(
         opened = open_cluster
     with opened(settings, allowed) as backend:
         warm_up(backend)
-        run(make_app(backend), host=address, port=port, on_ready=_say_where)
+        door = KeyDoor(Keyring(backend.keys)) if with_keys else OpenDoor()
+        application = make_app(backend, hosts=hosts, door=door)
+        run(
+            application,
+            host=address,
+            port=port,
+            tls=tls,
+            on_ready=lambda url: _say_where(url, backend.keys, door),
+        )
 
 
-def _say_where(url: str) -> None:
+def _say_where(url: str, keys: KeyBook, door: "Door") -> None:
     note(f"Pictor answers at {url} (search page), {url}docs (API). Ctrl-C stops it.")
-    note("There are no keys: everybody who can reach this address of this machine may do everything.")
+    if not door.has_keys:
+        note("There are no keys: everybody who can reach this address of this machine may do everything.")
+        return
+    if not keys.list_keys():
+        note("There is no key yet. `pictor keys create NAME --role admin` makes one.")
+    if url.startswith("http://") and not is_loopback(urlsplit(url).hostname or ""):
+        warn("keys travel unencrypted. Set PICTOR_SERVICE_TLS_CERT_FILE, or put a proxy with TLS before it.")

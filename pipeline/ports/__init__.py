@@ -18,6 +18,9 @@ from pipeline.ports.embedder import (
 from pipeline.ports.index import (
     VectorIndex,
 )
+from pipeline.ports.keys import (
+    KeyBook,
+)
 from pipeline.ports.ledger import (
     Ledger,
     PrunedLedger,
@@ -52,6 +55,7 @@ __all__ = [
     "Deps",
     "ImageEmbedder",
     "ImageLimits",
+    "KeyBook",
     "Ledger",
     "Limits",
     "ObjectStore",

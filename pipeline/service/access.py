@@ -3,40 +3,72 @@
 import os
 import pwd
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from fnmatch import fnmatchcase
 
 from pipeline.errors import DeniedError
 from pipeline.names import shown
+from pipeline.types import DEFAULT_TENANT, KeyRole
 
 
 class Role(StrEnum):
-    READ = "read"  # search, look at jobs and collections
+    """What a use case asks for."""
+
+    READ = "read"  # look at jobs, collections and images
+    SEARCH = "search"
     WRITE = "write"  # submit jobs, delete objects
     OPERATE = "operate"  # retry and move jobs, drop collections
+    KEYS = "keys"  # make, list and revoke keys of the own tenant
+    AUDIT = "audit"  # read the record of who did what
+    APPROVE = "approve"  # agree to what another person proposes
+
+
+PERMISSIONS: Mapping[KeyRole, frozenset[Role]] = {
+    KeyRole.ADMIN: frozenset({Role.READ, Role.SEARCH, Role.WRITE, Role.OPERATE, Role.KEYS}),
+    KeyRole.WRITER: frozenset({Role.READ, Role.SEARCH, Role.WRITE}),
+    KeyRole.SEARCHER: frozenset({Role.READ, Role.SEARCH}),
+    # These two look on: they search nobody and change nothing.
+    KeyRole.AUDITOR: frozenset({Role.READ, Role.AUDIT}),
+    KeyRole.APPROVER: frozenset({Role.READ, Role.APPROVE}),
+}
+"""What a key of each role may do. An admin has no part in audits and approvals, which look at admins, too."""
+
+ALL_TENANTS = "*"  # of the user of this machine alone. No tenant can have this name
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Caller:
     """`who` asks through this door, perhaps on behalf of somebody whom the door does not know.
 
-    `buckets` and `collections` are globs of the names that this door may reach.
+    `buckets` and `collections` are globs of the names that this door may reach. `roles` are what it may do.
     """
 
     who: str
     roles: frozenset[Role]
     buckets: tuple[str, ...] = ("*",)
     collections: tuple[str, ...] = ("*",)
-    tenant: str = "default"
+    tenant: str = DEFAULT_TENANT
     on_behalf_of: str = ""
+    key_id: str = ""  # of the key that was shown
     request_id: str = field(default_factory=lambda: uuid.uuid4().hex)
 
 
-def local_caller() -> Caller:
+def local_caller(*, request_id: str = "", on_behalf_of: str = "") -> Caller:
     """The user of this machine who runs the command: whoever may open the ledger and the index may all."""
-    return Caller(who=_user_name(), roles=frozenset(Role))
+    return Caller(
+        who=_user_name(),
+        roles=frozenset(Role),
+        tenant=ALL_TENANTS,
+        on_behalf_of=on_behalf_of,
+        request_id=request_id or uuid.uuid4().hex,
+    )
+
+
+def permissions_of(roles: Iterable[KeyRole]) -> frozenset[Role]:
+    """What a key with these roles may do."""
+    return frozenset().union(*(PERMISSIONS[role] for role in roles))
 
 
 def require(caller: Caller, role: Role) -> None:

@@ -5,7 +5,7 @@ from typing import assert_never
 
 from pipeline.errors import ErrorCode, PictorError
 from pipeline.service.search import SearchAnswer
-from pipeline.types import CollectionInfo, Failure, Job, ModelSpec, SearchHit
+from pipeline.types import ApiKey, CollectionInfo, Failure, Job, ModelSpec, SearchHit
 
 
 def answer_json(answer: SearchAnswer) -> dict[str, object]:
@@ -22,6 +22,8 @@ def http_status_of(code: ErrorCode) -> int:
     match code:
         case ErrorCode.INVALID_ARGUMENT | ErrorCode.BAD_MESSAGE:
             return 400
+        case ErrorCode.UNAUTHENTICATED:
+            return 401
         case ErrorCode.DENIED:
             return 403
         case ErrorCode.NOT_FOUND:
@@ -117,4 +119,22 @@ def model_json(spec: ModelSpec) -> dict[str, object]:
         "dim": spec.dim,
         "preprocessing": asdict(spec.preprocessing),
         "capabilities": [capability.value for capability in spec.capabilities],
+    }
+
+
+def key_json(key: ApiKey) -> dict[str, object]:
+    return {
+        "id": key.key_id,
+        "name": key.name,
+        "tenant": key.tenant,
+        "roles": [role.value for role in key.roles],
+        "collections": list(key.collections),
+        "buckets": list(key.buckets),
+        "acts_for_others": key.acts_for_others,
+        "created_at": key.created_at.isoformat(),
+        "created_by": key.created_by,
+        "expires_at": key.expires_at.isoformat() if key.expires_at else None,
+        "revoked_at": key.revoked_at.isoformat() if key.revoked_at else None,
+        "last_used_at": key.last_used_at.isoformat() if key.last_used_at else None,
+        "replaces": key.replaces,
     }

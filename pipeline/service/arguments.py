@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 
 from pipeline.errors import ArgumentError
-from pipeline.names import check_bucket_or_folder, check_collection_name, check_prefix
+from pipeline.names import check_bucket_or_folder, check_collection_name, check_prefix, shown
 from pipeline.ports import MAX_HITS
 from pipeline.search.query import Bytes, Object, Query, Stored, Vector
 from pipeline.service.query_text import ROW_ID, read_pairs, read_query
@@ -15,6 +15,8 @@ from pipeline.types import SearchFilter
 __all__ = [
     "ROW_ID", "Bytes", "Object", "Query", "Stored", "Vector", "read_pairs", "read_query", "read_search",
 ]  # fmt: skip
+
+MAX_PERSON_CHARS = 200
 
 _HOURS = {"h": 1, "d": 24, "w": 7 * 24}
 _AGE = re.compile(r"(?P<count>[0-9]{1,9})(?P<unit>[hdw])")
@@ -53,3 +55,12 @@ def read_age(text: str) -> timedelta:
     if not found or hours > MAX_AGE_HOURS:
         raise ArgumentError(f"age {text[:20]!r}: a number of days, weeks or hours is expected, such as 90d")
     return timedelta(hours=hours)
+
+
+def read_person(text: str) -> str:
+    """On whose behalf somebody asks, or "". Raises ArgumentError for what is no name or account."""
+    if len(text) > MAX_PERSON_CHARS or not text.isprintable():
+        raise ArgumentError(
+            f"person {shown(text)}: at most {MAX_PERSON_CHARS} printable characters are expected"
+        )
+    return text.strip()

@@ -60,7 +60,7 @@ def search_images(
         DeniedError: at once, also for the collection and the buckets of queries; all else with the answer at
             which it is met.
     """
-    require(caller, Role.READ)
+    require(caller, Role.SEARCH)
     buckets = [check_bucket_or_folder(query.bucket) for query in queries if isinstance(query, Object)]
     require_names(caller, collection=request.collection, buckets=buckets)
     return _answers(queries, request, ports, limits)

@@ -59,6 +59,13 @@ from pipeline.types.jobs import (
     PruneScope,
     embedded_on,
 )
+from pipeline.types.keys import (
+    DEFAULT_TENANT,
+    ApiKey,
+    KeyRole,
+    KnownKey,
+    Session,
+)
 from pipeline.types.models import (
     Capability,
     ModelSpec,
@@ -82,12 +89,14 @@ from pipeline.types.objects import (
 __all__ = [
     "COMES_FROM",
     "CONTENT_REASONS",
+    "DEFAULT_TENANT",
     "EMBEDDED",
     "LASTING_REASONS",
     "NOT_FOLLOWED",
     "RETRIED_FROM",
     "WORKERS",
     "Actor",
+    "ApiKey",
     "AuditEntry",
     "AuditKind",
     "AuditOutcome",
@@ -117,6 +126,8 @@ __all__ = [
     "JobCounts",
     "JobRequest",
     "JobState",
+    "KeyRole",
+    "KnownKey",
     "ModelSpec",
     "ObjectRef",
     "Pixels",
@@ -134,6 +145,7 @@ __all__ = [
     "Rejected",
     "SearchFilter",
     "SearchHit",
+    "Session",
     "StoredVersion",
     "TreeHead",
     "Vector",

@@ -27,6 +27,9 @@ FORBIDDEN = [
     "CREATE SCHEMA mine",
     "COPY job TO PROGRAM 'cat'",
     "SELECT pg_read_file('/etc/passwd')",
+    "SELECT digest FROM api_key",
+    "UPDATE api_key SET roles = '[\"admin\"]'",
+    "INSERT INTO api_session SELECT 'mine', key_id, now() FROM api_key",
 ]
 
 

@@ -32,6 +32,7 @@ PROBLEMS = {
     "not_found": 404,
     "conflict": 409,
     "denied": 403,
+    "unauthenticated": 401,
     "image_rejected": 422,
     "unavailable": 503,
     "bad_message": 400,

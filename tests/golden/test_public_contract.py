@@ -236,6 +236,7 @@ def test_the_error_codes_are_these() -> None:
         "not_found",
         "conflict",
         "denied",
+        "unauthenticated",
         "image_rejected",
         "unavailable",
         "bad_message",

@@ -3,17 +3,24 @@
 import threading
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from starlette.testclient import TestClient
 
+from pipeline.adapters.ledger.sql_ledger import SqlLedger
 from pipeline.api.app import make_app
 from pipeline.api.backend import Backend, Runner
+from pipeline.api.middleware.callers import Door, KeyDoor
 from pipeline.api.places import Places
 from pipeline.api.readiness import Part
 from pipeline.location import Location
 from pipeline.ports import Deps, ImageEmbedder
+from pipeline.service.access import local_caller
+from pipeline.service.keyring import Keyring
+from pipeline.service.keys import KeyRequest, create_key
 from pipeline.service.models import ResidentModel
 from pipeline.settings import Settings
+from pipeline.types import KeyRole
 from tests.unit.fakes import BUCKET, CONCURRENCY, HERE, LIMITS
 
 ORIGIN = "http://127.0.0.1"
@@ -41,11 +48,13 @@ def backend_of(
     def model_for(_address: str, _collection: str) -> ImageEmbedder:
         return deps.embedder
 
+    assert isinstance(deps.ledger, SqlLedger)
     return Backend(
         settings=Settings.model_construct(home=home, collection="images", batch_items=4, batch_threads=1),
         store=deps.store,
         index=deps.index,
         ledger=deps.ledger,
+        keys=deps.ledger.keys,
         models=ResidentModel(deps.embedder, deps.index),
         model_for=model_for,
         limits=LIMITS,
@@ -61,6 +70,17 @@ def backend_of(
     )
 
 
-def client_of(backend: Backend) -> TestClient:
+def client_of(backend: Backend, *, door: Door | None = None) -> TestClient:
     """Errors that nobody foresaw are answered, as a server would."""
-    return TestClient(make_app(backend), base_url=ORIGIN, raise_server_exceptions=False)
+    return TestClient(make_app(backend, door=door), base_url=ORIGIN, raise_server_exceptions=False)
+
+
+def client_with_keys(backend: Backend) -> TestClient:
+    """Of a service that wants a key for every request."""
+    return client_of(backend, door=KeyDoor(Keyring(backend.keys)))
+
+
+def key_for(backend: Backend, *roles: KeyRole, **more: Any) -> dict[str, str]:
+    """The header of a request with a new key."""
+    request = KeyRequest(name="a test's", roles=roles, **more)
+    return {"authorization": f"Bearer {create_key(request, backend.keys, local_caller()).text}"}

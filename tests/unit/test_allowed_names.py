@@ -25,7 +25,7 @@ def caller(*, buckets: str = "*", collections: str = "*") -> Caller:
     settings = Settings(allowed_buckets=buckets, allowed_collections=collections)
     return Caller(
         who="broker",
-        roles=frozenset({Role.READ, Role.WRITE}),
+        roles=frozenset({Role.READ, Role.SEARCH, Role.WRITE}),
         buckets=settings.bucket_globs,
         collections=settings.collection_globs,
     )

@@ -9,9 +9,8 @@ import pytest
 
 from pipeline.adapters.ledger.sql_ledger import SqlLedger
 from pipeline.api.runner import EmbeddedRunner
-from pipeline.api.serve import check_loopback
 from pipeline.embedded import DriverOptions
-from pipeline.errors import ArgumentError, TargetError
+from pipeline.errors import TargetError
 from pipeline.ports import Deps
 from pipeline.testing.memory_store import MemoryStore
 from pipeline.types import Job, JobState
@@ -131,17 +130,6 @@ def test_a_closed_runner_begins_nothing(watched: Watched, ledger: SqlLedger) -> 
     watched.runner.close()
     watched.runner.start(job_id_of(ledger))
     assert watched.begun == []
-
-
-@pytest.mark.parametrize("host", ["127.0.0.1", "127.1.2.3", "::1", "localhost"])
-def test_a_loopback_address_may_be_listened_on(host: str) -> None:
-    assert check_loopback(host) == ("127.0.0.1" if host == "localhost" else host)
-
-
-@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.7", "photos.example", ""])  # noqa: S104
-def test_no_other_address_may(host: str) -> None:
-    with pytest.raises(ArgumentError, match="loopback"):
-        check_loopback(host)
 
 
 def _wait(condition: Callable[[], bool]) -> None:

@@ -19,6 +19,7 @@ NUMBERS = {
     ErrorCode.NOT_FOUND: (2, 404),
     ErrorCode.CONFLICT: (2, 409),
     ErrorCode.DENIED: (2, 403),
+    ErrorCode.UNAUTHENTICATED: (2, 401),
     ErrorCode.IMAGE_REJECTED: (1, 422),
     ErrorCode.UNAVAILABLE: (1, 503),
     ErrorCode.BAD_MESSAGE: (1, 400),

@@ -287,11 +287,11 @@ def test_a_vector_that_is_no_direction_of_the_space_costs_nobody_else_s_answer(
 # Who may ask, and which model answers
 
 
-def test_whoever_may_not_read_is_refused_before_anything_is_asked(
+def test_whoever_may_not_search_is_refused_before_anything_is_asked(
     search_ports: SearchPorts, index: CountingIndex
 ) -> None:
-    caller = Caller(who="ann", roles=frozenset({Role.WRITE}))
-    with pytest.raises(DeniedError, match="'ann' may not do this: role read is needed, found write"):
+    caller = Caller(who="ann", roles=frozenset({Role.READ}))
+    with pytest.raises(DeniedError, match="'ann' may not do this: role search is needed, found read"):
         search_images([by_id("0.png")], SearchRequest(collection=COLLECTION), search_ports, LIMITS, caller)
     assert index.searches == []
 

@@ -56,7 +56,7 @@ class TextTuple(TypeDecorator[tuple[str, ...]]):
 # Byte order in both databases: a PostgreSQL server sorts by its locale unless told otherwise.
 ByteText = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
 
-REVISION = "0005"  # of the migration that makes these tables
+REVISION = "0006"  # of the migration that makes these tables
 metadata = sa.MetaData()
 
 job = sa.Table(
@@ -230,4 +230,32 @@ book = sa.Table(
     sa.Column("generation", ByteText, primary_key=True),
     sa.Column("filled_to", ByteText),
     sa.Column("sequence", sa.BigInteger, nullable=False, server_default=sa.text("0")),  # the last one given
+)
+
+# Keys of the HTTP service. A worker's user may neither read nor write these two tables (`worker_role`).
+api_key = sa.Table(
+    "api_key",
+    metadata,
+    sa.Column("key_id", ByteText, primary_key=True),
+    sa.Column("digest", sa.Text, nullable=False),  # SHA-256 of the whole text, in hex
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("tenant", ByteText, nullable=False),
+    sa.Column("roles", TextTuple, nullable=False),
+    sa.Column("collections", TextTuple, nullable=False),
+    sa.Column("buckets", TextTuple, nullable=False),
+    sa.Column("acts_for_others", sa.Boolean, nullable=False),
+    sa.Column("created_at", UtcTime, nullable=False),
+    sa.Column("created_by", sa.Text, nullable=False),
+    sa.Column("expires_at", UtcTime),
+    sa.Column("revoked_at", UtcTime),
+    sa.Column("last_used_at", UtcTime),
+    sa.Column("replaces", sa.Text, nullable=False),
+)
+
+api_session = sa.Table(
+    "api_session",
+    metadata,
+    sa.Column("digest", ByteText, primary_key=True),  # SHA-256 of the cookie, in hex
+    sa.Column("key_id", ByteText, sa.ForeignKey("api_key.key_id", name="session_of_key"), nullable=False),
+    sa.Column("expires_at", UtcTime, nullable=False),
 )

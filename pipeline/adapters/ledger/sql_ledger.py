@@ -20,6 +20,7 @@ from pipeline.adapters.ledger.migrate import check_schema, is_current, migrate
 from pipeline.adapters.ledger.schema import REVISION
 from pipeline.adapters.ledger.sql_batches import SqlBatches
 from pipeline.adapters.ledger.sql_jobs import SqlJobs
+from pipeline.adapters.ledger.sql_key_book import SqlKeyBook
 from pipeline.adapters.ledger.sql_outbox import SqlOutbox
 from pipeline.adapters.ledger.sql_plan import SqlPlan
 from pipeline.adapters.ledger.sql_pruning import SqlPruning
@@ -64,6 +65,7 @@ class SqlLedger(SqlJobs, SqlPlan, SqlBatches, SqlOutbox, SqlWatch, SqlPruning):
         self._engine = engine
         self._writer = transactions.writer
         self.book = SqlVersionBook(transactions)
+        self.keys = SqlKeyBook(transactions)
 
     def __enter__(self) -> Self:
         return self

@@ -1,11 +1,13 @@
-"""A database user for workers: it may read and write the ledger's rows, and change nothing else."""
+"""A database user for workers: it may read and write the rows of jobs, and change nothing else."""
 
 import sqlalchemy as sa
 
 from pipeline.adapters.ledger.engine import make_engine, read_url, translated
 from pipeline.adapters.ledger.migrate import ADVISORY_LOCK, VERSION_TABLE
-from pipeline.adapters.ledger.schema import metadata
+from pipeline.adapters.ledger.schema import api_key, api_session, metadata
 from pipeline.errors import ConfigError
+
+OF_THE_SERVICE = (api_key, api_session)  # who could write these could make a key for everything
 
 
 def make_worker_role(owner_url: str, worker_url: str, *, ca_file: str = "") -> str:
@@ -63,7 +65,8 @@ def _make_user(connection: sa.Connection, name: str, password: str) -> None:
 def _grant(connection: sa.Connection, name: str, database: str) -> None:
     quote = connection.dialect.identifier_preparer.quote
     role = quote(name)
-    rows = ", ".join(quote(table.name) for table in metadata.sorted_tables)
+    of_workers = (table for table in metadata.sorted_tables if table not in OF_THE_SERVICE)
+    rows = ", ".join(quote(table.name) for table in of_workers)
     for statement in (
         f"GRANT CONNECT ON DATABASE {quote(database)} TO {role}",
         f"GRANT USAGE ON SCHEMA public TO {role}",

@@ -1,1 +1,1 @@
-"""Checks of every request before its route: a name, the right host, a bounded body, a free place."""
+"""Checks of every request before its route: its name, host, place, caller and body."""

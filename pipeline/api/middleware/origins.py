@@ -1,4 +1,4 @@
-"""Keeps pages of other sites out of a service that has no keys.
+"""Keeps pages of other sites out.
 
 A browser sends requests to this machine for whichever page asks it to. Such a page cannot read answers, but
 it could change things. With a host name of its own that points to 127.0.0.1 it could read them, too.
@@ -13,11 +13,12 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from pipeline.api.problems import problem
 from pipeline.api.request_id import request_id_of
 
+PROBES = ("/livez", "/readyz")  # whoever asks these goes by the address of a pod, and learns nothing else
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 
 
 class OwnOrigins:
-    """Args: `hosts` are the names that the service goes by, without port."""
+    """Args: `hosts` are the names that the service goes by, without port. "*" is any."""
 
     def __init__(self, app: ASGIApp, *, hosts: Collection[str]) -> None:
         self._app = app
@@ -31,9 +32,11 @@ class OwnOrigins:
         await self._app(scope, receive, send)
 
     def _refusal(self, scope: Scope) -> tuple[str, str] | None:
+        if scope["path"] in PROBES:
+            return None
         headers = Headers(scope=scope)
         host = headers.get("host", "")
-        if _name_of(f"//{host}") not in self._hosts:
+        if "*" not in self._hosts and _name_of(f"//{host}") not in self._hosts:
             return "unknown_host", f"host {host[:80]!r} is none of {', '.join(sorted(self._hosts))}"
         if scope["method"] in SAFE_METHODS:
             return None

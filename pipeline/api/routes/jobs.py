@@ -16,6 +16,7 @@ from fastapi.responses import StreamingResponse
 from pipeline.api.backend import Asks, Backend, Ports
 from pipeline.api.bodies import FailureBody, Failures, JobBody, Jobs, NewJob, Retried
 from pipeline.api.cursors import Cursors
+from pipeline.api.middleware.callers import asks_still
 from pipeline.api.problems import ProblemError
 from pipeline.errors import ArgumentError, ConflictError, TransientError
 from pipeline.names import check_collection_name
@@ -113,6 +114,7 @@ async def follow_job(
     job_id: str,
     ports: Ports,
     caller: Asks,
+    request: Request,
     last_event_id: Annotated[str, Header(description="Of the last event that arrived")] = "",
 ) -> StreamingResponse:
     """Server-sent events: the whole job each time that it has changed, until it is over.
@@ -120,7 +122,8 @@ async def follow_job(
     An event that was missed is never needed: the next one holds all of the job.
     """
     await run_in_threadpool(show.find_job, job_id, ports.ledger, caller)  # 404 before the stream begins
-    return StreamingResponse(_events(job_id, ports, caller, last_event_id), media_type="text/event-stream")
+    events = _events(job_id, ports, caller, last_event_id, request)
+    return StreamingResponse(events, media_type="text/event-stream")
 
 
 @router.post("/{job_id}/cancel")
@@ -156,10 +159,14 @@ def retry_job(job_id: str, ports: Ports, caller: Asks) -> Retried:
     return Retried(job=_body(ports.ledger.get_job(job_id)), retried=count)
 
 
-async def _events(job_id: str, ports: Backend, caller: Caller, seen: str) -> AsyncIterator[str]:
+async def _events(
+    job_id: str, ports: Backend, caller: Caller, seen: str, request: Request
+) -> AsyncIterator[str]:
     polls = 0
     while True:
         try:
+            if not await asks_still(request.scope):  # a key may be revoked in the middle
+                return
             fields = await run_in_threadpool(_shown, job_id, ports, caller)
         except TransientError:  # it comes back, and so would the caller, again and again
             yield ": the ledger is away\n\n"

@@ -1,0 +1,117 @@
+"""`pictor keys`: make, list, revoke and rotate the keys of the HTTP service."""
+
+from datetime import timedelta
+from typing import Annotated
+
+import typer
+
+from pipeline import wiring
+from pipeline.cli.output import note, write_json, write_line, write_table
+from pipeline.service import keys
+from pipeline.service.access import local_caller
+from pipeline.service.answers import key_json
+from pipeline.service.arguments import read_age
+from pipeline.service.keys import KeyRequest, MadeKey
+from pipeline.settings import Settings
+from pipeline.types import ApiKey, KeyRole
+
+app = typer.Typer(no_args_is_help=True, help="Make, list, revoke and rotate keys of the HTTP service.")
+
+KeyId = Annotated[str, typer.Argument(metavar="ID", help="The id of a key, as `pictor keys list` shows it.")]
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON object per line.")]
+Expires = Annotated[str, typer.Option(help="For how long it is valid, for example 90d or 12h.")]
+
+
+@app.command("create")
+def create_key(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Who or what holds it.")],
+    role: Annotated[list[KeyRole], typer.Option(help="What it may do. You can repeat it.")],
+    collection: Annotated[
+        list[str] | None, typer.Option(help="Glob of the collections that it may reach. Default all.")
+    ] = None,
+    bucket: Annotated[
+        list[str] | None, typer.Option(help="Glob of the buckets that it may name. Default all.")
+    ] = None,
+    tenant: Annotated[str, typer.Option(help="Tenant that it belongs to. Default `default`.")] = "",
+    on_behalf: Annotated[
+        bool, typer.Option("--on-behalf", help="It may say on whose behalf it asks.")
+    ] = False,
+    expires: Expires = "",
+    as_json: AsJson = False,
+) -> None:
+    """Make a key and print it. It is shown this once."""
+    request = KeyRequest(
+        name=name,
+        roles=role,
+        tenant=tenant,
+        collections=collection or ["*"],
+        buckets=bucket or ["*"],
+        acts_for_others=on_behalf,
+        expires_in=_duration(expires),
+    )
+    with wiring.open_ledger(Settings.from_env()) as ledger:
+        made = keys.create_key(request, ledger.keys, local_caller())
+    _print_once(made, as_json=as_json)
+
+
+@app.command("list")
+def list_keys(as_json: AsJson = False) -> None:
+    """List keys, newest first. Their secrets are known to their holders alone."""
+    with wiring.open_ledger(Settings.from_env()) as ledger:
+        found = keys.list_keys(ledger.keys, local_caller())
+    if as_json:
+        for key in found:
+            write_json(key_json(key))
+        return
+    columns = ("id", "name", "tenant", "roles", "collections", "buckets", "expires", "revoked", "last used")
+    write_table(columns, [_row(key) for key in found])
+
+
+@app.command("revoke")
+def revoke_key(key_id: KeyId) -> None:
+    """Revoke a key. Within a second it opens nothing any more."""
+    with wiring.open_ledger(Settings.from_env()) as ledger:
+        keys.revoke_key(key_id, ledger.keys, local_caller())
+    note(f"key {key_id} is revoked")
+
+
+@app.command("rotate")
+def rotate_key(
+    key_id: KeyId,
+    overlap: Annotated[str, typer.Option(help="How long the former key stays valid.")] = "24h",
+    expires: Expires = "",
+    as_json: AsJson = False,
+) -> None:
+    """Make another key of the same kind and print it. The former expires after the overlap."""
+    with wiring.open_ledger(Settings.from_env()) as ledger:
+        made = keys.rotate_key(
+            key_id, ledger.keys, local_caller(), overlap=read_age(overlap), expires_in=_duration(expires)
+        )
+    _print_once(made, as_json=as_json)
+    note(f"key {key_id} stays valid for {overlap}")
+
+
+def _duration(text: str) -> timedelta | None:
+    return read_age(text) if text else None
+
+
+def _print_once(made: MadeKey, *, as_json: bool) -> None:
+    """The key alone on standard output, so that a script can keep it."""
+    if as_json:
+        write_json(key_json(made.key) | {"secret": made.text})
+    else:
+        write_line(made.text)
+    note(f"key {made.key.key_id} of tenant {made.key.tenant}. It is not shown again.")
+
+
+def _row(key: ApiKey) -> tuple[str, ...]:
+    times = (key.expires_at, key.revoked_at, key.last_used_at)
+    return (
+        key.key_id,
+        key.name,
+        key.tenant,
+        ", ".join(key.roles),
+        ", ".join(key.collections),
+        ", ".join(key.buckets),
+        *(f"{time:%Y-%m-%d %H:%M}" if time else "" for time in times),
+    )

@@ -1,0 +1,127 @@
+"""Keys are made, listed, rotated and revoked by who may, for what they may, and in their own tenant."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from pipeline.adapters.ledger.sql_ledger import SqlLedger
+from pipeline.errors import ArgumentError, ConflictError, DeniedError, NotFoundError
+from pipeline.service.access import Caller, local_caller
+from pipeline.service.keyring import Keyring, caller_with
+from pipeline.service.keys import (
+    KeyRequest,
+    create_first_key,
+    create_key,
+    find_key,
+    list_keys,
+    revoke_key,
+    rotate_key,
+)
+from pipeline.types import KeyRole
+
+ME = local_caller()
+
+
+def request(**more: Any) -> KeyRequest:
+    return KeyRequest(**({"name": "k", "roles": [KeyRole.SEARCHER]} | more))
+
+
+def holder(ledger: SqlLedger, **more: Any) -> Caller:
+    """Somebody with a key that the user of the machine made."""
+    made = create_key(request(**more), ledger.keys, ME)
+    return caller_with(Keyring(ledger.keys).holder_of(made.text), request_id="r")
+
+
+@pytest.mark.parametrize("role", [role for role in KeyRole if role is not KeyRole.ADMIN])
+def test_only_an_admin_has_to_do_with_keys(ledger: SqlLedger, role: KeyRole) -> None:
+    caller = holder(ledger, roles=[role])
+    key_id = create_key(request(), ledger.keys, ME).key.key_id
+    for ask in (
+        lambda: create_key(request(), ledger.keys, caller),
+        lambda: list_keys(ledger.keys, caller),
+        lambda: find_key(key_id, ledger.keys, caller),
+        lambda: revoke_key(key_id, ledger.keys, caller),
+        lambda: rotate_key(key_id, ledger.keys, caller),
+        lambda: create_first_key(ledger.keys, caller),
+    ):
+        with pytest.raises(DeniedError, match="keys"):
+            ask()
+
+
+def test_an_admin_sees_and_moves_keys_of_the_own_tenant_alone(ledger: SqlLedger) -> None:
+    admin = holder(ledger, roles=[KeyRole.ADMIN], tenant="acme", name="admin of acme")
+    foreign = create_key(request(tenant="other"), ledger.keys, ME).key.key_id
+    own = create_key(request(), ledger.keys, admin).key
+    assert own.tenant == "acme"
+    assert {key.name for key in list_keys(ledger.keys, admin)} == {"k", "admin of acme"}
+    for ask in (find_key, revoke_key, rotate_key):
+        with pytest.raises(NotFoundError):
+            ask(foreign, ledger.keys, admin)
+    with pytest.raises(DeniedError):
+        create_key(request(tenant="other"), ledger.keys, admin)
+    assert len(list_keys(ledger.keys, ME)) == 3
+
+
+REACH = [
+    (["*"], ["anything", "*"], True),
+    (["shop-*"], ["shop-*", "shop-eu"], True),
+    (["shop-*"], ["*"], False),
+    (["shop-*"], ["shop-e*"], False),  # it is within, and simpler rules are worth more
+    (["shop-*"], ["press"], False),
+    (["shop-*"], ["shop-[a-z]"], False),
+    (["shop"], ["shop"], True),
+]
+
+
+@pytest.mark.parametrize("what", ["collections", "buckets"])
+@pytest.mark.parametrize(("own", "wanted", "may"), REACH)
+def test_nobody_hands_on_more_than_they_have(
+    ledger: SqlLedger, what: str, own: list[str], wanted: list[str], may: bool
+) -> None:
+    admin = holder(ledger, roles=[KeyRole.ADMIN], **{what: own})
+    if may:
+        create_key(request(**{what: wanted}), ledger.keys, admin)
+        return
+    with pytest.raises(DeniedError, match=what):
+        create_key(request(**{what: wanted}), ledger.keys, admin)
+    wider = create_key(request(**{what: wanted}), ledger.keys, ME).key.key_id
+    with pytest.raises(DeniedError, match=what):  # nor by rotating a key of somebody else
+        rotate_key(wider, ledger.keys, admin)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"name": " "},
+        {"name": "x" * 101},
+        {"name": "a\nb"},
+        {"roles": []},
+        {"tenant": "With_Underscore"},
+        {"tenant": "*"},
+        {"collections": []},
+        {"collections": [""]},
+        {"buckets": ["\0"]},
+        {"expires_in": timedelta()},
+    ],
+)
+def test_a_key_that_cannot_be_is_refused(ledger: SqlLedger, wrong: dict[str, Any]) -> None:
+    with pytest.raises(ArgumentError):
+        create_key(request(**wrong), ledger.keys, ME)
+    assert list_keys(ledger.keys, ME) == []
+
+
+def test_a_key_that_is_not_valid_any_more_is_not_rotated(ledger: SqlLedger) -> None:
+    key_id = create_key(request(), ledger.keys, ME).key.key_id
+    revoke_key(key_id, ledger.keys, ME)
+    with pytest.raises(ConflictError):
+        rotate_key(key_id, ledger.keys, ME)
+
+
+def test_there_is_one_first_key_for_ever(ledger: SqlLedger) -> None:
+    first = create_first_key(ledger.keys, ME)
+    assert first is not None
+    assert first.key.roles == (KeyRole.ADMIN,)
+    assert create_first_key(ledger.keys, ME) is None
+    revoke_key(first.key.key_id, ledger.keys, ME)
+    assert create_first_key(ledger.keys, ME) is None
