@@ -10,7 +10,8 @@ from fastapi import Depends, Request
 
 from pipeline import wiring
 from pipeline.api.middleware.callers import caller_of
-from pipeline.api.places import Places
+from pipeline.api.middleware.owner import is_owner
+from pipeline.api.places import AllPlaces, Places
 from pipeline.api.readiness import Part
 from pipeline.api.runner import EmbeddedRunner
 from pipeline.capacity import Load
@@ -240,7 +241,8 @@ def warm_up(backend: Backend) -> None:
 
 
 def _backend_of(request: Request) -> Backend:
-    return cast("Backend", request.app.state.backend)
+    backend = cast("Backend", request.app.state.backend)
+    return replace(backend, places=AllPlaces()) if is_owner(request.scope) else backend
 
 
 def _caller_of(request: Request) -> Caller:
