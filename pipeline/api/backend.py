@@ -98,23 +98,33 @@ class Backend:
             )
         return self.places.check_location(parse_location(source))
 
-    def submit(self, wanted: Submission, model: str, caller: Caller, *, job_id: str | None) -> Job:
+    def submit(
+        self, wanted: Submission, model: str, caller: Caller, *, job_id: str | None, restart: bool = False
+    ) -> tuple[Job, bool]:
         """A job, which whoever drives the jobs of this service runs after this call.
 
         Args:
             model: the address that was asked for, or "" for the collection's own.
+            restart: cancel an unfinished job of the same source, and begin anew.
+
+        Returns:
+            The job, and whether it is an unfinished one that goes on.
 
         Raises:
             ArgumentError, ConflictError, DeniedError, TargetError: no job was made.
         """
         if self.driver == WORKERS:
             deps = self.deps_with(self._model_for_workers(model, wanted.collection))
-            job = submit_heard(wanted, deps, caller, job_id=job_id)
+            if restart:
+                raise ArgumentError("restart: workers run the jobs of this service; cancel the one you mean")
+            job, resumed = submit_heard(wanted, deps, caller, job_id=job_id), False
         else:
             deps = self.deps_with(self.model_for(model or self.settings.model, wanted.collection))
-            job, _ = submit_embedded(wanted, deps, caller, driver=self.driver, job_id=job_id)
+            job, resumed = submit_embedded(
+                wanted, deps, caller, driver=self.driver, job_id=job_id, restart=restart
+            )
         self.runner.start(job.job_id)
-        return job
+        return job, resumed
 
     def _model_for_workers(self, model: str, collection: str) -> ImageEmbedder:
         """A collection that is there keeps its model, which need not be on this machine."""

@@ -143,6 +143,9 @@ def submit_job(
     keep_missing: bool = False,
     max_delete_share: float | None = None,
     retry_failed: bool = False,
+    batch_items: int = 0,
+    restart: bool = False,
+    resume: bool = False,
     idempotency_key: str = "",
 ) -> Call[Job]:
     """Bring a collection in step with a source. The job runs after the answer.
@@ -151,13 +154,21 @@ def submit_job(
         source: s3://bucket/prefix, or the absolute path of a folder that the service may read.
         collection, model: "" for those of the service.
         max_delete_share: 0..1; when more of the source's indexed objects are gone, none is removed.
+        batch_items: objects per batch, 0 for the service's own number.
+        restart: cancel an unfinished job of the same source, and begin anew.
+        resume: go on with an unfinished job of the same source, if there is one; `Job.resumed` tells.
         idempotency_key: the same key twice is one job. "" makes a new one for this call, so that the client
-            can send it again. Give your own for a submission that you may repeat.
+            can send it again. Give your own for a submission that you may repeat. Not with `resume`.
+
+    Raises:
+        ConflictError: another submission has had this key.
     """
+    # With a key, a job is new in any case. Without one, the same request is the same unfinished job.
+    key = {} if resume else {"idempotency-key": idempotency_key or _new_key()}
     return Call(
         method="POST",
         path="/v1/jobs",
-        headers=JSON_HEADERS | {"idempotency-key": idempotency_key or _new_key()},
+        headers=JSON_HEADERS | key,
         body=json_body(
             {
                 "source": source,
@@ -168,6 +179,9 @@ def submit_job(
                 "keep_missing": keep_missing,
                 "max_delete_share": max_delete_share,
                 "retry_failed": retry_failed,
+                # Only when asked for: a service of the version before refuses fields that it does not know.
+                "batch_items": batch_items or None,
+                "restart": restart or None,
             }
         ),
         read=_reader(Job),

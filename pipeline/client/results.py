@@ -50,7 +50,8 @@ class Generation(AnswerObject):
 class Job(AnswerObject):
     """`scanned = indexed + unchanged + failed + pending`. Times are ISO 8601 in UTC.
 
-    `stage_seconds` and `bottleneck` are there when the job was asked for alone.
+    `stage_seconds` and `bottleneck` are there when the job was asked for alone. `resumed` is there when it
+    was submitted: an unfinished job of the same source goes on.
     """
 
     job_id: str
@@ -73,6 +74,7 @@ class Job(AnswerObject):
     pruned_at: str | None = None
     stage_seconds: Mapping[str, float] = field(default_factory=dict)
     bottleneck: str = ""
+    resumed: bool = False
 
     @property
     def is_over(self) -> bool:

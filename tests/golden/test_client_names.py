@@ -16,7 +16,7 @@ METHODS = {
     "create_collection": "name model",
     "drop_collection": "name",
     "submit_job": "source collection model include exclude keep_missing max_delete_share retry_failed "
-    "idempotency_key",
+    "batch_items restart resume idempotency_key",
     "list_jobs": "page_items",
     "show_job": "job_id",
     "job_failures": "job_id page_items",

@@ -127,6 +127,29 @@ def test_a_submission_that_is_sent_twice_is_one_job(ask: Ask) -> None:
         ask("submit_job", f"s3://{BUCKET}/0", idempotency_key="mine")
 
 
+def test_an_unfinished_job_is_resumed_or_begun_anew_as_asked(ask: Ask, ledger: SqlLedger) -> None:
+    source = f"s3://{BUCKET}/"
+    first = ask("submit_job", source, batch_items=7)
+    assert (first.resumed, ledger.get_job(first.job_id).request.batch_items) == (False, 7)
+    again = ask("submit_job", source, resume=True)
+    assert (again.job_id, again.resumed) == (first.job_id, True)
+    anew = ask("submit_job", source, restart=True)
+    assert (anew.resumed, ask("show_job", first.job_id).state) == (False, "cancelled")
+    assert ask("submit_job", source, resume=True).job_id == anew.job_id
+
+
+def test_a_collection_has_its_generations(ask: Ask) -> None:
+    (generation,) = ask("list_generations", COLLECTION)
+    shown = ask("show_collection", COLLECTION)
+    assert (generation.fingerprint, generation.model, generation.live) == (
+        shown.fingerprint,
+        shown.model,
+        True,
+    )
+    with pytest.raises(NotFoundError):
+        ask("list_generations", "none")
+
+
 def test_an_image_is_shown_and_removed(ask: Ask) -> None:
     assert ask("show_image", IDS[0], collection=COLLECTION).key == "0.png"
     assert ask("thumbnail", IDS[0], collection=COLLECTION, side_px=32)[:2] == b"\xff\xd8"

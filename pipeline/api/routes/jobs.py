@@ -14,7 +14,7 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import StreamingResponse
 
 from pipeline.api.backend import Asks, Backend, Ports
-from pipeline.api.bodies import FailureBody, Failures, JobBody, Jobs, NewJob, Retried
+from pipeline.api.bodies import FailureBody, Failures, JobBody, Jobs, NewJob, Retried, SubmittedJob
 from pipeline.api.cursors import Cursors
 from pipeline.api.middleware.callers import asks_still
 from pipeline.api.problems import ProblemError
@@ -61,25 +61,28 @@ def submit_job(
     idempotency_key: Annotated[
         str, Header(description="The same key twice is one job: send it to be able to send again")
     ] = "",
-) -> JobBody:
+) -> SubmittedJob:
     """Bring a collection in step with a folder or bucket. The job runs after the answer."""
     wanted = Submission(
         location=ports.location_of(body.source),
         collection=check_collection_name(body.collection or ports.settings.collection),
         include=body.include,
         exclude=body.exclude,
-        batch_items=ports.settings.batch_items,
+        batch_items=body.batch_items or ports.settings.batch_items,
         keep_missing=body.keep_missing,
         max_delete_share=body.max_delete_share,
         retry_failed=body.retry_failed,
     )
     job_id = _job_id_of(idempotency_key, caller)
     earlier = show.find_job_if_any(job_id, ports.ledger, caller) if job_id else None
-    job = earlier or ports.submit(wanted, body.model, caller, job_id=job_id)
+    if earlier:
+        job, resumed = earlier, False
+    else:
+        job, resumed = ports.submit(wanted, body.model, caller, job_id=job_id, restart=body.restart)
     if job_id:  # also of a new job: another process may have made it a moment before
         _check_same(job, wanted, body, ports)
     response.headers["location"] = f"/v1/jobs/{job.job_id}"
-    return _body(job)
+    return SubmittedJob.model_validate(job_json(job) | {"resumed": resumed})
 
 
 @router.get("/{job_id}")
