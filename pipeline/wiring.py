@@ -175,6 +175,31 @@ def make_ledger_worker(settings: Settings) -> str:
     return make_worker_role(settings.ledger_target, worker_url, ca_file=settings.ledger_ca_file)
 
 
+def make_index_service(settings: Settings) -> str:
+    """Make the Milvus user of the HTTP service. Returns its name, or "" when none is configured."""
+    from pipeline.adapters.milvus.worker_role import make_service_role
+
+    service_token = settings.milvus_service_token.get_secret_value()
+    if not service_token:
+        return ""
+    return make_service_role(
+        settings.milvus_target,
+        owner_token=settings.milvus_token.get_secret_value(),
+        service_token=service_token,
+        ca_file=settings.milvus_ca_file,
+    )
+
+
+def make_ledger_service(settings: Settings) -> str:
+    """Make the database user of the HTTP service. Returns its name, or "" when none is configured."""
+    from pipeline.adapters.ledger.worker_role import make_service_role
+
+    service_url = settings.ledger_service_url.get_secret_value()
+    if not service_url:
+        return ""
+    return make_service_role(settings.ledger_target, service_url, ca_file=settings.ledger_ca_file)
+
+
 def driver_here(settings: Settings) -> str:
     """Who drives a job that this process runs.
 
@@ -215,7 +240,13 @@ def load_model_spec(address: str, settings: Settings) -> ModelSpec:
 
 
 def load_model(
-    address: str, settings: Settings, *, precision: str, batches: int = 0, processes: int = 1
+    address: str,
+    settings: Settings,
+    *,
+    precision: str,
+    batches: int = 0,
+    processes: int = 1,
+    before_pass: Callable[[], None] = lambda: None,
 ) -> ImageEmbedder:
     """Load the weights.
 
@@ -223,6 +254,7 @@ def load_model(
         precision: see `choose_precision`.
         batches: at once in this process; 0 for single queries.
         processes: that do the same on this machine.
+        before_pass: called before each forward pass, which it may hold up.
     """
     from pipeline.adapters.models.catalogue import load_embedder
 
@@ -234,6 +266,7 @@ def load_model(
         group_items=settings.group_items,
         batches=batches,
         threads=settings.device_threads or max(1, read_share().cores // processes),
+        before_pass=before_pass,
         fetch_s3=_weights_fetcher(settings),
     )
 
@@ -280,9 +313,13 @@ def lazy_model(
     return LazyEmbedder(known, load)
 
 
-def model_loader(settings: Settings, *, batches: int = 0) -> Callable[[str, str], ImageEmbedder]:
-    """Loads a model by its address and a precision. Args: `batches`: see `load_model`."""
-    return lambda address, precision: load_model(address, settings, precision=precision, batches=batches)
+def model_loader(
+    settings: Settings, *, batches: int = 0, before_pass: Callable[[], None] = lambda: None
+) -> Callable[[str, str], ImageEmbedder]:
+    """Loads a model by its address and a precision. Args: `batches` and `before_pass`: see `load_model`."""
+    return lambda address, precision: load_model(
+        address, settings, precision=precision, batches=batches, before_pass=before_pass
+    )
 
 
 def model_of_generation(

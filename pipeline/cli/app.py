@@ -35,6 +35,7 @@ COMMANDS: Mapping[str, Place] = {
     "jobs": Place(module="jobs"),
     "collections": Place(module="collections"),
     "keys": Place(module="keys"),
+    "audit": Place(module="audit"),
     "models": Place(module="models"),
     "dead": Place(module="fleet", name="dead_app"),
 }

@@ -6,7 +6,7 @@ from pipeline import wiring
 from pipeline.cli.output import note
 from pipeline.service import promote
 from pipeline.service.access import local_caller
-from pipeline.service.drop_generation import drop_generation
+from pipeline.service.drop_generation import drop_generation, find_droppable
 from pipeline.settings import Settings
 from pipeline.types import CollectionInfo
 
@@ -25,7 +25,8 @@ def drop_generation_here(name: str, digits: str, *, yes: bool) -> None:
     """Args: `yes` asks no question first."""
     settings = Settings.from_env()
     with wiring.open_index(settings) as index, wiring.open_ledger(settings) as ledger:
-        if not yes and not typer.confirm(f"Delete generation {digits} of collection {name}?", err=True):
+        doomed = find_droppable(name, digits, index, ledger.book, local_caller())
+        if not yes and not typer.confirm(f"Delete {_described(doomed)} of collection {name}?", err=True):
             raise typer.Exit(1)
         dropped = drop_generation(name, digits, index, ledger.book, local_caller())
     note(f"dropped {_described(dropped)} of {name}")

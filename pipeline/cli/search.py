@@ -27,6 +27,10 @@ def search(
         list[str] | None,
         typer.Option(help="Only objects with this user metadata, NAME=VALUE. You can repeat it."),
     ] = None,
+    where: Annotated[
+        str,
+        typer.Option(help="""Only images for which this holds, '{"field": "width", "gte": 1024}'."""),
+    ] = "",
     model: Annotated[
         str, typer.Option(help="Where the collection's model file is now, if you have moved it.")
     ] = "",
@@ -41,6 +45,7 @@ def search(
         prefix=prefix,
         bucket=bucket,
         metadata=metadata or (),
+        where=where,
     )
     if (service := find_service()) is not None:
         from pipeline.cli.search_there import search_there

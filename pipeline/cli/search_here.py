@@ -11,6 +11,7 @@ from pipeline.ports.model_binding import find_collection
 from pipeline.service.access import local_caller
 from pipeline.service.answers import answer_json
 from pipeline.service.arguments import read_pairs, read_query, read_search
+from pipeline.service.conditions import read_condition_text
 from pipeline.service.models import LoadedOnDemand
 from pipeline.service.search import SearchPorts, search_images
 from pipeline.settings import Settings
@@ -30,6 +31,7 @@ def search_here(
         prefix=wanted.prefix,
         bucket=wanted.bucket,
         metadata=read_pairs(wanted.metadata, of="--metadata"),
+        condition=read_condition_text(wanted.where, of="--where"),
     )
     with wiring.open_index(settings) as index:
         info = find_collection(request.collection, index)

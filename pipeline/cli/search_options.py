@@ -14,3 +14,4 @@ class SearchOptions:
     prefix: str
     bucket: str
     metadata: Sequence[str]
+    where: str  # a condition as JSON, or ""

@@ -1,5 +1,6 @@
 """Search through a running service. Nothing here loads an array, a model or an index: that is its point."""
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from pipeline.client_settings import ClientSettings
 from pipeline.errors import ArgumentError
 from pipeline.location import local_path
 from pipeline.search.query import Object
+from pipeline.service.conditions import read_condition_text
 from pipeline.service.query_text import read_pairs, read_query
 
 
@@ -42,6 +44,8 @@ def _answers(
     queries: Sequence[Query], collection: str, wanted: SearchOptions, pictor: Pictor
 ) -> Iterator[Answer]:
     metadata = read_pairs(wanted.metadata, of="--metadata")
+    read_condition_text(wanted.where, of="--where")  # what is wrong is said in the words of the option
+    where = json.loads(wanted.where) if wanted.where.strip() else None
     for start in range(0, len(queries), MAX_QUERIES):
         found = pictor.search_batch(
             queries[start : start + MAX_QUERIES],
@@ -51,6 +55,7 @@ def _answers(
             prefix=wanted.prefix,
             bucket=wanted.bucket,
             metadata=metadata,
+            where=where,
         )
         yield from found.answers
 

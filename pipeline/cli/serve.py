@@ -19,6 +19,7 @@ from pipeline.settings import Settings
 EVERY_ADDRESS = ("0.0.0.0", "::")  # noqa: S104 - it is compared
 
 if TYPE_CHECKING:
+    from pipeline.api.backend import Backend
     from pipeline.api.middleware.callers import Door
 
 
@@ -47,7 +48,7 @@ def serve(
         from pipeline.api.middleware.owner import OwnerDoor
         from pipeline.api.serve import check_address, hosts_of, read_tls, run
     except ModuleNotFoundError as err:
-        if err.name not in ("fastapi", "uvicorn", "starlette", "jinja2"):
+        if err.name not in ("fastapi", "uvicorn", "starlette", "jinja2", "prometheus_client"):
             raise
         raise ConfigError(f"{err.name} is not installed; pip install 'pictor[service]' brings it") from err
     settings = Settings.from_env()
@@ -63,20 +64,33 @@ def serve(
         opened = open_cluster
     with (
         opened(settings, allowed) as backend,
+        _metrics_of(backend),
         _announcement(settings, address, has_tls=tls is not None) as announced,
     ):
         warm_up(backend)
         door: Door = KeyDoor(Keyring(backend.keys)) if with_keys else OpenDoor()
         if announced is not None:
             door = OwnerDoor(door, token=announced.token)
-        application = make_app(backend, hosts=hosts, door=door)
+        application = make_app(
+            backend, hosts=hosts, door=door, cursor_key=settings.service_cursor_key.get_secret_value()
+        )
         run(
             application,
             host=address,
             port=port,
             tls=tls,
+            on_stop=backend.stopping.set,
             on_ready=lambda url: _on_ready(url, backend.keys, door, announced),
         )
+
+
+def _metrics_of(backend: "Backend") -> AbstractContextManager[None]:
+    """On a port of their own, or else on a page of the service itself."""
+    if not backend.settings.metrics_port:
+        return nullcontext()
+    from workers.metrics.page import served_page
+
+    return served_page(backend.settings, backend.metrics.registry)
 
 
 def _announcement(

@@ -4,6 +4,7 @@
 collections and ids of jobs may be any text; they are quoted here.
 """
 
+import json
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -40,6 +41,8 @@ def search(
     bucket: str = "",
     prefix: str = "",
     metadata: Mapping[str, str] | None = None,
+    where: Fields | None = None,
+    with_vector: bool = False,
     purpose: str = "",
 ) -> Call[SearchResult]:
     """The stored images nearest to one example.
@@ -48,23 +51,32 @@ def search(
         k: hits, 1..1000.
         min_score: cosine, -1..1. Hits below it are left out.
         bucket, prefix, metadata: only images of this bucket, key prefix and user metadata.
+        where: only images for which a condition holds, for example {"field": "width", "gte": 1024}.
+        with_vector: also the vector of each hit.
         purpose: what the search is for, where a policy of the service asks for it.
 
     Raises:
         ImageError: the picture cannot be read.
         NotFoundError: no such collection or stored image.
     """
-    where = _filter_json(bucket=bucket, prefix=prefix, metadata=metadata)
     if isinstance(query, Path | bytes) and not metadata:
-        options = {"k": k, "min_score": min_score, "bucket": bucket or None, "prefix": prefix or None}
+        given = {
+            "k": k,
+            "min_score": min_score,
+            "bucket": bucket or None,
+            "prefix": prefix or None,
+            "where": json.dumps(where) if where else None,
+            "with_vector": "true" if with_vector else None,
+        }
         return _search_call(
             f"{collection_path(collection)}/search/image",
             picture_of(query),
             {"content-type": "application/octet-stream"},
             purpose,
-            params={name: str(value) for name, value in options.items() if value is not None},
+            params={name: str(value) for name, value in given.items() if value is not None},
         )
-    body = json_body({"query": query_json(query), "k": k, "min_score": min_score, "filter": where})
+    options = _options_json(k, min_score, with_vector, _filter_json(bucket, prefix, metadata, where))
+    body = json_body({"query": query_json(query), **options})
     return _search_call(f"{collection_path(collection)}/search", body, JSON_HEADERS, purpose)
 
 
@@ -77,12 +89,13 @@ def search_batch(
     bucket: str = "",
     prefix: str = "",
     metadata: Mapping[str, str] | None = None,
+    where: Fields | None = None,
+    with_vector: bool = False,
     purpose: str = "",
 ) -> Call[SearchResult]:
     """An answer for each of 1 to 100 examples, in order. An example that cannot be read costs no other."""
-    where = _filter_json(bucket=bucket, prefix=prefix, metadata=metadata)
-    asked = [query_json(query) for query in queries]
-    body = json_body({"queries": asked, "k": k, "min_score": min_score, "filter": where})
+    options = _options_json(k, min_score, with_vector, _filter_json(bucket, prefix, metadata, where))
+    body = json_body({"queries": [query_json(query) for query in queries], **options})
     return _search_call(f"{collection_path(collection)}/search/batch", body, JSON_HEADERS, purpose)
 
 
@@ -263,8 +276,15 @@ def _new_key() -> str:
     return f"pictor-{uuid.uuid4().hex}"
 
 
-def _filter_json(*, bucket: str, prefix: str, metadata: Mapping[str, str] | None) -> Fields:
-    return {"bucket": bucket, "prefix": prefix, "metadata": dict(metadata or {})}
+def _filter_json(
+    bucket: str, prefix: str, metadata: Mapping[str, str] | None, where: Fields | None
+) -> Fields:
+    plain: Fields = {"bucket": bucket, "prefix": prefix, "metadata": dict(metadata or {})}
+    return {**plain, "where": where} if where else plain
+
+
+def _options_json(k: int, min_score: float | None, with_vector: bool, where: Fields) -> Fields:
+    return {"k": k, "min_score": min_score, "filter": where, "with_vector": with_vector or None}
 
 
 def _search_call(

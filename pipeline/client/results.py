@@ -1,6 +1,6 @@
 """What the service answers, as values. Fields that a newer service adds are in `raw` alone."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from datetime import datetime
 from typing import Any, Self, TypeVar
@@ -114,7 +114,10 @@ class Image(AnswerObject):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Hit(AnswerObject):
-    """`score` is a cosine, -1..1. `width` and `height` are those of the upright original, px."""
+    """`score` is a cosine, -1..1. `width` and `height` are those of the upright original, px.
+
+    `vector` is [D] where it was asked for, and None if the row has changed meanwhile.
+    """
 
     id: str
     bucket: str
@@ -126,6 +129,7 @@ class Hit(AnswerObject):
     etag: str
     indexed_at: str
     metadata: Mapping[str, str]
+    vector: Sequence[float] | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -147,6 +151,8 @@ class SearchResult(AnswerObject):
     fingerprint: str
     seconds: float
     answers: tuple[Answer, ...]
+    generation: str = ""
+    stage_seconds: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def hits(self) -> tuple[Hit, ...]:

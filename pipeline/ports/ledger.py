@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Protocol
 
+from pipeline.location import Location
 from pipeline.ports.versions import NO_FINDINGS, VersionBook
 from pipeline.types import (
     BatchRecord,
@@ -42,6 +43,14 @@ class Ledger(Protocol):
 
         Args:
             before: a job's id; only jobs that are older than it.
+        """
+        ...
+
+    def locations(self, *, without: str) -> list[Location]:
+        """Where jobs have looked for images, each place once and in no order. It counts nothing.
+
+        Args:
+            without: jobs whose id begins so are left out.
         """
         ...
 

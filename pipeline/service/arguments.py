@@ -10,7 +10,7 @@ from pipeline.ports import MAX_HITS
 from pipeline.search.query import Bytes, Object, Query, Stored, Vector
 from pipeline.service.query_text import ROW_ID, read_pairs, read_query
 from pipeline.service.search import SearchRequest
-from pipeline.types import SearchFilter
+from pipeline.types import Condition, SearchFilter
 
 __all__ = [
     "ROW_ID", "Bytes", "Object", "Query", "Stored", "Vector", "read_pairs", "read_query", "read_search",
@@ -31,6 +31,8 @@ def read_search(
     bucket: str = "",
     prefix: str = "",
     metadata: Mapping[str, str] | None = None,
+    condition: Condition | None = None,
+    with_vector: bool = False,
 ) -> SearchRequest:
     """Raises ArgumentError: a name that no collection, bucket or key can have, a number out of its range."""
     if bucket:
@@ -44,7 +46,8 @@ def read_search(
         collection=check_collection_name(collection),
         k=k,
         min_score=min_score,
-        where=SearchFilter(bucket=bucket, key_prefix=prefix, metadata=metadata or {}),
+        where=SearchFilter(bucket=bucket, key_prefix=prefix, metadata=metadata or {}, condition=condition),
+        with_vector=with_vector,
     )
 
 

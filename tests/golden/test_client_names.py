@@ -5,7 +5,7 @@ import inspect
 from pipeline import client
 from pipeline.client import Pictor
 
-SEARCH = "collection k min_score bucket prefix metadata purpose"
+SEARCH = "collection k min_score bucket prefix metadata where with_vector purpose"
 
 METHODS = {
     "search": f"query {SEARCH}",

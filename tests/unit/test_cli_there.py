@@ -129,7 +129,9 @@ def ingest_options(**given: object) -> IngestOptions:
     return replace(plain, **given)  # type: ignore[arg-type]
 
 
-SEARCH = SearchOptions(collection=COLLECTION, k=2, min_score=None, prefix="", bucket="", metadata=())
+SEARCH = SearchOptions(
+    collection=COLLECTION, k=2, min_score=None, prefix="", bucket="", metadata=(), where=""
+)
 
 
 # Looking

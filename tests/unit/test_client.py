@@ -93,6 +93,10 @@ def test_what_a_search_leaves_out_arrives(ask: Ask, query: str | bytes) -> None:
     assert [hit.key for hit in only.hits] == ["3.png"]
     assert ask("search", query, collection=COLLECTION, min_score=0.999, k=4).hits[0].key == "0.png"
     assert ask("search", query, collection=COLLECTION, metadata={"camera": "7"}).hits == ()
+    none = {"field": "size_bytes", "lt": 1}
+    assert ask("search", query, collection=COLLECTION, where=none).hits == ()
+    (hit,) = ask("search", query, collection=COLLECTION, k=1, with_vector=True).hits
+    assert len(hit.vector) > 0
 
 
 def test_all_pages_are_read_one_by_one(ask: Ask, ledger: SqlLedger) -> None:

@@ -19,6 +19,7 @@ from pipeline.adapters.ledger.statements import (
     no_such_job,
     update_job,
 )
+from pipeline.location import Location
 from pipeline.types import Job, JobRequest, JobState
 
 
@@ -53,6 +54,12 @@ class SqlJobs(InTransactions):
             )
         query = select_jobs(job.c.job_id.in_(newest.scalar_subquery()))
         return [job_of(row) for row in self._read(lambda connection: connection.execute(query).all())]
+
+    def locations(self, *, without: str) -> list[Location]:
+        counts = sa.and_(job.c.bucket != "", ~job.c.job_id.startswith(without, autoescape=True))
+        each = sa.select(job.c.source, job.c.bucket, job.c.prefix).where(counts).distinct()
+        rows = self._read(lambda connection: connection.execute(each).all())
+        return [Location(url=row.source, bucket=row.bucket, prefix=row.prefix) for row in rows]
 
     def find_unfinished(self, request: JobRequest, *, driver: str) -> Job | None:
         same = sa.and_(
