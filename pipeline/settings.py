@@ -134,6 +134,13 @@ class Settings(BaseSettings):
         ),
     ] = ""
 
+    uploads: Annotated[
+        str,
+        Field(
+            description="Folder or `s3://bucket/prefix/` where pictures are kept that come over HTTP to be indexed. Default `<home>/uploads`, and none where workers run the jobs"
+        ),
+    ] = ""
+
     audit_key: Annotated[
         SecretStr,
         Field(
@@ -303,6 +310,13 @@ class Settings(BaseSettings):
     service_tls_key_file: Annotated[
         str, Field(description="PEM file with the private key of that certificate")
     ] = ""
+    otlp_endpoint: Annotated[
+        str,
+        Field(
+            description="URL of an OpenTelemetry collector that takes OTLP over HTTP. If it is set, the service and the workers send traces there. It needs the extra `otel`",
+            validation_alias=AliasChoices("PICTOR_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"),
+        ),
+    ] = ""
     secrets_dir: Annotated[
         Path | None,
         Field(
@@ -383,6 +397,12 @@ class Settings(BaseSettings):
     @property
     def ledger_target(self) -> str:
         return self.ledger_url.get_secret_value() or f"sqlite:///{self.home / 'ledger.db'}"
+
+    @property
+    def uploads_target(self) -> str:
+        """ "" for none."""
+        home = "" if self.broker_url.get_secret_value() else str(self.home / "uploads")
+        return self.uploads or home
 
     @property
     def audit_tiles_target(self) -> str:

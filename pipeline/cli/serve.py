@@ -15,6 +15,7 @@ from pipeline.ports import KeyBook
 from pipeline.running import Announcement, digest_of_stores
 from pipeline.service.keyring import Keyring
 from pipeline.settings import Settings
+from pipeline.tracing import traced
 
 EVERY_ADDRESS = ("0.0.0.0", "::")  # noqa: S104 - it is compared
 
@@ -63,6 +64,7 @@ def serve(
         configure_logging(settings.log_level)  # as workers do
         opened = open_cluster
     with (
+        traced(settings, service="pictor-api"),
         opened(settings, allowed) as backend,
         _metrics_of(backend),
         _announcement(settings, address, has_tls=tls is not None) as announced,
