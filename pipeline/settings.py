@@ -219,7 +219,7 @@ class Settings(BaseSettings):
     api: Annotated[
         str,
         Field(
-            description="URL of a Pictor service. If it is set, `pictor ingest`, `search`, `jobs` and `collections` go through it"
+            description="URL of a Pictor service. If it is set, `pictor ingest SOURCE`, searches, jobs and collections go through it"
         ),
     ] = ""
     api_key: Annotated[SecretStr, Field(description="Key for the service of `PICTOR_API`")] = SecretStr("")

@@ -12,7 +12,8 @@ from fastapi import Depends, Request
 from pipeline import wiring
 from pipeline.api.metrics import API, ServiceMetrics
 from pipeline.api.middleware.callers import caller_of
-from pipeline.api.places import Places
+from pipeline.api.middleware.owner import is_owner
+from pipeline.api.places import AllPlaces, Places
 from pipeline.api.readiness import Part
 from pipeline.api.runner import EmbeddedRunner, TwoLanes
 from pipeline.capacity import Load
@@ -129,22 +130,32 @@ class Backend:
             )
         return self.places.check_location(parse_location(source))
 
-    def submit(self, wanted: Submission, model: str, caller: Caller, *, job_id: str | None) -> Job:
+    def submit(
+        self, wanted: Submission, model: str, caller: Caller, *, job_id: str | None, restart: bool = False
+    ) -> tuple[Job, bool]:
         """A job, which whoever drives the jobs of this service runs after this call.
 
         Args:
             model: the address that was asked for, or "" for the collection's own.
+            restart: cancel an unfinished job of the same source, and begin anew.
+
+        Returns:
+            The job, and whether it is an unfinished one that goes on.
 
         Raises:
             ArgumentError, ConflictError, DeniedError, TargetError: no job was made.
         """
         deps = self.deps_with(self.model_for_job(model, wanted.collection))
         if self.driver == WORKERS:
-            job = submit_heard(wanted, deps, caller, job_id=job_id)
+            if restart:
+                raise ArgumentError("restart: workers run the jobs of this service; cancel the one you mean")
+            job, resumed = submit_heard(wanted, deps, caller, job_id=job_id), False
         else:
-            job, _ = submit_embedded(wanted, deps, caller, driver=self.driver, job_id=job_id)
+            job, resumed = submit_embedded(
+                wanted, deps, caller, driver=self.driver, job_id=job_id, restart=restart
+            )
         self.runner.start(job.job_id)
-        return job
+        return job, resumed
 
     def model_for_job(self, model: str, collection: str) -> ImageEmbedder:
         """Args: `model` is the address that was asked for, or "" for the collection's own."""
@@ -306,7 +317,8 @@ def warm_up(backend: Backend) -> None:
 # `async`, for they wait for nothing. FastAPI would hand plain functions to another thread and back, twice for
 # each search.
 async def _backend_of(request: Request) -> Backend:
-    return cast("Backend", request.app.state.backend)
+    backend = cast("Backend", request.app.state.backend)
+    return replace(backend, places=AllPlaces()) if is_owner(request.scope) else backend
 
 
 async def _caller_of(request: Request) -> Caller:

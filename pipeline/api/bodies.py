@@ -144,6 +144,17 @@ class Collections(BaseModel):
     collections: list[Collection]
 
 
+class Generation(BaseModel):
+    fingerprint: Annotated[str, Field(description="Of the model that made the vectors")]
+    model: str
+    rows: int
+    live: Annotated[bool, Field(description="Searches look here")]
+
+
+class Generations(BaseModel):
+    generations: list[Generation]
+
+
 class NewCollection(Strict):
     name: Annotated[str, Field(max_length=100, examples=["photos"])]
     model: Annotated[
@@ -175,6 +186,12 @@ class NewJob(Strict):
     keep_missing: bool = False
     max_delete_share: Annotated[float | None, Field(ge=0, le=1)] = None
     retry_failed: bool = False
+    batch_items: Annotated[
+        int, Field(ge=0, le=1000, description="Objects per batch. 0 means the service's own number")
+    ] = 0
+    restart: Annotated[
+        bool, Field(description="Cancel an unfinished job of the same source, and begin anew")
+    ] = False
 
 
 class EstimateBody(BaseModel):
@@ -223,6 +240,10 @@ class JobBody(BaseModel):
     finished_at: str | None
     pruned_at: str | None = None
     model_config = ConfigDict(extra="allow")
+
+
+class SubmittedJob(JobBody):
+    resumed: Annotated[bool, Field(description="An unfinished job of the same source goes on")] = False
 
 
 class Jobs(BaseModel):
