@@ -8,7 +8,7 @@ import logging
 import os
 import socket
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -18,7 +18,6 @@ from pipeline.errors import ArgumentError, ConfigError, ModelError
 from pipeline.home import make_private
 from pipeline.location import Location, local_path, parse_location, split_s3_url
 from pipeline.ports import (
-    AuditLog,
     Concurrency,
     Deps,
     ImageEmbedder,
@@ -109,11 +108,10 @@ def open_uploads(settings: Settings, *, driver: str) -> Location | None:
 
 
 def locate_file(path: Path) -> tuple[str, str]:
-    """The bucket and key of a file: its folder, with all links resolved, and its name as keys have it."""
-    from pipeline.adapters.folder.keys import key_of_name
+    """The bucket and key of a file."""
+    from pipeline.adapters.folder.keys import locate_file as locate
 
-    real = path.resolve()
-    return str(real.parent), key_of_name(os.fsencode(real.name))
+    return locate(path)
 
 
 def open_s3(settings: Settings) -> "S3Store":
@@ -168,19 +166,6 @@ def open_ledger(settings: Settings) -> "SqlLedger":
 
     make_home(settings)
     return open_sql_ledger(settings.ledger_target, ca_file=settings.ledger_ca_file)
-
-
-def open_audit_log(settings: Settings) -> "AbstractContextManager[AuditLog | None]":
-    """The transparency log, to be closed. None where PICTOR_AUDIT is `off`."""
-    if settings.audit == "off":
-        return nullcontext()
-    from pipeline.adapters.ledger.sql_audit_log import open_audit_log as open_sql_log
-    from pipeline.audit.key_file import load_or_make_key, read_key
-
-    make_home(settings)
-    given, name = settings.audit_key.get_secret_value(), settings.audit_origin
-    key = read_key(given, name) if given else load_or_make_key(settings.home, name)
-    return open_sql_log(settings.ledger_target, key, ca_file=settings.ledger_ca_file)
 
 
 def migrate_ledger(settings: Settings) -> str:

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import typer
 
-from pipeline import wiring
+from pipeline import wiring, wiring_audit
 from pipeline.addresses import show_url, shown_tls
 from pipeline.capacity import Load, Threads, fit_threads, needed_bytes
 from pipeline.cgroup import Share, read_share
@@ -132,7 +132,7 @@ def _ledger(settings: Settings) -> str:
 
 
 def _audit(settings: Settings) -> str:
-    with wiring.open_audit_log(settings) as log:
+    with wiring_audit.open_recording(settings) as log:
         if log is None:
             return "PICTOR_AUDIT is off: searches are NOT recorded"
         return f"searches are recorded, {log.head().size} entries"

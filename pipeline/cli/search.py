@@ -1,12 +1,13 @@
 """`pictor search`: find the images nearest to an example."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast
 
 import typer
 
-from pipeline import wiring
+<<<<<<< HEAD
+from pipeline import wiring, wiring_audit
 from pipeline.capacity import Load
 from pipeline.cli.output import fail, note, warn, write_json, write_table
 from pipeline.ports import MAX_HITS
@@ -19,6 +20,12 @@ from pipeline.service.conditions import read_condition_text
 from pipeline.service.models import LoadedOnDemand
 from pipeline.service.search import SearchAnswer, SearchPorts, search_images
 from pipeline.settings import Settings
+=======
+from pipeline.cli.output import fail, note, write_json, write_table
+from pipeline.cli.running_service import find_service
+from pipeline.cli.search_options import SearchOptions
+from pipeline.types.index import MAX_HITS
+>>>>>>> main
 
 
 def search(
@@ -53,15 +60,13 @@ def search(
     html: Annotated[Path | None, typer.Option(help="Also write a page with thumbnails to this file.")] = None,
 ) -> None:
     """Find the images nearest to each QUERY."""
-    settings = Settings.from_env()
-    limits = wiring.limits_of(settings)
-    queries = [read_query(text, locate_file=wiring.locate_file) for text in query]
-    request = read_search(
-        collection=collection or settings.collection,
+    wanted = SearchOptions(
+        collection=collection,
         k=k,
         min_score=min_score,
         prefix=prefix,
         bucket=bucket,
+<<<<<<< HEAD
         metadata=read_pairs(metadata or [], of="--metadata"),
         condition=read_condition_text(where, of="--where"),
         justification=read_justification(
@@ -76,7 +81,7 @@ def search(
     with (
         wiring.open_index(settings) as index,
         wiring.open_ledger(settings) as ledger,
-        wiring.open_audit_log(settings) as log,
+        wiring_audit.open_recording(settings) as log,
     ):
         info = find_collection(request.collection, index)
         store = wiring.open_store(settings)
@@ -95,10 +100,22 @@ def search(
         answers = list(search_images(queries, request, ports, limits, caller))
         if html is not None:
             from pipeline.cli.html_page import write_page
+=======
+        metadata=metadata or (),
+        where=where,
+    )
+    if (service := find_service()) is not None:
+        from pipeline.cli.search_there import search_there
+>>>>>>> main
 
-            write_page(html, answers, info, store, limits)
-            note(f"wrote {html}")
+        service.refuse({"--model": model})
+        answers = search_there(query, wanted, service, html)
+    else:
+        from pipeline.cli.search_here import search_here
+
+        answers = search_here(query, wanted, model, html)
     _print(answers, as_json=as_json)
+<<<<<<< HEAD
     _say_what_is_due(answers)
     if any(answer.error for answer in answers):
         raise typer.Exit(1)
@@ -112,14 +129,23 @@ def _say_what_is_due(answers: Sequence[SearchAnswer]) -> None:
 
 
 def _print(answers: Sequence[SearchAnswer], *, as_json: bool) -> None:
+=======
+    if any("error" in answer for answer in answers):
+        raise typer.Exit(1)
+
+
+def _print(answers: Sequence[Mapping[str, object]], *, as_json: bool) -> None:
+>>>>>>> main
     for answer in answers:
         if as_json:
-            write_json(answer_json(answer))
-        elif answer.error:
-            fail(f"{answer.query}: {answer.error}")
+            write_json(answer)
+        elif "error" in answer:
+            fail(f"{answer['query']}: {answer['error']}")
         else:
-            note(f"{answer.query}: {len(answer.hits)} hits")
-            write_table(
-                ("score", "key", "size", "bucket", "id"),
-                [(f"{h.score:.4f}", h.key, f"{h.width}x{h.height}", h.bucket, h.id) for h in answer.hits],
-            )
+            rows = [_row(hit) for hit in cast("Iterable[Mapping[str, object]]", answer["hits"])]
+            note(f"{answer['query']}: {len(rows)} hits")
+            write_table(("score", "key", "size", "bucket", "id"), rows)
+
+
+def _row(hit: Mapping[str, object]) -> tuple[object, ...]:
+    return (f"{hit['score']:.4f}", hit["key"], f"{hit['width']}x{hit['height']}", hit["bucket"], hit["id"])

@@ -55,6 +55,7 @@ def search_images(
     return recorded(found, terms, ports.answers_to)
 
 
+<<<<<<< HEAD
 def _check_names(queries: Sequence[Query]) -> None:
     for query in queries:
         if isinstance(query, Object):
@@ -65,6 +66,23 @@ def _search(
     queries: Sequence[Query], terms: Terms, ports: SearchPorts, limits: ImageLimits
 ) -> Iterator[list[Found]]:
     request = terms.request
+=======
+def sources_of(target: CollectionRef, ports: SearchPorts) -> ExampleSources:
+    """Where examples for this generation come from."""
+    return ExampleSources(
+        store=ports.store,
+        index=ports.index,
+        embedder=lambda: ports.models.answering(target),
+        concurrency=ports.concurrency,
+        finder=ports.finder,
+        decode_slots=ports.decode_slots,
+    )
+
+
+def _answers(
+    queries: Sequence[Query], request: SearchRequest, ports: SearchPorts, limits: ImageLimits
+) -> Iterator[SearchAnswer]:
+>>>>>>> main
     target = ports.index.live(request.collection)
     for start in range(0, len(queries), QUERIES_AT_ONCE):
         chunk = queries[start : start + QUERIES_AT_ONCE]
@@ -86,6 +104,7 @@ def _answer(
     limits: ImageLimits,
 ) -> list[Found]:
     """All by one generation: the vectors of two models cannot be compared."""
+<<<<<<< HEAD
     store = DigestedStore(ports.store)
     sources = ExampleSources(
         store=store,
@@ -95,8 +114,10 @@ def _answer(
         finder=ports.finder,
         decode_slots=ports.decode_slots,
     )
+=======
+>>>>>>> main
     started_s = time.perf_counter()
-    examples = read_examples(queries, target, sources, limits)
+    examples = read_examples(queries, target, sources_of(target, ports), limits)
     embedded_s = time.perf_counter()
     hits = iter(_nearest(examples, target, terms.request, ports.index))
     seconds: Mapping[Literal["embed", "search"], float] = {

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from celery import Celery
 
-from pipeline import wiring
+from pipeline import wiring, wiring_audit
 from pipeline.capacity import Load
 from pipeline.errors import FatalError, PictorError
 from pipeline.ports import Deps, ImageLimits, Ledger, PolicyBook, VectorIndex
@@ -84,7 +84,9 @@ def open_context(settings: Settings, identity: Identity, app: Celery) -> Context
 
 
 def _open_accountability(settings: Settings, policies: PolicyBook, index: VectorIndex) -> Accountability:
-    log = ExitStack().enter_context(wiring.open_audit_log(settings))  # open as long as the process, as all is
+    log = ExitStack().enter_context(
+        wiring_audit.open_recording(settings)
+    )  # open as long as the process, as all is
     return Accountability(log=log, policies=policies, index=index)
 
 
