@@ -41,11 +41,8 @@ from pipeline.search.micro_batches import MicroBatches
 from pipeline.search.query import Query
 from pipeline.search.right_of_way import RightOfWay
 from pipeline.service.access import Caller
-<<<<<<< HEAD
 from pipeline.service.accountability import Accountability
-=======
 from pipeline.service.embeddings import embed_pictures
->>>>>>> main
 from pipeline.service.index_image import ONE_IMAGE
 from pipeline.service.models import LoadedOnDemand, Models
 from pipeline.service.search import SearchAnswer, SearchPorts, SearchRequest, search_images

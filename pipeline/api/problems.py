@@ -8,6 +8,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
+from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -194,7 +195,7 @@ def problem_of(err: PictorError, request_id: str) -> JSONResponse:
     if err.code is ErrorCode.INTERNAL_ERROR:
         logger.error("internal error", extra={"error": str(err)})
     reason = getattr(err, "reason", None)
-    more = {"reason": str(reason)} if reason is not None else {}
+    more: dict[str, Any] = {"reason": str(reason)} if reason is not None else {}
     if isinstance(err, PolicyError):
         more["receipt"] = err.record_id
     return problem(err.code.value, str(err), request_id, **more)

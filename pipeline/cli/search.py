@@ -6,26 +6,10 @@ from typing import Annotated, cast
 
 import typer
 
-<<<<<<< HEAD
-from pipeline import wiring, wiring_audit
-from pipeline.capacity import Load
 from pipeline.cli.output import fail, note, warn, write_json, write_table
-from pipeline.ports import MAX_HITS
-from pipeline.ports.model_binding import find_collection
-from pipeline.service.access import local_caller
-from pipeline.service.accountability import Accountability
-from pipeline.service.answers import answer_json
-from pipeline.service.arguments import read_justification, read_pairs, read_person, read_query, read_search
-from pipeline.service.conditions import read_condition_text
-from pipeline.service.models import LoadedOnDemand
-from pipeline.service.search import SearchAnswer, SearchPorts, search_images
-from pipeline.settings import Settings
-=======
-from pipeline.cli.output import fail, note, write_json, write_table
 from pipeline.cli.running_service import find_service
 from pipeline.cli.search_options import SearchOptions
 from pipeline.types.index import MAX_HITS
->>>>>>> main
 
 
 def search(
@@ -66,47 +50,17 @@ def search(
         min_score=min_score,
         prefix=prefix,
         bucket=bucket,
-<<<<<<< HEAD
-        metadata=read_pairs(metadata or [], of="--metadata"),
-        condition=read_condition_text(where, of="--where"),
-        justification=read_justification(
-            purpose=purpose,
-            case=case,
-            offence=offence,
-            authorisation=authorisation,
-            authority=authority,
-        ),
-    )
-    caller = local_caller(on_behalf_of=read_person(on_behalf_of))
-    with (
-        wiring.open_index(settings) as index,
-        wiring.open_ledger(settings) as ledger,
-        wiring_audit.open_recording(settings) as log,
-    ):
-        info = find_collection(request.collection, index)
-        store = wiring.open_store(settings)
-        ports = SearchPorts(
-            store=store,
-            index=index,
-            answers_to=Accountability(log=log, policies=ledger.policies, index=index),
-            models=LoadedOnDemand(
-                index,
-                wiring.model_loader(settings),
-                requested=model or settings.model,
-                precision=settings.precision,
-            ),
-            concurrency=wiring.concurrency_of(settings, Load()),
-        )
-        answers = list(search_images(queries, request, ports, limits, caller))
-        if html is not None:
-            from pipeline.cli.html_page import write_page
-=======
         metadata=metadata or (),
         where=where,
+        purpose=purpose,
+        case=case,
+        offence=offence,
+        authorisation=authorisation,
+        authority=authority,
+        on_behalf_of=on_behalf_of,
     )
     if (service := find_service()) is not None:
         from pipeline.cli.search_there import search_there
->>>>>>> main
 
         service.refuse({"--model": model})
         answers = search_there(query, wanted, service, html)
@@ -115,27 +69,12 @@ def search(
 
         answers = search_here(query, wanted, model, html)
     _print(answers, as_json=as_json)
-<<<<<<< HEAD
     _say_what_is_due(answers)
-    if any(answer.error for answer in answers):
-        raise typer.Exit(1)
-
-
-def _say_what_is_due(answers: Sequence[SearchAnswer]) -> None:
-    if not all(answer.receipt for answer in answers):
-        warn("PICTOR_AUDIT is off: this search is not recorded")
-    if persons := max((answer.to_verify for answer in answers if answer.hits), default=0):
-        note(f"To be verified: {persons} persons must look at each hit before it counts.")
-
-
-def _print(answers: Sequence[SearchAnswer], *, as_json: bool) -> None:
-=======
     if any("error" in answer for answer in answers):
         raise typer.Exit(1)
 
 
 def _print(answers: Sequence[Mapping[str, object]], *, as_json: bool) -> None:
->>>>>>> main
     for answer in answers:
         if as_json:
             write_json(answer)
@@ -145,6 +84,14 @@ def _print(answers: Sequence[Mapping[str, object]], *, as_json: bool) -> None:
             rows = [_row(hit) for hit in cast("Iterable[Mapping[str, object]]", answer["hits"])]
             note(f"{answer['query']}: {len(rows)} hits")
             write_table(("score", "key", "size", "bucket", "id"), rows)
+
+
+def _say_what_is_due(answers: Sequence[Mapping[str, object]]) -> None:
+    if any("recording" in answer for answer in answers):
+        warn("recording is off: nobody can tell afterwards that you searched")
+    persons = [answer["to_verify"] for answer in answers if answer.get("to_verify") and answer["hits"]]
+    if persons:
+        note(f"To be verified: {persons[0]} persons must look at each hit before it counts.")
 
 
 def _row(hit: Mapping[str, object]) -> tuple[object, ...]:

@@ -56,6 +56,8 @@ def _answers(
             bucket=wanted.bucket,
             metadata=metadata,
             where=where,
+            on_behalf_of=wanted.on_behalf_of,
+            **wanted.stated,
         )
         yield from found.answers
 

@@ -17,11 +17,7 @@ __all__ = [
 ]  # fmt: skip
 
 MAX_PERSON_CHARS = 200
-<<<<<<< HEAD
 MAX_JUSTIFICATION_CHARS = 100  # of each text
-MAX_SHOWN_CHARS = 200  # of a query, in a message about it
-=======
->>>>>>> main
 
 _HOURS = {"h": 1, "d": 24, "w": 7 * 24}
 _AGE = re.compile(r"(?P<count>[0-9]{1,9})(?P<unit>[hdw])")
@@ -58,7 +54,6 @@ def read_search(
     )
 
 
-<<<<<<< HEAD
 def read_justification(
     *, purpose: str = "", case: str = "", offence: str = "", authorisation: str = "", authority: str = ""
 ) -> Justification:
@@ -78,19 +73,6 @@ def read_justification(
     return Justification(**{name: text.strip() for name, text in given.items()})
 
 
-def read_pairs(texts: Sequence[str], *, of: str) -> dict[str, str]:
-    """`["camera=7"]` as a mapping. Args: `of` names the option, for the message."""
-    pairs = {}
-    for text in texts:
-        name, equals, value = text.partition("=")
-        if not name or not equals:
-            raise ArgumentError(f"{of} {text}: NAME=VALUE is expected")
-        pairs[name] = value
-    return pairs
-
-
-=======
->>>>>>> main
 def read_age(text: str) -> timedelta:
     """`90d`, `12w` or `48h`. Raises ArgumentError for any other text, and for more than a hundred years."""
     found = _AGE.fullmatch(text)

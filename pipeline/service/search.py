@@ -22,7 +22,7 @@ from pipeline.service.search_terms import terms_of
 from pipeline.service.search_values import SearchAnswer, SearchRequest, Terms
 from pipeline.types import CollectionRef, IndexRow, SearchHit, Vector
 
-__all__ = ["QUERIES_AT_ONCE", "SearchAnswer", "SearchPorts", "SearchRequest", "search_images"]
+__all__ = ["QUERIES_AT_ONCE", "SearchAnswer", "SearchPorts", "SearchRequest", "search_images", "sources_of"]
 
 QUERIES_AT_ONCE = 256  # bounds vectors in memory; more per call gains nothing
 
@@ -55,22 +55,16 @@ def search_images(
     return recorded(found, terms, ports.answers_to)
 
 
-<<<<<<< HEAD
 def _check_names(queries: Sequence[Query]) -> None:
     for query in queries:
         if isinstance(query, Object):
             check_bucket_or_folder(query.bucket)
 
 
-def _search(
-    queries: Sequence[Query], terms: Terms, ports: SearchPorts, limits: ImageLimits
-) -> Iterator[list[Found]]:
-    request = terms.request
-=======
-def sources_of(target: CollectionRef, ports: SearchPorts) -> ExampleSources:
-    """Where examples for this generation come from."""
+def sources_of(target: CollectionRef, ports: SearchPorts, store: ObjectStore | None = None) -> ExampleSources:
+    """Where examples for this generation come from. Args: `store` in the place of that of the ports."""
     return ExampleSources(
-        store=ports.store,
+        store=store or ports.store,
         index=ports.index,
         embedder=lambda: ports.models.answering(target),
         concurrency=ports.concurrency,
@@ -79,10 +73,10 @@ def sources_of(target: CollectionRef, ports: SearchPorts) -> ExampleSources:
     )
 
 
-def _answers(
-    queries: Sequence[Query], request: SearchRequest, ports: SearchPorts, limits: ImageLimits
-) -> Iterator[SearchAnswer]:
->>>>>>> main
+def _search(
+    queries: Sequence[Query], terms: Terms, ports: SearchPorts, limits: ImageLimits
+) -> Iterator[list[Found]]:
+    request = terms.request
     target = ports.index.live(request.collection)
     for start in range(0, len(queries), QUERIES_AT_ONCE):
         chunk = queries[start : start + QUERIES_AT_ONCE]
@@ -104,20 +98,9 @@ def _answer(
     limits: ImageLimits,
 ) -> list[Found]:
     """All by one generation: the vectors of two models cannot be compared."""
-<<<<<<< HEAD
     store = DigestedStore(ports.store)
-    sources = ExampleSources(
-        store=store,
-        index=ports.index,
-        embedder=lambda: ports.models.answering(target),
-        concurrency=ports.concurrency,
-        finder=ports.finder,
-        decode_slots=ports.decode_slots,
-    )
-=======
->>>>>>> main
     started_s = time.perf_counter()
-    examples = read_examples(queries, target, sources_of(target, ports), limits)
+    examples = read_examples(queries, target, sources_of(target, ports, store), limits)
     embedded_s = time.perf_counter()
     hits = iter(_nearest(examples, target, terms.request, ports.index))
     seconds: Mapping[Literal["embed", "search"], float] = {
