@@ -24,6 +24,7 @@ from pipeline.location import parse_location
 from pipeline.service.access import Caller, Role
 from pipeline.service.answers import answer_json, error_json, job_json
 from pipeline.service.arguments import read_query, read_search
+from pipeline.service.conditions import read_condition
 from pipeline.service.delete import delete_objects
 from pipeline.service.models import ResidentModel
 from pipeline.service.search import SearchPorts, search_images
@@ -49,6 +50,7 @@ from workers.submission import (
     SearchArguments,
     read_arguments,
 )
+from workers.tracing import traced_task
 
 logger = logging.getLogger(__name__)
 
@@ -149,6 +151,7 @@ def _hits(task: Task, args: Sequence[object], kwargs: Arguments) -> dict[str, ob
         bucket=arguments.bucket,
         prefix=arguments.prefix,
         metadata=arguments.metadata,
+        condition=None if arguments.where is None else read_condition(arguments.where),
     )
     deps = context.deps
     models = ResidentModel(deps.embedder, deps.index)
@@ -173,7 +176,8 @@ def _answered(
     """The answer of `work`, or `refusal` with the error. Somebody waits, so nothing is tried again here."""
     try:
         check_still_wanted(task.request.headers)
-        return _sendable(work())
+        with traced_task(task):
+            return _sendable(work())
     except TaskPredicate:  # Ignore: how Celery is told that somebody else will answer
         raise
     except FatalError as err:
@@ -208,7 +212,7 @@ def _settled(
             on_refusal(error)
         set_aside(task, str(error))
 
-    with every_error_settled(task):
+    with traced_task(task), every_error_settled(task):
         try:
             work()
         except REFUSALS as err:  # no worker could do it

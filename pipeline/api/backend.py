@@ -1,18 +1,20 @@
 """The ports of this process for its routes, opened once, and the caller."""
 
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Protocol, cast
 
 from fastapi import Depends, Request
 
 from pipeline import wiring
+from pipeline.api.metrics import API, ServiceMetrics
 from pipeline.api.middleware.callers import caller_of
 from pipeline.api.places import Places
 from pipeline.api.readiness import Part
-from pipeline.api.runner import EmbeddedRunner
+from pipeline.api.runner import EmbeddedRunner, TwoLanes
 from pipeline.capacity import Load
 from pipeline.embedded import DriverOptions
 from pipeline.errors import ArgumentError
@@ -29,17 +31,19 @@ from pipeline.ports import (
     VectorIndex,
 )
 from pipeline.ports.embedder import warm_model
+from pipeline.ports.giving_way import StoreGivingWay
 from pipeline.ports.lazy import LazyEmbedder
 from pipeline.ports.model_binding import DEFAULT_MODEL, check_target
-from pipeline.search.query import Bytes, Object, Query
+from pipeline.search.micro_batches import MicroBatches
+from pipeline.search.query import Query
+from pipeline.search.right_of_way import RightOfWay
 from pipeline.service.access import Caller
+from pipeline.service.index_image import ONE_IMAGE
 from pipeline.service.models import LoadedOnDemand, Models
 from pipeline.service.search import SearchAnswer, SearchPorts, SearchRequest, search_images
 from pipeline.service.submit import Submission, submit_embedded, submit_heard
 from pipeline.settings import Settings
 from pipeline.types import WORKERS, CollectionRef, Job
-
-MOST_KNOWN_JOBS = 1000  # the newest: whose locations requests may name
 
 
 class Runner(Protocol):
@@ -65,22 +69,42 @@ class Backend:
     places: Places
     runner: Runner
     driver: str
+    uploads: Location | None  # where pictures are kept that come to be indexed
     decoding: threading.Semaphore  # as many pictures at once as there is memory for, whoever asks
+    metrics: ServiceMetrics = field(default_factory=ServiceMetrics)
+    stopping: threading.Event = field(default_factory=threading.Event)  # streams end, so that the process can
     parts: Sequence[Part]  # what readiness depends on, and what it names besides
+    right_of_way: RightOfWay = field(default_factory=RightOfWay)  # of searches, before jobs of this process
 
-    def search(self, queries: Sequence[Query], request: SearchRequest, caller: Caller) -> list[SearchAnswer]:
-        """One answer for each query, in order. Queries with a picture wait for a place to decode it."""
-        has_pictures = any(isinstance(query, Bytes | Object) for query in queries)
-        # The pictures of one request come one after another: other requests have the other threads.
-        alone = replace(self.concurrency, decode_threads=1, fetch_threads=1)
-        ports = SearchPorts(store=self.store, index=self.index, models=self.models, concurrency=alone)
-        with self.decoding if has_pictures else nullcontext():
-            return list(search_images(queries, request, ports, self.limits, caller))
+    def search(
+        self, queries: Sequence[Query], request: SearchRequest, caller: Caller, *, door: str = API
+    ) -> list[SearchAnswer]:
+        """One answer for each query, in order. Queries with a picture wait for a place to decode it.
+
+        Args:
+            door: one of `metrics.DOORS`.
+        """
+        started = time.perf_counter()
+        ports = SearchPorts(
+            store=self.store,
+            index=self.index,
+            models=self.models,
+            # The pictures of one request come one after another: other requests have the other threads.
+            concurrency=replace(self.concurrency, decode_threads=1, fetch_threads=1),
+            decode_slots=self.decoding,
+        )
+        with self.right_of_way.search():
+            answers = list(search_images(queries, request, ports, self.limits, caller))
+        refused = sum(bool(answer.error) for answer in answers)
+        seconds = time.perf_counter() - started
+        self.metrics.record_search(door, answered=len(answers) - refused, refused=refused, seconds=seconds)
+        return answers
 
     def deps_with(self, embedder: ImageEmbedder) -> Deps:
         """The ports for a job that runs in this process."""
+        store = StoreGivingWay(self.store, self.right_of_way.give_way)
         return wiring.embedded_deps(
-            self.settings, store=self.store, index=self.index, embedder=embedder, ledger=self.ledger
+            self.settings, store=store, index=self.index, embedder=embedder, ledger=self.ledger
         )
 
     def location_of(self, source: str) -> Location:
@@ -106,14 +130,19 @@ class Backend:
         Raises:
             ArgumentError, ConflictError, DeniedError, TargetError: no job was made.
         """
+        deps = self.deps_with(self.model_for_job(model, wanted.collection))
         if self.driver == WORKERS:
-            deps = self.deps_with(self._model_for_workers(model, wanted.collection))
             job = submit_heard(wanted, deps, caller, job_id=job_id)
         else:
-            deps = self.deps_with(self.model_for(model or self.settings.model, wanted.collection))
             job, _ = submit_embedded(wanted, deps, caller, driver=self.driver, job_id=job_id)
         self.runner.start(job.job_id)
         return job
+
+    def model_for_job(self, model: str, collection: str) -> ImageEmbedder:
+        """Args: `model` is the address that was asked for, or "" for the collection's own."""
+        if self.driver == WORKERS:
+            return self._model_for_workers(model, collection)
+        return self.model_for(model or self.settings.model, collection)
 
     def _model_for_workers(self, model: str, collection: str) -> ImageEmbedder:
         """A collection that is there keeps its model, which need not be on this machine."""
@@ -134,27 +163,55 @@ def open_backend(settings: Settings, allowed: list[Location]) -> Iterator[Backen
         ConfigError: another process has the index open, or a setting cannot work.
     """
     driver = wiring.driver_here(settings)
-    with wiring.open_index(settings) as index, wiring.open_ledger(settings) as ledger:
-        runner = EmbeddedRunner(
-            lambda job: _deps_of(job, backend),
-            wiring.limits_of(settings),
-            DriverOptions(queue_batches=settings.queue_batches, batch_threads=settings.batch_threads),
-            driver=driver,
-            lock_folder=wiring.job_locks(settings),
-            ledger=ledger,
+    with ExitStack() as opened:
+        index = opened.enter_context(wiring.open_index(settings))
+        ledger = opened.enter_context(wiring.open_ledger(settings))
+        # Of its own: a picture that is searched for would wait behind the groups of a job.
+        models_of_jobs = LoadedOnDemand(
+            index,
+            wiring.model_loader(
+                settings,
+                batches=settings.batch_threads,
+                before_pass=lambda: backend.right_of_way.give_way(),
+            ),
+            requested=settings.model,
+            precision=settings.precision,
+        )
+
+        def lane(*, queue_batches: int, batch_threads: int) -> EmbeddedRunner:
+            runner = EmbeddedRunner(
+                lambda job: _deps_of(job, backend, models_of_jobs),
+                wiring.limits_of(settings),
+                DriverOptions(queue_batches=queue_batches, batch_threads=batch_threads),
+                driver=driver,
+                lock_folder=wiring.job_locks(settings),
+                ledger=ledger,
+            )
+            opened.callback(runner.close)
+            return runner
+
+        runner = TwoLanes(
+            small=lane(queue_batches=1, batch_threads=1),
+            large=lane(queue_batches=settings.queue_batches, batch_threads=settings.batch_threads),
+            is_small=lambda job_id: job_id.startswith(ONE_IMAGE),
         )
         backend = make_backend(
-            settings, allowed, index=index, ledger=ledger, keys=ledger.keys, runner=runner, driver=driver
+            settings,
+            allowed,
+            opened,
+            index=index,
+            ledger=ledger,
+            keys=ledger.keys,
+            runner=runner,
+            driver=driver,
         )
-        try:
-            yield backend
-        finally:
-            runner.close()
+        yield backend
 
 
 def make_backend(
     settings: Settings,
     allowed: list[Location],
+    opened: ExitStack,
     *,
     index: VectorIndex,
     ledger: Ledger,
@@ -163,11 +220,12 @@ def make_backend(
     driver: str,
     more_parts: Sequence[Part] = (),
 ) -> Backend:
-    """What every service has, over the ports that differ."""
+    """What every service has, over the ports that differ. Args: `opened` closes what is opened later."""
     runs_jobs = driver != WORKERS
+    load = wiring.model_loader(settings)
     models = LoadedOnDemand(
         index,
-        wiring.model_loader(settings, batches=settings.batch_threads if runs_jobs else 0),
+        lambda address, precision: opened.enter_context(MicroBatches(load(address, precision))),
         requested=settings.model if runs_jobs else "",  # workers of several models may share a cluster
         precision=settings.precision,
     )
@@ -179,6 +237,7 @@ def make_backend(
         return LazyEmbedder(spec, lambda: models.answering(target))  # one model, not one for each use
 
     concurrency = wiring.concurrency_of(settings, Load())
+    uploads = wiring.open_uploads(settings, driver=driver)
     return Backend(
         settings=settings,
         store=wiring.open_store(settings),
@@ -191,12 +250,13 @@ def make_backend(
         concurrency=concurrency,
         decoding=threading.BoundedSemaphore(concurrency.decode_threads),
         places=Places(
-            allowed,
+            [*allowed, *([uploads] if uploads else [])],
             lambda: _known_places(ledger, folders=runs_jobs),
             buckets=() if runs_jobs or settings.bucket_globs == ("*",) else settings.bucket_globs,
         ),
         runner=runner,
         driver=driver,
+        uploads=uploads,
         parts=(
             Part(name="model", look=lambda: _warm(settings.collection, index, models)),
             Part(name="index", look=index.list_collections),
@@ -207,24 +267,20 @@ def make_backend(
 
 
 def _known_places(ledger: Ledger, *, folders: bool) -> list[Location]:
-    """Without those of jobs that Pictor made by itself: they name a bucket, and all of it.
+    """Without those of jobs that Pictor made by itself: they name a bucket, and all of it. Jobs of one image
+    are as many as there are images, and their places lie in others.
 
     Args:
         folders: whether they are those of this machine. A job that another host ran may name one, too.
     """
-    jobs = [job for job in ledger.list_jobs(limit=MOST_KNOWN_JOBS) if not job.job_id.startswith(AGAIN)]
-    requests = [job.request for job in jobs if job.request.bucket]
-    return [
-        Location(url=r.location, bucket=r.bucket, prefix=r.prefix)
-        for r in requests
-        if folders or not r.bucket.startswith("/")
-    ]
+    places = ledger.locations(without=(AGAIN, ONE_IMAGE))
+    return [place for place in places if folders or not place.bucket.startswith("/")]
 
 
-def _deps_of(job: Job, backend: Backend) -> Deps:
+def _deps_of(job: Job, backend: Backend, models: Models) -> Deps:
     target = job.request.target
     spec = wiring.model_of_generation(target, backend.index, backend.settings).spec
-    return backend.deps_with(LazyEmbedder(spec, lambda: backend.models.answering(target)))
+    return backend.deps_with(LazyEmbedder(spec, lambda: models.answering(target)))
 
 
 def _warm(collection: str, index: VectorIndex, models: Models) -> None:
@@ -239,11 +295,13 @@ def warm_up(backend: Backend) -> None:
         part.ask()
 
 
-def _backend_of(request: Request) -> Backend:
+# `async`, for they wait for nothing. FastAPI would hand plain functions to another thread and back, twice for
+# each search.
+async def _backend_of(request: Request) -> Backend:
     return cast("Backend", request.app.state.backend)
 
 
-def _caller_of(request: Request) -> Caller:
+async def _caller_of(request: Request) -> Caller:
     return caller_of(request.scope)
 
 

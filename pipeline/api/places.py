@@ -4,6 +4,8 @@ A service that reads whatever it is told to would show one user of a machine the
 could aim it at every bucket that its credentials open.
 """
 
+import math
+import time
 from collections.abc import Callable, Iterable, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -11,26 +13,32 @@ from pathlib import Path
 from pipeline.errors import DeniedError
 from pipeline.location import Location
 
+KNOWN_S = 1.0  # after this time at the latest a place may be named that a new job has brought
+SPARE = 20  # or later, where the ledger has so many jobs that to ask takes more than a twentieth of the time
+
 
 class Places:
     """Safe to share between threads.
 
     Args:
         allowed: as `pictor serve --allow` names them.
-        known: places indexed before, by whoever may run commands here. Asked anew each time.
+        known: places indexed before, by whoever may run commands here. There are ever more, never fewer.
         buckets: globs of buckets that may be named as a whole. No folder is like one.
     """
 
     def __init__(
         self,
         allowed: Sequence[Location],
-        known: Callable[[], Iterable[Location]],
+        known: Callable[[], Sequence[Location]],
         *,
         buckets: Sequence[str] = (),
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._allowed = tuple(allowed)
         self._buckets = tuple(buckets)
         self._known = known
+        self._clock = clock
+        self._read: tuple[Sequence[Location], float] = ((), -math.inf)  # and until when, by the clock
 
     def check_location(self, wanted: Location) -> Location:
         """Raises DeniedError: it lies in no place that is allowed."""
@@ -44,12 +52,20 @@ class Places:
             raise DeniedError(f"{bucket}: no place that this service may read holds this object; {_WAY}")
 
     def _holds(self, bucket: str, key: str) -> bool:
-        """The known places come last, since they are asked for from the ledger."""
+        """The known places come last, since the ledger is asked for them."""
         return (
             _is_in_any(bucket, key, self._allowed)
             or (not bucket.startswith("/") and any(fnmatchcase(bucket, glob) for glob in self._buckets))
-            or _is_in_any(bucket, key, self._known())
+            or _is_in_any(bucket, key, self._known_lately())
         )
+
+    def _known_lately(self) -> Sequence[Location]:
+        places, until_s = self._read
+        if (began_s := self._clock()) >= until_s:
+            places, took_s = self._known(), self._clock() - began_s
+            # One assignment: threads that come together ask twice at worst.
+            self._read = places, began_s + max(KNOWN_S, SPARE * took_s)
+        return places
 
 
 _WAY = (

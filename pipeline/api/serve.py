@@ -6,6 +6,7 @@ import ssl
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from types import FrameType
 
 import uvicorn
 from fastapi import FastAPI
@@ -90,12 +91,19 @@ def _no_password() -> str:
 
 
 def run(
-    app: FastAPI, *, host: str, port: int, on_ready: Callable[[str], None], tls: Tls | None = None
+    app: FastAPI,
+    *,
+    host: str,
+    port: int,
+    on_ready: Callable[[str], None],
+    on_stop: Callable[[], None] = lambda: None,
+    tls: Tls | None = None,
 ) -> None:
     """Serve until SIGINT or SIGTERM. Requests in flight are answered, and no new ones are taken.
 
     Args:
         port: 0 for any that is free.
+        on_stop: called once it is told to stop, by a handler of signals.
         on_ready: called with the address once it answers.
 
     Raises:
@@ -110,17 +118,24 @@ def run(
         server_header=False,
         timeout_keep_alive=HEADERS_S,
         timeout_graceful_shutdown=STOP_S,
-        limit_concurrency=256,  # connections; requests have a bound of their own
+        limit_concurrency=1024,  # connections; bounds of requests are ours, and answer 429, not 503
         ssl_certfile=tls.cert_file if tls else None,
         ssl_keyfile=tls.key_file if tls else None,
     )
-    _Server(config, on_ready).run()
+    _Server(config, on_ready, on_stop).run()
 
 
 class _Server(uvicorn.Server):
-    def __init__(self, config: uvicorn.Config, on_ready: Callable[[str], None]) -> None:
+    def __init__(
+        self, config: uvicorn.Config, on_ready: Callable[[str], None], on_stop: Callable[[], None]
+    ) -> None:
         super().__init__(config)
         self._on_ready = on_ready
+        self._on_stop = on_stop
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self._on_stop()
+        super().handle_exit(sig, frame)
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:

@@ -30,6 +30,7 @@ def to_model_input(rgb: Pixels, spec: Preprocessing) -> Pixels:
 
 def planes_to_model_input(planes: Tensor, spec: Preprocessing) -> Pixels:
     """The same for uint8 [3, H, W] on any device. The result that comes back is small."""
+    _work_alone()
     if spec.fit == "crop":
         planes = _cut_to_aspect(planes)
     resized = _resize(planes, _resized_size(planes, spec), spec.interpolation)
@@ -37,6 +38,12 @@ def planes_to_model_input(planes: Tensor, spec: Preprocessing) -> Pixels:
         resized = _cut_centre(resized, spec.crop)
     pixels: Pixels = resized.contiguous().cpu().numpy()
     return pixels
+
+
+def _work_alone() -> None:
+    """Threads are over images. Those that torch would add within one image only wait, and spin."""
+    if torch.get_num_threads() > 1:
+        torch.set_num_threads(1)  # of this thread: forward passes have set their own
 
 
 def _resized_size(planes: Tensor, spec: Preprocessing) -> tuple[int, int]:

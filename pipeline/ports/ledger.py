@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Protocol
 
+from pipeline.location import Location
 from pipeline.ports.versions import NO_FINDINGS, VersionBook
 from pipeline.types import (
     BatchRecord,
@@ -14,12 +15,15 @@ from pipeline.types import (
     JobRequest,
     JobState,
     ObjectRef,
+    Pace,
     PlanClaim,
     PlannedBatch,
     Prunable,
     Pruned,
     VersionEntry,
 )
+
+PACE_JOBS = 50  # a large job among small daily ones is found for a month or more
 
 
 class Ledger(Protocol):
@@ -42,6 +46,21 @@ class Ledger(Protocol):
 
         Args:
             before: a job's id; only jobs that are older than it.
+        """
+        ...
+
+    def locations(self, *, without: Sequence[str]) -> list[Location]:
+        """Where jobs have looked for images, each place once and in no order. It counts nothing.
+
+        Args:
+            without: jobs whose id begins with one of these are left out.
+        """
+        ...
+
+    def find_pace(self, fingerprint: str) -> Pace | None:
+        """Of the newest PACE_JOBS completed jobs of this model, that of the one that indexed most.
+
+        None when they indexed nothing, or their batches were pruned.
         """
         ...
 

@@ -3,7 +3,7 @@
 import re
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -27,6 +27,11 @@ SQLITE_SETTINGS = (
     # With WAL a commit survives kill -9 of any process. A power cut may undo the last ones, never half of
     # one: the batches are then pending again and are done again, which changes nothing in the index.
     "PRAGMA synchronous = NORMAL",
+)
+SQLITE_FOR_THE_LOG = (
+    # A checkpoint that was given away must not be forgotten, or the next one contradicts it.
+    "PRAGMA synchronous = FULL",
+    "PRAGMA secure_delete = ON",  # what is erased is overwritten, and not only given free
 )
 
 POSTGRES_POOL = {
@@ -81,10 +86,14 @@ def location_of(url: sa.URL) -> str:
     return show_url(url.set(drivername="postgresql", query={}).render_as_string(hide_password=False))
 
 
-def make_engine(url: sa.URL) -> sa.Engine:
-    """Open nothing yet. `url` comes from `read_url`, and its query wins over the settings above."""
+def make_engine(url: sa.URL, *, for_log: bool = False) -> sa.Engine:
+    """Open nothing yet. `url` comes from `read_url`, and its query wins over the settings above.
+
+    Args:
+        for_log: in SQLite a commit survives a power cut, and what is deleted is overwritten.
+    """
     if url.drivername == "sqlite":
-        return _make_sqlite_engine(url)
+        return _make_sqlite_engine(url, (*SQLITE_SETTINGS, *(SQLITE_FOR_THE_LOG if for_log else ())))
     settings = {name: value for name, value in POSTGRES_CONNECT.items() if name not in url.query}
     try:
         return sa.create_engine(url, connect_args=settings, **POSTGRES_POOL)
@@ -154,14 +163,14 @@ def translated(url: sa.URL) -> Iterator[None]:
         raise PictorError(f"ledger {location_of(url)}: internal error, see the log") from err
 
 
-def _make_sqlite_engine(url: sa.URL) -> sa.Engine:
+def _make_sqlite_engine(url: sa.URL, settings: Sequence[str]) -> sa.Engine:
     patience = {} if "timeout" in url.query else {"timeout": SQLITE_BUSY_TIMEOUT_S}
     engine = sa.create_engine(url, connect_args=patience)
 
     @sa.event.listens_for(engine, "connect")
     def prepare(connection: sqlite3.Connection, _record: Any) -> None:
         connection.isolation_level = None  # the driver would begin transactions late, and commit before DDL
-        for statement in SQLITE_SETTINGS:
+        for statement in settings:
             connection.execute(statement)
 
     @sa.event.listens_for(engine, "begin")
@@ -182,6 +191,16 @@ def use_wal(engine: sa.Engine) -> None:
             connection.cursor().execute("PRAGMA journal_mode = WAL")
         finally:
             connection.close()
+
+
+def forget_copies(engine: sa.Engine) -> None:
+    """Empty SQLite's log of writes, which holds what was erased; unless somebody is reading just now.
+
+    What a PostgreSQL server keeps until its next VACUUM, in archives and in backups is its operator's.
+    """
+    if engine.dialect.name == "sqlite":
+        with translated(engine.url), engine.connect() as connection:
+            connection.connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
 def folder_of(url: sa.URL) -> Path | None:

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Body, Query, Request
 from fastapi.responses import HTMLResponse
 
 from pipeline.api.backend import Asks, Backend, Ports
+from pipeline.api.metrics import PAGE
 from pipeline.api.pages.rendering import render
 from pipeline.errors import PictorError
 from pipeline.search.query import Bytes, Stored
@@ -90,7 +91,7 @@ def results(
 
 def _find(query: SearchQuery, asked: Asked, ports: Backend, caller: Caller) -> SearchAnswer:
     wanted = read_search(collection=asked.collection, k=HITS_SHOWN, prefix=asked.prefix)
-    (answer,) = ports.search([query], wanted, caller)
+    (answer,) = ports.search([query], wanted, caller, door=PAGE)
     return answer
 
 
