@@ -4,8 +4,6 @@ Exit codes: 0 done; 1 the work could not be finished, or too much of it failed; 
 130 stopped by Ctrl-C; 143 stopped by SIGTERM.
 """
 
-import atexit
-import gc
 import sys
 
 from pipeline.cli.app import app
@@ -13,6 +11,7 @@ from pipeline.cli.exit_codes import EXIT_USAGE, exit_code_of
 from pipeline.cli.output import fail
 from pipeline.cli.rights import keep_private
 from pipeline.errors import PictorError
+from pipeline.garbage import look_seldom
 
 # Packages that a command may find missing, by the extra that brings them.
 EXTRAS = {
@@ -26,7 +25,7 @@ EXTRAS = {
 def main() -> None:
     """Entry point of the console script. Errors become one line on standard error, never a traceback."""
     keep_private()
-    _spare_collections()
+    look_seldom()
     try:
         app()
     except PictorError as err:
@@ -39,9 +38,3 @@ def main() -> None:
             raise  # a fault of ours
         fail(f"this needs {package}, which is not installed; pip install 'pictor[{extra}]'")
         sys.exit(EXIT_USAGE)
-
-
-def _spare_collections() -> None:
-    """Imports leave a million objects that stay: let Python look through them seldom, and not as it ends."""
-    gc.set_threshold(10_000, 10, 10)
-    atexit.register(gc.freeze)
