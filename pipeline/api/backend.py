@@ -39,12 +39,13 @@ from pipeline.search.micro_batches import MicroBatches
 from pipeline.search.query import Query
 from pipeline.search.right_of_way import RightOfWay
 from pipeline.service.access import Caller
+from pipeline.service.embeddings import embed_pictures
 from pipeline.service.index_image import ONE_IMAGE
 from pipeline.service.models import LoadedOnDemand, Models
 from pipeline.service.search import SearchAnswer, SearchPorts, SearchRequest, search_images
 from pipeline.service.submit import Submission, submit_embedded, submit_heard
 from pipeline.settings import Settings
-from pipeline.types import WORKERS, CollectionRef, Job
+from pipeline.types import WORKERS, CollectionRef, Job, Vector
 
 
 class Runner(Protocol):
@@ -86,7 +87,20 @@ class Backend:
             door: one of `metrics.DOORS`.
         """
         started = time.perf_counter()
-        ports = SearchPorts(
+        with self.right_of_way.search():
+            answers = list(search_images(queries, request, self._search_ports(), self.limits, caller))
+        refused = sum(bool(answer.error) for answer in answers)
+        seconds = time.perf_counter() - started
+        self.metrics.record_search(door, answered=len(answers) - refused, refused=refused, seconds=seconds)
+        return answers
+
+    def embed(self, pictures: Sequence[bytes], target: CollectionRef, caller: Caller) -> list[Vector]:
+        """See `embed_pictures`."""
+        with self.right_of_way.search():
+            return embed_pictures(pictures, target, self._search_ports(), self.limits, caller)
+
+    def _search_ports(self) -> SearchPorts:
+        return SearchPorts(
             store=self.store,
             index=self.index,
             models=self.models,
@@ -94,12 +108,6 @@ class Backend:
             concurrency=replace(self.concurrency, decode_threads=1, fetch_threads=1),
             decode_slots=self.decoding,
         )
-        with self.right_of_way.search():
-            answers = list(search_images(queries, request, ports, self.limits, caller))
-        refused = sum(bool(answer.error) for answer in answers)
-        seconds = time.perf_counter() - started
-        self.metrics.record_search(door, answered=len(answers) - refused, refused=refused, seconds=seconds)
-        return answers
 
     def deps_with(self, embedder: ImageEmbedder) -> Deps:
         """The ports for a job that runs in this process."""
@@ -160,9 +168,10 @@ class Backend:
         existing = self.index.get_collection(collection)
         if existing is None:
             return self.model_for(model or self.settings.model, collection)
-        embedder = self.model_for(model or DEFAULT_MODEL, collection)
-        if model:
-            check_target(existing, embedder.spec)
+        if model in ("", existing.model_address):
+            return self.model_for(DEFAULT_MODEL, collection)  # it stands for this one, and is always here
+        embedder = self.model_for(model, collection)
+        check_target(existing, embedder.spec)
         return embedder
 
 

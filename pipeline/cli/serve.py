@@ -74,7 +74,11 @@ def serve(
         if announced is not None:
             door = OwnerDoor(door, token=announced.token)
         application = make_app(
-            backend, hosts=hosts, door=door, cursor_key=settings.service_cursor_key.get_secret_value()
+            backend,
+            hosts=hosts,
+            door=door,
+            cursor_key=settings.service_cursor_key.get_secret_value(),
+            per_minute=settings.service_requests_per_minute,
         )
         run(
             application,
