@@ -57,7 +57,11 @@ def _answers(
             metadata=metadata,
             where=where,
             on_behalf_of=wanted.on_behalf_of,
-            **wanted.stated,
+            purpose=wanted.purpose,
+            case=wanted.case,
+            offence=wanted.offence,
+            authorisation=wanted.authorisation,
+            authority=wanted.authority,
         )
         yield from found.answers
 
