@@ -3,18 +3,15 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from functools import cache
-from importlib.metadata import version
 
 from pipeline.search.query import Query
-from pipeline.service.access import Caller
 from pipeline.service.accountability import Accountability
+from pipeline.service.audit_entries import record_of
 from pipeline.service.conditions import condition_json
 from pipeline.service.policy_rules import is_authorised
 from pipeline.service.probes import probe_of
 from pipeline.service.search_values import SearchAnswer, Terms
 from pipeline.types import (
-    Actor,
     AuditKind,
     AuditOutcome,
     AuditParams,
@@ -116,14 +113,11 @@ def _outcome(answer: SearchAnswer) -> str:
 
 def _record(terms: Terms, ended_at: datetime) -> AuditRecord:
     request, caller, why = terms.request, terms.caller, terms.request.justification
-    return AuditRecord(
-        kind=AuditKind.SEARCH,
-        actor=actor_of(caller),
+    return record_of(
+        AuditKind.SEARCH,
+        caller,
         started_at=terms.started_at,
         ended_at=ended_at,
-        tenant=caller.tenant,
-        on_behalf_of=caller.on_behalf_of,
-        request_id=caller.request_id,
         purpose_code=why.purpose,
         offence_code=why.offence,
         case_ref=why.case,
@@ -133,22 +127,7 @@ def _record(terms: Terms, ended_at: datetime) -> AuditRecord:
             k=request.k, threshold=request.min_score, metric="cosine", filters=_filters(request.where)
         ),
         retention_class=terms.policy.retention_class if terms.policy else "",
-        software_version=software_version(),
     )
-
-
-def actor_of(caller: Caller) -> Actor:
-    return Actor(
-        id=caller.who,
-        role=", ".join(caller.held),
-        auth_method="key" if caller.key_id else ", ".join(caller.held),
-        address=caller.address,
-    )
-
-
-@cache
-def software_version() -> str:
-    return f"pictor {version('pictor')}"
 
 
 def _version(terms: Terms) -> int | None:

@@ -63,7 +63,12 @@ def test_nothing_but_the_gate_asks_an_index_for_its_nearest_rows() -> None:
     }
     others = {(module, text) for module, text in asked if not is_pattern(text) and module != GATE}
     assert (GATE, "index.search") in asked
-    known = {"ports.search", "public_tasks.search", "self.right_of_way.search"}  # the last one is a turn
+    known = {
+        "ports.search",  # of the backend, see below
+        "public_tasks.search",
+        "pictor.search",  # over HTTP
+        "self.right_of_way.search",  # a turn
+    }
     assert {text for _, text in others} <= known, "an index is asked"
 
 
