@@ -32,7 +32,8 @@ from pipeline.ports.embedder import warm_model
 from pipeline.ports.lazy import LazyEmbedder
 from pipeline.ports.model_binding import DEFAULT_MODEL, check_target
 from pipeline.search.query import Bytes, Object, Query
-from pipeline.service.access import Caller
+from pipeline.service.access import ALL_TENANTS, Caller
+from pipeline.service.confined import ConfinedIndex, ConfinedLedger, ConfinedModels, scope_of
 from pipeline.service.models import LoadedOnDemand, Models
 from pipeline.service.search import SearchAnswer, SearchPorts, SearchRequest, search_images
 from pipeline.service.submit import Submission, submit_embedded, submit_heard
@@ -67,6 +68,23 @@ class Backend:
     driver: str
     decoding: threading.Semaphore  # as many pictures at once as there is memory for, whoever asks
     parts: Sequence[Part]  # what readiness depends on, and what it names besides
+
+    def confined_to(self, caller: Caller) -> "Backend":
+        """The same ports as this caller sees them. The user of this machine sees all there is."""
+        if caller.tenant == ALL_TENANTS:
+            return self
+        scope = scope_of(caller)
+        ledger = ConfinedLedger(self.ledger, scope)
+        return replace(
+            self,
+            index=ConfinedIndex(self.index, scope),
+            ledger=ledger,
+            models=ConfinedModels(self.models, scope),
+            model_for=lambda address, collection: self.model_for(address, scope.stored(collection)),
+            places=self.places.confined_to(
+                caller.buckets, lambda: _known_places(ledger, folders=self.driver != WORKERS)
+            ),
+        )
 
     def search(self, queries: Sequence[Query], request: SearchRequest, caller: Caller) -> list[SearchAnswer]:
         """One answer for each query, in order. Queries with a picture wait for a place to decode it."""
@@ -239,13 +257,15 @@ def warm_up(backend: Backend) -> None:
         part.ask()
 
 
-def _backend_of(request: Request) -> Backend:
-    return cast("Backend", request.app.state.backend)
-
-
 def _caller_of(request: Request) -> Caller:
     return caller_of(request.scope)
 
 
-Ports = Annotated[Backend, Depends(_backend_of)]
 Asks = Annotated[Caller, Depends(_caller_of)]
+
+
+def _ports_of(request: Request, caller: Asks) -> Backend:
+    return cast("Backend", request.app.state.backend).confined_to(caller)
+
+
+Ports = Annotated[Backend, Depends(_ports_of)]  # no route has other ones: see test_api_tenants

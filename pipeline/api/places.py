@@ -19,6 +19,7 @@ class Places:
         allowed: as `pictor serve --allow` names them.
         known: places indexed before, by whoever may run commands here. Asked anew each time.
         buckets: globs of buckets that may be named as a whole. No folder is like one.
+        granted: globs of the names without which no place is allowed to this caller.
     """
 
     def __init__(
@@ -27,10 +28,21 @@ class Places:
         known: Callable[[], Iterable[Location]],
         *,
         buckets: Sequence[str] = (),
+        granted: Sequence[str] = ("*",),
     ) -> None:
         self._allowed = tuple(allowed)
         self._buckets = tuple(buckets)
+        self._granted = tuple(granted)
         self._known = known
+
+    def confined_to(self, buckets: Sequence[str], known: Callable[[], Iterable[Location]]) -> "Places":
+        """The same places, of which a caller has those in some buckets.
+
+        Args:
+            buckets: globs. A folder's path is a name, too.
+            known: places that were indexed before into collections that the caller may reach.
+        """
+        return Places(self._allowed, known, buckets=self._buckets, granted=buckets)
 
     def check_location(self, wanted: Location) -> Location:
         """Raises DeniedError: it lies in no place that is allowed."""
@@ -45,9 +57,9 @@ class Places:
 
     def _holds(self, bucket: str, key: str) -> bool:
         """The known places come last, since they are asked for from the ledger."""
-        return (
+        return _is_like_any(bucket, self._granted) and (
             _is_in_any(bucket, key, self._allowed)
-            or (not bucket.startswith("/") and any(fnmatchcase(bucket, glob) for glob in self._buckets))
+            or (not bucket.startswith("/") and _is_like_any(bucket, self._buckets))
             or _is_in_any(bucket, key, self._known())
         )
 
@@ -55,6 +67,10 @@ class Places:
 _WAY = (
     "whoever runs it can add one with `pictor serve --allow PLACE`, or index it with `pictor ingest SOURCE`"
 )
+
+
+def _is_like_any(bucket: str, globs: Iterable[str]) -> bool:
+    return any(fnmatchcase(bucket, glob) for glob in globs)
 
 
 def _is_in_any(bucket: str, key: str, places: Iterable[Location]) -> bool:

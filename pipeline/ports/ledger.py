@@ -1,6 +1,6 @@
 """The account of every job."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Protocol
 
@@ -37,11 +37,14 @@ class Ledger(Protocol):
         """Raises NotFoundError when there is no such job."""
         ...
 
-    def list_jobs(self, *, limit: int = 50, before: str | None = None) -> list[Job]:
+    def list_jobs(
+        self, *, limit: int = 50, before: str | None = None, of: Callable[[str], bool] | None = None
+    ) -> list[Job]:
         """Newest first.
 
         Args:
             before: a job's id; only jobs that are older than it.
+            of: only jobs of collections whose names it takes. It is asked once for each name.
         """
         ...
 

@@ -1,6 +1,7 @@
 """Jobs: made, found, moved and ended."""
 
 import secrets
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 import sqlalchemy as sa
@@ -44,13 +45,20 @@ class SqlJobs(InTransactions):
             raise no_such_job(job_id)
         return job_of(row)
 
-    def list_jobs(self, *, limit: int = 50, before: str | None = None) -> list[Job]:
+    def list_jobs(
+        self, *, limit: int = 50, before: str | None = None, of: Callable[[str], bool] | None = None
+    ) -> list[Job]:
         newest = sa.select(job.c.job_id).order_by(job.c.created_at.desc(), job.c.job_id.desc()).limit(limit)
         if before is not None:
             made = sa.select(job.c.created_at).where(job.c.job_id == before).scalar_subquery()
             newest = newest.where(
                 (job.c.created_at < made) | ((job.c.created_at == made) & (job.c.job_id < before))
             )
+        if of is not None:
+            names = self._read(
+                lambda connection: connection.scalars(sa.select(job.c.collection).distinct()).all()
+            )
+            newest = newest.where(job.c.collection.in_([name for name in names if of(name)]))
         query = select_jobs(job.c.job_id.in_(newest.scalar_subquery()))
         return [job_of(row) for row in self._read(lambda connection: connection.execute(query).all())]
 
