@@ -122,6 +122,37 @@ class Settings(BaseSettings):
         ),
     ] = ""
 
+    audit_key: Annotated[
+        SecretStr,
+        Field(
+            description="Key that signs the transparency log, `PRIVATE+KEY+…`. Every process that shares a ledger needs the same. Default: the file `<home>/audit.key`, which is made at the first use"
+        ),
+    ] = SecretStr("")
+    audit_origin: Annotated[
+        str,
+        Field(
+            description="Name of the log, for example `audit.example.org/faces`. A new key is made for it. Default: a random one"
+        ),
+    ] = ""
+    audit_tiles: Annotated[
+        str,
+        Field(
+            description="Folder or `s3://bucket/prefix/` where the log's tiles and checkpoint are published. Default `<home>/audit` with an SQLite ledger, and nowhere with PostgreSQL"
+        ),
+    ] = ""
+    audit_checkpoints: Annotated[
+        str,
+        Field(
+            description="A second folder or `s3://bucket/prefix/` for checkpoints, best where the owner of the ledger may not delete"
+        ),
+    ] = ""
+    audit_policy: Annotated[
+        Path | None,
+        Field(
+            description="File of the form c2sp.org/tlog-policy with the witnesses that sign checkpoints, and how many must"
+        ),
+    ] = None
+
     s3_endpoint: Annotated[
         str,
         Field(
@@ -224,12 +255,18 @@ class Settings(BaseSettings):
         Path | None,
         Field(description="Folder for a worker's readiness and heartbeat files. Default `<home>/run`"),
     ] = None
+    service_cursor_key: Annotated[
+        SecretStr,
+        Field(
+            description="Secret with which the processes of a service sign the `next_token` of a page. Give all of them the same. Without it each takes only its own"
+        ),
+    ] = SecretStr("")
     metrics_port: Annotated[
         int,
         Field(
             ge=0,
             le=65535,
-            description="Port on which a worker answers Prometheus. Each worker of a machine needs its own. 0 means none",
+            description="Port on which a worker, or a process of the service, answers Prometheus. Each of a machine needs its own. 0 means none",
         ),
     ] = 0
     metrics_address: Annotated[
@@ -334,6 +371,12 @@ class Settings(BaseSettings):
     @property
     def ledger_target(self) -> str:
         return self.ledger_url.get_secret_value() or f"sqlite:///{self.home / 'ledger.db'}"
+
+    @property
+    def audit_tiles_target(self) -> str:
+        """ "" for nowhere."""
+        home = str(self.home / "audit") if self.ledger_target.startswith("sqlite") else ""
+        return self.audit_tiles or home
 
     @property
     def bucket_globs(self) -> tuple[str, ...]:

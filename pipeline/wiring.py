@@ -216,7 +216,13 @@ def load_model_spec(address: str, settings: Settings) -> ModelSpec:
 
 
 def load_model(
-    address: str, settings: Settings, *, precision: str, batches: int = 0, processes: int = 1
+    address: str,
+    settings: Settings,
+    *,
+    precision: str,
+    batches: int = 0,
+    processes: int = 1,
+    before_pass: Callable[[], None] = lambda: None,
 ) -> ImageEmbedder:
     """Load the weights.
 
@@ -224,6 +230,7 @@ def load_model(
         precision: see `choose_precision`.
         batches: at once in this process; 0 for single queries.
         processes: that do the same on this machine.
+        before_pass: called before each forward pass, which it may hold up.
     """
     from pipeline.adapters.models.catalogue import load_embedder
 
@@ -235,6 +242,7 @@ def load_model(
         group_items=settings.group_items,
         batches=batches,
         threads=settings.device_threads or max(1, read_share().cores // processes),
+        before_pass=before_pass,
         fetch_s3=_weights_fetcher(settings),
     )
 
@@ -281,9 +289,13 @@ def lazy_model(
     return LazyEmbedder(known, load)
 
 
-def model_loader(settings: Settings, *, batches: int = 0) -> Callable[[str, str], ImageEmbedder]:
-    """Loads a model by its address and a precision. Args: `batches`: see `load_model`."""
-    return lambda address, precision: load_model(address, settings, precision=precision, batches=batches)
+def model_loader(
+    settings: Settings, *, batches: int = 0, before_pass: Callable[[], None] = lambda: None
+) -> Callable[[str, str], ImageEmbedder]:
+    """Loads a model by its address and a precision. Args: `batches` and `before_pass`: see `load_model`."""
+    return lambda address, precision: load_model(
+        address, settings, precision=precision, batches=batches, before_pass=before_pass
+    )
 
 
 def model_of_generation(

@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 from prometheus_client import CollectorRegistry
 
+from pipeline.api.metrics import ServiceMetrics
 from tests.conftest import REPOSITORY
 from workers.metrics.metrics import Metrics
 
@@ -67,11 +68,14 @@ def asked() -> Iterator[tuple[str, str]]:
 
 
 def exported_metrics() -> set[str]:
-    """Every name that a worker's page can hold, without those of samples that Prometheus does not get."""
+    """Every name of ours, of workers and of the service, without samples that Prometheus does not get."""
     registry = CollectorRegistry()
     Metrics(registry)
     names = set()
-    for family in registry.collect():
+    of_service = [
+        family for family in ServiceMetrics().registry.collect() if family.name.startswith("pictor_")
+    ]
+    for family in (*registry.collect(), *of_service):
         match family.type:
             case "counter":
                 names.add(f"{family.name}_total")

@@ -144,12 +144,14 @@ class PictorClient:
         bucket: str = "",
         prefix: str = "",
         metadata: Mapping[str, str] | None = None,
+        where: Mapping[str, object] | None = None,
         timeout_s: float = 30.0,
     ) -> Answer:
         """Search by `s3://bucket/key` or stored image id.
 
         Args:
             bucket, prefix, metadata: only objects of this bucket, with such keys, with this metadata.
+            where: only images for which this condition holds, see docs/reference/filters.md.
 
         Returns:
             `query` and `hits`; and `error` when the query cannot be read.
@@ -163,6 +165,7 @@ class PictorClient:
             "bucket": bucket,
             "prefix": prefix,
             "metadata": dict(metadata) if metadata else None,
+            "where": where,
         }
         return self._ask("pictor.search", _checked(SearchArguments, "pictor.search", arguments), timeout_s)
 

@@ -26,6 +26,7 @@ from pipeline.names import is_of_tenant
 from pipeline.service.access import Caller, Role
 from pipeline.service.answers import answer_json, error_json, job_json
 from pipeline.service.arguments import read_query, read_search
+from pipeline.service.conditions import read_condition
 from pipeline.service.confined import ConfinedLedger, scope_of
 from pipeline.service.delete import delete_objects
 from pipeline.service.models import ResidentModel
@@ -152,6 +153,7 @@ def _hits(task: Task, args: Sequence[object], kwargs: Arguments) -> dict[str, ob
         bucket=arguments.bucket,
         prefix=arguments.prefix,
         metadata=arguments.metadata,
+        condition=None if arguments.where is None else read_condition(arguments.where),
     )
     deps = context.deps
     models = ResidentModel(deps.embedder, deps.index)

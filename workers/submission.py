@@ -17,6 +17,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    JsonValue,
     ValidationError,
     ValidationInfo,
     field_validator,
@@ -26,7 +27,10 @@ from pipeline.errors import ArgumentError, MessageError
 from pipeline.ingest.globs import MAX_PATTERNS, what_is_wrong
 from pipeline.location import split_s3_url
 from pipeline.names import check_bucket_or_folder, check_key, check_prefix
+from pipeline.service.conditions import read_condition
 from workers.broker.meant_at import MAX_TIME_S
+
+T = TypeVar("T")
 
 VERSION = 1
 MAX_KEYS = 10_000  # of one pictor.delete
@@ -47,17 +51,17 @@ def _check_globs(patterns: list[str]) -> list[str]:
     return patterns
 
 
-def _valid(check: Callable[[str], object], text: str) -> str:
-    """A rule for names, as pydantic has it."""
+def _valid(check: Callable[[T], object], value: T) -> T:
+    """A rule of ours, as pydantic has it."""
     try:
-        check(text)
+        check(value)
     except ArgumentError as err:
         raise ValueError(str(err)) from err
-    return text
+    return value
 
 
-def _checked_by(check: Callable[[str], object]) -> AfterValidator:
-    return AfterValidator(lambda text: _valid(check, text))
+def _checked_by(check: Callable[[T], object]) -> AfterValidator:
+    return AfterValidator(lambda value: _valid(check, value))
 
 
 _STORABLE = AfterValidator(_check_storable)
@@ -120,6 +124,7 @@ class SearchArguments(Arguments):
     bucket: Bucket | Literal[""] = ""
     prefix: Annotated[Text, _checked_by(check_prefix)] = ""
     metadata: Annotated[dict[Text, Text], Field(max_length=100)] = {}
+    where: Annotated[dict[str, JsonValue], _checked_by(read_condition)] | None = None
 
 
 class JobArguments(Arguments):

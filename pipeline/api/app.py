@@ -10,15 +10,19 @@ from fastapi.staticfiles import StaticFiles
 
 from pipeline.api.backend import Backend
 from pipeline.api.bodies import Problem, ProblemAnswers
+from pipeline.api.condition_schema import CONDITION_SCHEMA, REFERENCE
 from pipeline.api.cursors import Cursors
 from pipeline.api.middleware.bounds import BoundedBodies, BoundedRequests
 from pipeline.api.middleware.callers import Door, KnownCallers, OpenDoor
+from pipeline.api.middleware.measured import MeasuredRequests
 from pipeline.api.middleware.names import NamedRequests
 from pipeline.api.middleware.origins import OwnOrigins
+from pipeline.api.middleware.timely import AT_ONCE_PER_CORE, TimelySearches
 from pipeline.api.pages import jobs_page, reference, search_page, sign_in
 from pipeline.api.pages import problems as problem_pages
 from pipeline.api.problems import MEDIA_TYPE, answer_errors_as_problems
 from pipeline.api.routes import collections, health, images, jobs, keys, search
+from pipeline.cgroup import read_share
 
 LOOPBACK_NAMES = ("127.0.0.1", "localhost", "::1")
 MAX_BODY_BYTES = 16 * 2**20  # of a picture that comes with a search; larger ones are named in the store
@@ -33,13 +37,18 @@ Errors are documents of RFC 9457. Their `type` is a page of this service that sa
 
 
 def make_app(
-    backend: Backend, *, hosts: Collection[str] = LOOPBACK_NAMES, door: Door | None = None
+    backend: Backend,
+    *,
+    hosts: Collection[str] = LOOPBACK_NAMES,
+    door: Door | None = None,
+    cursor_key: str = "",
 ) -> FastAPI:
     """The application over one backend.
 
     Args:
         hosts: the names that the service goes by. A request for another one is refused. "*" is any.
         door: tells who asks. By default whoever reaches the service may do everything.
+        cursor_key: see `Cursors`.
     """
     door = door or OpenDoor()
     app = _Service(
@@ -52,7 +61,7 @@ def make_app(
         separate_input_output_schemas=False,
     )
     app.state.backend = backend
-    app.state.cursors = Cursors()
+    app.state.cursors = Cursors(cursor_key)
     app.state.door = door
     answer_errors_as_problems(app)
     resources = APIRouter(responses=_problem_answers())
@@ -65,11 +74,13 @@ def make_app(
     static = StaticFiles(directory=Path(__file__).parent / "pages" / "static")
     app.mount("/static", static, name="static")
     # The last one added is the first that a request passes.
+    app.add_middleware(TimelySearches, at_once=AT_ONCE_PER_CORE * read_share().cores)
     app.add_middleware(BoundedBodies, max_bytes=MAX_BODY_BYTES)
     app.add_middleware(KnownCallers, door=door)
     app.add_middleware(BoundedRequests, most=MAX_REQUESTS, streams=MAX_STREAMS)
     app.add_middleware(OwnOrigins, hosts=hosts)
     app.add_middleware(NamedRequests)
+    app.add_middleware(MeasuredRequests)
     return app
 
 
@@ -87,7 +98,10 @@ def _problem_answers() -> ProblemAnswers:
 class _Service(FastAPI):
     def openapi(self) -> dict[str, Any]:
         document = super().openapi()  # made once, and kept
-        document["components"]["schemas"].setdefault("Problem", Problem.model_json_schema())
+        schemas = document["components"]["schemas"]
+        schemas.setdefault("Problem", Problem.model_json_schema())
+        schemas.setdefault("Condition", CONDITION_SCHEMA)
+        schemas["Filter"]["properties"]["where"] |= REFERENCE
         document["components"]["securitySchemes"] = {
             "key": {
                 "type": "http",

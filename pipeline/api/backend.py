@@ -1,14 +1,16 @@
 """The ports of this process for its routes, opened once, and the caller."""
 
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Protocol, cast
 
 from fastapi import Depends, Request
 
 from pipeline import wiring
+from pipeline.api.metrics import API, ServiceMetrics
 from pipeline.api.middleware.callers import caller_of
 from pipeline.api.places import Places
 from pipeline.api.readiness import Part
@@ -29,18 +31,21 @@ from pipeline.ports import (
     VectorIndex,
 )
 from pipeline.ports.embedder import warm_model
+from pipeline.ports.giving_way import StoreGivingWay
 from pipeline.ports.lazy import LazyEmbedder
 from pipeline.ports.model_binding import DEFAULT_MODEL, check_target
-from pipeline.search.query import Bytes, Object, Query
+from pipeline.search.micro_batches import MicroBatches
+from pipeline.search.query import Query
+from pipeline.search.right_of_way import RightOfWay
 from pipeline.service.access import ALL_TENANTS, Caller
-from pipeline.service.confined import ConfinedIndex, ConfinedLedger, ConfinedModels, scope_of
+from pipeline.service.confined import ConfinedIndex, ConfinedLedger, ConfinedModels, Scope, scope_of
 from pipeline.service.models import LoadedOnDemand, Models
 from pipeline.service.search import SearchAnswer, SearchPorts, SearchRequest, search_images
 from pipeline.service.submit import Submission, submit_embedded, submit_heard
 from pipeline.settings import Settings
 from pipeline.types import WORKERS, CollectionRef, Job
 
-MOST_KNOWN_JOBS = 1000  # the newest: whose locations requests may name
+MOST_CONFINED = 1000  # callers whose ports are kept
 
 
 class Runner(Protocol):
@@ -67,13 +72,25 @@ class Backend:
     runner: Runner
     driver: str
     decoding: threading.Semaphore  # as many pictures at once as there is memory for, whoever asks
+    metrics: ServiceMetrics = field(default_factory=ServiceMetrics)
+    stopping: threading.Event = field(default_factory=threading.Event)  # streams end, so that the process can
     parts: Sequence[Part]  # what readiness depends on, and what it names besides
+    right_of_way: RightOfWay = field(default_factory=RightOfWay)  # of searches, before jobs of this process
+    # By grants. They are kept because each remembers for a moment which places are known.
+    _confined: "dict[tuple[object, ...], Backend]" = field(default_factory=dict, init=False)
 
     def confined_to(self, caller: Caller) -> "Backend":
         """The same ports as this caller sees them. The user of this machine sees all there is."""
         if caller.tenant == ALL_TENANTS:
             return self
-        scope = scope_of(caller)
+        grants = (caller.who, caller.tenant, caller.collections, caller.buckets)
+        if (known := self._confined.get(grants)) is None:
+            if len(self._confined) >= MOST_CONFINED:
+                self._confined.clear()
+            known = self._confined[grants] = self._confined_by(scope_of(caller), caller.buckets)
+        return known
+
+    def _confined_by(self, scope: Scope, buckets: Sequence[str]) -> "Backend":
         ledger = ConfinedLedger(self.ledger, scope)
         return replace(
             self,
@@ -82,23 +99,39 @@ class Backend:
             models=ConfinedModels(self.models, scope),
             model_for=lambda address, collection: self.model_for(address, scope.stored(collection)),
             places=self.places.confined_to(
-                caller.buckets, lambda: _known_places(ledger, folders=self.driver != WORKERS)
+                buckets, lambda: _known_places(ledger, folders=self.driver != WORKERS)
             ),
         )
 
-    def search(self, queries: Sequence[Query], request: SearchRequest, caller: Caller) -> list[SearchAnswer]:
-        """One answer for each query, in order. Queries with a picture wait for a place to decode it."""
-        has_pictures = any(isinstance(query, Bytes | Object) for query in queries)
-        # The pictures of one request come one after another: other requests have the other threads.
-        alone = replace(self.concurrency, decode_threads=1, fetch_threads=1)
-        ports = SearchPorts(store=self.store, index=self.index, models=self.models, concurrency=alone)
-        with self.decoding if has_pictures else nullcontext():
-            return list(search_images(queries, request, ports, self.limits, caller))
+    def search(
+        self, queries: Sequence[Query], request: SearchRequest, caller: Caller, *, door: str = API
+    ) -> list[SearchAnswer]:
+        """One answer for each query, in order. Queries with a picture wait for a place to decode it.
+
+        Args:
+            door: one of `metrics.DOORS`.
+        """
+        started = time.perf_counter()
+        ports = SearchPorts(
+            store=self.store,
+            index=self.index,
+            models=self.models,
+            # The pictures of one request come one after another: other requests have the other threads.
+            concurrency=replace(self.concurrency, decode_threads=1, fetch_threads=1),
+            decode_slots=self.decoding,
+        )
+        with self.right_of_way.search():
+            answers = list(search_images(queries, request, ports, self.limits, caller))
+        refused = sum(bool(answer.error) for answer in answers)
+        seconds = time.perf_counter() - started
+        self.metrics.record_search(door, answered=len(answers) - refused, refused=refused, seconds=seconds)
+        return answers
 
     def deps_with(self, embedder: ImageEmbedder) -> Deps:
         """The ports for a job that runs in this process."""
+        store = StoreGivingWay(self.store, self.right_of_way.give_way)
         return wiring.embedded_deps(
-            self.settings, store=self.store, index=self.index, embedder=embedder, ledger=self.ledger
+            self.settings, store=store, index=self.index, embedder=embedder, ledger=self.ledger
         )
 
     def location_of(self, source: str) -> Location:
@@ -152,27 +185,46 @@ def open_backend(settings: Settings, allowed: list[Location]) -> Iterator[Backen
         ConfigError: another process has the index open, or a setting cannot work.
     """
     driver = wiring.driver_here(settings)
-    with wiring.open_index(settings) as index, wiring.open_ledger(settings) as ledger:
+    with ExitStack() as opened:
+        index = opened.enter_context(wiring.open_index(settings))
+        ledger = opened.enter_context(wiring.open_ledger(settings))
+        # Of its own: a picture that is searched for would wait behind the groups of a job.
+        models_of_jobs = LoadedOnDemand(
+            index,
+            wiring.model_loader(
+                settings,
+                batches=settings.batch_threads,
+                before_pass=lambda: backend.right_of_way.give_way(),
+            ),
+            requested=settings.model,
+            precision=settings.precision,
+        )
         runner = EmbeddedRunner(
-            lambda job: _deps_of(job, backend),
+            lambda job: _deps_of(job, backend, models_of_jobs),
             wiring.limits_of(settings),
             DriverOptions(queue_batches=settings.queue_batches, batch_threads=settings.batch_threads),
             driver=driver,
             lock_folder=wiring.job_locks(settings),
             ledger=ledger,
         )
+        opened.callback(runner.close)
         backend = make_backend(
-            settings, allowed, index=index, ledger=ledger, keys=ledger.keys, runner=runner, driver=driver
+            settings,
+            allowed,
+            opened,
+            index=index,
+            ledger=ledger,
+            keys=ledger.keys,
+            runner=runner,
+            driver=driver,
         )
-        try:
-            yield backend
-        finally:
-            runner.close()
+        yield backend
 
 
 def make_backend(
     settings: Settings,
     allowed: list[Location],
+    opened: ExitStack,
     *,
     index: VectorIndex,
     ledger: Ledger,
@@ -181,11 +233,12 @@ def make_backend(
     driver: str,
     more_parts: Sequence[Part] = (),
 ) -> Backend:
-    """What every service has, over the ports that differ."""
+    """What every service has, over the ports that differ. Args: `opened` closes what is opened later."""
     runs_jobs = driver != WORKERS
+    load = wiring.model_loader(settings)
     models = LoadedOnDemand(
         index,
-        wiring.model_loader(settings, batches=settings.batch_threads if runs_jobs else 0),
+        lambda address, precision: opened.enter_context(MicroBatches(load(address, precision))),
         requested=settings.model if runs_jobs else "",  # workers of several models may share a cluster
         precision=settings.precision,
     )
@@ -230,19 +283,14 @@ def _known_places(ledger: Ledger, *, folders: bool) -> list[Location]:
     Args:
         folders: whether they are those of this machine. A job that another host ran may name one, too.
     """
-    jobs = [job for job in ledger.list_jobs(limit=MOST_KNOWN_JOBS) if not job.job_id.startswith(AGAIN)]
-    requests = [job.request for job in jobs if job.request.bucket]
-    return [
-        Location(url=r.location, bucket=r.bucket, prefix=r.prefix)
-        for r in requests
-        if folders or not r.bucket.startswith("/")
-    ]
+    places = ledger.locations(without=AGAIN)
+    return [place for place in places if folders or not place.bucket.startswith("/")]
 
 
-def _deps_of(job: Job, backend: Backend) -> Deps:
+def _deps_of(job: Job, backend: Backend, models: Models) -> Deps:
     target = job.request.target
     spec = wiring.model_of_generation(target, backend.index, backend.settings).spec
-    return backend.deps_with(LazyEmbedder(spec, lambda: backend.models.answering(target)))
+    return backend.deps_with(LazyEmbedder(spec, lambda: models.answering(target)))
 
 
 def _warm(collection: str, index: VectorIndex, models: Models) -> None:
@@ -257,14 +305,16 @@ def warm_up(backend: Backend) -> None:
         part.ask()
 
 
-def _caller_of(request: Request) -> Caller:
+# `async`, for they wait for nothing. FastAPI would hand plain functions to another thread and back, twice for
+# each search.
+async def _caller_of(request: Request) -> Caller:
     return caller_of(request.scope)
 
 
 Asks = Annotated[Caller, Depends(_caller_of)]
 
 
-def _ports_of(request: Request, caller: Asks) -> Backend:
+async def _ports_of(request: Request, caller: Asks) -> Backend:
     return cast("Backend", request.app.state.backend).confined_to(caller)
 
 

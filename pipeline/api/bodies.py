@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema, model_validator
 
 from pipeline.ports import MAX_HITS
 from pipeline.types import KeyRole
@@ -10,6 +10,8 @@ from pipeline.types import KeyRole
 MAX_QUERIES = 100  # of one call
 MAX_TEXT_CHARS = 2048  # a key of 1,024 bytes in a URL, and room
 MAX_HITS_OVER_HTTP = 1000  # of one query: an answer of some hundred kilobytes
+MAX_VECTORS = 1000  # in one answer: of 512 numbers they are 10 MB
+MAX_WHERE_CHARS = 8192  # in an address: most servers and proxies take no longer line
 MODEL_ADDRESS = r"^(builtin|torchvision/\w{1,64})?$"  # no file of this machine: requests name no paths
 EXAMPLE_ID = "1c5a3b0f9d2e4c6a8b7d6e5f4a3b2c1d"
 
@@ -37,6 +39,12 @@ class Filter(Strict):
     metadata: Annotated[
         dict[str, str], Field(max_length=16, description="Only objects with this user metadata")
     ] = {}
+
+    where: Annotated[
+        dict[str, Any] | None,
+        WithJsonSchema({"type": "object"}),  # the document of the service has the schema in this place
+        Field(description="Only images for which this condition holds"),
+    ] = None
 
 
 class QueryBody(Strict):
@@ -66,6 +74,10 @@ class SearchOptions(Strict):
         float | None, Field(ge=-1, le=1, description="Cosine. Hits below it are left out", examples=[0.5])
     ] = None
     filter: Filter = Filter()
+    with_vector: Annotated[
+        bool,
+        Field(description=f"Also the vector of each hit. At most {MAX_VECTORS} hits can be asked for then"),
+    ] = False
 
 
 class SearchBody(SearchOptions):
@@ -87,6 +99,10 @@ class Hit(BaseModel):
     etag: str
     indexed_at: str
     metadata: dict[str, str]
+    vector: Annotated[
+        list[float] | None,
+        Field(description="Where it was asked for. Left out if the row has changed meanwhile"),
+    ] = None
 
 
 class Answer(BaseModel):
@@ -102,7 +118,14 @@ class SearchAnswerBody(BaseModel):
     collection: str
     model: str
     fingerprint: Annotated[str, Field(description="Of the model whose vectors were searched")]
+    generation: Annotated[
+        str, Field(description="Of the collection, that was searched", examples=["images__1c5a3b0f"])
+    ]
     seconds: Annotated[float, Field(description="That the service worked on it")]
+    stage_seconds: Annotated[
+        dict[Literal["embed", "search"], float],
+        Field(description="Of these, to read and embed the examples, and to search the index"),
+    ]
     answers: list[Answer]
 
 

@@ -5,7 +5,7 @@ one stand side by side.
 import logging
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TypeVar
 from urllib.parse import urlsplit
 
@@ -43,6 +43,7 @@ def open_cluster(settings: Settings, allowed: list[Location]) -> Iterator[Backen
     with (
         _when_there(lambda: wiring.open_index(settings)) as index,
         _when_there(lambda: wiring.open_ledger(settings)) as ledger,
+        ExitStack() as opened,
     ):
         waker = PlannerWaker(ledger, Publisher(app, preparation=settings.preparation))
         broker = Part(name="broker", look=lambda: check_broker(app), is_needed=False)
@@ -50,6 +51,7 @@ def open_cluster(settings: Settings, allowed: list[Location]) -> Iterator[Backen
             yield make_backend(
                 settings,
                 allowed,
+                opened,
                 index=index,
                 ledger=ledger,
                 keys=ledger.keys,

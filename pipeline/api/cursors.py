@@ -11,10 +11,12 @@ _SIGNATURE_BYTES = 16
 
 
 class Cursors:
-    """Signs with a key of this process: after a restart a list is begun anew."""
+    """Args: `key` is that of all processes that take each other's cursors. Without one, a list is begun anew
+    after a restart.
+    """
 
-    def __init__(self) -> None:
-        self._key = secrets.token_bytes(32)
+    def __init__(self, key: str = "") -> None:
+        self._key = hashlib.sha256(key.encode()).digest() if key else secrets.token_bytes(32)
 
     def sign(self, place: str, *, of: str) -> str:
         """Args: `of` names the list, so that a cursor of one list is none of another."""

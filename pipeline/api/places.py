@@ -4,6 +4,7 @@ A service that reads whatever it is told to would show one user of a machine the
 could aim it at every bucket that its credentials open.
 """
 
+import time
 from collections.abc import Callable, Iterable, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -11,13 +12,15 @@ from pathlib import Path
 from pipeline.errors import DeniedError
 from pipeline.location import Location
 
+KNOWN_S = 1.0  # a place that a job has brought may be named after this time at the latest
+
 
 class Places:
     """Safe to share between threads.
 
     Args:
         allowed: as `pictor serve --allow` names them.
-        known: places indexed before, by whoever may run commands here. Asked anew each time.
+        known: places indexed before, by whoever may run commands here. There are ever more, never fewer.
         buckets: globs of buckets that may be named as a whole. No folder is like one.
         granted: globs of the names without which no place is allowed to this caller.
     """
@@ -25,24 +28,27 @@ class Places:
     def __init__(
         self,
         allowed: Sequence[Location],
-        known: Callable[[], Iterable[Location]],
+        known: Callable[[], Sequence[Location]],
         *,
         buckets: Sequence[str] = (),
         granted: Sequence[str] = ("*",),
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._allowed = tuple(allowed)
         self._buckets = tuple(buckets)
         self._granted = tuple(granted)
         self._known = known
+        self._clock = clock
+        self._read: tuple[Sequence[Location], float] = ((), -KNOWN_S)  # and when, in seconds of the clock
 
-    def confined_to(self, buckets: Sequence[str], known: Callable[[], Iterable[Location]]) -> "Places":
+    def confined_to(self, buckets: Sequence[str], known: Callable[[], Sequence[Location]]) -> "Places":
         """The same places, of which a caller has those in some buckets.
 
         Args:
             buckets: globs. A folder's path is a name, too.
             known: places that were indexed before into collections that the caller may reach.
         """
-        return Places(self._allowed, known, buckets=self._buckets, granted=buckets)
+        return Places(self._allowed, known, buckets=self._buckets, granted=buckets, clock=self._clock)
 
     def check_location(self, wanted: Location) -> Location:
         """Raises DeniedError: it lies in no place that is allowed."""
@@ -56,12 +62,19 @@ class Places:
             raise DeniedError(f"{bucket}: no place that this service may read holds this object; {_WAY}")
 
     def _holds(self, bucket: str, key: str) -> bool:
-        """The known places come last, since they are asked for from the ledger."""
+        """The known places come last, since the ledger is asked for them."""
         return _is_like_any(bucket, self._granted) and (
             _is_in_any(bucket, key, self._allowed)
             or (not bucket.startswith("/") and _is_like_any(bucket, self._buckets))
-            or _is_in_any(bucket, key, self._known())
+            or _is_in_any(bucket, key, self._known_lately())
         )
+
+    def _known_lately(self) -> Sequence[Location]:
+        places, read_s = self._read
+        if (now_s := self._clock()) - read_s >= KNOWN_S:
+            places = self._known()
+            self._read = places, now_s  # one assignment: threads that come together ask twice at worst
+        return places
 
 
 _WAY = (

@@ -6,6 +6,7 @@ import ssl
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from types import FrameType
 
 import uvicorn
 from fastapi import FastAPI
@@ -90,12 +91,19 @@ def _no_password() -> str:
 
 
 def run(
-    app: FastAPI, *, host: str, port: int, on_ready: Callable[[str], None], tls: Tls | None = None
+    app: FastAPI,
+    *,
+    host: str,
+    port: int,
+    on_ready: Callable[[str], None],
+    on_stop: Callable[[], None] = lambda: None,
+    tls: Tls | None = None,
 ) -> None:
     """Serve until SIGINT or SIGTERM. Requests in flight are answered, and no new ones are taken.
 
     Args:
         port: 0 for any that is free.
+        on_stop: called once it is told to stop, by a handler of signals.
         on_ready: called with the address once it answers.
 
     Raises:
@@ -114,13 +122,20 @@ def run(
         ssl_certfile=tls.cert_file if tls else None,
         ssl_keyfile=tls.key_file if tls else None,
     )
-    _Server(config, on_ready).run()
+    _Server(config, on_ready, on_stop).run()
 
 
 class _Server(uvicorn.Server):
-    def __init__(self, config: uvicorn.Config, on_ready: Callable[[str], None]) -> None:
+    def __init__(
+        self, config: uvicorn.Config, on_ready: Callable[[str], None], on_stop: Callable[[], None]
+    ) -> None:
         super().__init__(config)
         self._on_ready = on_ready
+        self._on_stop = on_stop
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self._on_stop()
+        super().handle_exit(sig, frame)
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:

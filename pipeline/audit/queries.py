@@ -1,6 +1,7 @@
 """What a record is found by."""
 
-from typing import TypedDict
+from collections.abc import Mapping
+from typing import Any, TypedDict
 
 from pipeline.types.audit import AuditQuery, AuditRecord
 
@@ -41,6 +42,19 @@ def asked_facets(query: AuditQuery) -> dict[str, str]:
         "probe_sha256": query.probe_sha256,
     }
     return {name: str(value) for name, value in wanted.items() if value}
+
+
+def facets_in(record: Mapping[str, Any]) -> Facets:
+    """The same of a record's JSON."""
+    return {
+        "kind": record["kind"],
+        "actor": record["actor"]["id"],
+        "tenant": record["tenant"],
+        "collection": record["reference_db"]["collection"],
+        "purpose_code": record["purpose_code"],
+        "case_ref": record["case_ref"],
+        "probe_sha256": record["probe"]["sha256"],
+    }
 
 
 def matches(record: AuditRecord, query: AuditQuery) -> bool:

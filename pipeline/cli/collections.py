@@ -9,7 +9,7 @@ from pipeline.cli.output import note, write_json, write_table
 from pipeline.service import delete, promote, show
 from pipeline.service.access import local_caller
 from pipeline.service.answers import collection_json, generation_json
-from pipeline.service.drop_generation import drop_generation
+from pipeline.service.drop_generation import drop_generation, find_droppable
 from pipeline.settings import Settings
 from pipeline.types import CollectionInfo
 
@@ -73,7 +73,8 @@ def drop_one_generation(name: Name, digits: Digits, yes: Yes = False) -> None:
     """Delete a generation that is not live, with its vectors. Your images stay."""
     settings = Settings.from_env()
     with wiring.open_index(settings) as index, wiring.open_ledger(settings) as ledger:
-        if not yes and not typer.confirm(f"Delete generation {digits} of collection {name}?", err=True):
+        doomed = find_droppable(name, digits, index, ledger.book, local_caller())
+        if not yes and not typer.confirm(f"Delete {_described(doomed)} of collection {name}?", err=True):
             raise typer.Exit(1)
         dropped = drop_generation(name, digits, index, ledger.book, local_caller())
     note(f"dropped {_described(dropped)} of {name}")

@@ -14,6 +14,7 @@ from pipeline.ports.model_binding import find_collection
 from pipeline.service.access import local_caller
 from pipeline.service.answers import answer_json
 from pipeline.service.arguments import read_pairs, read_query, read_search
+from pipeline.service.conditions import read_condition_text
 from pipeline.service.models import LoadedOnDemand
 from pipeline.service.search import SearchAnswer, SearchPorts, search_images
 from pipeline.settings import Settings
@@ -34,6 +35,10 @@ def search(
         list[str] | None,
         typer.Option(help="Only objects with this user metadata, NAME=VALUE. You can repeat it."),
     ] = None,
+    where: Annotated[
+        str,
+        typer.Option(help="""Only images for which this holds, '{"field": "width", "gte": 1024}'."""),
+    ] = "",
     model: Annotated[
         str, typer.Option(help="Where the collection's model file is now, if you have moved it.")
     ] = "",
@@ -51,6 +56,7 @@ def search(
         prefix=prefix,
         bucket=bucket,
         metadata=read_pairs(metadata or [], of="--metadata"),
+        condition=read_condition_text(where, of="--where"),
     )
     with wiring.open_index(settings) as index:
         info = find_collection(request.collection, index)

@@ -1,5 +1,6 @@
 """`pictor serve`: the HTTP service and the search page."""
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Annotated
 from urllib.parse import urlsplit
 
@@ -15,6 +16,7 @@ from pipeline.service.keyring import Keyring
 from pipeline.settings import Settings
 
 if TYPE_CHECKING:
+    from pipeline.api.backend import Backend
     from pipeline.api.middleware.callers import Door
 
 
@@ -42,7 +44,7 @@ def serve(
         from pipeline.api.middleware.callers import KeyDoor, OpenDoor
         from pipeline.api.serve import check_address, hosts_of, read_tls, run
     except ModuleNotFoundError as err:
-        if err.name not in ("fastapi", "uvicorn", "starlette", "jinja2"):
+        if err.name not in ("fastapi", "uvicorn", "starlette", "jinja2", "prometheus_client"):
             raise
         raise ConfigError(f"{err.name} is not installed; pip install 'pictor[service]' brings it") from err
     settings = Settings.from_env()
@@ -56,17 +58,29 @@ def serve(
 
         configure_logging(settings.log_level)  # as workers do
         opened = open_cluster
-    with opened(settings, allowed) as backend:
+    with opened(settings, allowed) as backend, _metrics_of(backend):
         warm_up(backend)
         door = KeyDoor(Keyring(backend.keys)) if with_keys else OpenDoor()
-        application = make_app(backend, hosts=hosts, door=door)
+        application = make_app(
+            backend, hosts=hosts, door=door, cursor_key=settings.service_cursor_key.get_secret_value()
+        )
         run(
             application,
             host=address,
             port=port,
             tls=tls,
+            on_stop=backend.stopping.set,
             on_ready=lambda url: _say_where(url, backend.keys, door),
         )
+
+
+def _metrics_of(backend: "Backend") -> AbstractContextManager[None]:
+    """On a port of their own, or else on a page of the service itself."""
+    if not backend.settings.metrics_port:
+        return nullcontext()
+    from workers.metrics.page import served_page
+
+    return served_page(backend.settings, backend.metrics.registry)
 
 
 def _say_where(url: str, keys: KeyBook, door: "Door") -> None:

@@ -1,14 +1,18 @@
 """An upright RGB image becomes a model's input: resized, cut, still 8-bit. The device normalises."""
 
+import platform
+
 import torch
 from torch import Tensor
-from torchvision.transforms import InterpolationMode
-from torchvision.transforms.v2 import functional
+from torch.nn import functional
 
 from pipeline.types import Pixels, Preprocessing
 
 MAX_ASPECT = 8  # beyond it the longer side is cut first: 4x65535 would become 256 x 4.2 million px
-_INTERPOLATION = {"bilinear": InterpolationMode.BILINEAR, "bicubic": InterpolationMode.BICUBIC}
+_FAST_ON_BYTES = torch.backends.cpu.get_cpu_capability() in ("AVX2", "AVX512") or platform.machine() in (
+    "aarch64",
+    "arm64",
+)
 
 
 def to_model_input(rgb: Pixels, spec: Preprocessing) -> Pixels:
@@ -26,18 +30,49 @@ def to_model_input(rgb: Pixels, spec: Preprocessing) -> Pixels:
 
 def planes_to_model_input(planes: Tensor, spec: Preprocessing) -> Pixels:
     """The same for uint8 [3, H, W] on any device. The result that comes back is small."""
+    _work_alone()
     if spec.fit == "crop":
         planes = _cut_to_aspect(planes)
-    resized = functional.resize(
-        planes,
-        size=[spec.crop, spec.crop] if spec.fit == "stretch" else [spec.resize],
-        interpolation=_INTERPOLATION[spec.interpolation],
-        antialias=True,
-    )
+    resized = _resize(planes, _resized_size(planes, spec), spec.interpolation)
     if spec.fit == "crop":
-        resized = functional.center_crop(resized, [spec.crop, spec.crop])
+        resized = _cut_centre(resized, spec.crop)
     pixels: Pixels = resized.contiguous().cpu().numpy()
     return pixels
+
+
+def _work_alone() -> None:
+    """Threads are over images. Those that torch would add within one image only wait, and spin."""
+    if torch.get_num_threads() > 1:
+        torch.set_num_threads(1)  # of this thread: forward passes have set their own
+
+
+def _resized_size(planes: Tensor, spec: Preprocessing) -> tuple[int, int]:
+    """Height and width."""
+    if spec.fit == "stretch":
+        return spec.crop, spec.crop
+    height, width = planes.shape[1:]
+    longer = spec.resize * max(height, width) // min(height, width)
+    return (longer, spec.resize) if height > width else (spec.resize, longer)
+
+
+def _resize(planes: Tensor, size: tuple[int, int], interpolation: str) -> Tensor:
+    """As torchvision does it, bit for bit: on bytes where torch is fast on them, else on rounded floats."""
+    if planes.shape[1:] == size:
+        return planes
+    # A batch of one with the channels innermost, if they were: torch keeps this order and need not repack.
+    batch = planes.permute(1, 2, 0)[None].permute(0, 3, 1, 2)
+    on_bytes = planes.device.type == "cpu" and (interpolation == "bicubic" or _FAST_ON_BYTES)
+    resized = functional.interpolate(
+        batch if on_bytes else batch.float(), size, mode=interpolation, align_corners=False, antialias=True
+    )
+    if not on_bytes:
+        resized = resized.clamp_(0, 255).round_().to(torch.uint8)  # bicubic overshoots
+    return resized[0]
+
+
+def _cut_centre(planes: Tensor, side: int) -> Tensor:
+    top, left = (round((length - side) / 2) for length in planes.shape[1:])
+    return planes[:, top : top + side, left : left + side]
 
 
 def _cut_to_aspect(planes: Tensor) -> Tensor:

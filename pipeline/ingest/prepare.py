@@ -75,16 +75,20 @@ def prepare_all(
     *,
     concurrency: Concurrency,
     finder: ViewFinder | None = None,
+    decode_slots: Semaphore | None = None,
 ) -> Generator[Prepared | Rejected]:
     """One outcome per reference, in order.
 
     At most two groups of finished pixels wait for the consumer, and at most `fetch_threads` bodies are in
     memory. Closing the iterator early stops the threads.
 
+    Args:
+        decode_slots: shared with others; by default `decode_threads` of this call alone.
+
     Raises:
         TransientError, FatalError: the store is away or refuses this process; no image is to blame.
     """
-    decode_slots = Semaphore(concurrency.decode_threads)
+    slots = decode_slots or Semaphore(concurrency.decode_threads)
 
     def prepare(ref: ObjectRef) -> Prepared | Rejected:
         return prepare_one(
@@ -93,7 +97,7 @@ def prepare_all(
             spec,
             limits,
             clock,
-            decode_slots,
+            slots,
             jpeg_device=concurrency.jpeg_device,
             finder=finder,
         )

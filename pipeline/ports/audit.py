@@ -67,3 +67,23 @@ class AuditLog(Protocol):
             NotFoundError: one of them is not there.
         """
         ...
+
+
+class PublishedLog(AuditLog, Protocol):
+    """A log whose tree others may read."""
+
+    def tile(self, level: int, number: int, size: int) -> bytes:
+        """The hashes that a tile has in the tree of `size` leaves; fewer when some are missing."""
+        ...
+
+    def full_tiles(self) -> Sequence[tuple[int, int]]:
+        """Level and number of every tile that is kept as full."""
+        ...
+
+    def cosigned(self) -> str:
+        """The newest checkpoint that witnesses have signed, too; or ""."""
+        ...
+
+    def set_cosigned(self, checkpoint: str) -> None:
+        """Keep a checkpoint with the signatures of witnesses, unless a newer one is there."""
+        ...

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Protocol
 
+from pipeline.location import Location
 from pipeline.ports.versions import NO_FINDINGS, VersionBook
 from pipeline.types import (
     BatchRecord,
@@ -45,6 +46,15 @@ class Ledger(Protocol):
         Args:
             before: a job's id; only jobs that are older than it.
             of: only jobs of collections whose names it takes. It is asked once for each name.
+        """
+        ...
+
+    def locations(self, *, without: str, of: Callable[[str], bool] | None = None) -> list[Location]:
+        """Where jobs have looked for images, each place once and in no order. It counts nothing.
+
+        Args:
+            without: jobs whose id begins so are left out.
+            of: as for `list_jobs`.
         """
         ...
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
+from threading import Semaphore
 from typing import TypeVar, assert_never
 
 import numpy as np
@@ -30,6 +31,7 @@ class ExampleSources:
     embedder: Callable[[], ImageEmbedder]
     concurrency: Concurrency = field(default_factory=Concurrency)
     finder: ViewFinder | None = None
+    decode_slots: Semaphore | None = None  # see `prepare_all`
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -136,6 +138,7 @@ def _embed_refs(
         clock,
         concurrency=sources.concurrency,
         finder=sources.finder,
+        decode_slots=sources.decode_slots,
     )
     with closing(prepared):
         outcomes = embed_all(prepared, embedder, sources.concurrency.group_items, clock)

@@ -41,7 +41,9 @@ def http_status_of(code: ErrorCode) -> int:
 
 
 def hit_json(hit: SearchHit) -> dict[str, object]:
-    return {
+    """`vector` is there where it was asked for."""
+    vector = {} if hit.vector is None else {"vector": hit.vector.tolist()}
+    return vector | {
         "id": hit.id,
         "bucket": hit.bucket,
         "key": hit.key,

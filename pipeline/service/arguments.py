@@ -11,7 +11,7 @@ from pipeline.names import check_bucket_or_folder, check_collection_name, check_
 from pipeline.ports import MAX_HITS
 from pipeline.search.query import Bytes, Object, Query, Stored, Vector
 from pipeline.service.search import SearchRequest
-from pipeline.types import SearchFilter
+from pipeline.types import Condition, SearchFilter
 
 __all__ = ["Bytes", "Object", "Query", "Stored", "Vector", "read_pairs", "read_query", "read_search"]
 
@@ -58,6 +58,8 @@ def read_search(
     bucket: str = "",
     prefix: str = "",
     metadata: Mapping[str, str] | None = None,
+    condition: Condition | None = None,
+    with_vector: bool = False,
 ) -> SearchRequest:
     """Raises ArgumentError: a name that no collection, bucket or key can have, a number out of its range."""
     if bucket:
@@ -71,7 +73,8 @@ def read_search(
         collection=check_collection_name(collection),
         k=k,
         min_score=min_score,
-        where=SearchFilter(bucket=bucket, key_prefix=prefix, metadata=metadata or {}),
+        where=SearchFilter(bucket=bucket, key_prefix=prefix, metadata=metadata or {}, condition=condition),
+        with_vector=with_vector,
     )
 
 

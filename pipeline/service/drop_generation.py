@@ -2,9 +2,27 @@
 
 from pipeline.errors import NotFoundError
 from pipeline.ports import VectorIndex, VersionBook
-from pipeline.ports.model_binding import find_by_digits
+from pipeline.ports.model_binding import find_by_digits, refuse_live
 from pipeline.service.access import Caller, Role, require
 from pipeline.types import CollectionInfo, generation_of
+
+
+def find_droppable(
+    name: str, digits: str, index: VectorIndex, book: VersionBook, caller: Caller
+) -> CollectionInfo:
+    """The generation that `drop_generation` would delete, so that somebody can be asked first.
+
+    Raises: as `drop_generation` does.
+    """
+    require(caller, Role.OPERATE)
+    try:
+        info = find_by_digits(name, digits, index)
+    except NotFoundError:
+        book.forget_generation(generation_of(name, digits))
+        raise
+    if info.live:
+        raise refuse_live(info.ref)
+    return info
 
 
 def drop_generation(
@@ -25,12 +43,7 @@ def drop_generation(
         ArgumentError: several generations begin with these digits.
         ConflictError: it is the live one.
     """
-    require(caller, Role.OPERATE)
-    try:
-        info = find_by_digits(name, digits, index)
-    except NotFoundError:
-        book.forget_generation(generation_of(name, digits))
-        raise
+    info = find_droppable(name, digits, index, book, caller)
     index.drop_generation(info.ref)
     book.forget_generation(info.ref.generation)
     return info

@@ -28,7 +28,8 @@ def prune_jobs(
     """
     require(caller, Role.OPERATE)
     if older_than < LEAST_AGE:
-        raise ArgumentError(f"jobs can be pruned when they are a day old or more, not {older_than}")
+        hours = older_than / timedelta(hours=1)
+        raise ArgumentError(f"jobs can be pruned when they are a day old or more, not {hours:g} hours")
     done = Pruned()
     for found in ledger.find_prunable(older_than):
         done += ledger.count_prunable(found) if dry_run else _prune(found, ledger)

@@ -1,7 +1,10 @@
 """Find the images nearest to examples. The one gate to the index's search, whatever the door."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from threading import Semaphore
+from typing import Literal
 
 import numpy as np
 
@@ -12,7 +15,7 @@ from pipeline.search.examples import Example, ExampleSources, read_examples
 from pipeline.search.query import Object, Query
 from pipeline.service.access import Caller, Role, require, require_names
 from pipeline.service.models import Models
-from pipeline.types import CollectionRef, SearchFilter, SearchHit
+from pipeline.types import CollectionRef, IndexRow, SearchFilter, SearchHit, Vector
 
 QUERIES_AT_ONCE = 256  # bounds vectors in memory; more per call gains nothing
 
@@ -23,6 +26,7 @@ class SearchRequest:
     k: int = 10
     min_score: float | None = None
     where: SearchFilter = field(default_factory=SearchFilter)
+    with_vector: bool = False  # of each hit
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,11 +34,12 @@ class SearchAnswer:
     """`error` is empty, or says why this query has no hits: "not_an_image: …". `code` is its first word.
 
     `location` is the bucket and key of the query's picture, where there is one.
-    `target` is the generation that was searched.
+    `target` is the generation that was searched. `seconds` are those of all queries answered at once.
     """
 
     query: str
     target: CollectionRef | None = None
+    seconds: Mapping[Literal["embed", "search"], float] = field(default_factory=dict)
     location: tuple[str, str] | None = None
     hits: tuple[SearchHit, ...] = ()
     error: str = ""
@@ -48,6 +53,7 @@ class SearchPorts:
     models: Models  # asked only when a query holds an image: stored ids need none
     concurrency: Concurrency = field(default_factory=Concurrency)
     finder: ViewFinder | None = None  # of a model that looks at views
+    decode_slots: Semaphore | None = None  # of pictures of all searches at once, as there is memory for
 
 
 def search_images(
@@ -96,13 +102,21 @@ def _answer(
         embedder=lambda: ports.models.answering(target),
         concurrency=ports.concurrency,
         finder=ports.finder,
+        decode_slots=ports.decode_slots,
     )
+    started_s = time.perf_counter()
     examples = read_examples(queries, target, sources, limits)
+    embedded_s = time.perf_counter()
     hits = iter(_nearest(examples, target, request, ports.index))
+    seconds: Mapping[Literal["embed", "search"], float] = {
+        "embed": embedded_s - started_s,
+        "search": time.perf_counter() - embedded_s,
+    }
     return [
         SearchAnswer(
             query=query.text,
             target=target,
+            seconds=seconds,
             location=example.location,
             hits=tuple(next(hits)) if example.vector is not None else (),
             error=example.error,
@@ -118,6 +132,20 @@ def _nearest(
     vectors = [example.vector for example in examples if example.vector is not None]
     if not vectors:
         return []
-    return index.search(
+    found = index.search(
         target, np.stack(vectors), k=request.k, where=request.where, min_score=request.min_score
     )
+    return _with_vectors(found, target, index) if request.with_vector else found
+
+
+def _with_vectors(
+    found: Sequence[Sequence[SearchHit]], target: CollectionRef, index: VectorIndex
+) -> list[list[SearchHit]]:
+    """A row that was replaced or deleted since the search has none: it would be of another picture."""
+    ids = sorted({hit.id for hits in found for hit in hits})
+    rows = {(row.id, row.ref.etag): row for row in index.get_rows(target, ids, latest=False)}
+    return [[replace(hit, vector=_vector_of(rows.get((hit.id, hit.etag)))) for hit in hits] for hits in found]
+
+
+def _vector_of(row: IndexRow | None) -> Vector | None:
+    return row.vector if row is not None else None

@@ -11,6 +11,7 @@ from pipeline.audit.note import SigningKey
 from pipeline.audit.proof_file import write_proof
 from pipeline.audit.queries import matches
 from pipeline.audit.records import canonical_json, check_erasure, commit, new_salt, no_such_record
+from pipeline.audit.tiles import TILE_HASHES, TILE_HEIGHT, tiles_of
 from pipeline.types.audit import AuditEntry, AuditQuery, AuditReceipt, AuditRecord, TreeHead
 
 
@@ -24,7 +25,7 @@ class MemoryAuditLog:
         self._records: dict[str, AuditRecord] = {}
         self._places: dict[str, int] = {}
         self._edge = Edge()
-        self._checkpoint = ""
+        self._checkpoint = self._cosigned = ""
         self._failures: list[Exception] = []
 
     def fail_next(self, error: Exception, times: int = 1) -> None:
@@ -72,10 +73,25 @@ class MemoryAuditLog:
             check_erasure(erasure, [self._entry(record_id) for record_id in record_ids])
             for record_id in record_ids:
                 index = self._places[record_id]
-                self._entries[index] = replace(self._entries[index], salt=None, record=None)
+                self._entries[index] = replace(self._entries[index], salt=None, record=None, found_by={})
                 self._records.pop(record_id, None)
             self._add(erasure, body)
             return self._prove(erasure.record_id)
+
+    def tile(self, level: int, number: int, size: int) -> bytes:
+        with self._lock:
+            width = min(TILE_HASHES, (size >> TILE_HEIGHT * level) - number * TILE_HASHES)
+            return self._edge.tile(level, number, width)
+
+    def full_tiles(self) -> list[tuple[int, int]]:
+        with self._lock:
+            return [(t.level, t.number) for t in tiles_of(self._edge.size) if t.width == TILE_HASHES]
+
+    def cosigned(self) -> str:
+        return self._cosigned
+
+    def set_cosigned(self, checkpoint: str) -> None:
+        self._cosigned = checkpoint
 
     def _add(self, record: AuditRecord, body: bytes) -> None:
         if record.record_id in self._places:

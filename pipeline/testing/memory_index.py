@@ -20,6 +20,7 @@ from pipeline.ports.model_binding import (
     refuse_live,
 )
 from pipeline.search.ranking import best_first, check_query, one_of_each_image, to_score
+from pipeline.testing.memory_filter import matches
 from pipeline.types import (
     CollectionInfo,
     CollectionRef,
@@ -204,15 +205,6 @@ class MemoryIndex:
     def _to_info(self, found: _Generation) -> CollectionInfo:
         is_live = self._live.get(found.info.name) == found.info.ref
         return replace(found.info, rows=len(found.rows), live=is_live)
-
-
-def matches(row: IndexRow, where: SearchFilter | None) -> bool:
-    """The meaning of a filter, which expressions must share."""
-    return where is None or (
-        row.ref.key.startswith(where.key_prefix)
-        and where.bucket in ("", row.ref.bucket)
-        and where.metadata.items() <= row.metadata.items()
-    )
 
 
 def _bind(name: str, model: ModelSpec) -> CollectionInfo:

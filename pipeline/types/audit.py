@@ -167,13 +167,17 @@ class AuditReceipt:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AuditEntry:
-    """A place in the log. Record and salt are None after an erasure; the commitment stays for ever."""
+    """A place in the log. Record and salt are None after an erasure; the commitment stays for ever.
+
+    `found_by` are the copies from the record by which queries find it; empty after an erasure.
+    """
 
     index: int
     record_id: str
     commitment: bytes  # 32 bytes: SHA-256 over salt and canonical JSON, which is what the tree holds
     salt: bytes | None
     record: bytes | None  # canonical JSON
+    found_by: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from pipeline.types.conditions import Condition
 from pipeline.types.models import Vector
 from pipeline.types.objects import ObjectRef
 
@@ -84,6 +85,7 @@ class SearchFilter:
     key_prefix: str = ""
     bucket: str = ""
     metadata: Mapping[str, str] = field(default_factory=dict)
+    condition: Condition | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -98,3 +100,4 @@ class SearchHit:
     size_bytes: int
     indexed_at: datetime
     metadata: Mapping[str, str] = field(default_factory=dict)
+    vector: Vector | None = None  # [D], where it was asked for

@@ -2,12 +2,15 @@
 
 import json
 import math
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from typing import Protocol
 
 import pytest
 
+from pipeline.adapters.ledger.migrate import migrate
+from pipeline.adapters.ledger.sql_audit_log import open_audit_log
 from pipeline.audit.note import SigningKey
 from pipeline.audit.records import canonical_json, commit
 from pipeline.errors import ArgumentError, NotFoundError
@@ -15,6 +18,7 @@ from pipeline.ports import AuditLog
 from pipeline.testing.memory_audit import MemoryAuditLog
 from pipeline.types import AuditKind, AuditQuery, Candidate, Probe
 from tests.audit_records import NOON, erasure_of, proves, search_by
+from tests.contract.ledger_databases import KINDS, empty_database, empty_tables
 
 
 class KeyedLog(AuditLog, Protocol):
@@ -23,9 +27,29 @@ class KeyedLog(AuditLog, Protocol):
     key: SigningKey
 
 
+KEY = SigningKey.generate("pictor.test/log")
+
+
+@pytest.fixture(scope="module", params=["memory", *KINDS])
+def kind(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of an empty database, or "" for memory."""
+    if request.param == "memory":
+        yield ""
+        return
+    with empty_database(request.param, tmp_path_factory.mktemp("log")) as url:
+        migrate(url)
+        yield url
+
+
 @pytest.fixture
-def log() -> KeyedLog:
-    return MemoryAuditLog()
+def log(kind: str) -> Iterator[KeyedLog]:
+    """Without an entry."""
+    if not kind:
+        yield MemoryAuditLog()
+        return
+    empty_tables(kind)
+    with open_audit_log(kind, KEY) as log:
+        yield log
 
 
 def test_a_receipt_alone_proves_its_record_and_no_other(log: KeyedLog) -> None:

@@ -6,10 +6,15 @@ import subprocess
 import sys
 import tarfile
 import textwrap
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 from milvus_lite import MilvusLite
+from milvus_lite.engine.collection import Collection
 from pymilvus import MilvusClient
 
 from pipeline.adapters.milvus.index import MilvusIndex
@@ -21,6 +26,9 @@ from tests.contract.indexes import axis, model, row, unit
 from tests.index_rows import ids_in, put
 from tests.loaded_packages import loaded_packages
 
+T = TypeVar("T")
+
+LIMIT_S = 60.0
 PHOTOS = CollectionRef(name="photos", fingerprint=model().fingerprint)
 OLD_FOLDER = REPOSITORY / "tests" / "golden" / "folder_before_the_copy.tar.xz"
 
@@ -212,6 +220,49 @@ class TestTheCopy:
         """
         said = run_python(script).splitlines()
         assert said == [f"{path}.copy: the index cannot be written (File too large)", "new 2001"]
+
+
+class TestReadsBesideAWrite:
+    """Milvus Lite may flush for seconds. Searches of the service must not wait for that."""
+
+    def test_all_reads_are_answered_while_milvus_lite_writes(
+        self, path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        with LiteIndex(str(path)) as index:
+            index.create_collection("photos", model())
+            put(index, PHOTOS, [row("a", axis(0))])
+            id_ = row("a").id
+            begun, go_on = threading.Event(), threading.Event()
+            write = Collection._apply
+
+            def slow_write(collection: Collection, operation: object) -> None:
+                begun.set()
+                assert go_on.wait(LIMIT_S)
+                write(collection, operation)
+
+            monkeypatch.setattr(Collection, "_apply", slow_write)
+            writing = threading.Thread(target=put, args=(index, PHOTOS, [row("b", axis(1))]))
+            writing.start()
+            try:
+                assert begun.wait(LIMIT_S)
+                with ThreadPoolExecutor(1) as reader:
+
+                    def answered(read: Callable[[], T]) -> T:
+                        return reader.submit(read).result(LIMIT_S)
+
+                    [hits] = answered(lambda: index.search(PHOTOS, axis(0)[None], k=5))
+                    info = answered(lambda: index.get_collection("photos"))
+                    assert [hit.key for hit in hits] == ["a"]
+                    assert info is not None
+                    assert info.rows == 1
+                    assert [found.id for found in answered(lambda: index.get_rows(PHOTOS, [id_]))] == [id_]
+                    assert answered(lambda: index.get_versions(PHOTOS, [id_]))[id_].etag == "e1"
+                    assert list(answered(lambda: index.get_images(PHOTOS, [id_]))) == [id_]
+                    assert answered(lambda: ids_in(index, PHOTOS)) == [id_]
+            finally:
+                go_on.set()
+                writing.join(LIMIT_S)
+            assert len(ids_in(index, PHOTOS)) == 2
 
 
 def run_python(script: str) -> str:

@@ -131,6 +131,17 @@ def test_jobs_are_listed_newest_first(ledger: SqlLedger) -> None:
     ]
 
 
+def test_each_place_of_a_job_is_known_once_and_a_refusal_has_none(ledger: SqlLedger) -> None:
+    whole = dataclasses.replace(REQUEST, location="s3://shop/", prefix="")
+    refused = dataclasses.replace(REQUEST, location="nowhere", bucket="", prefix="")
+    for request in (REQUEST, whole, REQUEST, refused):  # a refused submission has no bucket
+        ledger.create_job(request, driver=WORKERS)
+    own = dataclasses.replace(REQUEST, location="s3://own/", bucket="own")
+    ledger.create_job(own, driver=WORKERS, job_id="own_%-1")
+    found = sorted((place.url, place.bucket, place.prefix) for place in ledger.locations(without="own_%-"))
+    assert found == [("s3://shop/", "shop", ""), ("s3://shop/in/", "shop", "in/")]
+
+
 def test_the_list_of_jobs_goes_on_behind_any_of_them(ledger: SqlLedger) -> None:
     for _ in range(5):
         ledger.create_job(REQUEST, driver=WORKERS)

@@ -5,7 +5,9 @@ import sys
 import textwrap
 import threading
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -21,6 +23,7 @@ from pymilvus.exceptions import MilvusException
 
 from pipeline.adapters.milvus.index import MilvusIndex
 from pipeline.adapters.milvus.lite.index import LiteIndex
+from pipeline.adapters.milvus.rows import EPOCH, MICROSECOND
 from pipeline.errors import (
     ConfigError,
     CredentialsError,
@@ -30,11 +33,19 @@ from pipeline.errors import (
     TransientError,
 )
 from pipeline.ports import MAX_ETAG_BYTES, MAX_HITS, MAX_METADATA_BYTES, MAX_PATH_BYTES, VectorIndex
-from pipeline.testing.memory_index import matches
+from pipeline.testing.memory_filter import matches
 from pipeline.types import (
+    AllOf,
+    AnyOf,
     CollectionRef,
+    Compared,
+    Condition,
     IndexRow,
+    OneOf,
+    Order,
+    RowNumber,
     SearchFilter,
+    UserMetadata,
 )
 from tests.contract.indexes import (
     BUCKET,
@@ -455,6 +466,36 @@ ODD = "'/[]~{}$().*?\n\r\t\0\x1f\x7f ÄÖ😀\ud7ff\ue000\uffff\U0010ffff"
 TEXT = st.text(st.sampled_from(SYNTAX * 8 + ODD), max_size=4)
 
 
+SIDES = (1, 2, 3, 2**31, 2**53)  # px, and microseconds behind WHEN
+
+
+def conditions(metadata: Sequence[tuple[str, str]]) -> st.SearchStrategy[Condition]:
+    """Trees of conditions on rows with such metadata, most of which hold for some and not for others."""
+    names = st.sampled_from([name for name, _ in metadata]) | TEXT
+    texts = st.sampled_from([text for _, text in metadata]) | TEXT
+    times = st.sampled_from(SIDES).map(lambda number: (WHEN - EPOCH) // MICROSECOND + number)
+    leaves = (
+        leaves_of(st.builds(UserMetadata, name=names), texts)
+        | leaves_of(
+            st.sampled_from([RowNumber.WIDTH, RowNumber.HEIGHT, RowNumber.SIZE_BYTES]),
+            st.sampled_from(SIDES) | st.integers(-(2**53), 2**53),
+        )
+        | leaves_of(st.just(RowNumber.INDEXED_AT), times)
+    )
+    return st.recursive(leaves, joined, max_leaves=6)
+
+
+def leaves_of(field: st.SearchStrategy[Any], values: st.SearchStrategy[Any]) -> st.SearchStrategy[Condition]:
+    several = st.lists(values, min_size=1, max_size=4).map(tuple)
+    compared = st.builds(Compared, field=field, order=st.sampled_from(Order), value=values)
+    return st.builds(OneOf, field=field, values=several) | compared
+
+
+def joined(parts: st.SearchStrategy[Condition]) -> st.SearchStrategy[Condition]:
+    several = st.lists(parts, min_size=1, max_size=3).map(tuple)
+    return st.builds(AllOf, parts=several) | st.builds(AnyOf, parts=several)
+
+
 def odd_text(random: Random) -> str:
     return "".join(random.choices(SYNTAX * 8 + ODD, k=random.randint(0, 4)))
 
@@ -462,10 +503,15 @@ def odd_text(random: Random) -> str:
 def odd_rows(random: Random) -> list[IndexRow]:
     names = [odd_text(random) for _ in range(30)]
     return [
-        row(
-            odd_text(random),
-            bucket=bucket,
-            metadata={random.choice(names): odd_text(random) for _ in range(2)},
+        replace(
+            row(
+                odd_text(random),
+                bucket=bucket,
+                metadata={random.choice(names): odd_text(random) for _ in range(2)},
+            ),
+            width=random.choice(SIDES),
+            height=random.choice(SIDES),
+            indexed_at=WHEN + timedelta(microseconds=random.choice(SIDES)),
         )
         for bucket in [odd_text(random) for _ in range(8)]
         for _ in range(60)
@@ -480,11 +526,14 @@ def test_filters_mean_on_milvus_what_they_mean_in_memory(
     keys, buckets = [row.ref.key for row in rows], [row.ref.bucket for row in rows]
     metadata = [{name: text} for row in rows for name, text in row.metadata.items()]
     prefixes = st.builds(lambda key, length: key[:length], st.sampled_from(keys), st.integers(1, 3)) | TEXT
+    of_rows = conditions([pair for row in rows for pair in row.metadata.items()])
     filters = st.one_of(
         st.builds(SearchFilter, key_prefix=prefixes),
         st.builds(SearchFilter, bucket=st.sampled_from(buckets) | TEXT),
         st.builds(SearchFilter, metadata=st.sampled_from(metadata) | st.dictionaries(TEXT, TEXT, max_size=2)),
         st.builds(SearchFilter, key_prefix=prefixes, bucket=st.sampled_from(buckets)),
+        st.builds(SearchFilter, condition=of_rows),
+        st.builds(SearchFilter, bucket=st.sampled_from(buckets), condition=of_rows),
     )
     with open_index(kind, tmp_path_factory) as milvus:
         name = f"t_{uuid4().hex[:12]}"

@@ -9,10 +9,13 @@ from sqlalchemy import exc
 
 from pipeline.adapters.ledger.engine import make_engine, read_url
 from pipeline.adapters.ledger.migrate import migrate
+from pipeline.adapters.ledger.sql_audit_log import open_audit_log
 from pipeline.adapters.ledger.sql_ledger import SqlLedger
 from pipeline.adapters.ledger.worker_role import make_worker_role
+from pipeline.audit.note import SigningKey
 from pipeline.errors import ConfigError, CredentialsError
 from pipeline.types import WORKERS
+from tests.audit_records import erasure_of, proves, search_by
 from tests.contract.ledger_databases import empty_database, postgres_server, run_on
 from tests.unit.fakes import request_of
 
@@ -29,6 +32,10 @@ FORBIDDEN = [
     "SELECT pg_read_file('/etc/passwd')",
     "SELECT digest FROM api_key",
     "UPDATE api_key SET roles = '[\"admin\"]'",
+    "UPDATE audit_entry SET record = NULL",
+    "DELETE FROM audit_entry",
+    "DELETE FROM audit_tree",
+    "UPDATE audit_tile SET root = hashes",
     "INSERT INTO api_session SELECT 'mine', key_id, now() FROM api_key",
 ]
 
@@ -50,6 +57,17 @@ def test_a_worker_keeps_the_ledger(urls: tuple[str, str]) -> None:
     with SqlLedger(make_engine(read_url(urls[1]))) as ledger:
         job = ledger.create_job(request_of(), driver=WORKERS, job_id="mine")
         assert ledger.get_job("mine") == job
+
+
+def test_a_worker_adds_to_the_transparency_log(urls: tuple[str, str]) -> None:
+    key = SigningKey.generate("pictor.test/log")
+    with open_audit_log(urls[1], key) as log:
+        record = search_by("ann")
+        (receipt,) = log.append([record])
+        assert proves(receipt, record, key.verifier)
+        log.append([search_by("ann") for _ in range(300)])
+        with pytest.raises(CredentialsError):
+            log.erase([record.record_id], erasure_of([record]))
 
 
 @pytest.mark.parametrize("statement", FORBIDDEN)

@@ -50,7 +50,9 @@ def backend_of(
 
     assert isinstance(deps.ledger, SqlLedger)
     return Backend(
-        settings=Settings.model_construct(home=home, collection="images", batch_items=4, batch_threads=1),
+        settings=Settings.model_construct(
+            home=home, collection="images", batch_items=4, batch_threads=1, metrics_port=0
+        ),
         store=deps.store,
         index=deps.index,
         ledger=deps.ledger,

@@ -55,7 +55,7 @@ SEARCH = f"/v1/collections/{COLLECTION}/search"
 @pytest.fixture
 def backend(deps: Deps, store: MemoryStore, tmp_path: Path) -> Backend:
     for number, key in enumerate(KEYS):
-        store.put(BUCKET, key, distinct_png(number))
+        store.put(BUCKET, key, distinct_png(number), {"parity": str(number % 2)})
     run_batch(plan_one_batch(deps), deps, LIMITS)
     return backend_of(deps, tmp_path)
 
@@ -148,6 +148,36 @@ def test_a_search_in_no_collection_names_those_that_are_there(client: TestClient
     answer = client.post("/v1/collections/none/search", json={"query": {"id": "0" * 32}})
     assert problem_of(answer)["code"] == "not_found"
     assert f"there are: {COLLECTION}" in problem_of(answer)["detail"]
+
+
+def test_a_condition_leaves_out_what_it_does_not_hold_for(client: TestClient) -> None:
+    parity = {"field": "metadata.parity", "eq": "1"}
+    query = {"query": {"id": id_of("1.png")}, "filter": {"where": parity}}
+    assert sorted(keys_of(client.post(SEARCH, json=query))) == ["1.png", "3.png", "5.png"]
+    by_picture = client.post(f"{SEARCH}/image", params={"where": json.dumps(parity)}, content=distinct_png(3))
+    assert sorted(keys_of(by_picture)) == ["1.png", "3.png", "5.png"]
+    both = {"and": [parity, {"field": "indexed_at", "gte": "2020-01-01"}, {"field": "width", "lt": 4}]}
+    assert keys_of(client.post(SEARCH, json=query | {"filter": {"where": both}})) == []
+    wrong = client.post(SEARCH, json=query | {"filter": {"where": {"and": [{"field": "colour"}]}}})
+    assert problem_of(wrong)["detail"].startswith("filter.where.and[0].field: one of metadata.NAME, width")
+
+
+def test_vectors_come_where_they_are_asked_for(client: TestClient, deps: Deps) -> None:
+    (row,) = deps.index.get_rows(deps.index.live(COLLECTION), [id_of("2.png")])
+    query: dict[str, Any] = {"query": {"id": id_of("2.png")}, "k": 1}
+    [hit] = client.post(SEARCH, json=query | {"with_vector": True}).json()["answers"][0]["hits"]
+    assert hit["vector"] == pytest.approx(row.vector.tolist())
+    [hit] = client.post(SEARCH, json=query).json()["answers"][0]["hits"]
+    assert "vector" not in hit
+    many = {"queries": [query["query"]] * 11, "k": 100, "with_vector": True}
+    assert "1100 vectors; at most 1000" in problem_of(client.post(f"{SEARCH}/batch", json=many))["detail"]
+
+
+def test_an_answer_says_which_generation_was_searched_and_where_the_time_went(client: TestClient) -> None:
+    answer = client.post(f"{SEARCH}/image", content=distinct_png(3)).json()
+    assert answer["generation"] == f"{COLLECTION}__{SPEC.fingerprint[:8]}"
+    assert set(answer["stage_seconds"]) == {"embed", "search"}
+    assert 0 < sum(answer["stage_seconds"].values()) <= answer["seconds"] + 1e-5
 
 
 REFUSED: dict[str, tuple[dict[str, Any], int, str]] = {

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.api.places import Places
+from pipeline.api.places import KNOWN_S, Places
 from pipeline.errors import DeniedError
 from pipeline.location import Location
 
@@ -40,6 +40,27 @@ def test_what_lies_outside_may_not(bucket: str, key: str) -> None:
         ALLOWED.check_location(place(bucket, key))
     with pytest.raises(DeniedError):
         ALLOWED.check_object(bucket, key)
+
+
+def test_the_ledger_is_asked_for_known_places_once_a_second() -> None:
+    now_s, known, asked = [100.0], [place("known", "a")], []
+
+    def ask() -> list[Location]:
+        asked.append(now_s[0])
+        return list(known)
+
+    places = Places([place("shop")], ask, clock=lambda: now_s[0])
+    for _ in range(50):
+        places.check_object("shop", "x")
+    assert asked == [], "an allowed place needs no ledger"
+    for _ in range(50):
+        places.check_object("known", "ab")
+    known.append(place("new"))
+    with pytest.raises(DeniedError):
+        places.check_object("new", "x")
+    now_s[0] += KNOWN_S
+    places.check_object("new", "x")
+    assert asked == [100.0, 101.0]
 
 
 @given(st.text(), st.text())

@@ -191,6 +191,7 @@ def test_an_age_that_is_none_is_refused_with_what_is_expected(
 ) -> None:
     assert pictor(monkeypatch, "jobs", "prune", "--older-than", age) == 2
     assert ("such as 90d" in (err := capsys.readouterr().err)) or "a day old or more" in err
+    assert "0:00" not in err, "ages are said in the words that they are given in"
     assert commands_ledger.get_job(old_job.job_id) == old_job
 
 

@@ -25,7 +25,7 @@ from pipeline.ports import Deps
 from pipeline.search.query import Bytes
 from pipeline.service.access import Caller, Role, local_caller
 from pipeline.service.delete import delete_objects, drop_collection
-from pipeline.service.drop_generation import drop_generation
+from pipeline.service.drop_generation import drop_generation, find_droppable
 from pipeline.service.models import LoadedOnDemand, ResidentModel
 from pipeline.service.promote import promote_generation
 from pipeline.service.search import SearchAnswer, SearchPorts, SearchRequest, search_images
@@ -203,7 +203,9 @@ def test_the_live_one_is_not_dropped_nor_is_an_empty_one_promoted(deps: Deps, in
     ingest(deps)
     index.open_generation(COLLECTION, OTHER_SPEC)
     book = deps.ledger.book
+    asked = error_of(lambda: find_droppable(COLLECTION, "f0", index, book, ME), ConflictError)
     said = error_of(lambda: drop_generation(COLLECTION, "f0", index, book, ME), ConflictError)
+    assert asked == said, "nobody is asked to confirm what will be refused"
     assert "is live; promote another one first, or drop the whole collection" in said
     assert len(list(book.list_by_id(TARGET.generation))) == 10
     said = error_of(lambda: promote_generation(COLLECTION, "0e", index, ME), ConflictError)

@@ -163,7 +163,7 @@ def test_searches_waits_faults_and_jobs_are_counted(page: Page) -> None:
     page.metrics.record_queue_wait(EMBED, 2.0)
     page.metrics.record_crash(EMBED)
     page.metrics.record_jobs(3, 1700000000.0)
-    assert [page.value("pictor_searches_total", answer=answer) for answer in ANSWERS] == [1, 1]
+    assert [page.value("pictor_searches_total", answer=answer, door="task") for answer in ANSWERS] == [1, 1]
     assert page.value("pictor_search_seconds_sum") == 0.05
     assert page.value("pictor_queue_wait_seconds_sum", queue=EMBED) == 2.0
     assert page.value("pictor_task_faults_total", queue=EMBED) == 1
@@ -190,7 +190,7 @@ def test_no_label_can_take_a_value_of_which_there_is_no_end(deps: Deps, page: Pa
     embed(plan_one_batch(deps), deps, page)
     labels = {name for family in page.registry.collect() for s in family.samples for name in s.labels}
     of_a_process = {"version", "python", "torch", "model", "fingerprint", "device", "queues"}
-    assert labels == {"queue", "verdict", "stage", "outcome", "reason", "answer", "le"} | of_a_process
+    assert labels == {"queue", "verdict", "stage", "outcome", "reason", "answer", "door", "le"} | of_a_process
 
 
 def test_who_embeds_pictor_or_submits_to_it_needs_no_prometheus_client() -> None:

@@ -262,3 +262,26 @@ def test_auto_is_the_cpu_where_there_is_no_gpu() -> None:
 def test_a_group_of_no_images_is_refused() -> None:
     with pytest.raises(ConfigError, match="group_items is 0"):
         make_embedder(MeanColour(), group_items=0)
+
+
+class NotedThreads(MeanColour):
+    """Notes how many threads torch has for each pass."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.threads: list[int] = []
+
+    def forward(self, images: Tensor) -> Tensor:
+        self.threads.append(torch.get_num_threads())
+        return super().forward(images)
+
+
+def test_each_model_of_a_process_keeps_its_own_number_of_threads() -> None:
+    spec = make_embedder(MeanColour()).spec
+    of_searches, of_jobs = NotedThreads(), NotedThreads()
+    cpu = torch.device("cpu")
+    searches = TorchEmbedder(of_searches, spec, device=cpu, group_items=4, pass_threads=2)
+    jobs = TorchEmbedder(of_jobs, spec, device=cpu, group_items=4, passes=2, pass_threads=1)
+    for embedder in (searches, jobs, searches, jobs):
+        embedder.embed_images(make_pixels(8))
+    assert (set(of_searches.threads), set(of_jobs.threads)) == ({2}, {1})

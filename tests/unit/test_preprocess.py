@@ -8,8 +8,9 @@ from PIL import Image
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as reference
 from torchvision.transforms._presets import ImageClassification
+from torchvision.transforms.v2 import functional as on_tensors
 
-from pipeline.image.preprocess import to_model_input
+from pipeline.image.preprocess import planes_to_model_input, to_model_input
 from pipeline.types import Preprocessing
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -53,6 +54,22 @@ def test_the_result_is_the_reference_to_within_rounding(
     difference = np.abs(pixels.astype(int) - reference_pixels(noise(width, height), wanted))
     assert difference.max() <= 2
     assert difference.mean() < 0.1
+
+
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+@pytest.mark.parametrize(("width", "height"), [(500, 375), (40, 31), (256, 256), (255, 300), (1, 5)])
+@pytest.mark.parametrize("fit", ["crop", "stretch"])
+def test_the_result_is_torchvision_s_own_of_tensors_bit_for_bit(
+    width: int, height: int, interpolation: str, fit: str
+) -> None:
+    """A model's fingerprint stands for these pixels: they stay the same through all versions of Pictor."""
+    planes = torch.from_numpy(noise(width, height)).permute(2, 0, 1)
+    size = [256] if fit == "crop" else [224, 224]
+    mode = InterpolationMode(interpolation)
+    expected = on_tensors.center_crop(on_tensors.resize(planes, size, mode, antialias=True), [224, 224])
+    for given in (planes, planes.contiguous()):
+        pixels = planes_to_model_input(given, spec(256, 224, interpolation=interpolation, fit=fit))
+        np.testing.assert_array_equal(pixels, expected.numpy())
 
 
 @pytest.mark.parametrize(("resize", "crop"), [(257, 225), (232, 224), (224, 224), (300, 300)])

@@ -34,6 +34,7 @@ from tests.unit.fakes import (
     FakeEmbedder,
     distinct_png,
     is_dark,
+    plan_one_batch,
     png,
 )
 
@@ -136,6 +137,27 @@ def test_answers_come_in_the_order_of_the_queries_of_whatever_kind(search_ports:
 def test_a_query_that_is_asked_twice_is_answered_twice(search_ports: SearchPorts) -> None:
     queries: list[Query] = [by_key("2.png"), by_id("3.png"), by_key("2.png"), by_id("3.png"), by_key("2.png")]
     assert first_keys(search(queries, search_ports)) == ["2.png", "3.png", "2.png", "3.png", "2.png"]
+
+
+class ReplacedMeanwhile(MemoryIndex):
+    """Between a search and the look after it, the second best hit becomes another version."""
+
+    def get_rows(self, ref: CollectionRef, ids: Sequence[str], *, latest: bool = True) -> list[IndexRow]:
+        rows = super().get_rows(ref, ids, latest=latest)
+        changed = image_id_of(BUCKET, "2.png")
+        return [replace(row, ref=replace(row.ref, etag="new")) if row.id == changed else row for row in rows]
+
+
+def test_a_vector_of_another_version_is_not_given_out(deps: Deps, store: MemoryStore) -> None:
+    index = ReplacedMeanwhile()
+    index.create_collection(COLLECTION, SPEC)
+    for number in (1, 2):
+        store.put(BUCKET, f"{number}.png", distinct_png(number))
+    run_batch(plan_one_batch(replace(deps, index=index)), replace(deps, index=index), LIMITS)
+    ports = SearchPorts(store=store, index=index, models=ResidentModel(deps.embedder, index))
+    request = SearchRequest(collection=COLLECTION, with_vector=True)
+    [answer] = search_images([by_id("1.png")], request, ports, LIMITS, local_caller())
+    assert [hit.vector is not None for hit in answer.hits] == [True, False]
 
 
 def test_a_stored_id_needs_neither_the_model_nor_the_object(

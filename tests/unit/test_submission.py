@@ -109,6 +109,8 @@ def test_a_version_is_the_number_one(version: object) -> None:
         (DeleteArguments, {"bucket": ""}, "bucket: .*at least 1"),
         (SearchArguments, {"k": 0}, "k: .*greater than or equal to 1"),
         (SearchArguments, {"min_score": 1.5}, "min_score: .*less than or equal to 1"),
+        (SearchArguments, {"where": {"field": "width", "eq": "x"}}, "where: .*whole number"),
+        (SearchArguments, {"where": [1]}, "where: .*dictionary"),
         (SearchArguments, {"metadata": {"a": 1}}, "metadata.a: .*valid string"),
         (JobArguments, {"job_id": None}, "job_id: Input should be a valid string"),
     ],

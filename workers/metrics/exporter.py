@@ -8,10 +8,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from pipeline.errors import ConfigError
 from pipeline.settings import Settings
 from workers.identity import share_metrics_in
 from workers.metrics.metrics import metrics
+from workers.metrics.page import served_page
 
 
 @contextmanager
@@ -34,27 +34,11 @@ def exported_metrics(
     files.mkdir()
     share_metrics_in(files)
     metrics().record_worker(",".join(queues), children)
-    with _served(settings, files, folder):
-        yield
-
-
-@contextmanager
-def _served(settings: Settings, files: Path, folder: Path) -> Iterator[None]:
-    from prometheus_client import CollectorRegistry, start_http_server
+    from prometheus_client import CollectorRegistry
 
     from workers.metrics.files import MetricFiles
 
     registry = CollectorRegistry()
     registry.register(MetricFiles(files, folder))
-    try:
-        server, thread = start_http_server(settings.metrics_port, settings.metrics_address, registry)
-    except OSError as err:
-        where = f"{settings.metrics_address}:{settings.metrics_port}"
-        raise ConfigError(f"PICTOR_METRICS_PORT: {where} cannot be listened on: {err.strerror}") from err
-    thread.name = "metrics"
-    try:
+    with served_page(settings, registry):
         yield
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

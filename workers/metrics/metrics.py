@@ -24,6 +24,7 @@ _WAIT_BUCKETS_S = (0.01, 0.1, 0.5, 1, 5, 15, 60, 300, 900, 3600, 14400)
 _SEARCH_BUCKETS_S = (0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.2, 0.5, 1, 2, 5, 10)
 
 OUTCOMES = ("indexed", "unchanged", "failed")  # of an image; `failed` = the sum over reasons
+DOOR = "task"  # how a search came here
 ANSWERS = ("answered", "refused")  # of a search. If it is refused, the answer says why
 
 
@@ -94,7 +95,10 @@ class Metrics:
             buckets=_WAIT_BUCKETS_S,
         )
         self._searches = Counter(
-            "pictor_searches_total", "Searches, by kind of answer", ["answer"], registry=registry
+            "pictor_searches_total",
+            "Searches, by kind of answer; the service counts its own, with its doors",
+            ["answer", "door"],
+            registry=registry,
         )
         self._search_seconds = Histogram(
             "pictor_search_seconds",
@@ -178,7 +182,7 @@ class Metrics:
             for verdict in Verdict:
                 self._batches.labels(queue, verdict.value)
         for answer in ANSWERS:
-            self._searches.labels(answer)
+            self._searches.labels(answer, DOOR)
 
     def record_batch(self, queue: str, handled: Handled, *, seconds: float) -> None:
         self._batches.labels(queue, handled.verdict.value).inc()
@@ -218,7 +222,7 @@ class Metrics:
         self._queue_wait.labels(queue).observe(seconds)
 
     def record_search(self, seconds: float, *, failed: bool) -> None:
-        self._searches.labels("refused" if failed else "answered").inc()
+        self._searches.labels("refused" if failed else "answered", DOOR).inc()
         self._search_seconds.observe(seconds)
 
 

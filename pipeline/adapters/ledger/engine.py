@@ -3,7 +3,7 @@
 import re
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -28,6 +28,8 @@ SQLITE_SETTINGS = (
     # one: the batches are then pending again and are done again, which changes nothing in the index.
     "PRAGMA synchronous = NORMAL",
 )
+# For what is signed: a checkpoint that was given away must not be forgotten, or the next one contradicts it.
+SQLITE_DURABLE = "PRAGMA synchronous = FULL"
 
 POSTGRES_POOL = {
     "pool_size": 4,  # a worker writes one row per batch; the server's connections are for many workers
@@ -81,10 +83,14 @@ def location_of(url: sa.URL) -> str:
     return show_url(url.set(drivername="postgresql", query={}).render_as_string(hide_password=False))
 
 
-def make_engine(url: sa.URL) -> sa.Engine:
-    """Open nothing yet. `url` comes from `read_url`, and its query wins over the settings above."""
+def make_engine(url: sa.URL, *, durable: bool = False) -> sa.Engine:
+    """Open nothing yet. `url` comes from `read_url`, and its query wins over the settings above.
+
+    Args:
+        durable: a commit in SQLite survives a power cut, too. A PostgreSQL server has that by itself.
+    """
     if url.drivername == "sqlite":
-        return _make_sqlite_engine(url)
+        return _make_sqlite_engine(url, (*SQLITE_SETTINGS, SQLITE_DURABLE) if durable else SQLITE_SETTINGS)
     settings = {name: value for name, value in POSTGRES_CONNECT.items() if name not in url.query}
     try:
         return sa.create_engine(url, connect_args=settings, **POSTGRES_POOL)
@@ -154,14 +160,14 @@ def translated(url: sa.URL) -> Iterator[None]:
         raise PictorError(f"ledger {location_of(url)}: internal error, see the log") from err
 
 
-def _make_sqlite_engine(url: sa.URL) -> sa.Engine:
+def _make_sqlite_engine(url: sa.URL, settings: Sequence[str]) -> sa.Engine:
     patience = {} if "timeout" in url.query else {"timeout": SQLITE_BUSY_TIMEOUT_S}
     engine = sa.create_engine(url, connect_args=patience)
 
     @sa.event.listens_for(engine, "connect")
     def prepare(connection: sqlite3.Connection, _record: Any) -> None:
         connection.isolation_level = None  # the driver would begin transactions late, and commit before DDL
-        for statement in SQLITE_SETTINGS:
+        for statement in settings:
             connection.execute(statement)
 
     @sa.event.listens_for(engine, "begin")

@@ -49,6 +49,33 @@ def migrate(url: str, *, ca_file: str = "") -> str:
     return REVISION
 
 
+def open_migrated(url: str, *, ca_file: str = "", durable: bool = False) -> sa.Engine:
+    """Connect to a ledger's database.
+
+    A SQLite file is made and migrated here. A PostgreSQL schema is only checked: it serves many processes,
+    and `pictor init` changes it once, when its operator says so.
+
+    Args:
+        ca_file: see `read_url`.
+        durable: see `make_engine`.
+
+    Raises:
+        ConfigError: the URL cannot be a ledger's, or the schema is not of this Pictor's revision.
+    """
+    address = read_url(url, ca_file=ca_file)
+    make_folder(address)
+    engine = make_engine(address, durable=durable)
+    try:
+        if address.drivername != "sqlite":
+            repeated(lambda: check_schema(engine))
+        elif not repeated(lambda: is_current(engine)):
+            migrate(url)
+    except BaseException:
+        engine.dispose()
+        raise
+    return engine
+
+
 def is_current(engine: sa.Engine) -> bool:
     """Whether the schema is of this Pictor's revision.
 

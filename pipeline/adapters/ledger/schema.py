@@ -6,16 +6,13 @@ of their job. What a planner settles
 without a message, unchanged objects and known failures, is a row of `batch` that is done from the start.
 """
 
-import json
-from collections.abc import Sequence
-from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.engine import Dialect
-from sqlalchemy.types import TypeDecorator
 
+from pipeline.adapters.ledger import audit_schema as audit_schema  # its tables are the ledger's, too
+from pipeline.adapters.ledger.columns import ByteText, TextTuple, UtcTime
+from pipeline.adapters.ledger.columns import metadata as metadata
 from pipeline.types import WORKERS
 
 
@@ -25,39 +22,7 @@ class BatchState(StrEnum):
     SPLIT = "split"  # its halves stand in its place and it counts for nothing
 
 
-class UtcTime(TypeDecorator[datetime]):
-    """SQLite forgets time zones and PostgreSQL answers in the session's: both become UTC here."""
-
-    impl = sa.DateTime(timezone=True)
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, _dialect: Dialect) -> datetime | None:
-        return value.astimezone(UTC) if value else None
-
-    def process_result_value(self, value: datetime | None, _dialect: Dialect) -> datetime | None:
-        if value is None:
-            return None
-        return value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
-
-
-class TextTuple(TypeDecorator[tuple[str, ...]]):
-    """A JSON array in a text column: equal tuples are equal text, so that it can be compared in SQL."""
-
-    impl = sa.Text
-    cache_ok = True
-
-    def process_bind_param(self, value: Sequence[str] | None, _dialect: Dialect) -> str:
-        return json.dumps(list(value or ()), ensure_ascii=False)
-
-    def process_result_value(self, value: Any | None, _dialect: Dialect) -> tuple[str, ...]:
-        return tuple(json.loads(value or "[]"))
-
-
-# Byte order in both databases: a PostgreSQL server sorts by its locale unless told otherwise.
-ByteText = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
-
-REVISION = "0006"  # of the migration that makes these tables
-metadata = sa.MetaData()
+REVISION = "0007"  # of the migration that makes these tables
 
 job = sa.Table(
     "job",

@@ -20,6 +20,7 @@ from pipeline.adapters.ledger.statements import (
     no_such_job,
     update_job,
 )
+from pipeline.location import Location
 from pipeline.types import Job, JobRequest, JobState
 
 
@@ -54,13 +55,17 @@ class SqlJobs(InTransactions):
             newest = newest.where(
                 (job.c.created_at < made) | ((job.c.created_at == made) & (job.c.job_id < before))
             )
-        if of is not None:
-            names = self._read(
-                lambda connection: connection.scalars(sa.select(job.c.collection).distinct()).all()
-            )
-            newest = newest.where(job.c.collection.in_([name for name in names if of(name)]))
+        newest = newest.where(self._is_of(of))
         query = select_jobs(job.c.job_id.in_(newest.scalar_subquery()))
         return [job_of(row) for row in self._read(lambda connection: connection.execute(query).all())]
+
+    def locations(self, *, without: str, of: Callable[[str], bool] | None = None) -> list[Location]:
+        counts = sa.and_(
+            job.c.bucket != "", ~job.c.job_id.startswith(without, autoescape=True), self._is_of(of)
+        )
+        each = sa.select(job.c.source, job.c.bucket, job.c.prefix).where(counts).distinct()
+        rows = self._read(lambda connection: connection.execute(each).all())
+        return [Location(url=row.source, bucket=row.bucket, prefix=row.prefix) for row in rows]
 
     def find_unfinished(self, request: JobRequest, *, driver: str) -> Job | None:
         same = sa.and_(
@@ -106,3 +111,11 @@ class SqlJobs(InTransactions):
             return is_done
 
         return self._write(finish)
+
+    def _is_of(self, of: Callable[[str], bool] | None) -> sa.ColumnElement[bool]:
+        """Of a job of a collection that `of` takes."""
+        if of is None:
+            return sa.true()
+        each = sa.select(job.c.collection).distinct()
+        names = self._read(lambda connection: connection.scalars(each).all())
+        return job.c.collection.in_([name for name in names if of(name)])

@@ -11,12 +11,8 @@ import sqlalchemy as sa
 from pipeline.adapters.ledger.engine import (
     Transactions,
     location_of,
-    make_engine,
-    make_folder,
-    read_url,
-    repeated,
 )
-from pipeline.adapters.ledger.migrate import check_schema, is_current, migrate
+from pipeline.adapters.ledger.migrate import open_migrated
 from pipeline.adapters.ledger.schema import REVISION
 from pipeline.adapters.ledger.sql_batches import SqlBatches
 from pipeline.adapters.ledger.sql_jobs import SqlJobs
@@ -33,27 +29,9 @@ from pipeline.addresses import shown_tls
 def open_ledger(url: str, *, ca_file: str = "") -> "SqlLedger":
     """Open the ledger at an SQLAlchemy URL.
 
-    A SQLite file is made and migrated here. A PostgreSQL schema is only checked: it serves many processes,
-    and `pictor init` changes it once, when its operator says so.
-
-    Args:
-        ca_file: see `read_url`.
-
-    Raises:
-        ConfigError: the URL cannot be a ledger's, or the schema is not of this Pictor's revision.
+    Args, Raises: as `open_migrated`.
     """
-    address = read_url(url, ca_file=ca_file)
-    make_folder(address)
-    engine = make_engine(address)
-    try:
-        if address.drivername != "sqlite":
-            repeated(lambda: check_schema(engine))
-        elif not repeated(lambda: is_current(engine)):
-            migrate(url)
-    except BaseException:
-        engine.dispose()
-        raise
-    return SqlLedger(engine)
+    return SqlLedger(open_migrated(url, ca_file=ca_file))
 
 
 class SqlLedger(SqlJobs, SqlPlan, SqlBatches, SqlOutbox, SqlWatch, SqlPruning):

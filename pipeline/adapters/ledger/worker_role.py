@@ -2,12 +2,14 @@
 
 import sqlalchemy as sa
 
+from pipeline.adapters.ledger.audit_schema import audit_entry, audit_reference, audit_tile, audit_tree
 from pipeline.adapters.ledger.engine import make_engine, read_url, translated
 from pipeline.adapters.ledger.migrate import ADVISORY_LOCK, VERSION_TABLE
 from pipeline.adapters.ledger.schema import api_key, api_session, metadata
 from pipeline.errors import ConfigError
 
 OF_THE_SERVICE = (api_key, api_session)  # who could write these could make a key for everything
+APPENDED = (audit_entry, audit_reference, audit_tile)  # a worker adds to the log, and changes nothing in it
 
 
 def make_worker_role(owner_url: str, worker_url: str, *, ca_file: str = "") -> str:
@@ -65,12 +67,15 @@ def _make_user(connection: sa.Connection, name: str, password: str) -> None:
 def _grant(connection: sa.Connection, name: str, database: str) -> None:
     quote = connection.dialect.identifier_preparer.quote
     role = quote(name)
-    of_workers = (table for table in metadata.sorted_tables if table not in OF_THE_SERVICE)
-    rows = ", ".join(quote(table.name) for table in of_workers)
+    others = (*OF_THE_SERVICE, *APPENDED, audit_tree)
+    rows = ", ".join(quote(table.name) for table in metadata.sorted_tables if table not in others)
+    appended = ", ".join(quote(table.name) for table in APPENDED)
     for statement in (
         f"GRANT CONNECT ON DATABASE {quote(database)} TO {role}",
         f"GRANT USAGE ON SCHEMA public TO {role}",
         f"GRANT SELECT, INSERT, UPDATE, DELETE ON {rows} TO {role}",
+        f"GRANT SELECT, INSERT ON {appended} TO {role}",
+        f"GRANT SELECT, INSERT, UPDATE ON {quote(audit_tree.name)} TO {role}",
         f"GRANT SELECT ON {quote(VERSION_TABLE)} TO {role}",
     ):
         connection.exec_driver_sql(statement)

@@ -10,12 +10,24 @@ Neither Milvus Lite nor servers before 2.5 know filter templates, so values are 
 """
 
 from collections.abc import Iterable
+from typing import assert_never
 from urllib.parse import quote, unquote
 
 from pipeline.errors import ArgumentError
-from pipeline.types import SearchFilter
+from pipeline.types import (
+    AllOf,
+    AnyOf,
+    Compared,
+    Condition,
+    OneOf,
+    Order,
+    RowNumber,
+    SearchFilter,
+    UserMetadata,
+)
 
 _ESCAPES = str.maketrans({"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"})
+_SIGNS = {Order.LESS: "<", Order.AT_MOST: "<=", Order.MORE: ">", Order.AT_LEAST: ">="}
 _EMPTY_KEY = "%"  # no percent-encoded text is a lone percent sign; servers refuse an empty JSON key
 
 
@@ -34,7 +46,36 @@ def to_expression(where: SearchFilter | None) -> str:
         conditions.insert(0, begins_with("key", where.key_prefix))
     if where.bucket:
         conditions.insert(0, f"bucket == {string_literal(where.bucket)}")
+    if where.condition is not None:
+        conditions.append(_of_condition(where.condition))
     return " and ".join(conditions)
+
+
+def _of_condition(condition: Condition) -> str:
+    match condition:
+        case AllOf():
+            return _joined(condition.parts, " and ")
+        case AnyOf():
+            return _joined(condition.parts, " or ")
+        case OneOf():
+            return f"{_operand(condition.field)} in [{','.join(map(_literal, condition.values))}]"
+        case Compared():
+            sign = _SIGNS[condition.order]
+            return f"{_operand(condition.field)} {sign} {_literal(condition.value)}"
+        case _:
+            assert_never(condition)
+
+
+def _joined(parts: Iterable[Condition], word: str) -> str:
+    return f"({word.join(map(_of_condition, parts))})"
+
+
+def _operand(field: RowNumber | UserMetadata) -> str:
+    return f"metadata[{json_key(field.name)}]" if isinstance(field, UserMetadata) else field.value
+
+
+def _literal(value: str | int) -> str:
+    return string_literal(value) if isinstance(value, str) else str(value)
 
 
 def ids_expression(ids: Iterable[str], *, field: str = "id") -> str:

@@ -1,5 +1,6 @@
 """From a model's address to its spec or its embedder: "builtin", "torchvision/resnet50" or a model file."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +17,12 @@ from pipeline.adapters.models.builtin_spec import (
 )
 from pipeline.adapters.models.inference import has_native_bfloat16, pick_dtype, quicken
 from pipeline.adapters.models.model_file import ARCHITECTURE_PREFIX, ModelFile, read_model_file
-from pipeline.adapters.models.torch_embedder import TorchEmbedder, pick_device, share_cores
+from pipeline.adapters.models.torch_embedder import (
+    TorchEmbedder,
+    do_nothing,
+    pick_device,
+    share_cores,
+)
 from pipeline.adapters.models.torchvision_models import (
     check_architecture,
     feature_dim,
@@ -69,6 +75,7 @@ def load_embedder(
     group_items: int,
     batches: int = 0,
     threads: int | None = None,
+    before_pass: Callable[[], None] = do_nothing,
     fetch_s3: FetchS3 | None = None,
     open_url: OpenUrl = open_url,
 ) -> TorchEmbedder:
@@ -78,8 +85,8 @@ def load_embedder(
         precision: auto, float32 or bfloat16. The builtin model has no weights to be fast with: its histograms
             are float32 always.
         batches: at once in this process; 0 for single queries. See `share_cores`.
-        threads: for forward passes on a CPU; by default as many as torch takes. torch knows one number of
-            threads of a pass, for the whole process.
+        threads: for forward passes on a CPU; by default as many as torch takes.
+        before_pass: see `TorchEmbedder`.
 
     Raises:
         ModelError: as `load_spec` does.
@@ -93,8 +100,16 @@ def load_embedder(
     passes, pass_threads = share_cores(
         chosen, threads=threads or torch.get_num_threads(), batches=batches, group_items=group_items
     )
-    torch.set_num_threads(pass_threads)  # after the checks, which run alone and may have every core
-    return TorchEmbedder(quick, spec, device=chosen, group_items=group_items, dtype=dtype, passes=passes)
+    return TorchEmbedder(
+        quick,
+        spec,
+        device=chosen,
+        group_items=group_items,
+        dtype=dtype,
+        passes=passes,
+        pass_threads=pass_threads,
+        before_pass=before_pass,
+    )
 
 
 def list_models(*, weights_dir: Path) -> list[CatalogueEntry]:

@@ -2,7 +2,7 @@
 
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 
@@ -18,6 +18,10 @@ DEVICE = re.compile(r"cpu|cuda(?::(\d{1,3}))?")
 # Images that a CPU computes at once. More fall out of its caches between layers. ResNet-18 on two
 # cores does 124 images/s in groups of 8, 106 in groups of 32 and 97 in groups of 64.
 CPU_PASS_ITEMS = 8
+
+
+def do_nothing() -> None:
+    """Before a pass that waits for nobody."""
 
 
 def pick_device(name: str) -> torch.device:
@@ -67,6 +71,8 @@ class TorchEmbedder:
             each has a stream of its own, so that one copies while another computes; on a CPU single-threaded
             passes side by side are faster than one after the other on all cores, which wait for each other
             at the end of every layer.
+        pass_threads: CPU threads of each pass; by default as torch has it.
+        before_pass: called before each pass by the thread that makes it, which it may hold up.
         pad_groups: fill the last group up, so that the device sees one shape for ever and plans once.
             Default: on a GPU. On a CPU padding only costs time.
     """
@@ -80,6 +86,8 @@ class TorchEmbedder:
         group_items: int,
         dtype: torch.dtype = torch.float32,
         passes: int = 1,
+        pass_threads: int = 0,
+        before_pass: Callable[[], None] = do_nothing,
         pad_groups: bool | None = None,
     ) -> None:
         if group_items < 1:
@@ -91,7 +99,10 @@ class TorchEmbedder:
         self._dtype = dtype
         self._pad_groups = device.type == "cuda" if pad_groups is None else pad_groups
         self._lock = threading.Lock()
-        self._passes = ThreadPoolExecutor(passes, thread_name_prefix="device")
+        self._passes = ThreadPoolExecutor(
+            passes, thread_name_prefix="device", initializer=_take_threads, initargs=(pass_threads,)
+        )
+        self._before_pass = before_pass
         self._lane = threading.local()
         self._module = module
         self._mean = _per_channel(spec.preprocessing.mean, device)
@@ -122,6 +133,7 @@ class TorchEmbedder:
             )
 
     def _embed_in_lane(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        self._before_pass()
         with self._open_lane():
             return np.concatenate(list(self._embed_groups(pixels)))
 
@@ -182,6 +194,13 @@ class TorchEmbedder:
             self.group_items = min(self.group_items, tried // 2)
         if self._device.type == "cuda":
             torch.cuda.empty_cache()  # blocks cut for the larger group would not fit the smaller one
+
+
+def _take_threads(count: int) -> None:
+    """Set the CPU threads of passes of this thread alone: models of one process need not agree."""
+    if count:
+        torch.get_num_threads()  # a thread takes over the number of the process when it first asks
+        torch.set_num_threads(count)
 
 
 def _per_channel(values: tuple[float, float, float], device: torch.device) -> Tensor:

@@ -15,11 +15,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
-from torchvision import models
-from torchvision.transforms import InterpolationMode
 
 from pipeline.adapters.models.weights import WeightsRef, published_ref
 from pipeline.errors import ModelError
+from pipeline.image.light_torchvision import InterpolationMode, models
 from pipeline.types import Preprocessing
 
 # Known without building anything, so that a listing is instant. Checked against the real modules by a test.
@@ -166,6 +165,10 @@ def fill(features: FeatureModel, tensors: Mapping[str, Tensor], *, where: str) -
     return features.module
 
 
+# Without memory there is nothing to fill, and torch would import its compiler to do nothing.
+_FIRST_VALUES = (nn.init.normal_, nn.init.uniform_, Tensor.normal_, Tensor.uniform_)
+
+
 class _WithoutMemory(TorchFunctionMode):
     """Makes new weights on the meta device. `torch.device("meta")` would also catch the tensors that RegNet
     computes its widths with and the index tables of Swin and MaxViT, which need values."""
@@ -177,9 +180,12 @@ class _WithoutMemory(TorchFunctionMode):
         args: tuple[Any, ...] = (),
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
+        named = kwargs or {}
         if func in (torch.empty, torch.zeros, torch.ones):
-            return func(*args, **{**(kwargs or {}), "device": "meta"})
-        return func(*args, **(kwargs or {}))
+            return func(*args, **{**named, "device": "meta"})
+        if func in _FIRST_VALUES and (weights := args[0] if args else named["tensor"]).is_meta:
+            return weights
+        return func(*args, **named)
 
 
 def _headless(architecture: str, side: int) -> nn.Module:

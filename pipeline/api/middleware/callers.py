@@ -108,8 +108,8 @@ def session_of(scope: Scope) -> str:
 
 
 def _refusal(scope: Scope, err: PictorError) -> ASGIApp:
-    is_page = scope["method"] == "GET" and not scope["path"].startswith("/v1/")
-    if isinstance(err, UnknownCallerError) and is_page:
+    is_page = scope["method"] == "GET" and "text/html" in Headers(scope=scope).get("accept", "")
+    if isinstance(err, UnknownCallerError) and is_page:  # of a person with a browser
         asked = scope["path"] + (
             f"?{scope['query_string'].decode('latin-1')}" if scope["query_string"] else ""
         )

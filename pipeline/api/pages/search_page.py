@@ -7,6 +7,7 @@ from fastapi import APIRouter, Body, Query, Request
 from fastapi.responses import HTMLResponse
 
 from pipeline.api.backend import Asks, Backend, Ports
+from pipeline.api.metrics import PAGE
 from pipeline.api.pages.rendering import render
 from pipeline.errors import PictorError
 from pipeline.search.query import Bytes, Stored
@@ -84,13 +85,16 @@ def results(
     try:
         found = _find(Bytes(text="your picture", body=picture), asked, ports, caller)
     except PictorError as err:
-        return render(request, "results.html", asked=asked, answer=None, example=example, error=str(err))
+        status = http_status_of(err.code)
+        return render(
+            request, "results.html", status=status, asked=asked, answer=None, example=example, error=str(err)
+        )
     return render(request, "results.html", asked=asked, answer=found, example=example, error=found.error)
 
 
 def _find(query: SearchQuery, asked: Asked, ports: Backend, caller: Caller) -> SearchAnswer:
     wanted = read_search(collection=asked.collection, k=HITS_SHOWN, prefix=asked.prefix)
-    (answer,) = ports.search([query], wanted, caller)
+    (answer,) = ports.search([query], wanted, caller, door=PAGE)
     return answer
 
 

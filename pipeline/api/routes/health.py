@@ -2,10 +2,11 @@
 
 from typing import cast
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, HTTPException, Request, Response
 
 from pipeline.api.backend import Backend
 from pipeline.api.bodies import Live, Ready
+from pipeline.api.metrics import CONTENT_TYPE
 from pipeline.api.problems import RETRY_AFTER_S
 from pipeline.api.readiness import READY, states_of
 
@@ -31,3 +32,16 @@ async def ready(request: Request, response: Response) -> Ready:
     response.status_code = 503
     response.headers["retry-after"] = str(RETRY_AFTER_S)
     return Ready(status="not_ready", parts=dict(states))
+
+
+@router.get(
+    "/metrics",
+    response_class=Response,
+    responses={200: {"content": {"text/plain": {}}, "description": "Prometheus' text format"}},
+)
+async def metrics(request: Request) -> Response:
+    """What this process counts, for Prometheus. With `PICTOR_METRICS_PORT` it is on that port instead."""
+    backend = cast("Backend", request.app.state.backend)
+    if backend.settings.metrics_port:
+        raise HTTPException(404)
+    return Response(backend.metrics.page(), media_type=CONTENT_TYPE)

@@ -170,6 +170,8 @@ async def _events(
             fields = await run_in_threadpool(_shown, job_id, ports, caller)
         except TransientError:  # it comes back, and so would the caller, again and again
             yield ": the ledger is away\n\n"
+            if ports.stopping.is_set():
+                return
             await asyncio.sleep(AWAY_POLL_S)
             continue
         body = json.dumps(fields)
@@ -177,8 +179,8 @@ async def _events(
         if event_id != seen:
             yield f"id: {event_id}\nevent: job\ndata: {body}\n\n"
             seen = event_id
-        if fields["state"] in OVER:
-            return
+        if fields["state"] in OVER or ports.stopping.is_set():
+            return  # whoever follows a job that is not over comes back, and gets another process
         polls += 1
         if polls % HEARTBEAT_POLLS == 0:
             yield ": still here\n\n"

@@ -12,6 +12,8 @@ from pipeline.api.backend import Asks, Backend, Ports
 from pipeline.api.bodies import (
     MAX_HITS_OVER_HTTP,
     MAX_TEXT_CHARS,
+    MAX_VECTORS,
+    MAX_WHERE_CHARS,
     Answer,
     QueryBody,
     SearchAnswerBody,
@@ -25,8 +27,9 @@ from pipeline.search.query import Bytes, Object, Query, Stored, Vector
 from pipeline.service.access import Caller
 from pipeline.service.answers import answer_json
 from pipeline.service.arguments import ROW_ID, read_search
+from pipeline.service.conditions import read_condition, read_condition_text
 from pipeline.service.search import SearchAnswer, SearchRequest
-from pipeline.types import Reason
+from pipeline.types import Condition, Reason
 
 router = APIRouter(prefix="/v1/collections/{collection}/search", tags=["search"])
 
@@ -58,9 +61,21 @@ def search_image(
     min_score: Annotated[float | None, Parameter(ge=-1, le=1)] = None,
     bucket: Annotated[str, Parameter(max_length=MAX_TEXT_CHARS)] = "",
     prefix: Annotated[str, Parameter(max_length=MAX_TEXT_CHARS)] = "",
+    where: Annotated[
+        str, Parameter(max_length=MAX_WHERE_CHARS, description="A Condition, as JSON text")
+    ] = "",
+    with_vector: Annotated[bool, Parameter(description="Also the vector of each hit")] = False,
 ) -> SearchAnswerBody:
     """The stored images nearest to the picture that is the body of the request. It is not kept."""
-    request = read_search(collection=collection, k=k, min_score=min_score, bucket=bucket, prefix=prefix)
+    request = read_search(
+        collection=collection,
+        k=k,
+        min_score=min_score,
+        bucket=bucket,
+        prefix=prefix,
+        condition=read_condition_text(where),
+        with_vector=with_vector,
+    )
     return _single(_answered(request, [Bytes(text="picture", body=picture)], ports, caller))
 
 
@@ -98,8 +113,20 @@ def _search(
         bucket=options.filter.bucket,
         prefix=options.filter.prefix,
         metadata=options.filter.metadata,
+        condition=_condition(options.filter.where),
+        with_vector=options.with_vector,
     )
+    vectors = len(queries) * options.k if options.with_vector else 0
+    if vectors > MAX_VECTORS:
+        raise ArgumentError(
+            f"with_vector: {len(queries)} queries of {options.k} hits may have {vectors} vectors; "
+            f"at most {MAX_VECTORS} are allowed"
+        )
     return _answered(request, queries, ports, caller)
+
+
+def _condition(value: object) -> Condition | None:
+    return None if value is None else read_condition(value, of="filter.where")
 
 
 def _answered(
@@ -117,7 +144,9 @@ def _answered(
         collection=target.name,
         model=ports.index.model_name(target),
         fingerprint=target.fingerprint,
+        generation=target.generation,
         seconds=round(time.perf_counter() - started, 6),
+        stage_seconds={stage: round(seconds, 6) for stage, seconds in answers[0].seconds.items()},
         answers=[_answer(answer) for answer in answers],
     )
 

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from functools import cache
 
 import torch
-import torchvision.io  # noqa: F401 - loads the native decoder that torch.ops.image names
 from torch import Tensor
 
+import pipeline.image.light_torchvision  # noqa: F401 - loads the native decoder that torch.ops.image names
 from pipeline.errors import ConfigError
 from pipeline.image.decode.jpeg_scans import END
 from pipeline.image.decode.opened_image import OpenedImage

@@ -3,8 +3,8 @@
 from typing import Protocol, cast
 
 import torch
-import torchvision.io  # noqa: F401 - loads the native decoder that torch.ops.image names
 
+import pipeline.image.light_torchvision  # noqa: F401 - loads the native decoder that torch.ops.image names
 from pipeline.image.decode.opened_image import OpenedImage
 from pipeline.types import Pixels
 

@@ -106,7 +106,7 @@ class ConfinedIndex:
 
     def list_images(self, ref: CollectionRef, *, start_after: str = "") -> Iterator[IndexedImage]:
         with self._scope.words():
-            yield from self._index.list_images(self._scope.stored_ref(ref), start_after=start_after)
+            return self._index.list_images(self._scope.stored_ref(ref), start_after=start_after)
 
     def search(
         self,

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from pipeline.errors import ConflictError, NotFoundError
 from pipeline.ingest.message import decode_batch, encode_batch
+from pipeline.location import Location
 from pipeline.names import shown
 from pipeline.ports import NO_FINDINGS, Ledger
 from pipeline.service.confined.book import ConfinedBook
@@ -59,12 +60,11 @@ class ConfinedLedger:
     def list_jobs(
         self, *, limit: int = 50, before: str | None = None, of: Callable[[str], bool] | None = None
     ) -> list[Job]:
-        def of_caller(stored: str) -> bool:
-            name = self._scope.seen(stored)
-            return name is not None and (of is None or of(name))
-
-        jobs = self._ledger.list_jobs(limit=limit, before=before, of=of_caller)
+        jobs = self._ledger.list_jobs(limit=limit, before=before, of=self._of_caller(of))
         return [seen for job in jobs if (seen := self._scope.seen_job(job)) is not None]
+
+    def locations(self, *, without: str, of: Callable[[str], bool] | None = None) -> list[Location]:
+        return self._ledger.locations(without=without, of=self._of_caller(of))
 
     def find_unfinished(self, request: JobRequest, *, driver: str) -> Job | None:
         job = self._ledger.find_unfinished(self._scope.stored_request(request), driver=driver)
@@ -162,6 +162,13 @@ class ConfinedLedger:
 
     def finish_if_done(self, job_id: str) -> bool:
         return self._ledger.finish_if_done(self._own(job_id))
+
+    def _of_caller(self, of: Callable[[str], bool] | None) -> Callable[[str], bool]:
+        def is_seen(stored: str) -> bool:
+            name = self._scope.seen(stored)
+            return name is not None and (of is None or of(name))
+
+        return is_seen
 
     def _own(self, job_id: str) -> str:
         return self.get_job(job_id).job_id

@@ -20,12 +20,16 @@ MIN_DEAD = 10_000  # slots of replaced rows, below which a copy is not made anew
 
 
 class LiteCopies:
-    """Not safe to share between threads."""
+    """Not safe to share between threads, but for `known`."""
 
     def __init__(self, folder: LiteFolder) -> None:
         self._folder = folder
         self._copies: dict[str, LiteCopy] = {}  # in step; by physical name
         self._writer: LiteWriter | None = None
+
+    def known(self, binding: Binding) -> LiteCopy | None:
+        """The copy if this process has it in step already. Its rows may be those before a write in hand."""
+        return self._copies.get(binding.physical)
 
     def get(self, binding: Binding) -> LiteCopy:
         """The copy of a collection, in step with its rows."""

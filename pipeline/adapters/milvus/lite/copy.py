@@ -14,6 +14,7 @@ next process makes the copy anew.
 
 import os
 import shutil
+import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -34,11 +35,13 @@ SLOT = np.dtype("<u4")
 
 
 class LiteCopy:
-    """Not safe to share between threads; a `Table` is."""
+    """`snapshot` and `row_count` are safe beside the one thread that writes; a `Table` is safe to share."""
 
     def __init__(self, folder: Path, dim: int, sizes_bytes: Mapping[str, int], *, state: str | None) -> None:
         self._folder = folder
         self._dim = dim
+        self._lock = threading.RLock()  # held for the milliseconds in which rows are appended or looked up
+        self._closed = False
         self._sizes_bytes = dict(sizes_bytes)
         self.state = state  # of Milvus Lite's files, with which the copy is in step; None: it is in doubt
         self._files = {name: (folder / name).open("r+b") for name in FILES}
@@ -80,9 +83,16 @@ class LiteCopy:
         return self._slots - self.row_count
 
     def close(self) -> None:
-        for file in self._files.values():
-            with suppress(OSError):  # a write that failed before may fail again
-                file.close()
+        with self._lock:
+            self._closed = True
+            for file in self._files.values():
+                with suppress(OSError):  # a write that failed before may fail again
+                    file.close()
+
+    def snapshot(self, ids: Sequence[str]) -> tuple[Table, list[int]] | None:
+        """The rows at this moment, and the slots of those `ids` that are there; None once it is closed."""
+        with self._lock:
+            return None if self._closed else (self.table(), self.find(ids))
 
     def begin_write(self) -> None:
         """From here on the copy is in doubt. To be called before Milvus Lite is written to."""
@@ -102,27 +112,18 @@ class LiteCopy:
 
     def put(self, rows: Sequence[IndexRow]) -> None:
         """Write rows by id; no id twice."""
-        if not rows:
-            return
-        self.delete([row.id for row in rows])
-        slot_of = self._known_slots()
-        slot_of.update((row.id.encode(), slot) for slot, row in enumerate(rows, start=self._slots))
-        vectors = np.stack([row.vector for row in rows]).astype("<f4")
-        records = self._append_texts(rows)
-        lengths = np.linalg.norm(vectors, axis=1)
-        records["inverse_length"] = np.divide(1, lengths, out=np.zeros_like(lengths), where=lengths > 0)
-        self._append("vectors", vectors.tobytes())
-        self._append("rows", records.tobytes())
-        self._flush()
-        self._live = np.concatenate([self._live, np.ones(len(rows), dtype=np.bool_)])
+        if rows:
+            with self._lock:
+                self._put(rows)
 
     def delete(self, ids: Sequence[str]) -> None:
-        slot_of = self._known_slots()
-        slots = (slot_of.pop(id_.encode(), None) for id_ in ids)
-        dead = np.array([slot for slot in slots if slot is not None], dtype=SLOT)
-        self._live[dead] = False
-        self._append("dead", dead.tobytes())
-        self._flush()
+        with self._lock:
+            slot_of = self._known_slots()
+            slots = (slot_of.pop(id_.encode(), None) for id_ in ids)
+            dead = np.array([slot for slot in slots if slot is not None], dtype=SLOT)
+            self._live[dead] = False
+            self._append("dead", dead.tobytes())
+            self._flush()
 
     def find(self, ids: Sequence[str]) -> list[int]:
         """Slots of those that are there, in the order of `ids`."""
@@ -145,6 +146,19 @@ class LiteCopy:
     @property
     def _slots(self) -> int:
         return self._sizes_bytes["rows"] // RECORD.itemsize
+
+    def _put(self, rows: Sequence[IndexRow]) -> None:
+        self.delete([row.id for row in rows])
+        slot_of = self._known_slots()
+        slot_of.update((row.id.encode(), slot) for slot, row in enumerate(rows, start=self._slots))
+        vectors = np.stack([row.vector for row in rows]).astype("<f4")
+        records = self._append_texts(rows)
+        lengths = np.linalg.norm(vectors, axis=1)
+        records["inverse_length"] = np.divide(1, lengths, out=np.zeros_like(lengths), where=lengths > 0)
+        self._append("vectors", vectors.tobytes())
+        self._append("rows", records.tobytes())
+        self._flush()
+        self._live = np.concatenate([self._live, np.ones(len(rows), dtype=np.bool_)])
 
     def _known_slots(self) -> dict[bytes, int]:
         if self._slot_of is None:

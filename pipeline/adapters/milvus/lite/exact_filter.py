@@ -1,12 +1,10 @@
 """`SearchFilter` over the columns of a copy: exactly the rows that it describes."""
 
-import re
-
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.adapters.milvus.filter import string_literal
-from pipeline.adapters.milvus.lite.metadata_line import metadata_pair
+from pipeline.adapters.milvus.filter import to_expression
+from pipeline.adapters.milvus.lite.exact_condition import has_pair, holding
 from pipeline.adapters.milvus.lite.table import Table
 from pipeline.types import SearchFilter
 
@@ -22,14 +20,15 @@ def matching(table: Table, where: SearchFilter | None) -> NDArray[np.bool_]:
     passes = table.live.copy()
     if where is None:
         return passes
-    for text in (where.bucket, where.key_prefix, *where.metadata, *where.metadata.values()):
-        string_literal(text)
+    to_expression(where)  # for its errors, which are the same
     if where.bucket:
         _keep_bucket(passes, table, where.bucket.encode())
     if where.key_prefix:
         _keep_prefix(passes, table, where.key_prefix.encode())
     for name, text in where.metadata.items():
-        passes &= _has_pair(table, metadata_pair(name, text))
+        passes &= has_pair(table, name, [text])
+    if where.condition is not None:
+        passes &= holding(table, where.condition)
     return passes
 
 
@@ -52,12 +51,3 @@ def _keep_text(passes: NDArray[np.bool_], table: Table, starts: NDArray[np.int64
         slots = slots[(table.texts[places] == piece).all(axis=1)]
     passes[:] = False
     passes[slots] = True
-
-
-def _has_pair(table: Table, pair: bytes) -> NDArray[np.bool_]:
-    places = [match.start() for match in re.finditer(re.escape(pair), table.metadata.data)]
-    # A row without metadata begins where the next one does: the last that begins there has the pair.
-    slots = np.searchsorted(table.records["metadata_start"], places, side="right") - 1
-    has = np.zeros(len(table.records), dtype=np.bool_)
-    has[slots] = True
-    return has

@@ -8,7 +8,6 @@ anew from them (decision 0046).
 import importlib.metadata
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from functools import partial
 from itertools import chain
 from types import TracebackType
@@ -53,7 +52,10 @@ from pipeline.types import (
 
 
 class LiteIndex:
-    """Safe to share between threads; writes queue up behind a lock, searches do not.
+    """Safe to share between threads. Writes queue up behind a lock, for seconds when Milvus Lite flushes.
+
+    Reads take the rows that the copy holds at that moment. They wait for writes only while there is no copy
+    in step with Lite's files.
 
     Args:
         path: of the folder, which is made if need be.
@@ -138,24 +140,20 @@ class LiteIndex:
         return ref
 
     def get_collection(self, name: str) -> CollectionInfo | None:
-        with self._lock:
-            binding = self._folder.find_live(name)
-            return self._to_info(binding) if binding else None
+        binding = self._folder.find_live(name)
+        return self._to_info(binding) if binding else None
 
     def get_generation(self, ref: CollectionRef) -> CollectionInfo | None:
-        with self._lock:
-            binding = self._folder.find(ref)
-            return self._to_info(binding) if binding else None
+        binding = self._folder.find(ref)
+        return self._to_info(binding) if binding else None
 
     def list_collections(self) -> list[CollectionInfo]:
-        with self._lock:
-            names = sorted({binding.name for binding in self._folder.list_bindings()})
-            found = [self.get_collection(name) for name in names]
+        names = sorted({binding.name for binding in self._folder.list_bindings()})
+        found = [self.get_collection(name) for name in names]
         return [info for info in found if info is not None]
 
     def list_generations(self, name: str) -> list[CollectionInfo]:
-        with self._lock:
-            return [self._to_info(binding) for binding in self._folder.list_bindings(name)]
+        return [self._to_info(binding) for binding in self._folder.list_bindings(name)]
 
     def check_generation(self, ref: CollectionRef) -> None:
         self._get(ref)
@@ -185,8 +183,8 @@ class LiteIndex:
         *,
         latest: bool = True,  # noqa: ARG002
     ) -> Mapping[str, StoredVersion]:
-        with self._found_of_images(ref, image_ids) as (table, slots):
-            return stored_versions(table.etags(slots))
+        table, slots = self._find_of_images(ref, image_ids)
+        return stored_versions(table.etags(slots))
 
     def get_images(
         self,
@@ -195,16 +193,16 @@ class LiteIndex:
         *,
         latest: bool = True,  # noqa: ARG002
     ) -> Mapping[str, Sequence[IndexRow]]:
-        with self._found_of_images(ref, image_ids) as (table, slots):
-            return rows_by_image(map(table.row, slots))
+        table, slots = self._find_of_images(ref, image_ids)
+        return rows_by_image(map(table.row, slots))
 
     def get_rows(self, ref: CollectionRef, ids: Sequence[str], *, latest: bool = True) -> list[IndexRow]:  # noqa: ARG002
-        with self._found(ref, ids) as (table, slots):
-            return [table.row(slot) for slot in slots]
+        table, slots = self._find(ref, ids)
+        return [table.row(slot) for slot in slots]
 
     def list_images(self, ref: CollectionRef, *, start_after: str = "") -> Iterator[IndexedImage]:
-        with self._found(ref, []) as (table, _):
-            return table.images(start_after)
+        table, _ = self._find(ref, [])
+        return table.images(start_after)
 
     def search(
         self,
@@ -215,9 +213,8 @@ class LiteIndex:
         where: SearchFilter | None = None,
         min_score: float | None = None,
     ) -> list[list[SearchHit]]:
-        with self._lock:
-            binding = self._get(ref)
-            table = self._copies.get(binding).table()
+        binding = self._get(ref)
+        table, _ = self._snapshot(binding)
         check_query(ref.name, binding.dim, vectors, k)
         return search_table(table, vectors, k=k, where=where, min_score=min_score)
 
@@ -227,21 +224,21 @@ class LiteIndex:
             self._get(ref)
             self._copies.settle()
 
-    @contextmanager
-    def _found(self, ref: CollectionRef, ids: Sequence[str]) -> Iterator[tuple[Table, list[int]]]:
-        with self._lock:
-            copy = self._copies.get(self._get(ref))
-            table, slots = copy.table(), copy.find(ids)
-        yield table, slots
+    def _find(self, ref: CollectionRef, ids: Sequence[str]) -> tuple[Table, list[int]]:
+        return self._snapshot(self._get(ref), ids)
 
-    @contextmanager
-    def _found_of_images(
-        self, ref: CollectionRef, image_ids: Sequence[str]
-    ) -> Iterator[tuple[Table, list[int]]]:
-        with self._lock:
-            ids = self._row_ids(self._get(ref), image_ids)
-        with self._found(ref, ids) as found:
-            yield found
+    def _find_of_images(self, ref: CollectionRef, image_ids: Sequence[str]) -> tuple[Table, list[int]]:
+        binding = self._get(ref)
+        return self._snapshot(binding, self._row_ids(binding, image_ids))
+
+    def _snapshot(self, binding: Binding, ids: Sequence[str] = ()) -> tuple[Table, list[int]]:
+        known = self._copies.known(binding)
+        found = known.snapshot(ids) if known else None
+        if found is None:
+            with self._lock:
+                found = self._copies.get(binding).snapshot(ids)
+        assert found, "only who holds the lock closes a copy"
+        return found
 
     def _row_ids(self, binding: Binding, image_ids: Sequence[str]) -> list[str]:
         """Ids that rows of these images may have. To try them all takes 0.1 ms for each image."""
@@ -277,4 +274,8 @@ class LiteIndex:
 
     def _to_info(self, binding: Binding) -> CollectionInfo:
         is_live = self._live(binding.name) == binding.ref
-        return binding.to_info(self._copies.get(binding).row_count, live=is_live)
+        copy = self._copies.known(binding)
+        if copy is None:
+            with self._lock:
+                copy = self._copies.get(binding)
+        return binding.to_info(copy.row_count, live=is_live)

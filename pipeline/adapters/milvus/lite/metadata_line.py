@@ -5,7 +5,8 @@ so a pair that is found by its bytes is never the inside of another.
 """
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 
 
 def metadata_line(metadata: Mapping[str, str]) -> bytes:
@@ -14,6 +15,21 @@ def metadata_line(metadata: Mapping[str, str]) -> bytes:
 
 def metadata_pair(name: str, text: str) -> bytes:
     return f"\x01{_escape(name)}\x02{_escape(text)}\x03".encode("ascii")
+
+
+def any_pair(name: str, texts: Iterable[str]) -> re.Pattern[bytes]:
+    """Finds the pairs of this name with one of the texts."""
+    return re.compile(b"|".join(re.escape(metadata_pair(name, text)) for text in texts))
+
+
+def any_value(name: str) -> re.Pattern[bytes]:
+    """Finds the pairs of this name. Its first group is their text, for `read_text`."""
+    beginning = f"\x01{_escape(name)}\x02".encode("ascii")
+    return re.compile(re.escape(beginning) + rb"([^\x03]*)")
+
+
+def read_text(escaped: bytes) -> str:
+    return _unescape(escaped.decode("ascii")) if b"\\" in escaped else escaped.decode("ascii")
 
 
 def read_metadata(line: bytes) -> dict[str, str]:

@@ -1,0 +1,172 @@
+"""The one writer of the transparency log: entries, tiles and the signed state, in one transaction.
+
+A checkpoint leaves this process after the commit, and not before. So none is ever known whose entries could
+be lost, whenever the process or the machine dies, and no two are known that contradict each other.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from pipeline.adapters.ledger.audit_rows import (
+    ERASED,
+    NewEntry,
+    entry_values,
+    reference_values,
+    select_by_ids,
+)
+from pipeline.adapters.ledger.audit_schema import audit_entry, audit_reference, audit_tree
+from pipeline.adapters.ledger.audit_tree_rows import (
+    insert_tiles,
+    lock_tree,
+    read_edge,
+    select_tree,
+    tree_nodes,
+)
+from pipeline.adapters.ledger.statements import slices
+from pipeline.audit.checkpoint import Checkpoint, open_checkpoint, sign_checkpoint
+from pipeline.audit.edge import Edge, FullTile
+from pipeline.audit.hashes import EMPTY_ROOT, leaf_hash
+from pipeline.audit.note import SigningKey
+from pipeline.audit.proof_file import write_proof
+from pipeline.audit.records import check_erasure, no_such_record
+from pipeline.audit.rollback import Guard, check_not_behind
+from pipeline.audit.tree import NodeReader, inclusion_proof
+from pipeline.errors import ConfigError, FatalError
+from pipeline.types.audit import AuditReceipt, AuditRecord
+
+
+class AuditWriter:
+    """For one thread at a time.
+
+    Args:
+        guard: gives checkpoints that were published elsewhere. Asked before the first entry of this process.
+    """
+
+    def __init__(self, key: SigningKey, guard: Guard) -> None:
+        self._key, self._guard = key, guard
+        self._edge: Edge | None = None  # of what this process committed last
+        self._written: Edge | None = None  # and of what it is about to commit
+        self._published: Sequence[Checkpoint] | None = None  # until they are compared
+        self._is_compared = False
+
+    def ask_guard(self) -> None:
+        """Before a transaction: it may ask other machines."""
+        if not self._is_compared:
+            self._published = self._guard()
+
+    def write(
+        self, connection: sa.Connection, new: Sequence[NewEntry], erased: Sequence[str] = ()
+    ) -> list[AuditReceipt]:
+        """Append entries that are not there yet, and take out records of others. Inside a transaction.
+
+        Args:
+            erased: ids of records. The only new entry is then their erasure.
+        """
+        lock_tree(connection)
+        edge = self._take_edge(connection)
+        if erased:
+            _erase(connection, new[0].record, erased)
+        known = select_by_ids(connection, (entry.record_id for entry in new))
+        fresh = {entry.record_id: entry for entry in new if entry.record_id not in known}
+        places = {record_id: entry.index for record_id, entry in known.items()}
+        places |= _append(connection, edge, list(fresh.values()))
+        checkpoint = self._sign(connection, edge) if fresh else _present_checkpoint(connection)
+        self._written = edge
+        salts = {record_id: entry.salt for record_id, entry in (known | fresh).items()}
+        older = tree_nodes(connection, edge.size).node  # the edge may have forgotten what these need
+        return [
+            prove_entry(
+                entry.record_id,
+                places[entry.record_id],
+                salts[entry.record_id],
+                edge.node if entry.record_id in fresh else older,
+                edge.size,
+                checkpoint,
+            )
+            for entry in new
+        ]
+
+    def settle(self) -> None:
+        """What was written is committed: the next transaction may go on from there."""
+        self._edge, self._written = self._written, None
+        self._is_compared, self._published = True, None
+
+    def _take_edge(self, connection: sa.Connection) -> Edge:
+        mine, self._edge = self._edge, None  # a transaction that fails leaves an edge that is no tree's
+        tree = select_tree(connection)
+        if tree is None:
+            check_not_behind(self._published or (), 0, Edge().node)
+            first = {"vkey": str(self._key.verifier), "size": 0, "root": EMPTY_ROOT}
+            connection.execute(audit_tree.insert(), first | {"checkpoint": "", "cosigned": ""})
+            return Edge()
+        if tree.vkey != str(self._key.verifier):
+            raise ConfigError(
+                f"the log is signed by {tree.vkey}, and this process has the key of "
+                f"{self._key.verifier}; give all processes of one ledger the same PICTOR_AUDIT_KEY"
+            )
+        if mine and mine.size == tree.size and mine.root() == tree.root:
+            mine.forget_full()
+            return mine
+        if mine and mine.size > tree.size:
+            raise FatalError(f"the log had {mine.size} entries and has {tree.size}: the ledger was put back")
+        return self._read_edge(connection, tree)
+
+    def _read_edge(self, connection: sa.Connection, tree: sa.Row[Any]) -> Edge:
+        """Nothing is signed on top of rows that do not make the root that was signed last."""
+        try:
+            edge = read_edge(connection, tree.size)
+            signed = open_checkpoint(tree.checkpoint, self._key.verifier)
+        except (ValueError, KeyError) as err:
+            raise FatalError(f"the log is damaged: {err}; `pictor audit verify` names the place") from err
+        if not (signed.size, signed.root) == (tree.size, tree.root) == (edge.size, edge.root()):
+            raise FatalError("the log is not what was signed; `pictor audit verify` names the place")
+        check_not_behind(self._published or (), tree.size, tree_nodes(connection, tree.size).node)
+        return edge
+
+    def _sign(self, connection: sa.Connection, edge: Edge) -> str:
+        root = edge.root()
+        checkpoint = str(sign_checkpoint(self._key, edge.size, root))
+        connection.execute(audit_tree.update().values(size=edge.size, root=root, checkpoint=checkpoint))
+        return checkpoint
+
+
+def prove_entry(
+    record_id: str, index: int, salt: bytes | None, node: NodeReader, size: int, checkpoint: str
+) -> AuditReceipt:
+    proof = write_proof(index, inclusion_proof(index, size, node), checkpoint, extra=salt or b"")
+    return AuditReceipt(record_id=record_id, index=index, proof=proof)
+
+
+def _append(connection: sa.Connection, edge: Edge, fresh: Sequence[NewEntry]) -> dict[str, int]:
+    """Returns the places of the entries by record id."""
+    first, tiles = edge.size, list[FullTile]()
+    for entry in fresh:
+        tiles += edge.append(leaf_hash(entry.commitment))
+    if fresh:
+        rows = [entry_values(index, entry) for index, entry in enumerate(fresh, start=first)]
+        connection.execute(audit_entry.insert(), rows)
+    references = [
+        row for index, entry in enumerate(fresh, start=first) for row in reference_values(index, entry)
+    ]
+    if references:
+        connection.execute(audit_reference.insert(), references)
+    insert_tiles(connection, tiles)
+    return {entry.record_id: index for index, entry in enumerate(fresh, start=first)}
+
+
+def _erase(connection: sa.Connection, erasure: AuditRecord, erased: Sequence[str]) -> None:
+    found = select_by_ids(connection, erased)
+    for record_id in erased:
+        if record_id not in found:
+            raise no_such_record(record_id)
+    check_erasure(erasure, list(found.values()))
+    for mine in slices(sorted(found)):
+        indexes = [found[record_id].index for record_id in mine]
+        connection.execute(audit_entry.update().where(audit_entry.c.entry_index.in_(indexes)).values(ERASED))
+        connection.execute(audit_reference.delete().where(audit_reference.c.entry_index.in_(indexes)))
+
+
+def _present_checkpoint(connection: sa.Connection) -> str:
+    return str(connection.scalar(sa.select(audit_tree.c.checkpoint)))

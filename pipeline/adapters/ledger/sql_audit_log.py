@@ -1,0 +1,159 @@
+"""The transparency log in SQLite or PostgreSQL, beside the ledger's other tables."""
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+from types import TracebackType
+from typing import Self
+
+import sqlalchemy as sa
+
+from pipeline.adapters.ledger.audit_rows import NewEntry, entry_of, select_by_ids, select_found
+from pipeline.adapters.ledger.audit_schema import audit_entry, audit_tile, audit_tree
+from pipeline.adapters.ledger.audit_tree_rows import read_tile, select_tree, tree_nodes
+from pipeline.adapters.ledger.audit_writer import AuditWriter, prove_entry
+from pipeline.adapters.ledger.engine import InTransactions, Transactions
+from pipeline.adapters.ledger.migrate import open_migrated
+from pipeline.audit.checkpoint import parse_checkpoint
+from pipeline.audit.group_commit import GroupCommit
+from pipeline.audit.hashes import EMPTY_ROOT
+from pipeline.audit.note import SigningKey
+from pipeline.audit.records import canonical_json, commit, new_salt, no_such_record
+from pipeline.audit.rollback import Guard, no_guard
+from pipeline.types.audit import AuditEntry, AuditQuery, AuditReceipt, AuditRecord, TreeHead
+
+MAX_GROUP_CALLS = 64  # of one commit; each is a search or a few entries
+TURN_WAIT_S = 20.0  # the database gives up on a lock after 30 s
+PAGE_ROWS = 1000
+
+
+def open_audit_log(url: str, key: SigningKey, *, ca_file: str = "", guard: Guard = no_guard) -> "SqlAuditLog":
+    """Open the log in the ledger at an SQLAlchemy URL, as `open_ledger` does.
+
+    Args:
+        guard: see `AuditWriter`.
+    """
+    return SqlAuditLog(open_migrated(url, ca_file=ca_file, durable=True), key, guard)
+
+
+class SqlAuditLog(InTransactions):
+    """Implements `ports.AuditLog`. Share one between all threads of a process."""
+
+    def __init__(self, engine: sa.Engine, key: SigningKey, guard: Guard = no_guard) -> None:
+        super().__init__(Transactions(engine))
+        self._engine, self.key = engine, key
+        self._writer = AuditWriter(key, guard)
+        self._group: GroupCommit[Sequence[NewEntry], list[AuditReceipt]] = GroupCommit(
+            self._commit, max_items=MAX_GROUP_CALLS, wait_s=TURN_WAIT_S
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+    def append(self, records: Sequence[AuditRecord]) -> list[AuditReceipt]:
+        return self._group.submit([_new_entry(record) for record in records]) if records else []
+
+    def erase(self, record_ids: Sequence[str], erasure: AuditRecord) -> AuditReceipt:
+        new = [_new_entry(erasure)]
+        (receipt,) = self._group.alone(lambda: self._write_entries(new, record_ids))
+        return receipt
+
+    def head(self) -> TreeHead:
+        tree = self._read(select_tree)
+        if tree is None:
+            return TreeHead(size=0, root=EMPTY_ROOT, checkpoint="")
+        return TreeHead(size=tree.size, root=tree.root, checkpoint=tree.checkpoint)
+
+    def get(self, record_id: str) -> AuditEntry:
+        return self._read(lambda connection: _entry(connection, record_id))
+
+    def prove(self, record_id: str) -> AuditReceipt:
+        return self._read(lambda connection: _prove(connection, record_id))
+
+    def entries(self, *, start: int = 0, end: int | None = None) -> Iterator[AuditEntry]:
+        """A transaction for each page: an entry never changes but by erasure."""
+        while page := self._read(partial(_page, start=start, end=end)):
+            yield from page
+            start = page[-1].index + 1
+
+    def find(self, query: AuditQuery, *, limit: int = 100, before: int | None = None) -> list[AuditEntry]:
+        found = select_found(query).order_by(audit_entry.c.entry_index.desc()).limit(limit)
+        if before is not None:
+            found = found.where(audit_entry.c.entry_index < before)
+        return self._read(lambda connection: list(map(entry_of, connection.execute(found))))
+
+    def tile(self, level: int, number: int, size: int) -> bytes:
+        """The hashes that a tile has in the tree of `size` leaves; fewer when rows are missing."""
+        return self._read(lambda connection: read_tile(connection, level, number, size))
+
+    def full_tiles(self) -> list[tuple[int, int]]:
+        """Level and number of every tile that is kept as full."""
+        places = sa.select(audit_tile.c.level, audit_tile.c.number)
+        ordered = places.order_by(audit_tile.c.level, audit_tile.c.number)
+        return self._read(lambda connection: [(row.level, row.number) for row in connection.execute(ordered)])
+
+    def cosigned(self) -> str:
+        """The newest checkpoint that witnesses have signed, too; or ""."""
+        tree = self._read(select_tree)
+        return tree.cosigned if tree else ""
+
+    def set_cosigned(self, checkpoint: str) -> None:
+        """Keep a checkpoint with the signatures of witnesses, unless a newer one is there."""
+        self._write(lambda connection: _set_cosigned(connection, checkpoint))
+
+    def _commit(self, calls: Sequence[Sequence[NewEntry]]) -> list[list[AuditReceipt]]:
+        receipts = iter(self._write_entries([entry for call in calls for entry in call]))
+        return [[next(receipts) for _ in call] for call in calls]
+
+    def _write_entries(self, new: Sequence[NewEntry], erased: Sequence[str] = ()) -> list[AuditReceipt]:
+        self._writer.ask_guard()
+        receipts = self._write(lambda connection: self._writer.write(connection, new, erased))
+        self._writer.settle()
+        return receipts
+
+
+def _new_entry(record: AuditRecord) -> NewEntry:
+    canonical, salt = canonical_json(record), new_salt()
+    return NewEntry(record=record, canonical=canonical, salt=salt, commitment=commit(salt, canonical))
+
+
+def _entry(connection: sa.Connection, record_id: str) -> AuditEntry:
+    found = select_by_ids(connection, [record_id])
+    if record_id not in found:
+        raise no_such_record(record_id)
+    return found[record_id]
+
+
+def _page(connection: sa.Connection, *, start: int, end: int | None) -> list[AuditEntry]:
+    place = audit_entry.c.entry_index
+    rows = sa.select(audit_entry).where(place >= start).order_by(place).limit(PAGE_ROWS)
+    if end is not None:
+        rows = rows.where(place < end)
+    return list(map(entry_of, connection.execute(rows)))
+
+
+def _prove(connection: sa.Connection, record_id: str) -> AuditReceipt:
+    entry, tree = _entry(connection, record_id), select_tree(connection)
+    assert tree is not None  # it has an entry
+    checkpoint, size = tree.checkpoint, tree.size
+    if tree.cosigned and (witnessed := parse_checkpoint(tree.cosigned).size) > entry.index:
+        checkpoint, size = tree.cosigned, witnessed
+    return prove_entry(
+        record_id, entry.index, entry.salt, tree_nodes(connection, size).node, size, checkpoint
+    )
+
+
+def _set_cosigned(connection: sa.Connection, checkpoint: str) -> None:
+    tree = select_tree(connection)
+    if tree is None:
+        return
+    present = parse_checkpoint(tree.cosigned).size if tree.cosigned else 0
+    if present < parse_checkpoint(checkpoint).size:
+        connection.execute(audit_tree.update().values(cosigned=checkpoint))

@@ -1,0 +1,45 @@
+"""Searches that would wait too long for a place are turned away, before they cost anything.
+
+Past some searches at once a machine answers no more of them in a second, and each takes longer. So only as
+many are worked on as it has cores for. The others wait, in order, for a moment that nobody before a page
+notices. Who would wait longer is told to come back.
+"""
+
+import asyncio
+import re
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from pipeline.api.problems import problem
+from pipeline.api.request_id import request_id_of
+
+SEARCHES = re.compile(r"/v1/(collections/[^/]+/search(/.*)?|embeddings)")
+MOST_WAIT_S = 0.25
+AT_ONCE_PER_CORE = 4  # a search mostly waits for the index; a fifth gains nothing
+
+
+class TimelySearches:
+    """Args: `at_once` searches are worked on, and none waits longer than `most_wait_s` for its place."""
+
+    def __init__(self, app: ASGIApp, *, at_once: int, most_wait_s: float = MOST_WAIT_S) -> None:
+        self._app = app
+        self._places = asyncio.Semaphore(at_once)
+        self._at_once = at_once
+        self._most_wait_s = most_wait_s
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or not SEARCHES.fullmatch(scope["path"]):
+            await self._app(scope, receive, send)
+            return
+        try:
+            async with asyncio.timeout(self._most_wait_s):
+                await self._places.acquire()
+        except TimeoutError:
+            bound = f"no other waits longer than {self._most_wait_s:g} s"
+            detail = f"{self._at_once} searches are worked on, and {bound}"
+            await problem("too_busy", detail, request_id_of(scope))(scope, receive, send)
+            return
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            self._places.release()

@@ -1,0 +1,56 @@
+"""Whether each record is the one that was committed to, and is found by what it says."""
+
+import json
+
+from pipeline.audit.faults import Faults
+from pipeline.audit.queries import facets_in
+from pipeline.audit.records import commit
+from pipeline.types.audit import AuditEntry, AuditKind
+
+
+class RecordCheck:
+    """Takes the entries in their order."""
+
+    def __init__(self, faults: Faults) -> None:
+        self._faults = faults
+        self._bare: dict[str, int] = {}  # record id → index of entries without a record
+        self._declared: set[str] = set()  # ids that erasures speak of
+
+    @property
+    def erased(self) -> int:
+        return len(self._bare)
+
+    def check(self, entry: AuditEntry) -> None:
+        if entry.record is None or entry.salt is None:
+            self._bare[entry.record_id] = entry.index
+        elif commit(entry.salt, entry.record) != entry.commitment:
+            self._faults.add(entry.index, f"entry {entry.index}: its record is not what was committed to")
+        else:
+            self._check_copies(entry, entry.record)
+
+    def behind(self, entry: AuditEntry, end: int) -> None:
+        self._faults.add(
+            entry.index, f"entry {entry.index} was inserted: the newest checkpoint is of {end} entries"
+        )
+
+    def finish(self) -> None:
+        for record_id, index in self._bare.items():
+            if record_id not in self._declared:
+                self._faults.add(index, f"entry {index}: its record was removed, and no erasure speaks of it")
+
+    def _check_copies(self, entry: AuditEntry, body: bytes) -> None:
+        try:
+            record = json.loads(body)
+            copies, record_id = facets_in(record), record["record_id"]
+            if record["kind"] == AuditKind.ERASURE:
+                self._declared.update(record["refers_to"])
+        except (ValueError, KeyError, TypeError):
+            self._faults.add(entry.index, f"entry {entry.index}: its record is not of the form of records")
+            return
+        if record_id != entry.record_id:
+            self._faults.add(entry.index, f"entry {entry.index}: its row has the id of another record")
+        for name, value in entry.found_by.items():
+            if copies[name] != value:  # type: ignore[literal-required]
+                self._faults.add(
+                    entry.index, f"entry {entry.index}: its row says another {name} than its record"
+                )

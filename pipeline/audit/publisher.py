@@ -1,0 +1,97 @@
+"""The thread that publishes a log: soon after each entry, and at the end."""
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+
+from pipeline.audit.note import VerifierKey
+from pipeline.audit.place import Place, read_checkpoint
+from pipeline.audit.publish import write_checkpoint, write_tiles
+from pipeline.audit.tiles import CHECKPOINT
+from pipeline.errors import PictorError
+from pipeline.ports.audit import PublishedLog
+
+logger = logging.getLogger(__name__)
+
+INTERVAL_S = 1.0  # a bucket takes ten milliseconds for each of a few files
+RETRY_S = 10.0
+CLOSE_WAIT_S = 60.0
+
+Cosign = Callable[[str], str]  # a checkpoint → the same with the signatures of witnesses that answered
+
+
+class Publisher:
+    """Made by whoever opens the log, and closed before it.
+
+    Args:
+        tiles: where tiles, entries and the checkpoint are written; None for nowhere.
+        copies: where checkpoints are written besides.
+        cosign: asks witnesses.
+    """
+
+    def __init__(
+        self,
+        log: PublishedLog,
+        key: VerifierKey,
+        *,
+        tiles: Place | None,
+        copies: Sequence[Place] = (),
+        cosign: Cosign | None = None,
+    ) -> None:
+        self._log, self._key, self._tiles, self._copies, self._cosign = log, key, tiles, copies, cosign
+        self._published = 0  # size of the tree that this process knows to be there
+        self._wanted, self._closing = threading.Event(), threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def notify(self) -> None:
+        """There are new entries. Returns at once."""
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="audit-publisher", daemon=True)
+            self._thread.start()
+        self._wanted.set()
+
+    def close(self) -> None:
+        """Publish what is left, and end."""
+        self._closing.set()
+        self._wanted.set()
+        if self._thread is not None:
+            self._thread.join(CLOSE_WAIT_S)
+
+    def publish(self) -> None:
+        """Once, in this thread. Goes on until nothing is newer, so that the last of two processes wins."""
+        while (head := self._log.head()).size > self._published:
+            if self._tiles is not None:
+                write_tiles(self._log, self._tiles, head.size, since=self._size_there(self._tiles))
+            checkpoint = self._cosign(head.checkpoint) if self._cosign else head.checkpoint
+            if checkpoint != head.checkpoint:
+                self._log.set_cosigned(checkpoint)
+            if self._tiles is not None:
+                write_checkpoint(self._log, self._tiles, checkpoint, self._key)
+            for copy in self._copies:
+                write_checkpoint(self._log, copy, checkpoint, self._key, days=True)
+            self._published = head.size
+
+    def _size_there(self, place: Place) -> int:
+        there = read_checkpoint(place, CHECKPOINT, self._key)
+        return there.size if there else 0
+
+    def _run(self) -> None:
+        while True:
+            self._wanted.wait()
+            self._wanted.clear()
+            pause_s = INTERVAL_S
+            try:
+                self.publish()
+            except PictorError as err:
+                logger.error("the audit log could not be published", extra={"error": str(err)})
+                pause_s = RETRY_S
+                self._wanted.set()
+            if self._closing.wait(pause_s):
+                break
+        self._publish_last()
+
+    def _publish_last(self) -> None:
+        try:
+            self.publish()
+        except PictorError as err:
+            logger.error("the audit log could not be published at the end", extra={"error": str(err)})

@@ -1,0 +1,90 @@
+"""A search waits a moment for its place, or is told to come back."""
+
+import asyncio
+
+import pytest
+from starlette.types import Receive, Scope, Send
+
+from pipeline.api.middleware.timely import TimelySearches
+from tests.unit.test_api_middleware import Echo, ask, scope_of
+
+SEARCH = "/v1/collections/images/search"
+ENDLESS_S = 600.0
+
+
+class Held(Echo):
+    """Answers when it is let."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.begun = 0
+        self.go_on = asyncio.Event()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.begun += 1
+        await self.go_on.wait()
+        await super().__call__(scope, receive, send)
+
+
+async def begun(held: Held, count: int) -> None:
+    while held.begun < count:
+        await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("path", [SEARCH, f"{SEARCH}/batch", f"{SEARCH}/image", "/v1/embeddings"])
+def test_a_search_without_a_place_is_turned_away_with_when_to_come_back(path: str) -> None:
+    async def check() -> None:
+        held = Held()
+        app = TimelySearches(held, at_once=1, most_wait_s=0.0)
+        first = asyncio.create_task(ask(app, scope_of(path=path)))
+        await begun(held, 1)
+        status, headers = await ask(app, scope_of(path=path))
+        assert (status, headers["retry-after"]) == (429, "1")
+        held.go_on.set()
+        assert (await first)[0] == 200
+        assert held.begun == 1
+
+    asyncio.run(check())
+
+
+def test_searches_wait_for_their_place_in_order_and_leave_it_to_the_next() -> None:
+    async def check() -> None:
+        held = Held()
+        app = TimelySearches(held, at_once=2, most_wait_s=ENDLESS_S)
+        searches = [asyncio.create_task(ask(app, scope_of(path=SEARCH))) for _ in range(5)]
+        await begun(held, 2)
+        await asyncio.sleep(0)
+        assert held.begun == 2
+        held.go_on.set()
+        assert [status for status, _ in await asyncio.gather(*searches)] == [200] * 5
+
+    asyncio.run(check())
+
+
+@pytest.mark.parametrize("path", ["/v1/jobs", "/livez", "/v1/collections/search", "/"])
+def test_other_requests_need_no_place(path: str) -> None:
+    async def check() -> None:
+        app = TimelySearches(Echo(), at_once=1, most_wait_s=0.0)
+        held = Held()
+        busy = TimelySearches(held, at_once=1, most_wait_s=0.0)
+        asyncio.create_task(ask(busy, scope_of(path=SEARCH)))  # noqa: RUF006 - ends with the loop
+        await begun(held, 1)
+        held.go_on.set()
+        assert (await ask(busy, scope_of(path=path)))[0] == 200
+        assert (await ask(app, scope_of(path=path)))[0] == 200
+
+    asyncio.run(check())
+
+
+def test_a_search_that_fails_gives_its_place_back() -> None:
+    class Broken:
+        async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+            raise ValueError("broken")
+
+    async def check() -> None:
+        app = TimelySearches(Broken(), at_once=1, most_wait_s=0.0)
+        for _ in range(2):
+            with pytest.raises(ValueError, match="broken"):
+                await ask(app, scope_of(path=SEARCH))
+
+    asyncio.run(check())
