@@ -43,6 +43,7 @@ _EVENTS = "celeryev"  # what Flower is told
 _DEAD = "pictor[.]dead"
 _REPLIES = "[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"  # the queue of answers of one client
 _ANSWERS = "amq[.]default"  # by which an answer finds its queue, whatever that is called
+_NO_NAME = "^$"  # RabbitMQ's own way to say nothing
 _FLOWER_S = "celeryev.*|.*celery[.]pidbox"  # with its questions to workers, which do not listen
 
 _SERVERS = ("pictor", "monitor", "admin", "postgres", "s3_access", "s3_secret", "milvus")
@@ -69,6 +70,7 @@ BROKER_RIGHTS: Mapping[str, Rights] = {
         (_SEARCH, _DELAYED),
     ),
     "flower": ((_FLOWER_S,), (_FLOWER_S,), (_FLOWER_S,)),
+    "api": ((), ("plan",), ()),  # the HTTP service: it wakes planners, and asks the broker nothing
     "submit": ((_REPLIES,), ("plan", "search"), (_REPLIES,)),  # other services; see docs/reference/tasks.md
 }
 
@@ -77,6 +79,9 @@ _PASSWORDS = (
     "flower",
     "worker_ledger",
     "worker_milvus",
+    "service_ledger",
+    "service_milvus",
+    "service_cursor",
     *(f"broker_{user}" for user in BROKER_RIGHTS),
 )
 _LOGINS = """\
@@ -155,11 +160,20 @@ def _files(passwords: Mapping[str, str]) -> dict[str, str]:
         "pictor-secrets/PICTOR_S3_ACCESS_KEY": passwords["s3_access"],
         "pictor-secrets/PICTOR_S3_SECRET_KEY": passwords["s3_secret"],
         "pictor-secrets/PICTOR_MILVUS_WORKER_TOKEN": f"pictor_worker:{passwords['worker_milvus']}",
+        "pictor-secrets/PICTOR_LEDGER_SERVICE_URL": _ledger_url(
+            "pictor_service", passwords["service_ledger"]
+        ),
+        "pictor-secrets/PICTOR_MILVUS_SERVICE_TOKEN": f"pictor_service:{passwords['service_milvus']}",
         "pictor-secrets/PICTOR_MILVUS_TOKEN": f"root:{passwords['milvus']}",
         "pictor-worker/PICTOR_LEDGER_URL": _ledger_url("pictor_worker", passwords["worker_ledger"]),
         "pictor-worker/PICTOR_S3_ACCESS_KEY": passwords["s3_access"],
         "pictor-worker/PICTOR_S3_SECRET_KEY": passwords["s3_secret"],
         "pictor-worker/PICTOR_MILVUS_TOKEN": f"pictor_worker:{passwords['worker_milvus']}",
+        "pictor-api/PICTOR_LEDGER_URL": _ledger_url("pictor_service", passwords["service_ledger"]),
+        "pictor-api/PICTOR_S3_ACCESS_KEY": passwords["s3_access"],
+        "pictor-api/PICTOR_S3_SECRET_KEY": passwords["s3_secret"],
+        "pictor-api/PICTOR_MILVUS_TOKEN": f"pictor_service:{passwords['service_milvus']}",
+        "pictor-api/PICTOR_SERVICE_CURSOR_KEY": passwords["service_cursor"],
         "flower-config/flowerconfig.py": _FLOWER.format_map(passwords),
         DEFINITIONS: _rabbitmq_definitions(passwords),
         "postgres-password/password": passwords["postgres"],
@@ -193,13 +207,14 @@ def broker_permissions(*users: str) -> dict[str, str]:
 
 
 def _one_of(names: Iterable[str]) -> str:
-    return f"^({'|'.join(dict.fromkeys(names))})$"
+    each = "|".join(dict.fromkeys(names))
+    return f"^({each})$" if each else _NO_NAME
 
 
 def _rabbitmq_definitions(passwords: Mapping[str, str]) -> str:
     """What the broker loads when it starts. With it there is no user `guest`."""
     everything = {"configure": ".*", "write": ".*", "read": ".*"}
-    nothing = dict.fromkeys(everything, "^$")  # of a user that only looks: the HTTP API asks for its tag
+    nothing = dict.fromkeys(everything, _NO_NAME)  # of a user that only looks: the HTTP API asks for its tag
     rights = {user: broker_permissions(user) for user in BROKER_RIGHTS}
     rights |= {"pictor": everything, "monitor": nothing, "admin": everything}
     logins = {user: passwords[f"broker_{user}"] for user in BROKER_RIGHTS}

@@ -91,6 +91,12 @@ class Settings(BaseSettings):
             description="`PICTOR_MILVUS_TOKEN` of the workers. If it is set, `pictor init` makes its user, who may not drop collections"
         ),
     ] = SecretStr("")
+    milvus_service_token: Annotated[
+        SecretStr,
+        Field(
+            description="`PICTOR_MILVUS_TOKEN` of `pictor serve` in a cluster. If it is set, `pictor init` makes its user, who may drop collections, too"
+        ),
+    ] = SecretStr("")
     milvus_ca_file: Annotated[
         str,
         Field(
@@ -114,11 +120,24 @@ class Settings(BaseSettings):
         ),
     ] = SecretStr("")
 
+    ledger_service_url: Annotated[
+        SecretStr,
+        Field(
+            description="`PICTOR_LEDGER_URL` of `pictor serve` in a cluster. If it is set, `pictor init` makes its user, who may keep keys, too"
+        ),
+    ] = SecretStr("")
     ledger_ca_file: Annotated[
         str,
         Field(
             description="The same for PostgreSQL, whose certificate is always verified unless the URL says `?sslmode=disable` or names this machine",
             validation_alias=_ca_file("LEDGER"),
+        ),
+    ] = ""
+
+    uploads: Annotated[
+        str,
+        Field(
+            description="Folder or `s3://bucket/prefix/` where pictures are kept that come over HTTP to be indexed. Default `<home>/uploads`, and none where workers run the jobs"
         ),
     ] = ""
 
@@ -291,6 +310,13 @@ class Settings(BaseSettings):
     service_tls_key_file: Annotated[
         str, Field(description="PEM file with the private key of that certificate")
     ] = ""
+    otlp_endpoint: Annotated[
+        str,
+        Field(
+            description="URL of an OpenTelemetry collector that takes OTLP over HTTP. If it is set, the service and the workers send traces there. It needs the extra `otel`",
+            validation_alias=AliasChoices("PICTOR_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"),
+        ),
+    ] = ""
     secrets_dir: Annotated[
         Path | None,
         Field(
@@ -371,6 +397,12 @@ class Settings(BaseSettings):
     @property
     def ledger_target(self) -> str:
         return self.ledger_url.get_secret_value() or f"sqlite:///{self.home / 'ledger.db'}"
+
+    @property
+    def uploads_target(self) -> str:
+        """ "" for none."""
+        home = "" if self.broker_url.get_secret_value() else str(self.home / "uploads")
+        return self.uploads or home
 
     @property
     def audit_tiles_target(self) -> str:

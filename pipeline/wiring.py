@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from pipeline.capacity import Load, fit_threads, needed_bytes
 from pipeline.cgroup import Share, read_share
-from pipeline.errors import ConfigError, ModelError
+from pipeline.errors import ArgumentError, ConfigError, ModelError
 from pipeline.home import make_private
-from pipeline.location import split_s3_url
+from pipeline.location import Location, local_path, parse_location, split_s3_url
 from pipeline.ports import Concurrency, Deps, ImageEmbedder, ImageLimits, Ledger, ObjectStore, VectorIndex
 from pipeline.ports.lazy import LazyEmbedder, LazyStore
 from pipeline.ports.model_binding import (
@@ -27,7 +27,7 @@ from pipeline.ports.model_binding import (
     find_generation,
 )
 from pipeline.settings import Settings
-from pipeline.types import CollectionInfo, CollectionRef, ModelSpec, embedded_on
+from pipeline.types import WORKERS, CollectionInfo, CollectionRef, ModelSpec, embedded_on
 
 if TYPE_CHECKING:
     from pipeline.adapters.ledger.sql_ledger import SqlLedger
@@ -77,6 +77,26 @@ def open_store(settings: Settings) -> ObjectStore:
     from pipeline.adapters.routed_store import RoutedStore
 
     return RoutedStore(folders=FolderStore(), s3=LazyStore(lambda: open_s3(settings)))
+
+
+def open_uploads(settings: Settings, *, driver: str) -> Location | None:
+    """Where pictures are kept that come over HTTP. A folder is made if need be.
+
+    Raises:
+        ConfigError: it is no place, or workers elsewhere could not read it.
+    """
+    target = settings.uploads_target
+    is_folder = target != "" and not target.startswith("s3://")
+    if is_folder and driver == WORKERS:
+        raise ConfigError(f"PICTOR_UPLOADS: {target} is a folder, and workers elsewhere cannot read it")
+    try:
+        if is_folder:
+            local_path(target).mkdir(parents=True, exist_ok=True, mode=0o700)
+        return parse_location(target) if target else None
+    except OSError as err:
+        raise ConfigError(f"PICTOR_UPLOADS: folder {target} cannot be made: {err.strerror}") from err
+    except ArgumentError as err:
+        raise ConfigError(f"PICTOR_UPLOADS: {err}") from err
 
 
 def locate_file(path: Path) -> tuple[str, str]:
@@ -174,6 +194,31 @@ def make_ledger_worker(settings: Settings) -> str:
     if not worker_url:
         return ""
     return make_worker_role(settings.ledger_target, worker_url, ca_file=settings.ledger_ca_file)
+
+
+def make_index_service(settings: Settings) -> str:
+    """Make the Milvus user of the HTTP service. Returns its name, or "" when none is configured."""
+    from pipeline.adapters.milvus.worker_role import make_service_role
+
+    service_token = settings.milvus_service_token.get_secret_value()
+    if not service_token:
+        return ""
+    return make_service_role(
+        settings.milvus_target,
+        owner_token=settings.milvus_token.get_secret_value(),
+        service_token=service_token,
+        ca_file=settings.milvus_ca_file,
+    )
+
+
+def make_ledger_service(settings: Settings) -> str:
+    """Make the database user of the HTTP service. Returns its name, or "" when none is configured."""
+    from pipeline.adapters.ledger.worker_role import make_service_role
+
+    service_url = settings.ledger_service_url.get_secret_value()
+    if not service_url:
+        return ""
+    return make_service_role(settings.ledger_target, service_url, ca_file=settings.ledger_ca_file)
 
 
 def driver_here(settings: Settings) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 from fastapi import APIRouter, FastAPI
 from fastapi.staticfiles import StaticFiles
+from fastapi.telemetry import TelemetryConfig
 
 from pipeline.api.backend import Backend
 from pipeline.api.bodies import Problem, ProblemAnswers
@@ -23,11 +24,13 @@ from pipeline.api.pages import problems as problem_pages
 from pipeline.api.problems import MEDIA_TYPE, answer_errors_as_problems
 from pipeline.api.routes import collections, health, images, jobs, keys, search
 from pipeline.cgroup import read_share
+from pipeline.tracing import provider_in_use
 
 LOOPBACK_NAMES = ("127.0.0.1", "localhost", "::1")
 MAX_BODY_BYTES = 16 * 2**20  # of a picture that comes with a search; larger ones are named in the store
 MAX_REQUESTS = 32  # times the body: half a GiB
 MAX_STREAMS = 64
+REFUSAL_S = 0.5  # as long as half of Retry-After
 
 DESCRIPTION = """
 Find images by example, and bring collections in step with a folder or bucket.
@@ -59,6 +62,7 @@ def make_app(
         redoc_url=None,
         openapi_url="/openapi.json",
         separate_input_output_schemas=False,
+        telemetry=_telemetry(),
     )
     app.state.backend = backend
     app.state.cursors = Cursors(cursor_key)
@@ -77,11 +81,28 @@ def make_app(
     app.add_middleware(TimelySearches, at_once=AT_ONCE_PER_CORE * read_share().cores)
     app.add_middleware(BoundedBodies, max_bytes=MAX_BODY_BYTES)
     app.add_middleware(KnownCallers, door=door)
-    app.add_middleware(BoundedRequests, most=MAX_REQUESTS, streams=MAX_STREAMS)
+    app.add_middleware(BoundedRequests, most=MAX_REQUESTS, streams=MAX_STREAMS, pause_s=REFUSAL_S)
     app.add_middleware(OwnOrigins, hosts=hosts)
     app.add_middleware(NamedRequests)
     app.add_middleware(MeasuredRequests)
     return app
+
+
+def _telemetry() -> TelemetryConfig:
+    """A span for each request of the API while `pipeline.tracing` is on; never what FastAPI does by itself.
+
+    It would log errors with the words of requests, and set itself up by the environment.
+    """
+    provider = provider_in_use()
+    return {
+        "tracing": provider is not None,
+        "tracer_provider": provider,
+        "metrics": False,
+        "logs": False,
+        "operation_spans": False,
+        "auto_configure": False,
+        "exclude": lambda scope: not scope["path"].startswith("/v1/"),
+    }
 
 
 def _problem_answers() -> ProblemAnswers:

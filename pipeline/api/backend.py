@@ -14,7 +14,7 @@ from pipeline.api.metrics import API, ServiceMetrics
 from pipeline.api.middleware.callers import caller_of
 from pipeline.api.places import Places
 from pipeline.api.readiness import Part
-from pipeline.api.runner import EmbeddedRunner
+from pipeline.api.runner import EmbeddedRunner, TwoLanes
 from pipeline.capacity import Load
 from pipeline.embedded import DriverOptions
 from pipeline.errors import ArgumentError
@@ -39,6 +39,7 @@ from pipeline.search.query import Query
 from pipeline.search.right_of_way import RightOfWay
 from pipeline.service.access import ALL_TENANTS, Caller
 from pipeline.service.confined import ConfinedIndex, ConfinedLedger, ConfinedModels, Scope, scope_of
+from pipeline.service.index_image import ONE_IMAGE
 from pipeline.service.models import LoadedOnDemand, Models
 from pipeline.service.search import SearchAnswer, SearchPorts, SearchRequest, search_images
 from pipeline.service.submit import Submission, submit_embedded, submit_heard
@@ -71,6 +72,7 @@ class Backend:
     places: Places
     runner: Runner
     driver: str
+    uploads: Location | None  # where pictures are kept that come to be indexed
     decoding: threading.Semaphore  # as many pictures at once as there is memory for, whoever asks
     metrics: ServiceMetrics = field(default_factory=ServiceMetrics)
     stopping: threading.Event = field(default_factory=threading.Event)  # streams end, so that the process can
@@ -99,7 +101,10 @@ class Backend:
             models=ConfinedModels(self.models, scope),
             model_for=lambda address, collection: self.model_for(address, scope.stored(collection)),
             places=self.places.confined_to(
-                buckets, lambda: _known_places(ledger, folders=self.driver != WORKERS)
+                buckets,
+                lambda: _known_places(ledger, folders=self.driver != WORKERS),
+                uploads=self.uploads,
+                tenant=scope.tenant,
             ),
         )
 
@@ -157,14 +162,19 @@ class Backend:
         Raises:
             ArgumentError, ConflictError, DeniedError, TargetError: no job was made.
         """
+        deps = self.deps_with(self.model_for_job(model, wanted.collection))
         if self.driver == WORKERS:
-            deps = self.deps_with(self._model_for_workers(model, wanted.collection))
             job = submit_heard(wanted, deps, caller, job_id=job_id)
         else:
-            deps = self.deps_with(self.model_for(model or self.settings.model, wanted.collection))
             job, _ = submit_embedded(wanted, deps, caller, driver=self.driver, job_id=job_id)
         self.runner.start(job.job_id)
         return job
+
+    def model_for_job(self, model: str, collection: str) -> ImageEmbedder:
+        """Args: `model` is the address that was asked for, or "" for the collection's own."""
+        if self.driver == WORKERS:
+            return self._model_for_workers(model, collection)
+        return self.model_for(model or self.settings.model, collection)
 
     def _model_for_workers(self, model: str, collection: str) -> ImageEmbedder:
         """A collection that is there keeps its model, which need not be on this machine."""
@@ -199,15 +209,24 @@ def open_backend(settings: Settings, allowed: list[Location]) -> Iterator[Backen
             requested=settings.model,
             precision=settings.precision,
         )
-        runner = EmbeddedRunner(
-            lambda job: _deps_of(job, backend, models_of_jobs),
-            wiring.limits_of(settings),
-            DriverOptions(queue_batches=settings.queue_batches, batch_threads=settings.batch_threads),
-            driver=driver,
-            lock_folder=wiring.job_locks(settings),
-            ledger=ledger,
+
+        def lane(*, queue_batches: int, batch_threads: int) -> EmbeddedRunner:
+            runner = EmbeddedRunner(
+                lambda job: _deps_of(job, backend, models_of_jobs),
+                wiring.limits_of(settings),
+                DriverOptions(queue_batches=queue_batches, batch_threads=batch_threads),
+                driver=driver,
+                lock_folder=wiring.job_locks(settings),
+                ledger=ledger,
+            )
+            opened.callback(runner.close)
+            return runner
+
+        runner = TwoLanes(
+            small=lane(queue_batches=1, batch_threads=1),
+            large=lane(queue_batches=settings.queue_batches, batch_threads=settings.batch_threads),
+            is_small=lambda job_id: job_id.startswith(ONE_IMAGE),
         )
-        opened.callback(runner.close)
         backend = make_backend(
             settings,
             allowed,
@@ -250,6 +269,7 @@ def make_backend(
         return LazyEmbedder(spec, lambda: models.answering(target))  # one model, not one for each use
 
     concurrency = wiring.concurrency_of(settings, Load())
+    uploads = wiring.open_uploads(settings, driver=driver)
     return Backend(
         settings=settings,
         store=wiring.open_store(settings),
@@ -262,12 +282,13 @@ def make_backend(
         concurrency=concurrency,
         decoding=threading.BoundedSemaphore(concurrency.decode_threads),
         places=Places(
-            allowed,
+            [*allowed, *([uploads] if uploads else [])],
             lambda: _known_places(ledger, folders=runs_jobs),
             buckets=() if runs_jobs or settings.bucket_globs == ("*",) else settings.bucket_globs,
         ),
         runner=runner,
         driver=driver,
+        uploads=uploads,
         parts=(
             Part(name="model", look=lambda: _warm(settings.collection, index, models)),
             Part(name="index", look=index.list_collections),
@@ -278,12 +299,13 @@ def make_backend(
 
 
 def _known_places(ledger: Ledger, *, folders: bool) -> list[Location]:
-    """Without those of jobs that Pictor made by itself: they name a bucket, and all of it.
+    """Without those of jobs that Pictor made by itself: they name a bucket, and all of it. Jobs of one image
+    are as many as there are images, and their places lie in others.
 
     Args:
         folders: whether they are those of this machine. A job that another host ran may name one, too.
     """
-    places = ledger.locations(without=AGAIN)
+    places = ledger.locations(without=(AGAIN, ONE_IMAGE))
     return [place for place in places if folders or not place.bucket.startswith("/")]
 
 

@@ -177,6 +177,30 @@ class NewJob(Strict):
     retry_failed: bool = False
 
 
+class EstimateBody(BaseModel):
+    """What a submission would take. Counts are of objects, `vector_bytes` of the vectors alone."""
+
+    source: str
+    collection: str
+    model: str
+    complete: Annotated[
+        bool, Field(description="The listing was followed to its end. Else the counts are of its first part")
+    ]
+    listed: int
+    ignored: Annotated[int, Field(description="Not chosen by include, exclude or their suffix")]
+    unchanged: Annotated[int, Field(description="Indexed already, or known to fail")]
+    objects: Annotated[int, Field(description="That the job would read")]
+    size_bytes: Annotated[int, Field(description="Of these objects")]
+    vector_bytes: Annotated[
+        int | None, Field(description="Null for a model with any number of vectors for an image")
+    ]
+    objects_per_second: Annotated[
+        float | None, Field(description="Of the largest of the newest jobs of this model. Null without one")
+    ]
+    measured_in: Annotated[str | None, Field(description="The job that this was measured in")]
+    seconds: Annotated[float | None, Field(description="For these objects, at that pace")]
+
+
 class JobBody(BaseModel):
     """`scanned = indexed + unchanged + failed + pending`, in every state."""
 
@@ -281,6 +305,19 @@ class Keys(BaseModel):
 
 class NewSecret(Key):
     secret: Annotated[str, Field(description="For `Authorization: Bearer`. It is shown once")]
+
+
+class NewImage(Strict):
+    object: ObjectPlace
+
+
+class AcceptedImage(BaseModel):
+    """`id` is that of the image once its job is completed."""
+
+    id: Annotated[str, Field(examples=[EXAMPLE_ID])]
+    bucket: str
+    key: str
+    job: JobBody
 
 
 class Live(BaseModel):

@@ -4,6 +4,7 @@ A service that reads whatever it is told to would show one user of a machine the
 could aim it at every bucket that its credentials open.
 """
 
+import math
 import time
 from collections.abc import Callable, Iterable, Sequence
 from fnmatch import fnmatchcase
@@ -12,7 +13,8 @@ from pathlib import Path
 from pipeline.errors import DeniedError
 from pipeline.location import Location
 
-KNOWN_S = 1.0  # a place that a job has brought may be named after this time at the latest
+KNOWN_S = 1.0  # after this time at the latest a place may be named that a new job has brought
+SPARE = 20  # or later, where the ledger has so many jobs that to ask takes more than a twentieth of the time
 
 
 class Places:
@@ -39,16 +41,29 @@ class Places:
         self._granted = tuple(granted)
         self._known = known
         self._clock = clock
-        self._read: tuple[Sequence[Location], float] = ((), -KNOWN_S)  # and when, in seconds of the clock
+        self._uploads = self._own_uploads = ""
+        self._read: tuple[Sequence[Location], float] = ((), -math.inf)  # and until when, by the clock
 
-    def confined_to(self, buckets: Sequence[str], known: Callable[[], Sequence[Location]]) -> "Places":
-        """The same places, of which a caller has those in some buckets.
+    def confined_to(
+        self,
+        buckets: Sequence[str],
+        known: Callable[[], Sequence[Location]],
+        *,
+        uploads: Location | None,
+        tenant: str,
+    ) -> "Places":
+        """The same places, as far as one caller may name them.
 
         Args:
             buckets: globs. A folder's path is a name, too.
             known: places that were indexed before into collections that the caller may reach.
+            uploads: where pictures of all tenants are kept. The caller has those of the own one.
         """
-        return Places(self._allowed, known, buckets=self._buckets, granted=buckets, clock=self._clock)
+        places = Places(self._allowed, known, buckets=self._buckets, granted=buckets, clock=self._clock)
+        if uploads is not None:
+            places._uploads = _path(uploads.bucket, uploads.prefix)
+            places._own_uploads = f"{places._uploads}{tenant}/"
+        return places
 
     def check_location(self, wanted: Location) -> Location:
         """Raises DeniedError: it lies in no place that is allowed."""
@@ -63,23 +78,36 @@ class Places:
 
     def _holds(self, bucket: str, key: str) -> bool:
         """The known places come last, since the ledger is asked for them."""
-        return _is_like_any(bucket, self._granted) and (
+        if not _is_like_any(bucket, self._granted) or self._has_uploads_of_others(bucket, key):
+            return False
+        return (
             _is_in_any(bucket, key, self._allowed)
             or (not bucket.startswith("/") and _is_like_any(bucket, self._buckets))
             or _is_in_any(bucket, key, self._known_lately())
         )
 
+    def _has_uploads_of_others(self, bucket: str, key: str) -> bool:
+        """Whether it lies among the uploads, or holds them."""
+        wanted, uploads = _path(bucket, key), self._uploads
+        touches = bool(uploads) and (wanted.startswith(uploads) or uploads.startswith(wanted))
+        return touches and not wanted.startswith(self._own_uploads)
+
     def _known_lately(self) -> Sequence[Location]:
-        places, read_s = self._read
-        if (now_s := self._clock()) - read_s >= KNOWN_S:
-            places = self._known()
-            self._read = places, now_s  # one assignment: threads that come together ask twice at worst
+        places, until_s = self._read
+        if (began_s := self._clock()) >= until_s:
+            places, took_s = self._known(), self._clock() - began_s
+            # One assignment: threads that come together ask twice at worst.
+            self._read = places, began_s + max(KNOWN_S, SPARE * took_s)
         return places
 
 
 _WAY = (
     "whoever runs it can add one with `pictor serve --allow PLACE`, or index it with `pictor ingest SOURCE`"
 )
+
+
+def _path(bucket: str, key: str) -> str:
+    return f"{bucket}/{key}"
 
 
 def _is_like_any(bucket: str, globs: Iterable[str]) -> bool:

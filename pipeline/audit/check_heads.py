@@ -1,17 +1,10 @@
 """Whether a log is what its signed checkpoints say, wherever they are kept."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-from pipeline.audit.checkpoint import Checkpoint
+from pipeline.audit.checkpoint import NamedCheckpoint
 from pipeline.audit.edge import Edge
 from pipeline.audit.faults import Faults
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class NamedCheckpoint:
-    name: str  # where it was found
-    checkpoint: Checkpoint
 
 
 class HeadCheck:

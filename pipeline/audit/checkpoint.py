@@ -25,6 +25,12 @@ class Checkpoint:
         return str(self.note)
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NamedCheckpoint:
+    name: str  # where it was found
+    checkpoint: Checkpoint
+
+
 def sign_checkpoint(key: SigningKey, size: int, root: bytes) -> Checkpoint:
     """The name of the key is the origin. The caller must never sign two that are not consistent."""
     origin = key.verifier.name

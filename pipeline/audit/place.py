@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from pipeline.audit.checkpoint import Checkpoint, open_checkpoint
+from pipeline.audit.checkpoint import Checkpoint, NamedCheckpoint, open_checkpoint
 from pipeline.audit.note import MAX_NOTE_BYTES, NoteError, VerifierKey
 from pipeline.audit.tiles import CHECKPOINT
 from pipeline.errors import FatalError, ImageError, TransientError
@@ -63,8 +63,8 @@ def read_checkpoint(place: Place, name: str, key: VerifierKey) -> Checkpoint | N
         raise FatalError(f"{place.url}: {name} is no checkpoint of this log: {err}") from err
 
 
-def read_checkpoints(place: Place, key: VerifierKey) -> list[tuple[str, Checkpoint]]:
-    """Every published checkpoint of this log, with its name."""
+def read_checkpoints(place: Place, key: VerifierKey) -> list[NamedCheckpoint]:
+    """Every published checkpoint of this log."""
     names = [CHECKPOINT, *place.names(DAYS)]
     found = [(name, read_checkpoint(place, name, key)) for name in names]
-    return [(name, checkpoint) for name, checkpoint in found if checkpoint]
+    return [NamedCheckpoint(name=place.url + name, checkpoint=one) for name, one in found if one]

@@ -6,7 +6,7 @@ but the checkpoint always has the same content, so that processes which publish 
 
 from datetime import UTC, datetime
 
-from pipeline.audit.checkpoint import Checkpoint, open_checkpoint
+from pipeline.audit.checkpoint import Checkpoint, NamedCheckpoint, open_checkpoint
 from pipeline.audit.note import VerifierKey
 from pipeline.audit.place import DAYS, Place, read_checkpoint
 from pipeline.audit.rollback import check_not_behind
@@ -46,7 +46,8 @@ def write_checkpoint(
     if there and there.size > mine.size:
         return
     if there:
-        check_not_behind([there], mine.size, nodes_of(log, mine).node)
+        named = NamedCheckpoint(name=place.url + CHECKPOINT, checkpoint=there)
+        check_not_behind([named], mine.size, nodes_of(log, mine).node)
     place.write(CHECKPOINT, checkpoint.encode())
     if days:
         place.write(f"{DAYS}{datetime.now(UTC):%Y-%m-%d}", checkpoint.encode())

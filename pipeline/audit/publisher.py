@@ -4,10 +4,12 @@ import logging
 import threading
 from collections.abc import Callable, Sequence
 
+from pipeline.audit.checkpoint import Checkpoint, open_checkpoint
 from pipeline.audit.note import VerifierKey
 from pipeline.audit.place import Place, read_checkpoint
-from pipeline.audit.publish import write_checkpoint, write_tiles
+from pipeline.audit.publish import nodes_of, write_checkpoint, write_tiles
 from pipeline.audit.tiles import CHECKPOINT
+from pipeline.audit.tree import NodeReader
 from pipeline.errors import PictorError
 from pipeline.ports.audit import PublishedLog
 
@@ -17,7 +19,7 @@ INTERVAL_S = 1.0  # a bucket takes ten milliseconds for each of a few files
 RETRY_S = 10.0
 CLOSE_WAIT_S = 60.0
 
-Cosign = Callable[[str], str]  # a checkpoint → the same with the signatures of witnesses that answered
+Cosign = Callable[[Checkpoint, NodeReader], Checkpoint]  # adds the signatures of witnesses that answered
 
 
 class Publisher:
@@ -62,14 +64,21 @@ class Publisher:
         while (head := self._log.head()).size > self._published:
             if self._tiles is not None:
                 write_tiles(self._log, self._tiles, head.size, since=self._size_there(self._tiles))
-            checkpoint = self._cosign(head.checkpoint) if self._cosign else head.checkpoint
-            if checkpoint != head.checkpoint:
-                self._log.set_cosigned(checkpoint)
+            checkpoint = self._cosigned(head.checkpoint)
             if self._tiles is not None:
                 write_checkpoint(self._log, self._tiles, checkpoint, self._key)
             for copy in self._copies:
                 write_checkpoint(self._log, copy, checkpoint, self._key, days=True)
             self._published = head.size
+
+    def _cosigned(self, text: str) -> str:
+        if self._cosign is None:
+            return text
+        checkpoint = open_checkpoint(text, self._key)
+        signed = str(self._cosign(checkpoint, nodes_of(self._log, checkpoint).node))
+        if signed != text:
+            self._log.set_cosigned(signed)
+        return signed
 
     def _size_there(self, place: Place) -> int:
         there = read_checkpoint(place, CHECKPOINT, self._key)

@@ -6,10 +6,10 @@ The tree is built anew from the entries. Whatever else was kept or published is 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pipeline.audit.check_heads import HeadCheck, NamedCheckpoint
+from pipeline.audit.check_heads import HeadCheck
 from pipeline.audit.check_records import RecordCheck
 from pipeline.audit.check_tiles import TileCheck
-from pipeline.audit.checkpoint import Checkpoint, open_checkpoint
+from pipeline.audit.checkpoint import Checkpoint, NamedCheckpoint, open_checkpoint
 from pipeline.audit.edge import Edge
 from pipeline.audit.faults import Fault, Faults
 from pipeline.audit.hashes import leaf_hash

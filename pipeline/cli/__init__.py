@@ -15,7 +15,8 @@ from pipeline.errors import PictorError
 # Packages that a command may find missing, by the extra that brings them.
 EXTRAS = {
     "client": {"celery", "kombu", "amqp"},
-    "embedded": {"alembic", "milvus_lite", "minio", "obstore", "PIL", "pymilvus", "sqlalchemy", "torch"},
+    "embedded": {"alembic", "milvus_lite", "minio", "obstore", "PIL", "pymilvus", "sqlalchemy", "torch"}
+    | {"cryptography", "rfc8785"},
     "worker": {"psycopg", "prometheus_client"},
 }
 

@@ -5,7 +5,20 @@ from typing import Annotated
 
 import typer
 
-from pipeline.cli import collections, demo, doctor, fleet, ingest, jobs, keys, models, search, serve, verify
+from pipeline.cli import (
+    audit,
+    collections,
+    demo,
+    doctor,
+    fleet,
+    ingest,
+    jobs,
+    keys,
+    models,
+    search,
+    serve,
+    verify,
+)
 from pipeline.cli.output import write_line
 from pipeline.logs import configure_logging
 
@@ -22,6 +35,7 @@ app.command("serve")(serve.serve)
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(collections.app, name="collections")
 app.add_typer(keys.app, name="keys")
+app.add_typer(audit.app, name="audit")
 app.add_typer(models.app, name="models")
 app.command("verify")(verify.verify)
 app.command("doctor")(doctor.doctor)

@@ -14,6 +14,7 @@ from pipeline.logs import configure_logging
 from pipeline.ports import KeyBook
 from pipeline.service.keyring import Keyring
 from pipeline.settings import Settings
+from pipeline.tracing import traced
 
 if TYPE_CHECKING:
     from pipeline.api.backend import Backend
@@ -58,7 +59,11 @@ def serve(
 
         configure_logging(settings.log_level)  # as workers do
         opened = open_cluster
-    with opened(settings, allowed) as backend, _metrics_of(backend):
+    with (
+        traced(settings, service="pictor-api"),
+        opened(settings, allowed) as backend,
+        _metrics_of(backend),
+    ):
         warm_up(backend)
         door = KeyDoor(Keyring(backend.keys)) if with_keys else OpenDoor()
         application = make_app(

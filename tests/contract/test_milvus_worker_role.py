@@ -12,7 +12,7 @@ from pymilvus import MilvusClient
 
 from devstack.milvus import Milvus
 from pipeline import wiring
-from pipeline.adapters.milvus.worker_role import ROLE, make_worker_role
+from pipeline.adapters.milvus.worker_role import ROLE, SERVICE_ROLE, make_service_role, make_worker_role
 from pipeline.adapters.models.builtin_spec import builtin_spec
 from pipeline.errors import ConfigError, CredentialsError
 from pipeline.types import IndexRow, ObjectRef
@@ -96,6 +96,22 @@ FORBIDDEN: dict[str, Callable[[Place], object]] = {
 def test_a_worker_can_do_nothing_else(place: Place, act: Callable[[Place], object]) -> None:
     with pytest.raises(grpc.RpcError) as caught:
         act(place)
+    assert caught.value.code() is grpc.StatusCode.PERMISSION_DENIED
+
+
+def test_the_service_drops_collections_and_makes_no_users(unused_milvus: MilvusServer, place: Place) -> None:
+    token = f"s{secrets.token_hex(4)}:{secrets.token_hex(8)}"
+    made = make_service_role(unused_milvus.uri, owner_token=unused_milvus.token, service_token=token)
+    assert made == token.partition(":")[0]
+    env = {"PICTOR_MILVUS_URI": unused_milvus.uri, "PICTOR_MILVUS_TOKEN": token}
+    with wiring.open_index(settings_of(env)) as index:
+        index.create_collection(f"{place.name}_service", builtin_spec())
+        index.drop_collection(f"{place.name}_service")
+        assert index.get_collection(f"{place.name}_service") is None
+    client = MilvusClient(unused_milvus.uri, token=token, dedicated=True)
+    with pytest.raises(grpc.RpcError) as caught:
+        client.grant_privilege(SERVICE_ROLE, "Global", "CreateOwnership", "*")
+    client.close()
     assert caught.value.code() is grpc.StatusCode.PERMISSION_DENIED
 
 

@@ -11,7 +11,7 @@ from pipeline.adapters.ledger.engine import make_engine, read_url
 from pipeline.adapters.ledger.migrate import migrate
 from pipeline.adapters.ledger.sql_audit_log import open_audit_log
 from pipeline.adapters.ledger.sql_ledger import SqlLedger
-from pipeline.adapters.ledger.worker_role import make_worker_role
+from pipeline.adapters.ledger.worker_role import make_service_role, make_worker_role
 from pipeline.audit.note import SigningKey
 from pipeline.errors import ConfigError, CredentialsError
 from pipeline.types import WORKERS
@@ -68,6 +68,23 @@ def test_a_worker_adds_to_the_transparency_log(urls: tuple[str, str]) -> None:
         log.append([search_by("ann") for _ in range(300)])
         with pytest.raises(CredentialsError):
             log.erase([record.record_id], erasure_of([record]))
+
+
+def test_the_service_keeps_keys_besides_and_changes_nothing_else(urls: tuple[str, str]) -> None:
+    name = f"service_{secrets.token_hex(4)}"
+    service = sa.make_url(urls[0]).set(username=name, password="of the service")
+    text = service.render_as_string(hide_password=False)
+    assert [make_service_role(urls[0], text) for _ in range(2)] == [name, name]
+    try:
+        run_on(text, "DELETE FROM api_key", "DELETE FROM api_session", "UPDATE job SET error = error")
+        for statement in FORBIDDEN:
+            if "api_" not in statement:
+                with pytest.raises(exc.ProgrammingError, match="InsufficientPrivilege"):
+                    run_on(text, statement)
+    finally:
+        run_on(urls[0], f"DROP OWNED BY {name}", f"DROP ROLE {name}")
+    with pytest.raises(ConfigError, match="PICTOR_LEDGER_SERVICE_URL"):
+        make_service_role(urls[0], urls[0])
 
 
 @pytest.mark.parametrize("statement", FORBIDDEN)

@@ -5,9 +5,13 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from pydantic import SecretStr
 
+from pipeline.api.readiness import LOOK_S
+from pipeline.api.serve import STOP_S
+from pipeline.api.wake import CLOSE_S
 from pipeline.settings import Settings
 from tests.deploy.rendered import (
     Doc,
+    api_containers,
     containers,
     environment,
     is_pictor,
@@ -38,6 +42,29 @@ def pod_faults(docs: Sequence[Doc]) -> Iterator[str]:
     yield from (f"{title(doc)}: password: a Secret among the manifests" for doc in of_kind(docs, "Secret"))
     for name, _, template, container in worker_containers(docs):
         yield from (f"{name}: {fault}" for fault in _worker_faults(template, container, docs))
+    for name, _, template, container in api_containers(docs):
+        yield from (f"{name}: {fault}" for fault in _api_faults(template, container, docs))
+
+
+def _api_faults(template: Doc, container: Doc, docs: Sequence[Doc]) -> Iterator[str]:
+    spec = template["spec"]
+    pause_s = container.get("lifecycle", {}).get("preStop", {}).get("sleep", {}).get("seconds", 0)
+    if pause_s < 5:
+        yield "grace: it stops while it is still sent requests"
+    if spec.get("terminationGracePeriodSeconds", 30) < pause_s + STOP_S + CLOSE_S:
+        yield f"grace: {pause_s} s, {STOP_S} s for requests and {CLOSE_S:g} s for the broker are needed"
+    if environment(container, docs).get("PICTOR_SERVICE_KEYS") != "required":
+        yield "keys: it may be asked by anybody"
+    for probe, path in (
+        ("startupProbe", "/readyz"),
+        ("readinessProbe", "/readyz"),
+        ("livenessProbe", "/livez"),
+    ):
+        action = container.get(probe, {})
+        if action.get("httpGet", {}).get("path") != path:
+            yield f"probe: {probe} does not ask {path}"
+        if path == "/readyz" and action.get("timeoutSeconds", 1) <= LOOK_S:
+            yield f"probe: {probe} gives up before {path} says what is away"
 
 
 def _privilege_faults(template: Doc) -> Iterator[str]:

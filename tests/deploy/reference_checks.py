@@ -24,6 +24,8 @@ def reference_faults(docs: Sequence[Doc], secrets: Keys) -> Iterator[str]:
     yield from _name_faults(docs)
     yield from _selector_faults(docs)
     yield from _port_faults(docs)
+    yield from _route_faults(docs)
+    yield from _monitor_faults(docs)
     for name, workload, template in workloads(docs):
         yield from (f"{name}: {fault}" for fault in _pod_faults(workload, template, docs, secrets))
     for doc in of_kind(docs, "TriggerAuthentication"):
@@ -114,6 +116,40 @@ def _missing_ports(doc: Doc, docs: Sequence[Doc]) -> Iterator[str]:
         for port in _ports(template)
     }
     yield from (port for port in wanted if isinstance(port, str) and port not in there)
+
+
+def _route_faults(docs: Sequence[Doc]) -> Iterator[str]:
+    served = {
+        (doc["metadata"]["name"], port["port"])
+        for doc in of_kind(docs, "Service")
+        for port in doc["spec"]["ports"]
+    }
+    hosts = {
+        name
+        for doc in of_kind(docs, "ConfigMap")
+        for name in doc.get("data", {}).get("PICTOR_SERVICE_HOSTS", "").split(",")
+    }
+    for doc in of_kind(docs, "HTTPRoute"):
+        for rule in doc["spec"]["rules"]:
+            for ref in rule.get("backendRefs", []):
+                if (ref["name"], ref.get("port")) not in served:
+                    yield f"{title(doc)}: port: there is no Service {ref['name']} on {ref.get('port')}"
+        for name in set(doc["spec"].get("hostnames", [])) - hosts:
+            yield f"{title(doc)}: host: the service does not go by {name}"
+
+
+def _monitor_faults(docs: Sequence[Doc]) -> Iterator[str]:
+    for doc in of_kind(docs, "ServiceMonitor"):
+        found = [
+            service
+            for service in of_kind(docs, "Service")
+            if selects(doc["spec"]["selector"]["matchLabels"], service["metadata"].get("labels", {}))
+        ]
+        if len(found) != 1:
+            yield f"{title(doc)}: selector: it does not select one Service"
+        for endpoint in doc["spec"]["endpoints"]:
+            if endpoint["port"] not in {port["name"] for each in found for port in each["spec"]["ports"]}:
+                yield f"{title(doc)}: port: no Service has {endpoint['port']}"
 
 
 def _ports(template: Doc) -> dict[str, int]:

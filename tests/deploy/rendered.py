@@ -93,6 +93,14 @@ def worker_containers(docs: Sequence[Doc]) -> Iterator[tuple[str, Doc, Doc, Doc]
                 yield name, workload, template, container
 
 
+def api_containers(docs: Sequence[Doc]) -> Iterator[tuple[str, Doc, Doc, Doc]]:
+    """The same of `pictor serve`."""
+    for name, workload, template in workloads(docs):
+        for container in containers(template):
+            if is_pictor(container) and container.get("args", [""])[0] == "serve":
+                yield name, workload, template, container
+
+
 def environment(container: Doc, docs: Sequence[Doc]) -> dict[str, str]:
     """What the container is given in plain sight: its ConfigMaps, then its own variables."""
     found: dict[str, str] = {}

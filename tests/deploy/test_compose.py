@@ -11,6 +11,8 @@ import pytest
 import yaml
 
 from deploy.make_secrets import write_secrets
+from pipeline.api.serve import STOP_S
+from pipeline.api.wake import CLOSE_S
 from tests.conftest import REPOSITORY
 from tests.deploy.compose import FILE, Service, is_pictor, load, seconds
 from tests.deploy.pod_checks import GRACE_MARGIN_S, _password_faults
@@ -86,6 +88,14 @@ def _life_faults(name: str, service: Service) -> Iterator[str]:
         words = " ".join(service["healthcheck"]["test"])
         if f"/scratch/run/{options['--name']}/" not in words:
             yield "health: it looks at another worker's files"
+
+
+def test_the_service_wants_keys_and_is_asked_by_this_machine_alone() -> None:
+    api = load()["services"]["api"]
+    assert api["command"][0] == "serve"
+    assert api["environment"]["PICTOR_SERVICE_KEYS"] == "required"
+    assert api["ports"] == ["127.0.0.1:8780:8780"]
+    assert seconds(api["stop_grace_period"]) >= STOP_S + CLOSE_S
 
 
 def queues_of(service: Service) -> list[str]:
@@ -178,5 +188,8 @@ def test_prometheus_asks_every_kind_of_worker_where_it_answers() -> None:
         "dns_sd_configs"
     ]
     assert set(where["names"]) == {name for name, service in services.items() if queues_of(service)}
-    ports = {services[name]["environment"]["PICTOR_METRICS_PORT"] for name in where["names"]}
-    assert ports == {str(where["port"])}
+    [api] = next(job for job in asked["scrape_configs"] if job["job_name"] == "pictor-api")["dns_sd_configs"]
+    assert [name for name in api["names"] if services[name]["command"][0] == "serve"] == api["names"]
+    for found in (where, api):
+        ports = {services[name]["environment"]["PICTOR_METRICS_PORT"] for name in found["names"]}
+        assert ports == {str(found["port"])}

@@ -11,7 +11,7 @@ from pipeline.settings import Settings
 from tests.conftest import REPOSITORY
 from tests.deploy.compose import is_pictor, load
 from tests.deploy.dockerfile import parse
-from tests.deploy.rendered import OVERLAYS, environment, named, render, worker_containers
+from tests.deploy.rendered import OVERLAYS, api_containers, environment, named, render, worker_containers
 
 SETTINGS = {_variables(name, field)[0] for name, field in Settings.model_fields.items()}
 SECRETS = {
@@ -29,7 +29,7 @@ def ours(names: Iterator[str] | dict[str, str]) -> set[str]:
 def test_every_variable_of_a_pod_is_a_setting(overlay: str) -> None:
     docs = render(overlay)
     given: set[str] = set()
-    for _, _, _, container in worker_containers(docs):
+    for _, _, _, container in (*worker_containers(docs), *api_containers(docs)):
         given |= ours(environment(container, docs))
     assert given - SETTINGS == set()
 
@@ -49,12 +49,14 @@ def test_every_variable_of_the_image_is_a_setting() -> None:
 
 def test_every_secret_that_is_made_is_a_secret_setting(secret_keys: dict[str, set[str]]) -> None:
     assert secret_keys["pictor-secrets"] <= SECRETS
+    assert secret_keys["pictor-api"] <= SECRETS
 
 
 def test_every_setting_is_configured_or_said_not_to_be(secret_keys: dict[str, set[str]]) -> None:
     docs = render("production")
-    configured = set(named(docs, "ConfigMap", "pictor-config")["data"]) | secret_keys["pictor-secrets"]
-    for _, _, _, container in worker_containers(docs):
+    configured = set(named(docs, "ConfigMap", "pictor-config")["data"])
+    configured |= secret_keys["pictor-secrets"] | secret_keys["pictor-api"]
+    for _, _, _, container in (*worker_containers(docs), *api_containers(docs)):
         configured |= {item["name"] for item in container["env"]}
     left_out = _settings_left_out()
     assert SETTINGS - configured - left_out == set(), "neither configured nor in k8s/README.md"

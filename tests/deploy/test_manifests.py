@@ -10,6 +10,7 @@ from tests.deploy.reference_checks import reference_faults
 from tests.deploy.rendered import (
     OVERLAYS,
     Doc,
+    api_containers,
     environment,
     named,
     of_kind,
@@ -41,11 +42,12 @@ def test_every_overlay_is_checked() -> None:
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
-def test_each_worker_has_a_budget_of_one_pod_at_a_time(overlay: str) -> None:
+def test_each_worker_and_the_service_have_a_budget_of_one_pod_at_a_time(overlay: str) -> None:
     docs = render(overlay)
-    names = {workload["metadata"]["name"] for _, workload, _, _ in worker_containers(docs)}
+    ours = (*worker_containers(docs), *api_containers(docs))
+    names = {workload["metadata"]["name"] for _, workload, _, _ in ours}
     budgets = {doc["metadata"]["name"]: doc["spec"] for doc in of_kind(docs, "PodDisruptionBudget")}
-    assert set(budgets) == names == {"plan-worker", "prepare-worker", "embed-worker", "search-worker"}
+    assert set(budgets) == names == {"plan-worker", "prepare-worker", "embed-worker", "search-worker", "api"}
     assert {budget["maxUnavailable"] for budget in budgets.values()} == {1}
 
 
@@ -62,6 +64,29 @@ def test_nothing_outside_reaches_flower_or_a_worker_but_the_collector_of_metrics
             {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}
         ]
     assert of_kind(docs, "Ingress") == []
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_only_a_gateway_reaches_the_service_and_only_the_service(overlay: str) -> None:
+    policy = named(render(overlay), "NetworkPolicy", "api")["spec"]
+    assert policy["podSelector"]["matchLabels"]["app.kubernetes.io/component"] == "api"
+    [rule] = policy["ingress"]
+    assert rule["from"] == [
+        {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "gateway"}}}
+    ]
+    assert [port["port"] for port in rule["ports"]] == ["http"], "the metrics need no key"
+
+
+def test_a_production_service_is_reached_by_name_and_scraped_once() -> None:
+    docs = render("production")
+    [route] = of_kind(docs, "HTTPRoute")
+    [monitor] = of_kind(docs, "ServiceMonitor")
+    [(_, _, template, _)] = api_containers(docs)
+    assert route["spec"]["rules"][0]["backendRefs"] == [{"name": "api", "port": 80}]
+    assert monitor["spec"]["endpoints"][0]["relabelings"] == [
+        {"targetLabel": "job", "replacement": "pictor-api"}
+    ]
+    assert "annotations" not in template["metadata"]
 
 
 def test_with_gpus_embedding_is_staged_and_scales_to_zero() -> None:

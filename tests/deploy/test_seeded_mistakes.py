@@ -52,6 +52,21 @@ def service(docs: list[Doc]) -> Doc:
     return named(docs, "Service", "flower")
 
 
+def service_trigger(docs: list[Doc]) -> Doc:
+    metadata: Doc = named(docs, "ScaledObject", "api")["spec"]["triggers"][0]["metadata"]
+    return metadata
+
+
+def route(docs: list[Doc]) -> Doc:
+    spec: Doc = named(docs, "HTTPRoute", "api")["spec"]
+    return spec
+
+
+def monitor(docs: list[Doc]) -> Doc:
+    spec: Doc = named(docs, "ServiceMonitor", "api")["spec"]
+    return spec
+
+
 def policy(docs: list[Doc]) -> Doc:
     return named(docs, "NetworkPolicy", "pictor")
 
@@ -152,6 +167,61 @@ MISTAKES: dict[str, tuple[Break, str]] = {
     "a number for what is scaled": (
         lambda d: deployment(d)["spec"].update(replicas=1),
         "Deployment/embed-worker: scaling: either",
+    ),
+    "service scaled to nothing": (
+        lambda d: named(d, "ScaledObject", "api")["spec"].update(minReplicaCount=0),
+        "ScaledObject/api: scaling: nobody answers",
+    ),
+    "service scaled on a metric that it has not": (
+        lambda d: service_trigger(d).update(query="sum(pictor_http_inflight)"),
+        "ScaledObject/api: scaling: it asks for pictor_http_inflight",
+    ),
+    "service scaled after it is full": (lambda d: service_trigger(d).update(threshold="40"), "away at 32"),
+    "service scaled down by what is not known": (
+        lambda d: service_trigger(d).pop("ignoreNullValues"),
+        "no metrics would look like no requests",
+    ),
+    "service that is not scaled": (
+        lambda d: d.remove(named(d, "ScaledObject", "api")),
+        "Deployment/api: scaling: it is not scaled",
+    ),
+    # The service and who reaches it
+    "service without keys": (
+        lambda d: container(d, "api")["env"].pop(0),
+        "Deployment/api: keys: it may be asked by anybody",
+    ),
+    "service that stops at once": (lambda d: container(d, "api").pop("lifecycle"), "still sent requests"),
+    "service that is killed": (
+        lambda d: pod(d, "api").update(terminationGracePeriodSeconds=30),
+        "Deployment/api: grace: 5 s, 20 s",
+    ),
+    "service that is dead when its ledger is": (
+        lambda d: container(d, "api")["livenessProbe"]["httpGet"].update(path="/readyz"),
+        "probe: livenessProbe does not ask /livez",
+    ),
+    "probe that does not wait for an answer": (
+        lambda d: container(d, "api")["readinessProbe"].pop("timeoutSeconds"),
+        "probe: readinessProbe gives up before",
+    ),
+    "route to nothing": (
+        lambda d: route(d)["rules"][0]["backendRefs"][0].update(port=8080),
+        "HTTPRoute/api: port: there is no Service api on 8080",
+    ),
+    "route of a name that the service does not know": (
+        lambda d: route(d).update(hostnames=["pictor.example.org"]),
+        "HTTPRoute/api: host: the service does not go by pictor.example.org",
+    ),
+    "route with a field that does not exist": (
+        lambda d: route(d)["rules"][0].update(backendRef=[]),
+        "'backendRef' was unexpected",
+    ),
+    "monitor of nothing": (
+        lambda d: monitor(d)["selector"]["matchLabels"].update({"app.kubernetes.io/component": "apo"}),
+        "ServiceMonitor/api: selector",
+    ),
+    "monitor of a closed port": (
+        lambda d: monitor(d)["endpoints"][0].update(port="metric"),
+        "ServiceMonitor/api: port: no Service has metric",
     ),
     # Patience
     "grace below a task's limit": (

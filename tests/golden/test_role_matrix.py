@@ -73,6 +73,13 @@ EXAMPLES: dict[Route, Example] = {
     ("GET", "/v1/collections/{collection}/images/{image_id}"): Example(),
     ("GET", "/v1/collections/{collection}/images/{image_id}/thumbnail"): Example(),
     ("DELETE", "/v1/collections/{collection}/images/{image_id}"): Example(),
+    ("POST", "/v1/collections/{collection}/images"): Example(
+        json={"object": {"bucket": BUCKET, "key": "images/a.png"}}
+    ),
+    ("POST", "/v1/collections/{collection}/images/upload"): Example(content=PICTURE),
+    ("POST", "/v1/jobs/estimate"): Example(
+        json={"source": f"s3://{BUCKET}/images/", "collection": "COLLECTION"}
+    ),
     ("POST", "/v1/collections/{collection}/search"): Example(json={"query": {"id": "IMAGE"}}),
     ("POST", "/v1/collections/{collection}/search/batch"): Example(json={"queries": [{"id": "IMAGE"}]}),
     ("POST", "/v1/collections/{collection}/search/image"): Example(content=PICTURE),

@@ -10,8 +10,7 @@ import pytest
 
 from pipeline.adapters.folder.store import FolderStore
 from pipeline.adapters.ledger.sql_audit_log import SqlAuditLog, open_audit_log
-from pipeline.audit.check_heads import NamedCheckpoint
-from pipeline.audit.checkpoint import parse_checkpoint
+from pipeline.audit.checkpoint import NamedCheckpoint, parse_checkpoint
 from pipeline.audit.faults import Fault
 from pipeline.audit.note import SigningKey
 from pipeline.audit.place import Place, read_checkpoints
@@ -57,8 +56,7 @@ class World:
             connection.execute(statement, values)
 
     def verify(self, *, since: str = "") -> Verified:
-        copies = read_checkpoints(self.place("copies"), KEY.verifier)
-        others = [NamedCheckpoint(name=f"copies/{name}", checkpoint=one) for name, one in copies]
+        others = read_checkpoints(self.place("copies"), KEY.verifier)
         start = NamedCheckpoint(name="since", checkpoint=parse_checkpoint(since)) if since else None
         with self.open() as log:
             return verify_log(log, KEY.verifier, place=self.place("tiles"), others=others, since=start)
@@ -227,7 +225,7 @@ def test_a_log_that_was_rolled_back_to_last_week_is_named(world: World) -> None:
     assert [(fault.index, fault.text) for fault in found.faults] == [
         (
             300,
-            f"copies/{name}: the log was cut or rolled back: it has 300 entries, and this checkpoint has 600",
+            f"{name}: the log was cut or rolled back: it has 300 entries, and this checkpoint has 600",
         )
         for name in copies_of(world)
     ]
@@ -241,8 +239,7 @@ def test_a_forked_history_is_named(world: World) -> None:
         Publisher(log, KEY.verifier, tiles=world.place("tiles")).publish()
     faults = world.verify().faults
     assert [fault.text for fault in faults] == [
-        f"copies/{name}: the log was changed or forked: its first 600 entries are not those of this "
-        "checkpoint"
+        f"{name}: the log was changed or forked: its first 600 entries are not those of this checkpoint"
         for name in copies_of(world)
     ]
 
@@ -250,7 +247,7 @@ def test_a_forked_history_is_named(world: World) -> None:
 def test_nothing_is_signed_after_a_rollback(world: World) -> None:
     """A process that starts sees the checkpoint in the second place, and refuses."""
     roll_back(world)
-    guard = [one for _, one in read_checkpoints(world.place("copies"), KEY.verifier)]
+    guard = read_checkpoints(world.place("copies"), KEY.verifier)
     with (
         open_audit_log(world.url, KEY, guard=lambda: guard) as log,
         pytest.raises(FatalError, match="rolled back: it has 300 entries"),
@@ -300,4 +297,4 @@ def roll_back(world: World) -> None:
 
 
 def copies_of(world: World) -> list[str]:
-    return [name for name, _ in read_checkpoints(world.place("copies"), KEY.verifier)]
+    return [one.name for one in read_checkpoints(world.place("copies"), KEY.verifier)]

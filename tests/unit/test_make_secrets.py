@@ -38,3 +38,7 @@ def test_the_rights_of_several_roles_are_those_of_each() -> None:
     assert both["read"].startswith("^(plan|")
     assert "|search" in both["read"]
     assert broker_permissions("submit")["write"] == "^(plan|search)$"
+
+
+def test_the_service_may_only_submit() -> None:
+    assert broker_permissions("api") == {"configure": "^$", "write": "^(plan)$", "read": "^$"}

@@ -25,7 +25,7 @@ from pipeline.adapters.ledger.audit_tree_rows import (
     tree_nodes,
 )
 from pipeline.adapters.ledger.statements import slices
-from pipeline.audit.checkpoint import Checkpoint, open_checkpoint, sign_checkpoint
+from pipeline.audit.checkpoint import NamedCheckpoint, open_checkpoint, sign_checkpoint
 from pipeline.audit.edge import Edge, FullTile
 from pipeline.audit.hashes import EMPTY_ROOT, leaf_hash
 from pipeline.audit.note import SigningKey
@@ -48,7 +48,7 @@ class AuditWriter:
         self._key, self._guard = key, guard
         self._edge: Edge | None = None  # of what this process committed last
         self._written: Edge | None = None  # and of what it is about to commit
-        self._published: Sequence[Checkpoint] | None = None  # until they are compared
+        self._published: Sequence[NamedCheckpoint] | None = None  # until they are compared
         self._is_compared = False
 
     def ask_guard(self) -> None:

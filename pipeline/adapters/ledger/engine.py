@@ -28,8 +28,11 @@ SQLITE_SETTINGS = (
     # one: the batches are then pending again and are done again, which changes nothing in the index.
     "PRAGMA synchronous = NORMAL",
 )
-# For what is signed: a checkpoint that was given away must not be forgotten, or the next one contradicts it.
-SQLITE_DURABLE = "PRAGMA synchronous = FULL"
+SQLITE_FOR_THE_LOG = (
+    # A checkpoint that was given away must not be forgotten, or the next one contradicts it.
+    "PRAGMA synchronous = FULL",
+    "PRAGMA secure_delete = ON",  # what is erased is overwritten, and not only given free
+)
 
 POSTGRES_POOL = {
     "pool_size": 4,  # a worker writes one row per batch; the server's connections are for many workers
@@ -83,14 +86,14 @@ def location_of(url: sa.URL) -> str:
     return show_url(url.set(drivername="postgresql", query={}).render_as_string(hide_password=False))
 
 
-def make_engine(url: sa.URL, *, durable: bool = False) -> sa.Engine:
+def make_engine(url: sa.URL, *, for_log: bool = False) -> sa.Engine:
     """Open nothing yet. `url` comes from `read_url`, and its query wins over the settings above.
 
     Args:
-        durable: a commit in SQLite survives a power cut, too. A PostgreSQL server has that by itself.
+        for_log: in SQLite a commit survives a power cut, and what is deleted is overwritten.
     """
     if url.drivername == "sqlite":
-        return _make_sqlite_engine(url, (*SQLITE_SETTINGS, SQLITE_DURABLE) if durable else SQLITE_SETTINGS)
+        return _make_sqlite_engine(url, (*SQLITE_SETTINGS, *(SQLITE_FOR_THE_LOG if for_log else ())))
     settings = {name: value for name, value in POSTGRES_CONNECT.items() if name not in url.query}
     try:
         return sa.create_engine(url, connect_args=settings, **POSTGRES_POOL)
@@ -188,6 +191,16 @@ def use_wal(engine: sa.Engine) -> None:
             connection.cursor().execute("PRAGMA journal_mode = WAL")
         finally:
             connection.close()
+
+
+def forget_copies(engine: sa.Engine) -> None:
+    """Empty SQLite's log of writes, which holds what was erased; unless somebody is reading just now.
+
+    What a PostgreSQL server keeps until its next VACUUM, in archives and in backups is its operator's.
+    """
+    if engine.dialect.name == "sqlite":
+        with translated(engine.url), engine.connect() as connection:
+            connection.connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
 def folder_of(url: sa.URL) -> Path | None:

@@ -49,7 +49,7 @@ def migrate(url: str, *, ca_file: str = "") -> str:
     return REVISION
 
 
-def open_migrated(url: str, *, ca_file: str = "", durable: bool = False) -> sa.Engine:
+def open_migrated(url: str, *, ca_file: str = "", for_log: bool = False) -> sa.Engine:
     """Connect to a ledger's database.
 
     A SQLite file is made and migrated here. A PostgreSQL schema is only checked: it serves many processes,
@@ -57,14 +57,14 @@ def open_migrated(url: str, *, ca_file: str = "", durable: bool = False) -> sa.E
 
     Args:
         ca_file: see `read_url`.
-        durable: see `make_engine`.
+        for_log: see `make_engine`.
 
     Raises:
         ConfigError: the URL cannot be a ledger's, or the schema is not of this Pictor's revision.
     """
     address = read_url(url, ca_file=ca_file)
     make_folder(address)
-    engine = make_engine(address, durable=durable)
+    engine = make_engine(address, for_log=for_log)
     try:
         if address.drivername != "sqlite":
             repeated(lambda: check_schema(engine))

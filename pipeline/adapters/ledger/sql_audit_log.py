@@ -1,6 +1,6 @@
 """The transparency log in SQLite or PostgreSQL, beside the ledger's other tables."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from types import TracebackType
 from typing import Self
@@ -11,7 +11,7 @@ from pipeline.adapters.ledger.audit_rows import NewEntry, entry_of, select_by_id
 from pipeline.adapters.ledger.audit_schema import audit_entry, audit_tile, audit_tree
 from pipeline.adapters.ledger.audit_tree_rows import read_tile, select_tree, tree_nodes
 from pipeline.adapters.ledger.audit_writer import AuditWriter, prove_entry
-from pipeline.adapters.ledger.engine import InTransactions, Transactions
+from pipeline.adapters.ledger.engine import InTransactions, Transactions, forget_copies
 from pipeline.adapters.ledger.migrate import open_migrated
 from pipeline.audit.checkpoint import parse_checkpoint
 from pipeline.audit.group_commit import GroupCommit
@@ -32,7 +32,7 @@ def open_audit_log(url: str, key: SigningKey, *, ca_file: str = "", guard: Guard
     Args:
         guard: see `AuditWriter`.
     """
-    return SqlAuditLog(open_migrated(url, ca_file=ca_file, durable=True), key, guard)
+    return SqlAuditLog(open_migrated(url, ca_file=ca_file, for_log=True), key, guard)
 
 
 class SqlAuditLog(InTransactions):
@@ -41,6 +41,7 @@ class SqlAuditLog(InTransactions):
     def __init__(self, engine: sa.Engine, key: SigningKey, guard: Guard = no_guard) -> None:
         super().__init__(Transactions(engine))
         self._engine, self.key = engine, key
+        self.on_commit: Callable[[], None] = _do_nothing  # set once, before the log is shared
         self._writer = AuditWriter(key, guard)
         self._group: GroupCommit[Sequence[NewEntry], list[AuditReceipt]] = GroupCommit(
             self._commit, max_items=MAX_GROUP_CALLS, wait_s=TURN_WAIT_S
@@ -63,6 +64,7 @@ class SqlAuditLog(InTransactions):
     def erase(self, record_ids: Sequence[str], erasure: AuditRecord) -> AuditReceipt:
         new = [_new_entry(erasure)]
         (receipt,) = self._group.alone(lambda: self._write_entries(new, record_ids))
+        forget_copies(self._engine)
         return receipt
 
     def head(self) -> TreeHead:
@@ -116,7 +118,11 @@ class SqlAuditLog(InTransactions):
         self._writer.ask_guard()
         receipts = self._write(lambda connection: self._writer.write(connection, new, erased))
         self._writer.settle()
+        self.on_commit()
         return receipts
+
+
+def _do_nothing() -> None: ...
 
 
 def _new_entry(record: AuditRecord) -> NewEntry:

@@ -1,4 +1,8 @@
-"""A database user for workers: it may read and write the rows of jobs, and change nothing else."""
+"""Database users. Workers read and write the rows of jobs. The HTTP service also keeps
+keys. Neither may change anything else.
+"""
+
+from collections.abc import Sequence
 
 import sqlalchemy as sa
 
@@ -15,6 +19,14 @@ APPENDED = (audit_entry, audit_reference, audit_tile)  # a worker adds to the lo
 def make_worker_role(owner_url: str, worker_url: str, *, ca_file: str = "") -> str:
     """Make the user of `worker_url` unless it is there, and give it the rights of a worker.
 
+    Args, Returns, Raises: see `make_service_role`.
+    """
+    return _make_role(owner_url, worker_url, (), "PICTOR_LEDGER_WORKER_URL", ca_file)
+
+
+def make_service_role(owner_url: str, service_url: str, *, ca_file: str = "") -> str:
+    """Make the user of `service_url` unless it is there, and give it the rights of the HTTP service.
+
     Safe to run twice and from several processes. The password of a user that is there stays as it is.
 
     Args:
@@ -28,31 +40,35 @@ def make_worker_role(owner_url: str, worker_url: str, *, ca_file: str = "") -> s
         ConfigError: one of the addresses is no PostgreSQL database, or they are of different ones.
         CredentialsError: the owner may not make users.
     """
-    owner, worker = read_url(owner_url, ca_file=ca_file), read_url(worker_url, ca_file=ca_file)
-    name = _name_of(owner, worker)
+    return _make_role(owner_url, service_url, OF_THE_SERVICE, "PICTOR_LEDGER_SERVICE_URL", ca_file)
+
+
+def _make_role(owner_url: str, user_url: str, more: Sequence[sa.Table], setting: str, ca_file: str) -> str:
+    """Args: `more` tables than those of workers may be read and written."""
+    owner, user = read_url(owner_url, ca_file=ca_file), read_url(user_url, ca_file=ca_file)
+    name = _name_of(owner, user, setting)
     engine = make_engine(owner)
     try:
         with translated(owner), engine.begin() as connection:
             connection.execute(sa.select(sa.func.pg_advisory_xact_lock(ADVISORY_LOCK)))
             if not connection.scalar(sa.text("SELECT 1 FROM pg_roles WHERE rolname = :name"), {"name": name}):
-                _make_user(connection, name, str(worker.password or ""))
-            _grant(connection, name, str(owner.database))
+                _make_user(connection, name, str(user.password or ""))
+            _grant(connection, name, str(owner.database), more)
     finally:
         engine.dispose()
     return name
 
 
-def _name_of(owner: sa.URL, worker: sa.URL) -> str:
-    setting = "PICTOR_LEDGER_WORKER_URL"
-    if "sqlite" in (owner.drivername, worker.drivername) or not worker.username or not worker.password:
+def _name_of(owner: sa.URL, user: sa.URL, setting: str) -> str:
+    if "sqlite" in (owner.drivername, user.drivername) or not user.username or not user.password:
         raise ConfigError(
             f"{setting}: a PostgreSQL URL with user and password is expected, as the ledger's is"
         )
-    if (owner.host, owner.port, owner.database) != (worker.host, worker.port, worker.database):
+    if (owner.host, owner.port, owner.database) != (user.host, user.port, user.database):
         raise ConfigError(f"{setting} names another database than PICTOR_LEDGER_URL")
-    if worker.username == owner.username:
+    if user.username == owner.username:
         raise ConfigError(f"{setting} has the user of PICTOR_LEDGER_URL; give it one of its own")
-    return worker.username
+    return user.username
 
 
 def _make_user(connection: sa.Connection, name: str, password: str) -> None:
@@ -64,11 +80,12 @@ def _make_user(connection: sa.Connection, name: str, password: str) -> None:
     connection.exec_driver_sql(f"CREATE ROLE {role} LOGIN PASSWORD '{verifier}'")
 
 
-def _grant(connection: sa.Connection, name: str, database: str) -> None:
+def _grant(connection: sa.Connection, name: str, database: str, more: Sequence[sa.Table]) -> None:
     quote = connection.dialect.identifier_preparer.quote
     role = quote(name)
     others = (*OF_THE_SERVICE, *APPENDED, audit_tree)
-    rows = ", ".join(quote(table.name) for table in metadata.sorted_tables if table not in others)
+    of_jobs = (table for table in metadata.sorted_tables if table not in others)
+    rows = ", ".join(quote(table.name) for table in (*of_jobs, *more))
     appended = ", ".join(quote(table.name) for table in APPENDED)
     for statement in (
         f"GRANT CONNECT ON DATABASE {quote(database)} TO {role}",

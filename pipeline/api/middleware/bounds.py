@@ -81,10 +81,13 @@ class BoundedRequests:
     Args:
         most: requests that are in flight at once.
         streams: of events, which stay open for as long as somebody looks on.
+        pause_s: that a refusal takes. Clients that ask again at once would else take the time of those that
+            are answered: 200 of them had 2,500 refusals a second, and a quarter of the answers was left.
     """
 
-    def __init__(self, app: ASGIApp, *, most: int, streams: int) -> None:
+    def __init__(self, app: ASGIApp, *, most: int, streams: int, pause_s: float = 0.0) -> None:
         self._app = app
+        self._pause_s = pause_s
         self._bounds = {"requests": most, "streams of events": streams}
         self._open = dict.fromkeys(self._bounds, 0)  # only the event loop's thread counts
 
@@ -95,6 +98,7 @@ class BoundedRequests:
         kind = "streams of events" if scope["path"].endswith("/events") else "requests"
         if self._open[kind] >= self._bounds[kind]:
             detail = f"{self._open[kind]} {kind} are open, and no more than {self._bounds[kind]} are taken"
+            await asyncio.sleep(self._pause_s)
             await problem("too_busy", detail, request_id_of(scope))(scope, receive, send)
             return
         self._open[kind] += 1

@@ -19,6 +19,7 @@ from pipeline.types import (
     JobRequest,
     JobState,
     ObjectRef,
+    Pace,
     PlannedBatch,
     VersionEntry,
 )
@@ -63,8 +64,11 @@ class ConfinedLedger:
         jobs = self._ledger.list_jobs(limit=limit, before=before, of=self._of_caller(of))
         return [seen for job in jobs if (seen := self._scope.seen_job(job)) is not None]
 
-    def locations(self, *, without: str, of: Callable[[str], bool] | None = None) -> list[Location]:
+    def locations(self, *, without: Sequence[str], of: Callable[[str], bool] | None = None) -> list[Location]:
         return self._ledger.locations(without=without, of=self._of_caller(of))
+
+    def find_pace(self, fingerprint: str, *, of: Callable[[str], bool] | None = None) -> Pace | None:
+        return self._ledger.find_pace(fingerprint, of=self._of_caller(of))
 
     def find_unfinished(self, request: JobRequest, *, driver: str) -> Job | None:
         job = self._ledger.find_unfinished(self._scope.stored_request(request), driver=driver)

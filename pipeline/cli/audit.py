@@ -1,0 +1,257 @@
+"""`pictor audit`: verify, prove, show, export and erase what the transparency log holds."""
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pipeline import wiring_audit
+from pipeline.cli.exit_codes import EXIT_UNFINISHED
+from pipeline.cli.output import fail, note, write_json, write_line, write_table
+from pipeline.errors import ArgumentError
+from pipeline.service.access import Role, local_caller, require
+from pipeline.service.arguments import read_age
+from pipeline.settings import Settings
+from pipeline.types.audit import AuditEntry, AuditKind, AuditQuery
+
+if TYPE_CHECKING:
+    from pipeline.audit.checkpoint import NamedCheckpoint
+    from pipeline.audit.note import VerifierKey
+    from pipeline.audit.verify import Verified
+
+app = typer.Typer(
+    no_args_is_help=True, help="Verify, prove, show, export and erase what the transparency log holds."
+)
+
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON object per line.")]
+Since = Annotated[datetime | None, typer.Option("--from", help="Acts that began at this time or later, UTC.")]
+Until = Annotated[datetime | None, typer.Option("--to", help="Acts that began before this time, UTC.")]
+Kind = Annotated[AuditKind | None, typer.Option(help="Kind of entry.")]
+Person = Annotated[str, typer.Option("--actor", help="Who acted.")]
+Case = Annotated[str, typer.Option(help="Case reference.")]
+Purpose = Annotated[str, typer.Option(help="Code of the purpose.")]
+Collection = Annotated[str, typer.Option(help="Collection that was searched or written.")]
+ProbeDigest = Annotated[str, typer.Option("--probe", help="SHA-256 of the picture that was searched with.")]
+
+
+@app.command("verify")
+def verify(
+    since: Annotated[
+        Path | None, typer.Option(help="File of a checkpoint. Verify only what came after it.")
+    ] = None,
+    checkpoint: Annotated[
+        list[Path] | None, typer.Option(help="File of a checkpoint that the log must contain. Repeatable.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Verify every record, tile and checkpoint of the log. Exits with 1 at the first thing that is wrong.
+
+    It names the first bad entry. Only a checkpoint that is kept elsewhere shows that the log was rolled back
+    as a whole: set PICTOR_AUDIT_CHECKPOINTS or give one with --checkpoint.
+    """
+    from pipeline.audit.verify import verify_log
+
+    settings = Settings.from_env()
+    require(local_caller(), Role.AUDIT)
+    with wiring_audit.open_audit_log(settings) as log:
+        key = log.key.verifier
+        others = wiring_audit.published_checkpoints(settings, key)
+        found = verify_log(
+            log,
+            key,
+            place=next(iter(wiring_audit.audit_places(settings)), None),
+            others=[*others, *(_read_checkpoint(path, key) for path in checkpoint or [])],
+            since=_read_checkpoint(since, key) if since else None,
+        )
+    _print_verified(found, as_json=as_json)
+    if found.faults:
+        raise typer.Exit(EXIT_UNFINISHED)
+
+
+@app.command("prove")
+def prove(
+    record: Annotated[str, typer.Argument(metavar="RECORD", help="The id of a record.")],
+    out: Annotated[Path | None, typer.Option(help="File to write. Default standard output.")] = None,
+) -> None:
+    """Print a .tlog-proof: that the record is in the log, under the newest checkpoint."""
+    from pipeline.cli.rights import share
+    from pipeline.service.audit import prove_record
+
+    with wiring_audit.open_audit_log(Settings.from_env()) as log:
+        receipt = prove_record(record, log, local_caller())
+    if out is None:
+        write_line(receipt.proof.removesuffix("\n"))
+        return
+    out.write_text(receipt.proof, encoding="utf-8")
+    share(out)
+    note(f"entry {receipt.index}: proof written to {out}")
+
+
+@app.command("show")
+def show(
+    record: Annotated[str, typer.Argument(metavar="[RECORD]", help="The id of a record.")] = "",
+    kind: Kind = None,
+    actor: Person = "",
+    case: Case = "",
+    purpose: Purpose = "",
+    collection: Collection = "",
+    probe: ProbeDigest = "",
+    since: Since = None,
+    until: Until = None,
+    limit: Annotated[int, typer.Option(help="Most entries.", min=1, max=10_000)] = 50,
+    as_json: AsJson = False,
+) -> None:
+    """Show one record, or the newest ones that match. Reading the log is an entry of its own."""
+    from pipeline.service.audit import find_records, show_record
+
+    query = _query(kind, actor, case, purpose, collection, probe, since, until)
+    with wiring_audit.open_audit_log(Settings.from_env()) as log:
+        if record:
+            found = [show_record(record, log, local_caller())]
+        else:
+            found = find_records(query, log, local_caller(), limit=limit)
+    if record or as_json:
+        for entry in found:
+            write_json(_entry_json(entry))
+        return
+    columns = ("entry", "began", "kind", "actor", "collection", "purpose", "case", "record")
+    write_table(columns, [_row(entry) for entry in found])
+
+
+@app.command("export")
+def export(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="A folder that is not there yet.")],
+    since: Since = None,
+    until: Until = None,
+) -> None:
+    """Write records as JSON lines, with the whole tree, so that they can be checked elsewhere.
+
+    python -m pipeline.audit.offline FOLDER --vkey KEY checks them. So do programs of others.
+    """
+    from pipeline.adapters.folder.store import FolderStore
+    from pipeline.audit.export import RECORDS, write_tree
+    from pipeline.audit.place import Place
+    from pipeline.service.audit import export_records
+
+    with wiring_audit.open_audit_log(Settings.from_env()) as log:
+        lines = export_records(log, local_caller(), since=_utc(since), until=_utc(until))
+        _make_folder(folder)
+        count = 0
+        with (folder / RECORDS).open("wb") as file:
+            for line in lines:
+                file.write(line)
+                count += 1
+        place = Place(store=FolderStore(), bucket=str(folder.resolve()), prefix="", url=f"{folder}/")
+        size = write_tree(log, place, log.key.verifier)
+    note(f"{count} of {size} entries written to {folder}; the key of the log is {log.key.verifier}")
+
+
+@app.command("erase")
+def erase(
+    reason: Annotated[str, typer.Option(help="Why. It stands in the entry of the erasure.")],
+    record: Annotated[list[str] | None, typer.Option(help="Id of a record. You can repeat it.")] = None,
+    older_than: Annotated[str, typer.Option(help="Records whose acts began longer ago, such as 180d.")] = "",
+    kind: Kind = None,
+    actor: Person = "",
+    case: Case = "",
+    probe: ProbeDigest = "",
+) -> None:
+    """Erase records with their salts, for good. The tree stays as it is, and the erasure is an entry.
+
+    Nobody can tell any more what the records said. Whoever kept a record and its receipt can still prove it.
+    """
+    from pipeline.service.audit import erase_found, erase_records
+
+    until = datetime.now(UTC) - read_age(older_than) if older_than else None
+    query = _query(kind, actor, case, "", "", probe, None, until)
+    if bool(record) == (query != AuditQuery()):
+        raise ArgumentError("name records with --record, or say which with --older-than and others")
+    with wiring_audit.open_audit_log(Settings.from_env()) as log:
+        if record:
+            erase_records(record, log, local_caller(), reason=reason)
+            erased = len(record)
+        else:
+            erased = erase_found(query, log, local_caller(), reason=reason)
+    note(f"{erased} records erased")
+
+
+@app.command("key")
+def show_key() -> None:
+    """Print the public key of the log, which is made at its first use."""
+    write_line(str(wiring_audit.audit_key(Settings.from_env()).verifier))
+
+
+def _query(
+    kind: AuditKind | None,
+    actor: str,
+    case: str,
+    purpose: str,
+    collection: str,
+    probe: str,
+    since: datetime | None,
+    until: datetime | None,
+) -> AuditQuery:
+    return AuditQuery(
+        kind=kind,
+        actor=actor,
+        case_ref=case,
+        purpose_code=purpose,
+        collection=collection,
+        probe_sha256=probe,
+        since=_utc(since),
+        until=_utc(until),
+    )
+
+
+def _utc(time: datetime | None) -> datetime | None:
+    return time.replace(tzinfo=UTC) if time and time.tzinfo is None else time
+
+
+def _read_checkpoint(path: Path, key: "VerifierKey") -> "NamedCheckpoint":
+    from pipeline.audit.checkpoint import NamedCheckpoint, open_checkpoint
+    from pipeline.audit.note import NoteError
+
+    try:
+        return NamedCheckpoint(name=str(path), checkpoint=open_checkpoint(path.read_text("utf-8"), key))
+    except (OSError, UnicodeDecodeError, NoteError) as err:
+        raise ArgumentError(f"{path}: no checkpoint of this log: {err}") from err
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True)
+    except OSError as err:
+        raise ArgumentError(f"folder {folder} cannot be made: {err.strerror}") from err
+
+
+def _print_verified(found: "Verified", *, as_json: bool) -> None:
+    if as_json:
+        faults = [{"entry": fault.index, "text": fault.text} for fault in found.faults]
+        names = ("size", "entries", "erased", "tiles", "checkpoints")
+        counts = {name: getattr(found, name) for name in names}
+        write_json(counts | {"faults": faults})
+        return
+    for fault in found.faults:
+        fail(fault.text)
+    write_line(
+        f"{found.entries} entries, {found.erased} of them erased, {found.tiles} tiles and "
+        f"{found.checkpoints} checkpoints verified; the tree has {found.size} entries"
+    )
+
+
+def _entry_json(entry: AuditEntry) -> dict[str, object]:
+    record = json.loads(entry.record) if entry.record is not None else None
+    return {"index": entry.index, "record_id": entry.record_id, "erased": record is None, "record": record}
+
+
+def _row(entry: AuditEntry) -> tuple[object, ...]:
+    record = json.loads(entry.record or b"{}")
+    found_by = entry.found_by
+    return (
+        entry.index,
+        str(record.get("started_at", "erased"))[:19],
+        *(found_by.get(name, "") for name in ("kind", "actor", "collection", "purpose_code", "case_ref")),
+        entry.record_id,
+    )

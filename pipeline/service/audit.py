@@ -1,0 +1,119 @@
+"""Read, prove, export and erase what the transparency log holds. Each of these is an entry, too."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, replace
+from datetime import datetime
+
+from pipeline.audit.export import export_lines
+from pipeline.audit.records import no_such_record
+from pipeline.errors import ArgumentError
+from pipeline.ports import AuditLog
+from pipeline.ports.audit import PublishedLog
+from pipeline.service.access import ALL_TENANTS, Caller, Role, require
+from pipeline.service.audit_entries import record_of
+from pipeline.types.audit import AuditEntry, AuditKind, AuditQuery, AuditReceipt, Json
+
+PAGE_ENTRIES = 1000  # of one question to the log, and of one erasure
+MAX_REASON_CHARS = 1000
+
+
+def prove_record(record_id: str, log: AuditLog, caller: Caller) -> AuditReceipt:
+    """Raises NotFoundError for a record of another tenant, too."""
+    require(caller, Role.AUDIT)
+    _get(record_id, log, caller)
+    return log.prove(record_id)
+
+
+def show_record(record_id: str, log: AuditLog, caller: Caller) -> AuditEntry:
+    require(caller, Role.AUDIT)
+    entry = _get(record_id, log, caller)
+    log.append([record_of(AuditKind.READ, caller, refers_to=(record_id,))])
+    return entry
+
+
+def find_records(
+    query: AuditQuery, log: AuditLog, caller: Caller, *, limit: int, before: int | None = None
+) -> list[AuditEntry]:
+    """Newest first. Args: `before`: an index; only entries below it."""
+    require(caller, Role.AUDIT)
+    found = log.find(_within(query, caller), limit=limit, before=before)
+    log.append([record_of(AuditKind.READ, caller, details={"query": _said(query), "entries": len(found)})])
+    return found
+
+
+def export_records(
+    log: PublishedLog, caller: Caller, *, since: datetime | None, until: datetime | None
+) -> Iterator[bytes]:
+    """Lines of all entries whose acts began in a span of time, see `audit.export`.
+
+    The export is an entry of its own before its first line is out.
+
+    Args:
+        until: this moment is out.
+    """
+    require(caller, Role.AUDIT)
+    span = AuditQuery(since=since, until=until)
+    log.append([record_of(AuditKind.EXPORT, caller, details={"query": _said(span)})])
+    tenant = "" if caller.tenant == ALL_TENANTS else caller.tenant
+    return export_lines(log.entries(), since=since, until=until, tenant=tenant)
+
+
+def erase_records(record_ids: Sequence[str], log: AuditLog, caller: Caller, *, reason: str) -> AuditReceipt:
+    """Take out records with their salts, and say so in an entry. The tree is proved as before.
+
+    Raises:
+        ArgumentError: no record, too many, or no reason.
+        NotFoundError: one of them is not there, or of another tenant.
+    """
+    require(caller, Role.OPERATE)
+    if not reason.strip() or len(reason) > MAX_REASON_CHARS:
+        raise ArgumentError(f"an erasure needs a reason of up to {MAX_REASON_CHARS} characters")
+    if not 1 <= len(record_ids) <= PAGE_ENTRIES:
+        raise ArgumentError(f"{len(record_ids)} records to erase; 1 to {PAGE_ENTRIES} are expected")
+    for record_id in record_ids:
+        _get(record_id, log, caller)
+    erasure = record_of(AuditKind.ERASURE, caller, refers_to=tuple(record_ids), details={"reason": reason})
+    return log.erase(record_ids, erasure)
+
+
+def erase_found(query: AuditQuery, log: AuditLog, caller: Caller, *, reason: str) -> int:
+    """Erase all records that a query is about, but for erasures. Returns how many."""
+    require(caller, Role.OPERATE)
+    erased, page = 0, list[str]()
+    for entry in _all(_within(query, caller), log):
+        if entry.found_by["kind"] != AuditKind.ERASURE:
+            page.append(entry.record_id)
+        if len(page) == PAGE_ENTRIES:
+            erase_records(page, log, caller, reason=reason)
+            erased, page = erased + len(page), []
+    if page:
+        erase_records(page, log, caller, reason=reason)
+    return erased + len(page)
+
+
+def _all(query: AuditQuery, log: AuditLog) -> Iterator[AuditEntry]:
+    before: int | None = log.head().size
+    while page := log.find(query, limit=PAGE_ENTRIES, before=before):
+        yield from page
+        before = page[-1].index
+
+
+def _get(record_id: str, log: AuditLog, caller: Caller) -> AuditEntry:
+    """An erased record belongs to nobody any more, and shows nothing."""
+    entry = log.get(record_id)
+    if caller.tenant not in (ALL_TENANTS, entry.found_by.get("tenant", caller.tenant)):
+        raise no_such_record(record_id)
+    return entry
+
+
+def _within(query: AuditQuery, caller: Caller) -> AuditQuery:
+    return query if caller.tenant == ALL_TENANTS else replace(query, tenant=caller.tenant)
+
+
+def _said(query: AuditQuery) -> dict[str, Json]:
+    """What was asked for, for the entry of the question."""
+    given = {name: value for name, value in asdict(query).items() if value}
+    return {
+        name: value.isoformat() if isinstance(value, datetime) else str(value)
+        for name, value in given.items()
+    }

@@ -1,0 +1,39 @@
+"""Records of what a caller did."""
+
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import Any
+
+from pipeline.service.access import Caller
+from pipeline.types.audit import Actor, AuditKind, AuditRecord
+
+
+def actor_of(caller: Caller, *, address: str = "") -> Actor:
+    return Actor(
+        id=caller.who,
+        role=",".join(sorted(caller.roles)),
+        auth_method=f"key {caller.key_id}" if caller.key_id else "local_user",
+        address=address,
+    )
+
+
+def record_of(
+    kind: AuditKind, caller: Caller, *, started_at: datetime | None = None, **rest: Any
+) -> AuditRecord:
+    """What `caller` has done just now.
+
+    Args:
+        started_at: now, by default.
+        rest: other fields of `AuditRecord`.
+    """
+    now = datetime.now(UTC)
+    usual: dict[str, Any] = {"ended_at": now, "software_version": f"pictor {version('pictor')}"}
+    return AuditRecord(
+        kind=kind,
+        actor=actor_of(caller),
+        tenant=caller.tenant,
+        on_behalf_of=caller.on_behalf_of,
+        request_id=caller.request_id,
+        started_at=started_at or now,
+        **(usual | rest),
+    )

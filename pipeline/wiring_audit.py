@@ -1,0 +1,117 @@
+"""From settings to the transparency log: its key, where it is published, and its witnesses."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from pipeline import wiring
+from pipeline.errors import ConfigError
+from pipeline.location import local_path, split_s3_url
+from pipeline.settings import Settings
+
+if TYPE_CHECKING:
+    from pipeline.adapters.ledger.sql_audit_log import SqlAuditLog
+    from pipeline.audit.checkpoint import NamedCheckpoint
+    from pipeline.audit.note import SigningKey, VerifierKey
+    from pipeline.audit.place import Place
+    from pipeline.audit.publisher import Cosign
+    from pipeline.audit.witness_policy import WitnessPolicy
+
+
+@contextmanager
+def open_audit_log(settings: Settings) -> Iterator["SqlAuditLog"]:
+    """The log of this process. What is appended is published by a thread of its own, and at the end.
+
+    Raises:
+        ConfigError: the key or the witness policy cannot be used.
+    """
+    from pipeline.adapters.ledger.sql_audit_log import open_audit_log as open_sql_audit_log
+    from pipeline.audit.place import read_checkpoints
+    from pipeline.audit.publisher import Publisher
+
+    key, places = audit_key(settings), audit_places(settings)
+    copies = checkpoint_places(settings)
+
+    def guard() -> Sequence["NamedCheckpoint"]:
+        return [one for place in (*places, *copies) for one in read_checkpoints(place, key.verifier)]
+
+    with open_sql_audit_log(settings.ledger_target, key, ca_file=settings.ledger_ca_file, guard=guard) as log:
+        publisher = Publisher(
+            log, key.verifier, tiles=places[0] if places else None, copies=copies, cosign=_cosign(settings)
+        )
+        log.on_commit = publisher.notify
+        try:
+            yield log
+        finally:
+            publisher.close()
+
+
+def audit_key(settings: Settings) -> "SigningKey":
+    """The key of the settings, or of the home, where it is made at the first use."""
+    from pipeline.audit.key_file import load_or_make_key, read_key
+
+    if secret := settings.audit_key.get_secret_value():
+        key = read_key(secret)
+        name = key.verifier.name
+        if settings.audit_origin not in ("", name):
+            raise ConfigError(
+                f"PICTOR_AUDIT_ORIGIN is {settings.audit_origin}, PICTOR_AUDIT_KEY is of {name}"
+            )
+        return key
+    wiring.make_home(settings)
+    return load_or_make_key(settings.home, settings.audit_origin)
+
+
+def audit_places(settings: Settings) -> list["Place"]:
+    """Where tiles are published: one place, or none."""
+    return [_place(settings.audit_tiles_target, settings)] if settings.audit_tiles_target else []
+
+
+def checkpoint_places(settings: Settings) -> list["Place"]:
+    """Where checkpoints are written besides: one place, or none."""
+    return [_place(settings.audit_checkpoints, settings)] if settings.audit_checkpoints else []
+
+
+def published_checkpoints(settings: Settings, key: "VerifierKey") -> list["NamedCheckpoint"]:
+    """Those in the second place."""
+    from pipeline.audit.place import read_checkpoints
+
+    return [one for place in checkpoint_places(settings) for one in read_checkpoints(place, key)]
+
+
+def witness_policy(settings: Settings) -> "WitnessPolicy | None":
+    from pipeline.audit.witness_policy import parse_policy
+
+    if settings.audit_policy is None:
+        return None
+    try:
+        return parse_policy(settings.audit_policy.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as err:
+        raise ConfigError(f"PICTOR_AUDIT_POLICY: {settings.audit_policy} cannot be read") from err
+
+
+def _cosign(settings: Settings) -> "Cosign | None":
+    from pipeline.adapters.http_post import post
+    from pipeline.audit.witnesses import Witnesses
+
+    policy = witness_policy(settings)
+    asked = [witness for witness in policy.witnesses.values() if witness.url] if policy else []
+    return Witnesses(asked, post).cosign if asked else None
+
+
+def _place(text: str, settings: Settings) -> "Place":
+    from pipeline.audit.place import Place
+
+    if text.startswith("s3://"):
+        bucket, prefix = split_s3_url(text)
+        prefix = f"{prefix.rstrip('/')}/" if prefix else ""
+        return Place(
+            store=wiring.open_store(settings), bucket=bucket, prefix=prefix, url=f"s3://{bucket}/{prefix}"
+        )
+    folder = local_path(text)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as err:
+        raise ConfigError(f"folder {folder} of the audit log cannot be made: {err.strerror}") from err
+    path = str(folder.resolve())
+    return Place(store=wiring.open_store(settings), bucket=path, prefix="", url=f"{path}/")
