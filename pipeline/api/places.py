@@ -67,30 +67,31 @@ class Places:
 
     def check_location(self, wanted: Location) -> Location:
         """Raises DeniedError: it lies in no place that is allowed."""
+        self._keep_from_uploads(wanted.bucket, wanted.prefix)
         if not self._holds(wanted.bucket, wanted.prefix):
             raise DeniedError(f"{wanted.url} is in none of the places that this service may read; {_WAY}")
         return wanted
 
     def check_object(self, bucket: str, key: str) -> None:
         """Raises DeniedError, whether or not there is such an object."""
+        self._keep_from_uploads(bucket, key)
         if not self._holds(bucket, key):
             raise DeniedError(f"{bucket}: no place that this service may read holds this object; {_WAY}")
 
     def _holds(self, bucket: str, key: str) -> bool:
         """The known places come last, since the ledger is asked for them."""
-        if not _is_like_any(bucket, self._granted) or self._has_uploads_of_others(bucket, key):
-            return False
-        return (
+        return _is_like_any(bucket, self._granted) and (
             _is_in_any(bucket, key, self._allowed)
             or (not bucket.startswith("/") and _is_like_any(bucket, self._buckets))
             or _is_in_any(bucket, key, self._known_lately())
         )
 
-    def _has_uploads_of_others(self, bucket: str, key: str) -> bool:
-        """Whether it lies among the uploads, or holds them."""
+    def _keep_from_uploads(self, bucket: str, key: str) -> None:
+        """Raises DeniedError: it lies among the uploads of other tenants, or holds them."""
         wanted, uploads = _path(bucket, key), self._uploads
         touches = bool(uploads) and (wanted.startswith(uploads) or uploads.startswith(wanted))
-        return touches and not wanted.startswith(self._own_uploads)
+        if touches and not wanted.startswith(self._own_uploads):
+            raise DeniedError(f"{wanted}: pictures that other tenants have uploaded lie there")
 
     def _known_lately(self) -> Sequence[Location]:
         places, until_s = self._read

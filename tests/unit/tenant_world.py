@@ -61,6 +61,7 @@ class Worlds:
             deps = _deps_with(ledger)
             for name, key in KEYS.items():
                 deps.index.create_collection(STORED[name], SPEC)
+                ledger.book.record_fill(TARGETS[name].generation, [], filled_to=None)
                 self.jobs[name] = _run_job(name, key, deps)
                 self._rows[name] = deps.index.get_rows(TARGETS[name], [image_of(name)])
 

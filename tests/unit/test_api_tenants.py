@@ -199,7 +199,7 @@ def test_the_same_idempotency_key_of_two_tenants_is_two_jobs(
     world: TenantWorld, acme: dict[str, str], other: dict[str, str]
 ) -> None:
     sent = {"Idempotency-Key": "one-key"}
-    body = {"source": f"s3://{BUCKET}/"}
+    body = {"source": f"s3://{BUCKET}/images/"}
     answers = [
         world.client.post("/v1/jobs", json=body, headers=headers | sent) for headers in (acme, other, acme)
     ]
@@ -217,7 +217,9 @@ def test_grants_confine_within_a_tenant(worlds: Worlds) -> None:
         assert [job["job_id"] for job in jobs] == [world.jobs["images"]]
 
 
-@pytest.mark.parametrize("source", [f"s3://{BUCKET}/", "s3://secrets/", "/etc", "file:///etc", "http://h/a"])
+@pytest.mark.parametrize(
+    "source", [f"s3://{BUCKET}/images/", "s3://secrets/", "/etc", "file:///etc", "http://h/a"]
+)
 def test_a_key_names_only_buckets_that_it_was_granted(worlds: Worlds, tmp_path: Path, source: str) -> None:
     """The service may read this bucket, and this key may not; the others nobody may."""
     with worlds.world() as world:
