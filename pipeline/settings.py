@@ -219,7 +219,7 @@ class Settings(BaseSettings):
     api: Annotated[
         str,
         Field(
-            description="URL of a Pictor service. If it is set, `pictor ingest`, `search`, `jobs` and `collections` go through it"
+            description="URL of a Pictor service. If it is set, `pictor ingest SOURCE`, searches, jobs and collections go through it"
         ),
     ] = ""
     api_key: Annotated[SecretStr, Field(description="Key for the service of `PICTOR_API`")] = SecretStr("")
@@ -303,6 +303,13 @@ class Settings(BaseSettings):
             description="Host names that `pictor serve` goes by, with commas between them, for example `pictor.example.org`. `*` is any. Default: those of this machine's loopback, and `--host`"
         ),
     ] = ""
+    service_requests_per_minute: Annotated[
+        int,
+        Field(
+            ge=0,
+            description="Requests to `/v1/` that one caller may send to one process of `pictor serve` in a minute. 0 means any number",
+        ),
+    ] = 0
     service_tls_cert_file: Annotated[
         str,
         Field(description="PEM file with the certificate of `pictor serve`, which then answers by HTTPS"),

@@ -100,11 +100,10 @@ def open_uploads(settings: Settings, *, driver: str) -> Location | None:
 
 
 def locate_file(path: Path) -> tuple[str, str]:
-    """The bucket and key of a file: its folder, with all links resolved, and its name as keys have it."""
-    from pipeline.adapters.folder.keys import key_of_name
+    """The bucket and key of a file."""
+    from pipeline.adapters.folder.keys import locate_file as locate
 
-    real = path.resolve()
-    return str(real.parent), key_of_name(os.fsencode(real.name))
+    return locate(path)
 
 
 def open_s3(settings: Settings) -> "S3Store":

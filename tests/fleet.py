@@ -35,6 +35,7 @@ from pipeline.errors import PictorError
 from pipeline.ports.model_binding import choose_model
 from pipeline.settings import Settings
 from pipeline.types import Job, JobState
+from tests import warm_cli
 from tests.broker import BrokerApi
 from tests.conftest import REPOSITORY
 from tests.contract.ledger_databases import run_on, with_database
@@ -80,6 +81,7 @@ def own_place(
         "PICTOR_MILVUS_TOKEN": milvus.token,
         "PICTOR_LEDGER_URL": database,
         "PICTOR_LEDGER_WORKER_URL": _with_login(database, f"{name}_worker"),
+        "PICTOR_LEDGER_SERVICE_URL": _with_login(database, f"{name}_service"),
         "PICTOR_STAGING_BUCKET": f"{name}-staging",
         "PICTOR_COLLECTION": name,
         "PICTOR_HOME": str(folder / "home"),
@@ -97,7 +99,8 @@ def own_place(
                     index.drop_collection(info.name)
         with suppress(OSError):  # a test may have left the broker down
             api.drop_vhost(name)
-        run_on(postgres.admin_url, f"DROP DATABASE {name} WITH (FORCE)", f"DROP ROLE IF EXISTS {name}_worker")
+        roles = [f"DROP ROLE IF EXISTS {name}_{role}" for role in ("worker", "service")]
+        run_on(postgres.admin_url, f"DROP DATABASE {name} WITH (FORCE)", *roles)
 
 
 def _with_login(url: str, user: str) -> str:
@@ -292,18 +295,21 @@ class Fleet:
         self, *arguments: str, timeout_s: float = 120.0, extra_env: Mapping[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
         """Run one command to its end."""
-        return self._run(["-m", "pipeline.cli", *arguments], timeout_s, extra_env or {})
+        env = self._environment(extra_env or {})
+        if "PYTHONPATH" in env:  # its hook is found by a process that starts from nothing
+            return self._run(["-m", "pipeline.cli", *arguments], env, timeout_s)
+        return warm_cli.run(arguments, env=env, cwd=str(REPOSITORY), timeout_s=timeout_s)
 
     def run_script(self, path: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run one of the project's scripts to its end."""
-        return self._run([path, *arguments], 120.0, {"PYTHONPATH": str(REPOSITORY)})
+        return self._run([path, *arguments], self._environment({"PYTHONPATH": str(REPOSITORY)}), 120.0)
 
-    def begin(self, *arguments: str) -> subprocess.Popen[str]:
+    def begin(self, *arguments: str, extra_env: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
         """Start one command, and read what it says while it runs."""
         return subprocess.Popen(
             ["setpriv", "--pdeathsig", "KILL", sys.executable, "-m", "pipeline.cli", *arguments],
             cwd=REPOSITORY,
-            env=self._environment({}),
+            env=self._environment(extra_env or {}),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -422,12 +428,12 @@ class Fleet:
         }
 
     def _run(
-        self, arguments: Sequence[str], timeout_s: float, more: Mapping[str, str]
+        self, arguments: Sequence[str], env: Mapping[str, str], timeout_s: float
     ) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, *arguments],
             cwd=REPOSITORY,
-            env=self._environment(more),
+            env=dict(env),
             capture_output=True,
             text=True,
             timeout=timeout_s,

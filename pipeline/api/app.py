@@ -18,11 +18,12 @@ from pipeline.api.middleware.callers import Door, KnownCallers, OpenDoor
 from pipeline.api.middleware.measured import MeasuredRequests
 from pipeline.api.middleware.names import NamedRequests
 from pipeline.api.middleware.origins import OwnOrigins
+from pipeline.api.middleware.rates import BoundedRates
 from pipeline.api.middleware.timely import AT_ONCE_PER_CORE, TimelySearches
 from pipeline.api.pages import jobs_page, reference, search_page, sign_in
 from pipeline.api.pages import problems as problem_pages
 from pipeline.api.problems import MEDIA_TYPE, answer_errors_as_problems
-from pipeline.api.routes import collections, health, images, jobs, keys, search
+from pipeline.api.routes import collections, embeddings, health, images, jobs, keys, search
 from pipeline.cgroup import read_share
 from pipeline.tracing import provider_in_use
 
@@ -45,6 +46,7 @@ def make_app(
     hosts: Collection[str] = LOOPBACK_NAMES,
     door: Door | None = None,
     cursor_key: str = "",
+    per_minute: int = 0,
 ) -> FastAPI:
     """The application over one backend.
 
@@ -52,6 +54,7 @@ def make_app(
         hosts: the names that the service goes by. A request for another one is refused. "*" is any.
         door: tells who asks. By default whoever reaches the service may do everything.
         cursor_key: see `Cursors`.
+        per_minute: see `BoundedRates`.
     """
     door = door or OpenDoor()
     app = _Service(
@@ -69,7 +72,7 @@ def make_app(
     app.state.door = door
     answer_errors_as_problems(app)
     resources = APIRouter(responses=_problem_answers())
-    for room in (collections, jobs, images, search, keys):
+    for room in (collections, jobs, images, search, embeddings, keys):
         resources.include_router(room.router)
     app.include_router(resources)
     app.include_router(health.router)
@@ -80,6 +83,7 @@ def make_app(
     # The last one added is the first that a request passes.
     app.add_middleware(TimelySearches, at_once=AT_ONCE_PER_CORE * read_share().cores)
     app.add_middleware(BoundedBodies, max_bytes=MAX_BODY_BYTES)
+    app.add_middleware(BoundedRates, per_minute=per_minute)
     app.add_middleware(KnownCallers, door=door)
     app.add_middleware(BoundedRequests, most=MAX_REQUESTS, streams=MAX_STREAMS, pause_s=REFUSAL_S)
     app.add_middleware(OwnOrigins, hosts=hosts)

@@ -12,7 +12,8 @@ from fastapi import Depends, Request
 from pipeline import wiring
 from pipeline.api.metrics import API, ServiceMetrics
 from pipeline.api.middleware.callers import caller_of
-from pipeline.api.places import Places
+from pipeline.api.middleware.owner import is_owner
+from pipeline.api.places import AllPlaces, Places
 from pipeline.api.readiness import Part
 from pipeline.api.runner import EmbeddedRunner, TwoLanes
 from pipeline.capacity import Load
@@ -39,12 +40,13 @@ from pipeline.search.query import Query
 from pipeline.search.right_of_way import RightOfWay
 from pipeline.service.access import ALL_TENANTS, Caller
 from pipeline.service.confined import ConfinedIndex, ConfinedLedger, ConfinedModels, Scope, scope_of
+from pipeline.service.embeddings import embed_pictures
 from pipeline.service.index_image import ONE_IMAGE
 from pipeline.service.models import LoadedOnDemand, Models
 from pipeline.service.search import SearchAnswer, SearchPorts, SearchRequest, search_images
 from pipeline.service.submit import Submission, submit_embedded, submit_heard
 from pipeline.settings import Settings
-from pipeline.types import WORKERS, CollectionRef, Job
+from pipeline.types import WORKERS, CollectionRef, Job, Vector
 
 MOST_CONFINED = 1000  # callers whose ports are kept
 
@@ -117,7 +119,20 @@ class Backend:
             door: one of `metrics.DOORS`.
         """
         started = time.perf_counter()
-        ports = SearchPorts(
+        with self.right_of_way.search():
+            answers = list(search_images(queries, request, self._search_ports(), self.limits, caller))
+        refused = sum(bool(answer.error) for answer in answers)
+        seconds = time.perf_counter() - started
+        self.metrics.record_search(door, answered=len(answers) - refused, refused=refused, seconds=seconds)
+        return answers
+
+    def embed(self, pictures: Sequence[bytes], target: CollectionRef, caller: Caller) -> list[Vector]:
+        """See `embed_pictures`."""
+        with self.right_of_way.search():
+            return embed_pictures(pictures, target, self._search_ports(), self.limits, caller)
+
+    def _search_ports(self) -> SearchPorts:
+        return SearchPorts(
             store=self.store,
             index=self.index,
             models=self.models,
@@ -125,12 +140,6 @@ class Backend:
             concurrency=replace(self.concurrency, decode_threads=1, fetch_threads=1),
             decode_slots=self.decoding,
         )
-        with self.right_of_way.search():
-            answers = list(search_images(queries, request, ports, self.limits, caller))
-        refused = sum(bool(answer.error) for answer in answers)
-        seconds = time.perf_counter() - started
-        self.metrics.record_search(door, answered=len(answers) - refused, refused=refused, seconds=seconds)
-        return answers
 
     def deps_with(self, embedder: ImageEmbedder) -> Deps:
         """The ports for a job that runs in this process."""
@@ -153,22 +162,32 @@ class Backend:
             )
         return self.places.check_location(parse_location(source))
 
-    def submit(self, wanted: Submission, model: str, caller: Caller, *, job_id: str | None) -> Job:
+    def submit(
+        self, wanted: Submission, model: str, caller: Caller, *, job_id: str | None, restart: bool = False
+    ) -> tuple[Job, bool]:
         """A job, which whoever drives the jobs of this service runs after this call.
 
         Args:
             model: the address that was asked for, or "" for the collection's own.
+            restart: cancel an unfinished job of the same source, and begin anew.
+
+        Returns:
+            The job, and whether it is an unfinished one that goes on.
 
         Raises:
             ArgumentError, ConflictError, DeniedError, TargetError: no job was made.
         """
         deps = self.deps_with(self.model_for_job(model, wanted.collection))
         if self.driver == WORKERS:
-            job = submit_heard(wanted, deps, caller, job_id=job_id)
+            if restart:
+                raise ArgumentError("restart: workers run the jobs of this service; cancel the one you mean")
+            job, resumed = submit_heard(wanted, deps, caller, job_id=job_id), False
         else:
-            job, _ = submit_embedded(wanted, deps, caller, driver=self.driver, job_id=job_id)
+            job, resumed = submit_embedded(
+                wanted, deps, caller, driver=self.driver, job_id=job_id, restart=restart
+            )
         self.runner.start(job.job_id)
-        return job
+        return job, resumed
 
     def model_for_job(self, model: str, collection: str) -> ImageEmbedder:
         """Args: `model` is the address that was asked for, or "" for the collection's own."""
@@ -181,9 +200,10 @@ class Backend:
         existing = self.index.get_collection(collection)
         if existing is None:
             return self.model_for(model or self.settings.model, collection)
-        embedder = self.model_for(model or DEFAULT_MODEL, collection)
-        if model:
-            check_target(existing, embedder.spec)
+        if model in ("", existing.model_address):
+            return self.model_for(DEFAULT_MODEL, collection)  # it stands for this one, and is always here
+        embedder = self.model_for(model, collection)
+        check_target(existing, embedder.spec)
         return embedder
 
 
@@ -337,7 +357,8 @@ Asks = Annotated[Caller, Depends(_caller_of)]
 
 
 async def _ports_of(request: Request, caller: Asks) -> Backend:
-    return cast("Backend", request.app.state.backend).confined_to(caller)
+    confined = cast("Backend", request.app.state.backend).confined_to(caller)
+    return replace(confined, places=AllPlaces()) if is_owner(request.scope) else confined
 
 
 Ports = Annotated[Backend, Depends(_ports_of)]  # no route has other ones: see test_api_tenants

@@ -4,6 +4,7 @@
 `python -m tests.golden.test_role_matrix` and read what has changed. A route without an example here fails.
 """
 
+import base64
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -18,7 +19,7 @@ from pipeline.api.app import make_app
 from pipeline.api.backend import Backend
 from pipeline.api.middleware.callers import is_open
 from pipeline.types import JobState, KeyRole
-from tests.unit.fakes import BUCKET, distinct_png
+from tests.unit.fakes import BUCKET, SPEC, distinct_png
 from tests.unit.tenant_world import TenantWorld, Worlds, image_of
 
 TABLE = Path(__file__).parent / "role_matrix.txt"
@@ -61,6 +62,10 @@ EXAMPLES: dict[Route, Example] = {
     ("POST", "/v1/collections"): Example(json={"name": "COLLECTION"}),
     ("GET", "/v1/collections/{name}"): Example(),
     ("DELETE", "/v1/collections/{name}"): Example(),
+    ("GET", "/v1/collections/{name}/generations"): Example(),
+    ("POST", "/v1/embeddings"): Example(
+        json={"model": SPEC.name, "input": base64.b64encode(PICTURE).decode()}
+    ),
     ("GET", "/v1/jobs"): Example(),
     ("POST", "/v1/jobs"): Example(json={"source": f"s3://{BUCKET}/images/", "collection": "COLLECTION"}),
     ("GET", "/v1/jobs/{job_id}"): Example(),

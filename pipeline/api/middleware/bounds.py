@@ -5,7 +5,8 @@ import asyncio
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from pipeline.api.problems import problem
+from pipeline.api.problems import RETRY_AFTER_S, problem
+from pipeline.api.rate_fields import Limit
 from pipeline.api.request_id import request_id_of
 
 BODY_S = 30.0  # for the whole body; a picture of 64 MiB needs 17 Mbit/s
@@ -99,7 +100,8 @@ class BoundedRequests:
         if self._open[kind] >= self._bounds[kind]:
             detail = f"{self._open[kind]} {kind} are open, and no more than {self._bounds[kind]} are taken"
             await asyncio.sleep(self._pause_s)
-            await problem("too_busy", detail, request_id_of(scope))(scope, receive, send)
+            limit = Limit(name=kind, quota=self._bounds[kind], left=0, reset_s=RETRY_AFTER_S)
+            await problem("too_busy", detail, request_id_of(scope), limit=limit)(scope, receive, send)
             return
         self._open[kind] += 1
         try:

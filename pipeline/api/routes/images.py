@@ -131,7 +131,7 @@ def _accepted(
     given_id = job_id_of(idempotency_key, caller, begins=ONE_IMAGE)
     job_id = given_id or f"{ONE_IMAGE}{secrets.token_hex(8)}"
     earlier = find_job_if_any(job_id, ports.ledger, caller) if given_id else None
-    job = earlier or ports.submit(wanted, info.model_address, caller, job_id=job_id)
+    job = earlier or ports.submit(wanted, info.model_address, caller, job_id=job_id)[0]
     if not is_same(job, wanted):
         raise key_reused(job)
     response.headers["location"] = f"/v1/jobs/{job.job_id}"

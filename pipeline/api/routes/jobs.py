@@ -12,7 +12,16 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import StreamingResponse
 
 from pipeline.api.backend import Asks, Backend, Ports
-from pipeline.api.bodies import EstimateBody, FailureBody, Failures, JobBody, Jobs, NewJob, Retried
+from pipeline.api.bodies import (
+    EstimateBody,
+    FailureBody,
+    Failures,
+    JobBody,
+    Jobs,
+    NewJob,
+    Retried,
+    SubmittedJob,
+)
 from pipeline.api.cursors import Cursors
 from pipeline.api.idempotency import IdempotencyKey, is_same, job_id_of, key_reused
 from pipeline.api.middleware.callers import asks_still
@@ -58,16 +67,19 @@ def submit_job(
     caller: Asks,
     response: Response,
     idempotency_key: IdempotencyKey = "",
-) -> JobBody:
+) -> SubmittedJob:
     """Bring a collection in step with a folder or bucket. The job runs after the answer."""
     wanted = _wanted(body, ports)
     job_id = job_id_of(idempotency_key, caller)
     earlier = show.find_job_if_any(job_id, ports.ledger, caller) if job_id else None
-    job = earlier or ports.submit(wanted, body.model, caller, job_id=job_id)
+    if earlier:
+        job, resumed = earlier, False
+    else:
+        job, resumed = ports.submit(wanted, body.model, caller, job_id=job_id, restart=body.restart)
     if job_id:  # also of a new job: another process may have made it a moment before
         _check_same(job, wanted, body, ports)
     response.headers["location"] = f"/v1/jobs/{job.job_id}"
-    return _body(job)
+    return SubmittedJob.model_validate(job_json(job) | {"resumed": resumed})
 
 
 @router.post("/estimate")
@@ -200,11 +212,7 @@ async def _events(
 
 
 def _shown(job_id: str, ports: Backend, caller: Caller) -> Mapping[str, object]:
-    shown = show.show_job(job_id, ports.ledger, ports.concurrency, caller)
-    return job_json(shown.job) | {
-        "stage_seconds": {stage: round(seconds, 3) for stage, seconds in shown.seconds.items()},
-        "bottleneck": str(shown.bottleneck or ""),
-    }
+    return show.shown_json(show.show_job(job_id, ports.ledger, ports.concurrency, caller))
 
 
 def _body(job: Job) -> JobBody:
@@ -218,7 +226,7 @@ def _wanted(body: NewJob, ports: Backend) -> Submission:
         collection=check_collection_name(body.collection or ports.settings.collection),
         include=body.include,
         exclude=body.exclude,
-        batch_items=ports.settings.batch_items,
+        batch_items=body.batch_items or ports.settings.batch_items,
         keep_missing=body.keep_missing,
         max_delete_share=body.max_delete_share,
         retry_failed=body.retry_failed,
