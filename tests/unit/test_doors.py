@@ -51,7 +51,7 @@ def module_of(path: Path) -> str:
 
 
 def test_nothing_but_the_gate_asks_an_index_for_its_nearest_rows() -> None:
-    """Adapters make the search, what is confined hands it on, and regular expressions have one of their own."""
+    """Adapters make the search, what is confined hands it on, and regular expressions have their own."""
     asked = {
         (module_of(path), ast.unparse(call.func))
         for path in FILES
