@@ -32,6 +32,7 @@ class Accountability:
     """Safe to share between threads.
 
     Args:
+        index: whose rows are counted for records; None where nobody searches.
         log: None where `PICTOR_AUDIT` is `off`.
         clock_s: seconds, never back.
         now: the time of day.
@@ -39,7 +40,7 @@ class Accountability:
 
     log: AuditLog | None
     policies: PolicyBook
-    index: VectorIndex
+    index: VectorIndex | None
     clock_s: Callable[[], float] = time.monotonic
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     _policies: dict[str, tuple[float, PolicyVersion | None]] = field(default_factory=dict)
@@ -66,7 +67,7 @@ class Accountability:
         with self._lock:
             found = self._counts.get(target)
         if found is None or self.clock_s() >= found[0]:
-            info = self.index.get_generation(target)
+            info = self.index.get_generation(target) if self.index else None
             found = (until_s, RowCount(rows=info.rows if info else None, at=self.now()))
             self._remember(self._counts, target, found)
         return found[1]

@@ -1,11 +1,13 @@
 """What every book of policies keeps to, in SQLite and in PostgreSQL."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from pipeline.adapters.ledger.sql_ledger import SqlLedger
+from pipeline.adapters.ledger.migrate import migrate
+from pipeline.adapters.ledger.sql_ledger import open_ledger
 from pipeline.errors import ConflictError, NotFoundError
 from pipeline.ports import PolicyBook
 from pipeline.testing.memory_policies import MemoryPolicyBook
@@ -17,6 +19,7 @@ from pipeline.types import (
     PolicyVersion,
     Purpose,
 )
+from tests.contract.ledger_databases import KINDS, empty_database, empty_tables
 
 NOON = datetime(2026, 11, 27, 12, tzinfo=UTC)
 POLICY = CollectionPolicy(
@@ -51,12 +54,26 @@ SECOND = replace(
 )
 
 
-@pytest.fixture(params=["memory", "ledger"])
-def book(request: pytest.FixtureRequest) -> PolicyBook:
+@pytest.fixture(scope="module", params=["memory", *KINDS])
+def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a database, or "" for memory."""
     if request.param == "memory":
-        return MemoryPolicyBook()
-    ledger: SqlLedger = request.getfixturevalue("ledger")
-    return ledger.policies
+        yield ""
+        return
+    with empty_database(request.param, tmp_path_factory.mktemp("policies")) as url:
+        migrate(url)
+        yield url
+
+
+@pytest.fixture
+def book(place: str) -> Iterator[PolicyBook]:
+    """Without a version."""
+    if not place:
+        yield MemoryPolicyBook()
+        return
+    empty_tables(place)
+    with open_ledger(place) as ledger:
+        yield ledger.policies
 
 
 def states(book: PolicyBook) -> list[tuple[int, PolicyState]]:
