@@ -6,10 +6,10 @@ that need no thought. Whatever else is given, help and mistakes included, goes t
 
 from collections.abc import Sequence
 
+from pipeline.bounds import MAX_HITS
 from pipeline.cli.exit_codes import EXIT_INTERRUPTED, EXIT_UNFINISHED
 from pipeline.cli.running_service import find_service
 from pipeline.cli.search_options import SearchOptions
-from pipeline.types.index import MAX_HITS
 
 ONCE = ("--collection", "-k", "--min-score", "--prefix", "--bucket", "--where")
 REPEATED = ("--metadata",)

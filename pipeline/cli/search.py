@@ -5,10 +5,10 @@ from typing import Annotated
 
 import typer
 
+from pipeline.bounds import MAX_HITS
 from pipeline.cli.running_service import find_service
 from pipeline.cli.search_options import SearchOptions
 from pipeline.cli.search_output import print_answers
-from pipeline.types.index import MAX_HITS
 
 
 def search(
