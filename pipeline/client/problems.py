@@ -15,7 +15,7 @@ from pipeline.errors import (
     PolicyError,
     TransientError,
 )
-from pipeline.types import Reason
+from pipeline.reasons import Reason
 
 MAX_SHOWN_CHARS = 200
 
