@@ -4,8 +4,8 @@ from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from pipeline.bounds import MAX_HITS
 from pipeline.errors import ArgumentError
-from pipeline.ports import MAX_HITS
 from pipeline.service.case_pattern import MAX_PATTERN_CHARS
 from pipeline.types import (
     BROKER_ROLE,
