@@ -159,8 +159,8 @@ def open_index_of_loads(
 ) -> Iterator[OpenIndex]:
     """For jobs of a process whose searches go through `index`: a connection of its own to a Milvus server.
 
-    A connection waits in each search for the rows that it has written itself: 0.2 s and more, as long as a job
-    writes. A folder is open once only, and its searches wait for nothing.
+    A connection waits in each search for the rows that it has written itself: 0.2 s and more, as long as a
+    job writes. A folder is open once only, and its searches wait for nothing.
     """
     from pipeline.adapters.milvus.lite.folder import is_lite
 
