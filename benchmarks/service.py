@@ -42,6 +42,7 @@ from tests.fleet import settings_of
 ROWS, QUICK_ROWS = 100_000, 2_000
 TURN_S, QUICK_TURN_S = 4.0, 0.5
 ROUNDS, QUICK_ROUNDS = 5, 1
+OF_WORKERS = ("PICTOR_BROKER_URL", "PICTOR_LEDGER_URL")  # the service stands alone, with a ledger in a file
 BACKFILL_TURN_S = 8.0  # a second of it is a hundred searches, and one of them is the 99th percentile
 CLIENTS = (1, 8)
 CROWD, QUICK_CROWD = 200, 40
@@ -61,7 +62,7 @@ def measure(options: argparse.Namespace) -> Measured:
         folder = Path(opened.enter_context(tempfile.TemporaryDirectory(prefix="bench-service-")))
         stack = opened.enter_context(running_stack(options.stack))
         env, _ = opened.enter_context(place_on(stack, folder / "place"))
-        env = {name: value for name, value in env.items() if name != "PICTOR_BROKER_URL"}
+        env = {name: value for name, value in env.items() if name not in OF_WORKERS}
         settings = settings_of(env)
         index = opened.enter_context(wiring.open_index(settings))
         ids = fill_collection(index, settings.collection, vectors)
