@@ -8,7 +8,8 @@ import base64
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,7 +19,7 @@ from fastapi.routing import APIRoute
 from pipeline.api.app import make_app
 from pipeline.api.backend import Backend
 from pipeline.api.middleware.callers import is_open
-from pipeline.types import JobState, KeyRole
+from pipeline.types import CollectionPolicy, JobState, KeyRole, PolicyState, PolicyVersion
 from tests.unit.fakes import BUCKET, SPEC, distinct_png
 from tests.unit.tenant_world import TenantWorld, Worlds, image_of
 
@@ -44,7 +45,38 @@ def run_again(world: TenantWorld, job_id: str) -> None:
     world.deps.ledger.set_state(job_id, JobState.RUNNING)
 
 
+def propose_policies(world: TenantWorld, _job_id: str) -> None:
+    """Each collection has a policy, and a looser version that waits for an approver."""
+    for collection in ("tenant_acme_images", "tenant_acme_secret", "tenant_other_quokka"):
+        first = PolicyVersion(
+            collection=collection,
+            version=1,
+            policy=CollectionPolicy(),
+            state=PolicyState.IN_FORCE,
+            replaces=0,
+            loosens=(),
+            proposed_by="somebody",
+            proposed_at=datetime(2026, 1, 1, tzinfo=UTC),
+        )
+        world.backend.policies.add(first)
+        looser = CollectionPolicy(roles=("searcher",))
+        world.backend.policies.add(
+            replace(
+                first, version=2, replaces=1, policy=looser, state=PolicyState.PROPOSED, loosens=("roles",)
+            )
+        )
+
+
+POLICY = "/v1/collections/{collection}/policy"
 EXAMPLES: dict[Route, Example] = {
+    ("GET", POLICY): Example(before=propose_policies),
+    ("PUT", POLICY): Example(json={"roles": ["searcher"]}),
+    ("GET", f"{POLICY}/versions"): Example(),
+    ("POST", f"{POLICY}/versions/{{number}}/approve"): Example(before=propose_policies),
+    ("POST", f"{POLICY}/versions/{{number}}/refuse"): Example(before=propose_policies),
+    ("POST", "/v1/collections/{collection}/authorisations"): Example(
+        json={"case": "AB-1", "granted": True, "authorisation": "W 1/26", "authority": "Court"}
+    ),
     ("GET", "/"): Example(params={"collection": "COLLECTION", "id": "IMAGE"}),
     ("POST", "/results"): Example(params={"collection": "COLLECTION"}, content=PICTURE),
     ("GET", "/jobs"): Example(),
@@ -144,6 +176,7 @@ class Asked:
             "{job_id}": world.jobs[collection],
             "{key_id}": self._key_ids[place],
             "{code}": "denied",
+            "{number}": "2",
         }
         before = what_is_of_other(world) if place == TENANT else []
         answer = world.client.request(
@@ -197,6 +230,8 @@ def what_is_of_other(world: TenantWorld) -> list[object]:
         ledger.get_job(world.jobs["quokka"]),
         [key for key in world.backend.keys.list_keys() if key.tenant == "other"],
         list(ledger.failures(world.jobs["quokka"])),
+        world.backend.policies.history("tenant_other_quokka"),
+        world.backend.policies.find_clock("tenant_other_quokka", "AB-1"),
     ]
 
 
