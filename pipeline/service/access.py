@@ -77,7 +77,7 @@ def require(caller: Caller, role: Role) -> None:
         has = ", ".join(sorted(caller.roles)) or "none"
         of = ", ".join(of.value for of, may in PERMISSIONS.items() if role in may)
         raise DeniedError(
-            f"{caller.who!r} may not do this: permission {role} is needed, found {has}; keys of role {of} have it"
+            f"{caller.who!r} may not do this: permission {role} is needed, found {has}; keys of {of} have it"
         )
 
 
