@@ -275,6 +275,24 @@ def test_more_like_this_is_a_link_that_can_be_kept(page: Page) -> None:
     assert shown.last.evaluate("image => image.naturalWidth") > 0
 
 
+def test_two_pictures_are_compared_by_keyboard_alone(page: Page) -> None:
+    page.goto("/")
+    page.set_input_files("#file", next(PHOTOS.glob("05-*")))
+    second = page.locator(".hits li").nth(1)
+    second.locator("[data-compare]").focus(timeout=LIMIT_S * 1000)
+    page.keyboard.press("Enter")
+    right, left = page.locator("#right figcaption"), page.locator("#left figcaption")
+    expect(left).to_contain_text("Your picture")
+    first_key, second_key = (page.locator(".hits .key").nth(place).inner_text() for place in (0, 1))
+    expect(right).to_contain_text(second_key)
+    page.keyboard.press("l")
+    page.keyboard.press("ArrowLeft")
+    expect(left).to_contain_text(second_key)
+    expect(right).to_contain_text(first_key)
+    page.keyboard.press("Escape")
+    expect(page.locator("#compare")).not_to_be_visible()
+
+
 def test_a_file_that_is_no_picture_is_said_on_the_page(page: Page, tmp_path: Path) -> None:
     text = tmp_path / "a.jpg"
     text.write_text("hello")
