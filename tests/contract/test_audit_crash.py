@@ -1,4 +1,4 @@
-"""Writers of the transparency log die at any moment: what was receipted is there, and nothing contradicts it."""
+"""Writers of the transparency log die at any moment. What was receipted is there, nothing contradicts it."""
 
 import multiprocessing
 import os
@@ -40,9 +40,7 @@ def url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 
 
 # Rounds, and the most receipts of a process before it is killed.
-@pytest.mark.parametrize(
-    ("rounds", "most"), [(2, 10), pytest.param(100, 40, marks=[pytest.mark.repeat, pytest.mark.slow])]
-)
+@pytest.mark.parametrize(("rounds", "most"), [(2, 10), pytest.param(100, 40, marks=pytest.mark.repeat)])
 def test_writers_that_are_killed_lose_nothing_and_contradict_nothing(
     url: str, rounds: int, most: int, tmp_path: Path
 ) -> None:

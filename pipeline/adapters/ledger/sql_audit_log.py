@@ -59,7 +59,11 @@ class SqlAuditLog(InTransactions):
         self._engine.dispose()
 
     def append(self, records: Sequence[AuditRecord]) -> list[AuditReceipt]:
-        return self._group.submit([_new_entry(record) for record in records]) if records else []
+        return self.append_entries([_new_entry(record) for record in records])
+
+    def append_entries(self, new: Sequence[NewEntry]) -> list[AuditReceipt]:
+        """The same for records that are canonical JSON already."""
+        return self._group.submit(new) if new else []
 
     def erase(self, record_ids: Sequence[str], erasure: AuditRecord) -> AuditReceipt:
         new = [_new_entry(erasure)]
