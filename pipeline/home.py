@@ -15,7 +15,7 @@ logger = logging.getLogger(__name__)
 logger.setLevel(logging.WARNING)  # said by commands, too, which log no warnings of others
 
 PRIVATE_UMASK = 0o077
-OURS = ("milvus.db", "ledger.db", "models", "run", "locks", "host", "audit")
+OURS = ("server.json", "milvus.db", "ledger.db", "models", "run", "locks", "host", "audit", "uploads")
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 

@@ -134,6 +134,13 @@ class Settings(BaseSettings):
         ),
     ] = ""
 
+    uploads: Annotated[
+        str,
+        Field(
+            description="Folder or `s3://bucket/prefix/` where pictures are kept that come over HTTP to be indexed. Default `<home>/uploads`, and none where workers run the jobs"
+        ),
+    ] = ""
+
     audit_key: Annotated[
         SecretStr,
         Field(
@@ -212,7 +219,7 @@ class Settings(BaseSettings):
     api: Annotated[
         str,
         Field(
-            description="URL of a Pictor service. If it is set, `pictor ingest`, `search`, `jobs` and `collections` go through it"
+            description="URL of a Pictor service. If it is set, `pictor ingest SOURCE`, searches, jobs and collections go through it"
         ),
     ] = ""
     api_key: Annotated[SecretStr, Field(description="Key for the service of `PICTOR_API`")] = SecretStr("")
@@ -296,12 +303,26 @@ class Settings(BaseSettings):
             description="Host names that `pictor serve` goes by, with commas between them, for example `pictor.example.org`. `*` is any. Default: those of this machine's loopback, and `--host`"
         ),
     ] = ""
+    service_requests_per_minute: Annotated[
+        int,
+        Field(
+            ge=0,
+            description="Requests to `/v1/` that one caller may send to one process of `pictor serve` in a minute. 0 means any number",
+        ),
+    ] = 0
     service_tls_cert_file: Annotated[
         str,
         Field(description="PEM file with the certificate of `pictor serve`, which then answers by HTTPS"),
     ] = ""
     service_tls_key_file: Annotated[
         str, Field(description="PEM file with the private key of that certificate")
+    ] = ""
+    otlp_endpoint: Annotated[
+        str,
+        Field(
+            description="URL of an OpenTelemetry collector that takes OTLP over HTTP. If it is set, the service and the workers send traces there. It needs the extra `otel`",
+            validation_alias=AliasChoices("PICTOR_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"),
+        ),
     ] = ""
     secrets_dir: Annotated[
         Path | None,
@@ -383,6 +404,12 @@ class Settings(BaseSettings):
     @property
     def ledger_target(self) -> str:
         return self.ledger_url.get_secret_value() or f"sqlite:///{self.home / 'ledger.db'}"
+
+    @property
+    def uploads_target(self) -> str:
+        """ "" for none."""
+        home = "" if self.broker_url.get_secret_value() else str(self.home / "uploads")
+        return self.uploads or home
 
     @property
     def audit_tiles_target(self) -> str:

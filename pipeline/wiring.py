@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from pipeline.capacity import Load, fit_threads, needed_bytes
 from pipeline.cgroup import Share, read_share
-from pipeline.errors import ConfigError, ModelError
+from pipeline.errors import ArgumentError, ConfigError, ModelError
 from pipeline.home import make_private
-from pipeline.location import split_s3_url
+from pipeline.location import Location, local_path, parse_location, split_s3_url
 from pipeline.ports import Concurrency, Deps, ImageEmbedder, ImageLimits, Ledger, ObjectStore, VectorIndex
 from pipeline.ports.lazy import LazyEmbedder, LazyStore
 from pipeline.ports.model_binding import (
@@ -27,7 +27,7 @@ from pipeline.ports.model_binding import (
     find_generation,
 )
 from pipeline.settings import Settings
-from pipeline.types import CollectionInfo, CollectionRef, ModelSpec, embedded_on
+from pipeline.types import WORKERS, CollectionInfo, CollectionRef, ModelSpec, embedded_on
 
 if TYPE_CHECKING:
     from pipeline.adapters.ledger.sql_ledger import SqlLedger
@@ -79,12 +79,31 @@ def open_store(settings: Settings) -> ObjectStore:
     return RoutedStore(folders=FolderStore(), s3=LazyStore(lambda: open_s3(settings)))
 
 
-def locate_file(path: Path) -> tuple[str, str]:
-    """The bucket and key of a file: its folder, with all links resolved, and its name as keys have it."""
-    from pipeline.adapters.folder.keys import key_of_name
+def open_uploads(settings: Settings, *, driver: str) -> Location | None:
+    """Where pictures are kept that come over HTTP. A folder is made if need be.
 
-    real = path.resolve()
-    return str(real.parent), key_of_name(os.fsencode(real.name))
+    Raises:
+        ConfigError: it is no place, or workers elsewhere could not read it.
+    """
+    target = settings.uploads_target
+    is_folder = target != "" and not target.startswith("s3://")
+    if is_folder and driver == WORKERS:
+        raise ConfigError(f"PICTOR_UPLOADS: {target} is a folder, and workers elsewhere cannot read it")
+    try:
+        if is_folder:
+            local_path(target).mkdir(parents=True, exist_ok=True, mode=0o700)
+        return parse_location(target) if target else None
+    except OSError as err:
+        raise ConfigError(f"PICTOR_UPLOADS: folder {target} cannot be made: {err.strerror}") from err
+    except ArgumentError as err:
+        raise ConfigError(f"PICTOR_UPLOADS: {err}") from err
+
+
+def locate_file(path: Path) -> tuple[str, str]:
+    """The bucket and key of a file."""
+    from pipeline.adapters.folder.keys import locate_file as locate
+
+    return locate(path)
 
 
 def open_s3(settings: Settings) -> "S3Store":

@@ -80,6 +80,7 @@ def own_place(
         "PICTOR_MILVUS_TOKEN": milvus.token,
         "PICTOR_LEDGER_URL": database,
         "PICTOR_LEDGER_WORKER_URL": _with_login(database, f"{name}_worker"),
+        "PICTOR_LEDGER_SERVICE_URL": _with_login(database, f"{name}_service"),
         "PICTOR_STAGING_BUCKET": f"{name}-staging",
         "PICTOR_COLLECTION": name,
         "PICTOR_HOME": str(folder / "home"),
@@ -97,7 +98,8 @@ def own_place(
                     index.drop_collection(info.name)
         with suppress(OSError):  # a test may have left the broker down
             api.drop_vhost(name)
-        run_on(postgres.admin_url, f"DROP DATABASE {name} WITH (FORCE)", f"DROP ROLE IF EXISTS {name}_worker")
+        roles = [f"DROP ROLE IF EXISTS {name}_{role}" for role in ("worker", "service")]
+        run_on(postgres.admin_url, f"DROP DATABASE {name} WITH (FORCE)", *roles)
 
 
 def _with_login(url: str, user: str) -> str:
@@ -298,12 +300,12 @@ class Fleet:
         """Run one of the project's scripts to its end."""
         return self._run([path, *arguments], 120.0, {"PYTHONPATH": str(REPOSITORY)})
 
-    def begin(self, *arguments: str) -> subprocess.Popen[str]:
+    def begin(self, *arguments: str, extra_env: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
         """Start one command, and read what it says while it runs."""
         return subprocess.Popen(
             ["setpriv", "--pdeathsig", "KILL", sys.executable, "-m", "pipeline.cli", *arguments],
             cwd=REPOSITORY,
-            env=self._environment({}),
+            env=self._environment(extra_env or {}),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

@@ -8,7 +8,7 @@ PROGRAM = """
 import atexit, sys
 from pipeline.cli import main
 known = ["torch", "torchvision", "pymilvus", "milvus_lite", "grpc", "pyarrow", "faiss", "PIL"]
-known += ["minio", "obstore", "celery", "sqlalchemy"]
+known += ["minio", "obstore", "celery", "sqlalchemy", "opentelemetry"]
 atexit.register(lambda: print("loaded:", *(name for name in known if name in sys.modules), file=sys.stderr))
 main()
 """

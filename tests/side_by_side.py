@@ -17,7 +17,13 @@ _FLEET = "the running system"
 # Files that use one running system, which takes as long to start as many a test.
 _TOGETHER: Mapping[str, str] = {
     f"tests/integration/test_{name}.py": _FLEET
-    for name in ("distributed_control", "distributed_parity", "distributed_submission", "flower")
+    for name in (
+        "distributed_control",
+        "distributed_parity",
+        "distributed_submission",
+        "flower",
+        "service_in_a_cluster",
+    )
 }
 # The longest first: a long one that begins last keeps a process busy while the others have ended.
 _LONGEST: Sequence[str] = (

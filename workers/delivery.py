@@ -36,6 +36,7 @@ from workers.isolation.halve import SPLIT_AT_CRASH, SPLIT_AT_DELIVERY, isolate, 
 from workers.metrics.metrics import metrics
 from workers.process.context import Context, current, stop_worker
 from workers.process.fitness import find_fault
+from workers.tracing import trace_stages, traced_task
 
 logger = logging.getLogger(__name__)
 
@@ -48,10 +49,11 @@ Handle = Callable[[bytes, Deps, ImageLimits], Handled]
 
 def run_message(task: Task, handle: Handle) -> None:
     """Do one batch message and settle it. Raises so that Celery settles it as the verdict says."""
-    with every_error_settled(task):
+    with traced_task(task), every_error_settled(task):
         context = current()
         started = time.perf_counter()
         handled = _handle(task, handle, context)
+        trace_stages(handled)
         metrics().record_batch(ROUTES[task.name], handled, seconds=time.perf_counter() - started)
         _acknowledge(task, handled, context)
 

@@ -50,6 +50,7 @@ from workers.submission import (
     SearchArguments,
     read_arguments,
 )
+from workers.tracing import traced_task
 
 logger = logging.getLogger(__name__)
 
@@ -175,7 +176,8 @@ def _answered(
     """The answer of `work`, or `refusal` with the error. Somebody waits, so nothing is tried again here."""
     try:
         check_still_wanted(task.request.headers)
-        return _sendable(work())
+        with traced_task(task):
+            return _sendable(work())
     except TaskPredicate:  # Ignore: how Celery is told that somebody else will answer
         raise
     except FatalError as err:
@@ -210,7 +212,7 @@ def _settled(
             on_refusal(error)
         set_aside(task, str(error))
 
-    with every_error_settled(task):
+    with traced_task(task), every_error_settled(task):
         try:
             work()
         except REFUSALS as err:  # no worker could do it

@@ -7,6 +7,7 @@ from typing import Any
 
 from fastapi import APIRouter, FastAPI
 from fastapi.staticfiles import StaticFiles
+from fastapi.telemetry import TelemetryConfig
 
 from pipeline.api.backend import Backend
 from pipeline.api.bodies import Problem, ProblemAnswers
@@ -17,17 +18,20 @@ from pipeline.api.middleware.callers import Door, KnownCallers, OpenDoor
 from pipeline.api.middleware.measured import MeasuredRequests
 from pipeline.api.middleware.names import NamedRequests
 from pipeline.api.middleware.origins import OwnOrigins
+from pipeline.api.middleware.rates import BoundedRates
 from pipeline.api.middleware.timely import AT_ONCE_PER_CORE, TimelySearches
 from pipeline.api.pages import jobs_page, reference, search_page, sign_in
 from pipeline.api.pages import problems as problem_pages
 from pipeline.api.problems import MEDIA_TYPE, answer_errors_as_problems
-from pipeline.api.routes import collections, health, images, jobs, keys, search
+from pipeline.api.routes import collections, embeddings, health, images, jobs, keys, search
 from pipeline.cgroup import read_share
+from pipeline.tracing import provider_in_use
 
 LOOPBACK_NAMES = ("127.0.0.1", "localhost", "::1")
 MAX_BODY_BYTES = 16 * 2**20  # of a picture that comes with a search; larger ones are named in the store
 MAX_REQUESTS = 32  # times the body: half a GiB
 MAX_STREAMS = 64
+REFUSAL_S = 0.5  # as long as half of Retry-After
 
 DESCRIPTION = """
 Find images by example, and bring collections in step with a folder or bucket.
@@ -42,6 +46,7 @@ def make_app(
     hosts: Collection[str] = LOOPBACK_NAMES,
     door: Door | None = None,
     cursor_key: str = "",
+    per_minute: int = 0,
 ) -> FastAPI:
     """The application over one backend.
 
@@ -49,6 +54,7 @@ def make_app(
         hosts: the names that the service goes by. A request for another one is refused. "*" is any.
         door: tells who asks. By default whoever reaches the service may do everything.
         cursor_key: see `Cursors`.
+        per_minute: see `BoundedRates`.
     """
     door = door or OpenDoor()
     app = _Service(
@@ -59,13 +65,14 @@ def make_app(
         redoc_url=None,
         openapi_url="/openapi.json",
         separate_input_output_schemas=False,
+        telemetry=_telemetry(),
     )
     app.state.backend = backend
     app.state.cursors = Cursors(cursor_key)
     app.state.door = door
     answer_errors_as_problems(app)
     resources = APIRouter(responses=_problem_answers())
-    for room in (collections, jobs, images, search, keys):
+    for room in (collections, jobs, images, search, embeddings, keys):
         resources.include_router(room.router)
     app.include_router(resources)
     app.include_router(health.router)
@@ -76,12 +83,30 @@ def make_app(
     # The last one added is the first that a request passes.
     app.add_middleware(TimelySearches, at_once=AT_ONCE_PER_CORE * read_share().cores)
     app.add_middleware(BoundedBodies, max_bytes=MAX_BODY_BYTES)
+    app.add_middleware(BoundedRates, per_minute=per_minute)
     app.add_middleware(KnownCallers, door=door)
-    app.add_middleware(BoundedRequests, most=MAX_REQUESTS, streams=MAX_STREAMS)
+    app.add_middleware(BoundedRequests, most=MAX_REQUESTS, streams=MAX_STREAMS, pause_s=REFUSAL_S)
     app.add_middleware(OwnOrigins, hosts=hosts)
     app.add_middleware(NamedRequests)
     app.add_middleware(MeasuredRequests)
     return app
+
+
+def _telemetry() -> TelemetryConfig:
+    """A span for each request of the API while `pipeline.tracing` is on; never what FastAPI does by itself.
+
+    It would log errors with the words of requests, and set itself up by the environment.
+    """
+    provider = provider_in_use()
+    return {
+        "tracing": provider is not None,
+        "tracer_provider": provider,
+        "metrics": False,
+        "logs": False,
+        "operation_spans": False,
+        "auto_configure": False,
+        "exclude": lambda scope: not scope["path"].startswith("/v1/"),
+    }
 
 
 def _problem_answers() -> ProblemAnswers:

@@ -12,9 +12,10 @@ from fastapi import Depends, Request
 from pipeline import wiring
 from pipeline.api.metrics import API, ServiceMetrics
 from pipeline.api.middleware.callers import caller_of
-from pipeline.api.places import Places
+from pipeline.api.middleware.owner import is_owner
+from pipeline.api.places import AllPlaces, Places
 from pipeline.api.readiness import Part
-from pipeline.api.runner import EmbeddedRunner
+from pipeline.api.runner import EmbeddedRunner, TwoLanes
 from pipeline.capacity import Load
 from pipeline.embedded import DriverOptions
 from pipeline.errors import ArgumentError
@@ -38,11 +39,13 @@ from pipeline.search.micro_batches import MicroBatches
 from pipeline.search.query import Query
 from pipeline.search.right_of_way import RightOfWay
 from pipeline.service.access import Caller
+from pipeline.service.embeddings import embed_pictures
+from pipeline.service.index_image import ONE_IMAGE
 from pipeline.service.models import LoadedOnDemand, Models
 from pipeline.service.search import SearchAnswer, SearchPorts, SearchRequest, search_images
 from pipeline.service.submit import Submission, submit_embedded, submit_heard
 from pipeline.settings import Settings
-from pipeline.types import WORKERS, CollectionRef, Job
+from pipeline.types import WORKERS, CollectionRef, Job, Vector
 
 
 class Runner(Protocol):
@@ -68,6 +71,7 @@ class Backend:
     places: Places
     runner: Runner
     driver: str
+    uploads: Location | None  # where pictures are kept that come to be indexed
     decoding: threading.Semaphore  # as many pictures at once as there is memory for, whoever asks
     metrics: ServiceMetrics = field(default_factory=ServiceMetrics)
     stopping: threading.Event = field(default_factory=threading.Event)  # streams end, so that the process can
@@ -83,7 +87,20 @@ class Backend:
             door: one of `metrics.DOORS`.
         """
         started = time.perf_counter()
-        ports = SearchPorts(
+        with self.right_of_way.search():
+            answers = list(search_images(queries, request, self._search_ports(), self.limits, caller))
+        refused = sum(bool(answer.error) for answer in answers)
+        seconds = time.perf_counter() - started
+        self.metrics.record_search(door, answered=len(answers) - refused, refused=refused, seconds=seconds)
+        return answers
+
+    def embed(self, pictures: Sequence[bytes], target: CollectionRef, caller: Caller) -> list[Vector]:
+        """See `embed_pictures`."""
+        with self.right_of_way.search():
+            return embed_pictures(pictures, target, self._search_ports(), self.limits, caller)
+
+    def _search_ports(self) -> SearchPorts:
+        return SearchPorts(
             store=self.store,
             index=self.index,
             models=self.models,
@@ -91,12 +108,6 @@ class Backend:
             concurrency=replace(self.concurrency, decode_threads=1, fetch_threads=1),
             decode_slots=self.decoding,
         )
-        with self.right_of_way.search():
-            answers = list(search_images(queries, request, ports, self.limits, caller))
-        refused = sum(bool(answer.error) for answer in answers)
-        seconds = time.perf_counter() - started
-        self.metrics.record_search(door, answered=len(answers) - refused, refused=refused, seconds=seconds)
-        return answers
 
     def deps_with(self, embedder: ImageEmbedder) -> Deps:
         """The ports for a job that runs in this process."""
@@ -119,23 +130,38 @@ class Backend:
             )
         return self.places.check_location(parse_location(source))
 
-    def submit(self, wanted: Submission, model: str, caller: Caller, *, job_id: str | None) -> Job:
+    def submit(
+        self, wanted: Submission, model: str, caller: Caller, *, job_id: str | None, restart: bool = False
+    ) -> tuple[Job, bool]:
         """A job, which whoever drives the jobs of this service runs after this call.
 
         Args:
             model: the address that was asked for, or "" for the collection's own.
+            restart: cancel an unfinished job of the same source, and begin anew.
+
+        Returns:
+            The job, and whether it is an unfinished one that goes on.
 
         Raises:
             ArgumentError, ConflictError, DeniedError, TargetError: no job was made.
         """
+        deps = self.deps_with(self.model_for_job(model, wanted.collection))
         if self.driver == WORKERS:
-            deps = self.deps_with(self._model_for_workers(model, wanted.collection))
-            job = submit_heard(wanted, deps, caller, job_id=job_id)
+            if restart:
+                raise ArgumentError("restart: workers run the jobs of this service; cancel the one you mean")
+            job, resumed = submit_heard(wanted, deps, caller, job_id=job_id), False
         else:
-            deps = self.deps_with(self.model_for(model or self.settings.model, wanted.collection))
-            job, _ = submit_embedded(wanted, deps, caller, driver=self.driver, job_id=job_id)
+            job, resumed = submit_embedded(
+                wanted, deps, caller, driver=self.driver, job_id=job_id, restart=restart
+            )
         self.runner.start(job.job_id)
-        return job
+        return job, resumed
+
+    def model_for_job(self, model: str, collection: str) -> ImageEmbedder:
+        """Args: `model` is the address that was asked for, or "" for the collection's own."""
+        if self.driver == WORKERS:
+            return self._model_for_workers(model, collection)
+        return self.model_for(model or self.settings.model, collection)
 
     def _model_for_workers(self, model: str, collection: str) -> ImageEmbedder:
         """A collection that is there keeps its model, which need not be on this machine."""
@@ -170,15 +196,24 @@ def open_backend(settings: Settings, allowed: list[Location]) -> Iterator[Backen
             requested=settings.model,
             precision=settings.precision,
         )
-        runner = EmbeddedRunner(
-            lambda job: _deps_of(job, backend, models_of_jobs),
-            wiring.limits_of(settings),
-            DriverOptions(queue_batches=settings.queue_batches, batch_threads=settings.batch_threads),
-            driver=driver,
-            lock_folder=wiring.job_locks(settings),
-            ledger=ledger,
+
+        def lane(*, queue_batches: int, batch_threads: int) -> EmbeddedRunner:
+            runner = EmbeddedRunner(
+                lambda job: _deps_of(job, backend, models_of_jobs),
+                wiring.limits_of(settings),
+                DriverOptions(queue_batches=queue_batches, batch_threads=batch_threads),
+                driver=driver,
+                lock_folder=wiring.job_locks(settings),
+                ledger=ledger,
+            )
+            opened.callback(runner.close)
+            return runner
+
+        runner = TwoLanes(
+            small=lane(queue_batches=1, batch_threads=1),
+            large=lane(queue_batches=settings.queue_batches, batch_threads=settings.batch_threads),
+            is_small=lambda job_id: job_id.startswith(ONE_IMAGE),
         )
-        opened.callback(runner.close)
         backend = make_backend(
             settings,
             allowed,
@@ -221,6 +256,7 @@ def make_backend(
         return LazyEmbedder(spec, lambda: models.answering(target))  # one model, not one for each use
 
     concurrency = wiring.concurrency_of(settings, Load())
+    uploads = wiring.open_uploads(settings, driver=driver)
     return Backend(
         settings=settings,
         store=wiring.open_store(settings),
@@ -233,12 +269,13 @@ def make_backend(
         concurrency=concurrency,
         decoding=threading.BoundedSemaphore(concurrency.decode_threads),
         places=Places(
-            allowed,
+            [*allowed, *([uploads] if uploads else [])],
             lambda: _known_places(ledger, folders=runs_jobs),
             buckets=() if runs_jobs or settings.bucket_globs == ("*",) else settings.bucket_globs,
         ),
         runner=runner,
         driver=driver,
+        uploads=uploads,
         parts=(
             Part(name="model", look=lambda: _warm(settings.collection, index, models)),
             Part(name="index", look=index.list_collections),
@@ -249,12 +286,13 @@ def make_backend(
 
 
 def _known_places(ledger: Ledger, *, folders: bool) -> list[Location]:
-    """Without those of jobs that Pictor made by itself: they name a bucket, and all of it.
+    """Without those of jobs that Pictor made by itself: they name a bucket, and all of it. Jobs of one image
+    are as many as there are images, and their places lie in others.
 
     Args:
         folders: whether they are those of this machine. A job that another host ran may name one, too.
     """
-    places = ledger.locations(without=AGAIN)
+    places = ledger.locations(without=(AGAIN, ONE_IMAGE))
     return [place for place in places if folders or not place.bucket.startswith("/")]
 
 
@@ -279,7 +317,8 @@ def warm_up(backend: Backend) -> None:
 # `async`, for they wait for nothing. FastAPI would hand plain functions to another thread and back, twice for
 # each search.
 async def _backend_of(request: Request) -> Backend:
-    return cast("Backend", request.app.state.backend)
+    backend = cast("Backend", request.app.state.backend)
+    return replace(backend, places=AllPlaces()) if is_owner(request.scope) else backend
 
 
 async def _caller_of(request: Request) -> Caller:

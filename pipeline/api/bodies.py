@@ -144,6 +144,17 @@ class Collections(BaseModel):
     collections: list[Collection]
 
 
+class Generation(BaseModel):
+    fingerprint: Annotated[str, Field(description="Of the model that made the vectors")]
+    model: str
+    rows: int
+    live: Annotated[bool, Field(description="Searches look here")]
+
+
+class Generations(BaseModel):
+    generations: list[Generation]
+
+
 class NewCollection(Strict):
     name: Annotated[str, Field(max_length=100, examples=["photos"])]
     model: Annotated[
@@ -175,6 +186,36 @@ class NewJob(Strict):
     keep_missing: bool = False
     max_delete_share: Annotated[float | None, Field(ge=0, le=1)] = None
     retry_failed: bool = False
+    batch_items: Annotated[
+        int, Field(ge=0, le=1000, description="Objects per batch. 0 means the service's own number")
+    ] = 0
+    restart: Annotated[
+        bool, Field(description="Cancel an unfinished job of the same source, and begin anew")
+    ] = False
+
+
+class EstimateBody(BaseModel):
+    """What a submission would take. Counts are of objects, `vector_bytes` of the vectors alone."""
+
+    source: str
+    collection: str
+    model: str
+    complete: Annotated[
+        bool, Field(description="The listing was followed to its end. Else the counts are of its first part")
+    ]
+    listed: int
+    ignored: Annotated[int, Field(description="Not chosen by include, exclude or their suffix")]
+    unchanged: Annotated[int, Field(description="Indexed already, or known to fail")]
+    objects: Annotated[int, Field(description="That the job would read")]
+    size_bytes: Annotated[int, Field(description="Of these objects")]
+    vector_bytes: Annotated[
+        int | None, Field(description="Null for a model with any number of vectors for an image")
+    ]
+    objects_per_second: Annotated[
+        float | None, Field(description="Of the largest of the newest jobs of this model. Null without one")
+    ]
+    measured_in: Annotated[str | None, Field(description="The job that this was measured in")]
+    seconds: Annotated[float | None, Field(description="For these objects, at that pace")]
 
 
 class JobBody(BaseModel):
@@ -199,6 +240,10 @@ class JobBody(BaseModel):
     finished_at: str | None
     pruned_at: str | None = None
     model_config = ConfigDict(extra="allow")
+
+
+class SubmittedJob(JobBody):
+    resumed: Annotated[bool, Field(description="An unfinished job of the same source goes on")] = False
 
 
 class Jobs(BaseModel):
@@ -281,6 +326,59 @@ class Keys(BaseModel):
 
 class NewSecret(Key):
     secret: Annotated[str, Field(description="For `Authorization: Bearer`. It is shown once")]
+
+
+class NewImage(Strict):
+    object: ObjectPlace
+
+
+class AcceptedImage(BaseModel):
+    """`id` is that of the image once its job is completed."""
+
+    id: Annotated[str, Field(examples=[EXAMPLE_ID])]
+    bucket: str
+    key: str
+    job: JobBody
+
+
+class EmbeddingRequest(Strict):
+    """As OpenAI's API has it, with pictures in the place of texts."""
+
+    input: Annotated[
+        str | Annotated[list[str], Field(min_length=1, max_length=MAX_QUERIES)],
+        Field(
+            description="A picture as a data URL or in base64, or several",
+            examples=["data:image/jpeg;base64,/9j/4AAQSkZJRg…"],
+        ),
+    ]
+    model: Annotated[
+        str, Field(max_length=200, description="The name of a collection's model", examples=["builtin"])
+    ]
+    encoding_format: Annotated[
+        Literal["float", "base64"], Field(description="base64 is of little-endian float32")
+    ] = "float"
+    dimensions: Annotated[int | None, Field(ge=1, description="Only the model's own number")] = None
+    user: Annotated[str, Field(max_length=MAX_TEXT_CHARS, description="Not used")] = ""
+
+
+class Embedding(BaseModel):
+    object: Literal["embedding"] = "embedding"
+    index: int
+    embedding: Annotated[list[float] | str, Field(description="Of unit length")]
+
+
+class EmbeddingUsage(BaseModel):
+    """Pictures have no tokens."""
+
+    prompt_tokens: int = 0
+    total_tokens: int = 0
+
+
+class Embeddings(BaseModel):
+    object: Literal["list"] = "list"
+    model: str
+    data: list[Embedding]
+    usage: EmbeddingUsage = EmbeddingUsage()
 
 
 class Live(BaseModel):

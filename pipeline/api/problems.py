@@ -14,6 +14,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
+from pipeline.api.rate_fields import Limit, rate_fields
 from pipeline.api.request_id import Scope, request_id_of
 from pipeline.errors import ErrorCode, PictorError
 from pipeline.service.answers import http_status_of
@@ -61,6 +62,11 @@ _OF_THE_DOOR: Mapping[str, Kind] = {
         status=429,
         title="Too many requests are in flight",
         advice="Wait as long as `Retry-After` says, then try again. Nothing was begun.",
+    ),
+    "rate_limited": Kind(
+        status=429,
+        title="You have sent too many requests",
+        advice="Wait as long as `Retry-After` says. `RateLimit-Policy` has the limit. Nothing was begun.",
     ),
     "key_reused": Kind(
         status=422,
@@ -135,8 +141,15 @@ class ProblemError(Exception):
         self.code = code
 
 
-def problem(code: str, detail: str, request_id: str, **more: object) -> JSONResponse:
-    """The answer to a request that failed. `more` are further members of the document."""
+def problem(
+    code: str, detail: str, request_id: str, *, limit: Limit | None = None, **more: object
+) -> JSONResponse:
+    """The answer to a request that failed.
+
+    Args:
+        limit: the one that refused it.
+        more: further members of the document.
+    """
     kind = KINDS[code]
     document = {
         "type": f"/problems/{code}",
@@ -147,6 +160,8 @@ def problem(code: str, detail: str, request_id: str, **more: object) -> JSONResp
         "request_id": request_id,
     }
     headers = {"Retry-After": str(RETRY_AFTER_S)} if kind.status in (429, 503) else {}
+    if limit is not None:
+        headers |= {"Retry-After": str(limit.reset_s), **rate_fields(limit)}
     if kind.status == HTTPStatus.UNAUTHORIZED:
         headers["WWW-Authenticate"] = 'Bearer realm="pictor"'
     return JSONResponse(document | more, kind.status, headers=headers, media_type=MEDIA_TYPE)

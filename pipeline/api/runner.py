@@ -84,3 +84,19 @@ class EmbeddedRunner:
     def _go_on(self, _: Job) -> None:
         if self._stop.is_set():
             raise _StoppedError  # as Ctrl-C does: the batches in hand are finished
+
+
+class TwoLanes:
+    """Jobs of one image do not wait behind a large job. Args: `is_small` knows them by their id."""
+
+    def __init__(
+        self, *, small: EmbeddedRunner, large: EmbeddedRunner, is_small: Callable[[str], bool]
+    ) -> None:
+        self._small = small
+        self._large = large
+        self._is_small = is_small
+
+    def start(self, job_id: str) -> None:
+        """Run the job when those before it in its lane have ended."""
+        lane = self._small if self._is_small(job_id) else self._large
+        lane.start(job_id)

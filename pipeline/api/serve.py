@@ -118,7 +118,7 @@ def run(
         server_header=False,
         timeout_keep_alive=HEADERS_S,
         timeout_graceful_shutdown=STOP_S,
-        limit_concurrency=256,  # connections; requests have a bound of their own
+        limit_concurrency=1024,  # connections; bounds of requests are ours, and answer 429, not 503
         ssl_certfile=tls.cert_file if tls else None,
         ssl_keyfile=tls.key_file if tls else None,
     )

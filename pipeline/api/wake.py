@@ -8,6 +8,7 @@ import logging
 import queue
 import threading
 from contextlib import suppress
+from contextvars import Context, copy_context
 
 from pipeline.errors import PictorError
 from pipeline.ports import WatchedLedger
@@ -26,7 +27,7 @@ class PlannerWaker:
     def __init__(self, ledger: WatchedLedger, publisher: Publisher) -> None:
         self._ledger = ledger
         self._publisher = publisher
-        self._queue: queue.Queue[str | None] = queue.Queue(MOST_WISHES)
+        self._queue: queue.Queue[tuple[str, Context] | None] = queue.Queue(MOST_WISHES)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._work, name="wake-planners", daemon=True)
         self._thread.start()
@@ -34,7 +35,7 @@ class PlannerWaker:
     def start(self, job_id: str) -> None:
         """Have the workers plan the job, or go on with it."""
         try:
-            self._queue.put_nowait(job_id)
+            self._queue.put_nowait((job_id, copy_context()))  # the trace of the request goes on
         except queue.Full:
             _log_late(job_id, "too many wait for the broker")
 
@@ -46,8 +47,9 @@ class PlannerWaker:
         self._thread.join(CLOSE_S)
 
     def _work(self) -> None:
-        while (job_id := self._queue.get()) is not None:
-            if not self._wake(job_id) and self._stop.is_set():
+        while (wish := self._queue.get()) is not None:
+            job_id, request = wish
+            if not request.run(self._wake, job_id) and self._stop.is_set():
                 return  # the broker is away, and so it is for the others
 
     def _wake(self, job_id: str) -> bool:

@@ -1,32 +1,14 @@
 """`pictor ingest`: bring a collection in step with a folder or bucket."""
 
-from collections.abc import Mapping
-from typing import Annotated, TypeVar
+from typing import Annotated
 
 import typer
 
-from pipeline import wiring
-from pipeline.cli.dry_run import show_outlook
-from pipeline.cli.outcome import done_of
-from pipeline.cli.output import note
-from pipeline.cli.run_here import deps_here, finish, job_held_here
+from pipeline.cli.ingest_options import IngestOptions
+from pipeline.cli.running_service import RunningService, find_service
+from pipeline.client_settings import ClientSettings
 from pipeline.errors import ArgumentError
-from pipeline.ingest.system_folders import SYSTEM_FOLDERS
-from pipeline.location import parse_location
-from pipeline.names import check_collection_name
-from pipeline.ports import VectorIndex
-from pipeline.service.access import local_caller
-from pipeline.service.submit import Submission, submit_embedded
-from pipeline.settings import Settings
-from pipeline.types import CollectionInfo, CollectionRef, Job, ModelSpec
-
-T = TypeVar("T")
-
-BUILTIN_NOTICE = (
-    "Using the builtin model: a training-free descriptor that finds copies, edits and similar layouts.\n"
-    "To find similar things by meaning, choose a trained model: --model torchvision/resnet50, or your own\n"
-    "weights with --model FILE.toml (see `pictor models list`)."
-)
+from pipeline.ingest.system_folder_names import SYSTEM_FOLDERS
 
 # At the end of --help, where a line is as wide as the terminal.
 NOTES = (
@@ -100,102 +82,37 @@ def ingest(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on the last line.")] = False,
 ) -> None:
     """Bring a collection in step with SOURCE. Embed new and changed images, remove vanished ones."""
-    settings = Settings.from_env()
-    where = parse_location(source)
-    if dry_run and broker:
-        raise ArgumentError("--dry-run compares SOURCE with the ledger in this process; leave --broker out")
-    if (broker_url := _broker_of(broker, settings, local=local)) and not dry_run:
-        from pipeline.cli.remote import ingest_remotely
-
-        _refuse_local_options({"--model": "" if new_generation else model, "--restart": restart})
-        ingest_remotely(
-            broker_url,
-            where,
-            collection=collection or _given(settings, "collection", settings.collection),
-            include=include or (),
-            exclude=exclude or (),
-            batch_items=batch_items or _given(settings, "batch_items", settings.batch_items),
-            keep_missing=keep_missing,
-            max_delete_share=max_delete_share,
-            retry_failed=retry_failed,
-            generation=_spec_of_new(model, settings).fingerprint if new_generation else None,
-            max_failure_rate=max_failure_rate,
-            as_json=as_json,
-        )
-        return
-    wanted = Submission(
-        location=where,
-        collection=check_collection_name(collection or settings.collection),
+    wanted = IngestOptions(
+        source=source,
+        collection=collection,
+        model=model,
+        batch_items=batch_items,
         include=include or (),
         exclude=exclude or (),
-        batch_items=batch_items or settings.batch_items,
+        max_failure_rate=max_failure_rate,
+        restart=restart,
         keep_missing=keep_missing,
         max_delete_share=max_delete_share,
         retry_failed=retry_failed,
         new_generation=new_generation,
+        dry_run=dry_run,
+        as_json=as_json,
     )
-    requested = model or settings.model
-    with wiring.open_index(settings) as index, wiring.open_ledger(settings) as ledger:
-        spec = _spec_of_new(model, settings) if new_generation else None
-        existing = _target(wanted.collection, spec, index)
-        if existing is None and not requested:
-            note(BUILTIN_NOTICE)
-        embedder = wiring.lazy_model(
-            requested, settings, existing=existing, spec=spec, batches=settings.batch_threads
-        )
-        deps = deps_here(index, embedder, ledger, settings)
-        if dry_run:
-            show_outlook(wanted.request_for(embedder.spec), existing, deps, as_json=as_json)
-            return
-        driver = wiring.driver_here(settings)
-        job, resumed = submit_embedded(wanted, deps, local_caller(), driver=driver, restart=restart)
-        if resumed:
-            note(_resume_note(job))
-        with job_held_here(job.job_id, ledger, settings):
-            finish(job, deps, settings, max_failure_rate=max_failure_rate, as_json=as_json)
-
-
-def _spec_of_new(model: str, settings: Settings) -> ModelSpec:
-    requested = model or settings.model
-    if not requested:
-        raise ArgumentError("--new-generation is for another model; name it with --model")
-    return wiring.load_model_spec(requested, settings)
-
-
-def _target(name: str, spec: ModelSpec | None, index: VectorIndex) -> CollectionInfo | None:
-    """The existing generation to write to: that of this model, or else the live one."""
-    if spec is None:
-        return index.get_collection(name)
-    return index.get_generation(CollectionRef(name=name, fingerprint=spec.fingerprint))
-
-
-def _broker_of(broker: str, settings: Settings, *, local: bool) -> str:
-    """The broker to submit to, or empty when the job runs in this process."""
+    if dry_run and broker:
+        raise ArgumentError("--dry-run compares SOURCE with the ledger in this process; leave --broker out")
     if local and broker:
         raise ArgumentError("--local and --broker exclude each other")
-    return "" if local else broker or settings.broker_url.get_secret_value()
+    if (service := None if local or broker else _service()) is not None:
+        from pipeline.cli.ingest_there import ingest_there
+
+        ingest_there(wanted, service)
+    else:
+        from pipeline.cli.ingest_here import ingest_here
+
+        ingest_here(wanted, broker=broker, local=local)
 
 
-def _given(settings: Settings, name: str, value: T) -> T | None:
-    """The value set in this environment. None for a default, since the default of the workers counts then."""
-    return value if name in settings.model_fields_set else None
-
-
-def _refuse_local_options(given: Mapping[str, object]) -> None:
-    for option, value in given.items():
-        if value:
-            raise ArgumentError(f"{option} is for --local; the workers of the broker do not read it")
-
-
-def _resume_note(job: Job) -> str:
-    done = done_of(job.counts)
-    return (
-        f"Resuming job {job.job_id} of {job.created_at:%Y-%m-%d %H:%M} UTC: {done} objects are done, "
-        f"{_where_it_goes_on(job)}. (--restart begins anew.)"
-    )
-
-
-def _where_it_goes_on(job: Job) -> str:
-    if job.planned:
-        return "its listing is whole"
-    return f"the listing goes on after {job.cursor!r}" if job.cursor else "the listing begins"
+def _service() -> RunningService | None:
+    """PICTOR_API comes before the workers of a broker, and they before a service that runs beside."""
+    found = ClientSettings.from_env()
+    return None if found.broker_url and not found.api else find_service(found)

@@ -2,12 +2,43 @@
 
 import sys
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 import typer
 
 from pipeline.cli.exit_codes import EXIT_UNFINISHED
 from pipeline.cli.output import note, warn, write_json, write_line
-from pipeline.types import JobCounts
+from pipeline.errors import PictorError
+from pipeline.types import JobCounts, JobState
+
+if TYPE_CHECKING:
+    from pipeline.cli.progress import ProgressState
+
+
+def settle(
+    job_id: str,
+    ended: "ProgressState",
+    *,
+    seconds: float,
+    done: int,
+    as_json: bool,
+    max_failure_rate: float = 1.0,
+) -> None:
+    """End a command that has followed a job which others ran: its counts, and its exit code.
+
+    Args:
+        done: see `print_counts`.
+
+    Raises:
+        PictorError: it did not complete.
+        typer.Exit: it refused to remove what has vanished, or too much of it failed. It was said why.
+    """
+    refused = ended.error if ended.state is JobState.COMPLETED else ""
+    print_counts(job_id, ended.counts, seconds, done, as_json=as_json, refused=refused)
+    if ended.state is not JobState.COMPLETED:
+        raise PictorError(f"job {job_id} is {ended.state}" + (f": {ended.error}" if ended.error else ""))
+    fail_if_refused(refused)
+    check_failure_rate(ended.counts, max_failure_rate)
 
 
 def print_counts(

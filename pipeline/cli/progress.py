@@ -1,9 +1,10 @@
 """A live line on a terminal; silence when the output is piped."""
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Self
+from typing import Self, cast
 
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
@@ -23,6 +24,17 @@ class ProgressState:
     @classmethod
     def of(cls, job: Job) -> Self:
         return cls(state=job.state, planned=job.planned, counts=job.counts, error=job.error)
+
+    @classmethod
+    def of_fields(cls, fields: Mapping[str, object]) -> Self:
+        """Args: `fields` are those of `job_json`."""
+        names = ("scanned", "indexed", "unchanged", "failed", "pending", "ignored", "removed")
+        return cls(
+            state=JobState(str(fields["state"])),
+            planned=bool(fields["planned"]),
+            counts=JobCounts(**{name: cast("int", fields.get(name, 0)) for name in names}),
+            error=str(fields["error"]),
+        )
 
 
 class JobProgress:

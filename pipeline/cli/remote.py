@@ -2,17 +2,16 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import cast
 
-from pipeline.cli.outcome import check_failure_rate, done_of, fail_if_refused, print_counts
+from pipeline.cli.outcome import done_of, settle
 from pipeline.cli.output import note
 from pipeline.cli.progress import JobProgress, ProgressState
-from pipeline.errors import ArgumentError, PictorError, TransientError
+from pipeline.errors import ArgumentError, TransientError
 from pipeline.location import Location
 from pipeline.names import check_collection_name
 from pipeline.ports import WatchedLedger
 from pipeline.settings import Settings
-from pipeline.types import JobCounts, JobState
+from pipeline.types import JobState
 
 POLL_S = 1.0
 TAKEN_UP_LATER = (
@@ -66,13 +65,14 @@ def ingest_remotely(
         note(f"submitted job {job_id}; `pictor jobs show {job_id}` follows it too")
         started = time.perf_counter()
         state = _follow(client.job, job_id)
-    seconds = time.perf_counter() - started
-    refused = state.error if state.state is JobState.COMPLETED else ""
-    print_counts(job_id, state.counts, seconds, done_of(state.counts), as_json=as_json, refused=refused)
-    if state.state is not JobState.COMPLETED:
-        raise PictorError(f"job {job_id} is {state.state}: {state.error}")
-    fail_if_refused(state.error)
-    check_failure_rate(state.counts, max_failure_rate)
+    settle(
+        job_id,
+        state,
+        seconds=time.perf_counter() - started,
+        done=done_of(state.counts),
+        as_json=as_json,
+        max_failure_rate=max_failure_rate,
+    )
 
 
 def wake_planner(job_id: str, ledger: WatchedLedger, settings: Settings) -> None:
@@ -110,12 +110,4 @@ def _follow(ask: Callable[[str], Mapping[str, object]], job_id: str) -> Progress
 
 def _read(answer: Mapping[str, object]) -> ProgressState | None:
     """None while no worker has made the job yet."""
-    if "state" not in answer:
-        return None
-    names = ("scanned", "indexed", "unchanged", "failed", "pending", "ignored", "removed")
-    return ProgressState(
-        state=JobState(str(answer["state"])),
-        planned=bool(answer["planned"]),
-        counts=JobCounts(**{name: cast("int", answer.get(name, 0)) for name in names}),
-        error=str(answer["error"]),
-    )
+    return ProgressState.of_fields(answer) if "state" in answer else None

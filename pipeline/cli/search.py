@@ -1,23 +1,15 @@
 """`pictor search`: find the images nearest to an example."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast
 
 import typer
 
-from pipeline import wiring
-from pipeline.capacity import Load
 from pipeline.cli.output import fail, note, write_json, write_table
-from pipeline.ports import MAX_HITS
-from pipeline.ports.model_binding import find_collection
-from pipeline.service.access import local_caller
-from pipeline.service.answers import answer_json
-from pipeline.service.arguments import read_pairs, read_query, read_search
-from pipeline.service.conditions import read_condition_text
-from pipeline.service.models import LoadedOnDemand
-from pipeline.service.search import SearchAnswer, SearchPorts, search_images
-from pipeline.settings import Settings
+from pipeline.cli.running_service import find_service
+from pipeline.cli.search_options import SearchOptions
+from pipeline.types.index import MAX_HITS
 
 
 def search(
@@ -46,52 +38,40 @@ def search(
     html: Annotated[Path | None, typer.Option(help="Also write a page with thumbnails to this file.")] = None,
 ) -> None:
     """Find the images nearest to each QUERY."""
-    settings = Settings.from_env()
-    limits = wiring.limits_of(settings)
-    queries = [read_query(text, locate_file=wiring.locate_file) for text in query]
-    request = read_search(
-        collection=collection or settings.collection,
+    wanted = SearchOptions(
+        collection=collection,
         k=k,
         min_score=min_score,
         prefix=prefix,
         bucket=bucket,
-        metadata=read_pairs(metadata or [], of="--metadata"),
-        condition=read_condition_text(where, of="--where"),
+        metadata=metadata or (),
+        where=where,
     )
-    with wiring.open_index(settings) as index:
-        info = find_collection(request.collection, index)
-        store = wiring.open_store(settings)
-        ports = SearchPorts(
-            store=store,
-            index=index,
-            models=LoadedOnDemand(
-                index,
-                wiring.model_loader(settings),
-                requested=model or settings.model,
-                precision=settings.precision,
-            ),
-            concurrency=wiring.concurrency_of(settings, Load()),
-        )
-        answers = list(search_images(queries, request, ports, limits, local_caller()))
-        if html is not None:
-            from pipeline.cli.html_page import write_page
+    if (service := find_service()) is not None:
+        from pipeline.cli.search_there import search_there
 
-            write_page(html, answers, info, store, limits)
-            note(f"wrote {html}")
+        service.refuse({"--model": model})
+        answers = search_there(query, wanted, service, html)
+    else:
+        from pipeline.cli.search_here import search_here
+
+        answers = search_here(query, wanted, model, html)
     _print(answers, as_json=as_json)
-    if any(answer.error for answer in answers):
+    if any("error" in answer for answer in answers):
         raise typer.Exit(1)
 
 
-def _print(answers: Sequence[SearchAnswer], *, as_json: bool) -> None:
+def _print(answers: Sequence[Mapping[str, object]], *, as_json: bool) -> None:
     for answer in answers:
         if as_json:
-            write_json(answer_json(answer))
-        elif answer.error:
-            fail(f"{answer.query}: {answer.error}")
+            write_json(answer)
+        elif "error" in answer:
+            fail(f"{answer['query']}: {answer['error']}")
         else:
-            note(f"{answer.query}: {len(answer.hits)} hits")
-            write_table(
-                ("score", "key", "size", "bucket", "id"),
-                [(f"{h.score:.4f}", h.key, f"{h.width}x{h.height}", h.bucket, h.id) for h in answer.hits],
-            )
+            rows = [_row(hit) for hit in cast("Iterable[Mapping[str, object]]", answer["hits"])]
+            note(f"{answer['query']}: {len(rows)} hits")
+            write_table(("score", "key", "size", "bucket", "id"), rows)
+
+
+def _row(hit: Mapping[str, object]) -> tuple[object, ...]:
+    return (f"{hit['score']:.4f}", hit["key"], f"{hit['width']}x{hit['height']}", hit["bucket"], hit["id"])

@@ -12,8 +12,12 @@ from pipeline.errors import ConfigError
 from pipeline.location import parse_location
 from pipeline.logs import configure_logging
 from pipeline.ports import KeyBook
+from pipeline.running import Announcement, digest_of_stores
 from pipeline.service.keyring import Keyring
 from pipeline.settings import Settings
+from pipeline.tracing import traced
+
+EVERY_ADDRESS = ("0.0.0.0", "::")  # noqa: S104 - it is compared
 
 if TYPE_CHECKING:
     from pipeline.api.backend import Backend
@@ -42,6 +46,7 @@ def serve(
         from pipeline.api.app import make_app
         from pipeline.api.backend import open_backend, warm_up
         from pipeline.api.middleware.callers import KeyDoor, OpenDoor
+        from pipeline.api.middleware.owner import OwnerDoor
         from pipeline.api.serve import check_address, hosts_of, read_tls, run
     except ModuleNotFoundError as err:
         if err.name not in ("fastapi", "uvicorn", "starlette", "jinja2", "prometheus_client"):
@@ -58,11 +63,22 @@ def serve(
 
         configure_logging(settings.log_level)  # as workers do
         opened = open_cluster
-    with opened(settings, allowed) as backend, _metrics_of(backend):
+    with (
+        traced(settings, service="pictor-api"),
+        opened(settings, allowed) as backend,
+        _metrics_of(backend),
+        _announcement(settings, address, has_tls=tls is not None) as announced,
+    ):
         warm_up(backend)
-        door = KeyDoor(Keyring(backend.keys)) if with_keys else OpenDoor()
+        door: Door = KeyDoor(Keyring(backend.keys)) if with_keys else OpenDoor()
+        if announced is not None:
+            door = OwnerDoor(door, token=announced.token)
         application = make_app(
-            backend, hosts=hosts, door=door, cursor_key=settings.service_cursor_key.get_secret_value()
+            backend,
+            hosts=hosts,
+            door=door,
+            cursor_key=settings.service_cursor_key.get_secret_value(),
+            per_minute=settings.service_requests_per_minute,
         )
         run(
             application,
@@ -70,7 +86,7 @@ def serve(
             port=port,
             tls=tls,
             on_stop=backend.stopping.set,
-            on_ready=lambda url: _say_where(url, backend.keys, door),
+            on_ready=lambda url: _on_ready(url, backend.keys, door, announced),
         )
 
 
@@ -81,6 +97,28 @@ def _metrics_of(backend: "Backend") -> AbstractContextManager[None]:
     from workers.metrics.page import served_page
 
     return served_page(backend.settings, backend.metrics.registry)
+
+
+def _announcement(
+    settings: Settings, address: str, *, has_tls: bool
+) -> "AbstractContextManager[Announcement | None]":
+    """For commands of this user beside a service that runs the jobs of this home itself."""
+    is_embedded = not settings.broker_url.get_secret_value()
+    # A certificate is for the names of the service, and commands beside know a loopback address.
+    if not is_embedded or has_tls or not (is_loopback(address) or address in EVERY_ADDRESS):
+        return nullcontext()
+    stores = digest_of_stores(
+        milvus_uri=settings.milvus_uri, ledger_url=settings.ledger_url.get_secret_value()
+    )
+    return Announcement(settings.home, stores=stores)
+
+
+def _on_ready(url: str, keys: KeyBook, door: "Door", announced: Announcement | None) -> None:
+    if announced is not None:
+        announced.publish(
+            url.rstrip("/").replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:")
+        )
+    _say_where(url, keys, door)
 
 
 def _say_where(url: str, keys: KeyBook, door: "Door") -> None:

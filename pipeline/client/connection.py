@@ -78,12 +78,12 @@ class Connection:
     def unreachable(self, err: httpx2.HTTPError) -> TransientError:
         match err:
             case httpx2.ConnectError():
-                how = "is nothing that answers"
+                what = f"nothing answers at {self.url}"
             case httpx2.TimeoutException():
-                how = f"did not answer within {self.timeout_s:g} s"
+                what = f"no answer from {self.url} within {self.timeout_s:g} s"
             case _:
-                how = f"broke the connection ({type(err).__name__})"
-        return TransientError(f"{self.url} {how}")
+                what = f"the connection to {self.url} broke ({type(err).__name__})"
+        return TransientError(what)
 
 
 def connect_to(url: str, key: str, timeout_s: float, retries: Retries | None) -> Connection:

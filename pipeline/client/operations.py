@@ -4,6 +4,7 @@
 collections and ids of jobs may be any text; they are quoted here.
 """
 
+import json
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -17,6 +18,7 @@ from pipeline.client.results import (
     AnswerObject,
     Collection,
     Failure,
+    Generation,
     Image,
     Job,
     Retried,
@@ -27,6 +29,7 @@ from pipeline.client.results import (
 A = TypeVar("A", bound=AnswerObject)
 
 DEFAULT_COLLECTION = "images"
+MAX_QUERIES = 100  # of one batch
 
 
 def search(
@@ -38,6 +41,8 @@ def search(
     bucket: str = "",
     prefix: str = "",
     metadata: Mapping[str, str] | None = None,
+    where: Fields | None = None,
+    with_vector: bool = False,
     purpose: str = "",
 ) -> Call[SearchResult]:
     """The stored images nearest to one example.
@@ -46,23 +51,32 @@ def search(
         k: hits, 1..1000.
         min_score: cosine, -1..1. Hits below it are left out.
         bucket, prefix, metadata: only images of this bucket, key prefix and user metadata.
+        where: only images for which a condition holds, for example {"field": "width", "gte": 1024}.
+        with_vector: also the vector of each hit.
         purpose: what the search is for, where a policy of the service asks for it.
 
     Raises:
         ImageError: the picture cannot be read.
         NotFoundError: no such collection or stored image.
     """
-    where = _filter_json(bucket=bucket, prefix=prefix, metadata=metadata)
     if isinstance(query, Path | bytes) and not metadata:
-        options = {"k": k, "min_score": min_score, "bucket": bucket or None, "prefix": prefix or None}
+        given = {
+            "k": k,
+            "min_score": min_score,
+            "bucket": bucket or None,
+            "prefix": prefix or None,
+            "where": json.dumps(where) if where else None,
+            "with_vector": "true" if with_vector else None,
+        }
         return _search_call(
             f"{collection_path(collection)}/search/image",
             picture_of(query),
             {"content-type": "application/octet-stream"},
             purpose,
-            params={name: str(value) for name, value in options.items() if value is not None},
+            params={name: str(value) for name, value in given.items() if value is not None},
         )
-    body = json_body({"query": query_json(query), "k": k, "min_score": min_score, "filter": where})
+    options = _options_json(k, min_score, with_vector, _filter_json(bucket, prefix, metadata, where))
+    body = json_body({"query": query_json(query), **options})
     return _search_call(f"{collection_path(collection)}/search", body, JSON_HEADERS, purpose)
 
 
@@ -75,12 +89,13 @@ def search_batch(
     bucket: str = "",
     prefix: str = "",
     metadata: Mapping[str, str] | None = None,
+    where: Fields | None = None,
+    with_vector: bool = False,
     purpose: str = "",
 ) -> Call[SearchResult]:
     """An answer for each of 1 to 100 examples, in order. An example that cannot be read costs no other."""
-    where = _filter_json(bucket=bucket, prefix=prefix, metadata=metadata)
-    asked = [query_json(query) for query in queries]
-    body = json_body({"queries": asked, "k": k, "min_score": min_score, "filter": where})
+    options = _options_json(k, min_score, with_vector, _filter_json(bucket, prefix, metadata, where))
+    body = json_body({"queries": [query_json(query) for query in queries], **options})
     return _search_call(f"{collection_path(collection)}/search/batch", body, JSON_HEADERS, purpose)
 
 
@@ -96,6 +111,15 @@ def list_collections() -> Call[list[Collection]]:
 def show_collection(name: str) -> Call[Collection]:
     """Raises NotFoundError, and names the collections that are there."""
     return Call(method="GET", path=collection_path(name), read=_reader(Collection))
+
+
+def list_generations(name: str) -> Call[list[Generation]]:
+    """The vectors of each model that a collection has. Raises NotFoundError."""
+    return Call(
+        method="GET",
+        path=f"{collection_path(name)}/generations",
+        read=lambda body: list(read_all(Generation, read_json(body).get("generations"))),
+    )
 
 
 def create_collection(name: str, *, model: str = "builtin") -> Call[Collection]:
@@ -132,6 +156,9 @@ def submit_job(
     keep_missing: bool = False,
     max_delete_share: float | None = None,
     retry_failed: bool = False,
+    batch_items: int = 0,
+    restart: bool = False,
+    resume: bool = False,
     idempotency_key: str = "",
 ) -> Call[Job]:
     """Bring a collection in step with a source. The job runs after the answer.
@@ -140,13 +167,21 @@ def submit_job(
         source: s3://bucket/prefix, or the absolute path of a folder that the service may read.
         collection, model: "" for those of the service.
         max_delete_share: 0..1; when more of the source's indexed objects are gone, none is removed.
+        batch_items: objects per batch, 0 for the service's own number.
+        restart: cancel an unfinished job of the same source, and begin anew.
+        resume: go on with an unfinished job of the same source, if there is one; `Job.resumed` tells.
         idempotency_key: the same key twice is one job. "" makes a new one for this call, so that the client
-            can send it again. Give your own for a submission that you may repeat.
+            can send it again. Give your own for a submission that you may repeat. Not with `resume`.
+
+    Raises:
+        ConflictError: another submission has had this key.
     """
+    # With a key, a job is new in any case. Without one, the same request is the same unfinished job.
+    key = {} if resume else {"idempotency-key": idempotency_key or _new_key()}
     return Call(
         method="POST",
         path="/v1/jobs",
-        headers=JSON_HEADERS | {"idempotency-key": idempotency_key or _new_key()},
+        headers=JSON_HEADERS | key,
         body=json_body(
             {
                 "source": source,
@@ -157,6 +192,9 @@ def submit_job(
                 "keep_missing": keep_missing,
                 "max_delete_share": max_delete_share,
                 "retry_failed": retry_failed,
+                # Only when asked for: a service of the version before refuses fields that it does not know.
+                "batch_items": batch_items or None,
+                "restart": restart or None,
             }
         ),
         read=_reader(Job),
@@ -238,8 +276,15 @@ def _new_key() -> str:
     return f"pictor-{uuid.uuid4().hex}"
 
 
-def _filter_json(*, bucket: str, prefix: str, metadata: Mapping[str, str] | None) -> Fields:
-    return {"bucket": bucket, "prefix": prefix, "metadata": dict(metadata or {})}
+def _filter_json(
+    bucket: str, prefix: str, metadata: Mapping[str, str] | None, where: Fields | None
+) -> Fields:
+    plain: Fields = {"bucket": bucket, "prefix": prefix, "metadata": dict(metadata or {})}
+    return {**plain, "where": where} if where else plain
+
+
+def _options_json(k: int, min_score: float | None, with_vector: bool, where: Fields) -> Fields:
+    return {"k": k, "min_score": min_score, "filter": where, "with_vector": with_vector or None}
 
 
 def _search_call(

@@ -24,6 +24,7 @@ _OF_THE_DOOR: Mapping[str, type[PictorError]] = {
     "body_too_large": ArgumentError,
     "body_too_slow": TransientError,
     "too_busy": TransientError,
+    "rate_limited": TransientError,
     "no_such_page": NotFoundError,
     "key_reused": ConflictError,
     "cross_site": DeniedError,

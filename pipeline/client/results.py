@@ -1,9 +1,9 @@
-"""What the service answers, as values. Fields that a newer service adds are left out, and cost nothing."""
+"""What the service answers, as values. Fields that a newer service adds are in `raw` alone."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from datetime import datetime
-from typing import Any, Self, TypeVar, cast
+from typing import Any, Self, TypeVar
 
 from pipeline.errors import MessageError
 
@@ -12,10 +12,11 @@ A = TypeVar("A", bound="AnswerObject")
 OVER = frozenset({"completed", "failed", "cancelled"})
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
 class AnswerObject:
-    """Made of the JSON object that has the same fields."""
+    """Made of the JSON object that has the same fields. `raw` is that object, with all that it has."""
 
-    __slots__ = ()
+    raw: Mapping[str, object] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
     def of(cls, found: object) -> Self:
@@ -49,7 +50,8 @@ class Generation(AnswerObject):
 class Job(AnswerObject):
     """`scanned = indexed + unchanged + failed + pending`. Times are ISO 8601 in UTC.
 
-    `stage_seconds` and `bottleneck` are there when the job was asked for alone.
+    `stage_seconds` and `bottleneck` are there when the job was asked for alone. `resumed` is there when it
+    was submitted: an unfinished job of the same source goes on.
     """
 
     job_id: str
@@ -72,6 +74,7 @@ class Job(AnswerObject):
     pruned_at: str | None = None
     stage_seconds: Mapping[str, float] = field(default_factory=dict)
     bottleneck: str = ""
+    resumed: bool = False
 
     @property
     def is_over(self) -> bool:
@@ -111,7 +114,10 @@ class Image(AnswerObject):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Hit(AnswerObject):
-    """`score` is a cosine, -1..1. `width` and `height` are those of the upright original, px."""
+    """`score` is a cosine, -1..1. `width` and `height` are those of the upright original, px.
+
+    `vector` is [D] where it was asked for, and None if the row has changed meanwhile.
+    """
 
     id: str
     bucket: str
@@ -123,6 +129,7 @@ class Hit(AnswerObject):
     etag: str
     indexed_at: str
     metadata: Mapping[str, str]
+    vector: Sequence[float] | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -144,19 +151,13 @@ class SearchResult(AnswerObject):
     fingerprint: str
     seconds: float
     answers: tuple[Answer, ...]
+    generation: str = ""
+    stage_seconds: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def hits(self) -> tuple[Hit, ...]:
         """Of the only query, or of the first one."""
         return self.answers[0].hits if self.answers else ()
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Submitted:
-    """`is_new` is false when an unfinished job of the same source goes on."""
-
-    job: Job
-    is_new: bool
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -180,9 +181,9 @@ def read_all(kind: type[A], found: object) -> tuple[A, ...]:
 def _known_fields(kind: type[AnswerObject], found: object) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise MessageError(f"an object is expected in the answer, found {type(found).__name__}")
-    known: dict[str, Any] = {}
-    for each in fields(cast("Any", kind)):
-        if each.name in found:
+    known: dict[str, Any] = {"raw": found}
+    for each in fields(kind):
+        if each.name in found and each.name != "raw":
             known[each.name] = _value_of(each.name, found[each.name])
         elif each.default is MISSING and each.default_factory is MISSING:
             raise MessageError(

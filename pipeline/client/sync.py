@@ -90,6 +90,7 @@ class Pictor:
     search_batch = _sent(operations.search_batch)
     list_collections = _sent(operations.list_collections)
     show_collection = _sent(operations.show_collection)
+    list_generations = _sent(operations.list_generations)
     create_collection = _sent(operations.create_collection)
     drop_collection = _sent(operations.drop_collection)
     submit_job = _sent(operations.submit_job)

@@ -38,6 +38,11 @@ class Globs:
         )
 
 
+def pattern_of(key: str) -> str:
+    """A pattern that this key is like, and no other one with as many folders."""
+    return re.sub(r"[*?[]", r"[\g<0>]", key)
+
+
 def what_is_wrong(patterns: Sequence[str]) -> str:
     """Why these are no patterns for one job; empty when they are."""
     if len(patterns) > MAX_PATTERNS:

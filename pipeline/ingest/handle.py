@@ -21,7 +21,7 @@ from pipeline.errors import (
 )
 from pipeline.ingest.catch_up import catch_up, may_have_harmed, mend_closed
 from pipeline.ingest.message import decode_batch, planned_as
-from pipeline.ingest.phase_clock import PhaseClock
+from pipeline.ingest.phase_clock import Extent, PhaseClock
 from pipeline.ingest.precedence import find_overtaken
 from pipeline.ingest.run_batch import run_batch, stage_batch
 from pipeline.ingest.staging import delete_block
@@ -36,8 +36,8 @@ class Handled:
     """`error` is set unless the verdict is ACK. `forward` is a batch to publish before acknowledging.
 
     The rest is no part of the outcome. `batch` is the one that the message named; None without one.
-    For metrics: what this process spent, whatever the verdict, and the report that this call has put into the
-    ledger; None when there was none, or another was there first.
+    For metrics and traces: what this process spent, whatever the verdict, and the report that this call has
+    put into the ledger; None when there was none, or another was there first.
     """
 
     verdict: Verdict
@@ -46,6 +46,7 @@ class Handled:
     batch: EmbedBatch | None = field(default=None, compare=False)
     report: BatchReport | None = field(default=None, compare=False)
     seconds: Mapping[str, float] = field(default_factory=dict, compare=False)  # by stage, see PhaseClock
+    extents: Mapping[str, Extent] = field(default_factory=dict, compare=False)  # by stage, see PhaseClock
     fetched_bytes: int = field(default=0, compare=False)
 
 
@@ -71,7 +72,12 @@ def _handle(body: bytes, deps: Deps, limits: ImageLimits, work: _Work) -> Handle
         handled = _mended(opened.batch, deps, limits, clock, work)
     else:
         handled = opened
-    return replace(handled, seconds=clock.seconds(), fetched_bytes=clock.fetched_bytes())
+    return replace(
+        handled,
+        seconds=clock.seconds(),
+        extents=clock.extents(),
+        fetched_bytes=clock.fetched_bytes(),
+    )
 
 
 def open_batch(body: bytes, deps: Deps, clock: PhaseClock) -> EmbedBatch | Handled:

@@ -6,6 +6,8 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
+Extent = tuple[float, float]
+
 
 class PhaseClock:
     """One batch in one process. Stages in use:
@@ -22,6 +24,7 @@ class PhaseClock:
     def __init__(self) -> None:
         self._fetched_bytes = 0
         self._seconds: defaultdict[str, float] = defaultdict(float)
+        self._extents: dict[str, Extent] = {}
         self._lock = threading.Lock()
 
     @contextmanager
@@ -30,9 +33,11 @@ class PhaseClock:
         try:
             yield
         finally:
-            elapsed = time.perf_counter() - started
+            ended = time.perf_counter()
             with self._lock:
-                self._seconds[stage] += elapsed
+                self._seconds[stage] += ended - started
+                first, last = self._extents.get(stage, (started, ended))
+                self._extents[stage] = min(first, started), max(last, ended)
 
     def count_fetched(self, size_bytes: int) -> None:
         with self._lock:
@@ -46,3 +51,11 @@ class PhaseClock:
     def seconds(self) -> Mapping[str, float]:
         with self._lock:
             return {stage: round(value, 6) for stage, value in self._seconds.items()}
+
+    def extents(self) -> Mapping[str, Extent]:
+        """When each stage first began and last ended, in seconds since 1970."""
+        offset_s = time.time() - time.perf_counter()
+        with self._lock:
+            return {
+                stage: (first + offset_s, last + offset_s) for stage, (first, last) in self._extents.items()
+            }

@@ -8,16 +8,7 @@ import re
 from collections.abc import Iterable
 
 from pipeline.ingest.globs import compile_glob
-
-SYSTEM_FOLDERS = (
-    *("@eaDir", "#recycle", "#snapshot", "@tmp"),  # Synology
-    *("@Recycle", "@Recently-Snapshot", ".@__thumb"),  # QNAP
-    *(".stversions", ".stfolder"),  # Syncthing
-    *(".sync", ".dropbox.cache", ".owncloudsync", ".SeaDrive-cache"),  # Resilio, Dropbox, ownCloud, Seafile
-    *(".snapshot", ".snapshots", "~snapshot", ".zfs"),  # file systems that keep their past
-    *(".Trash", ".Trashes", ".Trash-*", "$RECYCLE.BIN", "lost+found"),  # deleted, or found after a crash
-    *(".thumbnails", ".thumbs", ".AppleDouble", "__MACOSX", "System Volume Information"),  # desktops
-)
+from pipeline.ingest.system_folder_names import SYSTEM_FOLDERS as SYSTEM_FOLDERS
 
 _NAMES = "|".join(re.escape(name).replace(r"\*", "[^/]*") for name in SYSTEM_FOLDERS)
 # Case does not count: disks are carried from one system to another.

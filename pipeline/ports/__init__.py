@@ -16,7 +16,6 @@ from pipeline.ports.embedder import (
     ViewFinder,
 )
 from pipeline.ports.index import (
-    MAX_HITS,
     VectorIndex,
 )
 from pipeline.ports.keys import (
@@ -42,6 +41,7 @@ from pipeline.ports.versions import (
     NO_FINDINGS,
     VersionBook,
 )
+from pipeline.types.index import MAX_HITS
 
 __all__ = [
     "MAX_ETAG_BYTES",

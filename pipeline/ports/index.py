@@ -17,8 +17,6 @@ from pipeline.types import (
     StoredVersion,
 )
 
-MAX_HITS = 16_000  # per query: Milvus answers 16,384, less the room that ties need
-
 
 class VectorIndex(Protocol):
     """Collections of vectors. Safe to share between threads.

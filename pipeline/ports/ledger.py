@@ -15,12 +15,15 @@ from pipeline.types import (
     JobRequest,
     JobState,
     ObjectRef,
+    Pace,
     PlanClaim,
     PlannedBatch,
     Prunable,
     Pruned,
     VersionEntry,
 )
+
+PACE_JOBS = 50  # a large job among small daily ones is found for a month or more
 
 
 class Ledger(Protocol):
@@ -46,11 +49,18 @@ class Ledger(Protocol):
         """
         ...
 
-    def locations(self, *, without: str) -> list[Location]:
+    def locations(self, *, without: Sequence[str]) -> list[Location]:
         """Where jobs have looked for images, each place once and in no order. It counts nothing.
 
         Args:
-            without: jobs whose id begins so are left out.
+            without: jobs whose id begins with one of these are left out.
+        """
+        ...
+
+    def find_pace(self, fingerprint: str) -> Pace | None:
+        """Of the newest PACE_JOBS completed jobs of this model, that of the one that indexed most.
+
+        None when they indexed nothing, or their batches were pruned.
         """
         ...
 

@@ -2,9 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:  # a command that names a file, and sends it, needs no arrays
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,7 +39,7 @@ class Vector:
     """A point of the collection's space. `values` is [D], of any length but 0."""
 
     text: str
-    values: NDArray[np.float32] | Sequence[float]
+    values: "NDArray[np.float32] | Sequence[float]"
 
 
 Query = Stored | Object | Bytes | Vector

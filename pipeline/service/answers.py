@@ -4,6 +4,7 @@ from dataclasses import asdict
 from typing import assert_never
 
 from pipeline.errors import ErrorCode, PictorError
+from pipeline.service.estimate import Estimate
 from pipeline.service.search import SearchAnswer
 from pipeline.types import ApiKey, CollectionInfo, Failure, Job, ModelSpec, SearchHit
 
@@ -78,6 +79,22 @@ def job_json(job: Job) -> dict[str, object]:
         "created_at": job.created_at.isoformat(),
         "finished_at": job.finished_at.isoformat() if job.finished_at else None,
         "pruned_at": job.pruned_at.isoformat() if job.pruned_at else None,
+    }
+
+
+def estimate_json(estimate: Estimate) -> dict[str, object]:
+    pace, seconds = estimate.pace, estimate.seconds
+    return {
+        "complete": estimate.is_complete,
+        "listed": estimate.listed,
+        "ignored": estimate.ignored,
+        "unchanged": estimate.unchanged,
+        "objects": estimate.objects,
+        "size_bytes": estimate.size_bytes,
+        "vector_bytes": estimate.vector_bytes,
+        "objects_per_second": round(pace.objects / pace.seconds, 3) if pace is not None else None,
+        "measured_in": pace.job_id if pace is not None else None,
+        "seconds": round(seconds, 1) if seconds is not None else None,
     }
 
 

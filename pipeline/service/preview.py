@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from pipeline.errors import ConflictError
 from pipeline.ingest.sync import Outlook, preview, refusal
-from pipeline.ports import Deps
+from pipeline.ports import Deps, VersionBook
 from pipeline.service.access import Caller, Role, require
 from pipeline.types import CollectionInfo, JobRequest
 
@@ -30,15 +30,17 @@ def preview_job(
         ConflictError: the collection is older than the version book, which has not been filled from it yet.
     """
     require(caller, Role.READ)
-    if (
-        existing is not None
-        and existing.rows
-        and deps.ledger.book.filled_to(request.target.generation) is not None
-    ):
-        raise ConflictError(
-            f"collection {request.collection} was made before Pictor kept a version book; "
-            f"run `pictor verify {request.collection} --repair` once, then --dry-run can tell"
-        )
+    check_book(request, existing, deps.ledger.book)
     outlook = preview(request, deps.store, deps.ledger.book, first=first)
     refused = refusal(request, scanned=outlook.scanned, held=outlook.held, lost=outlook.lost)
     return Preview(outlook=outlook, refused=refused)
+
+
+def check_book(request: JobRequest, existing: CollectionInfo | None, book: VersionBook) -> None:
+    """Raises ConflictError: the book does not know yet what the collection has."""
+    is_filled = existing is None or not existing.rows or book.filled_to(request.target.generation) is None
+    if not is_filled:
+        raise ConflictError(
+            f"collection {request.collection} was made before Pictor kept a version book; "
+            f"run `pictor verify {request.collection} --repair` once, then this can be told"
+        )

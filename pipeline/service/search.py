@@ -72,6 +72,18 @@ def search_images(
     return _answers(queries, request, ports, limits)
 
 
+def sources_of(target: CollectionRef, ports: SearchPorts) -> ExampleSources:
+    """Where examples for this generation come from."""
+    return ExampleSources(
+        store=ports.store,
+        index=ports.index,
+        embedder=lambda: ports.models.answering(target),
+        concurrency=ports.concurrency,
+        finder=ports.finder,
+        decode_slots=ports.decode_slots,
+    )
+
+
 def _answers(
     queries: Sequence[Query], request: SearchRequest, ports: SearchPorts, limits: ImageLimits
 ) -> Iterator[SearchAnswer]:
@@ -96,16 +108,8 @@ def _answer(
     limits: ImageLimits,
 ) -> list[SearchAnswer]:
     """All by one generation: the vectors of two models cannot be compared."""
-    sources = ExampleSources(
-        store=ports.store,
-        index=ports.index,
-        embedder=lambda: ports.models.answering(target),
-        concurrency=ports.concurrency,
-        finder=ports.finder,
-        decode_slots=ports.decode_slots,
-    )
     started_s = time.perf_counter()
-    examples = read_examples(queries, target, sources, limits)
+    examples = read_examples(queries, target, sources_of(target, ports), limits)
     embedded_s = time.perf_counter()
     hits = iter(_nearest(examples, target, request, ports.index))
     seconds: Mapping[Literal["embed", "search"], float] = {

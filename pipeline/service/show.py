@@ -8,6 +8,7 @@ from pipeline.ingest.bottleneck import Bottleneck, find_bottleneck
 from pipeline.ports import Concurrency, Ledger, VectorIndex
 from pipeline.ports.model_binding import find_collection
 from pipeline.service.access import Caller, Role, require
+from pipeline.service.answers import job_json
 from pipeline.types import CollectionInfo, Failure, Job
 
 
@@ -57,6 +58,14 @@ def show_job(job_id: str, ledger: Ledger, concurrency: Concurrency, caller: Call
             seconds, fetch_threads=concurrency.fetch_threads, decode_threads=concurrency.decode_threads
         ),
     )
+
+
+def shown_json(shown: ShownJob) -> dict[str, object]:
+    """The fields of `job_json`, and those of a job that is shown alone."""
+    return job_json(shown.job) | {
+        "stage_seconds": {stage: round(seconds, 3) for stage, seconds in shown.seconds.items()},
+        "bottleneck": str(shown.bottleneck or ""),
+    }
 
 
 def show_failures(job_id: str, ledger: Ledger, caller: Caller, *, start_after: str = "") -> Iterator[Failure]:

@@ -147,7 +147,8 @@ def open_job(
     Returns:
         The job, and whether it is resumed.
     """
-    unfinished = deps.ledger.find_unfinished(request, driver=driver) if job_id is None else None
+    is_new = job_id is not None and not restart
+    unfinished = None if is_new else deps.ledger.find_unfinished(request, driver=driver)
     if unfinished is not None and not restart:
         deps.ledger.set_sync(unfinished.job_id, request)  # these may be other than at the first try
         return deps.ledger.get_job(unfinished.job_id), True

@@ -105,6 +105,15 @@ class Job:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Pace:
+    """How fast a job went: the objects that it indexed, and the time from first plan to last report."""
+
+    job_id: str
+    objects: int  # 1 or more
+    seconds: float  # above 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class PlanClaim:
     """Which step plans a job. `renewed_at` is to be compared with an earlier look and not with a clock: two
     machines' clocks differ, and an operator may set one.

@@ -145,7 +145,7 @@ class TestTheCopy:
         script = f"""
             import sys
             from pipeline.adapters.milvus.lite.index import LiteIndex
-            from pipeline.cli import search  # with all it imports
+            from pipeline.cli import search_here  # with all it imports
             with LiteIndex({str(path)!r}) as index:
                 PHOTOS = index.live("photos")
                 (found,) = index.get_rows(PHOTOS, [{row("b").id!r}])

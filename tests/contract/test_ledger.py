@@ -138,8 +138,37 @@ def test_each_place_of_a_job_is_known_once_and_a_refusal_has_none(ledger: SqlLed
         ledger.create_job(request, driver=WORKERS)
     own = dataclasses.replace(REQUEST, location="s3://own/", bucket="own")
     ledger.create_job(own, driver=WORKERS, job_id="own_%-1")
-    found = sorted((place.url, place.bucket, place.prefix) for place in ledger.locations(without="own_%-"))
+    known = ledger.locations(without=["own_%-", "x"])
+    found = sorted((place.url, place.bucket, place.prefix) for place in known)
     assert found == [("s3://shop/", "shop", ""), ("s3://shop/in/", "shop", "in/")]
+
+
+def completed(ledger: SqlLedger, *indexed: int) -> Job:
+    """A job with a batch of each number of objects, all of which were indexed."""
+    job = ledger.create_job(REQUEST, driver=WORKERS)
+    ledger.record_plan(job.job_id, planned(*indexed), cursor="a", ignored=0)
+    for path, items in zip(paths(planned(*indexed)), indexed, strict=True):
+        ledger.report(reported(job, path, indexed=items))
+    ledger.finish_planning(job.job_id, ignored=0)
+    assert ledger.finish_if_done(job.job_id)
+    return job
+
+
+def test_the_pace_of_a_model_is_that_of_its_largest_job_that_ended(ledger: SqlLedger) -> None:
+    assert ledger.find_pace(REQUEST.fingerprint) is None
+    completed(ledger, 3)
+    before = datetime.now(UTC)
+    largest = completed(ledger, 40, 2)
+    took_s = (datetime.now(UTC) - before).total_seconds()
+    completed(ledger, 5)
+    running = ledger.create_job(REQUEST, driver=WORKERS)
+    ledger.record_plan(running.job_id, planned(100), cursor="a", ignored=0)
+    ledger.report(reported(running, "00000000", indexed=100))
+    pace = ledger.find_pace(REQUEST.fingerprint)
+    assert pace is not None
+    assert (pace.job_id, pace.objects) == (largest.job_id, 42)
+    assert 0 < pace.seconds <= took_s
+    assert ledger.find_pace("cd" * 32) is None
 
 
 def test_the_list_of_jobs_goes_on_behind_any_of_them(ledger: SqlLedger) -> None:

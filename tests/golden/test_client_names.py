@@ -5,17 +5,18 @@ import inspect
 from pipeline import client
 from pipeline.client import Pictor
 
-SEARCH = "collection k min_score bucket prefix metadata purpose"
+SEARCH = "collection k min_score bucket prefix metadata where with_vector purpose"
 
 METHODS = {
     "search": f"query {SEARCH}",
     "search_batch": f"queries {SEARCH}",
     "list_collections": "",
     "show_collection": "name",
+    "list_generations": "name",
     "create_collection": "name model",
     "drop_collection": "name",
     "submit_job": "source collection model include exclude keep_missing max_delete_share retry_failed "
-    "idempotency_key",
+    "batch_items restart resume idempotency_key",
     "list_jobs": "page_items",
     "show_job": "job_id",
     "job_failures": "job_id page_items",

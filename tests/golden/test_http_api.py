@@ -20,6 +20,7 @@ PROBLEMS = {
     "body_too_large": 413,
     "body_too_slow": 408,
     "too_busy": 429,
+    "rate_limited": 429,
     "key_reused": 422,
     "cross_site": 403,
     "unknown_host": 421,

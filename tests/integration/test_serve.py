@@ -7,8 +7,9 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from urllib.error import HTTPError
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from pipeline.demo.scenes import draw_scene
 from tests.cli import Pictor
 from tests.conftest import REPOSITORY, missing
 from tests.hostile_files import make_hostile_files
@@ -26,6 +28,13 @@ KNOWN = [f"{number:02}" for number in range(10)]
 LIMIT_S = 120.0
 
 
+COMMANDS: Mapping[str, Callable[[Path], tuple[str | Path, ...]]] = {
+    "search": lambda folder: ("search", next(folder.glob("03-*")), "-k", "3", "--json"),
+    "jobs": lambda _: ("jobs", "list", "--json"),
+    "collection": lambda _: ("collections", "show", "images", "--json"),
+}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Service:
     """A running service."""
@@ -33,6 +42,8 @@ class Service:
     process: "subprocess.Popen[bytes]"
     url: str
     more: Path  # a folder that it may read, and has not indexed
+    pictor: Pictor
+    before: Mapping[str, str]  # what commands printed before it ran
 
     def ask(
         self, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
@@ -62,9 +73,10 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
                 shutil.copy(photo, place)
     pictor = Pictor(home=folder / "home", env={})
     pictor("ingest", indexed)
+    before = {name: pictor(*command(indexed)).out for name, command in COMMANDS.items()}
     process = start(pictor, "--allow", more)
     try:
-        yield Service(process=process, url=url_of(process), more=more)
+        yield Service(process=process, url=url_of(process), more=more, pictor=pictor, before=before)
     finally:
         process.terminate()
         process.communicate(timeout=LIMIT_S)
@@ -87,6 +99,23 @@ def url_of(process: "subprocess.Popen[bytes]") -> str:
 # Over the network
 
 
+# Commands beside it. They come first, while there is the one job of before
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_command_beside_prints_what_it_printed_without(service: Service, name: str) -> None:
+    command = COMMANDS[name](service.more.with_name("indexed"))
+    assert service.pictor(*command).out == service.before[name]
+
+
+def test_an_ingest_beside_names_a_folder_that_nobody_allowed(service: Service, tmp_path: Path) -> None:
+    draw_scene(seed=4711).save(tmp_path / "own.png")
+    ran = service.pictor("ingest", tmp_path, "--json")
+    assert (ran.last["scanned"], ran.last["indexed"]) == (1, 1)
+    local = service.pictor("ingest", tmp_path, "--local", code=1)
+    assert "another pictor process has the index open" in local.err
+
+
 def test_a_job_over_http_runs_and_is_followed_to_its_end(service: Service) -> None:
     status, job = service.ask_json("/v1/jobs", {"source": str(service.more)})
     assert status == 202, job
@@ -94,6 +123,27 @@ def test_a_job_over_http_runs_and_is_followed_to_its_end(service: Service) -> No
     [*_, last] = [line.removeprefix("data: ") for line in events.decode().splitlines() if "data: " in line]
     ended = json.loads(last)
     assert (ended["state"], ended["indexed"]) == ("completed", 2)
+
+
+def test_the_programs_of_the_client_page_run(service: Service, tmp_path: Path) -> None:
+    page = (REPOSITORY / "docs" / "how-to" / "use-the-client.md").read_text(encoding="utf-8")
+    programs = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    assert len(programs) == 3
+    shutil.copy(next(PHOTOS.glob("04-*")), tmp_path / "query.jpg")
+    script = "\n".join([f"SOURCE = {str(service.more)!r}", *programs])
+    ran = subprocess.run(
+        [sys.executable, "-c", script],
+        env=service.pictor.environment({"PICTOR_API": service.url}),
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=LIMIT_S,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert "04-" in ran.stdout.splitlines()[0]
+    assert "completed 2 of 2" in ran.stdout
+    assert ran.stdout.count("3 hits") == 1
 
 
 def test_a_folder_that_nobody_allowed_is_not_read(service: Service) -> None:

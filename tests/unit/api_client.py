@@ -64,6 +64,7 @@ def backend_of(
         places=Places(allowed, known=list),
         runner=runner or NotedJobs(),
         driver=driver,
+        uploads=Location(url=f"s3://{BUCKET}/uploads/", bucket=BUCKET, prefix="uploads/"),
         decoding=threading.BoundedSemaphore(CONCURRENCY.decode_threads),
         parts=(
             Part(name="index", look=deps.index.list_collections),

@@ -351,6 +351,34 @@ def test_a_job_is_submitted_shown_and_started(client: TestClient, backend: Backe
     assert (shown["state"], shown["driver"], shown["source"]) == ("running", HERE, f"s3://{BUCKET}/")
 
 
+def test_a_submission_is_estimated_before_it_is_made(
+    client: TestClient, backend: Backend, store: MemoryStore
+) -> None:
+    backend.index.create_collection("new", SPEC)
+    for number in (20, 21):
+        store.put(BUCKET, f"new/{number}.png", distinct_png(number))
+    body = {"source": f"s3://{BUCKET}/new/", "exclude": ["*21.png"], "collection": "new"}
+    answer = client.post("/v1/jobs/estimate", json=body).json()
+    assert answer == {
+        "source": f"s3://{BUCKET}/new/",
+        "collection": "new",
+        "model": SPEC.name,
+        "complete": True,
+        "listed": 2,
+        "ignored": 1,
+        "unchanged": 0,
+        "objects": 1,
+        "size_bytes": store.stat(BUCKET, "new/20.png").size_bytes,
+        "vector_bytes": 4 * SPEC.dim,
+        "objects_per_second": None,
+        "measured_in": None,
+        "seconds": None,
+    }
+    assert started(backend) == []
+    refused = client.post("/v1/jobs/estimate", json={"source": "s3://secrets/"})
+    assert problem_of(refused)["code"] == "denied"
+
+
 def test_a_submission_that_is_sent_again_is_one_job(client: TestClient, backend: Backend) -> None:
     first, again = submit(client, "key-1").json(), submit(client, "key-1").json()
     assert first["job_id"] == again["job_id"]

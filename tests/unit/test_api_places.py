@@ -63,6 +63,21 @@ def test_the_ledger_is_asked_for_known_places_once_a_second() -> None:
     assert asked == [100.0, 101.0]
 
 
+def test_a_ledger_that_takes_long_is_asked_for_a_twentieth_of_the_time() -> None:
+    now_s, asked = [100.0], []
+
+    def ask() -> list[Location]:
+        asked.append(now_s[0])
+        now_s[0] += 2
+        return [place("known", "a")]
+
+    places = Places([], ask, clock=lambda: now_s[0])
+    while now_s[0] < 181:
+        places.check_object("known", "ab")
+        now_s[0] += 0.5
+    assert asked == [100.0, 140.0, 180.0]
+
+
 @given(st.text(), st.text())
 def test_no_text_leads_out_of_the_places(bucket: str, key: str) -> None:
     """Whatever is let through lies in a place by the letters of its name."""

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.adapters.ledger.sql_ledger import SqlLedger
-from pipeline.api.runner import EmbeddedRunner
+from pipeline.api.runner import EmbeddedRunner, TwoLanes
 from pipeline.embedded import DriverOptions
 from pipeline.errors import TargetError
 from pipeline.ports import Deps
@@ -85,6 +85,32 @@ def test_a_job_that_is_waiting_already_is_not_run_twice(watched: Watched, ledger
     _wait(lambda: watched.state(second) is JobState.COMPLETED)
     watched.runner.close()
     assert watched.begun == [first, second]
+
+
+def test_a_job_of_one_image_does_not_wait_behind_a_large_one(
+    watched: Watched, ledger: SqlLedger, deps: Deps, tmp_path: Path
+) -> None:
+    small = Watched(deps, tmp_path)
+    lanes = TwoLanes(
+        small=small.runner, large=watched.runner, is_small=lambda job_id: job_id.startswith("one-")
+    )
+    hold, inner = threading.Event(), watched._deps_of
+
+    def held(job: Job) -> Deps:
+        hold.wait(LIMIT_S)
+        return inner(job)
+
+    watched.runner._deps_of = held
+    large = job_id_of(ledger)
+    one = ledger.create_job(request_of(prefix="0.png"), driver=HERE, job_id="one-1").job_id
+    for job_id in (large, one):
+        lanes.start(job_id)
+    _wait(lambda: small.state(one) is JobState.COMPLETED)
+    assert watched.state(large) is JobState.RUNNING
+    hold.set()
+    _wait(lambda: watched.state(large) is JobState.COMPLETED)
+    for runner in (small.runner, watched.runner):
+        runner.close()
 
 
 class ResumedLate(EmbeddedRunner):

@@ -3,6 +3,8 @@
 A search by a stored id is in tests/contract/test_folder_index.py, as it needs an index.
 """
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -35,3 +37,31 @@ def test_a_command_about_jobs_imports_the_ledger_alone(tmp_path: Path, command: 
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "a.jpg").write_bytes(b"never read")
     assert loaded_packages(tmp_path / "home", *words) == {"sqlalchemy"}
+
+
+BESIDE = """
+import atexit, sys
+known = ["numpy", "pydantic_settings", "pipeline.settings", "pipeline.wiring", "pipeline.ports"]
+atexit.register(lambda: print("loaded:", *(name for name in known if name in sys.modules), file=sys.stderr))
+from pipeline.cli import main
+main()
+"""
+
+
+@pytest.mark.parametrize("command", ["search 0000", "collections list", "jobs list", "ingest ."])
+def test_a_command_for_a_running_service_loads_neither_settings_nor_arrays(
+    tmp_path: Path, command: str
+) -> None:
+    """It starts in the time of a search. Nothing listens here: it ends when it has asked."""
+    environment = {"PICTOR_HOME": str(tmp_path), "HOME": str(tmp_path), "PICTOR_API": "http://127.0.0.1:9"}
+    done = subprocess.run(
+        [sys.executable, "-c", BESIDE, *command.split()],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+        cwd=tmp_path,
+        env=environment,
+    )
+    assert done.stderr.splitlines()[-1] == "loaded:", done.stderr
+    assert done.returncode in (1, 2), done.stderr

@@ -93,6 +93,10 @@ def test_what_a_search_leaves_out_arrives(ask: Ask, query: str | bytes) -> None:
     assert [hit.key for hit in only.hits] == ["3.png"]
     assert ask("search", query, collection=COLLECTION, min_score=0.999, k=4).hits[0].key == "0.png"
     assert ask("search", query, collection=COLLECTION, metadata={"camera": "7"}).hits == ()
+    none = {"field": "size_bytes", "lt": 1}
+    assert ask("search", query, collection=COLLECTION, where=none).hits == ()
+    (hit,) = ask("search", query, collection=COLLECTION, k=1, with_vector=True).hits
+    assert len(hit.vector) > 0
 
 
 def test_all_pages_are_read_one_by_one(ask: Ask, ledger: SqlLedger) -> None:
@@ -125,6 +129,29 @@ def test_a_submission_that_is_sent_twice_is_one_job(ask: Ask) -> None:
     assert len(jobs) == 1
     with pytest.raises(ConflictError, match="Idempotency-Key"):
         ask("submit_job", f"s3://{BUCKET}/0", idempotency_key="mine")
+
+
+def test_an_unfinished_job_is_resumed_or_begun_anew_as_asked(ask: Ask, ledger: SqlLedger) -> None:
+    source = f"s3://{BUCKET}/"
+    first = ask("submit_job", source, batch_items=7)
+    assert (first.resumed, ledger.get_job(first.job_id).request.batch_items) == (False, 7)
+    again = ask("submit_job", source, resume=True)
+    assert (again.job_id, again.resumed) == (first.job_id, True)
+    anew = ask("submit_job", source, restart=True)
+    assert (anew.resumed, ask("show_job", first.job_id).state) == (False, "cancelled")
+    assert ask("submit_job", source, resume=True).job_id == anew.job_id
+
+
+def test_a_collection_has_its_generations(ask: Ask) -> None:
+    (generation,) = ask("list_generations", COLLECTION)
+    shown = ask("show_collection", COLLECTION)
+    assert (generation.fingerprint, generation.model, generation.live) == (
+        shown.fingerprint,
+        shown.model,
+        True,
+    )
+    with pytest.raises(NotFoundError):
+        ask("list_generations", "none")
 
 
 def test_an_image_is_shown_and_removed(ask: Ask) -> None:

@@ -5,6 +5,7 @@ import asyncio
 import pytest
 from starlette.types import Receive, Scope, Send
 
+from pipeline.api.middleware.bounds import BoundedRequests
 from pipeline.api.middleware.timely import TimelySearches
 from tests.unit.test_api_middleware import Echo, ask, scope_of
 
@@ -86,5 +87,23 @@ def test_a_search_that_fails_gives_its_place_back() -> None:
         for _ in range(2):
             with pytest.raises(ValueError, match="broken"):
                 await ask(app, scope_of(path=SEARCH))
+
+    asyncio.run(check())
+
+
+def test_a_refusal_takes_its_time_and_nobody_elses() -> None:
+    async def check() -> None:
+        held = Held()
+        app = BoundedRequests(held, most=1, streams=1, pause_s=ENDLESS_S)
+        first = asyncio.create_task(ask(app, scope_of()))
+        await begun(held, 1)
+        refused = asyncio.create_task(ask(app, scope_of()))
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert not refused.done()
+        held.go_on.set()
+        assert (await first)[0] == 200
+        assert (await ask(app, scope_of()))[0] == 200
+        refused.cancel()
 
     asyncio.run(check())

@@ -10,6 +10,7 @@ from kombu.utils.json import dumps
 from pipeline.errors import ArgumentError
 from pipeline.ingest.message import decode_batch, encode_batch
 from pipeline.ports import Ledger
+from pipeline.tracing import trace_headers
 from pipeline.types import EmbedBatch, PlannedBatch
 from workers.broker.celery_config import ROUTES
 from workers.broker.connection import broker_errors
@@ -100,7 +101,7 @@ class Publisher:
                 kwargsrepr=shown or saferepr(dict(arguments), maxlen=MAX_SHOWN_CHARS),
                 argsrepr="()",
                 countdown=delay_s or None,
-                headers=due_stamp(delay_s) | patience_stamp(patience_s),
+                headers=due_stamp(delay_s) | patience_stamp(patience_s) | trace_headers(),
                 ignore_result=patience_s is None,
             )
 

@@ -15,6 +15,7 @@ from pipeline.ports import Deps, ImageLimits
 from pipeline.ports.embedder import warm_model
 from pipeline.ports.model_binding import DEFAULT_MODEL
 from pipeline.settings import Settings
+from pipeline.tracing import start_tracing
 from pipeline.types import WORKERS, ModelSpec
 from workers.broker.publish import Publisher
 from workers.broker.queue_names import EMBED, SEARCH
@@ -57,6 +58,7 @@ def warm_up(app: Celery) -> Context:
     identity = told_identity()
     settings = Settings.from_env().model_copy(update={"device": identity.device})
     started = time.perf_counter()
+    start_tracing(settings, service=f"pictor-worker-{'-'.join(identity.queues)}")
     opened = open_context(settings, identity, app)
     if EMBED in identity.queues or SEARCH in identity.queues:
         warm_model(opened.deps.embedder)

@@ -14,11 +14,18 @@ import time
 from pathlib import Path
 
 from celery import Celery, Task, bootsteps, current_app
-from celery.signals import setup_logging, task_prerun, worker_process_init, worker_shutting_down
+from celery.signals import (
+    setup_logging,
+    task_prerun,
+    worker_process_init,
+    worker_process_shutdown,
+    worker_shutting_down,
+)
 
 from pipeline.errors import PictorError, TransientError
 from pipeline.logs import configure_logging
 from pipeline.settings import Settings
+from pipeline.tracing import stop_tracing
 from workers.broker.celery_config import ROUTES
 from workers.broker.queue_wait import waited_s
 from workers.broker.transport import use_for_amqp
@@ -53,6 +60,12 @@ def warm_child(**_: object) -> None:
     (folder / f"warm-{os.getpid()}").touch()
     if len(list(folder.glob("warm-*"))) >= identity.children:
         (folder / "ready").touch()
+
+
+@worker_process_shutdown.connect(weak=False)  # type: ignore[untyped-decorator]
+def send_last_spans(**_: object) -> None:
+    """Runs in each child: it ends without the handlers of Python's own end."""
+    stop_tracing()
 
 
 @task_prerun.connect(weak=False)  # type: ignore[untyped-decorator]

@@ -6,6 +6,9 @@ name that holds such a character for real has its three bytes written in the sam
 share a key.
 """
 
+import os
+from pathlib import Path
+
 _FIRST, _LAST = 0xEF80, 0xEFFF  # private use area, unassigned; bytes below 0x80 are always valid UTF-8
 _SURROGATES = 0xDC00  # Python's surrogateescape adds this to a byte
 
@@ -19,6 +22,12 @@ def key_of_name(name: bytes) -> str:
     """The key of a file name or relative path."""
     text = name.decode("utf-8", "surrogateescape")
     return text if text.isascii() else text.translate(_TO_KEY)  # ASCII is most names, and 5 times faster
+
+
+def locate_file(path: Path) -> tuple[str, str]:
+    """The bucket and key of a file: its folder, with all links resolved, and its name as keys have it."""
+    real = path.resolve()
+    return str(real.parent), key_of_name(os.fsencode(real.name))
 
 
 def name_of_key(key: str) -> bytes | None:

@@ -15,6 +15,7 @@ from pipeline.types import (
     JobRequest,
     JobState,
     ObjectRef,
+    Pace,
     PlannedBatch,
     Reason,
     Rejected,
@@ -46,6 +47,12 @@ def select_jobs(which: sa.ColumnElement[bool]) -> sa.Select[Any]:
 
 def _sum(column: sa.ColumnElement[int], where: sa.ColumnElement[bool]) -> sa.ColumnElement[int]:
     return sa.func.coalesce(sa.func.sum(column).filter(where), 0)
+
+
+def pace_of(row: sa.Row[Any]) -> Pace | None:
+    """None where a clock was set back meanwhile."""
+    seconds = (row.ended_at - row.began_at).total_seconds()
+    return Pace(job_id=row.job_id, objects=int(row.objects), seconds=seconds) if seconds > 0 else None
 
 
 def job_of(row: sa.Row[Any]) -> Job:

@@ -1,14 +1,16 @@
 """Jobs: made, found, moved and ended."""
 
 import secrets
+from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 import sqlalchemy as sa
 
 from pipeline.adapters.ledger.engine import InTransactions
 from pipeline.adapters.ledger.precedence import sweep_removed
-from pipeline.adapters.ledger.rows import job_of, job_values, select_jobs
-from pipeline.adapters.ledger.schema import job, job_is_running
+from pipeline.adapters.ledger.rows import job_of, job_values, pace_of, select_jobs
+from pipeline.adapters.ledger.schema import BatchState, batch, job, job_is_running
 from pipeline.adapters.ledger.statements import (
     finish_if_done,
     insert_into,
@@ -20,7 +22,8 @@ from pipeline.adapters.ledger.statements import (
     update_job,
 )
 from pipeline.location import Location
-from pipeline.types import Job, JobRequest, JobState
+from pipeline.ports.ledger import PACE_JOBS
+from pipeline.types import Job, JobRequest, JobState, Pace
 
 
 class SqlJobs(InTransactions):
@@ -55,11 +58,32 @@ class SqlJobs(InTransactions):
         query = select_jobs(job.c.job_id.in_(newest.scalar_subquery()))
         return [job_of(row) for row in self._read(lambda connection: connection.execute(query).all())]
 
-    def locations(self, *, without: str) -> list[Location]:
-        counts = sa.and_(job.c.bucket != "", ~job.c.job_id.startswith(without, autoescape=True))
+    def locations(self, *, without: Sequence[str]) -> list[Location]:
+        left_out = (~job.c.job_id.startswith(beginning, autoescape=True) for beginning in without)
+        counts = sa.and_(job.c.bucket != "", *left_out)
         each = sa.select(job.c.source, job.c.bucket, job.c.prefix).where(counts).distinct()
         rows = self._read(lambda connection: connection.execute(each).all())
         return [Location(url=row.source, bucket=row.bucket, prefix=row.prefix) for row in rows]
+
+    def find_pace(self, fingerprint: str) -> Pace | None:
+        ended = sa.and_(job.c.fingerprint == fingerprint, job.c.state == JobState.COMPLETED.value)
+        newest = sa.select(job.c.job_id).where(ended).order_by(job.c.created_at.desc()).limit(PACE_JOBS)
+        indexed = sa.func.sum(batch.c.indexed)
+        largest = (
+            sa.select(batch.c.job_id)
+            .where(batch.c.job_id.in_(newest.scalar_subquery()), batch.c.state == BatchState.DONE.value)
+            .group_by(batch.c.job_id)
+            .order_by(indexed.desc())
+            .limit(1)
+        )
+        span: sa.Select[Any] = sa.select(
+            batch.c.job_id,
+            indexed.label("objects"),
+            sa.func.min(batch.c.created_at).label("began_at"),
+            sa.func.max(batch.c.reported_at).label("ended_at"),
+        ).where(batch.c.job_id == largest.scalar_subquery(), batch.c.indexed > 0)
+        row = self._read(lambda connection: connection.execute(span.group_by(batch.c.job_id)).first())
+        return pace_of(row) if row is not None else None
 
     def find_unfinished(self, request: JobRequest, *, driver: str) -> Job | None:
         same = sa.and_(

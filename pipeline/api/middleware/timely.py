@@ -10,7 +10,8 @@ import re
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from pipeline.api.problems import problem
+from pipeline.api.problems import RETRY_AFTER_S, problem
+from pipeline.api.rate_fields import Limit
 from pipeline.api.request_id import request_id_of
 
 SEARCHES = re.compile(r"/v1/(collections/[^/]+/search(/.*)?|embeddings)")
@@ -37,7 +38,8 @@ class TimelySearches:
         except TimeoutError:
             bound = f"no other waits longer than {self._most_wait_s:g} s"
             detail = f"{self._at_once} searches are worked on, and {bound}"
-            await problem("too_busy", detail, request_id_of(scope))(scope, receive, send)
+            limit = Limit(name="searches", quota=self._at_once, left=0, reset_s=RETRY_AFTER_S)
+            await problem("too_busy", detail, request_id_of(scope), limit=limit)(scope, receive, send)
             return
         try:
             await self._app(scope, receive, send)

@@ -3,9 +3,9 @@
 from fastapi import APIRouter, Response
 
 from pipeline.api.backend import Asks, Ports
-from pipeline.api.bodies import Collection, Collections, NewCollection
+from pipeline.api.bodies import Collection, Collections, Generation, Generations, NewCollection
 from pipeline.service import create, delete, show
-from pipeline.service.answers import collection_json
+from pipeline.service.answers import collection_json, generation_json
 
 router = APIRouter(prefix="/v1/collections", tags=["collections"])
 
@@ -30,6 +30,13 @@ def create_collection(body: NewCollection, ports: Ports, caller: Asks, response:
 def show_collection(name: str, ports: Ports, caller: Asks) -> Collection:
     """One collection, with its model and the number of its rows."""
     return Collection.model_validate(collection_json(show.show_collection(name, ports.index, caller)))
+
+
+@router.get("/{name}/generations")
+def list_generations(name: str, ports: Ports, caller: Asks) -> Generations:
+    """The vectors of each model that the collection has, by fingerprint. One of them is live."""
+    found = show.list_generations(name, ports.index, caller)
+    return Generations(generations=[Generation.model_validate(generation_json(info)) for info in found])
 
 
 @router.delete("/{name}", status_code=204)

@@ -1,16 +1,77 @@
 """One stored image: its row, and a small picture."""
 
+import secrets
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Body, Query, Response
 
-from pipeline.api.backend import Asks, Ports
-from pipeline.api.bodies import ImageBody
+from pipeline.api.backend import Asks, Backend, Ports
+from pipeline.api.bodies import AcceptedImage, ImageBody, JobBody, NewImage
+from pipeline.api.idempotency import IdempotencyKey, is_same, job_id_of, key_reused
+from pipeline.errors import ConflictError
+from pipeline.ports.model_binding import find_collection
+from pipeline.service.access import Caller
+from pipeline.service.answers import job_json
 from pipeline.service.images import remove_image, show_image, thumbnail_of
+from pipeline.service.index_image import (
+    ONE_IMAGE,
+    StoredPicture,
+    find_picture,
+    keep_picture,
+    submission_of,
+)
+from pipeline.service.show import find_job_if_any
+from pipeline.types import CollectionInfo
 
 router = APIRouter(prefix="/v1/collections/{collection}/images", tags=["images"])
 
 THUMBNAIL_MAX_AGE_S = 3600  # the address names a version, so a changed picture has another one
+
+
+@router.post("", status_code=202)
+def index_object(
+    collection: str,
+    body: NewImage,
+    ports: Ports,
+    caller: Asks,
+    response: Response,
+    idempotency_key: IdempotencyKey = "",
+) -> AcceptedImage:
+    """Index an object of the store in its present version. The job of this image runs after the answer."""
+    info = find_collection(collection, ports.index)
+    bucket, key = body.object.bucket, body.object.key
+    ports.places.check_object(bucket, key)
+    picture = find_picture(bucket, key, collection=info.name, store=ports.store, caller=caller)
+    return _accepted(picture, info, ports, caller, response, idempotency_key)
+
+
+@router.post("/upload", status_code=202)
+def index_upload(
+    collection: str,
+    picture: Annotated[bytes, Body(media_type="application/octet-stream", description="Of any known format")],
+    ports: Ports,
+    caller: Asks,
+    response: Response,
+    idempotency_key: IdempotencyKey = "",
+) -> AcceptedImage:
+    """Keep the picture that is the body of the request, and index it.
+
+    It is kept in the place that PICTOR_UPLOADS names, under the SHA-256 of its bytes: the same picture twice
+    is one image.
+    """
+    info = find_collection(collection, ports.index)
+    if ports.uploads is None:
+        raise ConflictError("this service keeps no pictures: whoever runs it can set PICTOR_UPLOADS")
+    with ports.decoding:
+        kept = keep_picture(
+            picture,
+            collection=info.name,
+            place=ports.uploads,
+            store=ports.store,
+            limits=ports.limits,
+            caller=caller,
+        )
+    return _accepted(kept, info, ports, caller, response, idempotency_key)
 
 
 @router.get("/{image_id}")
@@ -56,3 +117,27 @@ def remove(collection: str, image_id: str, ports: Ports, caller: Asks) -> None:
     again = remove_image(image_id, collection, ports.index, ports.ledger, caller, driver=ports.driver)
     for job_id in again:
         ports.runner.start(job_id)
+
+
+def _accepted(
+    picture: StoredPicture,
+    info: CollectionInfo,
+    ports: Backend,
+    caller: Caller,
+    response: Response,
+    idempotency_key: str,
+) -> AcceptedImage:
+    wanted = submission_of(picture, collection=info.name)
+    given_id = job_id_of(idempotency_key, caller, begins=ONE_IMAGE)
+    job_id = given_id or f"{ONE_IMAGE}{secrets.token_hex(8)}"
+    earlier = find_job_if_any(job_id, ports.ledger, caller) if given_id else None
+    job = earlier or ports.submit(wanted, info.model_address, caller, job_id=job_id)[0]
+    if not is_same(job, wanted):
+        raise key_reused(job)
+    response.headers["location"] = f"/v1/jobs/{job.job_id}"
+    return AcceptedImage(
+        id=picture.image_id,
+        bucket=picture.bucket,
+        key=picture.key,
+        job=JobBody.model_validate(job_json(job)),
+    )

@@ -3,9 +3,7 @@
 import asyncio
 import hashlib
 import json
-import re
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import replace
 from itertools import islice
 from typing import Annotated, cast
 
@@ -14,15 +12,26 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import StreamingResponse
 
 from pipeline.api.backend import Asks, Backend, Ports
-from pipeline.api.bodies import FailureBody, Failures, JobBody, Jobs, NewJob, Retried
+from pipeline.api.bodies import (
+    EstimateBody,
+    FailureBody,
+    Failures,
+    JobBody,
+    Jobs,
+    NewJob,
+    Retried,
+    SubmittedJob,
+)
 from pipeline.api.cursors import Cursors
+from pipeline.api.idempotency import IdempotencyKey, is_same, job_id_of, key_reused
 from pipeline.api.middleware.callers import asks_still
-from pipeline.api.problems import ProblemError
-from pipeline.errors import ArgumentError, ConflictError, TransientError
+from pipeline.errors import ConflictError, TransientError
 from pipeline.names import check_collection_name
+from pipeline.ports.model_binding import check_target
 from pipeline.service import move, show
 from pipeline.service.access import Caller
-from pipeline.service.answers import failure_json, job_json
+from pipeline.service.answers import estimate_json, failure_json, job_json
+from pipeline.service.estimate import EstimatePorts, estimate_job
 from pipeline.service.retry import retry_failures
 from pipeline.service.submit import Submission
 from pipeline.types import Job, JobState
@@ -32,7 +41,6 @@ router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 POLL_S = 0.5  # as often as the ledger is asked for each stream of events
 AWAY_POLL_S = 5.0  # and while it is away
 HEARTBEAT_POLLS = 30  # a comment every 15 s, since proxies end a stream that is silent for a minute
-IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}")
 OVER = (JobState.COMPLETED, JobState.FAILED, JobState.CANCELLED)
 
 PageSize = Annotated[int, Query(ge=1, le=1000, description="Entries of a page")]
@@ -58,28 +66,44 @@ def submit_job(
     ports: Ports,
     caller: Asks,
     response: Response,
-    idempotency_key: Annotated[
-        str, Header(description="The same key twice is one job: send it to be able to send again")
-    ] = "",
-) -> JobBody:
+    idempotency_key: IdempotencyKey = "",
+) -> SubmittedJob:
     """Bring a collection in step with a folder or bucket. The job runs after the answer."""
-    wanted = Submission(
-        location=ports.location_of(body.source),
-        collection=check_collection_name(body.collection or ports.settings.collection),
-        include=body.include,
-        exclude=body.exclude,
-        batch_items=ports.settings.batch_items,
-        keep_missing=body.keep_missing,
-        max_delete_share=body.max_delete_share,
-        retry_failed=body.retry_failed,
-    )
-    job_id = _job_id_of(idempotency_key, caller)
+    wanted = _wanted(body, ports)
+    job_id = job_id_of(idempotency_key, caller)
     earlier = show.find_job_if_any(job_id, ports.ledger, caller) if job_id else None
-    job = earlier or ports.submit(wanted, body.model, caller, job_id=job_id)
+    if earlier:
+        job, resumed = earlier, False
+    else:
+        job, resumed = ports.submit(wanted, body.model, caller, job_id=job_id, restart=body.restart)
     if job_id:  # also of a new job: another process may have made it a moment before
         _check_same(job, wanted, body, ports)
     response.headers["location"] = f"/v1/jobs/{job.job_id}"
-    return _body(job)
+    return SubmittedJob.model_validate(job_json(job) | {"resumed": resumed})
+
+
+@router.post("/estimate")
+def estimate(body: NewJob, ports: Ports, caller: Asks) -> EstimateBody:
+    """What this submission would take. Nothing is made and no object is read.
+
+    The source is listed for 10 seconds and 100,000 objects at most. The time follows from an earlier job of
+    the same model; without one it is not known.
+    """
+    wanted = _wanted(body, ports)
+    existing = ports.index.get_collection(wanted.collection)
+    spec = ports.model_for_job(body.model, wanted.collection).spec
+    if existing is not None:
+        check_target(existing, spec)
+    estimated = estimate_job(
+        wanted.request_for(spec),
+        spec,
+        existing,
+        existing.vector_type if existing is not None else ports.settings.vector_type,
+        EstimatePorts(store=ports.store, ledger=ports.ledger),
+        caller,
+    )
+    asked = {"source": wanted.location.url, "collection": wanted.collection, "model": spec.name}
+    return EstimateBody.model_validate(asked | estimate_json(estimated))
 
 
 @router.get("/{job_id}")
@@ -188,40 +212,34 @@ async def _events(
 
 
 def _shown(job_id: str, ports: Backend, caller: Caller) -> Mapping[str, object]:
-    shown = show.show_job(job_id, ports.ledger, ports.concurrency, caller)
-    return job_json(shown.job) | {
-        "stage_seconds": {stage: round(seconds, 3) for stage, seconds in shown.seconds.items()},
-        "bottleneck": str(shown.bottleneck or ""),
-    }
+    return show.shown_json(show.show_job(job_id, ports.ledger, ports.concurrency, caller))
 
 
 def _body(job: Job) -> JobBody:
     return JobBody.model_validate(job_json(job))
 
 
-def _job_id_of(idempotency_key: str, caller: Caller) -> str | None:
-    """The id that a job with this key of this tenant has, whichever process is asked."""
-    if not idempotency_key:
-        return None
-    if not IDEMPOTENCY_KEY.fullmatch(idempotency_key):
-        raise ArgumentError("Idempotency-Key: 1 to 255 characters of ASCII without spaces are expected")
-    named = f"{caller.tenant}\0{idempotency_key}".encode()
-    return f"http-{hashlib.sha256(named).hexdigest()[:32]}"
+def _wanted(body: NewJob, ports: Backend) -> Submission:
+    """Raises ArgumentError, DeniedError: no place or collection can be meant, or it may not be read."""
+    return Submission(
+        location=ports.location_of(body.source),
+        collection=check_collection_name(body.collection or ports.settings.collection),
+        include=body.include,
+        exclude=body.exclude,
+        batch_items=body.batch_items or ports.settings.batch_items,
+        keep_missing=body.keep_missing,
+        max_delete_share=body.max_delete_share,
+        retry_failed=body.retry_failed,
+    )
 
 
 def _check_same(job: Job, wanted: Submission, body: NewJob, ports: Backend) -> None:
-    """Raises ProblemError: the key belongs to other arguments.
-
-    What they left to the service may have another value by now: it is not compared.
-    """
-    asked = replace(wanted, batch_items=job.request.batch_items).request_of(job.request)
-    same = asked == job.request
+    """Raises ProblemError: the key belongs to other arguments."""
+    same = is_same(job, wanted)
     if same and body.model:
         same = ports.model_for(body.model, wanted.collection).spec.fingerprint == job.request.fingerprint
     if not same:
-        raise ProblemError(
-            "key_reused", f"Idempotency-Key: it was used for job {job.job_id}, which has other arguments"
-        )
+        raise key_reused(job)
 
 
 def _check_driver(job_id: str, ports: Backend) -> None:

@@ -1,0 +1,56 @@
+"""Search with an index and a model that this process opens."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from pipeline import wiring
+from pipeline.capacity import Load
+from pipeline.cli.output import note
+from pipeline.cli.search_options import SearchOptions
+from pipeline.ports.model_binding import find_collection
+from pipeline.service.access import local_caller
+from pipeline.service.answers import answer_json
+from pipeline.service.arguments import read_pairs, read_query, read_search
+from pipeline.service.conditions import read_condition_text
+from pipeline.service.models import LoadedOnDemand
+from pipeline.service.search import SearchPorts, search_images
+from pipeline.settings import Settings
+
+
+def search_here(
+    texts: Sequence[str], wanted: SearchOptions, model: str, html: Path | None
+) -> list[Mapping[str, object]]:
+    """An answer for each text, with the fields of `answer_json`. Args: `html` is the page to write."""
+    settings = Settings.from_env()
+    limits = wiring.limits_of(settings)
+    queries = [read_query(text, locate_file=wiring.locate_file) for text in texts]
+    request = read_search(
+        collection=wanted.collection or settings.collection,
+        k=wanted.k,
+        min_score=wanted.min_score,
+        prefix=wanted.prefix,
+        bucket=wanted.bucket,
+        metadata=read_pairs(wanted.metadata, of="--metadata"),
+        condition=read_condition_text(wanted.where, of="--where"),
+    )
+    with wiring.open_index(settings) as index:
+        info = find_collection(request.collection, index)
+        store = wiring.open_store(settings)
+        ports = SearchPorts(
+            store=store,
+            index=index,
+            models=LoadedOnDemand(
+                index,
+                wiring.model_loader(settings),
+                requested=model or settings.model,
+                precision=settings.precision,
+            ),
+            concurrency=wiring.concurrency_of(settings, Load()),
+        )
+        answers = list(search_images(queries, request, ports, limits, local_caller()))
+        if html is not None:
+            from pipeline.cli.html_page import write_page
+
+            write_page(html, answers, info, store, limits)
+            note(f"wrote {html}")
+    return [answer_json(answer) for answer in answers]

@@ -1,0 +1,74 @@
+"""Search through a running service. Nothing here loads an array, a model or an index: that is its point."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from pipeline.adapters.folder.keys import locate_file
+from pipeline.cli.running_service import RunningService
+from pipeline.cli.search_options import SearchOptions
+from pipeline.client import Answer, Pictor, Query, StoredObject
+from pipeline.client.operations import MAX_QUERIES
+from pipeline.client_settings import ClientSettings
+from pipeline.errors import ArgumentError
+from pipeline.location import local_path
+from pipeline.search.query import Object
+from pipeline.service.conditions import read_condition_text
+from pipeline.service.query_text import read_pairs, read_query
+
+
+def search_there(
+    texts: Sequence[str], wanted: SearchOptions, service: RunningService, html: Path | None
+) -> list[Mapping[str, object]]:
+    """As `search_here`. A file is named to a service beside, and sent to any other."""
+    queries = [_query_of(text, service) for text in texts]
+    collection = wanted.collection or ClientSettings.from_env().collection
+    with service.connect() as pictor:
+        answers = list(_answers(queries, collection, wanted, pictor))
+        if html is not None:
+            _write_page(html, collection, list(zip(texts, queries, answers, strict=True)), service, pictor)
+    # The service knows no more than where the picture is. What was asked for is known here.
+    return [{**answer.raw, "query": text} for text, answer in zip(texts, answers, strict=True)]
+
+
+def _query_of(text: str, service: RunningService) -> Query:
+    query = read_query(text, locate_file=locate_file)
+    if not isinstance(query, Object):
+        return query.id
+    if service.is_beside or text.startswith("s3://"):
+        return StoredObject(bucket=query.bucket, key=query.key)
+    return local_path(text)
+
+
+def _answers(
+    queries: Sequence[Query], collection: str, wanted: SearchOptions, pictor: Pictor
+) -> Iterator[Answer]:
+    metadata = read_pairs(wanted.metadata, of="--metadata")
+    read_condition_text(wanted.where, of="--where")  # what is wrong is said in the words of the option
+    where = json.loads(wanted.where) if wanted.where.strip() else None
+    for start in range(0, len(queries), MAX_QUERIES):
+        found = pictor.search_batch(
+            queries[start : start + MAX_QUERIES],
+            collection=collection,
+            k=wanted.k,
+            min_score=wanted.min_score,
+            prefix=wanted.prefix,
+            bucket=wanted.bucket,
+            metadata=metadata,
+            where=where,
+        )
+        yield from found.answers
+
+
+def _write_page(
+    html: Path,
+    collection: str,
+    asked: Sequence[tuple[str, Query, Answer]],
+    service: RunningService,
+    pictor: Pictor,
+) -> None:
+    if not service.is_beside:
+        raise ArgumentError("--html reads the pictures on this machine, and PICTOR_API names another service")
+    from pipeline.cli.html_there import write_page_there
+
+    write_page_there(html, collection, asked, pictor)
