@@ -168,9 +168,10 @@ class Backend:
         existing = self.index.get_collection(collection)
         if existing is None:
             return self.model_for(model or self.settings.model, collection)
-        embedder = self.model_for(model or DEFAULT_MODEL, collection)
-        if model:
-            check_target(existing, embedder.spec)
+        if model in ("", existing.model_address):
+            return self.model_for(DEFAULT_MODEL, collection)  # it stands for this one, and is always here
+        embedder = self.model_for(model, collection)
+        check_target(existing, embedder.spec)
         return embedder
 
 

@@ -172,6 +172,13 @@ def test_services_that_come_back_find_the_processes_well(
         wait_until(
             lambda: http.get("/readyz").status_code == 200, f"{server.kind.name} is seen again", LIMIT_S
         )
+        with restored(server):
+            server.freeze()  # it takes connections, and says nothing
+            assert http.get("/readyz").json()["parts"][part] == "no answer within 3 s"
+            assert http.get("/livez").status_code == 200
+        wait_until(
+            lambda: http.get("/readyz").status_code == 200, f"{server.kind.name} is seen again", LIMIT_S
+        )
         assert asked().status_code in (200, 404)
     with restored(rabbitmq):
         rabbitmq.stop()

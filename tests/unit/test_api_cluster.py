@@ -14,15 +14,25 @@ from starlette.testclient import TestClient
 from pipeline.adapters.ledger.sql_ledger import SqlLedger
 from pipeline.api.cluster import open_cluster
 from pipeline.api.wake import PlannerWaker
-from pipeline.errors import ArgumentError, ConfigError
+from pipeline.errors import ArgumentError, ConfigError, ModelError
 from pipeline.location import Location
-from pipeline.ports import Deps
+from pipeline.ports import Deps, ImageEmbedder
+from pipeline.ports.model_binding import DEFAULT_MODEL
 from pipeline.settings import Settings
 from pipeline.testing.memory_index import MemoryIndex
 from pipeline.testing.memory_store import MemoryStore
 from pipeline.types import WORKERS, Job, JobState, image_id_of
 from tests.unit.api_client import backend_of, client_of
-from tests.unit.fakes import BUCKET, COLLECTION, HERE, OTHER_SPEC, FakeEmbedder, distinct_png, request_of
+from tests.unit.fakes import (
+    BUCKET,
+    COLLECTION,
+    HERE,
+    OTHER_SPEC,
+    SPEC,
+    FakeEmbedder,
+    distinct_png,
+    request_of,
+)
 from tests.unit.memory_broker import MemoryBroker, Message, message_of
 from tests.unit.test_late_batches import BeforeDeleting, embed, plan
 from workers.broker.publish import Publisher
@@ -187,6 +197,22 @@ def test_a_submission_that_cannot_work_makes_no_job(
         answer = submit(client, **body)
     assert (answer.status_code, answer.json()["code"]) == (status, code)
     assert ledger.list_jobs() == []
+
+
+@pytest.mark.parametrize("model", ["", "builtin"])
+def test_the_model_of_a_collection_need_not_be_on_this_machine(
+    cluster: Cluster, index: MemoryIndex, ledger: SqlLedger, deps: Deps, model: str
+) -> None:
+    def model_for(address: str, _: str) -> ImageEmbedder:
+        if address != DEFAULT_MODEL:
+            raise ModelError(f"no file of {address} here")
+        return FakeEmbedder(OTHER_SPEC)
+
+    index.drop_collection(COLLECTION)
+    index.create_collection(COLLECTION, replace(SPEC, address=model or SPEC.address))
+    with client_of(replace(cluster.backends[0], model_for=model_for)) as client:
+        job = job_of(submit(client, **({"model": model} if model else {})), ledger)
+    assert job.request.fingerprint == SPEC.fingerprint
 
 
 def test_a_job_of_the_workers_is_moved_by_any_process(cluster: Cluster, ledger: SqlLedger) -> None:
