@@ -4,6 +4,8 @@ Drawn pictures through the embedded driver into the collection PICTOR_COLLECTION
 time and no core, until the process is killed.
 """
 
+import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -27,7 +29,8 @@ from pipeline.types import JobRequest, embedded_on
 SECONDS_PER_IMAGE = 0.005  # 200 images/s: four times what two cores of ResNet-18 could ask the index to take
 OBJECTS = 10_000_000  # it is killed long before
 PICTURE_PX = (96, 72)
-WAIT_S, POLL_S = 60.0, 0.1
+WAIT_S, POLL_S = 300.0, 0.1  # its ledger is new, so it first reads what is in the index
+SETTLE_S = 1.0  # until the server has done what it was asked for
 BATCH_ITEMS = 64  # a batch each third of a second: writes come evenly, and not in a burst each second
 
 
@@ -66,8 +69,25 @@ def main() -> None:
         )
 
 
+class Backfill:
+    """A process that can be stopped for a while, to measure without it at nearly the same time."""
+
+    def __init__(self, pid: int) -> None:
+        self._pid = pid
+
+    @contextmanager
+    def stopped(self) -> Iterator[None]:
+        os.kill(self._pid, signal.SIGSTOP)
+        try:
+            time.sleep(SETTLE_S)
+            yield
+        finally:
+            os.kill(self._pid, signal.SIGCONT)
+            time.sleep(SETTLE_S)
+
+
 @contextmanager
-def running_backfill(env: Mapping[str, str], index: VectorIndex, collection: str) -> Iterator[None]:
+def running_backfill(env: Mapping[str, str], index: VectorIndex, collection: str) -> Iterator[Backfill]:
     """Begins when the first rows of the backfill are in the collection.
 
     Raises:
@@ -89,7 +109,7 @@ def running_backfill(env: Mapping[str, str], index: VectorIndex, collection: str
                     log.seek(0)
                     raise BackfillError(f"no row after {WAIT_S:g} s: {log.read().decode()[-2000:]}")
                 time.sleep(POLL_S)
-            yield
+            yield Backfill(process.pid)
         finally:
             process.kill()
             process.wait(30)

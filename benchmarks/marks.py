@@ -60,6 +60,12 @@ MARKS = (
     Mark(part="end_to_end", figure="distributed, inline ÷ embedded", at_least=0.88),
     Mark(part="search", figure="recall@10 against brute force", at_least=0.99),
     Mark(part="search", figure="service ÷ pymilvus, stored id, 1 at once: p50", at_most=1.3),
+    Mark(part="service", figure="HTTP ÷ pymilvus, stored id, 1 client: p50", at_most=1.35),
+    Mark(part="service", figure="HTTP ÷ pymilvus, stored id, 8 clients: rate", at_least=0.85),
+    Mark(part="service", figure="during a backfill ÷ without: p99", at_most=1.5),
+    Mark(part="service", figure="backfill, beside searches ÷ alone: rate", at_least=0.7),
+    Mark(part="service", figure="crowd: errors but 429", at_most=0),
+    Mark(part="service", figure="crowd: growth of memory", at_most=32),  # MiB
     Mark(part="embedded_index", figure="one search ÷ earlier build", at_most=0.07),
     Mark(part="embedded_index", figure="one search ÷ numpy's exact search", at_most=3),
     Mark(part="embedded_index", figure="load ÷ earlier build", at_most=0.75),

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
+from tests import warm_cli
 from tests.conftest import REPOSITORY
 
 TIMEOUT_S = 300
@@ -38,7 +39,21 @@ class Pictor:
     prefix: tuple[str, ...] = ()  # a command that runs ours
 
     def __call__(self, *arguments: str | Path, code: int | None = 0, **env: str) -> Ran:
-        done = subprocess.run(
+        done = self._run_cold(arguments, env) if self.prefix else self._run_warm(arguments, env)
+        ran = Ran(code=done.returncode, out=done.stdout, err=done.stderr)
+        assert code is None or ran.code == code, f"exit {ran.code}\n{ran.out}\n{ran.err}"
+        return ran
+
+    def _run_warm(
+        self, arguments: Sequence[str | Path], env: Mapping[str, str]
+    ) -> subprocess.CompletedProcess[str]:
+        words = [str(argument) for argument in arguments]
+        return warm_cli.run(words, env=self.environment(env), cwd="/", timeout_s=TIMEOUT_S)
+
+    def _run_cold(
+        self, arguments: Sequence[str | Path], env: Mapping[str, str]
+    ) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
             self.command(arguments),
             env=self.environment(env),
             cwd="/",
@@ -48,9 +63,6 @@ class Pictor:
             timeout=TIMEOUT_S,
             check=False,
         )
-        ran = Ran(code=done.returncode, out=done.stdout, err=done.stderr)
-        assert code is None or ran.code == code, f"exit {ran.code}\n{ran.out}\n{ran.err}"
-        return ran
 
     def within(self, env: Mapping[str, str]) -> Self:
         """The same home with these variables, too."""

@@ -35,6 +35,7 @@ from pipeline.errors import PictorError
 from pipeline.ports.model_binding import choose_model
 from pipeline.settings import Settings
 from pipeline.types import Job, JobState
+from tests import warm_cli
 from tests.broker import BrokerApi
 from tests.conftest import REPOSITORY
 from tests.contract.ledger_databases import run_on, with_database
@@ -294,11 +295,14 @@ class Fleet:
         self, *arguments: str, timeout_s: float = 120.0, extra_env: Mapping[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
         """Run one command to its end."""
-        return self._run(["-m", "pipeline.cli", *arguments], timeout_s, extra_env or {})
+        env = self._environment(extra_env or {})
+        if "PYTHONPATH" in env:  # its hook is found by a process that starts from nothing
+            return self._run(["-m", "pipeline.cli", *arguments], env, timeout_s)
+        return warm_cli.run(arguments, env=env, cwd=str(REPOSITORY), timeout_s=timeout_s)
 
     def run_script(self, path: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run one of the project's scripts to its end."""
-        return self._run([path, *arguments], 120.0, {"PYTHONPATH": str(REPOSITORY)})
+        return self._run([path, *arguments], self._environment({"PYTHONPATH": str(REPOSITORY)}), 120.0)
 
     def begin(self, *arguments: str, extra_env: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
         """Start one command, and read what it says while it runs."""
@@ -424,12 +428,12 @@ class Fleet:
         }
 
     def _run(
-        self, arguments: Sequence[str], timeout_s: float, more: Mapping[str, str]
+        self, arguments: Sequence[str], env: Mapping[str, str], timeout_s: float
     ) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, *arguments],
             cwd=REPOSITORY,
-            env=self._environment(more),
+            env=dict(env),
             capture_output=True,
             text=True,
             timeout=timeout_s,

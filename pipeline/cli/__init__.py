@@ -11,6 +11,7 @@ from pipeline.cli.exit_codes import EXIT_USAGE, exit_code_of
 from pipeline.cli.output import fail
 from pipeline.cli.rights import keep_private
 from pipeline.errors import PictorError
+from pipeline.garbage import look_seldom
 
 # Packages that a command may find missing, by the extra that brings them.
 EXTRAS = {
@@ -24,6 +25,7 @@ EXTRAS = {
 def main() -> None:
     """Entry point of the console script. Errors become one line on standard error, never a traceback."""
     keep_private()
+    look_seldom()
     try:
         app()
     except PictorError as err:

@@ -65,7 +65,7 @@ def pictures() -> str:
     return str(large_sets() or SHIPPED)
 
 
-@pytest.mark.parametrize("part", ["stages", "search", "scale"])
+@pytest.mark.parametrize("part", ["stages", "search", "service", "scale"])
 def test_a_part_measures_all_of_its_figures(part: str, stack: str, pictures: str, tmp_path: Path) -> None:
     result = quick_result(part, tmp_path, "--stack", stack, PICTOR_TEST_DATA=pictures)
     assert measured(result) == {figure.name for figure in result.figures}

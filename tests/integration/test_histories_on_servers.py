@@ -37,6 +37,7 @@ def milvus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MilvusIndex]:
         yield index
 
 
+@pytest.mark.repeat  # the unit tier has thirty others
 @pytest.mark.parametrize("first", range(FIRST_SEED, FIRST_SEED + IN_MEMORY, AT_ONCE))
 def test_histories_in_memory_end_with_index_book_and_bucket_as_one(first: int, ledger: SqlLedger) -> None:
     for seed in range(first, first + AT_ONCE):

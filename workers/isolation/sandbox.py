@@ -19,6 +19,7 @@ from enum import StrEnum
 
 from pipeline import wiring
 from pipeline.errors import PictorError, TransientError
+from pipeline.garbage import look_seldom
 from pipeline.ingest.handle import Handled, handle_embed
 from pipeline.logs import configure_logging
 from pipeline.ports.embedder import warm_model
@@ -93,6 +94,7 @@ def _read_answer(line: bytes) -> Handled | Fate | None:
 
 def main(limit_s: int) -> None:
     """Read a message from standard input; write a line when its work begins and a line when it has ended."""
+    look_seldom()
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # output of a library must not look like an answer
     body = sys.stdin.buffer.readline()

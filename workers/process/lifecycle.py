@@ -23,6 +23,7 @@ from celery.signals import (
 )
 
 from pipeline.errors import PictorError, TransientError
+from pipeline.garbage import leave_what_is_there, look_seldom
 from pipeline.logs import configure_logging
 from pipeline.settings import Settings
 from pipeline.tracing import stop_tracing
@@ -44,6 +45,7 @@ DRAINS_S = 0.2  # how often a child that takes no task looks whether its worker 
 @worker_process_init.connect(weak=False)  # type: ignore[untyped-decorator]
 def warm_child(**_: object) -> None:
     """Runs in each child before it takes work. A child that cannot warm up ends the worker, loudly."""
+    look_seldom()
     use_for_amqp()  # the application was made in the main process and arrived here pickled
     identity = told_identity()
     folder = identity.folder
@@ -57,6 +59,7 @@ def warm_child(**_: object) -> None:
         logger.exception("warm-up died")
         stop_worker(PictorError("warm-up stopped by an internal error; see the log"))
         _take_no_task(folder)
+    leave_what_is_there()
     (folder / f"warm-{os.getpid()}").touch()
     if len(list(folder.glob("warm-*"))) >= identity.children:
         (folder / "ready").touch()
