@@ -34,6 +34,7 @@ COMMANDS: Mapping[str, Place] = {
     "sweep": Place(module="fleet", name="sweep"),
     "jobs": Place(module="jobs"),
     "collections": Place(module="collections"),
+    "mcp": Place(module="mcp", name="mcp"),
     "keys": Place(module="keys"),
     "audit": Place(module="audit"),
     "models": Place(module="models"),

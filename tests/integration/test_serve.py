@@ -15,7 +15,10 @@ from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
 
+import anyio
 import pytest
+from mcp import Client, StdioServerParameters
+from mcp.types import CallToolResult
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from pipeline.demo.scenes import draw_scene
@@ -144,6 +147,22 @@ def test_the_programs_of_the_client_page_run(service: Service, tmp_path: Path) -
     assert "04-" in ran.stdout.splitlines()[0]
     assert "completed 2 of 2" in ran.stdout
     assert ran.stdout.count("3 hits") == 1
+
+
+def test_an_assistant_finds_images_over_standard_input_and_output(service: Service) -> None:
+    command, *arguments = service.pictor.command(("mcp",))
+    program = StdioServerParameters(command=command, args=arguments, env=service.pictor.environment({}))
+
+    async def ask(*folders: Path) -> list[CallToolResult]:
+        queries = [str(next(folder.glob("03-*"))) for folder in folders]
+        async with Client(program, read_timeout_seconds=LIMIT_S) as client:
+            return [await client.call_tool("search_images", {"query": query, "k": 1}) for query in queries]
+
+    answered, refused = anyio.run(ask, service.more.with_name("indexed"), PHOTOS)
+    assert answered.structured_content is not None, answered.content
+    assert answered.structured_content["hits"][0]["key"].startswith("03-")
+    assert refused.is_error, "it may read no folder but those of the service, although its user could"
+    assert "denied" in str(refused.content)
 
 
 def test_a_folder_that_nobody_allowed_is_not_read(service: Service) -> None:
