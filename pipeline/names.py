@@ -19,6 +19,7 @@ _BUCKET_RULES = (
     "dots in a row, no dot beside a hyphen, and no IP address"
 )
 _IN_HOST_NAMES = re.compile(r"[a-z0-9-]+")
+_OF_TENANT = re.compile(r"tenant_[a-z][a-z0-9]*_")
 _TENANT = re.compile(r"[a-z][a-z0-9]{0,23}")  # no underscore: it ends the name within a collection's
 _COLLECTION = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
 
@@ -93,6 +94,11 @@ def check_tenant_name(name: str) -> str:
     if not _TENANT.fullmatch(name):
         raise ArgumentError(f"tenant {shown(name)}: 1 to 24 of a-z and 0-9 are expected, the first a letter")
     return name
+
+
+def is_of_tenant(stored: str) -> bool:
+    """Whether a collection of this name is that of a tenant: see `service.confined.scope`."""
+    return _OF_TENANT.match(stored) is not None
 
 
 def shown(text: str) -> str:

@@ -5,6 +5,7 @@ import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 
 from celery import Task
 from celery.exceptions import Ignore, TaskPredicate
@@ -21,10 +22,12 @@ from pipeline.errors import (
     TransientError,
 )
 from pipeline.location import parse_location
+from pipeline.names import is_of_tenant
 from pipeline.service.access import Caller, Role
 from pipeline.service.answers import answer_json, error_json, job_json
 from pipeline.service.arguments import read_query, read_search
 from pipeline.service.conditions import read_condition
+from pipeline.service.confined import ConfinedLedger, scope_of
 from pipeline.service.delete import delete_objects
 from pipeline.service.models import ResidentModel
 from pipeline.service.search import SearchPorts, search_images
@@ -165,7 +168,10 @@ def job(task: Task, args: Sequence[object], kwargs: Arguments) -> dict[str, obje
 
     def work() -> dict[str, object]:
         arguments = read_arguments(JobArguments, task.name, _keywords(task, args, kwargs))
-        return job_json(find_job(arguments.job_id, current().deps.ledger, _caller(task)))
+        caller = _caller(task)
+        # Also of a submission that was refused for its collection: whoever sent it has to find it.
+        of_tenant = ConfinedLedger(current().deps.ledger, scope_of(replace(caller, collections=("*",))))
+        return job_json(find_job(arguments.job_id, of_tenant, caller))
 
     return _answered(task, work, refusal={"job_id": kwargs.get("job_id")})
 
@@ -276,9 +282,10 @@ def _submission(arguments: IngestArguments, settings: Settings) -> Submission:
 
 
 def _record_refusal(task: Task, kwargs: Arguments, error: PictorError) -> None:
+    collection = _shown(kwargs.get("collection") or "", 100)
     record_refusal(
         _shown(kwargs.get("source", ""), 200),
-        _shown(kwargs.get("collection") or "", 100),
+        "" if is_of_tenant(collection) else collection,  # a tenant finds no job that is not their own
         current().deps.ledger,
         # An id of its own: the one that was asked for stays free for a submission that is right.
         job_id=f"refused-{_shown(task.request.id, 100)}",

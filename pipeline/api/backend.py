@@ -38,7 +38,8 @@ from pipeline.ports.model_binding import DEFAULT_MODEL, check_target
 from pipeline.search.micro_batches import MicroBatches
 from pipeline.search.query import Query
 from pipeline.search.right_of_way import RightOfWay
-from pipeline.service.access import Caller
+from pipeline.service.access import ALL_TENANTS, Caller
+from pipeline.service.confined import ConfinedIndex, ConfinedLedger, ConfinedModels, Scope, scope_of
 from pipeline.service.embeddings import embed_pictures
 from pipeline.service.index_image import ONE_IMAGE
 from pipeline.service.models import LoadedOnDemand, Models
@@ -46,6 +47,8 @@ from pipeline.service.search import SearchAnswer, SearchPorts, SearchRequest, se
 from pipeline.service.submit import Submission, submit_embedded, submit_heard
 from pipeline.settings import Settings
 from pipeline.types import WORKERS, CollectionRef, Job, Vector
+
+MOST_CONFINED = 1000  # callers whose ports are kept
 
 
 class Runner(Protocol):
@@ -77,6 +80,35 @@ class Backend:
     stopping: threading.Event = field(default_factory=threading.Event)  # streams end, so that the process can
     parts: Sequence[Part]  # what readiness depends on, and what it names besides
     right_of_way: RightOfWay = field(default_factory=RightOfWay)  # of searches, before jobs of this process
+    # By grants. They are kept because each remembers for a moment which places are known.
+    _confined: "dict[tuple[object, ...], Backend]" = field(default_factory=dict, init=False)
+
+    def confined_to(self, caller: Caller) -> "Backend":
+        """The same ports as this caller sees them. The user of this machine sees all there is."""
+        if caller.tenant == ALL_TENANTS:
+            return self
+        grants = (caller.who, caller.tenant, caller.collections, caller.buckets)
+        if (known := self._confined.get(grants)) is None:
+            if len(self._confined) >= MOST_CONFINED:
+                self._confined.clear()
+            known = self._confined[grants] = self._confined_by(scope_of(caller), caller.buckets)
+        return known
+
+    def _confined_by(self, scope: Scope, buckets: Sequence[str]) -> "Backend":
+        ledger = ConfinedLedger(self.ledger, scope)
+        return replace(
+            self,
+            index=ConfinedIndex(self.index, scope),
+            ledger=ledger,
+            models=ConfinedModels(self.models, scope),
+            model_for=lambda address, collection: self.model_for(address, scope.stored(collection)),
+            places=self.places.confined_to(
+                buckets,
+                lambda: _known_places(ledger, folders=self.driver != WORKERS),
+                uploads=self.uploads,
+                tenant=scope.tenant,
+            ),
+        )
 
     def search(
         self, queries: Sequence[Query], request: SearchRequest, caller: Caller, *, door: str = API
@@ -317,14 +349,16 @@ def warm_up(backend: Backend) -> None:
 
 # `async`, for they wait for nothing. FastAPI would hand plain functions to another thread and back, twice for
 # each search.
-async def _backend_of(request: Request) -> Backend:
-    backend = cast("Backend", request.app.state.backend)
-    return replace(backend, places=AllPlaces()) if is_owner(request.scope) else backend
-
-
 async def _caller_of(request: Request) -> Caller:
     return caller_of(request.scope)
 
 
-Ports = Annotated[Backend, Depends(_backend_of)]
 Asks = Annotated[Caller, Depends(_caller_of)]
+
+
+async def _ports_of(request: Request, caller: Asks) -> Backend:
+    confined = cast("Backend", request.app.state.backend).confined_to(caller)
+    return replace(confined, places=AllPlaces()) if is_owner(request.scope) else confined
+
+
+Ports = Annotated[Backend, Depends(_ports_of)]  # no route has other ones: see test_api_tenants

@@ -24,6 +24,7 @@ class Places:
         allowed: as `pictor serve --allow` names them.
         known: places indexed before, by whoever may run commands here. There are ever more, never fewer.
         buckets: globs of buckets that may be named as a whole. No folder is like one.
+        granted: globs of the names without which no place is allowed to this caller.
     """
 
     def __init__(
@@ -32,32 +33,65 @@ class Places:
         known: Callable[[], Sequence[Location]],
         *,
         buckets: Sequence[str] = (),
+        granted: Sequence[str] = ("*",),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._allowed = tuple(allowed)
         self._buckets = tuple(buckets)
+        self._granted = tuple(granted)
         self._known = known
         self._clock = clock
+        self._uploads = self._own_uploads = ""
         self._read: tuple[Sequence[Location], float] = ((), -math.inf)  # and until when, by the clock
+
+    def confined_to(
+        self,
+        buckets: Sequence[str],
+        known: Callable[[], Sequence[Location]],
+        *,
+        uploads: Location | None,
+        tenant: str,
+    ) -> "Places":
+        """The same places, as far as one caller may name them.
+
+        Args:
+            buckets: globs. A folder's path is a name, too.
+            known: places that were indexed before into collections that the caller may reach.
+            uploads: where pictures of all tenants are kept. The caller has those of the own one.
+        """
+        places = Places(self._allowed, known, buckets=self._buckets, granted=buckets, clock=self._clock)
+        if uploads is not None:
+            places._uploads = _path(uploads.bucket, uploads.prefix)
+            places._own_uploads = f"{places._uploads}{tenant}/"
+        return places
 
     def check_location(self, wanted: Location) -> Location:
         """Raises DeniedError: it lies in no place that is allowed."""
+        self._keep_from_uploads(wanted.bucket, wanted.prefix)
         if not self._holds(wanted.bucket, wanted.prefix):
             raise DeniedError(f"{wanted.url} is in none of the places that this service may read; {_WAY}")
         return wanted
 
     def check_object(self, bucket: str, key: str) -> None:
         """Raises DeniedError, whether or not there is such an object."""
+        self._keep_from_uploads(bucket, key)
         if not self._holds(bucket, key):
             raise DeniedError(f"{bucket}: no place that this service may read holds this object; {_WAY}")
 
     def _holds(self, bucket: str, key: str) -> bool:
         """The known places come last, since the ledger is asked for them."""
-        return (
+        return _is_like_any(bucket, self._granted) and (
             _is_in_any(bucket, key, self._allowed)
-            or (not bucket.startswith("/") and any(fnmatchcase(bucket, glob) for glob in self._buckets))
+            or (not bucket.startswith("/") and _is_like_any(bucket, self._buckets))
             or _is_in_any(bucket, key, self._known_lately())
         )
+
+    def _keep_from_uploads(self, bucket: str, key: str) -> None:
+        """Raises DeniedError: it lies among the uploads of other tenants, or holds them."""
+        wanted, uploads = _path(bucket, key), self._uploads
+        touches = bool(uploads) and (wanted.startswith(uploads) or uploads.startswith(wanted))
+        if touches and not wanted.startswith(self._own_uploads):
+            raise DeniedError(f"{wanted}: pictures that other tenants have uploaded lie there")
 
     def _known_lately(self) -> Sequence[Location]:
         places, until_s = self._read
@@ -81,6 +115,14 @@ class AllPlaces(Places):
 _WAY = (
     "whoever runs it can add one with `pictor serve --allow PLACE`, or index it with `pictor ingest SOURCE`"
 )
+
+
+def _path(bucket: str, key: str) -> str:
+    return f"{bucket}/{key}"
+
+
+def _is_like_any(bucket: str, globs: Iterable[str]) -> bool:
+    return any(fnmatchcase(bucket, glob) for glob in globs)
 
 
 def _is_in_any(bucket: str, key: str, places: Iterable[Location]) -> bool:

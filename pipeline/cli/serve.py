@@ -123,7 +123,7 @@ def _on_ready(url: str, keys: KeyBook, door: "Door", announced: Announcement | N
 
 def _say_where(url: str, keys: KeyBook, door: "Door") -> None:
     note(f"Pictor answers at {url} (search page), {url}docs (API). Ctrl-C stops it.")
-    if not door.has_keys:
+    if door.keyring is None:
         note("There are no keys: everybody who can reach this address of this machine may do everything.")
         return
     if not keys.list_keys():

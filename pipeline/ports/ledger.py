@@ -1,6 +1,6 @@
 """The account of every job."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Protocol
 
@@ -41,26 +41,30 @@ class Ledger(Protocol):
         """Raises NotFoundError when there is no such job."""
         ...
 
-    def list_jobs(self, *, limit: int = 50, before: str | None = None) -> list[Job]:
+    def list_jobs(
+        self, *, limit: int = 50, before: str | None = None, of: Callable[[str], bool] | None = None
+    ) -> list[Job]:
         """Newest first.
 
         Args:
             before: a job's id; only jobs that are older than it.
+            of: only jobs of collections whose names it takes. It is asked once for each name.
         """
         ...
 
-    def locations(self, *, without: Sequence[str]) -> list[Location]:
+    def locations(self, *, without: Sequence[str], of: Callable[[str], bool] | None = None) -> list[Location]:
         """Where jobs have looked for images, each place once and in no order. It counts nothing.
 
         Args:
             without: jobs whose id begins with one of these are left out.
+            of: as for `list_jobs`.
         """
         ...
 
-    def find_pace(self, fingerprint: str) -> Pace | None:
+    def find_pace(self, fingerprint: str, *, of: Callable[[str], bool] | None = None) -> Pace | None:
         """Of the newest PACE_JOBS completed jobs of this model, that of the one that indexed most.
 
-        None when they indexed nothing, or their batches were pruned.
+        None when they indexed nothing, or their batches were pruned. `of` as for `list_jobs`.
         """
         ...
 

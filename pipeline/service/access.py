@@ -9,7 +9,7 @@ from enum import StrEnum
 from fnmatch import fnmatchcase
 
 from pipeline.errors import DeniedError
-from pipeline.names import shown
+from pipeline.names import is_of_tenant, shown
 from pipeline.types import DEFAULT_TENANT, KeyRole
 
 
@@ -80,6 +80,8 @@ def require(caller: Caller, role: Role) -> None:
 
 def require_names(caller: Caller, *, collection: str, buckets: Sequence[str] = ()) -> None:
     """Raises DeniedError for a collection or bucket that this caller may not reach."""
+    if caller.tenant == DEFAULT_TENANT and is_of_tenant(collection):
+        raise DeniedError(f"{caller.who!r} may not use collection {shown(collection)}, which is a tenant's")
     _require_name(caller, "collection", collection, caller.collections)
     for bucket in buckets:
         _require_name(caller, "bucket", bucket, caller.buckets)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from pipeline.errors import ArgumentError, ImageError, NotFoundError, TargetError
+from pipeline.errors import ArgumentError, DeniedError, ImageError, NotFoundError, TargetError
 from pipeline.names import shown
 from pipeline.ports import ImageLimits, VectorIndex
 from pipeline.search.examples import Example, read_examples
@@ -28,8 +28,8 @@ def find_target(model: str, usual: str, index: VectorIndex, caller: Caller) -> C
         target = index.live(usual)
         if index.model_name(target) == model:
             return target
-    except TargetError:
-        pass  # the usual collection need not be there
+    except (TargetError, DeniedError):
+        pass  # the usual collection need not be there, or be this caller's
     infos = list_collections(index, caller)
     for info in infos:
         if info.model_name == model:

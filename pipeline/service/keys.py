@@ -86,8 +86,11 @@ def revoke_key(key_id: str, keys: KeyBook, caller: Caller) -> None:
 
     Raises:
         NotFoundError: the caller's tenant has no such key.
+        DeniedError: it reaches farther than the caller does.
     """
-    keys.revoke_key(find_key(key_id, keys, caller).key_id, datetime.now(UTC))
+    key = find_key(key_id, keys, caller)
+    _check_reach(key, caller)
+    keys.revoke_key(key.key_id, datetime.now(UTC))
 
 
 def rotate_key(
@@ -167,7 +170,7 @@ def _globs(globs: Sequence[str], what: str) -> tuple[str, ...]:
 
 
 def _check_reach(key: ApiKey, caller: Caller) -> None:
-    """Nobody hands on more than they have."""
+    """Nobody hands on more than they have, or takes away what they could not give."""
     if not _is_of(key, caller):
         raise DeniedError(f"{caller.who!r} may make keys of tenant {caller.tenant} only")
     for what, wanted, own in (

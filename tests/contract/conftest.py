@@ -9,6 +9,7 @@ from pipeline.adapters.ledger.migrate import migrate
 from pipeline.adapters.ledger.sql_ledger import SqlLedger, open_ledger
 from pipeline.adapters.milvus.index import MilvusIndex
 from pipeline.ports import VectorIndex
+from pipeline.service.confined import ConfinedIndex, Scope
 from pipeline.testing.memory_index import MemoryIndex
 from pipeline.types import CollectionRef
 from tests.contract.indexes import model, open_index, open_server
@@ -52,10 +53,13 @@ def ledger(database: str) -> Iterator[SqlLedger]:
         yield ledger
 
 
-@pytest.fixture(scope="module", params=["memory", "folder", "server"])
+@pytest.fixture(scope="module", params=["memory", "of a tenant", "folder", "server"])
 def index(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[VectorIndex]:
     if request.param == "memory":
         yield MemoryIndex()
+        return
+    if request.param == "of a tenant":
+        yield ConfinedIndex(MemoryIndex(), Scope(who="ann", tenant="acme", collections=("*",)))
         return
     with open_index(request.param, tmp_path_factory) as index:
         yield index

@@ -1,34 +1,22 @@
 """Keys in both databases: what one process writes, the next look of any other sees."""
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from pipeline.adapters.ledger.migrate import migrate
 from pipeline.adapters.ledger.sql_key_book import SqlKeyBook
-from pipeline.adapters.ledger.sql_ledger import open_ledger
+from pipeline.adapters.ledger.sql_ledger import SqlLedger
 from pipeline.types import ApiKey, KeyRole, KnownKey, Session
-from tests.contract.ledger_databases import KINDS, empty_database, empty_tables
 
 NOW = datetime(2026, 11, 27, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 
 
-@pytest.fixture(scope="module", params=KINDS)
-def url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with empty_database(request.param, tmp_path_factory.mktemp("keys")) as url:
-        migrate(url)
-        yield url
-
-
 @pytest.fixture
-def book(url: str) -> Iterator[SqlKeyBook]:
-    empty_tables(url)
-    with open_ledger(url) as ledger:
-        yield ledger.keys
+def book(ledger: SqlLedger) -> SqlKeyBook:
+    return ledger.keys
 
 
 def known(key_id: str, **more: object) -> KnownKey:

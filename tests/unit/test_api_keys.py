@@ -22,6 +22,7 @@ from tests.unit.api_client import backend_of, client_of, client_with_keys, key_f
 from tests.unit.fakes import COLLECTION, HERE, request_of
 
 ME = local_caller()
+BROWSER = {"accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
 OPEN = ["/livez", "/readyz", "/docs", "/openapi.json", "/problems", "/problems/denied", "/static/style.css"]
 
 
@@ -159,7 +160,7 @@ def test_a_stream_of_events_ends_when_its_key_is_revoked(
 
 
 def test_a_page_leads_to_the_sign_in_and_back(client: TestClient, backend: Backend) -> None:
-    asked = client.get("/jobs?x=1", follow_redirects=False)
+    asked = client.get("/jobs?x=1", headers=BROWSER, follow_redirects=False)
     assert (asked.status_code, asked.headers["location"]) == (303, "/sign-in?next=%2Fjobs%3Fx%3D1")
     form = client.get(asked.headers["location"])
     assert 'value="/jobs?x=1"' in form.text
@@ -176,7 +177,8 @@ def test_a_page_leads_to_the_sign_in_and_back(client: TestClient, backend: Backe
     signed_out = client.post("/sign-out", follow_redirects=False)
     assert signed_out.headers["location"] == "/sign-in"
     client.cookies.set(SESSION_COOKIE, re.findall(rf"{SESSION_COOKIE}=([^;]+)", cookie)[0])
-    assert client.get("/jobs", follow_redirects=False).status_code == 303
+    assert client.get("/jobs", headers=BROWSER, follow_redirects=False).status_code == 303
+    assert code_of(client.get("/jobs")) == (401, "unauthenticated")  # of a program
 
 
 def test_over_tls_the_session_travels_over_tls_alone(client: TestClient, backend: Backend) -> None:

@@ -89,3 +89,45 @@ def test_no_text_leads_out_of_the_places(bucket: str, key: str) -> None:
     inside_photos = bucket == "/photos" or (bucket.startswith("/photos/") and "/../" not in f"{bucket}/")
     inside_known = bucket == "known" and key.startswith("a")
     assert inside_shop or inside_photos or inside_known
+
+
+UPLOADS = place("shop", "uploads/")
+CONFINED = Places([place("shop"), place("/up")], known=list).confined_to(
+    ["shop", "/up*"], lambda: [place("known")], uploads=UPLOADS, tenant="acme"
+)
+CONFINED_FOLDER = Places([place("/home")], known=list).confined_to(
+    ["*"], list, uploads=place("/home/up"), tenant="acme"
+)
+
+
+@pytest.mark.parametrize(("bucket", "key"), [("shop", "cam1/"), ("shop", "uploads/acme/x"), ("/up", "x")])
+def test_a_caller_may_name_what_was_granted_and_the_own_uploads(bucket: str, key: str) -> None:
+    CONFINED.check_object(bucket, key)
+
+
+@pytest.mark.parametrize(
+    ("bucket", "key"),
+    [
+        ("known", "x"),
+        ("shop", ""),
+        ("shop", "up"),
+        ("shop", "uploads/"),
+        ("shop", "uploads/acme"),
+        ("shop", "uploads/acme2/x"),
+        ("shop", "uploads/other/x"),
+    ],
+)
+def test_a_caller_may_name_no_other_bucket_and_no_uploads_of_others(bucket: str, key: str) -> None:
+    with pytest.raises(DeniedError):
+        CONFINED.check_object(bucket, key)
+
+
+def test_uploads_in_a_folder_are_those_of_their_tenant_alone() -> None:
+    CONFINED_FOLDER.check_location(place("/home/up/acme"))
+    CONFINED_FOLDER.check_object("/home/up", "acme/x")
+    CONFINED_FOLDER.check_location(place("/home/pictures"))
+    for bucket in ("/home", "/home/up", "/home/up/other"):
+        with pytest.raises(DeniedError):
+            CONFINED_FOLDER.check_location(place(bucket))
+    with pytest.raises(DeniedError):
+        CONFINED_FOLDER.check_object("/home/up", "other/x")

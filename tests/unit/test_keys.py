@@ -86,8 +86,9 @@ def test_nobody_hands_on_more_than_they_have(
     with pytest.raises(DeniedError, match=what):
         create_key(request(**{what: wanted}), ledger.keys, admin)
     wider = create_key(request(**{what: wanted}), ledger.keys, ME).key.key_id
-    with pytest.raises(DeniedError, match=what):  # nor by rotating a key of somebody else
-        rotate_key(wider, ledger.keys, admin)
+    for ask in (rotate_key, revoke_key):  # nor by a key of somebody else
+        with pytest.raises(DeniedError, match=what):
+            ask(wider, ledger.keys, admin)
 
 
 @pytest.mark.parametrize(

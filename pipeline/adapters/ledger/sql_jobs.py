@@ -1,7 +1,7 @@
 """Jobs: made, found, moved and ended."""
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -48,25 +48,30 @@ class SqlJobs(InTransactions):
             raise no_such_job(job_id)
         return job_of(row)
 
-    def list_jobs(self, *, limit: int = 50, before: str | None = None) -> list[Job]:
+    def list_jobs(
+        self, *, limit: int = 50, before: str | None = None, of: Callable[[str], bool] | None = None
+    ) -> list[Job]:
         newest = sa.select(job.c.job_id).order_by(job.c.created_at.desc(), job.c.job_id.desc()).limit(limit)
         if before is not None:
             made = sa.select(job.c.created_at).where(job.c.job_id == before).scalar_subquery()
             newest = newest.where(
                 (job.c.created_at < made) | ((job.c.created_at == made) & (job.c.job_id < before))
             )
+        newest = newest.where(self._is_of(of))
         query = select_jobs(job.c.job_id.in_(newest.scalar_subquery()))
         return [job_of(row) for row in self._read(lambda connection: connection.execute(query).all())]
 
-    def locations(self, *, without: Sequence[str]) -> list[Location]:
+    def locations(self, *, without: Sequence[str], of: Callable[[str], bool] | None = None) -> list[Location]:
         left_out = (~job.c.job_id.startswith(beginning, autoescape=True) for beginning in without)
-        counts = sa.and_(job.c.bucket != "", *left_out)
+        counts = sa.and_(job.c.bucket != "", *left_out, self._is_of(of))
         each = sa.select(job.c.source, job.c.bucket, job.c.prefix).where(counts).distinct()
         rows = self._read(lambda connection: connection.execute(each).all())
         return [Location(url=row.source, bucket=row.bucket, prefix=row.prefix) for row in rows]
 
-    def find_pace(self, fingerprint: str) -> Pace | None:
-        ended = sa.and_(job.c.fingerprint == fingerprint, job.c.state == JobState.COMPLETED.value)
+    def find_pace(self, fingerprint: str, *, of: Callable[[str], bool] | None = None) -> Pace | None:
+        ended = sa.and_(
+            job.c.fingerprint == fingerprint, job.c.state == JobState.COMPLETED.value, self._is_of(of)
+        )
         newest = sa.select(job.c.job_id).where(ended).order_by(job.c.created_at.desc()).limit(PACE_JOBS)
         indexed = sa.func.sum(batch.c.indexed)
         largest = (
@@ -129,3 +134,11 @@ class SqlJobs(InTransactions):
             return is_done
 
         return self._write(finish)
+
+    def _is_of(self, of: Callable[[str], bool] | None) -> sa.ColumnElement[bool]:
+        """Of a job of a collection that `of` takes."""
+        if of is None:
+            return sa.true()
+        each = sa.select(job.c.collection).distinct()
+        names = self._read(lambda connection: connection.scalars(each).all())
+        return job.c.collection.in_([name for name in names if of(name)])

@@ -36,7 +36,10 @@ def caller_of(scope: Scope) -> Caller:
 
 
 class Door(Protocol):
-    has_keys: bool
+    @property
+    def keyring(self) -> Keyring | None:
+        """None where nobody is asked for a key."""
+        ...
 
     async def caller_of(self, scope: Scope) -> Caller:
         """Raises UnknownCallerError, DeniedError, TransientError."""
@@ -46,7 +49,7 @@ class Door(Protocol):
 class OpenDoor:
     """Whoever reaches the loopback address of this machine has the rights of its user."""
 
-    has_keys = False
+    keyring = None
 
     async def caller_of(self, scope: Scope) -> Caller:
         return local_caller(request_id=request_id_of(scope), on_behalf_of=_person_of(Headers(scope=scope)))
@@ -54,8 +57,6 @@ class OpenDoor:
 
 class KeyDoor:
     """Whoever shows a key, in the header `Authorization` or by having signed in with it, is its holder."""
-
-    has_keys = True
 
     def __init__(self, keyring: Keyring) -> None:
         self.keyring = keyring
@@ -108,8 +109,8 @@ def session_of(scope: Scope) -> str:
 
 
 def _refusal(scope: Scope, err: PictorError) -> ASGIApp:
-    is_page = scope["method"] == "GET" and not scope["path"].startswith("/v1/")
-    if isinstance(err, UnknownCallerError) and is_page:
+    is_page = scope["method"] == "GET" and "text/html" in Headers(scope=scope).get("accept", "")
+    if isinstance(err, UnknownCallerError) and is_page:  # of a person with a browser
         asked = scope["path"] + (
             f"?{scope['query_string'].decode('latin-1')}" if scope["query_string"] else ""
         )

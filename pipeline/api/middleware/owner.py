@@ -20,7 +20,7 @@ class OwnerDoor:
     """
 
     def __init__(self, behind: Door, *, token: str) -> None:
-        self.has_keys = behind.has_keys
+        self.keyring = behind.keyring
         self._behind = behind
         self._token = token.encode()
 

@@ -85,7 +85,10 @@ def results(
     try:
         found = _find(Bytes(text="your picture", body=picture), asked, ports, caller)
     except PictorError as err:
-        return render(request, "results.html", asked=asked, answer=None, example=example, error=str(err))
+        status = http_status_of(err.code)
+        return render(
+            request, "results.html", status=status, asked=asked, answer=None, example=example, error=str(err)
+        )
     return render(request, "results.html", asked=asked, answer=found, example=example, error=found.error)
 
 

@@ -7,10 +7,10 @@ from urllib.parse import parse_qs
 from fastapi import APIRouter, Body, Query, Request
 from fastapi.responses import RedirectResponse, Response
 
-from pipeline.api.middleware.callers import SESSION_COOKIE, Door, KeyDoor, session_of
+from pipeline.api.middleware.callers import SESSION_COOKIE, Door, session_of
 from pipeline.api.pages.rendering import render
 from pipeline.errors import UnknownCallerError
-from pipeline.service.keyring import SESSION
+from pipeline.service.keyring import SESSION, Keyring
 
 router = APIRouter()
 
@@ -18,7 +18,7 @@ router = APIRouter()
 @router.get("/sign-in")
 def sign_in_page(request: Request, next: Annotated[str, Query(max_length=4096)] = "/") -> Response:  # noqa: A002
     """A field for the key."""
-    if not _door(request).has_keys:
+    if _keyring(request) is None:
         return RedirectResponse("/", status_code=303)
     return render(request, "sign_in.html", next=_own_path(next), error="")
 
@@ -29,13 +29,13 @@ def sign_in(
     form: Annotated[bytes, Body(media_type="application/x-www-form-urlencoded", max_length=16_384)],
 ) -> Response:
     """Begin a session, and go on to the page that was asked for."""
-    door = _door(request)
-    if not isinstance(door, KeyDoor):
+    keyring = _keyring(request)
+    if keyring is None:
         return RedirectResponse("/", status_code=303)
     fields = parse_qs(form.decode("utf-8", "replace"))
     following = _own_path(_field(fields, "next"))
     try:
-        session = door.keyring.sign_in(_field(fields, "key").strip())
+        session = keyring.sign_in(_field(fields, "key").strip())
     except UnknownCallerError as err:
         return render(request, "sign_in.html", status=401, next=following, error=str(err))
     answer = RedirectResponse(following, status_code=303)
@@ -53,10 +53,10 @@ def sign_in(
 @router.post("/sign-out")
 def sign_out(request: Request) -> Response:
     """End the session, here and in every other process."""
-    door = _door(request)
-    if isinstance(door, KeyDoor):
+    keyring = _keyring(request)
+    if keyring is not None:
         with suppress(UnknownCallerError):  # nobody is signed in, as it was asked for
-            door.keyring.sign_out(session_of(request.scope))
+            keyring.sign_out(session_of(request.scope))
     answer = RedirectResponse("/sign-in", status_code=303)
     answer.delete_cookie(SESSION_COOKIE, httponly=True, samesite="strict", secure=_is_encrypted(request))
     return answer
@@ -77,5 +77,6 @@ def _is_encrypted(request: Request) -> bool:
     return "https" in (request.url.scheme, request.headers.get("x-forwarded-proto", ""))
 
 
-def _door(request: Request) -> Door:
-    return cast("Door", request.app.state.door)
+def _keyring(request: Request) -> Keyring | None:
+    """None for a service without keys."""
+    return cast("Door", request.app.state.door).keyring
