@@ -129,7 +129,7 @@ class ImageError(PictorError):
 
 
 class TransientError(PictorError):
-    """A service is away, slow or overloaded; the same call may work later."""
+    """A service is away, slow or overloaded. The same call may work later."""
 
     code = ErrorCode.UNAVAILABLE
 
@@ -141,7 +141,7 @@ class MessageError(PictorError):
 
 
 class FatalError(PictorError):
-    """This process cannot do its work; another one may."""
+    """This process cannot do its work. Another one may."""
 
     code = ErrorCode.PROCESS_UNFIT
 

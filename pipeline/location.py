@@ -47,7 +47,7 @@ def split_s3_url(text: str) -> tuple[str, str]:
 
 
 def local_path(text: str) -> Path:
-    """The path that `photos/a.jpg`, `~/photos` or `file:///photos` means; nothing need be there.
+    """The path that `photos/a.jpg`, `~/photos` or `file:///photos` means. Nothing need be there.
 
     Raises:
         ArgumentError: empty, an unknown scheme, another host, or the home of nobody.

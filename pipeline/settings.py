@@ -387,7 +387,7 @@ class Settings(BaseSettings):
         """Read and check the environment.
 
         Raises:
-            ConfigError: a variable has an unusable value; all of them are named, no value is shown. Or the
+            ConfigError: a variable has an unusable value. All of them are named, no value is shown. Or the
                 folder of secrets, or a file in it, cannot be read.
         """
         try:

@@ -24,7 +24,7 @@ def client_context(ca_file: str, setting: str) -> ssl.SSLContext:
     """A context that asks for a certificate, its authority and its name.
 
     Args:
-        ca_file: PEM file of the authorities to trust; "" or `system` are those of this machine.
+        ca_file: PEM file of the authorities to trust. "" or `system` are those of this machine.
         setting: the variable that names the file, for messages.
 
     Raises:
@@ -81,7 +81,7 @@ def find_fault(host: str, port: int, ca_file: str, setting: str, *, postgres: bo
         postgres: it speaks its own protocol until it is asked for TLS.
 
     Returns:
-        As `explain_tls`; "" where nothing is wrong with the certificate, or the server is away.
+        As `explain_tls`. "" where nothing is wrong with the certificate, or the server is away.
     """
     context = client_context(ca_file, setting)
     try:

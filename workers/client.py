@@ -48,7 +48,7 @@ class PictorClient:
     """
 
     def __init__(self, broker_url: str, *, ca_file: str = "") -> None:
-        """Args: `ca_file` is of the authorities to trust for `amqps://…`; "" are those of this machine."""
+        """Args: `ca_file` is of the authorities to trust for `amqps://…`. "" are those of this machine."""
         # Nothing of the environment: a service has settings of its own.
         settings = Settings.model_construct(broker_url=SecretStr(broker_url), broker_ca_file=ca_file)
         self._app: Celery = make_app(settings)
@@ -124,7 +124,7 @@ class PictorClient:
         messages may be on their way: call it again with the same keys, and the moment of the first call.
 
         Args:
-            meant_at: with a time zone; default now, by the clock of this machine. What was planned later
+            meant_at: with a time zone. Default now, by the clock of this machine. What was planned later
                 stays in the index, however late the messages are read.
         """
         moment = (meant_at or datetime.now(UTC)).timestamp()

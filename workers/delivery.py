@@ -79,7 +79,7 @@ def _body_of(task: Task) -> bytes:
 
 
 def deliveries_before(task: Task) -> int:
-    """How often a quorum queue has delivered this very message before; a retry is a new message."""
+    """How often a quorum queue has delivered this very message before. A retry is a new message."""
     return _count(task, "x-delivery-count")
 
 

@@ -66,7 +66,7 @@ def told_identity() -> Identity:
 
 
 def folder_of_worker(pid: int) -> Path | None:
-    """The folder of the worker that a living process belongs to; None for any other process."""
+    """The folder of the worker that a living process belongs to. None for any other process."""
     try:
         variables = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
     except OSError:  # it has ended, or is another user's

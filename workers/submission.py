@@ -138,7 +138,7 @@ def read_arguments(kind: type[A], task: str, arguments: Mapping[str, object]) ->
     """Check the arguments of a public task.
 
     Raises:
-        MessageError: names the wrong arguments and the allowed ones; of values, names alone.
+        MessageError: names the wrong arguments and the allowed ones. Of values, names alone.
     """
     _check_version(task, arguments)
     try:

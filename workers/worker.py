@@ -41,7 +41,7 @@ def run_worker(settings: Settings, *, roles: Sequence[str], children: int, name:
     Raises:
         ConflictError: a worker of this name runs here already.
         ModelMismatchError: the collection is of another model.
-        FatalError: it stopped itself; the message says why.
+        FatalError: it stopped itself. The message says why.
     """
     folder = settings.run_folder / name
     with _only_one(folder, name), exported_metrics(settings, folder, queues=roles, children=children):

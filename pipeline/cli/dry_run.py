@@ -37,7 +37,7 @@ def show_outlook(
     """Print how many objects are new, changed or gone, and the first keys of each. Nothing is written.
 
     Raises:
-        typer.Exit: a job would remove nothing, since too much is gone; it would end with the same code.
+        typer.Exit: a job would remove nothing, since too much is gone. It would end with the same code.
         ConflictError: the collection is older than the version book, which has not been filled from it yet.
     """
     found = preview_job(request, existing, deps, local_caller(), first=FIRST_KEYS)

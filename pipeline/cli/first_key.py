@@ -18,7 +18,7 @@ def hand_out_first_key(settings: Settings, file: Path | None) -> None:
     """Print the key, or write it to a file that only its owner may read.
 
     Raises:
-        ArgumentError: the file is there, or cannot be made; no key was made.
+        ArgumentError: the file is there, or cannot be made. No key was made.
     """
     with wiring.open_ledger(settings) as ledger:
         if ledger.keys.list_keys():

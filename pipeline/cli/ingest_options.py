@@ -12,7 +12,7 @@ BUILTIN_NOTICE = (
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class IngestOptions:
-    """As the command line gives them; "" and 0 are for the defaults of the settings."""
+    """As the command line gives them. "" and 0 are for the defaults of the settings."""
 
     source: str
     collection: str

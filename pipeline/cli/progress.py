@@ -41,7 +41,7 @@ class JobProgress:
     """Shows images/s, time left and failures so far. Use as a context manager.
 
     Args:
-        done_before: objects settled before this run; they do not count for its speed.
+        done_before: objects settled before this run. They do not count for its speed.
     """
 
     def __init__(self, *, done_before: int = 0) -> None:

@@ -39,7 +39,7 @@ def ingest_remotely(
 
     Raises:
         ArgumentError: a folder was given, which workers cannot see; or the workers refused the job.
-        TransientError: the broker did not take the job, or did not confirm it; the message says which.
+        TransientError: the broker did not take the job, or did not confirm it. The message says which.
     """
     from workers.client import PictorClient
 

@@ -64,7 +64,7 @@ def write_edits(folder: Path, originals: Mapping[str, Image.Image]) -> dict[str,
     """Write an edited copy of each picture for each edit.
 
     Args:
-        originals: RGB pictures by name; names become file names.
+        originals: RGB pictures by name. Names become file names.
 
     Returns:
         The name of the original by file name of its copy.

@@ -46,7 +46,7 @@ def block_key(job_id: str, path: str) -> str:
 
 
 def batch_of_block(key: str) -> tuple[str, str] | None:
-    """Job id and path of the batch that a block's key names; None for a key that is no block's."""
+    """Job id and path of the batch that a block's key names. None for a key that is no block's."""
     job_id, slash, path = key.removesuffix(".block").rpartition("/")
     return (job_id, path) if slash and key.endswith(".block") else None
 

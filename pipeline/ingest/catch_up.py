@@ -39,7 +39,7 @@ def catch_up(
     An object of which the index holds a newer version counts as unchanged.
 
     Raises:
-        TransientError: others were faster again and again; the batch comes back.
+        TransientError: others were faster again and again. The batch comes back.
     """
     seen: dict[str, int] = {}  # entries with which all is well: their sequence by image id
     report = _accept_newer(batch, report, deps)

@@ -42,7 +42,7 @@ class Compared:
 def compare_versions(
     refs: Iterable[ObjectRef], entries: Iterator[VersionEntry], request: JobRequest
 ) -> Iterator[Compared]:
-    """Both in byte order of the key, from the same cursor on; keys come out in that order, each once."""
+    """Both in byte order of the key, from the same cursor on. Keys come out in that order, each once."""
     selection = selection_of(request.include, request.exclude)
     entry = next(entries, None)
     unread = "\0"  # the last folder that could not be read. Its files are not missing

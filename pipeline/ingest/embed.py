@@ -15,7 +15,7 @@ def embed_all(
     group_items: int,
     clock: PhaseClock,
 ) -> Iterator[Embedded | Rejected]:
-    """Embed prepared images and pass the rest through; nothing is lost and nothing is added.
+    """Embed prepared images and pass the rest through. Nothing is lost and nothing is added.
 
     Args:
         group_items: views in one call of the model, of however many images.
@@ -103,7 +103,7 @@ def _not_finite(prepared: Prepared) -> Rejected:
 def _timed(
     outcomes: Iterable[Prepared | Embedded | Rejected], clock: PhaseClock
 ) -> Iterator[Prepared | Embedded | Rejected]:
-    """The same outcomes; the time spent waiting for each is the device's idle time."""
+    """The same outcomes. The time spent waiting for each is the device's idle time."""
     iterator = iter(outcomes)
     while True:
         with clock.measure("wait"):

@@ -44,7 +44,7 @@ def pattern_of(key: str) -> str:
 
 
 def what_is_wrong(patterns: Sequence[str]) -> str:
-    """Why these are no patterns for one job; empty when they are."""
+    """Why these are no patterns for one job. Empty when they are."""
     if len(patterns) > MAX_PATTERNS:
         return f"{len(patterns)} patterns were given; at most {MAX_PATTERNS} are read"
     for pattern in patterns:

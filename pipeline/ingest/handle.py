@@ -35,9 +35,9 @@ logger = logging.getLogger(__name__)
 class Handled:
     """`error` is set unless the verdict is ACK. `forward` is a batch to publish before acknowledging.
 
-    The rest is no part of the outcome. `batch` is the one that the message named; None without one.
+    The rest is no part of the outcome. `batch` is the one that the message named. None without one.
     For metrics and traces: what this process spent, whatever the verdict, and the report that this call has
-    put into the ledger; None when there was none, or another was there first.
+    put into the ledger. None when there was none, or another was there first.
     """
 
     verdict: Verdict

@@ -89,7 +89,7 @@ def planned_as(message: EmbedBatch, body: bytes, planned_body: bytes) -> EmbedBa
         planned_body: the ledger's, of the batch that the message names.
 
     Raises:
-        MessageError: they are not the same batch; names the fields that differ.
+        MessageError: they are not the same batch. Names the fields that differ.
     """
     if body == planned_body:
         return message

@@ -61,7 +61,7 @@ def is_settled(
     Args:
         entry: the book's, by a newer plan than that of the batch.
         planned: as the batch has it.
-        present: as the store has it now; None when it is gone.
+        present: as the store has it now. None when it is gone.
         stored: what the index has of it, if anything.
     """
     match entry.state:

@@ -83,10 +83,10 @@ def prepare_all(
     memory. Closing the iterator early stops the threads.
 
     Args:
-        decode_slots: shared with others; by default `decode_threads` of this call alone.
+        decode_slots: shared with others. By default `decode_threads` of this call alone.
 
     Raises:
-        TransientError, FatalError: the store is away or refuses this process; no image is to blame.
+        TransientError, FatalError: the store is away or refuses this process. No image is to blame.
     """
     slots = decode_slots or Semaphore(concurrency.decode_threads)
 

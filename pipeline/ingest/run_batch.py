@@ -42,7 +42,7 @@ def run_batch(
         clock: one that has measured earlier phases, which then are in the report's seconds.
 
     Raises:
-        TransientError: a service is away; nothing is lost by running the batch again.
+        TransientError: a service is away. Nothing is lost by running the batch again.
         FatalError: this process cannot go on.
     """
     clock = clock or PhaseClock()
@@ -56,7 +56,7 @@ def stage_batch(batch: EmbedBatch, deps: Deps, limits: ImageLimits, clock: Phase
     The block carries the seconds of `clock`, so that the ledger's account of the batch is whole.
 
     Returns:
-        None when a block is there for `run_batch`; a report when no image of the batch needs the model.
+        None when a block is there for `run_batch`. A report when no image of the batch needs the model.
     """
     with prepare_batch(batch, deps, limits, clock) as prepared, clock.measure("wait"):
         outcomes = tuple(prepared.outcomes)

@@ -29,7 +29,7 @@ def put_block(batch: EmbedBatch, made: PreparedBatch, deps: Deps, clock: PhaseCl
 
 
 def load_block(batch: EmbedBatch, deps: Deps, clock: PhaseClock) -> PreparedBatch | None:
-    """The pixels that wait for a batch; None when they are gone or damaged, or nothing is staged here."""
+    """The pixels that wait for a batch. None when they are gone or damaged, or nothing is staged here."""
     if not deps.staging_bucket:
         logger.warning("staged batch in an inline deployment: its objects are read again")
         return None

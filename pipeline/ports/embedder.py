@@ -18,17 +18,17 @@ class ImageEmbedder(Protocol):
 
     @property
     def device(self) -> str:
-        """Where it computes: "cpu" or "cuda:0"; empty while its weights are not loaded."""
+        """Where it computes: "cpu" or "cuda:0". Empty while its weights are not loaded."""
         ...
 
     def embed_images(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Embed one group.
 
         Args:
-            pixels: [N, 3, S, S], 0..255, S = `spec.preprocessing.crop`; any N >= 1.
+            pixels: [N, 3, S, S], 0..255, S = `spec.preprocessing.crop`. Any N >= 1.
 
         Returns:
-            [N, D], rows of unit length; a row the model could not answer is NaN.
+            [N, D], rows of unit length. A row the model could not answer is NaN.
         """
         ...
 
@@ -40,7 +40,7 @@ class TextEmbedder(Protocol):
     def spec(self) -> ModelSpec: ...
 
     def embed_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Returns: [N, D], rows of unit length; any N >= 1."""
+        """Returns: [N, D], rows of unit length. Any N >= 1."""
         ...
 
 

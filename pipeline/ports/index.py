@@ -22,7 +22,7 @@ class VectorIndex(Protocol):
     """Collections of vectors. Safe to share between threads.
 
     A collection has one generation for each model that filled it, and one of them is live. Whoever searches
-    asks for the live one; whoever writes says which one, so that several can be filled beside each other.
+    asks for the live one. Whoever writes says which one, so that several can be filled beside each other.
     """
 
     def create_collection(self, name: str, model: ModelSpec) -> CollectionInfo:
@@ -32,7 +32,7 @@ class VectorIndex(Protocol):
             Its live generation.
 
         Raises:
-            ModelMismatchError: that is another model's; both names in the message.
+            ModelMismatchError: that is another model's. Both names in the message.
         """
         ...
 
@@ -89,7 +89,7 @@ class VectorIndex(Protocol):
         ...
 
     def list_generations(self, name: str) -> list[CollectionInfo]:
-        """By fingerprint; empty when there is no such collection."""
+        """By fingerprint. Empty when there is no such collection."""
         ...
 
     def check_generation(self, ref: CollectionRef) -> None:
@@ -134,7 +134,7 @@ class VectorIndex(Protocol):
 
         Args:
             latest: as of all writes that returned before this call, whoever made them. Else of those before
-                the last `create_collection`, and of later ones after some seconds; it costs a fraction.
+                the last `create_collection`, and of later ones after some seconds. It costs a fraction.
         """
         ...
 
@@ -160,7 +160,7 @@ class VectorIndex(Protocol):
         It sees all writes that returned before this call, whoever made them.
 
         Args:
-            start_after: an image id; only those behind it are listed.
+            start_after: an image id. Only those behind it are listed.
         """
         ...
 
@@ -178,7 +178,7 @@ class VectorIndex(Protocol):
         Args:
             vectors: [Q, D], unit length.
             k: 1..MAX_HITS.
-            min_score: cosine; hits below it are left out.
+            min_score: cosine. Hits below it are left out.
         """
         ...
 

@@ -34,7 +34,7 @@ class Lazy(Generic[T]):
 
 
 class LazyEmbedder:
-    """Knows its model's spec from the start; the weights are loaded for the first image."""
+    """Knows its model's spec from the start. The weights are loaded for the first image."""
 
     def __init__(self, spec: ModelSpec, load: Callable[[], ImageEmbedder]) -> None:
         self.spec = spec

@@ -47,7 +47,7 @@ class Ledger(Protocol):
         """Newest first.
 
         Args:
-            before: a job's id; only jobs that are older than it.
+            before: a job's id. Only jobs that are older than it.
             of: only jobs of collections whose names it takes. It is asked once for each name.
         """
         ...
@@ -112,7 +112,7 @@ class Ledger(Protocol):
         """Batch rows, the cursor and the planner's own findings, in one transaction.
 
         Args:
-            after: the cursor behind which the planner has listed; None from the beginning.
+            after: the cursor behind which the planner has listed. None from the beginning.
             cursor: the last key it has dealt with. A job's cursor moves on in byte order, and never back.
             ignored: how many objects were ignored since the previous call.
             findings: since the previous call. What is unchanged or known to fail counts from here on. What is
@@ -190,7 +190,7 @@ class Ledger(Protocol):
             False, and nothing is written, when the batch was reported before.
 
         Raises:
-            ConflictError: an object was claimed since; nothing is written.
+            ConflictError: an object was claimed since. Nothing is written.
         """
         ...
 
@@ -227,7 +227,7 @@ class Ledger(Protocol):
         """By key, in byte order.
 
         Args:
-            start_after: a key; only failures of keys behind it.
+            start_after: a key. Only failures of keys behind it.
         """
         ...
 

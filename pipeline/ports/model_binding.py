@@ -68,7 +68,7 @@ def find_by_digits(name: str, digits: str, index: VectorIndex) -> CollectionInfo
     """The generation whose fingerprint begins so.
 
     Raises:
-        NotFoundError: no such collection or generation; those that are there are named.
+        NotFoundError: no such collection or generation. Those that are there are named.
         ArgumentError: several begin so.
     """
     there = index.list_generations(name)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from pipeline.errors import ArgumentError, ConfigError, ConflictError, NotFoundError, PictorError
+from pipeline.errors import ArgumentError, ConfigError, ConflictError, NotFoundError, PictorError, TargetError
 from pipeline.ingest.globs import what_is_wrong
 from pipeline.ingest.sync import holds_any
 from pipeline.location import Location
@@ -171,6 +171,10 @@ def _refuse_emptied_source(request: JobRequest, deps: Deps) -> None:
 
 def _make_target(request: JobRequest, deps: Deps, *, new_generation: bool) -> None:
     check_collection_name(request.collection)
+    if deps.staging_bucket and request.bucket == deps.staging_bucket:
+        raise TargetError(
+            f"bucket {request.bucket} holds pixels on their way to the GPU tier; it is no source"
+        )
     # The first page of the listing: for a bucket that is not there, no collection is made.
     next(deps.store.list_objects(request.bucket, request.prefix), None)
     if request.fingerprint != deps.embedder.spec.fingerprint:

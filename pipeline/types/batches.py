@@ -73,7 +73,7 @@ class Box:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class View:
-    """What the model sees at once. `box` is its place in the upright original; None is all of it."""
+    """What the model sees at once. `box` is its place in the upright original. None is all of it."""
 
     pixels: Pixels  # [3, S, S]
     box: Box | None = None
@@ -103,7 +103,7 @@ class Embedded:
 class PreparedBatch:
     """The objects of a batch before the model sees them, wherever they were prepared.
 
-    `outcomes` are of all that are not unchanged; an image that is embedded already needs no model. `stored`
+    `outcomes` are of all that are not unchanged. An image that is embedded already needs no model. `stored`
     says how many rows the index has of an object, in whatever version, where it has any.
     """
 

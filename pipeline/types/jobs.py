@@ -44,7 +44,7 @@ def embedded_on(host: str) -> str:
 class JobRequest:
     """A caller's request. `location` is a URL: `file:///photos` or `s3://bucket/prefix`.
 
-    `max_delete_share` is None for the default, which small numbers of objects may pass; a share that was
+    `max_delete_share` is None for the default, which small numbers of objects may pass. A share that was
     given is kept to the letter.
     """
 

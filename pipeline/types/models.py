@@ -20,7 +20,7 @@ class Preprocessing:
     """How an upright RGB image becomes a model's input. Part of the model's fingerprint.
 
     `fit="crop"`: the shorter side becomes `resize`, then the centre `crop` x `crop` is taken.
-    `fit="stretch"`: the whole image becomes `crop` x `crop`; the aspect ratio is lost, no pixel is.
+    `fit="stretch"`: the whole image becomes `crop` x `crop`. The aspect ratio is lost, no pixel is.
     """
 
     resize: int
@@ -32,7 +32,7 @@ class Preprocessing:
 
 
 class Capability(StrEnum):
-    """What a model can be asked for; each has a protocol in `ports.embedder`."""
+    """What a model can be asked for. Each has a protocol in `ports.embedder`."""
 
     IMAGES = "images"
     TEXT = "text"

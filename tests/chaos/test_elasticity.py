@@ -6,9 +6,7 @@ Nothing is lost, nothing is done twice, and where there is no work there is no w
 import secrets
 from collections.abc import Mapping
 
-import numpy as np
 import pytest
-from PIL import Image
 
 from pipeline.types import Job, JobState
 from tests.chaos.autoscaler import Autoscaler, Rules
@@ -16,7 +14,6 @@ from tests.chaos.conftest import MakeFleet
 from tests.chaos.pictures import picture
 from tests.deploy.rendered import named, render
 from tests.fleet import Fleet, wait_until
-from tests.image_files import encode
 
 PACE = 1 / 100  # 15 minutes are 9 s. Not faster: the broker's own counts are up to 5 s old
 MAX_PODS = 3  # on two cores
@@ -24,7 +21,8 @@ MAX_PODS = 3  # on two cores
 # together, 6 s and 5 s: else no worker is met at work.
 BATCH_ITEMS = 32
 BATCHES = 12
-ONE_CORE = {"PICTOR_DECODE_THREADS": "1"}
+# So that a worker is met in the middle of a batch. It waits, and leaves the cores to others.
+SLOW = {"PICTOR_DECODE_THREADS": "1", "PICTOR_TEST_GROUP_S": "4"}
 
 pytestmark = pytest.mark.slow
 
@@ -37,13 +35,8 @@ def rules() -> Rules:
     return rules
 
 
-def heavy_pictures() -> Mapping[str, bytes]:
-    """A batch of them takes a core several seconds, so that a worker is met in the middle of one."""
-    squares = np.random.default_rng(1).integers(0, 256, (60, 60, 3), np.uint8)
-    image = Image.fromarray(squares).resize((4000, 4000), Image.Resampling.NEAREST)
-    body = encode(image, "PNG")  # no decoder can skip a part of it
-    # With a number behind each picture, since the same content again would take its vector from the index.
-    return {f"{number:04}.png": body + f"{number}".encode() for number in range(BATCHES * BATCH_ITEMS)}
+def pictures(first: int, count: int) -> Mapping[str, bytes]:
+    return {f"{number:05}.jpg": picture(number) for number in range(first, first + count)}
 
 
 def work_through(fleet: Fleet, scaler: Autoscaler, bodies: Mapping[str, bytes]) -> Job:
@@ -64,15 +57,15 @@ def test_workers_follow_the_queue_and_nothing_is_lost_or_done_twice(
 ) -> None:
     fleet = make_fleet()
     fleet.start(queues="plan").ready()
-    with Autoscaler(fleet, rules, ONE_CORE) as scaler:
+    with Autoscaler(fleet, rules, SLOW) as scaler:
         wait_until(lambda: scaler.polls >= 3, "it looks at the queue")
         assert scaler.pods == scaler.stopped == []
 
-        first = work_through(fleet, scaler, heavy_pictures())
+        first = work_through(fleet, scaler, pictures(0, BATCHES * BATCH_ITEMS))
         assert scaler.peak == MAX_PODS
         assert scaler.stopped_with_work > 0
 
-        second = work_through(fleet, scaler, {f"{n}.jpg": picture(n) for n in range(40)})
+        second = work_through(fleet, scaler, pictures(10_000, 40))
         assert len(scaler.stopped) > MAX_PODS  # from nothing, once more
 
     for job, count in ((first, BATCHES * BATCH_ITEMS), (second, 40)):

@@ -124,6 +124,7 @@ MAY_PUBLISH = {
     "embed": {"ingest", "embed", "pictor.dead", "celeryev"} | BATCHES | ALWAYS,
     "search": {"search", f"search.{MODEL}", "", "pictor.dead", "celeryev"} | ALWAYS,
     "flower": {"celeryev"},
+    "api": {"plan"},
     "submit": {"plan", "search"},
 }
 MAY_TAKE = {
@@ -132,6 +133,7 @@ MAY_TAKE = {
     "embed": {"ingest", "embed"} | BATCHES | ALWAYS,
     "search": {"search", f"search.{MODEL}"} | ALWAYS,
     "flower": {"celeryev"},
+    "api": set(),
     "submit": set(),
 }
 
@@ -193,7 +195,7 @@ def test_a_user_of_the_broker_may_do_what_its_role_needs_and_nothing_else(
         assert {name for name in NAMES if may(publish, name)} == MAY_PUBLISH[user]
         assert {name for name in queues if may(take, name)} == MAY_TAKE[user]
         owned = {name for name in queues if may(declare, name)}
-        assert owned == (set() if user == "submit" else MAY_PUBLISH[user] - {"", "pictor.dead"})
+        assert owned == (set() if user in ("api", "submit") else MAY_PUBLISH[user] - {"", "pictor.dead"})
         assert not any(may(delete, name) for name in queues - owned)
     login = f"{user}:{urlsplit(url.get_secret_value()).password}"
     assert ask(broker, "users", login)[0] == 401

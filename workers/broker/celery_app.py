@@ -49,7 +49,7 @@ def make_app(settings: Settings, *, blocked_patience_s: float = 0.0, consumed: S
 
     Args:
         blocked_patience_s: how long a publisher waits for a broker that takes nothing now. A person or a
-            service wants to be told; a worker has time.
+            service wants to be told. A worker has time.
         consumed: the queues that a worker takes messages from.
 
     Raises:

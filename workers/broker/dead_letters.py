@@ -53,7 +53,7 @@ def set_aside(task: Task, reason: str) -> None:
     """Put a task into the dead-letter queue with a reason a person can read, and let Celery acknowledge it.
 
     Raises:
-        TransientError: the broker did not take it; the message must not be acknowledged.
+        TransientError: the broker did not take it. The message must not be acknowledged.
         Reject: the letter is too long for the broker, which then makes one of the message itself.
     """
     request = task.request
@@ -109,7 +109,7 @@ def replay_dead(connection: Connection, task_id: str | None = None, *, limit: in
     Each is acknowledged only after the broker has confirmed its copy: a crash repeats one, and loses none.
 
     Args:
-        task_id: replay only this one; default all.
+        task_id: replay only this one. Default all.
         limit: how many are looked at.
     """
     replayed: set[tuple[str, int]] = set()

@@ -30,7 +30,7 @@ def keep_meant_at(task: Task, given_s: float | None) -> datetime:
 
 
 def kept_meant_at(headers: Mapping[str, object] | None) -> dict[str, object]:
-    """The header to put on a copy; empty where there is none."""
+    """The header to put on a copy. Empty where there is none."""
     meant_s = _seconds((headers or {}).get(MEANT_HEADER))
     return {} if meant_s is None else {MEANT_HEADER: meant_s}
 

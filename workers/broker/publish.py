@@ -51,7 +51,7 @@ class Publisher:
     def publish_outbox(self, ledger: Ledger, job_id: str) -> int:
         """Publish committed batches that are not published yet. Returns their number.
 
-        A crash between the two publishes a batch twice, never not at all; the second is acknowledged unread.
+        A crash between the two publishes a batch twice, never not at all. The second is acknowledged unread.
         """
         published = 0
         while True:
@@ -85,7 +85,7 @@ class Publisher:
 
         Raises:
             ArgumentError: the arguments are too long for one message.
-            TransientError: the broker is away, or did not confirm and may take the task yet; the message says
+            TransientError: the broker is away, or did not confirm and may take the task yet. The message says
                 which.
         """
         _check_size(task, arguments)

@@ -48,7 +48,7 @@ def model_queue(role: str, fingerprint: str) -> str:
     """The queue of one model's workers of a role.
 
     Args:
-        fingerprint: of the model; at least its first 8 hex digits.
+        fingerprint: of the model. At least its first 8 hex digits.
     """
     return f"{role}.{fingerprint[:8]}"
 

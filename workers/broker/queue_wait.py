@@ -40,7 +40,7 @@ def check_still_wanted(headers: Mapping[str, object] | None) -> None:
 
 
 def waited_s(headers: Mapping[str, object] | None) -> float | None:
-    """Seconds from when the message was due until now; None when its sender did not say, or nothing likely.
+    """Seconds from when the message was due until now. None when its sender did not say, or nothing likely.
 
     Two machines' clocks differ. A message that seems to start before it was sent has waited 0 s. A message
     that is delivered again has waited since it was first due.

@@ -40,7 +40,7 @@ def current() -> Context:
     """The context that warm-up made.
 
     Raises:
-        FatalError: warm-up has not happened; the process must not take work.
+        FatalError: warm-up has not happened. The process must not take work.
     """
     if _context is None:
         raise FatalError("this process was not warmed up")

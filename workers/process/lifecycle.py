@@ -93,7 +93,7 @@ def _warm_up_patiently(app: Celery) -> Context:
 
 
 def _take_no_task(folder: Path) -> None:
-    """End when the worker does; another child would be started in the place of one that ends before."""
+    """End when the worker does. Another child would be started in the place of one that ends before."""
     main = os.getppid()
     while os.getppid() == main and not drains(folder):
         time.sleep(DRAINS_S)

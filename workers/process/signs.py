@@ -50,7 +50,7 @@ def sign_stopped(folder: Path, error: PictorError) -> None:
 
 
 def why_stopped(folder: Path) -> str:
-    """The reason of a worker that stopped itself; "" of any other."""
+    """The reason of a worker that stopped itself. "" of any other."""
     try:
         return (folder / _STOPPED).read_text(encoding="utf-8").strip() or NO_WORDS
     except FileNotFoundError:

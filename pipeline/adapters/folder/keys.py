@@ -31,7 +31,7 @@ def locate_file(path: Path) -> tuple[str, str]:
 
 
 def name_of_key(key: str) -> bytes | None:
-    """The only name with this key; None when no name has it."""
+    """The only name with this key. None when no name has it."""
     if "\0" in key:
         return None
     if key.isascii():

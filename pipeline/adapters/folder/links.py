@@ -13,7 +13,7 @@ def resolve_below(root: Root, path: bytes) -> bytes | None:
     """Where `path` below the root leads, as a path below the root without links.
 
     Returns:
-        None when that is outside, or nowhere; empty for the root itself.
+        None when that is outside, or nowhere. Empty for the root itself.
 
     Raises:
         PermissionError: a folder on the way, below the root, may not be looked at.

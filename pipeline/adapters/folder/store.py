@@ -36,7 +36,7 @@ class FolderStore:
     """ObjectStore over local folders, with the standard library alone.
 
     Args:
-        roots: the folders that may be opened, with all that lies below; None means any.
+        roots: the folders that may be opened, with all that lies below. None means any.
         calls: how they are read.
     """
 

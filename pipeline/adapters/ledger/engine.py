@@ -53,10 +53,10 @@ def read_url(text: str, *, ca_file: str = "") -> sa.URL:
     """Check a ledger's URL, choose its driver, and say in it how a server's certificate is verified.
 
     Args:
-        ca_file: of the authorities to trust; "" are those of this machine.
+        ca_file: of the authorities to trust. "" are those of this machine.
 
     Raises:
-        ConfigError: not a URL, or not of a kind that a ledger can be; the text is not shown, it may hold
+        ConfigError: not a URL, or not of a kind that a ledger can be. The text is not shown, it may hold
             a password. Or it asks for TLS without verification.
     """
     try:
@@ -204,7 +204,7 @@ def forget_copies(engine: sa.Engine) -> None:
 
 
 def folder_of(url: sa.URL) -> Path | None:
-    """The folder of a SQLite file; None for a server."""
+    """The folder of a SQLite file. None for a server."""
     return Path(url.database).parent if url.drivername == "sqlite" and url.database else None
 
 

@@ -26,7 +26,7 @@ _alembic_turn = threading.Lock()  # Alembic keeps its context in module globals
 
 
 def migrate(url: str, *, ca_file: str = "") -> str:
-    """Bring the schema to the revision of this Pictor; an empty database gets all of it.
+    """Bring the schema to the revision of this Pictor. An empty database gets all of it.
 
     Safe to run twice and from several processes at once: one works, the others wait and find it done.
 

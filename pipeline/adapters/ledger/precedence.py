@@ -125,7 +125,7 @@ def begin_removal(
     """From here on every batch of an older plan is late, and one of a newer plan is left alone.
 
     Args:
-        missing_in: only what this job still has to remove; it is not sure yet that it is gone.
+        missing_in: only what this job still has to remove. It is not sure yet that it is gone.
     """
     values: dict[str, object] = {"sequence": sequence}
     where = version.c.sequence <= sequence
@@ -167,7 +167,7 @@ def end_removal(
 
 
 def oldest_open(connection: sa.Connection, collection: str, fingerprint: str) -> int | None:
-    """The lowest number of a batch that may still write into a generation; None when there is none."""
+    """The lowest number of a batch that may still write into a generation. None when there is none."""
     lately = datetime.now(UTC) - timedelta(seconds=GRACE_S)
     may_run = sa.or_(job.c.state != JobState.CANCELLED.value, job.c.finished_at > lately)
     query = (

@@ -77,7 +77,7 @@ def count_prunable(connection: sa.Connection, found: Prunable) -> Pruned:
 
 
 def prune_page(connection: sa.Connection, found: Prunable) -> Pruned:
-    """Delete a page of a job's details; nothing when nothing is left, or when the job runs again."""
+    """Delete a page of a job's details. Nothing when nothing is left, or when the job runs again."""
     present = lock_job(connection, found.job_id)
     if present.state not in _ENDED:
         return Pruned()

@@ -35,7 +35,7 @@ def open_ledger(url: str, *, ca_file: str = "") -> "SqlLedger":
 
 
 class SqlLedger(SqlJobs, SqlPlan, SqlBatches, SqlOutbox, SqlWatch, SqlPruning):
-    """Implements `ports.Ledger`. Made by `open_ledger`; share one between all threads of a process."""
+    """Implements `ports.Ledger`. Made by `open_ledger`. Share one between all threads of a process."""
 
     def __init__(self, engine: sa.Engine) -> None:
         transactions = Transactions(engine)

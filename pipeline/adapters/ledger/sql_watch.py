@@ -36,11 +36,6 @@ class SqlWatch(InTransactions):
             for row in rows
         }
 
-    def running_jobs(self) -> list[str]:
-        """Ids, oldest first."""
-        query = sa.select(job.c.job_id).where(job_is_running).order_by(job.c.created_at, job.c.job_id)
-        return list(self._read(lambda connection: connection.scalars(query).all()))
-
     def running_looks(self) -> dict[str, tuple[datetime, int]]:
         """Of each running job of the workers something that changes whenever its planner, an operator or a
         report moves it.

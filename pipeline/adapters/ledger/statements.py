@@ -192,7 +192,7 @@ def close_batch(connection: sa.Connection, job_id: str, path: str, items: int, v
     """Take a batch out of `pending` if it is there and has this many items.
 
     Returns:
-        The number of its plan; None when it was reported or split before.
+        The number of its plan. None when it was reported or split before.
     """
     mine = sa.and_(batch.c.job_id == job_id, batch.c.path == path)
     waiting = sa.and_(mine, batch_is_pending, batch.c["items"] == items)

@@ -19,7 +19,7 @@ def with_tls(url: sa.URL, ca_file: str) -> sa.URL:
     """The URL with `verify-full`, unless it says `sslmode=disable`, or names this machine and no authority.
 
     Raises:
-        ConfigError: another sslmode, which would encrypt and not know for whom; an unusable `ca_file`.
+        ConfigError: another sslmode, which would encrypt and not know for whom. An unusable `ca_file`.
     """
     mode = url.query.get("sslmode")
     if mode not in (None, "disable", "verify-full"):

@@ -68,7 +68,7 @@ def bind(name: str, model: ModelSpec, vector_type: str, precision: str) -> Bindi
 
 
 def read_binding(described: Mapping[str, Any]) -> Binding | None:
-    """The binding in the answer of describe_collection; None when somebody else made the collection.
+    """The binding in the answer of describe_collection. None when somebody else made the collection.
 
     Raises:
         TargetError: it was made by a newer version, whose rows this one cannot read.

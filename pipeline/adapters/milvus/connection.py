@@ -55,7 +55,7 @@ class NotLoadedError(PictorError):
 
 
 class MilvusConnection:
-    """Safe to share between threads; calls to Milvus Lite queue up behind a lock."""
+    """Safe to share between threads. Calls to Milvus Lite queue up behind a lock."""
 
     def __init__(self, uri: str, *, token: str, timeout_s: float, ca_file: str = "") -> None:
         quiet_milvus_loggers()

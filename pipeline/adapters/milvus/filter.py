@@ -32,7 +32,7 @@ _EMPTY_KEY = "%"  # no percent-encoded text is a lone percent sign; servers refu
 
 
 def to_expression(where: SearchFilter | None) -> str:
-    """An expression that holds for exactly the rows that `where` describes; empty when it describes all.
+    """An expression that holds for exactly the rows that `where` describes. Empty when it describes all.
 
     Raises:
         ArgumentError: a value is not valid Unicode, which no stored value can equal.
@@ -117,7 +117,7 @@ def begins_with(field: str, prefix: str) -> str:
 
 
 def _after_prefix(prefix: str) -> str:
-    """The smallest text above everything that begins with `prefix`; empty when there is none."""
+    """The smallest text above everything that begins with `prefix`. Empty when there is none."""
     stem = prefix.rstrip("\U0010ffff")  # the last code point has no successor: carry to the one before it
     if not stem:
         return ""

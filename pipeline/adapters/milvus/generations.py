@@ -145,7 +145,7 @@ class MilvusGenerations:
     def _attempt(
         self, name: str, step: Callable[[MilvusClient], object], *, is_done: Callable[[], bool]
     ) -> None:
-        """Do a step unless it is done; a failure counts only if it is not done after it either."""
+        """Do a step unless it is done. A failure counts only if it is not done after it either."""
         if is_done():
             return
         try:

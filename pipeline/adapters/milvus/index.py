@@ -51,9 +51,9 @@ class MilvusIndex:
         uri: URL of a server, or the path of a Milvus Lite directory, which is made if need be.
         token: `user:password` or API key.
         vector_type: of collections made from now on, "float32" or "float16".
-        precision: for their record; see `CollectionInfo`.
+        precision: for their record. See `CollectionInfo`.
         timeout_s: longest wait for one answer.
-        ca_file: of the authorities to trust where the URI is `https://…`; "" are those of this machine.
+        ca_file: of the authorities to trust where the URI is `https://…`. "" are those of this machine.
         live_ttl_s: how long it believes that a generation is live.
 
     Raises:
@@ -222,7 +222,7 @@ class MilvusIndex:
         self._requests.search(binding, anything, 1, "", LATEST)
 
     def _to_info(self, binding: Binding, consistency: str, *, live: bool | None = None) -> CollectionInfo:
-        """Args: `live`: whether it is the live one; None where that has to be asked."""
+        """Args: `live`: whether it is the live one. None where that has to be asked."""
         rows = self._requests.count(binding, "", consistency)
         return binding.to_info(rows, live=self._catalog.is_live(binding.ref) if live is None else live)
 

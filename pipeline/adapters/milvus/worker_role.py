@@ -40,7 +40,7 @@ def make_service_role(uri: str, *, owner_token: str, service_token: str, ca_file
 
     Args:
         owner_token: of a user who may make users and roles.
-        ca_file: of the authorities to trust; "" are those of this machine.
+        ca_file: of the authorities to trust. "" are those of this machine.
 
     Returns:
         The user's name.

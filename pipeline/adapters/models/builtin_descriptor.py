@@ -65,7 +65,7 @@ def _colour_histogram(rgb: Tensor, *, chroma_bins: int, light_bins: int, gain: f
     """Soft joint histogram, [N, chroma² · light], unit length.
 
     Args:
-        gain: stretches the chroma axes; most pixels are nearly grey, and 1.0 would waste the outer bins.
+        gain: stretches the chroma axes. Most pixels are nearly grey, and 1.0 would waste the outer bins.
     """
     red, green, blue = rgb.unbind(1)
     light = (red + green + blue) / 3

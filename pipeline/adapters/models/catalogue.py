@@ -58,7 +58,7 @@ class CatalogueEntry:
 def load_spec(
     address: str, *, weights_dir: Path, fetch_s3: FetchS3 | None = None, open_url: OpenUrl = open_url
 ) -> ModelSpec:
-    """Reads the weights, or downloads them once, as the fingerprint covers them; no forward pass.
+    """Reads the weights, or downloads them once, as the fingerprint covers them. No forward pass.
 
     Raises:
         ModelError: the address is unknown, or its file or weights cannot be found, read or trusted.
@@ -85,7 +85,7 @@ def load_embedder(
         precision: auto, float32 or bfloat16. The builtin model has no weights to be fast with: its histograms
             are float32 always.
         batches: at once in this process; 0 for single queries. See `share_cores`.
-        threads: for forward passes on a CPU; by default as many as torch takes.
+        threads: for forward passes on a CPU. By default as many as torch takes.
         before_pass: see `TorchEmbedder`.
 
     Raises:

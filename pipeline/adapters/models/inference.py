@@ -78,7 +78,7 @@ def quicken(
 
 
 def _fold_batch_norms(module: nn.Module) -> nn.Module:
-    """A copy with each batch norm folded into the convolution before it; the module itself where the graph of
+    """A copy with each batch norm folded into the convolution before it. The module itself where the graph of
     its calls cannot be followed, or there is nothing to fold."""
     if not any(isinstance(part, nn.BatchNorm2d) for part in module.modules()):
         return module
@@ -89,7 +89,7 @@ def _fold_batch_norms(module: nn.Module) -> nn.Module:
 
 
 def _probes(spec: ModelSpec, device: torch.device) -> Tensor:
-    """[4, 3, S, S] of normalised noise at several scales, as in pictures; the same everywhere."""
+    """[4, 3, S, S] of normalised noise at several scales, as in pictures. The same everywhere."""
     side = spec.preprocessing.crop
     source = torch.Generator().manual_seed(0)
     layers = [

@@ -71,7 +71,7 @@ class TorchEmbedder:
             each has a stream of its own, so that one copies while another computes; on a CPU single-threaded
             passes side by side are faster than one after the other on all cores, which wait for each other
             at the end of every layer.
-        pass_threads: CPU threads of each pass; by default as torch has it.
+        pass_threads: CPU threads of each pass. By default as torch has it.
         before_pass: called before each pass by the thread that makes it, which it may hold up.
         pad_groups: fill the last group up, so that the device sees one shape for ever and plans once.
             Default: on a GPU. On a CPU padding only costs time.
@@ -114,7 +114,7 @@ class TorchEmbedder:
         Raises:
             ValueError: not uint8 [N, 3, S, S].
             TransientError: the device has no memory left for a single image.
-            FatalError: the device failed; this process cannot use it any more.
+            FatalError: the device failed. This process cannot use it any more.
         """
         self._check_pixels(pixels)
         group_items = self.group_items
@@ -138,7 +138,7 @@ class TorchEmbedder:
             return np.concatenate(list(self._embed_groups(pixels)))
 
     def _open_lane(self) -> AbstractContextManager[object]:
-        """This thread's own stream of the GPU; a CPU has none."""
+        """This thread's own stream of the GPU. A CPU has none."""
         if self._device.type != "cuda":
             return nullcontext()
         if not hasattr(self._lane, "stream"):
@@ -208,7 +208,7 @@ def _per_channel(values: tuple[float, float, float], device: torch.device) -> Te
 
 
 def _to_unit_rows(features: Tensor) -> Tensor:
-    """[N, D] float32 of unit length; a row that is not finite or has no length becomes NaN."""
+    """[N, D] float32 of unit length. A row that is not finite or has no length becomes NaN."""
     rows = features.flatten(1).float()
     norms = torch.linalg.vector_norm(rows, dim=1, keepdim=True)
     usable = torch.isfinite(norms) & (norms > 0)

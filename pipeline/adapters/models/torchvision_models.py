@@ -84,7 +84,7 @@ class FeatureModel:
 
 @functools.cache
 def list_architectures() -> tuple[str, ...]:
-    """Classification architectures with published weights; quantized ones live in another module."""
+    """Classification architectures with published weights. Quantized ones live in another module."""
     return tuple(models.list_models(module=models))
 
 
@@ -120,7 +120,7 @@ def published_model(architecture: str) -> PublishedModel:
 
 
 def feature_dim(architecture: str, *, side: int) -> int:
-    """Instant for the architectures known here; one that a newer torchvision brings is laid out to see."""
+    """Instant for the architectures known here. One that a newer torchvision brings is laid out to see."""
     return _DIMS.get(architecture) or lay_out(architecture, side=side).dim
 
 
@@ -144,7 +144,7 @@ def fill(features: FeatureModel, tensors: Mapping[str, Tensor], *, where: str) -
     """Give the module its weights: every tensor it has, and none that it has not.
 
     Args:
-        where: begins each message; names the model and the file.
+        where: begins each message. Names the model and the file.
 
     Raises:
         ModelError: a tensor is missing, unexpected, of another shape, not floating point or not finite.

@@ -75,7 +75,7 @@ def find_weights(
     fetch_s3: FetchS3 | None = None,
     open_url: OpenUrl = open_url,
 ) -> Path:
-    """The checked file; a remote one is fetched once, whole or not at all.
+    """The checked file. A remote one is fetched once, whole or not at all.
 
     Raises:
         ModelError: it is not there, cannot be fetched, or is not the file that was promised.

@@ -12,7 +12,7 @@ CA_SETTING = "PICTOR_S3_CA_FILE"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class S3Config:
-    """`repr` shows no secret. `endpoint` "" is AWS; see `parse_endpoint`."""
+    """`repr` shows no secret. `endpoint` "" is AWS. See `parse_endpoint`."""
 
     endpoint: str = ""
     access_key: str = field(default="", repr=False)

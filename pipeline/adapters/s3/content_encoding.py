@@ -19,7 +19,7 @@ def undo_encoding(body: bytes, encoding: str, *, max_bytes: int) -> bytes:
 
     Args:
         encoding: value of the header, "" where there is none.
-        max_bytes: of the result; no more is ever unpacked.
+        max_bytes: of the result. No more is ever unpacked.
 
     Raises:
         ImageError: too_large, truncated, or decode_error for damaged data.

@@ -171,5 +171,5 @@ def _explain_status(status: int, place: Place) -> PictorError:
 
 
 def _shown(code: str, otherwise: str = "an unnamed error") -> str:
-    """A server's code is a word; anything else is not repeated."""
+    """A server's code is a word. Anything else is not repeated."""
     return code if re.fullmatch(r"[A-Za-z0-9-]{1,64}", code) else otherwise

@@ -66,7 +66,7 @@ class FastReader:
         self._said = False
 
     def read(self, ref: ObjectRef, *, max_bytes: int) -> FetchedObject | None:
-        """Read the listed version; None when that did not work, for whatever reason.
+        """Read the listed version. None when that did not work, for whatever reason.
 
         Raises:
             ImageError: too_large, or timeout when bytes came but not all of them in time.

@@ -36,7 +36,7 @@ _METADATA_HEADER = "x-amz-meta-"
 
 
 class S3Store:
-    """ObjectStore over any S3 service. Safe to share between threads; build it after a fork, not before.
+    """ObjectStore over any S3 service. Safe to share between threads. Build it after a fork, not before.
 
     Args:
         pause: how to wait between two tries of one call.

@@ -100,7 +100,7 @@ class DecodedImage:
 
 
 def decode_image(body: bytes, *, limits: ImageLimits, target_px: int) -> DecodedImage:
-    """Decode one image. Safe to call from many threads; the GIL is released while pixels are decoded.
+    """Decode one image. Safe to call from many threads. The GIL is released while pixels are decoded.
 
     Args:
         limits: `max_px`, `min_side_px`, `decode_budget_bytes` and `decode_deadline_s` are read.
@@ -108,7 +108,7 @@ def decode_image(body: bytes, *, limits: ImageLimits, target_px: int) -> Decoded
 
     Raises:
         ImageError: empty, not_an_image, unsupported_format, truncated, too_many_pixels, too_small,
-            decode_error, timeout or out_of_memory; nothing else is raised, whatever the bytes.
+            decode_error, timeout or out_of_memory. Nothing else is raised, whatever the bytes.
     """
     image = decode_stored_colours(body, limits=limits, target_px=target_px)
     if image.conversion is None:

@@ -10,7 +10,7 @@ _ANIMATED = 0x02  # a flag of the header chunk
 
 
 def find_first_frame(image: ImageFile, body: bytes) -> Box | None:
-    """Where the first frame of an opened GIF lies; None where it fills the canvas, and for other formats.
+    """Where the first frame of an opened GIF lies. None where it fills the canvas, and for other formats.
 
     The alpha of an animated WebP is switched on. libwebp lays each frame on a transparent canvas, but files
     whose frames are all opaque say that they have no alpha, and Pillow takes their word.

@@ -36,7 +36,7 @@ def read_strips(
 
     Args:
         window: the part to read.
-        filled: outside of it every pixel is transparent, whatever it holds; None is everywhere.
+        filled: outside of it every pixel is transparent, whatever it holds. None is everywhere.
 
     Returns:
         [H // factor, W // factor, 3], of the window. Pixels left over at its edges are cut evenly from both.

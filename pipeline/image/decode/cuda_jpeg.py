@@ -93,7 +93,7 @@ def batcher_on(device: str) -> JpegBatcher:
 
 
 def decode_ordinary(opened: OpenedImage, batcher: JpegBatcher, *, goal_px: int) -> PlanesImage | None:
-    """None: not an ordinary JPEG, or beyond the decoder; the CPU is the one to ask."""
+    """None: not an ordinary JPEG, or beyond the decoder. The CPU is the one to ask."""
     jpeg = opened.jpeg
     if (
         jpeg is None

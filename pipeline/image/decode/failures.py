@@ -8,7 +8,7 @@ from pipeline.types import Reason
 
 
 def to_image_error(err: Exception, body: bytes) -> ImageError:
-    """Decoders say "truncated" and "unsupported" only in their text; it is read here and stored nowhere."""
+    """Decoders say "truncated" and "unsupported" only in their text. It is read here and stored nowhere."""
     text = str(err).lower()
     match err:
         case MemoryError():

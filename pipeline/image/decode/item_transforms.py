@@ -92,7 +92,7 @@ def _orientation_of(picture: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) ->
 
 
 def _cut(window: Box, orientation: int, clap: memoryview) -> Box:
-    """The window within a window; the outer one where the aperture lies outside or is empty."""
+    """The window within a window. The outer one where the aperture lies outside or is empty."""
     numbers = struct.unpack_from(">IIIIiIiI", clap)
     if 0 in numbers[1::2]:
         return window

@@ -16,7 +16,7 @@ class _NativeDecoder(Protocol):
 
 
 def _find_native_decoder() -> _NativeDecoder | None:
-    """torchvision has deprecated its Python entry and will drop the decoder one day; then Pillow does all."""
+    """torchvision has deprecated its Python entry and will drop the decoder one day. Then Pillow does all."""
     try:
         return cast(_NativeDecoder, torch.ops.image.decode_jpeg)
     except AttributeError:

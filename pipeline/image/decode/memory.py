@@ -37,7 +37,7 @@ def choose_goal(opened: OpenedImage, limits: ImageLimits, target_px: int) -> int
         OVERSAMPLING that the budget allows.
 
     Raises:
-        ImageError: too_small or too_many_pixels; both values are in the detail.
+        ImageError: too_small or too_many_pixels. Both values are in the detail.
     """
     width, height = opened.shown_size
     if min(width, height) < limits.min_side_px:

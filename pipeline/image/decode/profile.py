@@ -38,7 +38,7 @@ class Conversion:
     transform: ImageCms.ImageCmsTransform
 
     def convert(self, rgb: Pixels) -> Pixels:
-        """[H, W, 3] in, of a picture of grey or colours; the same shape out."""
+        """[H, W, 3] in, of a picture of grey or colours. The same shape out."""
         converted = np.empty(rgb.shape, np.uint8)
         rows = max(1, _STRIP_PX // max(1, rgb.shape[1]))
         for row in range(0, len(rgb), rows):

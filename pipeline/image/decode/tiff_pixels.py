@@ -110,7 +110,7 @@ def _find_mode(variant: TiffVariant) -> tuple[str, str]:
 
 
 def _unpack_name(mode: str, layout: str, order: str) -> str:
-    """libtiff gives samples in the order of this machine ("N"); raw ones are in that of the file."""
+    """libtiff gives samples in the order of this machine ("N"). Raw ones are in that of the file."""
     little = "" if mode in ("I;16", "I", "F") else "L"
     return layout.format({"<": little, ">": "B", "N": "N"}[order])
 

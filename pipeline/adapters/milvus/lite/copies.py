@@ -41,7 +41,7 @@ class LiteCopies:
         return known
 
     def write(self, binding: Binding, rows: Sequence[IndexRow], entities: Sequence[dict[str, Any]]) -> None:
-        """Args: `entities` are the rows as Milvus keeps them; no id twice."""
+        """Args: `entities` are the rows as Milvus keeps them. No id twice."""
         if not rows:
             return
         with self._writing(binding) as (copy, writer):

@@ -35,7 +35,7 @@ SLOT = np.dtype("<u4")
 
 
 class LiteCopy:
-    """`snapshot` and `row_count` are safe beside the one thread that writes; a `Table` is safe to share."""
+    """`snapshot` and `row_count` are safe beside the one thread that writes. A `Table` is safe to share."""
 
     def __init__(self, folder: Path, dim: int, sizes_bytes: Mapping[str, int], *, state: str | None) -> None:
         self._folder = folder
@@ -90,7 +90,7 @@ class LiteCopy:
                     file.close()
 
     def snapshot(self, ids: Sequence[str]) -> tuple[Table, list[int]] | None:
-        """The rows at this moment, and the slots of those `ids` that are there; None once it is closed."""
+        """The rows at this moment, and the slots of those `ids` that are there. None once it is closed."""
         with self._lock:
             return None if self._closed else (self.table(), self.find(ids))
 
@@ -111,7 +111,7 @@ class LiteCopy:
         self.state = state
 
     def put(self, rows: Sequence[IndexRow]) -> None:
-        """Write rows by id; no id twice."""
+        """Write rows by id. No id twice."""
         if rows:
             with self._lock:
                 self._put(rows)

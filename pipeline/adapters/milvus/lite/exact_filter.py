@@ -43,7 +43,7 @@ def _keep_prefix(passes: NDArray[np.bool_], table: Table, prefix: bytes) -> None
 
 
 def _keep_text(passes: NDArray[np.bool_], table: Table, starts: NDArray[np.int64], wanted: bytes) -> None:
-    """Keep rows whose text begins with `wanted`; every row in `passes` has as many bytes."""
+    """Keep rows whose text begins with `wanted`. Every row in `passes` has as many bytes."""
     slots = np.flatnonzero(passes)
     for begin in range(0, len(wanted), BYTES_AT_ONCE):
         piece = np.frombuffer(wanted[begin : begin + BYTES_AT_ONCE], dtype=np.uint8)

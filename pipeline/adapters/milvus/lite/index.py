@@ -219,7 +219,7 @@ class LiteIndex:
         return search_table(table, vectors, k=k, where=where, min_score=min_score)
 
     def flush(self, ref: CollectionRef) -> None:
-        """Close Milvus Lite, whose memory is then free; the next write opens it again."""
+        """Close Milvus Lite, whose memory is then free. The next write opens it again."""
         with self._lock:
             self._get(ref)
             self._copies.settle()
