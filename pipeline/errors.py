@@ -26,7 +26,7 @@ stores say it to `prepare_one`, the one place that turns it into that value.
 from enum import StrEnum
 from typing import ClassVar
 
-from pipeline.types import Reason
+from pipeline.reasons import Reason
 
 
 class ErrorCode(StrEnum):

@@ -7,8 +7,8 @@ pay seconds for torch and pymilvus, nor need them installed.
 import logging
 import os
 import socket
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -151,6 +151,24 @@ def open_index(settings: Settings) -> OpenIndex:
         precision=settings.precision,
         ca_file=settings.milvus_ca_file,
     )
+
+
+@contextmanager
+def open_index_of_loads(
+    settings: Settings, index: OpenIndex, *, open_another: Callable[[Settings], OpenIndex] = open_index
+) -> Iterator[OpenIndex]:
+    """For jobs of a process whose searches go through `index`: a connection of its own to a Milvus server.
+
+    A connection waits in each search for the rows that it has written itself: 0.2 s and more, as long as a
+    job writes. A folder is open once only, and its searches wait for nothing.
+    """
+    from pipeline.adapters.milvus.lite.folder import is_lite
+
+    if is_lite(settings.milvus_target):
+        yield index
+        return
+    with open_another(settings) as another:
+        yield another
 
 
 def open_ledger(settings: Settings) -> "SqlLedger":

@@ -21,7 +21,7 @@ from pipeline.types import ModelSpec
 from workers.broker.celery_app import check_environment, make_app
 from workers.broker.celery_config import BLOCKED_PATIENCE_S
 from workers.broker.connection import broker_connection
-from workers.broker.queue_names import PLAN, consumed_queues
+from workers.broker.queue_names import EMBED, PLAN, PREPARE, SEARCH, consumed_queues
 from workers.broker.queues import former_queues
 from workers.identity import Identity, tell_children
 from workers.metrics.exporter import exported_metrics
@@ -46,6 +46,11 @@ def run_worker(settings: Settings, *, roles: Sequence[str], children: int, name:
     folder = settings.run_folder / name
     with _only_one(folder, name), exported_metrics(settings, folder, queues=roles, children=children):
         configure_logging(settings.log_level)
+        if searches_wait(roles):
+            logger.warning(
+                "searches wait for batches in this worker; start another with --queues search alone",
+                extra={"queues": ",".join(roles)},
+            )
         identity = Identity(
             folder=folder,
             main_pid=os.getpid(),
@@ -77,6 +82,11 @@ def run_worker(settings: Settings, *, roles: Sequence[str], children: int, name:
         _raise_if_it_stopped_itself(folder)
         if worker.exitcode:
             raise FatalError("worker ended with an error that it could not recover from; see its log")
+
+
+def searches_wait(roles: Sequence[str]) -> bool:
+    """Whether a child that works on a batch, for seconds, is one that should answer a search."""
+    return SEARCH in roles and bool({EMBED, PREPARE} & set(roles))
 
 
 def check_collection(settings: Settings, spec: ModelSpec) -> None:

@@ -217,6 +217,7 @@ def open_backend(settings: Settings, allowed: list[Location]) -> Iterator[Backen
     driver = wiring.driver_here(settings)
     with ExitStack() as opened:
         index = opened.enter_context(wiring.open_index(settings))
+        index_of_loads = opened.enter_context(wiring.open_index_of_loads(settings, index))
         ledger = opened.enter_context(wiring.open_ledger(settings))
         # Of its own: a picture that is searched for would wait behind the groups of a job.
         models_of_jobs = LoadedOnDemand(
@@ -230,9 +231,9 @@ def open_backend(settings: Settings, allowed: list[Location]) -> Iterator[Backen
             precision=settings.precision,
         )
 
-        def lane(*, queue_batches: int, batch_threads: int) -> EmbeddedRunner:
+        def lane(written_through: VectorIndex, *, queue_batches: int, batch_threads: int) -> EmbeddedRunner:
             runner = EmbeddedRunner(
-                lambda job: _deps_of(job, backend, models_of_jobs),
+                lambda job: replace(_deps_of(job, backend, models_of_jobs), index=written_through),
                 wiring.limits_of(settings),
                 DriverOptions(queue_batches=queue_batches, batch_threads=batch_threads),
                 driver=driver,
@@ -243,8 +244,10 @@ def open_backend(settings: Settings, allowed: list[Location]) -> Iterator[Backen
             return runner
 
         runner = TwoLanes(
-            small=lane(queue_batches=1, batch_threads=1),
-            large=lane(queue_batches=settings.queue_batches, batch_threads=settings.batch_threads),
+            small=lane(index, queue_batches=1, batch_threads=1),  # the next search finds the image
+            large=lane(
+                index_of_loads, queue_batches=settings.queue_batches, batch_threads=settings.batch_threads
+            ),
             is_small=lambda job_id: job_id.startswith(ONE_IMAGE),
         )
         backend = make_backend(

@@ -6,9 +6,9 @@ Exit codes: 0 done; 1 the work could not be finished, or too much of it failed; 
 
 import sys
 
-from pipeline.cli.app import app
 from pipeline.cli.exit_codes import EXIT_USAGE, exit_code_of
 from pipeline.cli.output import fail
+from pipeline.cli.quick_search import search_quickly
 from pipeline.cli.rights import keep_private
 from pipeline.errors import PictorError
 from pipeline.garbage import look_seldom
@@ -27,6 +27,11 @@ def main() -> None:
     keep_private()
     look_seldom()
     try:
+        code = search_quickly(sys.argv[1:])
+        if code is not None:
+            sys.exit(code)
+        from pipeline.cli.app import app
+
         app()
     except PictorError as err:
         fail(str(err))

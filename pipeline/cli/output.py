@@ -3,14 +3,21 @@
 import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
+from functools import cache
+from typing import TYPE_CHECKING
 
 from pipeline.service.text import visible
 
-console = Console(stderr=True, highlight=False, soft_wrap=True)
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+@cache
+def console() -> "Console":
+    """Standard error. Loaded with the first word for people: JSON for programs needs none of it."""
+    from rich.console import Console
+
+    return Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 def write_line(text: str) -> None:
@@ -25,6 +32,10 @@ def write_json(value: Mapping[str, object]) -> None:
 
 def write_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """A table for people. Cells are shown as they are: a key with [brackets] is no markup."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
         table.add_column(column, overflow="fold")
@@ -35,12 +46,18 @@ def write_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Non
 
 
 def note(text: str) -> None:
-    console.print(Text(text))
+    _say(text)
 
 
 def warn(text: str) -> None:
-    console.print(Text(f"warning: {text}", style="yellow"))
+    _say(f"warning: {text}", style="yellow")
 
 
 def fail(text: str) -> None:
-    console.print(Text(f"error: {visible(text)}", style="bold red"))
+    _say(f"error: {visible(text)}", style="bold red")
+
+
+def _say(text: str, *, style: str = "") -> None:
+    from rich.text import Text
+
+    console().print(Text(text, style=style))

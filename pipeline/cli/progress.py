@@ -52,8 +52,8 @@ class JobProgress:
             BarColumn(),
             TextColumn("{task.fields[counts]}"),
             TimeElapsedColumn(),
-            console=console,
-            disable=not console.is_terminal,
+            console=console(),
+            disable=not console().is_terminal,
             transient=True,
         )
         self._task: TaskID = self._bar.add_task("planning", total=None, counts="")

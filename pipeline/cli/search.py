@@ -1,15 +1,14 @@
 """`pictor search`: find the images nearest to an example."""
 
-from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, cast
+from typing import Annotated
 
 import typer
 
-from pipeline.cli.output import fail, note, write_json, write_table
+from pipeline.bounds import MAX_HITS
 from pipeline.cli.running_service import find_service
 from pipeline.cli.search_options import SearchOptions
-from pipeline.types.index import MAX_HITS
+from pipeline.cli.search_output import print_answers
 
 
 def search(
@@ -56,22 +55,6 @@ def search(
         from pipeline.cli.search_here import search_here
 
         answers = search_here(query, wanted, model, html)
-    _print(answers, as_json=as_json)
+    print_answers(answers, as_json=as_json)
     if any("error" in answer for answer in answers):
         raise typer.Exit(1)
-
-
-def _print(answers: Sequence[Mapping[str, object]], *, as_json: bool) -> None:
-    for answer in answers:
-        if as_json:
-            write_json(answer)
-        elif "error" in answer:
-            fail(f"{answer['query']}: {answer['error']}")
-        else:
-            rows = [_row(hit) for hit in cast("Iterable[Mapping[str, object]]", answer["hits"])]
-            note(f"{answer['query']}: {len(rows)} hits")
-            write_table(("score", "key", "size", "bucket", "id"), rows)
-
-
-def _row(hit: Mapping[str, object]) -> tuple[object, ...]:
-    return (f"{hit['score']:.4f}", hit["key"], f"{hit['width']}x{hit['height']}", hit["bucket"], hit["id"])

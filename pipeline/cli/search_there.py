@@ -13,7 +13,6 @@ from pipeline.client_settings import ClientSettings
 from pipeline.errors import ArgumentError
 from pipeline.location import local_path
 from pipeline.search.query import Object
-from pipeline.service.conditions import read_condition_text
 from pipeline.service.query_text import read_pairs, read_query
 
 
@@ -44,8 +43,7 @@ def _answers(
     queries: Sequence[Query], collection: str, wanted: SearchOptions, pictor: Pictor
 ) -> Iterator[Answer]:
     metadata = read_pairs(wanted.metadata, of="--metadata")
-    read_condition_text(wanted.where, of="--where")  # what is wrong is said in the words of the option
-    where = json.loads(wanted.where) if wanted.where.strip() else None
+    where = _condition_of(wanted.where)
     for start in range(0, len(queries), MAX_QUERIES):
         found = pictor.search_batch(
             queries[start : start + MAX_QUERIES],
@@ -58,6 +56,16 @@ def _answers(
             where=where,
         )
         yield from found.answers
+
+
+def _condition_of(text: str) -> Mapping[str, object] | None:
+    if not text.strip():
+        return None
+    from pipeline.service.conditions import read_condition_text  # brings the types of the index
+
+    read_condition_text(text, of="--where")  # what is wrong is said in the words of the option
+    condition: Mapping[str, object] = json.loads(text)
+    return condition
 
 
 def _write_page(

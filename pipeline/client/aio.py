@@ -5,7 +5,6 @@ from functools import wraps
 from types import TracebackType
 from typing import Concatenate, ParamSpec, Self, TypeVar
 
-import anyio
 import httpx2
 
 from pipeline.client import operations
@@ -47,6 +46,12 @@ def _paged(build: Callable[P, Pages[T]]) -> Callable[Concatenate["AsyncPictor", 
 
     show_as_method(method, build, AsyncIterator)
     return method
+
+
+async def _sleep(seconds: float) -> None:
+    import anyio  # with the first pause: it would cost the waiting client a third of its start
+
+    await anyio.sleep(seconds)
 
 
 class AsyncPictor:
@@ -121,7 +126,7 @@ class AsyncPictor:
                 wait_s = following.wait_s(answer)
             except httpx2.HTTPError as err:
                 wait_s = following.wait_s(err)
-            await anyio.sleep(wait_s)
+            await _sleep(wait_s)
 
     async def send(self, call: Call[T]) -> T:
         """Send a request that `pipeline.client.operations` has made, as often as it may be sent."""
@@ -136,4 +141,4 @@ class AsyncPictor:
                 if later_s is None:
                     return call.read(answer.content)
                 wait_s = later_s
-            await anyio.sleep(wait_s)
+            await _sleep(wait_s)

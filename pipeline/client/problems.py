@@ -14,7 +14,7 @@ from pipeline.errors import (
     PictorError,
     TransientError,
 )
-from pipeline.types import Reason
+from pipeline.reasons import Reason
 
 MAX_SHOWN_CHARS = 200
 

@@ -3,6 +3,7 @@
 Every method may raise `TransientError` (the service is away: retry) and `CredentialsError` (refused).
 """
 
+from pipeline.bounds import MAX_HITS
 from pipeline.ports.audit import AuditLog
 from pipeline.ports.deps import (
     Concurrency,
@@ -41,7 +42,6 @@ from pipeline.ports.versions import (
     NO_FINDINGS,
     VersionBook,
 )
-from pipeline.types.index import MAX_HITS
 
 __all__ = [
     "MAX_ETAG_BYTES",

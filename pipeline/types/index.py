@@ -8,8 +8,6 @@ from pipeline.types.conditions import Condition
 from pipeline.types.models import Vector
 from pipeline.types.objects import ObjectRef
 
-MAX_HITS = 16_000  # per query: Milvus answers 16,384, less the room that ties need
-
 
 def generation_of(collection: str, fingerprint: str) -> str:
     """The vectors of one model under the name of a collection. Milvus has them under this name."""

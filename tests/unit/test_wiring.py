@@ -39,3 +39,24 @@ def test_locks_are_in_the_home_with_a_ledger_of_its_own_or_on_a_server(tmp_path:
     server = SecretStr("postgresql://user:password@host/database")
     assert wiring.job_locks(Settings(home=tmp_path)) == tmp_path / "locks"
     assert wiring.job_locks(Settings(home=tmp_path, ledger_url=server)) == tmp_path / "locks"
+
+
+def test_a_load_writes_through_the_one_opening_of_a_folder(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path)
+    with (
+        wiring.open_index(settings) as index,
+        wiring.open_index_of_loads(settings, index) as of_loads,
+    ):
+        assert of_loads is index
+
+
+def test_a_load_has_a_connection_of_its_own_to_a_server(tmp_path: Path) -> None:
+    """Else each search waits for the rows that the load has just written."""
+    server = Settings(home=tmp_path, milvus_uri="http://milvus:19530")
+    folder = Settings(home=tmp_path / "another")  # it stands for the second connection
+    with wiring.open_index(Settings(home=tmp_path)) as index:
+        with wiring.open_index_of_loads(
+            server, index, open_another=lambda _: wiring.open_index(folder)
+        ) as of_loads:
+            assert of_loads is not index
+        wiring.open_index(folder).close()  # it was closed, or this would be refused

@@ -12,6 +12,7 @@ from torch.fx.experimental.optimization import fuse
 from torch.fx.proxy import TraceError
 from torch.nn import functional
 
+from pipeline.adapters.models.passes import PASSES
 from pipeline.errors import ModelError
 from pipeline.types import ModelSpec
 
@@ -60,7 +61,8 @@ def quicken(
     if folded is exact and dtype is torch.float32:
         return exact, dtype  # nothing was made faster, so nothing is compared
     probes = _probes(spec, device)
-    wanted = _unit(exact(probes))
+    with PASSES.one():
+        wanted = _unit(exact(probes))
     if folded is not exact and _least_cosine(folded, probes, wanted) < MIN_COSINE:
         folded = exact
     if dtype is torch.float32:
@@ -83,7 +85,9 @@ def _fold_batch_norms(module: nn.Module) -> nn.Module:
     if not any(isinstance(part, nn.BatchNorm2d) for part in module.modules()):
         return module
     try:
-        return fuse(module).to(memory_format=torch.channels_last)
+        with PASSES.none():
+            folded = fuse(module)
+        return folded.to(memory_format=torch.channels_last)
     except _FOLDING_FAILURES:
         return module
 
@@ -105,7 +109,8 @@ def _probes(spec: ModelSpec, device: torch.device) -> Tensor:
 def _least_cosine(module: nn.Module, probes: Tensor, wanted: Tensor) -> float:
     """-1 when the module cannot compute it, or not a number comes out."""
     try:
-        cosines = (_unit(module(probes)) * wanted).sum(1)
+        with PASSES.one():
+            cosines = (_unit(module(probes)) * wanted).sum(1)
     except RuntimeError:  # an operation that does not exist in this type
         return -1.0
     least = float(cosines.min())

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from pipeline.adapters.models.passes import PASSES
 from pipeline.errors import ConfigError, FatalError, TransientError
 from pipeline.types import ModelSpec
 
@@ -161,7 +162,7 @@ class TorchEmbedder:
     def _embed_group(self, group: NDArray[np.uint8], padded_items: int) -> NDArray[np.float32] | None:
         """None: out of memory. A value and not an exception, whose traceback would keep the tensors alive."""
         try:
-            with torch.inference_mode():
+            with PASSES.one(), torch.inference_mode():
                 features = self._module(self._to_input(group, padded_items))[: len(group)]
                 rows: NDArray[np.float32] = _to_unit_rows(features).cpu().numpy()
                 return rows

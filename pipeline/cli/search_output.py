@@ -1,0 +1,23 @@
+"""Print the answers of a search."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import cast
+
+from pipeline.cli.output import fail, note, write_json, write_table
+
+
+def print_answers(answers: Sequence[Mapping[str, object]], *, as_json: bool) -> None:
+    """Args: `answers` have the fields of `answer_json`."""
+    for answer in answers:
+        if as_json:
+            write_json(answer)
+        elif "error" in answer:
+            fail(f"{answer['query']}: {answer['error']}")
+        else:
+            rows = [_row(hit) for hit in cast("Iterable[Mapping[str, object]]", answer["hits"])]
+            note(f"{answer['query']}: {len(rows)} hits")
+            write_table(("score", "key", "size", "bucket", "id"), rows)
+
+
+def _row(hit: Mapping[str, object]) -> tuple[object, ...]:
+    return (f"{hit['score']:.4f}", hit["key"], f"{hit['width']}x{hit['height']}", hit["bucket"], hit["id"])
