@@ -8,8 +8,10 @@ It knows no torch, no Milvus and no web framework: `pip install 'pictor[client]'
 from pipeline.client.aio import AsyncPictor
 from pipeline.client.queries import Query, StoredObject
 from pipeline.client.results import (
+    AcceptedImage,
     Answer,
     Collection,
+    Estimate,
     Failure,
     Generation,
     Hit,
@@ -22,9 +24,11 @@ from pipeline.client.retries import Retries
 from pipeline.client.sync import Pictor
 
 __all__ = [
+    "AcceptedImage",
     "Answer",
     "AsyncPictor",
     "Collection",
+    "Estimate",
     "Failure",
     "Generation",
     "Hit",

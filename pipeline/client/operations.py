@@ -15,8 +15,10 @@ from urllib.parse import quote
 from pipeline.client.calls import JSON_HEADERS, Call, Fields, Page, Pages, json_body, nothing, read_json
 from pipeline.client.queries import Query, picture_of, query_json
 from pipeline.client.results import (
+    AcceptedImage,
     AnswerObject,
     Collection,
+    Estimate,
     Failure,
     Generation,
     Image,
@@ -201,6 +203,33 @@ def submit_job(
     )
 
 
+def estimate_job(
+    source: str,
+    *,
+    collection: str = "",
+    model: str = "",
+    include: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    retry_failed: bool = False,
+) -> Call[Estimate]:
+    """What `submit_job` with these arguments would take. Nothing is made, and no object is read."""
+    fields = {
+        "source": source,
+        "collection": collection,
+        "model": model,
+        "include": list(include),
+        "exclude": list(exclude),
+        "retry_failed": retry_failed,
+    }
+    return Call(
+        method="POST",
+        path="/v1/jobs/estimate",
+        headers=JSON_HEADERS,
+        body=json_body(fields),
+        read=_reader(Estimate),
+    )
+
+
 def list_jobs(*, page_items: int = 50) -> Pages[Job]:
     """Jobs, newest first. Args: `page_items`, 1..1000, are asked for at once."""
     return Pages(call=partial(_page, "/v1/jobs", "jobs", Job, page_items))
@@ -234,6 +263,42 @@ def resume_job(job_id: str) -> Call[Job]:
 def retry_job(job_id: str) -> Call[Retried]:
     """Try the objects again that failed, and only those. Raises ConflictError."""
     return _move(job_id, "retry", Retried)
+
+
+def index_object(
+    bucket: str, key: str, *, collection: str = DEFAULT_COLLECTION, idempotency_key: str = ""
+) -> Call[AcceptedImage]:
+    """Index one object of the store in its present version. Its job runs after the answer.
+
+    Raises:
+        NotFoundError: no such object or collection.
+    """
+    return Call(
+        method="POST",
+        path=f"{collection_path(collection)}/images",
+        headers=JSON_HEADERS | {"idempotency-key": idempotency_key or _new_key()},
+        body=json_body({"object": {"bucket": bucket, "key": key}}),
+        read=_reader(AcceptedImage),
+    )
+
+
+def index_picture(
+    picture: Path | bytes, *, collection: str = DEFAULT_COLLECTION, idempotency_key: str = ""
+) -> Call[AcceptedImage]:
+    """Send a picture, have the service keep it, and index it. The same picture twice is one image.
+
+    Raises:
+        ConflictError: the service keeps no pictures.
+        ImageError: it cannot be read.
+    """
+    headers = {"content-type": "application/octet-stream", "idempotency-key": idempotency_key or _new_key()}
+    return Call(
+        method="POST",
+        path=f"{collection_path(collection)}/images/upload",
+        headers=headers,
+        body=picture_of(picture),
+        read=_reader(AcceptedImage),
+    )
 
 
 def show_image(image_id: str, *, collection: str = DEFAULT_COLLECTION) -> Call[Image]:

@@ -86,6 +86,38 @@ class Job(AnswerObject):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Estimate(AnswerObject):
+    """What a submission would take. `complete` is false when the listing is longer than what was read of it.
+
+    `seconds` and `objects_per_second` are None where no earlier job of the model was measured.
+    """
+
+    source: str
+    collection: str
+    model: str
+    complete: bool
+    listed: int
+    ignored: int
+    unchanged: int
+    objects: int
+    size_bytes: int
+    vector_bytes: int | None
+    objects_per_second: float | None
+    measured_in: str | None
+    seconds: float | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AcceptedImage(AnswerObject):
+    """`id` is that of the image once its job is completed."""
+
+    id: str
+    bucket: str
+    key: str
+    job: Job
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Failure(AnswerObject):
     """`reason` is one of docs/reference/reasons.md."""
 

@@ -17,6 +17,7 @@ METHODS = {
     "drop_collection": "name",
     "submit_job": "source collection model include exclude keep_missing max_delete_share retry_failed "
     "batch_items restart resume idempotency_key",
+    "estimate_job": "source collection model include exclude retry_failed",
     "list_jobs": "page_items",
     "show_job": "job_id",
     "job_failures": "job_id page_items",
@@ -25,6 +26,8 @@ METHODS = {
     "cancel_job": "job_id",
     "resume_job": "job_id",
     "retry_job": "job_id",
+    "index_object": "bucket key collection idempotency_key",
+    "index_picture": "picture collection idempotency_key",
     "show_image": "image_id collection",
     "thumbnail": "image_id collection side_px",
     "remove_image": "image_id collection",
@@ -35,8 +38,8 @@ METHODS = {
 
 def test_the_client_has_these_names() -> None:
     assert sorted(client.__all__) == [
-        "Answer", "AsyncPictor", "Collection", "Failure", "Generation", "Hit", "Image", "Job", "Pictor",
-        "Query", "Retried", "Retries", "SearchResult", "StoredObject",
+        "AcceptedImage", "Answer", "AsyncPictor", "Collection", "Estimate", "Failure", "Generation",
+        "Hit", "Image", "Job", "Pictor", "Query", "Retried", "Retries", "SearchResult", "StoredObject",
     ]  # fmt: skip
 
 

@@ -142,6 +142,30 @@ def test_an_unfinished_job_is_resumed_or_begun_anew_as_asked(ask: Ask, ledger: S
     assert ask("submit_job", source, resume=True).job_id == anew.job_id
 
 
+def test_a_submission_is_estimated_before_it_is_made(ask: Ask, store: MemoryStore) -> None:
+    store.put(BUCKET, "more/new.png", distinct_png(9))
+    estimated = ask("estimate_job", f"s3://{BUCKET}/more/", collection="fresh")
+    assert (estimated.objects, estimated.complete) == (1, True)
+
+
+def test_one_object_is_indexed_by_a_job_of_its_own(ask: Ask) -> None:
+    accepted = ask("index_object", BUCKET, "1.png", collection=COLLECTION)
+    assert (accepted.id, accepted.key, accepted.job.state) == (IDS[1], "1.png", "running")
+    keys = {
+        ask("index_object", BUCKET, "1.png", collection=COLLECTION, idempotency_key="k").job.job_id
+        for _ in "ab"
+    }
+    assert len(keys) == 1
+
+
+def test_a_picture_that_is_sent_is_kept_and_indexed_once(ask: Ask) -> None:
+    sent = [ask("index_picture", distinct_png(5), collection=COLLECTION) for _ in range(2)]
+    assert sent[0].id == sent[1].id
+    assert sent[0].key.startswith("uploads/")
+    with pytest.raises(ImageError):
+        ask("index_picture", b"hello", collection=COLLECTION)
+
+
 def test_a_collection_has_its_generations(ask: Ask) -> None:
     (generation,) = ask("list_generations", COLLECTION)
     shown = ask("show_collection", COLLECTION)
