@@ -76,6 +76,10 @@ MARKS = (
     Mark(part="scale", figure="planner, 1 M keys", at_least=10_000),  # keys/s
     Mark(part="scale", figure="planner, 1 M keys, peak memory", at_most=200),  # MB
     Mark(part="scale", figure="growth of the embed worker, image 5,000 to 50,000", at_most=0.03),
+    Mark(part="audit_log", figure="verify, whole log", at_most=60),  # s
+    Mark(part="audit_log", figure="published tree", at_most=100),  # bytes an entry
+    Mark(part="audit_log", figure="receipt", at_most=2048),  # bytes
+    Mark(part="audit_log", figure="append, 1 at once: p50", at_most=3),  # ms
     Mark(
         part="gpu", figure="ResNet-50, better decoder", at_least=6_000
     ),  # images/s, on an H200 with 16 cores

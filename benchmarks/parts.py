@@ -1,3 +1,13 @@
 """The parts of the benchmark, in the order in which they are run."""
 
-PARTS = ("stages", "decode_time", "end_to_end", "search", "service", "embedded_index", "scale", "gpu")
+PARTS = (
+    "stages",
+    "decode_time",
+    "end_to_end",
+    "search",
+    "service",
+    "embedded_index",
+    "scale",
+    "audit_log",
+    "gpu",
+)

@@ -21,6 +21,7 @@ _DEBIAN: dict[type[Service], tuple[str, ...]] = {
     Ceph: ("radosgw", "ceph-mon", "ceph-osd"),
     Postgres: ("postgresql",),
 }
+_GO_TLOG = Path("/usr/share/gocode/src/golang.org/x/mod/sumdb/tlog")
 _POLICY = Path("/usr/sbin/policy-rc.d")
 _CLUSTERS = Path("/etc/postgresql-common/createcluster.conf")
 
@@ -39,6 +40,10 @@ def install() -> None:
         wanted.append("curl")  # docs/how-to/operate.md asks the broker with it, and a test runs that page
     if shutil.which("chromium") is None:
         wanted.append("chromium")  # tests look at the pages of the service with it
+    if shutil.which("go") is None:
+        wanted.append("golang-go")  # tests have Go's packages check what the audit log publishes
+    if not _GO_TLOG.is_dir():
+        wanted.append("golang-golang-x-mod-dev")
     if not wanted:
         return
     if os.geteuid() != 0:

@@ -5,12 +5,22 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from pipeline.audit.check import is_included
-from pipeline.audit.checkpoint import open_checkpoint
+from pipeline.audit.checkpoint import open_checkpoint, sign_checkpoint
 from pipeline.audit.hashes import leaf_hash
-from pipeline.audit.note import VerifierKey
+from pipeline.audit.note import SigningKey, VerifierKey
 from pipeline.audit.proof_file import parse_proof
 from pipeline.audit.records import canonical_json, commit
-from pipeline.types import Actor, AuditKind, AuditReceipt, AuditRecord, Candidate, Probe, ReferenceDb
+from pipeline.testing.memory_audit import MemoryAuditLog
+from pipeline.types import (
+    Actor,
+    AuditEntry,
+    AuditKind,
+    AuditReceipt,
+    AuditRecord,
+    Candidate,
+    Probe,
+    ReferenceDb,
+)
 
 NOON = datetime(2026, 11, 27, 12, tzinfo=UTC)
 
@@ -48,3 +58,17 @@ def proves(receipt: AuditReceipt, record: AuditRecord, key: VerifierKey) -> bool
     checkpoint = open_checkpoint(str(proof.checkpoint), key)
     leaf = leaf_hash(commit(proof.extra, canonical_json(record)))
     return is_included(leaf, proof.index, checkpoint.size, proof.hashes, checkpoint.root)
+
+
+class MadeTree(MemoryAuditLog):
+    """A log of entries that belong to no records: as large as a test wants, in a moment."""
+
+    def __init__(self, entries: Sequence[bytes], key: SigningKey) -> None:
+        super().__init__()
+        for entry in entries:
+            self._edge.append(leaf_hash(entry))
+        self._entries = [
+            AuditEntry(index=index, record_id=str(index), commitment=entry, salt=None, record=None)
+            for index, entry in enumerate(entries)
+        ]
+        self._checkpoint = str(sign_checkpoint(key, self._edge.size, self._edge.root()))

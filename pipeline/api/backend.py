@@ -56,6 +56,10 @@ class Runner(Protocol):
         """Have the job run, by its driver. It returns at once."""
         ...
 
+    def has(self, job_id: str) -> bool:
+        """Whether the job runs, or will, without anybody's doing."""
+        ...
+
 
 @dataclass(frozen=True, kw_only=True)
 class Backend:

@@ -39,6 +39,7 @@ class EmbeddedRunner:
         self._ledger = ledger
         self._queue: queue.Queue[str | None] = queue.Queue()
         self._waiting: set[str] = set()  # a second wish for a job that waits is none
+        self._in_hand = ""
         self._waiting_lock = threading.Lock()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._work, name="jobs", daemon=True)
@@ -52,6 +53,10 @@ class EmbeddedRunner:
             self._waiting.add(job_id)
         self._queue.put(job_id)
 
+    def has(self, job_id: str) -> bool:
+        with self._waiting_lock:
+            return job_id == self._in_hand or job_id in self._waiting
+
     def close(self) -> None:
         self._stop.set()
         self._queue.put(None)
@@ -62,6 +67,7 @@ class EmbeddedRunner:
             # A wish from now on counts: this run may have seen that the job was paused.
             with self._waiting_lock:
                 self._waiting.discard(job_id)
+                self._in_hand = job_id
             try:
                 self._run(job_id)
             except _StoppedError:
@@ -70,6 +76,8 @@ class EmbeddedRunner:
                 logger.warning("job not run", extra={"job_id": job_id, "error": str(err)})
             except Exception:  # the top of a thread: the next job must not suffer from this one
                 logger.exception("job stopped by an internal error", extra={"job_id": job_id})
+            finally:
+                self._in_hand = ""
 
     def _run(self, job_id: str) -> None:
         with held_job(job_id, self._ledger, driver=self._driver, lock_folder=self._lock_folder) as job:
@@ -100,3 +108,6 @@ class TwoLanes:
         """Run the job when those before it in its lane have ended."""
         lane = self._small if self._is_small(job_id) else self._large
         lane.start(job_id)
+
+    def has(self, job_id: str) -> bool:
+        return self._small.has(job_id) or self._large.has(job_id)

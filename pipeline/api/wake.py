@@ -39,6 +39,10 @@ class PlannerWaker:
         except queue.Full:
             _log_late(job_id, "too many wait for the broker")
 
+    def has(self, job_id: str) -> bool:  # noqa: ARG002
+        """The workers look for running jobs that nobody plans."""
+        return True
+
     def close(self) -> None:
         """Wishes that came before are sent, if the broker takes them in time."""
         self._stop.set()

@@ -3,7 +3,7 @@
 import json
 
 from pipeline.audit.faults import Faults
-from pipeline.audit.queries import facets_in
+from pipeline.audit.queries import facets_in, said_references
 from pipeline.audit.records import commit
 from pipeline.types.audit import AuditEntry, AuditKind
 
@@ -41,7 +41,11 @@ class RecordCheck:
     def _check_copies(self, entry: AuditEntry, body: bytes) -> None:
         try:
             record = json.loads(body)
-            copies, record_id = facets_in(record), record["record_id"]
+            copies: dict[str, object] = {
+                **facets_in(record),
+                "refers_to": said_references(record["refers_to"]),
+            }
+            record_id = record["record_id"]
             if record["kind"] == AuditKind.ERASURE:
                 self._declared.update(record["refers_to"])
         except (ValueError, KeyError, TypeError):
@@ -50,7 +54,7 @@ class RecordCheck:
         if record_id != entry.record_id:
             self._faults.add(entry.index, f"entry {entry.index}: its row has the id of another record")
         for name, value in entry.found_by.items():
-            if copies[name] != value:  # type: ignore[literal-required]
+            if copies[name] != value:
                 self._faults.add(
                     entry.index, f"entry {entry.index}: its row says another {name} than its record"
                 )

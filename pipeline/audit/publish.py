@@ -11,7 +11,15 @@ from pipeline.audit.note import VerifierKey
 from pipeline.audit.place import DAYS, Place, read_checkpoint
 from pipeline.audit.rollback import check_not_behind
 from pipeline.audit.tile_nodes import TileNodes
-from pipeline.audit.tiles import CHECKPOINT, TILE_HASHES, Tile, entries_path, pack_entries, tiles_of
+from pipeline.audit.tiles import (
+    CHECKPOINT,
+    TILE_HASHES,
+    TILE_HEIGHT,
+    Tile,
+    entries_path,
+    pack_entries,
+    tiles_of,
+)
 from pipeline.ports.audit import PublishedLog
 
 
@@ -27,7 +35,8 @@ def write_tiles(log: PublishedLog, place: Place, size: int, *, since: int) -> No
         if tile.level == 0:
             paths.append(entries_path(tile.number, tile.width))
             place.write(paths[-1], pack_entries(_commitments(log, tile)))
-        if tile.width == TILE_HASHES:
+        had_begun = tile.number * TILE_HASHES < since >> TILE_HEIGHT * tile.level
+        if tile.width == TILE_HASHES and had_begun:
             _delete_partial(place, paths)
 
 

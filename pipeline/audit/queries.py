@@ -1,6 +1,6 @@
 """What a record is found by."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, TypedDict
 
 from pipeline.types.audit import AuditQuery, AuditRecord
@@ -55,6 +55,11 @@ def facets_in(record: Mapping[str, Any]) -> Facets:
         "case_ref": record["case_ref"],
         "probe_sha256": record["probe"]["sha256"],
     }
+
+
+def said_references(record_ids: Iterable[str]) -> str:
+    """The ids of earlier records as one text, whatever their order."""
+    return ",".join(sorted(set(record_ids)))
 
 
 def matches(record: AuditRecord, query: AuditQuery) -> bool:

@@ -231,6 +231,8 @@ class Ledger(Protocol):
         """
         ...
 
+    def find_failure(self, job_id: str, image_id: str) -> Failure | None: ...
+
     def retry_failures(self, job_id: str, batches: Sequence[PlannedBatch], image_ids: Sequence[str]) -> None:
         """Turn failures into pending batches: one transaction, `scanned` unchanged, the job runs again.
 

@@ -72,10 +72,13 @@ def permissions_of(roles: Iterable[KeyRole]) -> frozenset[Role]:
 
 
 def require(caller: Caller, role: Role) -> None:
-    """Raises DeniedError, naming the caller and the missing role."""
+    """Raises DeniedError, naming the caller and the missing permission."""
     if role not in caller.roles:
         has = ", ".join(sorted(caller.roles)) or "none"
-        raise DeniedError(f"{caller.who!r} may not do this: role {role} is needed, found {has}")
+        of = ", ".join(of.value for of, may in PERMISSIONS.items() if role in may)
+        raise DeniedError(
+            f"{caller.who!r} may not do this: permission {role} is needed, found {has}; keys of {of} have it"
+        )
 
 
 def require_names(caller: Caller, *, collection: str, buckets: Sequence[str] = ()) -> None:

@@ -479,6 +479,10 @@ def test_failures_come_back_whole_and_in_byte_order_of_their_keys(ledger: SqlLed
         Failure(ref=gone.ref, batch_path="00000000", stage=gone.stage, reason=gone.reason, detail=gone.detail)
         for gone in rejected(*in_order)
     ]
+    assert [ledger.find_failure(job.job_id, id_) for id_ in image_ids(*in_order)] == list(
+        ledger.failures(job.job_id)
+    )
+    assert ledger.find_failure(job.job_id, "0" * 32) is None
 
 
 def test_failures_go_on_behind_any_key(ledger: SqlLedger, job: Job) -> None:

@@ -20,7 +20,7 @@ from pipeline.api.backend import Backend
 from pipeline.api.middleware.callers import is_open
 from pipeline.types import JobState, KeyRole
 from tests.unit.fakes import BUCKET, SPEC, distinct_png
-from tests.unit.tenant_world import TenantWorld, Worlds, image_of
+from tests.unit.tenant_world import TenantWorld, Worlds, failed_image_of, image_of
 
 TABLE = Path(__file__).parent / "role_matrix.txt"
 ROLES = (*KeyRole, None)  # None is somebody without a key
@@ -42,6 +42,11 @@ class Example:
 
 def run_again(world: TenantWorld, job_id: str) -> None:
     world.deps.ledger.set_state(job_id, JobState.RUNNING)
+
+
+def bring_back(world: TenantWorld, job_id: str) -> None:
+    for failure in world.deps.ledger.failures(job_id):
+        world.deps.store.put(failure.ref.bucket, failure.ref.key, PICTURE)
 
 
 EXAMPLES: dict[Route, Example] = {
@@ -70,6 +75,7 @@ EXAMPLES: dict[Route, Example] = {
     ("POST", "/v1/jobs"): Example(json={"source": f"s3://{BUCKET}/images/", "collection": "COLLECTION"}),
     ("GET", "/v1/jobs/{job_id}"): Example(),
     ("GET", "/v1/jobs/{job_id}/failures"): Example(),
+    ("GET", "/v1/jobs/{job_id}/failures/{image_id}/thumbnail"): Example(before=bring_back),
     ("GET", "/v1/jobs/{job_id}/events"): Example(),
     ("POST", "/v1/jobs/{job_id}/cancel"): Example(),
     ("POST", "/v1/jobs/{job_id}/pause"): Example(before=run_again),
@@ -140,7 +146,7 @@ class Asked:
             "IMAGE": image_of(collection),
             "{name}": collection,
             "{collection}": collection,
-            "{image_id}": image_of(collection),
+            "{image_id}": (failed_image_of if "/failures/" in path else image_of)(collection),
             "{job_id}": world.jobs[collection],
             "{key_id}": self._key_ids[place],
             "{code}": "denied",

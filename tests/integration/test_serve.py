@@ -275,6 +275,24 @@ def test_more_like_this_is_a_link_that_can_be_kept(page: Page) -> None:
     assert shown.last.evaluate("image => image.naturalWidth") > 0
 
 
+def test_two_pictures_are_compared_by_keyboard_alone(page: Page) -> None:
+    page.goto("/")
+    page.set_input_files("#file", next(PHOTOS.glob("05-*")))
+    second = page.locator(".hits li").nth(1)
+    second.locator("[data-compare]").focus(timeout=LIMIT_S * 1000)
+    page.keyboard.press("Enter")
+    right, left = page.locator("#right figcaption"), page.locator("#left figcaption")
+    expect(left).to_contain_text("Your picture")
+    first_key, second_key = (page.locator(".hits .key").nth(place).inner_text() for place in (0, 1))
+    expect(right).to_contain_text(second_key)
+    page.keyboard.press("l")
+    page.keyboard.press("ArrowLeft")
+    expect(left).to_contain_text(second_key)
+    expect(right).to_contain_text(first_key)
+    page.keyboard.press("Escape")
+    expect(page.locator("#compare")).not_to_be_visible()
+
+
 def test_a_file_that_is_no_picture_is_said_on_the_page(page: Page, tmp_path: Path) -> None:
     text = tmp_path / "a.jpg"
     text.write_text("hello")
@@ -297,3 +315,34 @@ def test_the_search_is_reached_by_keyboard_alone(page: Page) -> None:
         page.keyboard.press("Tab")
         reached.append(page.evaluate("document.activeElement.id || document.activeElement.textContent"))
     assert [name for name in ("file", "collection", "prefix", "id") if name not in reached] == []
+
+
+# With keys
+
+
+def test_somebody_signs_in_with_a_key_and_out_again(browser: Browser, tmp_path: Path) -> None:
+    pictor = Pictor(home=tmp_path / "home", env={})
+    key = pictor("keys", "create", "me", "--role", "searcher").out.strip()
+    process = start(pictor, "--keys")
+    page = browser.new_page(base_url=url_of(process), viewport={"width": 360, "height": 800})
+    try:
+        page.goto("/jobs")
+        _sign_in(page, "wrong")
+        expect(page.get_by_role("alert")).to_contain_text("not known", timeout=LIMIT_S * 1000)
+        _sign_in(page, key)
+        expect(page.get_by_role("heading", name="Jobs")).to_be_visible(timeout=LIMIT_S * 1000)
+        assert page.evaluate("document.cookie") == ""  # no script reads the session
+        assert page.evaluate("document.documentElement.scrollWidth") <= 360
+        page.get_by_role("button", name="Sign out").click()
+        expect(page.get_by_label("Key")).to_be_visible(timeout=LIMIT_S * 1000)
+        page.goto("/jobs")
+        expect(page.get_by_label("Key")).to_be_visible()
+    finally:
+        page.close()
+        process.terminate()
+        process.communicate(timeout=LIMIT_S)
+
+
+def _sign_in(page: Page, key: str) -> None:
+    page.get_by_label("Key").fill(key)
+    page.keyboard.press("Enter")

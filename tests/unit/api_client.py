@@ -36,6 +36,9 @@ class NotedJobs:
     def start(self, job_id: str) -> None:
         self.started.append(job_id)
 
+    def has(self, job_id: str) -> bool:
+        return job_id in self.started
+
 
 def backend_of(
     deps: Deps,

@@ -120,3 +120,7 @@ def _run_job(name: str, key: str, deps: Deps) -> str:
 
 def image_of(collection: str) -> str:
     return image_id_of(BUCKET, KEYS[collection])
+
+
+def failed_image_of(collection: str) -> str:
+    return image_id_of(BUCKET, f"{KEYS[collection]}.gone")

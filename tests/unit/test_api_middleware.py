@@ -97,6 +97,7 @@ def test_every_answer_forbids_foreign_scripts() -> None:
     assert "default-src 'none'" in policy
     assert "unsafe" not in policy
     assert headers["x-content-type-options"] == "nosniff"
+    assert headers["referrer-policy"] == "same-origin"  # `no-referrer` has a form's Origin be null
 
 
 # Origins

@@ -17,7 +17,7 @@ from pipeline.service.access import Caller, local_caller, require_names
 from pipeline.service.confined import ConfinedIndex, ConfinedLedger, Scope, scope_of
 from pipeline.service.keys import KeyRequest, create_key
 from pipeline.testing.memory_index import MemoryIndex
-from pipeline.types import CollectionRef, JobState, KeyRole
+from pipeline.types import BatchReport, CollectionRef, JobState, KeyRole
 from tests.conftest import REPOSITORY
 from tests.unit.fakes import BUCKET, HERE, SPEC, request_of
 from tests.unit.tenant_world import KEYS, STORED, TARGETS, TenantWorld, Worlds, image_of
@@ -206,6 +206,52 @@ def test_the_same_idempotency_key_of_two_tenants_is_two_jobs(
     assert [answer.status_code for answer in answers] == [202] * 3, [answer.text for answer in answers]
     first, second, again = (answer.json()["job_id"] for answer in answers)
     assert first == again != second
+
+
+def test_places_that_another_tenant_has_indexed_are_not_known(
+    world: TenantWorld, acme: dict[str, str], other: dict[str, str]
+) -> None:
+    request = replace(request_of(bucket="vault"), collection=STORED["quokka"])
+    world.deps.ledger.create_job(request, driver=HERE)
+    body = {"query": {"object": {"bucket": "vault", "key": "a.png"}}}
+    statuses = {
+        collection: world.client.post(
+            f"/v1/collections/{collection}/search", json=body, headers=headers
+        ).status_code
+        for collection, headers in {"images": acme, "quokka": other}.items()
+    }
+    assert statuses == {"images": 403, "quokka": 422}  # the bucket is looked for, and is not there
+
+
+def test_a_page_of_jobs_is_full_however_many_another_tenant_has(
+    world: TenantWorld, acme: dict[str, str]
+) -> None:
+    newest = world.client.get("/v1/jobs", params={"max_results": 1}, headers=acme).json()
+    assert [job["job_id"] for job in newest["jobs"]] == [world.jobs["secret"]]
+    following = {"max_results": 1, "next_token": newest["next_token"]}
+    older = world.client.get("/v1/jobs", params=following, headers=acme).json()
+    assert [job["job_id"] for job in older["jobs"]] == [world.jobs["images"]]
+    assert older["next_token"] is None
+
+
+def test_the_pace_of_a_tenant_s_jobs_is_told_to_no_other(world: TenantWorld) -> None:
+    ledger = world.deps.ledger
+    for job_id in (world.jobs["images"], world.jobs["quokka"]):
+        ledger.set_state(job_id, JobState.RUNNING)
+        report = BatchReport(job_id=job_id, path="0", indexed=1, unchanged=0, rejected=())
+        ledger.report(report)
+        assert ledger.finish_if_done(job_id)
+    asked: list[str] = []
+
+    def none_of(name: str) -> bool:
+        asked.append(name)
+        return False
+
+    confined = ConfinedLedger(ledger, Scope(who="ann", tenant="acme", collections=("*",)))
+    assert ledger.find_pace(SPEC.fingerprint) is not None
+    assert confined.find_pace(SPEC.fingerprint) is not None
+    assert confined.find_pace(SPEC.fingerprint, of=none_of) is None
+    assert sorted(asked) == ["images", "secret"]
 
 
 def test_grants_confine_within_a_tenant(worlds: Worlds) -> None:

@@ -4,6 +4,7 @@ import json
 import sqlite3
 import stat
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
@@ -264,3 +265,10 @@ def test_an_erasure_says_what_and_why(
     audit: Audit, records: list[AuditRecord], words: tuple[str, ...]
 ) -> None:
     assert audit(*words) == 2
+
+
+def test_processes_that_start_at_once_make_one_key(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        keys = list(pool.map(lambda _: load_or_make_key(tmp_path, "").verifier, range(8)))
+    assert len(set(keys)) == 1
+    assert [file.name for file in tmp_path.iterdir()] == ["audit.key"]

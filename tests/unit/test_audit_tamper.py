@@ -129,6 +129,18 @@ def test_a_copy_that_says_other_than_its_record_is_named(world: World) -> None:
     assert world.first_fault() == Fault(index=33, text="entry 33: its row says another actor than its record")
 
 
+def test_a_reference_that_was_taken_out_is_named(world: World) -> None:
+    """Whoever asks for what was said of a search must find it."""
+    with world.open() as log:
+        log.append([search_by("ann", refers_to=(RECORDS[0].record_id, RECORDS[1].record_id))])
+        world.publish(log)
+    assert world.verify().faults == ()
+    world.sql("DELETE FROM audit_reference WHERE refers_to = ?", RECORDS[0].record_id)
+    assert world.first_fault() == Fault(
+        index=600, text="entry 600: its row says another refers_to than its record"
+    )
+
+
 @pytest.mark.parametrize("index", [41, 590])
 def test_a_removed_entry_is_named(world: World, index: int) -> None:
     world.sql(f"DELETE FROM audit_entry WHERE entry_index = {index}")  # noqa: S608

@@ -24,6 +24,7 @@ def test_what_is_imported_is_seen(tmp_path: Path) -> None:
         "ingest --help",
         "jobs list --help",
         "models show builtin",
+        "audit --help",
         "collections list",  # of a home that holds no index yet
     ],
 )

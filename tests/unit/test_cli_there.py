@@ -81,6 +81,9 @@ class Idle:
     def start(self, job_id: str) -> None:
         pass
 
+    def has(self, job_id: str) -> bool:
+        return False
+
 
 @pytest.fixture
 def backend(deps: Deps, store: MemoryStore, tmp_path: Path) -> Iterator[Backend]:

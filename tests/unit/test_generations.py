@@ -270,7 +270,7 @@ def test_each_use_case_asks_for_its_role(
     index: MemoryIndex, deps: Deps, role: Role, use_case: Callable[[Any, Deps, Caller], object]
 ) -> None:
     index.open_generation(COLLECTION, OTHER_SPEC)
-    with pytest.raises(DeniedError, match=f"role {role} is needed"):
+    with pytest.raises(DeniedError, match=f"permission {role} is needed"):
         use_case(index, deps, Caller(who="ann", roles=frozenset(Role) - {role}))
     assert len(index.list_generations(COLLECTION)) == 2
     use_case(index, deps, Caller(who="ann", roles=frozenset({role})))

@@ -313,7 +313,7 @@ def test_whoever_may_not_search_is_refused_before_anything_is_asked(
     search_ports: SearchPorts, index: CountingIndex
 ) -> None:
     caller = Caller(who="ann", roles=frozenset({Role.READ}))
-    with pytest.raises(DeniedError, match="'ann' may not do this: role search is needed, found read"):
+    with pytest.raises(DeniedError, match="'ann' may not do this: permission search is needed, found read"):
         search_images([by_id("0.png")], SearchRequest(collection=COLLECTION), search_ports, LIMITS, caller)
     assert index.searches == []
 

@@ -106,7 +106,7 @@ def test_each_use_case_asks_for_its_role_and_is_refused_without_a_trace(deps: De
     role, use_case = USE_CASES[name]
     before = deps.ledger.create_job(request_of(), driver=WORKERS, job_id="j")
     others = Caller(who="ann", roles=frozenset(Role) - {role})
-    with pytest.raises(DeniedError, match=f"'ann' may not do this: role {role} is needed"):
+    with pytest.raises(DeniedError, match=f"'ann' may not do this: permission {role} is needed"):
         use_case(deps, others)
     assert deps.ledger.list_jobs() == [before]
     assert deps.index.get_collection(COLLECTION) is not None

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import sqlalchemy as sa
@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from pipeline.adapters.ledger.audit_schema import audit_entry, audit_reference
 from pipeline.adapters.ledger.rows import Values
 from pipeline.adapters.ledger.statements import slices
-from pipeline.audit.queries import asked_facets, facets_in
+from pipeline.audit.queries import asked_facets, facets_in, said_references
 from pipeline.types.audit import AuditEntry, AuditQuery, AuditRecord
 
 FACETS = ("kind", "actor", "tenant", "collection", "purpose_code", "case_ref", "probe_sha256")
@@ -78,6 +78,27 @@ def select_found(query: AuditQuery) -> sa.Select[Any]:
         )
         found = found.where(audit_entry.c.entry_index.in_(speaking))
     return found
+
+
+def with_references(connection: sa.Connection, page: list[AuditEntry]) -> list[AuditEntry]:
+    """The same entries, in their order, with the references that they are found by."""
+    if not page:
+        return page
+    place = audit_reference.c.entry_index
+    rows = connection.execute(
+        sa.select(audit_reference).where(place >= page[0].index, place <= page[-1].index)
+    )
+    by_index: dict[int, list[str]] = {}
+    for row in rows:
+        by_index.setdefault(row.entry_index, []).append(row.refers_to)
+    return [
+        replace(
+            entry, found_by={**entry.found_by, "refers_to": said_references(by_index.get(entry.index, ()))}
+        )
+        if entry.record is not None
+        else entry
+        for entry in page
+    ]
 
 
 def select_by_ids(connection: sa.Connection, record_ids: Iterable[str]) -> dict[str, AuditEntry]:

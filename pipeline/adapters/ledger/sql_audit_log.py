@@ -7,7 +7,13 @@ from typing import Self
 
 import sqlalchemy as sa
 
-from pipeline.adapters.ledger.audit_rows import NewEntry, entry_of, select_by_ids, select_found
+from pipeline.adapters.ledger.audit_rows import (
+    NewEntry,
+    entry_of,
+    select_by_ids,
+    select_found,
+    with_references,
+)
 from pipeline.adapters.ledger.audit_schema import audit_entry, audit_tile, audit_tree
 from pipeline.adapters.ledger.audit_tree_rows import read_tile, select_tree, tree_nodes
 from pipeline.adapters.ledger.audit_writer import AuditWriter, prove_entry
@@ -59,7 +65,11 @@ class SqlAuditLog(InTransactions):
         self._engine.dispose()
 
     def append(self, records: Sequence[AuditRecord]) -> list[AuditReceipt]:
-        return self._group.submit([_new_entry(record) for record in records]) if records else []
+        return self.append_entries([_new_entry(record) for record in records])
+
+    def append_entries(self, new: Sequence[NewEntry]) -> list[AuditReceipt]:
+        """The same for records that are canonical JSON already."""
+        return self._group.submit(new) if new else []
 
     def erase(self, record_ids: Sequence[str], erasure: AuditRecord) -> AuditReceipt:
         new = [_new_entry(erasure)]
@@ -142,7 +152,7 @@ def _page(connection: sa.Connection, *, start: int, end: int | None) -> list[Aud
     rows = sa.select(audit_entry).where(place >= start).order_by(place).limit(PAGE_ROWS)
     if end is not None:
         rows = rows.where(place < end)
-    return list(map(entry_of, connection.execute(rows)))
+    return with_references(connection, list(map(entry_of, connection.execute(rows))))
 
 
 def _prove(connection: sa.Connection, record_id: str) -> AuditReceipt:

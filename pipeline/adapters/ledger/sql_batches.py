@@ -137,6 +137,11 @@ class SqlBatches(InTransactions):
         for row in self._stream(query):
             yield failure_of(row)
 
+    def find_failure(self, job_id: str, image_id: str) -> Failure | None:
+        query = sa.select(failure).where(failure.c.job_id == job_id, failure.c.image_id == image_id)
+        row = self._read(lambda connection: connection.execute(query).first())
+        return failure_of(row) if row is not None else None
+
     def seconds(self, job_id: str) -> Mapping[str, float]:
         def read(connection: sa.Connection) -> dict[str, float]:
             kept = connection.scalar(sa.select(job.c.kept_seconds).where(job.c.job_id == job_id)) or {}

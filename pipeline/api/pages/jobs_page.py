@@ -1,6 +1,6 @@
 """The pages of jobs: finished, running and failed ones, with reasons."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from itertools import islice
 
@@ -13,18 +13,19 @@ from pipeline.errors import PictorError
 from pipeline.service import show
 from pipeline.service.access import Caller
 from pipeline.service.answers import http_status_of
-from pipeline.types import Failure
+from pipeline.types import Failure, JobState
 
 router = APIRouter()
 
 JOBS_SHOWN = 50
-FAILURES_SHOWN = 200  # the API has all of them, page by page
+FAILURES_SHOWN = 24  # of each reason; the API has all of them, page by page
 FAILURES_COUNTED = 100_000  # by reason
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class FailuresShown:
-    by_reason: tuple[tuple[str, int], ...]
+class FailuresOfReason:
+    reason: str
+    count: int
     first: tuple[Failure, ...]
 
 
@@ -43,14 +44,22 @@ def job_page(request: Request, job_id: str, ports: Ports, caller: Asks) -> HTMLR
         return render(request, "error.html", status=http_status_of(err.code), error=str(err))
     failures = _failures(job_id, ports, caller)
     here = shown.job.driver == ports.driver
-    return render(request, "job.html", shown=shown, job=shown.job, failures=failures, here=here)
+    is_left = shown.job.state is JobState.RUNNING and not ports.runner.has(job_id)
+    return render(
+        request, "job.html", shown=shown, job=shown.job, failures=failures, here=here, is_left=is_left
+    )
 
 
-def _failures(job_id: str, ports: Backend, caller: Caller) -> FailuresShown:
-    first: list[Failure] = []
+def _failures(job_id: str, ports: Backend, caller: Caller) -> list[FailuresOfReason]:
+    """The most frequent reason first."""
+    first: defaultdict[str, list[Failure]] = defaultdict(list)
     counts: Counter[str] = Counter()
     for failure in islice(show.show_failures(job_id, ports.ledger, caller), FAILURES_COUNTED):
-        counts[failure.reason.value] += 1
-        if len(first) < FAILURES_SHOWN:
-            first.append(failure)
-    return FailuresShown(by_reason=tuple(counts.most_common()), first=tuple(first))
+        reason = failure.reason.value
+        counts[reason] += 1
+        if len(first[reason]) < FAILURES_SHOWN:
+            first[reason].append(failure)
+    return [
+        FailuresOfReason(reason=reason, count=count, first=tuple(first[reason]))
+        for reason, count in counts.most_common()
+    ]

@@ -1,12 +1,14 @@
 """The search page: drop a picture or follow a link, and see its nearest images."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Annotated
+from urllib.parse import urlencode
 
-from fastapi import APIRouter, Body, Query, Request
+from fastapi import APIRouter, Body, Depends, Query, Request
 from fastapi.responses import HTMLResponse
 
 from pipeline.api.backend import Asks, Backend, Ports
+from pipeline.api.bodies import MAX_WHERE_CHARS
 from pipeline.api.metrics import PAGE
 from pipeline.api.pages.rendering import render
 from pipeline.errors import PictorError
@@ -15,10 +17,11 @@ from pipeline.search.query import Query as SearchQuery
 from pipeline.service import show
 from pipeline.service.access import Caller
 from pipeline.service.answers import http_status_of
-from pipeline.service.arguments import read_search
+from pipeline.service.arguments import read_pairs, read_search
+from pipeline.service.conditions import read_condition, read_condition_text
 from pipeline.service.images import show_image
 from pipeline.service.search import SearchAnswer
-from pipeline.types import CollectionInfo, IndexRow
+from pipeline.types import AllOf, CollectionInfo, Condition, IndexRow
 
 router = APIRouter()
 
@@ -29,12 +32,31 @@ Text = Annotated[str, Query(max_length=2048)]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Filters:
+    """What the fields of the page say, as they are."""
+
+    prefix: Text = ""
+    metadata: Text = ""  # NAME=VALUE, NAME=VALUE
+    width: Annotated[str, Query(max_length=10)] = ""
+    since: Annotated[str, Query(max_length=40)] = ""
+    where: Annotated[str, Query(max_length=MAX_WHERE_CHARS)] = ""  # a condition, as JSON
+
+    @property
+    def given(self) -> dict[str, str]:
+        return {name: value for name, value in asdict(self).items() if value}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Asked:
     """The fields of a permalink."""
 
     collection: str = ""
     id: str = ""
-    prefix: str = ""
+    filters: Filters = field(default_factory=Filters)
+
+    def link_to(self, image_id: str) -> str:
+        """The address of the images like this one, under the same filters."""
+        return f"/?{urlencode({'collection': self.collection, 'id': image_id} | self.filters.given)}"
 
 
 @router.get("/")
@@ -42,15 +64,14 @@ def search_page(
     request: Request,
     ports: Ports,
     caller: Asks,
+    filters: Annotated[Filters, Depends()],
     collection: Name = "",
     id: Annotated[str, Query(max_length=64)] = "",  # noqa: A002 - the permalink's word
-    prefix: Text = "",
 ) -> HTMLResponse:
     """The page, and the neighbours of a stored image where the link names one."""
     collections = show.list_collections(ports.index, caller)
-    asked = Asked(
-        collection=collection or _first(collections, ports.settings.collection), id=id.strip(), prefix=prefix
-    )
+    chosen = collection or _first(collections, ports.settings.collection)
+    asked = Asked(collection=chosen, id=id.strip(), filters=filters)
     found, example, error, status = None, None, "", 200
     if asked.id:
         try:
@@ -77,10 +98,10 @@ def results(
     ports: Ports,
     caller: Asks,
     collection: Name,
-    prefix: Text = "",
+    filters: Annotated[Filters, Depends()],
 ) -> HTMLResponse:
     """The part of the page that shows the neighbours of a picture, for the page's script."""
-    asked = Asked(collection=collection, prefix=prefix)
+    asked = Asked(collection=collection, filters=filters)
     example: IndexRow | None = None
     try:
         found = _find(Bytes(text="your picture", body=picture), asked, ports, caller)
@@ -93,9 +114,29 @@ def results(
 
 
 def _find(query: SearchQuery, asked: Asked, ports: Backend, caller: Caller) -> SearchAnswer:
-    wanted = read_search(collection=asked.collection, k=HITS_SHOWN, prefix=asked.prefix)
+    filters = asked.filters
+    pairs = [pair.strip() for pair in filters.metadata.split(",") if pair.strip()]
+    wanted = read_search(
+        collection=asked.collection,
+        k=HITS_SHOWN,
+        prefix=filters.prefix,
+        metadata=read_pairs(pairs, of="Metadata"),
+        condition=_condition_of(filters),
+    )
     (answer,) = ports.search([query], wanted, caller, door=PAGE)
     return answer
+
+
+def _condition_of(filters: Filters) -> Condition | None:
+    """Raises ArgumentError, naming the field of the page."""
+    parts = [read_condition_text(filters.where, of="Condition")]
+    if filters.width:
+        least = int(filters.width) if filters.width.isdecimal() else filters.width
+        parts.append(read_condition({"field": "width", "gte": least}, of="Least width"))
+    if filters.since:
+        parts.append(read_condition({"field": "indexed_at", "gte": filters.since}, of="Indexed since"))
+    given = tuple(part for part in parts if part is not None)
+    return AllOf(parts=given) if given else None
 
 
 def _first(collections: list[CollectionInfo], usual: str) -> str:

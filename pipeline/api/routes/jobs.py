@@ -32,6 +32,7 @@ from pipeline.service import move, show
 from pipeline.service.access import Caller
 from pipeline.service.answers import estimate_json, failure_json, job_json
 from pipeline.service.estimate import EstimatePorts, estimate_job
+from pipeline.service.failed_picture import failed_picture
 from pipeline.service.retry import retry_failures
 from pipeline.service.submit import Submission
 from pipeline.types import Job, JobState
@@ -131,6 +132,26 @@ def show_failures(
     return Failures(
         failures=[FailureBody.model_validate(failure_json(failure)) for failure in page], next_token=more
     )
+
+
+@router.get(
+    "/{job_id}/failures/{image_id}/thumbnail",
+    response_class=Response,
+    responses={200: {"content": {"image/jpeg": {}}, "description": "JPEG, upright"}},
+)
+def failure_thumbnail(
+    job_id: str,
+    image_id: str,
+    ports: Ports,
+    caller: Asks,
+    side_px: Annotated[int, Query(ge=16, le=1024, description="Longer side")] = 220,
+) -> Response:
+    """A small picture of an object that failed, as it is now. Most of them still cannot be drawn."""
+    with ports.decoding:
+        body = failed_picture(
+            job_id, image_id, ports.ledger, ports.store, ports.limits, caller, side_px=side_px
+        )
+    return Response(body, media_type="image/jpeg")
 
 
 @router.get("/{job_id}/events", response_class=StreamingResponse)

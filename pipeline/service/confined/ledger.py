@@ -161,6 +161,9 @@ class ConfinedLedger:
     def failures(self, job_id: str, *, start_after: str = "") -> Iterator[Failure]:
         return self._ledger.failures(self._own(job_id), start_after=start_after)
 
+    def find_failure(self, job_id: str, image_id: str) -> Failure | None:
+        return self._ledger.find_failure(self._own(job_id), image_id)
+
     def retry_failures(self, job_id: str, batches: Sequence[PlannedBatch], image_ids: Sequence[str]) -> None:
         self._ledger.retry_failures(self._own(job_id), self._stored(batches), image_ids)
 

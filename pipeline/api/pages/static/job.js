@@ -29,3 +29,13 @@ for (const button of job.querySelectorAll("[data-move]")) {
     refusal.hidden = false;
   });
 }
+
+for (const picture of document.querySelectorAll(".failures img")) {
+  const blank = () => {
+    const none = document.createElement("span"); // it still cannot be decoded
+    none.className = "none";
+    picture.replaceWith(none);
+  };
+  picture.addEventListener("error", blank);
+  if (picture.complete && !picture.naturalWidth) blank(); // it was refused before this ran
+}

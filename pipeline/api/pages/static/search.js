@@ -10,16 +10,15 @@ function choose(picture) {
   if (picture) search(picture);
 }
 
+let own; // the address of the picture that was chosen, for as long as it is shown
 let latest = 0; // an answer that a later question has overtaken is not shown
 
 async function search(picture) {
   const mine = ++latest;
   results.setAttribute("aria-busy", "true");
   results.replaceChildren(document.getElementById("busy").content.cloneNode(true));
-  const asked = new URLSearchParams({
-    collection: document.getElementById("collection").value,
-    prefix: document.getElementById("prefix").value,
-  });
+  const asked = new URLSearchParams(new FormData(document.getElementById("ask")));
+  asked.delete("id");
   let html;
   try {
     const answer = await fetch(`/results?${asked}`, {
@@ -37,8 +36,8 @@ async function search(picture) {
   results.setAttribute("aria-busy", "false");
   const shown = document.getElementById("mine");
   if (shown) {
-    shown.src = URL.createObjectURL(picture);
-    shown.onload = () => URL.revokeObjectURL(shown.src);
+    if (own) URL.revokeObjectURL(own);
+    own = shown.src = URL.createObjectURL(picture);
     shown.onerror = () => shown.remove(); // a format that the browser does not know
   }
   history.replaceState(null, "", "/");
@@ -52,6 +51,63 @@ function fail(words) {
   line.textContent = words;
   results.replaceChildren(line);
   results.setAttribute("aria-busy", "false");
+}
+
+// Two pictures side by side: the example, or a hit that is kept on the left, beside one hit after another.
+const dialog = document.getElementById("compare");
+let shownHit;
+
+function show(side, picture, words) {
+  const figure = document.getElementById(side);
+  figure.querySelector("img").src = picture.src.replace("side_px=320", "side_px=800").replace("?v=", "?side_px=800&v=");
+  figure.querySelector("img").alt = picture.alt;
+  figure.querySelector("figcaption").textContent = words;
+}
+
+function visibleHits() {
+  return [...document.querySelectorAll(".hits li:not([hidden])")];
+}
+
+function showHit(hit) {
+  shownHit = hit;
+  show("right", hit.querySelector("img"), describe(hit));
+}
+
+function describe(hit) {
+  return `${hit.querySelector(".key").textContent}\n${hit.querySelector(".score").textContent.trim()} alike`;
+}
+
+function step(by) {
+  const hits = visibleHits();
+  const next = hits[hits.indexOf(shownHit) + by];
+  if (next) showHit(next);
+}
+
+function hold() {
+  show("left", shownHit.querySelector("img"), describe(shownHit));
+}
+
+function compare(hit) {
+  const example = document.querySelector(".example img");
+  if (example) show("left", example, document.querySelector(".example .key").textContent);
+  showHit(hit);
+  if (!example) hold();
+  dialog.showModal();
+}
+
+if (dialog) {
+  results.addEventListener("click", (event) => {
+    if (event.target.matches("[data-compare]")) compare(event.target.closest("li"));
+  });
+  document.getElementById("before").addEventListener("click", () => step(-1));
+  document.getElementById("after").addEventListener("click", () => step(1));
+  document.getElementById("hold").addEventListener("click", hold);
+  document.getElementById("close").addEventListener("click", () => dialog.close());
+  dialog.addEventListener("keydown", (event) => {
+    const act = { ArrowLeft: () => step(-1), ArrowRight: () => step(1), l: hold }[event.key];
+    if (act) act();
+  });
+  dialog.addEventListener("close", () => shownHit.querySelector("[data-compare]").focus());
 }
 
 function listen() {

@@ -1,0 +1,233 @@
+"""Publishing a log, committing in groups, and the fence between histories."""
+
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from pipeline.audit.checkpoint import NamedCheckpoint, parse_checkpoint
+from pipeline.audit.group_commit import GroupCommit
+from pipeline.audit.note import SigningKey
+from pipeline.audit.place import Place, read_checkpoints
+from pipeline.audit.publisher import Publisher
+from pipeline.audit.rollback import check_not_behind
+from pipeline.audit.tiles import entries_path, tiles_of
+from pipeline.audit.verify import verify_log
+from pipeline.audit.witness_policy import parse_policy
+from pipeline.audit.witnesses import Witnesses
+from pipeline.errors import FatalError, TransientError
+from pipeline.testing.memory_audit import MemoryAuditLog
+from pipeline.testing.memory_store import MemoryStore
+from tests.audit_records import MadeTree, search_by
+from tests.witness import MemoryWitness
+
+BUCKET, SECOND = "tiles", "copies"
+
+
+@pytest.fixture
+def store() -> MemoryStore:
+    return MemoryStore(BUCKET, SECOND)
+
+
+@pytest.fixture
+def log() -> MemoryAuditLog:
+    return MemoryAuditLog()
+
+
+def place(store: MemoryStore, bucket: str = BUCKET) -> Place:
+    return Place(store=store, bucket=bucket, prefix="log/", url=f"s3://{bucket}/log/")
+
+
+def names(store: MemoryStore, bucket: str = BUCKET) -> set[str]:
+    return {ref.key.removeprefix("log/") for ref in store.list_objects(bucket)}
+
+
+def grow(log: MemoryAuditLog, entries: int) -> None:
+    log.append([search_by("ann", candidates=()) for _ in range(entries)])
+
+
+def test_a_log_is_published_with_all_its_tiles(store: MemoryStore, log: MemoryAuditLog) -> None:
+    grow(log, 300)
+    Publisher(log, log.key.verifier, tiles=place(store)).publish()
+    tiles = list(tiles_of(300))
+    bundles = {entries_path(tile.number, tile.width) for tile in tiles if tile.level == 0}
+    assert names(store) == {"checkpoint", *bundles, *(tile.path for tile in tiles)}
+    assert verify_log(log, log.key.verifier, place=place(store)).faults == ()
+
+
+def test_partial_tiles_go_when_their_tile_is_full(store: MemoryStore, log: MemoryAuditLog) -> None:
+    publisher = Publisher(log, log.key.verifier, tiles=place(store))
+    for entries in (100, 100, 100):
+        grow(log, entries)
+        publisher.publish()
+    partial = {name for name in names(store) if ".p/" in name}
+    assert partial == {"tile/0/001.p/44", "tile/entries/001.p/44", "tile/1/000.p/1"}
+
+
+def test_the_checkpoint_is_written_after_its_tiles(store: MemoryStore, log: MemoryAuditLog) -> None:
+    """Whoever dies in between leaves a checkpoint whose tiles are there."""
+    publisher = Publisher(log, log.key.verifier, tiles=place(store))
+    grow(log, 5)
+    publisher.publish()
+    grow(log, 5)
+    store.put(BUCKET, "log/tile/0/000.p/10", b"")  # as if it had died before its end
+    assert verify_log(log, log.key.verifier, place=place(store)).faults == ()
+    publisher.publish()
+    assert verify_log(log, log.key.verifier, place=place(store)).faults == ()
+
+
+def test_checkpoints_are_kept_in_a_second_place_with_one_of_each_day(
+    store: MemoryStore, log: MemoryAuditLog
+) -> None:
+    publisher = Publisher(log, log.key.verifier, tiles=None, copies=[place(store, SECOND)])
+    for _ in range(2):
+        grow(log, 3)
+        publisher.publish()
+    kept = read_checkpoints(place(store, SECOND), log.key.verifier)
+    assert [one.checkpoint.size for one in kept] == [6, 6]
+    assert {name.partition("/")[0] for name in names(store, SECOND)} == {"checkpoint", "days"}
+
+
+def test_an_older_checkpoint_never_takes_the_place_of_a_newer_one(
+    store: MemoryStore, log: MemoryAuditLog
+) -> None:
+    """Of two processes that publish, the slower one does no harm."""
+    grow(log, 3)
+    slow = Publisher(log, log.key.verifier, tiles=place(store))
+    before = log.head()
+    grow(log, 3)
+    Publisher(log, log.key.verifier, tiles=place(store)).publish()
+    log._checkpoint, newest = before.checkpoint, log._checkpoint
+    slow.publish()
+    assert read_checkpoints(place(store), log.key.verifier)[0].checkpoint.size == 6
+    log._checkpoint = newest
+
+
+def test_a_checkpoint_of_another_history_is_left_where_it_is(store: MemoryStore) -> None:
+    key = SigningKey.generate("audit.test/log")
+    one, other = MadeTree([b"a", b"b"], key), MadeTree([b"a", b"c", b"d"], key)
+    Publisher(one, key.verifier, tiles=place(store)).publish()
+    with pytest.raises(FatalError, match="forked"):
+        Publisher(other, key.verifier, tiles=place(store)).publish()
+    assert read_checkpoints(place(store), key.verifier)[0].checkpoint.size == 2
+
+
+def test_a_place_with_another_log_is_refused(store: MemoryStore, log: MemoryAuditLog) -> None:
+    store.put(BUCKET, "log/checkpoint", MadeTree([b"a"], SigningKey.generate("x")).head().checkpoint.encode())
+    grow(log, 1)
+    with pytest.raises(FatalError, match="no checkpoint of this log"):
+        Publisher(log, log.key.verifier, tiles=place(store)).publish()
+
+
+def test_what_witnesses_signed_is_published_and_kept(store: MemoryStore, log: MemoryAuditLog) -> None:
+    witness = MemoryWitness(log.key.verifier)
+    policy = parse_policy(f"witness w {witness.key} https://witness.test\nquorum w")
+    cosign = Witnesses(list(policy.witnesses.values()), witness.post).cosign
+    publisher = Publisher(log, log.key.verifier, tiles=place(store), cosign=cosign)
+    for _ in range(3):
+        grow(log, 200)
+        publisher.publish()
+        assert policy.is_met(read_checkpoints(place(store), log.key.verifier)[0].checkpoint)
+    assert witness.asked == [200] * 3
+    assert policy.is_met(parse_checkpoint(log.cosigned()))
+
+
+def test_the_thread_publishes_what_it_is_told_of_and_the_rest_at_the_end(
+    store: MemoryStore, log: MemoryAuditLog
+) -> None:
+    publisher = Publisher(log, log.key.verifier, tiles=place(store))
+    grow(log, 3)
+    publisher.notify()
+    grow(log, 4)
+    publisher.close()
+    assert read_checkpoints(place(store), log.key.verifier)[0].checkpoint.size == 7
+
+
+def test_a_store_that_is_away_is_tried_again_at_the_end(
+    store: MemoryStore, log: MemoryAuditLog, caplog: pytest.LogCaptureFixture
+) -> None:
+    grow(log, 3)
+    store.fail_next(TransientError("away"))
+    publisher = Publisher(log, log.key.verifier, tiles=place(store))
+    publisher.notify()
+    publisher.close()
+    assert "could not be published" in caplog.text
+    assert read_checkpoints(place(store), log.key.verifier)[0].checkpoint.size == 3
+
+
+def test_a_log_is_compared_with_what_is_known_of_it() -> None:
+    key = SigningKey.generate("audit.test/log")
+    tree = MadeTree([b"a", b"b", b"c"], key)
+
+    def known(*entries: bytes) -> list[NamedCheckpoint]:
+        head = parse_checkpoint(MadeTree(entries, key).head().checkpoint)
+        return [NamedCheckpoint(name="kept", checkpoint=head)]
+
+    check_not_behind([], 3, tree._edge.node)
+    check_not_behind(known(b"a", b"b"), 3, tree._edge.node)
+    check_not_behind(known(b"a", b"b", b"c"), 3, tree._edge.node)
+    with pytest.raises(FatalError, match="kept: the log was rolled back: it has 3 entries"):
+        check_not_behind(known(b"a", b"b", b"c", b"d"), 3, tree._edge.node)
+    with pytest.raises(FatalError, match="kept: the log was forked"):
+        check_not_behind(known(b"a", b"x"), 3, tree._edge.node)
+
+
+# Group commit
+
+
+def test_callers_that_wait_share_a_commit() -> None:
+    first_is_in, may_go_on, groups = threading.Event(), threading.Event(), list[list[int]]()
+
+    def commit(items: Sequence[int]) -> list[int]:
+        groups.append(list(items))
+        if len(groups) == 1:
+            first_is_in.set()
+            assert may_go_on.wait(10)
+        return [10 * item for item in items]
+
+    group = GroupCommit(commit, max_items=3, wait_s=10)
+    with ThreadPoolExecutor(6) as pool:
+        answers = [pool.submit(group.submit, 0)]
+        assert first_is_in.wait(10)
+        answers += [pool.submit(group.submit, item) for item in range(1, 6)]
+        while len(group._pending) < 5:
+            threading.Event().wait(0.001)
+        may_go_on.set()
+        assert [answer.result() for answer in answers] == [0, 10, 20, 30, 40, 50]
+    assert [len(items) for items in groups] == [1, 3, 2]
+
+
+def test_every_caller_of_a_group_gets_its_error_and_the_next_one_goes_on() -> None:
+    def commit(items: Sequence[int]) -> list[int]:
+        if 1 in items:
+            raise TransientError("away")
+        return list(items)
+
+    group = GroupCommit(commit, max_items=3, wait_s=10)
+    with pytest.raises(TransientError, match="away"):
+        group.submit(1)
+    assert group.submit(2) == 2
+
+
+def test_who_waits_too_long_is_refused_and_not_committed() -> None:
+    is_in, may_go_on, committed = threading.Event(), threading.Event(), list[int]()
+
+    def commit(items: Sequence[int]) -> list[int]:
+        is_in.set()
+        assert may_go_on.wait(10)
+        committed.extend(items)
+        return list(items)
+
+    group = GroupCommit(commit, max_items=3, wait_s=0.01)
+    with ThreadPoolExecutor(1) as pool:
+        slow = pool.submit(group.submit, 1)
+        assert is_in.wait(10)
+        with pytest.raises(TransientError, match=r"within 0.01 s"):
+            group.submit(2)
+        with pytest.raises(TransientError, match=r"busy"):
+            group.alone(lambda: 3)
+        may_go_on.set()
+        assert slow.result() == 1
+    assert committed == [1]
+    assert group.alone(lambda: 3) == 3
