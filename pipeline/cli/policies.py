@@ -34,7 +34,7 @@ def show(collection: Collection) -> None:
 @app.command("set")
 def set_policy(
     collection: Collection,
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="The policy as JSON.", exists=True)],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The policy as JSON.")],
 ) -> None:
     """Set the policy of a collection. If it is looser than the present one, another person must agree."""
     try:
