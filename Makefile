@@ -74,6 +74,7 @@ down:
 
 settings-doc: setup
 	$(BIN)/python -m docs.make_settings
+	$(BIN)/python -m docs.make_policies
 
 clean:
 	rm -rf $(VENV) $(BENCH_VENV) .venv-milvus demo-output build *.egg-info

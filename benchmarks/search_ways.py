@@ -12,8 +12,10 @@ from benchmarks.synthetic import EndlessStore, FreeEmbedder
 from pipeline.ports import ImageLimits, VectorIndex
 from pipeline.search.query import Stored
 from pipeline.service.access import local_caller
+from pipeline.service.accountability import Accountability
 from pipeline.service.models import ResidentModel
 from pipeline.service.search import SearchPorts, SearchRequest, search_images
+from pipeline.testing.memory_policies import MemoryPolicyBook
 
 K = 10
 SERVICE, BARE = "service, stored id", "pymilvus, stored id"
@@ -33,7 +35,8 @@ def search_ways(
     """Args: `vectors` are those of the rows `ids`; the n-th question is about the n-th of both."""
     request = SearchRequest(collection=collection, k=K)
     models = ResidentModel(FreeEmbedder(), index)
-    ports = SearchPorts(store=EndlessStore([b"none"], 0), index=index, models=models)
+    unrecorded = Accountability(log=None, policies=MemoryPolicyBook(), index=index)
+    ports = SearchPorts(store=EndlessStore([b"none"], 0), index=index, answers_to=unrecorded, models=models)
     limits, caller = ImageLimits(), local_caller()
 
     def by_service(number: int) -> None:

@@ -9,9 +9,11 @@ PictorError                 internal_error
 ├── NotFoundError           not_found: what was asked for by its name or id is not there
 ├── ConflictError           conflict: it is there, and in a state in which this cannot be done
 ├── DeniedError             denied: the caller may not do this
+│   └── PolicyError         refused_by_policy: the policy of the collection does not allow this search
 ├── UnknownCallerError      unauthenticated: nobody knows who asks
 ├── ImageError              image_rejected: reject this one image, go on with its neighbours
 ├── TransientError          unavailable: the world is away for a moment: retry the batch
+│   └── AuditError          audit_unavailable: it could not be recorded, and so it was not done or not told
 ├── MessageError            bad_message: the message cannot be understood: dead-letter it
 └── FatalError              process_unfit: this process cannot go on: give the batch back and stop
     └── CredentialsError    credentials_refused: this process was refused by a service
@@ -41,9 +43,11 @@ class ErrorCode(StrEnum):
     NOT_FOUND = "not_found"
     CONFLICT = "conflict"
     DENIED = "denied"
+    REFUSED_BY_POLICY = "refused_by_policy"
     UNAUTHENTICATED = "unauthenticated"
     IMAGE_REJECTED = "image_rejected"
     UNAVAILABLE = "unavailable"
+    AUDIT_UNAVAILABLE = "audit_unavailable"
     BAD_MESSAGE = "bad_message"
     PROCESS_UNFIT = "process_unfit"
     CREDENTIALS_REFUSED = "credentials_refused"
@@ -106,6 +110,23 @@ class DeniedError(PictorError):
     code = ErrorCode.DENIED
 
 
+class PolicyError(DeniedError):
+    """The policy of a collection does not allow this search. The refusal is recorded.
+
+    Args:
+        reason: the code that is recorded, a RefusalReason. A newer service may have others.
+        detail: our own words, with what was stated and what is allowed.
+        record_id: of the refusal in the log.
+    """
+
+    code = ErrorCode.REFUSED_BY_POLICY
+
+    def __init__(self, reason: str, detail: str, record_id: str) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason = reason
+        self.record_id = record_id
+
+
 class UnknownCallerError(PictorError):
     """No key was shown, or none that is valid."""
 
@@ -132,6 +153,12 @@ class TransientError(PictorError):
     """A service is away, slow or overloaded. The same call may work later."""
 
     code = ErrorCode.UNAVAILABLE
+
+
+class AuditError(TransientError):
+    """What was to be recorded could not be written, so that it was not done, or its answer is not given."""
+
+    code = ErrorCode.AUDIT_UNAVAILABLE
 
 
 class MessageError(PictorError):

@@ -141,10 +141,16 @@ class Settings(BaseSettings):
         ),
     ] = ""
 
+    audit: Annotated[
+        Literal["on", "off"],
+        Field(
+            description="With `off`, searches are not recorded. Every answer, the pages and `pictor doctor` then say so, and a collection that has a policy cannot be searched"
+        ),
+    ] = "on"
     audit_key: Annotated[
         SecretStr,
         Field(
-            description="Key that signs the transparency log, `PRIVATE+KEY+…`. Every process that shares a ledger needs the same. Default: the file `<home>/audit.key`, which is made at the first use"
+            description="Key that signs the transparency log, `PRIVATE+KEY+…` or a random text of 32 characters or more. Every process that shares a ledger needs the same. Default: the file `<home>/audit.key`, which is made at the first use"
         ),
     ] = SecretStr("")
     audit_origin: Annotated[

@@ -17,7 +17,15 @@ from pipeline.cgroup import Share, read_share
 from pipeline.errors import ArgumentError, ConfigError, ModelError
 from pipeline.home import make_private
 from pipeline.location import Location, local_path, parse_location, split_s3_url
-from pipeline.ports import Concurrency, Deps, ImageEmbedder, ImageLimits, Ledger, ObjectStore, VectorIndex
+from pipeline.ports import (
+    Concurrency,
+    Deps,
+    ImageEmbedder,
+    ImageLimits,
+    Ledger,
+    ObjectStore,
+    VectorIndex,
+)
 from pipeline.ports.lazy import LazyEmbedder, LazyStore
 from pipeline.ports.model_binding import (
     DEFAULT_MODEL,

@@ -46,12 +46,22 @@ def open_audit_log(settings: Settings) -> Iterator["SqlAuditLog"]:
             publisher.close()
 
 
+@contextmanager
+def open_recording(settings: Settings) -> Iterator["SqlAuditLog | None"]:
+    """The log for searches. None where PICTOR_AUDIT is `off`, and nowhere else."""
+    if settings.audit == "off":
+        yield None
+        return
+    with open_audit_log(settings) as log:
+        yield log
+
+
 def audit_key(settings: Settings) -> "SigningKey":
     """The key of the settings, or of the home, where it is made at the first use."""
     from pipeline.audit.key_file import load_or_make_key, read_key
 
     if secret := settings.audit_key.get_secret_value():
-        key = read_key(secret)
+        key = read_key(secret, settings.audit_origin)
         name = key.verifier.name
         if settings.audit_origin not in ("", name):
             raise ConfigError(

@@ -25,6 +25,7 @@ from pipeline.types import (
     VersionState,
     generation_of,
 )
+from tests.accountable import accountability
 from tests.index_rows import ids_in
 from workers.broker.publish import Publisher
 from workers.planning.planner import run_plan_step
@@ -178,7 +179,13 @@ class World:
         job = self.real.ledger.create_job(request, driver=WORKERS)
         queue = Queue()
         queue.publish_plan_step(job.job_id, 0, "first")
-        context = Context(settings=Settings(), deps=self.deps, limits=self.limits, publisher=queue)
+        context = Context(
+            settings=Settings(),
+            deps=self.deps,
+            answers_to=accountability(self.deps.index),
+            limits=self.limits,
+            publisher=queue,
+        )
         self.fate.share = deaths
         for _ in range(1000):
             if not queue.messages:

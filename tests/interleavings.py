@@ -29,6 +29,7 @@ from pipeline.types import (
     VersionState,
     generation_of,
 )
+from tests.accountable import accountability
 from tests.histories import EFFECTS, NAMES, Fate, Killed, Mortal, Queue, World, check_adds_up
 from workers.isolation.halve import split
 from workers.planning.planner import run_plan_step
@@ -191,7 +192,13 @@ class Interleaved(World):
         self.turns.actors.append(Actor(work))
 
     def _do(self, message: Message) -> None:
-        context = Context(settings=Settings(), deps=self.deps, limits=self.limits, publisher=self.broker)
+        context = Context(
+            settings=Settings(),
+            deps=self.deps,
+            answers_to=accountability(self.deps.index),
+            limits=self.limits,
+            publisher=self.broker,
+        )
         match message.kind:
             case "plan":
                 job_id, step, nonce = message.content

@@ -145,6 +145,12 @@ class PictorClient:
         prefix: str = "",
         metadata: Mapping[str, str] | None = None,
         where: Mapping[str, object] | None = None,
+        purpose: str = "",
+        case: str = "",
+        offence: str = "",
+        authorisation: str = "",
+        authority: str = "",
+        on_behalf_of: str = "",
         timeout_s: float = 30.0,
     ) -> Answer:
         """Search by `s3://bucket/key` or stored image id.
@@ -152,9 +158,13 @@ class PictorClient:
         Args:
             bucket, prefix, metadata: only objects of this bucket, with such keys, with this metadata.
             where: only images for which this condition holds, see docs/reference/filters.md.
+            purpose, case, offence, authorisation, authority: what the policy of the collection asks for, see
+                docs/how-to/policies.md.
+            on_behalf_of: the person for whom you search.
 
         Returns:
-            `query` and `hits`; and `error` when the query cannot be read.
+            `query`, `hits` and `receipt`, the record of this search; and `error` when the query cannot be
+            read.
         """
         arguments = {
             "v": 1,
@@ -166,6 +176,13 @@ class PictorClient:
             "prefix": prefix,
             "metadata": dict(metadata) if metadata else None,
             "where": where,
+            # Only when given: workers of the version before refuse arguments that they do not know.
+            "purpose": purpose or None,
+            "case": case or None,
+            "offence": offence or None,
+            "authorisation": authorisation or None,
+            "authority": authority or None,
+            "on_behalf_of": on_behalf_of or None,
         }
         return self._ask("pictor.search", _checked(SearchArguments, "pictor.search", arguments), timeout_s)
 

@@ -25,7 +25,7 @@ from pipeline.location import parse_location
 from pipeline.names import is_of_tenant
 from pipeline.service.access import Caller, Role
 from pipeline.service.answers import answer_json, error_json, job_json
-from pipeline.service.arguments import read_query, read_search
+from pipeline.service.arguments import read_justification, read_person, read_query, read_search
 from pipeline.service.conditions import read_condition
 from pipeline.service.confined import ConfinedLedger, scope_of
 from pipeline.service.delete import delete_objects
@@ -34,7 +34,7 @@ from pipeline.service.search import SearchPorts, search_images
 from pipeline.service.show import find_job
 from pipeline.service.submit import Submission, record_refusal, submit_to_workers
 from pipeline.settings import Settings
-from pipeline.types import WORKERS, JobState
+from pipeline.types import BROKER_ROLE, WORKERS, JobState
 from workers.broker.dead_letters import set_aside
 from workers.broker.meant_at import keep_meant_at
 from workers.broker.pass_on import pass_on, was_passed_on
@@ -155,11 +155,25 @@ def _hits(task: Task, args: Sequence[object], kwargs: Arguments) -> dict[str, ob
         prefix=arguments.prefix,
         metadata=arguments.metadata,
         condition=None if arguments.where is None else read_condition(arguments.where),
+        justification=read_justification(
+            purpose=arguments.purpose,
+            case=arguments.case,
+            offence=arguments.offence,
+            authorisation=arguments.authorisation,
+            authority=arguments.authority,
+        ),
     )
     deps = context.deps
+    caller = replace(_caller(task), on_behalf_of=read_person(arguments.on_behalf_of))
     models = ResidentModel(deps.embedder, deps.index)
-    ports = SearchPorts(store=deps.store, index=deps.index, models=models, concurrency=deps.concurrency)
-    (answer,) = search_images([read_query(arguments.query)], request, ports, context.limits, _caller(task))
+    ports = SearchPorts(
+        store=deps.store,
+        index=deps.index,
+        answers_to=context.answers_to,
+        models=models,
+        concurrency=deps.concurrency,
+    )
+    (answer,) = search_images([read_query(arguments.query)], request, ports, context.limits, caller)
     return answer_json(answer)
 
 
@@ -260,6 +274,7 @@ def _caller(task: Task) -> Caller:
     settings = current().settings
     return Caller(
         who="broker",
+        held=(BROKER_ROLE,),
         roles=frozenset({Role.READ, Role.SEARCH, Role.WRITE}),
         buckets=settings.bucket_globs,
         collections=settings.collection_globs,

@@ -27,6 +27,12 @@ from pipeline.errors import ArgumentError, MessageError
 from pipeline.ingest.globs import MAX_PATTERNS, what_is_wrong
 from pipeline.location import split_s3_url
 from pipeline.names import check_bucket_or_folder, check_key, check_prefix
+from pipeline.service.arguments import (
+    MAX_JUSTIFICATION_CHARS,
+    MAX_PERSON_CHARS,
+    read_justification,
+    read_person,
+)
 from pipeline.service.conditions import read_condition
 from workers.broker.meant_at import MAX_TIME_S
 
@@ -68,6 +74,9 @@ _STORABLE = AfterValidator(_check_storable)
 Text = Annotated[str, Field(max_length=1024), _STORABLE]
 Key = Annotated[str, Field(min_length=1, max_length=1024), _STORABLE]
 Globs = Annotated[list[Key], Field(max_length=MAX_PATTERNS), AfterValidator(_check_globs)]
+Stated = Annotated[
+    str, Field(max_length=MAX_JUSTIFICATION_CHARS), _checked_by(lambda text: read_justification(case=text))
+]
 Bucket = Annotated[str, Field(min_length=1, max_length=255), _STORABLE, _checked_by(check_bucket_or_folder)]
 JobId = Annotated[str, Field(pattern=rf"^{JOB_ID.pattern}$")]
 # Only its size: a name that breaks the rules for names fails a job that can be looked up by its id.
@@ -124,6 +133,12 @@ class SearchArguments(Arguments):
     bucket: Bucket | Literal[""] = ""
     prefix: Annotated[Text, _checked_by(check_prefix)] = ""
     metadata: Annotated[dict[Text, Text], Field(max_length=100)] = {}
+    purpose: Stated = ""
+    case: Stated = ""
+    offence: Stated = ""
+    authorisation: Stated = ""
+    authority: Stated = ""
+    on_behalf_of: Annotated[str, Field(max_length=MAX_PERSON_CHARS), _checked_by(read_person)] = ""
     where: Annotated[dict[str, JsonValue], _checked_by(read_condition)] | None = None
 
 

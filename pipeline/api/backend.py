@@ -9,7 +9,7 @@ from typing import Annotated, Protocol, cast
 
 from fastapi import Depends, Request
 
-from pipeline import wiring
+from pipeline import wiring, wiring_audit
 from pipeline.api.metrics import API, ServiceMetrics
 from pipeline.api.middleware.callers import caller_of
 from pipeline.api.middleware.owner import is_owner
@@ -22,6 +22,7 @@ from pipeline.errors import ArgumentError
 from pipeline.ingest.removal import AGAIN
 from pipeline.location import Location, parse_location
 from pipeline.ports import (
+    AuditLog,
     Concurrency,
     Deps,
     ImageEmbedder,
@@ -29,6 +30,7 @@ from pipeline.ports import (
     KeyBook,
     Ledger,
     ObjectStore,
+    PolicyBook,
     VectorIndex,
 )
 from pipeline.ports.embedder import warm_model
@@ -39,7 +41,15 @@ from pipeline.search.micro_batches import MicroBatches
 from pipeline.search.query import Query
 from pipeline.search.right_of_way import RightOfWay
 from pipeline.service.access import ALL_TENANTS, Caller
-from pipeline.service.confined import ConfinedIndex, ConfinedLedger, ConfinedModels, Scope, scope_of
+from pipeline.service.accountability import Accountability
+from pipeline.service.confined import (
+    ConfinedIndex,
+    ConfinedLedger,
+    ConfinedModels,
+    ConfinedPolicies,
+    Scope,
+    scope_of,
+)
 from pipeline.service.embeddings import embed_pictures
 from pipeline.service.index_image import ONE_IMAGE
 from pipeline.service.models import LoadedOnDemand, Models
@@ -70,6 +80,8 @@ class Backend:
     index: VectorIndex
     ledger: Ledger
     keys: KeyBook
+    policies: PolicyBook
+    answers_to: Accountability
     models: Models
     # From the address that was asked for, or "", and the name of a collection.
     model_for: Callable[[str, str], ImageEmbedder]
@@ -100,9 +112,12 @@ class Backend:
 
     def _confined_by(self, scope: Scope, buckets: Sequence[str]) -> "Backend":
         ledger = ConfinedLedger(self.ledger, scope)
+        index, policies = ConfinedIndex(self.index, scope), ConfinedPolicies(self.policies, scope)
         return replace(
             self,
-            index=ConfinedIndex(self.index, scope),
+            index=index,
+            policies=policies,
+            answers_to=Accountability(log=self.answers_to.log, policies=policies, index=index),
             ledger=ledger,
             models=ConfinedModels(self.models, scope),
             model_for=lambda address, collection: self.model_for(address, scope.stored(collection)),
@@ -139,6 +154,7 @@ class Backend:
         return SearchPorts(
             store=self.store,
             index=self.index,
+            answers_to=self.answers_to,
             models=self.models,
             # The pictures of one request come one after another: other requests have the other threads.
             concurrency=replace(self.concurrency, decode_threads=1, fetch_threads=1),
@@ -223,6 +239,7 @@ def open_backend(settings: Settings, allowed: list[Location]) -> Iterator[Backen
         index = opened.enter_context(wiring.open_index(settings))
         index_of_loads = opened.enter_context(wiring.open_index_of_loads(settings, index))
         ledger = opened.enter_context(wiring.open_ledger(settings))
+        log = opened.enter_context(wiring_audit.open_recording(settings))
         # Of its own: a picture that is searched for would wait behind the groups of a job.
         models_of_jobs = LoadedOnDemand(
             index,
@@ -261,6 +278,8 @@ def open_backend(settings: Settings, allowed: list[Location]) -> Iterator[Backen
             index=index,
             ledger=ledger,
             keys=ledger.keys,
+            policies=ledger.policies,
+            log=log,
             runner=runner,
             driver=driver,
         )
@@ -275,6 +294,8 @@ def make_backend(
     index: VectorIndex,
     ledger: Ledger,
     keys: KeyBook,
+    policies: PolicyBook,
+    log: AuditLog | None,
     runner: Runner,
     driver: str,
     more_parts: Sequence[Part] = (),
@@ -303,6 +324,8 @@ def make_backend(
         index=index,
         ledger=ledger,
         keys=keys,
+        policies=policies,
+        answers_to=Accountability(log=log, policies=policies, index=index),
         models=models,
         model_for=model_for,
         limits=wiring.limits_of(settings),

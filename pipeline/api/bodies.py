@@ -5,10 +5,13 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema, model_validator
 
 from pipeline.ports import MAX_HITS
+from pipeline.service.arguments import MAX_JUSTIFICATION_CHARS
+from pipeline.service.policy_body import PolicyBody
 from pipeline.types import KeyRole
 
 MAX_QUERIES = 100  # of one call
 MAX_TEXT_CHARS = 2048  # a key of 1,024 bytes in a URL, and room
+MAX_STATED_CHARS = MAX_JUSTIFICATION_CHARS
 MAX_HITS_OVER_HTTP = 1000  # of one query: an answer of some hundred kilobytes
 MAX_VECTORS = 1000  # in one answer: of 512 numbers they are 10 MB
 MAX_WHERE_CHARS = 8192  # in an address: most servers and proxies take no longer line
@@ -66,7 +69,20 @@ class QueryBody(Strict):
         return self
 
 
+class Stated(Strict):
+    """Why you search. Each field that is empty is taken from its header."""
+
+    purpose: Annotated[str, Field(max_length=MAX_STATED_CHARS, description="A code of the policy")] = ""
+    case: Annotated[str, Field(max_length=MAX_STATED_CHARS, description="Reference of the case")] = ""
+    offence: Annotated[str, Field(max_length=MAX_STATED_CHARS)] = ""
+    authorisation: Annotated[
+        str, Field(max_length=MAX_STATED_CHARS, description="Reference of its document")
+    ] = ""
+    authority: Annotated[str, Field(max_length=MAX_STATED_CHARS, description="Whose document it is")] = ""
+
+
 class SearchOptions(Strict):
+    justification: Stated = Stated()
     k: Annotated[
         int, Field(ge=1, le=min(MAX_HITS, MAX_HITS_OVER_HTTP), description="Hits for each query")
     ] = 10
@@ -110,6 +126,13 @@ class Answer(BaseModel):
 
     query: str
     hits: list[Hit]
+    receipt: Annotated[str | None, Field(description="Id of the record of this search in the log")] = None
+    recording: Annotated[
+        Literal["off"] | None, Field(description="The service records nothing, and so there is no receipt")
+    ] = None
+    to_verify: Annotated[
+        int | None, Field(description="So many persons must look at each hit before it counts")
+    ] = None
     error: str | None = None
     code: str | None = None
 
@@ -379,6 +402,42 @@ class Embeddings(BaseModel):
     model: str
     data: list[Embedding]
     usage: EmbeddingUsage = EmbeddingUsage()
+
+
+class PolicyVersionBody(BaseModel):
+    """`proposed` waits for an approver who is another person. `loosens` says why."""
+
+    collection: str
+    version: int
+    state: Literal["proposed", "in_force", "replaced", "refused"]
+    replaces: Annotated[int, Field(description="The version in force when this one was proposed, or 0")]
+    loosens: list[str]
+    proposed_by: str
+    proposed_at: str
+    decided_by: str
+    decided_at: str | None
+    policy: PolicyBody
+
+
+class PolicyVersions(BaseModel):
+    versions: list[PolicyVersionBody]
+
+
+class CaseDecision(Strict):
+    """What an authority decided of a case."""
+
+    case: Annotated[str, Field(min_length=1, max_length=MAX_STATED_CHARS, examples=["AB-1234"])]
+    granted: bool
+    authorisation: Annotated[
+        str, Field(min_length=1, max_length=MAX_STATED_CHARS, description="Reference of the decision")
+    ]
+    authority: Annotated[str, Field(min_length=1, max_length=MAX_STATED_CHARS, examples=["District court"])]
+
+
+class CaseState(BaseModel):
+    case: str
+    granted: bool
+    started_at: Annotated[str, Field(description="Of the first search for the case, or of this decision")]
 
 
 class Live(BaseModel):

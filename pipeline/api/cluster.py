@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager
 from typing import TypeVar
 from urllib.parse import urlsplit
 
-from pipeline import wiring
+from pipeline import wiring, wiring_audit
 from pipeline.api.backend import Backend, make_backend
 from pipeline.api.readiness import Part
 from pipeline.api.wake import PlannerWaker
@@ -43,6 +43,7 @@ def open_cluster(settings: Settings, allowed: list[Location]) -> Iterator[Backen
     with (
         _when_there(lambda: wiring.open_index(settings)) as index,
         _when_there(lambda: wiring.open_ledger(settings)) as ledger,
+        _when_there(lambda: wiring_audit.open_recording(settings)) as log,
         ExitStack() as opened,
     ):
         waker = PlannerWaker(ledger, Publisher(app, preparation=settings.preparation))
@@ -55,6 +56,8 @@ def open_cluster(settings: Settings, allowed: list[Location]) -> Iterator[Backen
                 index=index,
                 ledger=ledger,
                 keys=ledger.keys,
+                policies=ledger.policies,
+                log=log,
                 runner=waker,
                 driver=WORKERS,
                 more_parts=[broker],

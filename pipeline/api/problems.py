@@ -8,6 +8,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
+from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -16,7 +17,7 @@ from starlette.exceptions import HTTPException
 
 from pipeline.api.rate_fields import Limit, rate_fields
 from pipeline.api.request_id import Scope, request_id_of
-from pipeline.errors import ErrorCode, PictorError
+from pipeline.errors import ErrorCode, PictorError, PolicyError
 from pipeline.service.answers import http_status_of
 
 logger = logging.getLogger(__name__)
@@ -111,6 +112,11 @@ _OF_A_USE_CASE: Mapping[str, Kind] = {
         ),
         (ErrorCode.DENIED, "You may not do this", "`detail` says what would allow it."),
         (
+            ErrorCode.REFUSED_BY_POLICY,
+            "The policy of the collection does not allow this search",
+            "`reason` is one of those of docs/reference/policies.md. `receipt` is the record of the refusal.",
+        ),
+        (
             ErrorCode.IMAGE_REJECTED,
             "The picture cannot be read",
             "`reason` is one of the reasons of docs/reference/reasons.md.",
@@ -119,6 +125,11 @@ _OF_A_USE_CASE: Mapping[str, Kind] = {
             ErrorCode.UNAVAILABLE,
             "A service behind this one is away or slow",
             "Wait as long as `Retry-After` says, then try again.",
+        ),
+        (
+            ErrorCode.AUDIT_UNAVAILABLE,
+            "It could not be recorded, and so no answer is given",
+            "Wait as long as `Retry-After` says, then try again. Nothing was told to anybody.",
         ),
         (ErrorCode.BAD_MESSAGE, "The message cannot be understood", "`detail` names the field."),
         (ErrorCode.PROCESS_UNFIT, "This process cannot do it", "Tell whoever runs the service."),
@@ -184,7 +195,9 @@ def problem_of(err: PictorError, request_id: str) -> JSONResponse:
     if err.code is ErrorCode.INTERNAL_ERROR:
         logger.error("internal error", extra={"error": str(err)})
     reason = getattr(err, "reason", None)
-    more = {"reason": reason.value} if reason is not None else {}
+    more: dict[str, Any] = {"reason": str(reason)} if reason is not None else {}
+    if isinstance(err, PolicyError):
+        more["receipt"] = err.record_id
     return problem(err.code.value, str(err), request_id, **more)
 
 

@@ -1,5 +1,6 @@
 """The signing key in a file that its user alone can read."""
 
+import hashlib
 import os
 import secrets
 from pathlib import Path
@@ -8,13 +9,30 @@ from pipeline.audit.note import NoteError, SigningKey
 from pipeline.errors import ConfigError
 
 KEY_FILE = "audit.key"
+MIN_SECRET_CHARS = 32  # 128 random bits in hex
 _OTHERS = 0o077
+_PRIVATE = "PRIVATE+KEY+"
+_DERIVATION = b"pictor audit signing key 1\n"  # the same text makes no other key of this project
 
 
-def read_key(text: str) -> SigningKey:
-    """Read the key of a setting. Raises ConfigError, which does not show it."""
+def read_key(text: str, name: str = "") -> SigningKey:
+    """Read the key of a setting: `PRIVATE+KEY+…`, or a random text, of which a key is made.
+
+    Args:
+        name: of a key that is made, and so of the log; "" for the usual one.
+
+    Raises:
+        ConfigError: it is neither. It is not shown.
+    """
     try:
-        return SigningKey.parse(text)
+        if text.startswith(_PRIVATE):
+            return SigningKey.parse(text)
+        if len(text) < MIN_SECRET_CHARS:
+            raise ConfigError(
+                f"PICTOR_AUDIT_KEY: PRIVATE+KEY+… or {MIN_SECRET_CHARS} random characters are expected"
+            )
+        seed = hashlib.sha256(_DERIVATION + text.encode()).digest()
+        return SigningKey(name or "pictor", seed)
     except NoteError as err:
         raise ConfigError(f"PICTOR_AUDIT_KEY: {err}") from None
 

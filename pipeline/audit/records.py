@@ -17,7 +17,7 @@ from pipeline.errors import ArgumentError, NotFoundError
 from pipeline.types.audit import RECORD_VERSION, AuditEntry, AuditKind, AuditRecord, Json
 
 SALT_BYTES = 32
-MAX_RECORD_BYTES = 2**20  # 10,000 candidates are about 0.7 MB
+MAX_RECORD_BYTES = 4 * 2**20  # the most hits of a search are 1.3 MB, and the largest condition is 1 MB
 
 
 def new_salt() -> bytes:

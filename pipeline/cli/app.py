@@ -36,6 +36,7 @@ COMMANDS: Mapping[str, Place] = {
     "collections": Place(module="collections"),
     "mcp": Place(module="mcp", name="mcp"),
     "keys": Place(module="keys"),
+    "policies": Place(module="policies"),
     "audit": Place(module="audit"),
     "models": Place(module="models"),
     "dead": Place(module="fleet", name="dead_app"),

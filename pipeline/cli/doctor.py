@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import typer
 
-from pipeline import wiring
+from pipeline import wiring, wiring_audit
 from pipeline.addresses import show_url, shown_tls
 from pipeline.capacity import Load, Threads, fit_threads, needed_bytes
 from pipeline.cgroup import Share, read_share
@@ -61,6 +61,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
     )
     yield _try("index", _index, "start Milvus, or unset PICTOR_MILVUS_URI to use a file", settings)
     yield _try("ledger", _ledger, "start the database, or unset PICTOR_LEDGER_URL to use a file", settings)
+    yield _try("audit", _audit, "see docs/how-to/policies.md", settings)
     yield _try("objects", _objects, "check PICTOR_S3_ENDPOINT and the access key", settings)
     yield _try("broker", _broker, "start RabbitMQ, or unset PICTOR_BROKER_URL to work without it", settings)
     yield _try("model", _model, "see `pictor models list`, or set PICTOR_MODEL", settings)
@@ -128,6 +129,13 @@ def _index(settings: Settings) -> str:
 def _ledger(settings: Settings) -> str:
     with wiring.open_ledger(settings) as ledger:
         return ledger.describe()
+
+
+def _audit(settings: Settings) -> str:
+    with wiring_audit.open_recording(settings) as log:
+        if log is None:
+            return "PICTOR_AUDIT is off: searches are NOT recorded"
+        return f"searches are recorded, {log.head().size} entries"
 
 
 def _objects(settings: Settings) -> str:

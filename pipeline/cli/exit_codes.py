@@ -22,6 +22,7 @@ def exit_code_of(code: ErrorCode) -> int:
             | ErrorCode.NOT_FOUND
             | ErrorCode.CONFLICT
             | ErrorCode.DENIED
+            | ErrorCode.REFUSED_BY_POLICY
             | ErrorCode.UNAUTHENTICATED
             | ErrorCode.CREDENTIALS_REFUSED
         ):
@@ -30,6 +31,7 @@ def exit_code_of(code: ErrorCode) -> int:
             ErrorCode.INTERNAL_ERROR
             | ErrorCode.IMAGE_REJECTED
             | ErrorCode.UNAVAILABLE
+            | ErrorCode.AUDIT_UNAVAILABLE
             | ErrorCode.BAD_MESSAGE
             | ErrorCode.PROCESS_UNFIT
         ):

@@ -3,14 +3,15 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from pipeline import wiring
+from pipeline import wiring, wiring_audit
 from pipeline.capacity import Load
 from pipeline.cli.output import note
 from pipeline.cli.search_options import SearchOptions
 from pipeline.ports.model_binding import find_collection
 from pipeline.service.access import local_caller
+from pipeline.service.accountability import Accountability
 from pipeline.service.answers import answer_json
-from pipeline.service.arguments import read_pairs, read_query, read_search
+from pipeline.service.arguments import read_justification, read_pairs, read_person, read_query, read_search
 from pipeline.service.conditions import read_condition_text
 from pipeline.service.models import LoadedOnDemand
 from pipeline.service.search import SearchPorts, search_images
@@ -32,13 +33,20 @@ def search_here(
         bucket=wanted.bucket,
         metadata=read_pairs(wanted.metadata, of="--metadata"),
         condition=read_condition_text(wanted.where, of="--where"),
+        justification=read_justification(**wanted.stated),
     )
-    with wiring.open_index(settings) as index:
+    caller = local_caller(on_behalf_of=read_person(wanted.on_behalf_of))
+    with (
+        wiring.open_index(settings) as index,
+        wiring.open_ledger(settings) as ledger,
+        wiring_audit.open_recording(settings) as log,
+    ):
         info = find_collection(request.collection, index)
         store = wiring.open_store(settings)
         ports = SearchPorts(
             store=store,
             index=index,
+            answers_to=Accountability(log=log, policies=ledger.policies, index=index),
             models=LoadedOnDemand(
                 index,
                 wiring.model_loader(settings),
@@ -47,7 +55,7 @@ def search_here(
             ),
             concurrency=wiring.concurrency_of(settings, Load()),
         )
-        answers = list(search_images(queries, request, ports, limits, local_caller()))
+        answers = list(search_images(queries, request, ports, limits, caller))
         if html is not None:
             from pipeline.cli.html_page import write_page
 

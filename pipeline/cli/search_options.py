@@ -15,3 +15,15 @@ class SearchOptions:
     bucket: str
     metadata: Sequence[str]
     where: str  # a condition as JSON, or ""
+    purpose: str = ""
+    case: str = ""
+    offence: str = ""
+    authorisation: str = ""
+    authority: str = ""
+    on_behalf_of: str = ""
+
+    @property
+    def stated(self) -> dict[str, str]:
+        """Why somebody searches."""
+        names = ("purpose", "case", "offence", "authorisation", "authority")
+        return {name: getattr(self, name) for name in names}

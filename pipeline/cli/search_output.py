@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import cast
 
-from pipeline.cli.output import fail, note, write_json, write_table
+from pipeline.cli.output import fail, note, warn, write_json, write_table
 
 
 def print_answers(answers: Sequence[Mapping[str, object]], *, as_json: bool) -> None:
@@ -17,6 +17,15 @@ def print_answers(answers: Sequence[Mapping[str, object]], *, as_json: bool) -> 
             rows = [_row(hit) for hit in cast("Iterable[Mapping[str, object]]", answer["hits"])]
             note(f"{answer['query']}: {len(rows)} hits")
             write_table(("score", "key", "size", "bucket", "id"), rows)
+    _say_what_is_due(answers)
+
+
+def _say_what_is_due(answers: Sequence[Mapping[str, object]]) -> None:
+    if any("recording" in answer for answer in answers):
+        warn("recording is off: nobody can tell afterwards that you searched")
+    persons = [answer["to_verify"] for answer in answers if answer.get("to_verify") and answer["hits"]]
+    if persons:
+        note(f"To be verified: {persons[0]} persons must look at each hit before it counts.")
 
 
 def _row(hit: Mapping[str, object]) -> tuple[object, ...]:

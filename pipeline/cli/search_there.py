@@ -54,6 +54,12 @@ def _answers(
             bucket=wanted.bucket,
             metadata=metadata,
             where=where,
+            on_behalf_of=wanted.on_behalf_of,
+            purpose=wanted.purpose,
+            case=wanted.case,
+            offence=wanted.offence,
+            authorisation=wanted.authorisation,
+            authority=wanted.authority,
         )
         yield from found.answers
 

@@ -46,6 +46,11 @@ def search(
     where: Fields | None = None,
     with_vector: bool = False,
     purpose: str = "",
+    case: str = "",
+    offence: str = "",
+    authorisation: str = "",
+    authority: str = "",
+    on_behalf_of: str = "",
 ) -> Call[SearchResult]:
     """The stored images nearest to one example.
 
@@ -55,12 +60,14 @@ def search(
         bucket, prefix, metadata: only images of this bucket, key prefix and user metadata.
         where: only images for which a condition holds, for example {"field": "width", "gte": 1024}.
         with_vector: also the vector of each hit.
-        purpose: what the search is for, where a policy of the service asks for it.
+        purpose, case, offence, authorisation, authority: what the policy of the collection asks for.
+        on_behalf_of: the person for whom you search.
 
     Raises:
         ImageError: the picture cannot be read.
         NotFoundError: no such collection or stored image.
     """
+    stated = _stated(purpose, case, offence, authorisation, authority, on_behalf_of)
     if isinstance(query, Path | bytes) and not metadata:
         given = {
             "k": k,
@@ -73,13 +80,12 @@ def search(
         return _search_call(
             f"{collection_path(collection)}/search/image",
             picture_of(query),
-            {"content-type": "application/octet-stream"},
-            purpose,
+            {"content-type": "application/octet-stream", **stated},
             params={name: str(value) for name, value in given.items() if value is not None},
         )
     options = _options_json(k, min_score, with_vector, _filter_json(bucket, prefix, metadata, where))
     body = json_body({"query": query_json(query), **options})
-    return _search_call(f"{collection_path(collection)}/search", body, JSON_HEADERS, purpose)
+    return _search_call(f"{collection_path(collection)}/search", body, {**JSON_HEADERS, **stated})
 
 
 def search_batch(
@@ -94,11 +100,17 @@ def search_batch(
     where: Fields | None = None,
     with_vector: bool = False,
     purpose: str = "",
+    case: str = "",
+    offence: str = "",
+    authorisation: str = "",
+    authority: str = "",
+    on_behalf_of: str = "",
 ) -> Call[SearchResult]:
     """An answer for each of 1 to 100 examples, in order. An example that cannot be read costs no other."""
+    stated = _stated(purpose, case, offence, authorisation, authority, on_behalf_of)
     options = _options_json(k, min_score, with_vector, _filter_json(bucket, prefix, metadata, where))
     body = json_body({"queries": [query_json(query) for query in queries], **options})
-    return _search_call(f"{collection_path(collection)}/search/batch", body, JSON_HEADERS, purpose)
+    return _search_call(f"{collection_path(collection)}/search/batch", body, {**JSON_HEADERS, **stated})
 
 
 def list_collections() -> Call[list[Collection]]:
@@ -352,18 +364,32 @@ def _options_json(k: int, min_score: float | None, with_vector: bool, where: Fie
     return {"k": k, "min_score": min_score, "filter": where, "with_vector": with_vector or None}
 
 
+def _stated(
+    purpose: str, case: str, offence: str, authorisation: str, authority: str, on_behalf_of: str
+) -> dict[str, str]:
+    """Why somebody searches, as headers."""
+    given = {
+        "purpose": purpose,
+        "case": case,
+        "offence": offence,
+        "authorisation": authorisation,
+        "authority": authority,
+        "on-behalf-of": on_behalf_of,
+    }
+    return {f"x-pictor-{name}": text for name, text in given.items() if text}
+
+
 def _search_call(
     path: str,
     body: bytes,
     headers: Mapping[str, str],
-    purpose: str,
     params: Mapping[str, str] | None = None,
 ) -> Call[SearchResult]:
     return Call(
         method="POST",
         path=path,
         params=params or {},
-        headers={**headers, **({"x-pictor-purpose": purpose} if purpose else {})},
+        headers=headers,
         body=body,
         read=_reader(SearchResult),
     )

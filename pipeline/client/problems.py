@@ -12,6 +12,7 @@ from pipeline.errors import (
     ImageError,
     NotFoundError,
     PictorError,
+    PolicyError,
     TransientError,
 )
 from pipeline.reasons import Reason
@@ -61,6 +62,9 @@ def error_of(status: int, body: bytes, *, request_id: str) -> PictorError:
 def _of_code(code: str, detail: str, document: Mapping[str, object]) -> PictorError | None:
     if code == ErrorCode.IMAGE_REJECTED:
         return _image_error(str(document.get("reason", "")), detail)
+    if code == ErrorCode.REFUSED_BY_POLICY:
+        reason = str(document.get("reason", ""))
+        return PolicyError(reason, detail.removeprefix(f"{reason}: "), str(document.get("receipt", "")))
     kind = _CLASSES.get(code) or _OF_THE_DOOR.get(code)
     return kind(detail) if kind is not None and detail else None
 

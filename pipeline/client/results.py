@@ -166,12 +166,19 @@ class Hit(AnswerObject):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Answer(AnswerObject):
-    """The hits of one query, nearest first. `error` and `code` say why a query of a batch has none."""
+    """The hits of one query, nearest first. `error` and `code` say why a query of a batch has none.
+
+    `receipt` is the record of this search, and `recording` is "off" where there is none. So many persons as
+    `to_verify` must look at each hit before it counts.
+    """
 
     query: str
     hits: tuple[Hit, ...]
     error: str = ""
     code: str = ""
+    receipt: str = ""
+    recording: str = ""
+    to_verify: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

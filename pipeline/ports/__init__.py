@@ -27,6 +27,9 @@ from pipeline.ports.ledger import (
     PrunedLedger,
     WatchedLedger,
 )
+from pipeline.ports.policies import (
+    PolicyBook,
+)
 from pipeline.ports.row_texts import (
     MAX_ETAG_BYTES,
     MAX_METADATA_BYTES,
@@ -59,6 +62,7 @@ __all__ = [
     "Ledger",
     "Limits",
     "ObjectStore",
+    "PolicyBook",
     "PrunedLedger",
     "TextEmbedder",
     "VectorIndex",

@@ -10,7 +10,7 @@ from fnmatch import fnmatchcase
 
 from pipeline.errors import DeniedError
 from pipeline.names import is_of_tenant, shown
-from pipeline.types import DEFAULT_TENANT, KeyRole
+from pipeline.types import DEFAULT_TENANT, LOCAL_ROLE, KeyRole
 
 
 class Role(StrEnum):
@@ -42,7 +42,8 @@ ALL_TENANTS = "*"  # of the user of this machine alone. No tenant can have this 
 class Caller:
     """`who` asks through this door, perhaps on behalf of somebody whom the door does not know.
 
-    `buckets` and `collections` are globs of the names that this door may reach. `roles` are what it may do.
+    `buckets` and `collections` are globs of the names that this door may reach. `roles` are what it may do,
+    and `held` are the names of the roles from which that follows.
     """
 
     who: str
@@ -52,6 +53,8 @@ class Caller:
     tenant: str = DEFAULT_TENANT
     on_behalf_of: str = ""
     key_id: str = ""  # of the key that was shown
+    held: tuple[str, ...] = ()
+    address: str = ""  # of the network, where there is one
     request_id: str = field(default_factory=lambda: uuid.uuid4().hex)
 
 
@@ -61,6 +64,7 @@ def local_caller(*, request_id: str = "", on_behalf_of: str = "") -> Caller:
         who=_user_name(),
         roles=frozenset(Role),
         tenant=ALL_TENANTS,
+        held=(LOCAL_ROLE,),
         on_behalf_of=on_behalf_of,
         request_id=request_id or uuid.uuid4().hex,
     )

@@ -3,7 +3,7 @@
 from dataclasses import asdict
 from typing import assert_never
 
-from pipeline.errors import ErrorCode, PictorError
+from pipeline.errors import ErrorCode, PictorError, PolicyError
 from pipeline.service.estimate import Estimate
 from pipeline.service.search import SearchAnswer
 from pipeline.types import ApiKey, CollectionInfo, Failure, Job, ModelSpec, SearchHit
@@ -11,11 +11,16 @@ from pipeline.types import ApiKey, CollectionInfo, Failure, Job, ModelSpec, Sear
 
 def answer_json(answer: SearchAnswer) -> dict[str, object]:
     found: dict[str, object] = {"query": answer.query, "hits": [hit_json(hit) for hit in answer.hits]}
+    found |= {"receipt": answer.receipt.record_id} if answer.receipt else {"recording": "off"}
+    found |= {"to_verify": answer.to_verify} if answer.to_verify else {}
     return found | ({"error": answer.error, "code": answer.code} if answer.error else {})
 
 
 def error_json(error: PictorError) -> dict[str, object]:
-    return {"error": str(error), "code": error.code.value}
+    told: dict[str, object] = {"error": str(error), "code": error.code.value}
+    if isinstance(error, PolicyError):
+        told |= {"reason": str(error.reason), "receipt": error.record_id}
+    return told
 
 
 def http_status_of(code: ErrorCode) -> int:
@@ -25,7 +30,7 @@ def http_status_of(code: ErrorCode) -> int:
             return 400
         case ErrorCode.UNAUTHENTICATED:
             return 401
-        case ErrorCode.DENIED:
+        case ErrorCode.DENIED | ErrorCode.REFUSED_BY_POLICY:
             return 403
         case ErrorCode.NOT_FOUND:
             return 404
@@ -35,7 +40,12 @@ def http_status_of(code: ErrorCode) -> int:
             return 422
         case ErrorCode.INTERNAL_ERROR | ErrorCode.MISCONFIGURED:
             return 500
-        case ErrorCode.UNAVAILABLE | ErrorCode.PROCESS_UNFIT | ErrorCode.CREDENTIALS_REFUSED:
+        case (
+            ErrorCode.UNAVAILABLE
+            | ErrorCode.AUDIT_UNAVAILABLE
+            | ErrorCode.PROCESS_UNFIT
+            | ErrorCode.CREDENTIALS_REFUSED
+        ):
             return 503
         case _:
             assert_never(code)

@@ -10,13 +10,14 @@ from pipeline.ports import MAX_HITS
 from pipeline.search.query import Bytes, Object, Query, Stored, Vector
 from pipeline.service.query_text import ROW_ID, read_pairs, read_query
 from pipeline.service.search import SearchRequest
-from pipeline.types import Condition, SearchFilter
+from pipeline.types import Condition, Justification, SearchFilter
 
 __all__ = [
     "ROW_ID", "Bytes", "Object", "Query", "Stored", "Vector", "read_pairs", "read_query", "read_search",
 ]  # fmt: skip
 
 MAX_PERSON_CHARS = 200
+MAX_JUSTIFICATION_CHARS = 100  # of each text
 
 _HOURS = {"h": 1, "d": 24, "w": 7 * 24}
 _AGE = re.compile(r"(?P<count>[0-9]{1,9})(?P<unit>[hdw])")
@@ -33,6 +34,7 @@ def read_search(
     metadata: Mapping[str, str] | None = None,
     condition: Condition | None = None,
     with_vector: bool = False,
+    justification: Justification | None = None,
 ) -> SearchRequest:
     """Raises ArgumentError: a name that no collection, bucket or key can have, a number out of its range."""
     if bucket:
@@ -48,7 +50,27 @@ def read_search(
         min_score=min_score,
         where=SearchFilter(bucket=bucket, key_prefix=prefix, metadata=metadata or {}, condition=condition),
         with_vector=with_vector,
+        justification=justification or Justification(),
     )
+
+
+def read_justification(
+    *, purpose: str = "", case: str = "", offence: str = "", authorisation: str = "", authority: str = ""
+) -> Justification:
+    """Raises ArgumentError: a text that is too long or cannot be printed."""
+    given = {
+        "purpose": purpose,
+        "case": case,
+        "offence": offence,
+        "authorisation": authorisation,
+        "authority": authority,
+    }
+    for name, text in given.items():
+        if len(text) > MAX_JUSTIFICATION_CHARS or not text.isprintable():
+            raise ArgumentError(
+                f"{name} {shown(text)}: at most {MAX_JUSTIFICATION_CHARS} printable characters are expected"
+            )
+    return Justification(**{name: text.strip() for name, text in given.items()})
 
 
 def read_age(text: str) -> timedelta:

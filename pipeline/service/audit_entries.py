@@ -1,6 +1,7 @@
 """Records of what a caller did."""
 
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import version
 from typing import Any
 
@@ -8,13 +9,16 @@ from pipeline.service.access import Caller
 from pipeline.types.audit import Actor, AuditKind, AuditRecord
 
 
-def actor_of(caller: Caller, *, address: str = "") -> Actor:
+def actor_of(caller: Caller) -> Actor:
+    held = ", ".join(caller.held)
     return Actor(
-        id=caller.who,
-        role=",".join(sorted(caller.roles)),
-        auth_method=f"key {caller.key_id}" if caller.key_id else "local_user",
-        address=address,
+        id=caller.who, role=held, auth_method="key" if caller.key_id else held, address=caller.address
     )
+
+
+@cache
+def software_version() -> str:
+    return f"pictor {version('pictor')}"
 
 
 def record_of(
@@ -27,7 +31,7 @@ def record_of(
         rest: other fields of `AuditRecord`.
     """
     now = datetime.now(UTC)
-    usual: dict[str, Any] = {"ended_at": now, "software_version": f"pictor {version('pictor')}"}
+    usual: dict[str, Any] = {"ended_at": now, "software_version": software_version()}
     return AuditRecord(
         kind=kind,
         actor=actor_of(caller),

@@ -8,10 +8,12 @@
 import json
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
+from typing import assert_never
 
 from pipeline.errors import ArgumentError
 from pipeline.names import shown
 from pipeline.types import AllOf, AnyOf, Compared, Condition, OneOf, Order, RowNumber, UserMetadata
+from pipeline.types.audit import Json
 
 MAX_DEPTH = 5  # and/or within and/or
 MAX_COMPARISONS = 64  # a database makes each of them for each row
@@ -63,6 +65,25 @@ def read_condition(value: object, *, of: str = "where") -> Condition:
     if values > MAX_VALUES:
         raise ArgumentError(f"{of}: {values} values, at most {MAX_VALUES} are allowed")
     return condition
+
+
+def condition_json(condition: Condition) -> dict[str, Json]:
+    """What `read_condition` reads. Times are microseconds since 1970."""
+    match condition:
+        case OneOf(field=field, values=values):
+            return {"field": _field_name(field), "in": list(values)}
+        case Compared(field=field, order=order, value=value):
+            return {"field": _field_name(field), order.value: value}
+        case AllOf(parts=parts):
+            return {"and": [condition_json(part) for part in parts]}
+        case AnyOf(parts=parts):
+            return {"or": [condition_json(part) for part in parts]}
+        case _:
+            assert_never(condition)
+
+
+def _field_name(field: RowNumber | UserMetadata) -> str:
+    return f"{_METADATA}{field.name}" if isinstance(field, UserMetadata) else field.value
 
 
 def _read(value: object, at: str, *, depth: int) -> Condition:

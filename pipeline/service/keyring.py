@@ -162,4 +162,5 @@ def caller_with(key: ApiKey, *, request_id: str, on_behalf_of: str = "") -> Call
         on_behalf_of=on_behalf_of,
         request_id=request_id,
         key_id=key.key_id,
+        held=tuple(role.value for role in key.roles),
     )

@@ -13,43 +13,25 @@ from pipeline.names import check_bucket_or_folder
 from pipeline.ports import Concurrency, ImageLimits, ObjectStore, VectorIndex, ViewFinder
 from pipeline.search.examples import Example, ExampleSources, read_examples
 from pipeline.search.query import Object, Query
-from pipeline.service.access import Caller, Role, require, require_names
+from pipeline.service.access import Caller
+from pipeline.service.accountability import Accountability
 from pipeline.service.models import Models
-from pipeline.types import CollectionRef, IndexRow, SearchFilter, SearchHit, Vector
+from pipeline.service.probes import DigestedStore, probe_of
+from pipeline.service.search_records import Found, recorded
+from pipeline.service.search_terms import terms_of
+from pipeline.service.search_values import SearchAnswer, SearchRequest, Terms
+from pipeline.types import CollectionRef, IndexRow, SearchHit, Vector
+
+__all__ = ["QUERIES_AT_ONCE", "SearchAnswer", "SearchPorts", "SearchRequest", "search_images", "sources_of"]
 
 QUERIES_AT_ONCE = 256  # bounds vectors in memory; more per call gains nothing
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SearchRequest:
-    collection: str
-    k: int = 10
-    min_score: float | None = None
-    where: SearchFilter = field(default_factory=SearchFilter)
-    with_vector: bool = False  # of each hit
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SearchAnswer:
-    """`error` is empty, or says why this query has no hits: "not_an_image: …". `code` is its first word.
-
-    `location` is the bucket and key of the query's picture, where there is one.
-    `target` is the generation that was searched. `seconds` are those of all queries answered at once.
-    """
-
-    query: str
-    target: CollectionRef | None = None
-    seconds: Mapping[Literal["embed", "search"], float] = field(default_factory=dict)
-    location: tuple[str, str] | None = None
-    hits: tuple[SearchHit, ...] = ()
-    error: str = ""
-    code: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SearchPorts:
     store: ObjectStore
     index: VectorIndex
+    answers_to: Accountability
     models: Models  # asked only when a query holds an image: stored ids need none
     concurrency: Concurrency = field(default_factory=Concurrency)
     finder: ViewFinder | None = None  # of a model that looks at views
@@ -63,19 +45,26 @@ def search_images(
 
     Raises:
         ArgumentError: at once, for a name that no bucket has.
-        DeniedError: at once, also for the collection and the buckets of queries; all else with the answer at
-            which it is met.
+        DeniedError: at once, also for the collection and the buckets of queries.
+        PolicyError: at once. The policy of the collection does not allow it.
+        AuditError: a record could not be written; all else with the answer at which it is met, too.
     """
-    require(caller, Role.SEARCH)
-    buckets = [check_bucket_or_folder(query.bucket) for query in queries if isinstance(query, Object)]
-    require_names(caller, collection=request.collection, buckets=buckets)
-    return _answers(queries, request, ports, limits)
+    _check_names(queries)
+    terms = terms_of(queries, request, caller, ports.answers_to)
+    found = _search(queries, terms, ports, limits)
+    return recorded(found, terms, ports.answers_to)
 
 
-def sources_of(target: CollectionRef, ports: SearchPorts) -> ExampleSources:
-    """Where examples for this generation come from."""
+def _check_names(queries: Sequence[Query]) -> None:
+    for query in queries:
+        if isinstance(query, Object):
+            check_bucket_or_folder(query.bucket)
+
+
+def sources_of(target: CollectionRef, ports: SearchPorts, store: ObjectStore | None = None) -> ExampleSources:
+    """Where examples for this generation come from. Args: `store` in the place of that of the ports."""
     return ExampleSources(
-        store=ports.store,
+        store=store or ports.store,
         index=ports.index,
         embedder=lambda: ports.models.answering(target),
         concurrency=ports.concurrency,
@@ -84,47 +73,54 @@ def sources_of(target: CollectionRef, ports: SearchPorts) -> ExampleSources:
     )
 
 
-def _answers(
-    queries: Sequence[Query], request: SearchRequest, ports: SearchPorts, limits: ImageLimits
-) -> Iterator[SearchAnswer]:
+def _search(
+    queries: Sequence[Query], terms: Terms, ports: SearchPorts, limits: ImageLimits
+) -> Iterator[list[Found]]:
+    request = terms.request
     target = ports.index.live(request.collection)
     for start in range(0, len(queries), QUERIES_AT_ONCE):
         chunk = queries[start : start + QUERIES_AT_ONCE]
         try:
-            answers = _answer(chunk, target, request, ports, limits)
+            found = _answer(chunk, target, terms, ports, limits)
         except TargetError:
             former, target = target, ports.index.live(request.collection, latest=True)
             if target == former:
                 raise
-            answers = _answer(chunk, target, request, ports, limits)  # another was promoted meanwhile
-        yield from answers
+            found = _answer(chunk, target, terms, ports, limits)  # another was promoted meanwhile
+        yield found
 
 
 def _answer(
     queries: Sequence[Query],
     target: CollectionRef,
-    request: SearchRequest,
+    terms: Terms,
     ports: SearchPorts,
     limits: ImageLimits,
-) -> list[SearchAnswer]:
+) -> list[Found]:
     """All by one generation: the vectors of two models cannot be compared."""
+    store = DigestedStore(ports.store)
     started_s = time.perf_counter()
-    examples = read_examples(queries, target, sources_of(target, ports), limits)
+    examples = read_examples(queries, target, sources_of(target, ports, store), limits)
     embedded_s = time.perf_counter()
-    hits = iter(_nearest(examples, target, request, ports.index))
+    hits = iter(_nearest(examples, target, terms.request, ports.index))
     seconds: Mapping[Literal["embed", "search"], float] = {
         "embed": embedded_s - started_s,
         "search": time.perf_counter() - embedded_s,
     }
     return [
-        SearchAnswer(
-            query=query.text,
-            target=target,
-            seconds=seconds,
-            location=example.location,
-            hits=tuple(next(hits)) if example.vector is not None else (),
-            error=example.error,
-            code=example.code,
+        Found(
+            query=query,
+            probe=probe_of(query, store.digests),
+            answer=SearchAnswer(
+                query=query.text,
+                target=target,
+                seconds=seconds,
+                location=example.location,
+                hits=tuple(next(hits)) if example.vector is not None else (),
+                error=example.error,
+                code=example.code,
+                to_verify=terms.policy.verifications if terms.policy else 0,
+            ),
         )
         for query, example in zip(queries, examples, strict=True)
     ]

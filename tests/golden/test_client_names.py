@@ -5,7 +5,10 @@ import inspect
 from pipeline import client
 from pipeline.client import Pictor
 
-SEARCH = "collection k min_score bucket prefix metadata where with_vector purpose"
+SEARCH = (
+    "collection k min_score bucket prefix metadata where with_vector "
+    "purpose case offence authorisation authority on_behalf_of"
+)
 
 METHODS = {
     "search": f"query {SEARCH}",

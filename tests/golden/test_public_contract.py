@@ -21,6 +21,7 @@ from pipeline.service.answers import (
 )
 from pipeline.service.search import SearchAnswer
 from pipeline.types import (
+    AuditReceipt,
     CollectionInfo,
     FailedAt,
     Failure,
@@ -90,10 +91,17 @@ def test_a_hit_has_these_fields() -> None:
 
 
 def test_an_answer_has_these_fields_and_an_error_only_when_there_is_one() -> None:
-    assert answer_json(SearchAnswer(query="q.jpg", hits=(HIT,))) == {"query": "q.jpg", "hits": [HIT_JSON]}
+    receipt = AuditReceipt(record_id="r1", index=0, proof="")
+    assert answer_json(SearchAnswer(query="q.jpg", hits=(HIT,), receipt=receipt, to_verify=2)) == {
+        "query": "q.jpg",
+        "hits": [HIT_JSON],
+        "receipt": "r1",
+        "to_verify": 2,
+    }
     assert answer_json(SearchAnswer(query="q.jpg", error="not_found: gone", code="not_found")) == {
         "query": "q.jpg",
         "hits": [],
+        "recording": "off",
         "error": "not_found: gone",
         "code": "not_found",
     }
@@ -236,9 +244,11 @@ def test_the_error_codes_are_these() -> None:
         "not_found",
         "conflict",
         "denied",
+        "refused_by_policy",
         "unauthenticated",
         "image_rejected",
         "unavailable",
+        "audit_unavailable",
         "bad_message",
         "process_unfit",
         "credentials_refused",

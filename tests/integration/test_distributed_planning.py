@@ -20,6 +20,7 @@ from pipeline.settings import Settings
 from pipeline.testing.memory_index import MemoryIndex
 from pipeline.testing.memory_store import MemoryStore
 from pipeline.types import WORKERS, BatchReport, JobRequest, JobState, ObjectRef
+from tests.accountable import accountability
 from tests.fleet import own_place, settings_of
 from tests.services import MilvusServer, PostgresServer, RabbitMQServer, S3Server
 from tests.unit.fakes import LIMITS, FakeEmbedder
@@ -143,7 +144,13 @@ def context(settings: Settings, ledger: SqlLedger, app: Celery) -> Context:
     deps = Deps(
         store=Listing(lambda: None), index=index, embedder=FakeEmbedder(builtin_spec()), ledger=ledger
     )
-    return Context(settings=settings, deps=deps, limits=LIMITS, publisher=publisher)
+    return Context(
+        settings=settings,
+        deps=deps,
+        answers_to=accountability(deps.index),
+        limits=LIMITS,
+        publisher=publisher,
+    )
 
 
 def make_job(context: Context) -> str:

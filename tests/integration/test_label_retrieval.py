@@ -27,6 +27,7 @@ from pipeline.service.access import local_caller
 from pipeline.service.search import SearchPorts, SearchRequest, search_images
 from pipeline.testing.memory_store import MemoryStore
 from pipeline.types import CollectionRef, image_id_of
+from tests.accountable import accountability
 from tests.cli import Pictor
 from tests.sample_data import photograph_sets
 
@@ -200,7 +201,9 @@ def search_all(
     """The five nearest others of every key, by search; and the stored vectors, in the order of `keys`."""
     ids = [image_id_of(bucket, key) for key in keys]
     with MilvusIndex(str(pictor.home / "milvus.db")) as index:
-        ports = SearchPorts(store=MemoryStore(), index=index, models=NoModel())
+        ports = SearchPorts(
+            store=MemoryStore(), index=index, answers_to=accountability(index), models=NoModel()
+        )
         queries = [Stored(text=key, id=id_) for key, id_ in zip(keys, ids, strict=True)]
         request = SearchRequest(collection="images", k=6)
         answers = list(search_images(queries, request, ports, ImageLimits(), local_caller()))

@@ -14,12 +14,14 @@ from pipeline.api.middleware.callers import Door, KeyDoor
 from pipeline.api.places import Places
 from pipeline.api.readiness import Part
 from pipeline.location import Location
-from pipeline.ports import Deps, ImageEmbedder
+from pipeline.ports import AuditLog, Deps, ImageEmbedder
 from pipeline.service.access import local_caller
+from pipeline.service.accountability import Accountability
 from pipeline.service.keyring import Keyring
 from pipeline.service.keys import KeyRequest, create_key
 from pipeline.service.models import ResidentModel
 from pipeline.settings import Settings
+from pipeline.testing.memory_audit import MemoryAuditLog
 from pipeline.types import KeyRole
 from tests.unit.fakes import BUCKET, CONCURRENCY, HERE, LIMITS
 
@@ -47,6 +49,7 @@ def backend_of(
     allowed: Sequence[Location] = (SHOP,),
     driver: str = HERE,
     runner: Runner | None = None,
+    log: AuditLog | None = None,
 ) -> Backend:
     def model_for(_address: str, _collection: str) -> ImageEmbedder:
         return deps.embedder
@@ -60,6 +63,10 @@ def backend_of(
         index=deps.index,
         ledger=deps.ledger,
         keys=deps.ledger.keys,
+        policies=deps.ledger.policies,
+        answers_to=Accountability(
+            log=log or MemoryAuditLog(), policies=deps.ledger.policies, index=deps.index
+        ),
         models=ResidentModel(deps.embedder, deps.index),
         model_for=model_for,
         limits=LIMITS,

@@ -9,7 +9,9 @@ import pytest
 
 from pipeline.adapters.ledger.sql_ledger import SqlLedger, open_ledger
 from pipeline.ports import Deps
+from pipeline.service.accountability import Accountability
 from pipeline.settings import Settings
+from pipeline.testing.memory_audit import MemoryAuditLog
 from pipeline.testing.memory_index import MemoryIndex
 from pipeline.testing.memory_store import MemoryStore
 from tests.unit.fakes import BUCKET, COLLECTION, CONCURRENCY, LIMITS, SPEC, FakeEmbedder, Signals, identity_of
@@ -81,6 +83,7 @@ def signals(monkeypatch: pytest.MonkeyPatch) -> Signals:
 @pytest.fixture
 def context(
     deps: Deps,
+    ledger: SqlLedger,
     broker: MemoryBroker,
     signals: Signals,  # a task may stop its worker, and that would be the parent of the tests
     tmp_path: Path,
@@ -92,6 +95,7 @@ def context(
     context = Context(
         settings=Settings(),
         deps=deps,
+        answers_to=Accountability(log=MemoryAuditLog(), policies=ledger.policies, index=deps.index),
         limits=LIMITS,
         publisher=Publisher(broker.app, preparation="inline"),
     )

@@ -34,6 +34,7 @@ from pipeline.service.submit import Submission, submit_embedded
 from pipeline.testing.memory_index import MemoryIndex
 from pipeline.testing.memory_store import MemoryStore
 from pipeline.types import WORKERS, CollectionRef, Job, VersionState
+from tests.accountable import accountability
 from tests.index_rows import ids_in
 from tests.unit.fakes import (
     BUCKET,
@@ -88,6 +89,7 @@ def search(deps: Deps, index: MemoryIndex, number: int = 3) -> SearchAnswer:
     ports = SearchPorts(
         store=deps.store,
         index=index,
+        answers_to=accountability(index),
         models=LoadedOnDemand(index, load, requested="", precision="auto"),
         concurrency=CONCURRENCY,
     )

@@ -26,6 +26,7 @@ from pipeline.types import (
     generation_of,
     indexed_version,
 )
+from tests.accountable import accountability
 from tests.index_rows import ids_in, put
 from tests.unit.fakes import BUCKET, COLLECTION, HERE, LIMITS, SPEC, TARGET, ref_of, request_of
 from workers.broker.publish import Publisher
@@ -104,6 +105,7 @@ def context(deps: Deps, listing: Listing, publisher: FakePublisher) -> Context:
     return Context(
         settings=Settings(outstanding_batches=LIMIT),
         deps=replace(deps, store=listing),
+        answers_to=accountability(deps.index),
         limits=LIMITS,
         publisher=publisher,
     )

@@ -14,6 +14,7 @@ from pipeline.ports import Deps
 from pipeline.settings import Settings
 from pipeline.testing.memory_store import MemoryStore
 from pipeline.types import WORKERS, Job, ObjectRef, PlannedBatch
+from tests.accountable import accountability
 from tests.unit.fake_clock import FakeClock
 from tests.unit.fakes import BUCKET, LIMITS, ref_of, request_of
 from workers.broker.publish import Publisher
@@ -91,6 +92,7 @@ class Fleet:
         self.context = Context(
             settings=Settings(outstanding_batches=10_000),
             deps=replace(self.deps, store=store),
+            answers_to=accountability(self.deps.index),
             limits=LIMITS,
             publisher=self.queue,
         )

@@ -23,6 +23,7 @@ from pipeline.service.search import (
 from pipeline.testing.memory_index import MemoryIndex
 from pipeline.testing.memory_store import MemoryStore
 from pipeline.types import CollectionRef, EmbedBatch, IndexRow, SearchFilter, SearchHit, image_id_of
+from tests.accountable import accountability
 from tests.unit.fakes import (
     BLACK,
     BUCKET,
@@ -80,7 +81,12 @@ def search_ports(deps: Deps, store: MemoryStore) -> SearchPorts:
     refs = tuple(store.list_objects(BUCKET))
     batch = EmbedBatch(job_id="j", path="0", collection=COLLECTION, fingerprint=SPEC.fingerprint, refs=refs)
     run_batch(batch, deps, LIMITS)
-    return SearchPorts(store=store, index=deps.index, models=ResidentModel(deps.embedder, deps.index))
+    return SearchPorts(
+        store=store,
+        index=deps.index,
+        answers_to=accountability(deps.index),
+        models=ResidentModel(deps.embedder, deps.index),
+    )
 
 
 class NoModel:
@@ -154,7 +160,9 @@ def test_a_vector_of_another_version_is_not_given_out(deps: Deps, store: MemoryS
     for number in (1, 2):
         store.put(BUCKET, f"{number}.png", distinct_png(number))
     run_batch(plan_one_batch(replace(deps, index=index)), replace(deps, index=index), LIMITS)
-    ports = SearchPorts(store=store, index=index, models=ResidentModel(deps.embedder, index))
+    ports = SearchPorts(
+        store=store, index=index, answers_to=accountability(index), models=ResidentModel(deps.embedder, index)
+    )
     request = SearchRequest(collection=COLLECTION, with_vector=True)
     [answer] = search_images([by_id("1.png")], request, ports, LIMITS, local_caller())
     assert [hit.vector is not None for hit in answer.hits] == [True, False]
@@ -164,7 +172,9 @@ def test_a_stored_id_needs_neither_the_model_nor_the_object(
     search_ports: SearchPorts, store: MemoryStore
 ) -> None:
     store.delete(BUCKET, "3.png")
-    deps = SearchPorts(store=store, index=search_ports.index, models=NoModel())
+    deps = SearchPorts(
+        store=store, index=search_ports.index, answers_to=accountability(search_ports.index), models=NoModel()
+    )
     assert first_keys(search([by_id("3.png")], deps)) == ["3.png"]
 
 
@@ -201,7 +211,7 @@ def test_faults_cost_nobody_else_s_answer(
 def test_when_every_query_is_at_fault_neither_model_nor_index_is_searched(
     search_ports: SearchPorts, store: MemoryStore, index: CountingIndex
 ) -> None:
-    deps = SearchPorts(store=store, index=index, models=NoModel())
+    deps = SearchPorts(store=store, index=index, answers_to=accountability(index), models=NoModel())
     answers = search([by_key("no-such.png"), Stored(text=MISSING_ID, id=MISSING_ID)], deps)
     assert first_keys(answers) == ["not_found", "not_found"]
     assert index.searches == []

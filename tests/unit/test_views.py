@@ -33,6 +33,7 @@ from pipeline.types import (
     View,
     image_id_of,
 )
+from tests.accountable import accountability
 from tests.index_rows import etags_in, ids_in, put
 from tests.unit.fakes import (
     BLACK,
@@ -273,6 +274,7 @@ def search(deps: Deps, query: Bytes | Stored) -> SearchAnswer:
     ports = SearchPorts(
         store=deps.store,
         index=deps.index,
+        answers_to=accountability(deps.index),
         models=ResidentModel(deps.embedder, deps.index),
         concurrency=CONCURRENCY,
         finder=deps.finder,

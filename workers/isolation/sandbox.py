@@ -102,7 +102,7 @@ def main(limit_s: int) -> None:
     signal.alarm(LOADING_LIMIT_S)  # its default action ends a process whose native code hangs, too
     settings = Settings.from_env().model_copy(update={"device": "cpu"})
     configure_logging(settings.log_level)
-    deps = open_deps(settings, told_identity())
+    deps = open_deps(settings, told_identity(), wiring.open_ledger(settings))
     warm_model(deps.embedder)
     print(json.dumps({"begun": "yes"}), file=answers, flush=True)
     signal.alarm(limit_s)

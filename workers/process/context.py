@@ -4,16 +4,18 @@ import logging
 import os
 import signal
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 from celery import Celery
 
-from pipeline import wiring
+from pipeline import wiring, wiring_audit
 from pipeline.capacity import Load
 from pipeline.errors import FatalError, PictorError
-from pipeline.ports import Deps, ImageLimits
+from pipeline.ports import Deps, ImageLimits, Ledger, PolicyBook, VectorIndex
 from pipeline.ports.embedder import warm_model
 from pipeline.ports.model_binding import DEFAULT_MODEL
+from pipeline.service.accountability import Accountability
 from pipeline.settings import Settings
 from pipeline.tracing import start_tracing
 from pipeline.types import WORKERS, ModelSpec
@@ -29,6 +31,7 @@ logger = logging.getLogger(__name__)
 class Context:
     settings: Settings
     deps: Deps
+    answers_to: Accountability
     limits: ImageLimits
     publisher: Publisher
 
@@ -69,15 +72,25 @@ def warm_up(app: Celery) -> Context:
 
 
 def open_context(settings: Settings, identity: Identity, app: Celery) -> Context:
+    ledger = wiring.open_ledger(settings)
+    deps = open_deps(settings, identity, ledger)
     return Context(
         settings=settings,
-        deps=open_deps(settings, identity),
+        deps=deps,
+        answers_to=_open_accountability(settings, ledger.policies, deps.index),
         limits=wiring.limits_of(settings),
         publisher=Publisher(app, preparation=settings.preparation),
     )
 
 
-def open_deps(settings: Settings, identity: Identity) -> Deps:
+def _open_accountability(settings: Settings, policies: PolicyBook, index: VectorIndex) -> Accountability:
+    log = ExitStack().enter_context(
+        wiring_audit.open_recording(settings)
+    )  # open as long as the process, as all is
+    return Accountability(log=log, policies=policies, index=index)
+
+
+def open_deps(settings: Settings, identity: Identity, ledger: Ledger) -> Deps:
     index = wiring.open_index(settings)
     embedder = wiring.lazy_model(
         settings.model or DEFAULT_MODEL,
@@ -91,7 +104,7 @@ def open_deps(settings: Settings, identity: Identity) -> Deps:
         store=wiring.open_s3(settings),  # no folders: a message must not read files of this machine
         index=index,
         embedder=embedder,
-        ledger=wiring.open_ledger(settings),
+        ledger=ledger,
         staging_bucket=settings.staging_bucket if settings.preparation == "staged" else "",
         driver=WORKERS,
         concurrency=wiring.concurrency_of(settings, _load(identity, embedder.spec)),

@@ -19,6 +19,7 @@ from pipeline.adapters.ledger.sql_jobs import SqlJobs
 from pipeline.adapters.ledger.sql_key_book import SqlKeyBook
 from pipeline.adapters.ledger.sql_outbox import SqlOutbox
 from pipeline.adapters.ledger.sql_plan import SqlPlan
+from pipeline.adapters.ledger.sql_policy_book import SqlPolicyBook
 from pipeline.adapters.ledger.sql_pruning import SqlPruning
 from pipeline.adapters.ledger.sql_version_book import SqlVersionBook
 from pipeline.adapters.ledger.sql_watch import SqlWatch
@@ -44,6 +45,7 @@ class SqlLedger(SqlJobs, SqlPlan, SqlBatches, SqlOutbox, SqlWatch, SqlPruning):
         self._writer = transactions.writer
         self.book = SqlVersionBook(transactions)
         self.keys = SqlKeyBook(transactions)
+        self.policies = SqlPolicyBook(transactions)
 
     def __enter__(self) -> Self:
         return self

@@ -1,5 +1,5 @@
-"""Database users. Workers read and write the rows of jobs. The HTTP service also keeps
-keys. Neither may change anything else.
+"""Database users. Workers read and write the rows of jobs and add to the log. The HTTP service also keeps
+keys and policies. Neither may change anything else.
 """
 
 from collections.abc import Sequence
@@ -9,11 +9,13 @@ import sqlalchemy as sa
 from pipeline.adapters.ledger.audit_schema import audit_entry, audit_reference, audit_tile, audit_tree
 from pipeline.adapters.ledger.engine import make_engine, read_url, translated
 from pipeline.adapters.ledger.migrate import ADVISORY_LOCK, VERSION_TABLE
+from pipeline.adapters.ledger.policy_schema import case_clock, collection_policy
 from pipeline.adapters.ledger.schema import api_key, api_session, metadata
 from pipeline.errors import ConfigError
 
 OF_THE_SERVICE = (api_key, api_session)  # who could write these could make a key for everything
-APPENDED = (audit_entry, audit_reference, audit_tile)  # a worker adds to the log, and changes nothing in it
+# A worker adds to the log, and starts the clock of a case. It changes nothing in either.
+APPENDED = (audit_entry, audit_reference, audit_tile, case_clock)
 
 
 def make_worker_role(owner_url: str, worker_url: str, *, ca_file: str = "") -> str:
@@ -40,7 +42,8 @@ def make_service_role(owner_url: str, service_url: str, *, ca_file: str = "") ->
         ConfigError: one of the addresses is no PostgreSQL database, or they are of different ones.
         CredentialsError: the owner may not make users.
     """
-    return _make_role(owner_url, service_url, OF_THE_SERVICE, "PICTOR_LEDGER_SERVICE_URL", ca_file)
+    more = (*OF_THE_SERVICE, collection_policy, case_clock)
+    return _make_role(owner_url, service_url, more, "PICTOR_LEDGER_SERVICE_URL", ca_file)
 
 
 def _make_role(owner_url: str, user_url: str, more: Sequence[sa.Table], setting: str, ca_file: str) -> str:
@@ -83,7 +86,7 @@ def _make_user(connection: sa.Connection, name: str, password: str) -> None:
 def _grant(connection: sa.Connection, name: str, database: str, more: Sequence[sa.Table]) -> None:
     quote = connection.dialect.identifier_preparer.quote
     role = quote(name)
-    others = (*OF_THE_SERVICE, *APPENDED, audit_tree)
+    others = (*OF_THE_SERVICE, *APPENDED, audit_tree, collection_policy)
     of_jobs = (table for table in metadata.sorted_tables if table not in others)
     rows = ", ".join(quote(table.name) for table in (*of_jobs, *more))
     appended = ", ".join(quote(table.name) for table in APPENDED)
@@ -93,6 +96,6 @@ def _grant(connection: sa.Connection, name: str, database: str, more: Sequence[s
         f"GRANT SELECT, INSERT, UPDATE, DELETE ON {rows} TO {role}",
         f"GRANT SELECT, INSERT ON {appended} TO {role}",
         f"GRANT SELECT, INSERT, UPDATE ON {quote(audit_tree.name)} TO {role}",
-        f"GRANT SELECT ON {quote(VERSION_TABLE)} TO {role}",
+        f"GRANT SELECT ON {quote(VERSION_TABLE)}, {quote(collection_policy.name)} TO {role}",
     ):
         connection.exec_driver_sql(statement)

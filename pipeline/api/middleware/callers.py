@@ -1,5 +1,6 @@
 """Who asks? Settled before the body of a request is read, for each path that is not open to everybody."""
 
+from dataclasses import replace
 from typing import Protocol
 from urllib.parse import quote
 
@@ -87,10 +88,11 @@ class KnownCallers:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and not is_open(scope["path"]):
             try:
-                scope["pictor.caller"] = await self._door.caller_of(scope)
+                caller = await self._door.caller_of(scope)
             except PictorError as err:
                 await _refusal(scope, err)(scope, receive, send)
                 return
+            scope["pictor.caller"] = replace(caller, address=_address_of(scope))
         await self._app(scope, receive, send)
 
 
@@ -116,6 +118,11 @@ def _refusal(scope: Scope, err: PictorError) -> ASGIApp:
         )
         return RedirectResponse(f"/sign-in?next={quote(asked, safe='')}", status_code=303)
     return problem_of(err, request_id_of(scope))
+
+
+def _address_of(scope: Scope) -> str:
+    client = scope.get("client")
+    return str(client[0]) if client else ""
 
 
 def _bearer(authorization: str) -> str:

@@ -17,11 +17,16 @@ from pipeline.search.query import Query as SearchQuery
 from pipeline.service import show
 from pipeline.service.access import Caller
 from pipeline.service.answers import http_status_of
-from pipeline.service.arguments import read_pairs, read_search
+from pipeline.service.arguments import (
+    MAX_JUSTIFICATION_CHARS,
+    read_justification,
+    read_pairs,
+    read_search,
+)
 from pipeline.service.conditions import read_condition, read_condition_text
 from pipeline.service.images import show_image
 from pipeline.service.search import SearchAnswer
-from pipeline.types import AllOf, CollectionInfo, Condition, IndexRow
+from pipeline.types import AllOf, CollectionInfo, CollectionPolicy, Condition, IndexRow
 
 router = APIRouter()
 
@@ -29,6 +34,7 @@ HITS_SHOWN = 60
 
 Name = Annotated[str, Query(max_length=100)]
 Text = Annotated[str, Query(max_length=2048)]
+Word = Annotated[str, Query(max_length=MAX_JUSTIFICATION_CHARS)]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,6 +46,8 @@ class Filters:
     width: Annotated[str, Query(max_length=10)] = ""
     since: Annotated[str, Query(max_length=40)] = ""
     where: Annotated[str, Query(max_length=MAX_WHERE_CHARS)] = ""  # a condition, as JSON
+    purpose: Word = ""  # this and the next are what the policy asks for
+    case: Word = ""
 
     @property
     def given(self) -> dict[str, str]:
@@ -85,6 +93,7 @@ def search_page(
         status=status,
         collections=collections,
         asked=asked,
+        policy=_policy_of(asked.collection, ports) if collections else None,
         answer=found,
         example=example,
         error=error,
@@ -113,15 +122,21 @@ def results(
     return render(request, "results.html", asked=asked, answer=found, example=example, error=found.error)
 
 
+def _policy_of(collection: str, ports: Backend) -> CollectionPolicy | None:
+    version = ports.answers_to.policy_of(collection) if collection else None
+    return version.policy if version else None
+
+
 def _find(query: SearchQuery, asked: Asked, ports: Backend, caller: Caller) -> SearchAnswer:
-    filters = asked.filters
+    filters, policy = asked.filters, _policy_of(asked.collection, ports)
     pairs = [pair.strip() for pair in filters.metadata.split(",") if pair.strip()]
     wanted = read_search(
         collection=asked.collection,
-        k=HITS_SHOWN,
+        k=min(HITS_SHOWN, policy.max_k or HITS_SHOWN) if policy else HITS_SHOWN,
         prefix=filters.prefix,
         metadata=read_pairs(pairs, of="Metadata"),
         condition=_condition_of(filters),
+        justification=read_justification(purpose=filters.purpose, case=filters.case),
     )
     (answer,) = ports.search([query], wanted, caller, door=PAGE)
     return answer

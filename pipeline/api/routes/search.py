@@ -5,7 +5,7 @@ import time
 from typing import Annotated
 
 import numpy as np
-from fastapi import APIRouter, Body
+from fastapi import APIRouter, Body, Response
 from fastapi import Query as Parameter
 
 from pipeline.api.backend import Asks, Backend, Ports
@@ -20,35 +20,48 @@ from pipeline.api.bodies import (
     SearchBatchBody,
     SearchBody,
     SearchOptions,
+    Stated,
 )
+from pipeline.api.stated import StatedInHeaders
 from pipeline.errors import ArgumentError, ImageError, NotFoundError, TargetError
 from pipeline.ports.model_binding import find_collection
 from pipeline.search.query import Bytes, Object, Query, Stored, Vector
 from pipeline.service.access import Caller
 from pipeline.service.answers import answer_json
-from pipeline.service.arguments import ROW_ID, read_search
+from pipeline.service.arguments import ROW_ID, read_justification, read_search
 from pipeline.service.conditions import read_condition, read_condition_text
 from pipeline.service.search import SearchAnswer, SearchRequest
 from pipeline.types import Condition, Reason
+
+RECEIPT_HEADER = "x-pictor-receipt"
 
 router = APIRouter(prefix="/v1/collections/{collection}/search", tags=["search"])
 
 
 @router.post("", response_model_exclude_none=True)
-def search(collection: str, body: SearchBody, ports: Ports, caller: Asks) -> SearchAnswerBody:
+def search(
+    collection: str,
+    body: SearchBody,
+    ports: Ports,
+    caller: Asks,
+    stated: StatedInHeaders,
+    response: Response,
+) -> SearchAnswerBody:
     """The stored images nearest to one example. A query that cannot be read is an error of the request."""
-    found = _search(collection, [read_body(body.query, ports)], body, ports, caller)
-    return _single(found)
+    found = _search(collection, [read_body(body.query, ports)], body, stated, ports, caller)
+    return _single(found, response)
 
 
 @router.post("/batch", response_model_exclude_none=True)
-def search_batch(collection: str, body: SearchBatchBody, ports: Ports, caller: Asks) -> SearchAnswerBody:
+def search_batch(
+    collection: str, body: SearchBatchBody, ports: Ports, caller: Asks, stated: StatedInHeaders
+) -> SearchAnswerBody:
     """An answer for each of several examples, in order.
 
     A query that cannot be read has `error` and `code` in its own answer, and costs nobody else's.
     """
     queries = [read_body(query, ports) for query in body.queries]
-    return _search(collection, queries, body, ports, caller)
+    return _search(collection, queries, body, stated, ports, caller)
 
 
 @router.post("/image", response_model_exclude_none=True)
@@ -57,6 +70,8 @@ def search_image(
     picture: Annotated[bytes, Body(media_type="application/octet-stream", description="Of any known format")],
     ports: Ports,
     caller: Asks,
+    stated: StatedInHeaders,
+    response: Response,
     k: Annotated[int, Parameter(ge=1, le=MAX_HITS_OVER_HTTP)] = 10,
     min_score: Annotated[float | None, Parameter(ge=-1, le=1)] = None,
     bucket: Annotated[str, Parameter(max_length=MAX_TEXT_CHARS)] = "",
@@ -75,8 +90,9 @@ def search_image(
         prefix=prefix,
         condition=read_condition_text(where),
         with_vector=with_vector,
+        justification=read_justification(**stated.model_dump()),
     )
-    return _single(_answered(request, [Bytes(text="picture", body=picture)], ports, caller))
+    return _single(_answered(request, [Bytes(text="picture", body=picture)], ports, caller), response)
 
 
 def read_body(body: QueryBody, ports: Backend) -> Query:
@@ -104,8 +120,14 @@ def read_body(body: QueryBody, ports: Backend) -> Query:
 
 
 def _search(
-    collection: str, queries: list[Query], options: SearchOptions, ports: Backend, caller: Caller
+    collection: str,
+    queries: list[Query],
+    options: SearchOptions,
+    stated: Stated,
+    ports: Backend,
+    caller: Caller,
 ) -> SearchAnswerBody:
+    said = stated.model_dump() | options.justification.model_dump(exclude_defaults=True)
     request = read_search(
         collection=collection,
         k=options.k,
@@ -115,6 +137,7 @@ def _search(
         metadata=options.filter.metadata,
         condition=_condition(options.filter.where),
         with_vector=options.with_vector,
+        justification=read_justification(**said),
     )
     vectors = len(queries) * options.k if options.with_vector else 0
     if vectors > MAX_VECTORS:
@@ -155,10 +178,11 @@ def _answer(answer: SearchAnswer) -> Answer:
     return Answer.model_validate(answer_json(answer))
 
 
-def _single(found: SearchAnswerBody) -> SearchAnswerBody:
+def _single(found: SearchAnswerBody, response: Response) -> SearchAnswerBody:
     """Raises the fault of the only query, so that the status of the answer says so."""
     (answer,) = found.answers
     if answer.error is None:
+        response.headers[RECEIPT_HEADER] = answer.receipt or "recording off"
         return found
     detail = answer.error.removeprefix(f"{answer.code}: ")
     if answer.code in {reason.value for reason in Reason}:

@@ -6,6 +6,7 @@ No other place confines anybody. A use case is given these ports and cannot reac
 from pipeline.service.confined.index import ConfinedIndex
 from pipeline.service.confined.ledger import ConfinedLedger
 from pipeline.service.confined.models import ConfinedModels
+from pipeline.service.confined.policies import ConfinedPolicies
 from pipeline.service.confined.scope import Scope, scope_of
 
-__all__ = ["ConfinedIndex", "ConfinedLedger", "ConfinedModels", "Scope", "scope_of"]
+__all__ = ["ConfinedIndex", "ConfinedLedger", "ConfinedModels", "ConfinedPolicies", "Scope", "scope_of"]

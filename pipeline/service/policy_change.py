@@ -1,0 +1,61 @@
+"""Which changes of a policy allow more than before, and so need a second person."""
+
+from collections.abc import Callable, Mapping
+
+from pipeline.types import AuthorisationRule, CollectionPolicy
+
+_STRICTNESS = {AuthorisationRule.NONE: 0, AuthorisationRule.WITHIN_48H: 1, AuthorisationRule.EX_ANTE: 2}
+
+
+def _allows_new(before: tuple[str, ...], after: tuple[str, ...]) -> bool:
+    return not set(after) <= set(before)
+
+
+def _purposes(before: CollectionPolicy, after: CollectionPolicy) -> bool:
+    # The text counts: a code that means something else now is another purpose.
+    return not set(after.purposes) <= set(before.purposes)
+
+
+def _case_patterns(before: CollectionPolicy, after: CollectionPolicy) -> bool:
+    if not before.case_patterns:
+        return False
+    return not after.case_patterns or _allows_new(before.case_patterns, after.case_patterns)
+
+
+def _floor(before: CollectionPolicy, after: CollectionPolicy) -> bool:
+    return before.min_score is not None and (after.min_score is None or after.min_score < before.min_score)
+
+
+def _max_k(before: CollectionPolicy, after: CollectionPolicy) -> bool:
+    return before.max_k is not None and (after.max_k is None or after.max_k > before.max_k)
+
+
+def _retention(before: CollectionPolicy, after: CollectionPolicy) -> bool:
+    """Records that go earlier."""
+    if after.retention_days is None:
+        return False
+    return before.retention_days is None or after.retention_days < before.retention_days
+
+
+LOOSENINGS: Mapping[str, Callable[[CollectionPolicy, CollectionPolicy], bool]] = {
+    "purposes": _purposes,
+    "keys": lambda before, after: _allows_new(before.keys, after.keys),
+    "roles": lambda before, after: _allows_new(before.roles, after.roles),
+    "case_required": lambda before, after: before.case_required and not after.case_required,
+    "case_patterns": _case_patterns,
+    "min_score": _floor,
+    "max_k": _max_k,
+    "authorisation": lambda before, after: (
+        _STRICTNESS[after.authorisation] < _STRICTNESS[before.authorisation]
+    ),
+    "retention_days": _retention,
+    "verifications": lambda before, after: after.verifications < before.verifications,
+}
+"""For each field of a policy, whether the change allows more, or keeps less."""
+
+
+def loosened(before: CollectionPolicy | None, after: CollectionPolicy) -> tuple[str, ...]:
+    """The fields that are looser than before. Where there was no policy, each one is a restriction."""
+    if before is None:
+        return ()
+    return tuple(name for name, is_looser in LOOSENINGS.items() if is_looser(before, after))

@@ -1,0 +1,62 @@
+"""What was searched with, for the record: a digest of it, and never the picture."""
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from typing import assert_never
+
+import numpy as np
+
+from pipeline.ports import ObjectStore
+from pipeline.search.query import Bytes, Object, Query, Stored, Vector
+from pipeline.types import FetchedObject, ObjectRef, Probe, image_id_of
+
+
+class DigestedStore:
+    """Implements `ports.ObjectStore` for one search. Keeps a digest of each object that is read."""
+
+    def __init__(self, store: ObjectStore) -> None:
+        self._store = store
+        self.digests: dict[tuple[str, str], str] = {}  # by bucket and key
+
+    def list_objects(
+        self, bucket: str, prefix: str = "", start_after: str | None = None
+    ) -> Iterator[ObjectRef]:
+        return self._store.list_objects(bucket, prefix, start_after)
+
+    def stat(self, bucket: str, key: str) -> ObjectRef:
+        return self._store.stat(bucket, key)
+
+    def get(self, ref: ObjectRef, *, max_bytes: int) -> FetchedObject:
+        fetched = self._store.get(ref, max_bytes=max_bytes)
+        self.digests[ref.bucket, ref.key] = _sha256(fetched.body)
+        return fetched
+
+    def get_metadata(self, ref: ObjectRef) -> Mapping[str, str]:
+        return self._store.get_metadata(ref)
+
+    def put(self, bucket: str, key: str, body: bytes) -> None:
+        raise NotImplementedError
+
+    def delete(self, bucket: str, key: str) -> None:
+        raise NotImplementedError
+
+
+def probe_of(query: Query, digests: Mapping[tuple[str, str], str] | None = None) -> Probe:
+    """Args: `digests` of the objects that were read. Without one, a probe is named by its id alone."""
+    match query:
+        case Stored():
+            return Probe(source=query.id)
+        case Object():
+            digest = (digests or {}).get((query.bucket, query.key), "")
+            return Probe(sha256=digest, source=image_id_of(query.bucket, query.key))
+        case Bytes():
+            return Probe(sha256=_sha256(query.body), source="upload")
+        case Vector():
+            numbers = np.asarray(query.values, dtype="<f4")
+            return Probe(sha256=_sha256(numbers.tobytes()), source="vector")
+        case _:
+            assert_never(query)
+
+
+def _sha256(body: bytes) -> str:
+    return hashlib.sha256(body).hexdigest()

@@ -1,0 +1,162 @@
+"""The entries of the log about searches: one for each query, whether it was answered or refused."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from pipeline.search.query import Query
+from pipeline.service.accountability import Accountability
+from pipeline.service.audit_entries import record_of
+from pipeline.service.conditions import condition_json
+from pipeline.service.policy_rules import is_authorised
+from pipeline.service.probes import probe_of
+from pipeline.service.search_values import SearchAnswer, Terms
+from pipeline.types import (
+    AuditKind,
+    AuditOutcome,
+    AuditParams,
+    AuditRecord,
+    Authorisation,
+    AuthorisationRule,
+    Candidate,
+    Decision,
+    Probe,
+    ReferenceDb,
+    RefusalReason,
+    SearchFilter,
+)
+from pipeline.types.audit import Json
+
+ANSWERED = "answered"
+TO_BE_VERIFIED = "to_be_verified"  # the policy wants persons to look at the hits
+NOTHING_FOUND = "nothing_found"
+SCORE_DIGITS = 6  # as answers have it
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Found:
+    """An answer that nobody has seen yet."""
+
+    query: Query
+    probe: Probe
+    answer: SearchAnswer
+
+
+def recorded(
+    chunks: Iterable[Sequence[Found]], terms: Terms, answers_to: Accountability
+) -> Iterator[SearchAnswer]:
+    """Give each answer once its record is in the log.
+
+    Raises:
+        AuditError: it could not be written.
+    """
+    for chunk in chunks:
+        records = [_answer_record(found, terms, answers_to) for found in chunk]
+        receipts = answers_to.record(records)
+        for found, receipt in zip(chunk, receipts, strict=True):
+            yield replace(found.answer, receipt=receipt)
+
+
+def refusal_records(
+    queries: Sequence[Query], terms: Terms, reason: RefusalReason, *, ended_at: datetime
+) -> list[AuditRecord]:
+    decision = Decision(
+        outcome=AuditOutcome.REFUSED, policy_version=_version(terms), reason_code=reason.value
+    )
+    return [
+        replace(
+            _record(terms, ended_at),
+            probe=probe_of(query),
+            decision=decision,
+            outcome=AuditOutcome.REFUSED.value,
+            details={"query": query.text},
+        )
+        for query in queries
+    ]
+
+
+def _answer_record(found: Found, terms: Terms, answers_to: Accountability) -> AuditRecord:
+    answer, target = found.answer, found.answer.target
+    assert target is not None, "it was searched"
+    count = answers_to.row_count(target)
+    return replace(
+        _record(terms, answers_to.now()),
+        probe=found.probe,
+        reference_db=ReferenceDb(
+            collection=terms.request.collection,
+            index_generation=target.generation,
+            model_fingerprint=target.fingerprint,
+            row_count=count.rows,
+        ),
+        decision=Decision(policy_version=_version(terms)),
+        candidates=tuple(
+            Candidate(id=hit.id, score=round(hit.score, SCORE_DIGITS), rank=rank)
+            for rank, hit in enumerate(answer.hits, 1)
+        ),
+        outcome=_outcome(answer),
+        details={
+            "query": found.query.text,
+            "error": answer.error,
+            "rows_counted_at": count.at.isoformat(),
+            "verifications": answer.to_verify,
+        },
+    )
+
+
+def _outcome(answer: SearchAnswer) -> str:
+    if answer.error:
+        return answer.code
+    if not answer.hits:
+        return NOTHING_FOUND
+    return TO_BE_VERIFIED if answer.to_verify else ANSWERED
+
+
+def _record(terms: Terms, ended_at: datetime) -> AuditRecord:
+    request, caller, why = terms.request, terms.caller, terms.request.justification
+    return record_of(
+        AuditKind.SEARCH,
+        caller,
+        started_at=terms.started_at,
+        ended_at=ended_at,
+        purpose_code=why.purpose,
+        offence_code=why.offence,
+        case_ref=why.case,
+        authorisation=_authorisation(terms),
+        reference_db=ReferenceDb(collection=request.collection),
+        params=AuditParams(
+            k=request.k, threshold=request.min_score, metric="cosine", filters=_filters(request.where)
+        ),
+        retention_class=terms.policy.retention_class if terms.policy else "",
+    )
+
+
+def _version(terms: Terms) -> int | None:
+    return terms.version.version if terms.version else None
+
+
+def _authorisation(terms: Terms) -> Authorisation:
+    """What was stated, or else what is known of the case."""
+    why, clock = terms.request.justification, terms.clock
+    if is_authorised(why):
+        return Authorisation(
+            ref=why.authorisation, authority=why.authority, type=AuthorisationRule.EX_ANTE.value
+        )
+    if clock is None:
+        return Authorisation(ref=why.authorisation, authority=why.authority)
+    return Authorisation(
+        ref=clock.authorisation,
+        authority=clock.authority,
+        type=AuthorisationRule.WITHIN_48H.value,
+        granted_at=clock.decided_at if clock.granted else None,
+        expires_at=None if clock.granted else clock.ends_at,
+    )
+
+
+def _filters(where: SearchFilter) -> Mapping[str, Json]:
+    given: Mapping[str, Json] = {
+        "bucket": where.bucket,
+        "prefix": where.key_prefix,
+        "metadata": dict(where.metadata),
+        "condition": condition_json(where.condition) if where.condition else None,
+    }
+    return {name: value for name, value in given.items() if value}

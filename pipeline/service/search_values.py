@@ -1,0 +1,64 @@
+"""What is asked of a search, on which terms it is allowed, and what it answers."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal
+
+from pipeline.service.access import Caller
+from pipeline.types import (
+    AuditReceipt,
+    CaseClock,
+    CollectionPolicy,
+    CollectionRef,
+    Justification,
+    PolicyVersion,
+    SearchFilter,
+    SearchHit,
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SearchRequest:
+    collection: str
+    k: int = 10
+    min_score: float | None = None
+    where: SearchFilter = field(default_factory=SearchFilter)
+    with_vector: bool = False  # of each hit
+    justification: Justification = field(default_factory=Justification)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Terms:
+    """An allowed search. `request` has the floor of the policy in it, and `clock` is that of its case."""
+
+    request: SearchRequest
+    caller: Caller
+    started_at: datetime
+    version: PolicyVersion | None = None
+    clock: CaseClock | None = None
+
+    @property
+    def policy(self) -> CollectionPolicy | None:
+        return self.version.policy if self.version else None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SearchAnswer:
+    """`error` is empty, or says why this query has no hits: "not_an_image: …". `code` is its first word.
+
+    `location` is the bucket and key of the query's picture, where there is one.
+    `target` is the generation that was searched. `seconds` are those of all queries answered at once.
+    `receipt` is None where recording is off.
+    `to_verify` is how many persons must look at each hit before it counts.
+    """
+
+    query: str
+    target: CollectionRef | None = None
+    seconds: Mapping[Literal["embed", "search"], float] = field(default_factory=dict)
+    location: tuple[str, str] | None = None
+    hits: tuple[SearchHit, ...] = ()
+    error: str = ""
+    code: str = ""
+    receipt: AuditReceipt | None = None
+    to_verify: int = 0
