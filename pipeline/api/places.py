@@ -123,7 +123,7 @@ def _path(bucket: str, key: str) -> str:
 
 
 def _is_own_name(bucket: str) -> bool:
-    """Whether a folder is called by its one name. By `/a/./b`, or by a link, it would pass for another one."""
+    """Whether a folder is called by its one name. By `/a/./b`, or by a link, it passes for another."""
     try:
         return not bucket.startswith("/") or os.path.realpath(bucket) == bucket
     except ValueError:  # a NUL, or half of a character
