@@ -5,6 +5,7 @@ could aim it at every bucket that its credentials open.
 """
 
 import math
+import os
 import time
 from collections.abc import Callable, Iterable, Sequence
 from fnmatch import fnmatchcase
@@ -82,7 +83,7 @@ class Places:
 
     def _holds(self, bucket: str, key: str) -> bool:
         """The known places come last, since the ledger is asked for them."""
-        return _is_like_any(bucket, self._granted) and (
+        return (_is_like_any(bucket, self._granted) and _is_own_name(bucket)) and (
             _is_in_any(bucket, key, self._allowed)
             or (not bucket.startswith("/") and _is_like_any(bucket, self._buckets))
             or _is_in_any(bucket, key, self._known_lately())
@@ -121,6 +122,14 @@ _WAY = (
 
 def _path(bucket: str, key: str) -> str:
     return f"{bucket}/{key}"
+
+
+def _is_own_name(bucket: str) -> bool:
+    """Whether a folder is called by its one name. By `/a/./b`, or by a link, it passes for another."""
+    try:
+        return not bucket.startswith("/") or os.path.realpath(bucket) == bucket
+    except ValueError:  # a NUL, or half of a character
+        return False
 
 
 def _is_like_any(bucket: str, globs: Iterable[str]) -> bool:

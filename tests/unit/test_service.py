@@ -1,6 +1,8 @@
 """The use cases, each with the world in memory: what is returned, what is refused, and to whom."""
 
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -288,6 +290,41 @@ def test_the_model_of_a_collection_is_loaded_once_from_its_record_or_from_where_
     models = LoadedOnDemand(index, load, requested=requested, precision="auto")
     assert models.answering(TARGET) is models.answering(TARGET)
     assert loads == [(loaded, "float32")]  # as the collection's record says
+
+
+def test_collections_of_one_model_share_it(index: MemoryIndex) -> None:
+    """Else the memory of a service would grow with each tenant."""
+    loads: list[str] = []
+
+    def load(source: str, _precision: str) -> ImageEmbedder:
+        loads.append(source)
+        return FakeEmbedder()
+
+    models = LoadedOnDemand(index, load, requested="", precision="auto")
+    refs = [TARGET, *(index.create_collection(f"tenant_{name}_images", SPEC).ref for name in "abc")]
+    assert len({id(models.answering(ref)) for ref in refs}) == len(loads) == 1
+
+
+def test_a_loaded_model_answers_while_another_is_loaded(index: MemoryIndex) -> None:
+    slow = index.create_collection("slow", OTHER_SPEC).ref
+    begun, go_on = threading.Event(), threading.Event()
+
+    def load(source: str, _precision: str) -> ImageEmbedder:
+        if source == OTHER_SPEC.address:
+            begun.set()
+            assert go_on.wait(30)
+            return FakeEmbedder(OTHER_SPEC)
+        return FakeEmbedder()
+
+    models = LoadedOnDemand(index, load, requested="", precision="auto")
+    models.answering(TARGET)
+    with ThreadPoolExecutor(2) as pool:
+        waiting = pool.submit(models.answering, slow)
+        assert begun.wait(30)
+        pool.submit(models.answering, TARGET).result(30)
+        assert not waiting.done()
+        go_on.set()
+        assert waiting.result(30).spec == OTHER_SPEC
 
 
 def test_another_model_does_not_answer(index: MemoryIndex) -> None:
