@@ -313,7 +313,7 @@ class Settings(BaseSettings):
         int,
         Field(
             ge=0,
-            description="Requests to `/v1/` that one caller may send to one process of `pictor serve` in a minute. 0 means any number",
+            description="Requests to `/v1/` and searches with the page that one caller may send to one process of `pictor serve` in a minute. 0 means any number",
         ),
     ] = 0
     service_tls_cert_file: Annotated[

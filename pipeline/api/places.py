@@ -5,6 +5,7 @@ could aim it at every bucket that its credentials open.
 """
 
 import math
+import os
 import time
 from collections.abc import Callable, Iterable, Sequence
 from fnmatch import fnmatchcase
@@ -76,11 +77,13 @@ class Places:
         """Raises DeniedError, whether or not there is such an object."""
         self._keep_from_uploads(bucket, key)
         if not self._holds(bucket, key):
-            raise DeniedError(f"{bucket}: no place that this service may read holds this object; {_WAY}")
+            raise DeniedError(
+                f"{bucket}: this object is in none of the places that this service may read; {_WAY}"
+            )
 
     def _holds(self, bucket: str, key: str) -> bool:
         """The known places come last, since the ledger is asked for them."""
-        return _is_like_any(bucket, self._granted) and (
+        return (_is_like_any(bucket, self._granted) and _is_own_name(bucket)) and (
             _is_in_any(bucket, key, self._allowed)
             or (not bucket.startswith("/") and _is_like_any(bucket, self._buckets))
             or _is_in_any(bucket, key, self._known_lately())
@@ -91,7 +94,7 @@ class Places:
         wanted, uploads = _path(bucket, key), self._uploads
         touches = bool(uploads) and (wanted.startswith(uploads) or uploads.startswith(wanted))
         if touches and not wanted.startswith(self._own_uploads):
-            raise DeniedError(f"{wanted}: pictures that other tenants have uploaded lie there")
+            raise DeniedError(f"{wanted}: this place holds uploads of other tenants")
 
     def _known_lately(self) -> Sequence[Location]:
         places, until_s = self._read
@@ -119,6 +122,14 @@ _WAY = (
 
 def _path(bucket: str, key: str) -> str:
     return f"{bucket}/{key}"
+
+
+def _is_own_name(bucket: str) -> bool:
+    """Whether a folder is called by its one name. By `/a/./b`, or by a link, it passes for another."""
+    try:
+        return not bucket.startswith("/") or os.path.realpath(bucket) == bucket
+    except ValueError:  # a NUL, or half of a character
+        return False
 
 
 def _is_like_any(bucket: str, globs: Iterable[str]) -> bool:

@@ -36,7 +36,7 @@ class ResidentModel:
 class LoadedOnDemand:
     """A process that loads the model of the collection for the first image that is asked for.
 
-    Safe to share between threads.
+    Safe to share between threads. Collections of one model share it, so memory does not grow with them.
 
     Args:
         load: from a model's address and a precision.
@@ -51,18 +51,24 @@ class LoadedOnDemand:
         self._load = load
         self._requested = requested
         self._precision = precision
-        self._loaded: dict[CollectionRef, ImageEmbedder] = {}
+        self._of: dict[CollectionRef, ImageEmbedder] = {}
+        self._loaded: dict[tuple[str, str], ImageEmbedder] = {}  # by fingerprint and precision
         self._loading = threading.Lock()
 
     def answering(self, target: CollectionRef) -> ImageEmbedder:
+        if (known := self._of.get(target)) is not None:
+            return known  # without the lock: no other model's loading is waited for
         with self._loading:  # two at once would load it twice
-            if target not in self._loaded:
-                self._loaded[target] = self._open(target)
-            return self._loaded[target]
+            if target not in self._of:
+                self._of[target] = self._open(target)
+            return self._of[target]
 
     def _open(self, target: CollectionRef) -> ImageEmbedder:
         info = find_generation(target, self._index)
-        address = choose_model(self._requested, info)
-        embedder = self._load(address, choose_precision(self._precision, info))
+        precision = choose_precision(self._precision, info)
+        if (loaded := self._loaded.get((info.fingerprint, precision))) is not None:
+            return loaded
+        embedder = self._load(choose_model(self._requested, info), precision)
         check_binding(info, embedder.spec)
+        self._loaded[info.fingerprint, precision] = embedder
         return embedder

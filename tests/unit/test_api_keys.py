@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,12 @@ from pipeline.api.backend import Backend
 from pipeline.api.middleware.callers import SESSION_COOKIE
 from pipeline.api.problems import MEDIA_TYPE
 from pipeline.errors import TransientError
-from pipeline.ports import Deps
+from pipeline.ports import Deps, ImageEmbedder
 from pipeline.service.access import local_caller
 from pipeline.service.keys import list_keys, revoke_key
 from pipeline.types import JobState, KeyRole
 from tests.unit.api_client import backend_of, client_of, client_with_keys, key_for
-from tests.unit.fakes import COLLECTION, HERE, request_of
+from tests.unit.fakes import COLLECTION, HERE, FakeEmbedder, request_of
 
 ME = local_caller()
 BROWSER = {"accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
@@ -78,6 +79,38 @@ def test_a_key_opens_what_its_role_may_do_and_nothing_else(client: TestClient, b
     refused = client.delete(f"/v1/collections/{COLLECTION}", headers=searcher)
     assert code_of(refused) == (403, "denied")
     assert client.delete(f"/v1/collections/{COLLECTION}", headers=admin).status_code == 204
+
+
+WITH_A_MODEL: dict[str, dict[str, str]] = {
+    "/v1/collections": {"name": "more", "model": "torchvision/resnet50"},
+    "/v1/jobs": {"source": "s3://photos/cam1/", "model": "torchvision/resnet50"},
+    "/v1/jobs/estimate": {"source": "s3://photos/cam1/", "model": "torchvision/resnet50"},
+}
+
+
+@pytest.mark.parametrize("path", WITH_A_MODEL)
+def test_who_may_not_write_has_no_model_fetched(backend: Backend, path: str) -> None:
+    """The weights of a model may come over the network, and fill a disk."""
+    asked: list[str] = []
+
+    def model_for(address: str, _collection: str) -> ImageEmbedder:
+        asked.append(address)
+        return FakeEmbedder()
+
+    with client_with_keys(replace(backend, model_for=model_for)) as client:
+        answer = client.post(path, json=WITH_A_MODEL[path], headers=key_for(backend, KeyRole.SEARCHER))
+        assert code_of(answer) == (403, "denied")
+        assert asked == []
+        answer = client.post(path, json=WITH_A_MODEL[path], headers=key_for(backend, KeyRole.WRITER))
+        assert set(asked) == {"torchvision/resnet50"}, answer.text
+
+
+def test_the_key_of_anothers_job_is_no_way_around_the_role(client: TestClient, backend: Backend) -> None:
+    once = {"idempotency-key": "monday"}
+    job = {"source": "s3://photos/cam1/"}
+    writer, searcher = key_for(backend, KeyRole.WRITER), key_for(backend, KeyRole.SEARCHER)
+    assert client.post("/v1/jobs", json=job, headers=writer | once).status_code == 202
+    assert code_of(client.post("/v1/jobs", json=job, headers=searcher | once)) == (403, "denied")
 
 
 def test_a_body_of_a_stranger_is_not_read(client: TestClient) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 
-from pipeline.api.middleware.bounds import BoundedBodies, BoundedRequests
+from pipeline.api.middleware.bounds import OPEN_BODY_BYTES, BoundedBodies, BoundedRequests
 from pipeline.api.middleware.names import NamedRequests
 from pipeline.api.middleware.origins import OwnOrigins
 
@@ -156,6 +156,17 @@ def test_a_longer_body_is_refused_before_the_route_runs(announced: bool) -> None
     assert echo.lengths == []
 
 
+@pytest.mark.parametrize("path", ["/sign-in", "/sign-out", "/livez", "/static/x", "/docs"])
+def test_who_shows_no_key_fills_no_memory(path: str) -> None:
+    """A thousand connections may be open, and nobody is asked who they are."""
+    echo = Echo()
+    app = BoundedBodies(echo, max_bytes=16 * 2**20)
+    form, more = b"k" * OPEN_BODY_BYTES, b"k"
+    assert asyncio.run(ask(app, scope_of(method="POST", path=path), form))[0] == 200
+    assert asyncio.run(ask(app, scope_of(method="POST", path=path), form, more))[0] == 413
+    assert asyncio.run(ask(app, scope_of(method="POST"), form, more))[0] == 200
+
+
 def test_a_body_that_does_not_come_is_given_up() -> None:
     async def never() -> Message:
         await asyncio.Event().wait()
@@ -207,3 +218,11 @@ def test_more_requests_than_the_bound_are_turned_away_and_later_ones_are_taken()
         assert (await ask(app, scope_of(path="/livez")))[0] == 200
 
     asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    ("path", "status"), [("/results", 429), ("/", 429), ("/jobs", 429), ("/livez", 200), ("/metrics", 200)]
+)
+def test_a_page_counts_as_a_request_and_a_probe_does_not(path: str, status: int) -> None:
+    """A picture that is dropped on the search page is as large as one that comes to the API."""
+    assert asyncio.run(ask(BoundedRequests(Echo(), most=0, streams=0), scope_of(path=path)))[0] == status

@@ -1,5 +1,7 @@
 """Which places a request may name."""
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -25,6 +27,8 @@ OUTSIDE = [
     ("/", "photos/x"),
     ("known", "b"),
     ("photos", "x"),
+    ("/photos/\0", "x"),
+    ("/photos/\ud800", "x"),
 ]
 
 
@@ -131,3 +135,20 @@ def test_uploads_in_a_folder_are_those_of_their_tenant_alone() -> None:
             CONFINED_FOLDER.check_location(place(bucket))
     with pytest.raises(DeniedError):
         CONFINED_FOLDER.check_object("/home/up", "other/x")
+
+
+@pytest.mark.parametrize("bucket", ["/home/./up", "/home//up", "/home/up/./other", "//home/up", "/home/up/"])
+def test_a_folder_of_uploads_has_no_second_name(bucket: str) -> None:
+    for key in ("other/x", "x"):
+        with pytest.raises(DeniedError):
+            CONFINED_FOLDER.check_object(bucket, key)
+
+
+def test_a_link_leads_out_of_no_place(tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "private").mkdir()
+    (tmp_path / "photos" / "link").symlink_to(tmp_path / "private")
+    places = Places([place(f"{tmp_path}/photos")], known=list)
+    places.check_object(f"{tmp_path}/photos", "x")
+    with pytest.raises(DeniedError):
+        places.check_object(f"{tmp_path}/photos/link", "x")

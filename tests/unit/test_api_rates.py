@@ -3,6 +3,7 @@
 import asyncio
 from pathlib import Path
 
+import pytest
 from starlette.testclient import TestClient
 from starlette.types import Receive, Scope, Send
 
@@ -36,6 +37,16 @@ def test_a_caller_is_told_how_much_is_left_and_then_to_wait(deps: Deps, tmp_path
         assert client.get("/livez").status_code == 200
 
 
+@pytest.mark.parametrize(
+    ("method", "path"), [("POST", "/results?collection=images"), ("GET", "/?collection=images&id=x")]
+)
+def test_a_page_that_searches_is_counted(deps: Deps, tmp_path: Path, method: str, path: str) -> None:
+    with limited(backend_of(deps, tmp_path), 1) as client:
+        codes = [client.request(method, path, content=b"no picture").status_code for _ in range(2)]
+        assert 429 not in codes[:1]
+        assert codes[1] == 429
+
+
 def test_without_the_setting_nothing_is_counted(deps: Deps, tmp_path: Path) -> None:
     with limited(backend_of(deps, tmp_path), 0) as client:
         assert "ratelimit" not in client.get("/v1/jobs").headers
@@ -43,7 +54,7 @@ def test_without_the_setting_nothing_is_counted(deps: Deps, tmp_path: Path) -> N
 
 def scope_by(who: str, *, key_id: str = "") -> Scope:
     scope = scope_of()
-    scope["pictor.caller"] = Caller(who=who, roles=frozenset(), key_id=key_id)
+    scope["pictor.caller"] = Caller(who=who, permissions=frozenset(), key_id=key_id)
     return scope
 
 

@@ -1,6 +1,8 @@
 """The use cases, each with the world in memory: what is returned, what is refused, and to whom."""
 
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -18,7 +20,7 @@ from pipeline.errors import (
 from pipeline.ingest.run_batch import run_batch
 from pipeline.location import parse_location
 from pipeline.ports import Deps, ImageEmbedder
-from pipeline.service.access import Caller, Role, local_caller, require
+from pipeline.service.access import Caller, Permission, local_caller, require
 from pipeline.service.delete import delete_objects, drop_collection
 from pipeline.service.models import LoadedOnDemand, ResidentModel
 from pipeline.service.move import cancel_job, pause_job, resume_job
@@ -62,11 +64,11 @@ WANTED = Submission(location=parse_location(f"s3://{BUCKET}/"), collection=COLLE
 
 NOW = datetime.now(UTC)
 UseCase = Callable[[Deps, Caller], object]
-USE_CASES: dict[str, tuple[Role, UseCase]] = {
-    "submit, embedded": (Role.WRITE, lambda d, c: submit_embedded(WANTED, d, c, driver=HERE)),
-    "submit, workers": (Role.WRITE, lambda d, c: submit_to_workers(WANTED, d, c)),
+USE_CASES: dict[str, tuple[Permission, UseCase]] = {
+    "submit, embedded": (Permission.WRITE, lambda d, c: submit_embedded(WANTED, d, c, driver=HERE)),
+    "submit, workers": (Permission.WRITE, lambda d, c: submit_to_workers(WANTED, d, c)),
     "delete": (
-        Role.WRITE,
+        Permission.WRITE,
         lambda d, c: delete_objects(
             BUCKET,
             ["a"],
@@ -78,44 +80,44 @@ USE_CASES: dict[str, tuple[Role, UseCase]] = {
             driver=WORKERS,
         ),
     ),
-    "drop": (Role.OPERATE, lambda d, c: drop_collection(COLLECTION, d.index, d.ledger.book, c)),
-    "pause": (Role.OPERATE, lambda d, c: pause_job("j", d.ledger, c)),
-    "resume": (Role.OPERATE, lambda d, c: resume_job("j", d.ledger, c)),
-    "cancel": (Role.OPERATE, lambda d, c: cancel_job("j", d.ledger, c)),
-    "retry": (Role.OPERATE, lambda d, c: retry_failures("j", d.ledger, d.store, c)),
-    "job": (Role.READ, lambda d, c: find_job("j", d.ledger, c)),
-    "job in full": (Role.READ, lambda d, c: show_job("j", d.ledger, CONCURRENCY, c)),
-    "jobs": (Role.READ, lambda d, c: list_jobs(d.ledger, c, limit=1)),
-    "failures": (Role.READ, lambda d, c: show_failures("j", d.ledger, c)),
-    "collections": (Role.READ, lambda d, c: list_collections(d.index, c)),
+    "drop": (Permission.OPERATE, lambda d, c: drop_collection(COLLECTION, d.index, d.ledger.book, c)),
+    "pause": (Permission.OPERATE, lambda d, c: pause_job("j", d.ledger, c)),
+    "resume": (Permission.OPERATE, lambda d, c: resume_job("j", d.ledger, c)),
+    "cancel": (Permission.OPERATE, lambda d, c: cancel_job("j", d.ledger, c)),
+    "retry": (Permission.OPERATE, lambda d, c: retry_failures("j", d.ledger, d.store, c)),
+    "job": (Permission.READ, lambda d, c: find_job("j", d.ledger, c)),
+    "job in full": (Permission.READ, lambda d, c: show_job("j", d.ledger, CONCURRENCY, c)),
+    "jobs": (Permission.READ, lambda d, c: list_jobs(d.ledger, c, limit=1)),
+    "failures": (Permission.READ, lambda d, c: show_failures("j", d.ledger, c)),
+    "collections": (Permission.READ, lambda d, c: list_collections(d.index, c)),
     "verify": (
-        Role.READ,
+        Permission.READ,
         lambda d, c: verify(COLLECTION, d.index, d.ledger.book, c, repair=False, first=1),
     ),
     "repair": (
-        Role.OPERATE,
+        Permission.OPERATE,
         lambda d, c: verify(COLLECTION, d.index, d.ledger.book, c, repair=True, first=1),
     ),
-    "preview": (Role.READ, lambda d, c: preview_job(request_of(), None, d, c, first=1)),
-    "collection": (Role.READ, lambda d, c: show_collection(COLLECTION, d.index, c)),
+    "preview": (Permission.READ, lambda d, c: preview_job(request_of(), None, d, c, first=1)),
+    "collection": (Permission.READ, lambda d, c: show_collection(COLLECTION, d.index, c)),
 }
 
 
 @pytest.mark.parametrize("name", USE_CASES)
 def test_each_use_case_asks_for_its_role_and_is_refused_without_a_trace(deps: Deps, name: str) -> None:
-    role, use_case = USE_CASES[name]
+    permission, use_case = USE_CASES[name]
     before = deps.ledger.create_job(request_of(), driver=WORKERS, job_id="j")
-    others = Caller(who="ann", roles=frozenset(Role) - {role})
-    with pytest.raises(DeniedError, match=f"'ann' may not do this: permission {role} is needed"):
+    others = Caller(who="ann", permissions=frozenset(Permission) - {permission})
+    with pytest.raises(DeniedError, match=f"'ann' may not do this: permission {permission} is needed"):
         use_case(deps, others)
     assert deps.ledger.list_jobs() == [before]
     assert deps.index.get_collection(COLLECTION) is not None
-    use_case(deps, Caller(who="ann", roles=frozenset({role})))
+    use_case(deps, Caller(who="ann", permissions=frozenset({permission})))
 
 
 def test_the_local_user_may_everything_and_each_request_has_an_id_of_its_own() -> None:
-    for role in Role:
-        require(local_caller(), role)
+    for permission in Permission:
+        require(local_caller(), permission)
     assert local_caller().who
     assert local_caller().request_id != local_caller().request_id
 
@@ -288,6 +290,41 @@ def test_the_model_of_a_collection_is_loaded_once_from_its_record_or_from_where_
     models = LoadedOnDemand(index, load, requested=requested, precision="auto")
     assert models.answering(TARGET) is models.answering(TARGET)
     assert loads == [(loaded, "float32")]  # as the collection's record says
+
+
+def test_collections_of_one_model_share_it(index: MemoryIndex) -> None:
+    """Else the memory of a service would grow with each tenant."""
+    loads: list[str] = []
+
+    def load(source: str, _precision: str) -> ImageEmbedder:
+        loads.append(source)
+        return FakeEmbedder()
+
+    models = LoadedOnDemand(index, load, requested="", precision="auto")
+    refs = [TARGET, *(index.create_collection(f"tenant_{name}_images", SPEC).ref for name in "abc")]
+    assert len({id(models.answering(ref)) for ref in refs}) == len(loads) == 1
+
+
+def test_a_loaded_model_answers_while_another_is_loaded(index: MemoryIndex) -> None:
+    slow = index.create_collection("slow", OTHER_SPEC).ref
+    begun, go_on = threading.Event(), threading.Event()
+
+    def load(source: str, _precision: str) -> ImageEmbedder:
+        if source == OTHER_SPEC.address:
+            begun.set()
+            assert go_on.wait(30)
+            return FakeEmbedder(OTHER_SPEC)
+        return FakeEmbedder()
+
+    models = LoadedOnDemand(index, load, requested="", precision="auto")
+    models.answering(TARGET)
+    with ThreadPoolExecutor(2) as pool:
+        waiting = pool.submit(models.answering, slow)
+        assert begun.wait(30)
+        pool.submit(models.answering, TARGET).result(30)
+        assert not waiting.done()
+        go_on.set()
+        assert waiting.result(30).spec == OTHER_SPEC
 
 
 def test_another_model_does_not_answer(index: MemoryIndex) -> None:

@@ -5,10 +5,12 @@ import asyncio
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from pipeline.api.middleware.callers import is_open
 from pipeline.api.problems import RETRY_AFTER_S, problem
 from pipeline.api.rate_fields import Limit
 from pipeline.api.request_id import request_id_of
 
+OPEN_BODY_BYTES = 16 * 2**10  # where nobody is asked who they are: the form with which they sign in
 BODY_S = 30.0  # for the whole body; a picture of 64 MiB needs 17 Mbit/s
 
 
@@ -16,7 +18,7 @@ class BoundedBodies:
     """Reads each body before the route runs, so that none holds a thread while it arrives.
 
     Args:
-        max_bytes: of the longest body.
+        max_bytes: of the longest body. On a path that is open to everybody it is OPEN_BODY_BYTES.
         body_s: how long a body may take.
     """
 
@@ -43,17 +45,18 @@ class BoundedBodies:
 
     async def _read(self, scope: Scope, receive: Receive) -> bytes | None:
         """None when the caller hung up."""
+        max_bytes = min(self._max_bytes, OPEN_BODY_BYTES) if is_open(scope["path"]) else self._max_bytes
         announced = Headers(scope=scope).get("content-length", "")
-        if announced.isdecimal() and int(announced) > self._max_bytes:
-            raise _TooLargeError(f"{announced} bytes are over the limit of {self._max_bytes}")
+        if announced.isdecimal() and int(announced) > max_bytes:
+            raise _TooLargeError(f"{announced} bytes are over the limit of {max_bytes}")
         body = bytearray()
         while True:
             message = await receive()
             if message["type"] != "http.request":
                 return None
             body += message.get("body", b"")
-            if len(body) > self._max_bytes:
-                raise _TooLargeError(f"more than {self._max_bytes} bytes")
+            if len(body) > max_bytes:
+                raise _TooLargeError(f"more than {max_bytes} bytes")
             if not message.get("more_body", False):
                 return bytes(body)
 
@@ -76,6 +79,11 @@ def _replay(body: bytes, receive: Receive) -> Receive:
     return replay
 
 
+def _is_always_answered(path: str) -> bool:
+    """Probes, and what costs next to nothing. A page costs what the request of the API does."""
+    return is_open(path) or path == "/metrics"
+
+
 class BoundedRequests:
     """Turns away requests over the bound, before their body is read.
 
@@ -93,7 +101,7 @@ class BoundedRequests:
         self._open = dict.fromkeys(self._bounds, 0)  # only the event loop's thread counts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or not scope["path"].startswith("/v1/"):  # probes are always answered
+        if scope["type"] != "http" or _is_always_answered(scope["path"]):
             await self._app(scope, receive, send)
             return
         kind = "streams of events" if scope["path"].endswith("/events") else "requests"

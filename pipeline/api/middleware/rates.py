@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from pipeline.api.middleware.callers import caller_of, is_open
+from pipeline.api.middleware.callers import caller_of
 from pipeline.api.problems import problem
 from pipeline.api.rate_fields import Limit, rate_fields
 from pipeline.api.request_id import request_id_of
@@ -27,7 +27,7 @@ class BoundedRates:
     """Counts per caller and process, in windows that begin with a caller's first request.
 
     Args:
-        per_minute: requests of one caller to `/v1/`; 0 for any number.
+        per_minute: requests of one caller to `/v1/`, and searches by a page; 0 for any number.
     """
 
     def __init__(
@@ -39,8 +39,7 @@ class BoundedRates:
         self._windows: dict[str, _Window] = {}  # only the event loop's thread counts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        is_counted = scope["type"] == "http" and scope["path"].startswith("/v1/")
-        if not self._per_minute or not is_counted or is_open(scope["path"]):
+        if not self._per_minute or scope["type"] != "http" or not _is_counted(scope):
             await self._app(scope, receive, send)
             return
         now_s = self._clock_s()
@@ -74,6 +73,12 @@ class BoundedRates:
             self._windows = {name: each for name, each in self._windows.items() if each.ends_s > now_s}
         while len(self._windows) >= MOST_CALLERS:
             del self._windows[next(iter(self._windows))]  # the oldest
+
+
+def _is_counted(scope: Scope) -> bool:
+    """A page that searches is no way around the bound. One that only shows itself is free."""
+    path: str = scope["path"]
+    return path.startswith("/v1/") or path == "/results" or (path == "/" and bool(scope["query_string"]))
 
 
 def _told(send: Send, limit: Limit) -> Send:

@@ -29,7 +29,7 @@ from pipeline.errors import ConflictError, TransientError
 from pipeline.names import check_collection_name
 from pipeline.ports.model_binding import check_target
 from pipeline.service import move, show
-from pipeline.service.access import Caller
+from pipeline.service.access import Caller, Permission, require
 from pipeline.service.answers import estimate_json, failure_json, job_json
 from pipeline.service.estimate import EstimatePorts, estimate_job
 from pipeline.service.failed_picture import failed_picture
@@ -70,7 +70,7 @@ def submit_job(
     idempotency_key: IdempotencyKey = "",
 ) -> SubmittedJob:
     """Bring a collection in step with a folder or bucket. The job runs after the answer."""
-    wanted = _wanted(body, ports)
+    wanted = _wanted(body, ports, caller)
     job_id = job_id_of(idempotency_key, caller)
     earlier = show.find_job_if_any(job_id, ports.ledger, caller) if job_id else None
     if earlier:
@@ -90,7 +90,7 @@ def estimate(body: NewJob, ports: Ports, caller: Asks) -> EstimateBody:
     The source is listed for 10 seconds and 100,000 objects at most. The time follows from an earlier job of
     the same model; without one it is not known.
     """
-    wanted = _wanted(body, ports)
+    wanted = _wanted(body, ports, caller)
     existing = ports.index.get_collection(wanted.collection)
     spec = ports.model_for_job(body.model, wanted.collection).spec
     if existing is not None:
@@ -240,8 +240,9 @@ def _body(job: Job) -> JobBody:
     return JobBody.model_validate(job_json(job))
 
 
-def _wanted(body: NewJob, ports: Backend) -> Submission:
+def _wanted(body: NewJob, ports: Backend, caller: Caller) -> Submission:
     """Raises ArgumentError, DeniedError: no place or collection can be meant, or it may not be read."""
+    require(caller, Permission.WRITE)  # before a model is read: its weights may be fetched from elsewhere
     return Submission(
         location=ports.location_of(body.source),
         collection=check_collection_name(body.collection or ports.settings.collection),
