@@ -2,12 +2,12 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import yaml
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, Metric
 
 from pipeline.api.metrics import ServiceMetrics
 from tests.conftest import REPOSITORY
@@ -69,13 +69,20 @@ def asked() -> Iterator[tuple[str, str]]:
 
 def exported_metrics() -> set[str]:
     """Every name of ours, of workers and of the service, without samples that Prometheus does not get."""
+    of_service = ServiceMetrics().registry.collect()
+    return metrics_of_workers() | _names_of(one for one in of_service if one.name.startswith("pictor_"))
+
+
+def metrics_of_workers() -> set[str]:
+    """As `exported_metrics`, of workers alone."""
     registry = CollectorRegistry()
     Metrics(registry)
+    return _names_of(registry.collect())
+
+
+def _names_of(families: Iterable[Metric]) -> set[str]:
     names = set()
-    of_service = [
-        family for family in ServiceMetrics().registry.collect() if family.name.startswith("pictor_")
-    ]
-    for family in (*registry.collect(), *of_service):
+    for family in families:
         match family.type:
             case "counter":
                 names.add(f"{family.name}_total")

@@ -15,7 +15,7 @@ from pipeline.types import WORKERS, Job, JobState
 from tests.chaos.pictures import picture
 from tests.conftest import missing
 from tests.fleet import Fleet, Worker, own_place, wait_until
-from tests.promql import RABBITMQ_METRICS, exported_metrics, kept_by_prometheus
+from tests.promql import RABBITMQ_METRICS, kept_by_prometheus, metrics_of_workers
 from tests.scrape import Page, free_port, scrape
 from tests.services import MilvusServer, PostgresServer, RabbitMQServer, S3Server
 from workers.client import PictorClient
@@ -222,7 +222,7 @@ def test_what_alerts_and_dashboard_ask_for_is_on_real_pages(
 ) -> None:
     monitored.run_job(bucket, "last")
     of_workers = monitored.page("planner").names() | monitored.page("embed").names()
-    assert of_workers >= exported_metrics()
+    assert of_workers >= metrics_of_workers()
     families = ("queue_coarse_metrics", "queue_consumer_count", "channel_queue_metrics")
     query = "&".join(f"family={family}" for family in families)
     vhost, queue_of = monitored.fleet.vhost, monitored.fleet.queue
