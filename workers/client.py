@@ -160,7 +160,7 @@ class PictorClient:
             where: only images for which this condition holds, see docs/reference/filters.md.
             purpose, case, offence, authorisation, authority: what the policy of the collection asks for, see
                 docs/how-to/policies.md.
-            on_behalf_of: the person for whom you search.
+            on_behalf_of: the person on whose behalf you search.
 
         Returns:
             `query`, `hits` and `receipt`, the record of this search; and `error` when the query cannot be

@@ -23,7 +23,7 @@ from pipeline.errors import (
 )
 from pipeline.location import parse_location
 from pipeline.names import is_of_tenant
-from pipeline.service.access import Caller, Role
+from pipeline.service.access import Caller, Permission
 from pipeline.service.answers import answer_json, error_json, job_json
 from pipeline.service.arguments import read_justification, read_person, read_query, read_search
 from pipeline.service.conditions import read_condition
@@ -274,8 +274,8 @@ def _caller(task: Task) -> Caller:
     settings = current().settings
     return Caller(
         who="broker",
-        held=(BROKER_ROLE,),
-        roles=frozenset({Role.READ, Role.SEARCH, Role.WRITE}),
+        roles=(BROKER_ROLE,),
+        permissions=frozenset({Permission.READ, Permission.SEARCH, Permission.WRITE}),
         buckets=settings.bucket_globs,
         collections=settings.collection_globs,
         request_id=str(task.request.id),

@@ -200,7 +200,9 @@ class Backend:
         deps = self.deps_with(self.model_for_job(model, wanted.collection))
         if self.driver == WORKERS:
             if restart:
-                raise ArgumentError("restart: workers run the jobs of this service; cancel the one you mean")
+                raise ArgumentError(
+                    "restart: not possible where workers run the jobs; cancel the unfinished job instead"
+                )
             job, resumed = submit_heard(wanted, deps, caller, job_id=job_id), False
         else:
             job, resumed = submit_embedded(

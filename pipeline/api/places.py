@@ -77,7 +77,9 @@ class Places:
         """Raises DeniedError, whether or not there is such an object."""
         self._keep_from_uploads(bucket, key)
         if not self._holds(bucket, key):
-            raise DeniedError(f"{bucket}: no place that this service may read holds this object; {_WAY}")
+            raise DeniedError(
+                f"{bucket}: this object is in none of the places that this service may read; {_WAY}"
+            )
 
     def _holds(self, bucket: str, key: str) -> bool:
         """The known places come last, since the ledger is asked for them."""
@@ -92,7 +94,7 @@ class Places:
         wanted, uploads = _path(bucket, key), self._uploads
         touches = bool(uploads) and (wanted.startswith(uploads) or uploads.startswith(wanted))
         if touches and not wanted.startswith(self._own_uploads):
-            raise DeniedError(f"{wanted}: pictures that other tenants have uploaded lie there")
+            raise DeniedError(f"{wanted}: this place holds uploads of other tenants")
 
     def _known_lately(self) -> Sequence[Location]:
         places, until_s = self._read

@@ -74,7 +74,7 @@ def read_tls(settings: Settings) -> Tls | None:
     if not cert_file and not key_file:
         return None
     if not cert_file or not key_file:
-        raise ConfigError("PICTOR_SERVICE_TLS_CERT_FILE and PICTOR_SERVICE_TLS_KEY_FILE belong together")
+        raise ConfigError("set both PICTOR_SERVICE_TLS_CERT_FILE and PICTOR_SERVICE_TLS_KEY_FILE, or neither")
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(cert_file, key_file, password=_no_password)
     except OSError as err:  # of ssl, too

@@ -25,7 +25,7 @@ class HeadCheck:
             if one.checkpoint.root != root:
                 self._faults.add(
                     None,
-                    f"{one.name}: the log was changed or forked: its first {edge.size} entries are not those "
+                    f"{one.name}: the log was changed or forked. Its first {edge.size} entries are not those "
                     "of this checkpoint",
                 )
 
@@ -35,6 +35,6 @@ class HeadCheck:
                 for one in ones:
                     self._faults.add(
                         edge.size,
-                        f"{one.name}: the log was cut or rolled back: it has {edge.size} entries, and this "
+                        f"{one.name}: the log was cut or rolled back. It has {edge.size} entries, and this "
                         f"checkpoint has {size}",
                     )

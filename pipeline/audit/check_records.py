@@ -24,7 +24,7 @@ class RecordCheck:
         if entry.record is None or entry.salt is None:
             self._bare[entry.record_id] = entry.index
         elif commit(entry.salt, entry.record) != entry.commitment:
-            self._faults.add(entry.index, f"entry {entry.index}: its record is not what was committed to")
+            self._faults.add(entry.index, f"entry {entry.index}: its record does not match its commitment")
         else:
             self._check_copies(entry, entry.record)
 
@@ -36,7 +36,7 @@ class RecordCheck:
     def finish(self) -> None:
         for record_id, index in self._bare.items():
             if record_id not in self._declared:
-                self._faults.add(index, f"entry {index}: its record was removed, and no erasure speaks of it")
+                self._faults.add(index, f"entry {index}: its record was removed, and no erasure names it")
 
     def _check_copies(self, entry: AuditEntry, body: bytes) -> None:
         try:
@@ -49,7 +49,7 @@ class RecordCheck:
             if record["kind"] == AuditKind.ERASURE:
                 self._declared.update(record["refers_to"])
         except (ValueError, KeyError, TypeError):
-            self._faults.add(entry.index, f"entry {entry.index}: its record is not of the form of records")
+            self._faults.add(entry.index, f"entry {entry.index}: its record cannot be read as one")
             return
         if record_id != entry.record_id:
             self._faults.add(entry.index, f"entry {entry.index}: its row has the id of another record")

@@ -178,7 +178,7 @@ def decode_hashes(lines: Sequence[str], what: str) -> list[bytes]:
     """SHA-256 hashes, one a line in base64. Raises NoteError."""
     hashes = [_decode(line, what) for line in lines]
     if any(len(hash_) != hashlib.sha256().digest_size for hash_ in hashes):
-        raise NoteError(f"{what}: a hash is not of 32 bytes")
+        raise NoteError(f"{what}: a hash of 32 bytes is expected")
     return hashes
 
 

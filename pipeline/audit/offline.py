@@ -1,7 +1,7 @@
-"""Check receipts and exports without Pictor's ledger: files and a public key are enough.
+"""Check proofs and exports without Pictor's ledger: files and a public key are enough.
 
     python -m pipeline.audit.offline FOLDER --vkey VKEY
-    python -m pipeline.audit.offline receipt.tlog-proof --record record.json --vkey VKEY
+    python -m pipeline.audit.offline search.tlog-proof --record record.json --vkey VKEY
 
 The public key must come from somewhere else than the files: whoever can forge these can write another key
 beside them.
@@ -34,7 +34,7 @@ class CheckError(ValueError):
     """Something is not what it should be. The message names the first such thing."""
 
 
-def check_receipt(
+def check_proof(
     proof: str, record: bytes, key: VerifierKey, *, salt: bytes = b"", policy: WitnessPolicy | None = None
 ) -> Checkpoint:
     """Check that a record is in a log.
@@ -107,12 +107,12 @@ def _check_tree(folder: Path, commitments: Sequence[bytes], head: Checkpoint) ->
         if tile.width < TILE_HASHES:
             _check_tile(folder, tile, edge.tile(tile.level, tile.number, tile.width))
     if edge.root() != head.root:
-        raise CheckError("the entries do not make the root that is signed")
+        raise CheckError("the entries do not lead to the root that is signed")
 
 
 def _check_tile(folder: Path, tile: Tile, right: bytes) -> None:
     if _read(folder / tile.path) != right:
-        raise CheckError(f"{tile.path} is not that of the entries")
+        raise CheckError(f"{tile.path} does not match the entries")
 
 
 def _checked_records(folder: Path, commitments: Sequence[bytes]) -> Iterator[int]:
@@ -137,7 +137,7 @@ def _read(path: Path) -> bytes:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Exit code 0 when all is right, 1 when not."""
-    parser = argparse.ArgumentParser(description="Check a receipt or an export of a transparency log.")
+    parser = argparse.ArgumentParser(description="Check a proof or an export of a transparency log.")
     parser.add_argument("path", type=Path, help="a folder that was exported, or a .tlog-proof")
     parser.add_argument("--vkey", required=True, help="public key of the log: its text, or a file")
     parser.add_argument("--record", type=Path, help="the JSON of the record, for a .tlog-proof")
@@ -161,7 +161,7 @@ def _run(given: argparse.Namespace) -> str:
         return f"{path}: {records} records are in the tree of {size} entries of {key.name}"
     if given.record is None:
         raise CheckError("--record is needed with a .tlog-proof")
-    checkpoint = check_receipt(path.read_text(), given.record.read_bytes(), key, policy=policy)
+    checkpoint = check_proof(path.read_text(), given.record.read_bytes(), key, policy=policy)
     return f"{path}: the record is in the log {key.name}, of {checkpoint.size} entries"
 
 

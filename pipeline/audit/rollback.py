@@ -25,11 +25,11 @@ def check_not_behind(published: Sequence[NamedCheckpoint], size: int, node: Node
         signed = one.checkpoint
         if signed.size > size:
             raise FatalError(
-                f"{one.name}: the log was rolled back: it has {size} entries, and this checkpoint has "
-                f"{signed.size}. Nothing is signed any more; docs/accountability.md says how to go on"
+                f"{one.name}: the log was rolled back. It has {size} entries, and this checkpoint has "
+                f"{signed.size}. Pictor signs nothing until you decide, see docs/accountability.md"
             )
         if root_of(signed.size, node) != signed.root:
             raise FatalError(
-                f"{one.name}: the log was forked: its first {signed.size} entries are not those of this "
-                "checkpoint. Nothing is signed any more; docs/accountability.md says how to go on"
+                f"{one.name}: the log was forked. Its first {signed.size} entries are not those of this "
+                "checkpoint. Pictor signs nothing until you decide, see docs/accountability.md"
             )

@@ -102,7 +102,7 @@ def _first_edge(log: PublishedLog, since: NamedCheckpoint | None, faults: Faults
     size = since.checkpoint.size
     if size > log.head().size:
         faults.add(
-            None, f"{since.name}: the log was rolled back: it has {log.head().size} entries, not {size}"
+            None, f"{since.name}: the log was rolled back. It has {log.head().size} entries, not {size}"
         )
         return None
     try:

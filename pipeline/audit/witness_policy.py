@@ -129,9 +129,9 @@ class _Reader:
 
     def _known(self, name: str) -> None:
         if name not in self.witnesses and name not in self.groups:
-            raise ValueError(f"{name} is defined on no line before")
+            raise ValueError(f"{name} is not defined on an earlier line")
 
     @staticmethod
     def _refuse_twice(key: VerifierKey, others: Sequence[VerifierKey]) -> None:
         if any(key.public == other.public for other in others):
-            raise ValueError(f"the key of {key.name} stands there twice")
+            raise ValueError(f"the key of {key.name} is given twice")

@@ -11,7 +11,7 @@ from pipeline import wiring_audit
 from pipeline.cli.exit_codes import EXIT_UNFINISHED
 from pipeline.cli.output import fail, note, write_json, write_line, write_table
 from pipeline.errors import ArgumentError
-from pipeline.service.access import Role, local_caller, require
+from pipeline.service.access import Permission, local_caller, require
 from pipeline.service.arguments import read_age
 from pipeline.settings import Settings
 from pipeline.types.audit import AuditEntry, AuditKind, AuditQuery
@@ -54,7 +54,7 @@ def verify(
     from pipeline.audit.verify import verify_log
 
     settings = Settings.from_env()
-    require(local_caller(), Role.AUDIT)
+    require(local_caller(), Permission.AUDIT)
     with wiring_audit.open_audit_log(settings) as log:
         key = log.key.verifier
         others = wiring_audit.published_checkpoints(settings, key)
@@ -160,14 +160,14 @@ def erase(
 ) -> None:
     """Erase records with their salts, for good. The tree stays as it is, and the erasure is an entry.
 
-    Nobody can tell any more what the records said. Whoever kept a record and its receipt can still prove it.
+    Nobody can tell any more what the records said. Whoever kept a record and its proof can still prove it.
     """
     from pipeline.service.audit import erase_found, erase_records
 
     until = datetime.now(UTC) - read_age(older_than) if older_than else None
     query = _query(kind, actor, case, "", "", probe, None, until)
     if bool(record) == (query != AuditQuery()):
-        raise ArgumentError("name records with --record, or say which with --older-than and others")
+        raise ArgumentError("give the records with --record, or a filter such as --older-than")
     with wiring_audit.open_audit_log(Settings.from_env()) as log:
         if record:
             erase_records(record, log, local_caller(), reason=reason)

@@ -33,12 +33,12 @@ def search(
     model: Annotated[
         str, typer.Option(help="Where the collection's model file is now, if you have moved it.")
     ] = "",
-    purpose: Annotated[str, typer.Option(help="What it is for: a code of the collection's policy.")] = "",
+    purpose: Annotated[str, typer.Option(help="What the search is for, a code of the policy.")] = "",
     case: Annotated[str, typer.Option(help="Reference of the case.")] = "",
     offence: Annotated[str, typer.Option(help="Code of the offence.")] = "",
     authorisation: Annotated[str, typer.Option(help="Reference of the authorisation.")] = "",
     authority: Annotated[str, typer.Option(help="Who gave the authorisation.")] = "",
-    on_behalf_of: Annotated[str, typer.Option(help="The person for whom you search.")] = "",
+    on_behalf_of: Annotated[str, typer.Option(help="The person on whose behalf you search.")] = "",
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object per query and line.")] = False,
     html: Annotated[Path | None, typer.Option(help="Also write a page with thumbnails to this file.")] = None,
 ) -> None:

@@ -61,7 +61,7 @@ def search(
         where: only images for which a condition holds, for example {"field": "width", "gte": 1024}.
         with_vector: also the vector of each hit.
         purpose, case, offence, authorisation, authority: what the policy of the collection asks for.
-        on_behalf_of: the person for whom you search.
+        on_behalf_of: the person on whose behalf you search.
 
     Raises:
         ImageError: the picture cannot be read.

@@ -13,7 +13,7 @@ from pipeline.names import is_of_tenant, shown
 from pipeline.types import DEFAULT_TENANT, LOCAL_ROLE, KeyRole
 
 
-class Role(StrEnum):
+class Permission(StrEnum):
     """What a use case asks for."""
 
     READ = "read"  # look at jobs, collections and images
@@ -25,13 +25,15 @@ class Role(StrEnum):
     APPROVE = "approve"  # agree to what another person proposes
 
 
-PERMISSIONS: Mapping[KeyRole, frozenset[Role]] = {
-    KeyRole.ADMIN: frozenset({Role.READ, Role.SEARCH, Role.WRITE, Role.OPERATE, Role.KEYS}),
-    KeyRole.WRITER: frozenset({Role.READ, Role.SEARCH, Role.WRITE}),
-    KeyRole.SEARCHER: frozenset({Role.READ, Role.SEARCH}),
+PERMISSIONS: Mapping[KeyRole, frozenset[Permission]] = {
+    KeyRole.ADMIN: frozenset(
+        {Permission.READ, Permission.SEARCH, Permission.WRITE, Permission.OPERATE, Permission.KEYS}
+    ),
+    KeyRole.WRITER: frozenset({Permission.READ, Permission.SEARCH, Permission.WRITE}),
+    KeyRole.SEARCHER: frozenset({Permission.READ, Permission.SEARCH}),
     # These two look on: they search nobody and change nothing.
-    KeyRole.AUDITOR: frozenset({Role.READ, Role.AUDIT}),
-    KeyRole.APPROVER: frozenset({Role.READ, Role.APPROVE}),
+    KeyRole.AUDITOR: frozenset({Permission.READ, Permission.AUDIT}),
+    KeyRole.APPROVER: frozenset({Permission.READ, Permission.APPROVE}),
 }
 """What a key of each role may do. An admin has no part in audits and approvals, which look at admins, too."""
 
@@ -42,18 +44,18 @@ ALL_TENANTS = "*"  # of the user of this machine alone. No tenant can have this 
 class Caller:
     """`who` asks through this door, perhaps on behalf of somebody whom the door does not know.
 
-    `buckets` and `collections` are globs of the names that this door may reach. `roles` are what it may do,
-    and `held` are the names of the roles from which that follows.
+    `buckets` and `collections` are globs of the names that the caller may reach. `roles` are those of the
+    key, or of the door, and `permissions` follow from them.
     """
 
     who: str
-    roles: frozenset[Role]
+    permissions: frozenset[Permission]
     buckets: tuple[str, ...] = ("*",)
     collections: tuple[str, ...] = ("*",)
     tenant: str = DEFAULT_TENANT
     on_behalf_of: str = ""
     key_id: str = ""  # of the key that was shown
-    held: tuple[str, ...] = ()
+    roles: tuple[str, ...] = ()
     address: str = ""  # of the network, where there is one
     request_id: str = field(default_factory=lambda: uuid.uuid4().hex)
 
@@ -62,26 +64,27 @@ def local_caller(*, request_id: str = "", on_behalf_of: str = "") -> Caller:
     """The user of this machine who runs the command: whoever may open the ledger and the index may all."""
     return Caller(
         who=_user_name(),
-        roles=frozenset(Role),
+        permissions=frozenset(Permission),
         tenant=ALL_TENANTS,
-        held=(LOCAL_ROLE,),
+        roles=(LOCAL_ROLE,),
         on_behalf_of=on_behalf_of,
         request_id=request_id or uuid.uuid4().hex,
     )
 
 
-def permissions_of(roles: Iterable[KeyRole]) -> frozenset[Role]:
+def permissions_of(roles: Iterable[KeyRole]) -> frozenset[Permission]:
     """What a key with these roles may do."""
     return frozenset().union(*(PERMISSIONS[role] for role in roles))
 
 
-def require(caller: Caller, role: Role) -> None:
+def require(caller: Caller, permission: Permission) -> None:
     """Raises DeniedError, naming the caller and the missing permission."""
-    if role not in caller.roles:
-        has = ", ".join(sorted(caller.roles)) or "none"
-        of = ", ".join(of.value for of, may in PERMISSIONS.items() if role in may)
+    if permission not in caller.permissions:
+        has = ", ".join(sorted(caller.permissions)) or "none"
+        of = ", ".join(of.value for of, may in PERMISSIONS.items() if permission in may)
         raise DeniedError(
-            f"{caller.who!r} may not do this: permission {role} is needed, found {has}; keys of {of} have it"
+            f"{caller.who!r} may not do this: permission {permission} is needed, found {has}. "
+            f"These roles have it: {of}"
         )
 
 

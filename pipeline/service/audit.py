@@ -9,7 +9,7 @@ from pipeline.audit.records import no_such_record
 from pipeline.errors import ArgumentError
 from pipeline.ports import AuditLog
 from pipeline.ports.audit import PublishedLog
-from pipeline.service.access import ALL_TENANTS, Caller, Role, require
+from pipeline.service.access import ALL_TENANTS, Caller, Permission, require
 from pipeline.service.audit_entries import record_of
 from pipeline.types.audit import AuditEntry, AuditKind, AuditQuery, AuditReceipt, Json
 
@@ -19,13 +19,13 @@ MAX_REASON_CHARS = 1000
 
 def prove_record(record_id: str, log: AuditLog, caller: Caller) -> AuditReceipt:
     """Raises NotFoundError for a record of another tenant, too."""
-    require(caller, Role.AUDIT)
+    require(caller, Permission.AUDIT)
     _get(record_id, log, caller)
     return log.prove(record_id)
 
 
 def show_record(record_id: str, log: AuditLog, caller: Caller) -> AuditEntry:
-    require(caller, Role.AUDIT)
+    require(caller, Permission.AUDIT)
     entry = _get(record_id, log, caller)
     log.append([record_of(AuditKind.READ, caller, refers_to=(record_id,))])
     return entry
@@ -35,7 +35,7 @@ def find_records(
     query: AuditQuery, log: AuditLog, caller: Caller, *, limit: int, before: int | None = None
 ) -> list[AuditEntry]:
     """Newest first. Args: `before`: an index; only entries below it."""
-    require(caller, Role.AUDIT)
+    require(caller, Permission.AUDIT)
     found = log.find(_within(query, caller), limit=limit, before=before)
     log.append([record_of(AuditKind.READ, caller, details={"query": _said(query), "entries": len(found)})])
     return found
@@ -51,7 +51,7 @@ def export_records(
     Args:
         until: this moment is out.
     """
-    require(caller, Role.AUDIT)
+    require(caller, Permission.AUDIT)
     span = AuditQuery(since=since, until=until)
     log.append([record_of(AuditKind.EXPORT, caller, details={"query": _said(span)})])
     tenant = "" if caller.tenant == ALL_TENANTS else caller.tenant
@@ -65,7 +65,7 @@ def erase_records(record_ids: Sequence[str], log: AuditLog, caller: Caller, *, r
         ArgumentError: no record, too many, or no reason.
         NotFoundError: one of them is not there, or of another tenant.
     """
-    require(caller, Role.OPERATE)
+    require(caller, Permission.OPERATE)
     if not reason.strip() or len(reason) > MAX_REASON_CHARS:
         raise ArgumentError(f"an erasure needs a reason of up to {MAX_REASON_CHARS} characters")
     if not 1 <= len(record_ids) <= PAGE_ENTRIES:
@@ -78,7 +78,7 @@ def erase_records(record_ids: Sequence[str], log: AuditLog, caller: Caller, *, r
 
 def erase_found(query: AuditQuery, log: AuditLog, caller: Caller, *, reason: str) -> int:
     """Erase all records that a query is about, but for erasures. Returns how many."""
-    require(caller, Role.OPERATE)
+    require(caller, Permission.OPERATE)
     erased, page = 0, list[str]()
     for entry in _all(_within(query, caller), log):
         if entry.found_by["kind"] != AuditKind.ERASURE:

@@ -10,9 +10,9 @@ from pipeline.types.audit import Actor, AuditKind, AuditRecord
 
 
 def actor_of(caller: Caller) -> Actor:
-    held = ", ".join(caller.held)
+    roles = ", ".join(caller.roles)
     return Actor(
-        id=caller.who, role=held, auth_method="key" if caller.key_id else held, address=caller.address
+        id=caller.who, role=roles, auth_method="key" if caller.key_id else roles, address=caller.address
     )
 
 

@@ -2,7 +2,7 @@
 
 from pipeline.names import check_collection_name
 from pipeline.ports import VectorIndex
-from pipeline.service.access import Caller, Role, require
+from pipeline.service.access import Caller, Permission, require
 from pipeline.types import CollectionInfo, ModelSpec
 
 
@@ -13,5 +13,5 @@ def create_collection(name: str, spec: ModelSpec, index: VectorIndex, caller: Ca
         ArgumentError: no collection can have this name.
         ModelMismatchError: it is there, and belongs to another model.
     """
-    require(caller, Role.WRITE)
+    require(caller, Permission.WRITE)
     return index.create_collection(check_collection_name(name), spec)

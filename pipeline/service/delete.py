@@ -9,7 +9,7 @@ from pipeline.ingest.removal import take_out
 from pipeline.names import check_bucket_or_folder, check_collection_name
 from pipeline.ports import Ledger, VectorIndex, VersionBook
 from pipeline.ports.model_binding import find_collection, missing_collection
-from pipeline.service.access import Caller, Role, require, require_names
+from pipeline.service.access import Caller, Permission, require, require_names
 from pipeline.types import CollectionInfo, image_id_of
 
 logger = logging.getLogger(__name__)
@@ -43,7 +43,7 @@ def delete_objects(
         DeniedError: the caller may not reach this collection or bucket.
         TargetError: there is no such collection.
     """
-    require(caller, Role.WRITE)
+    require(caller, Permission.WRITE)
     require_names(caller, collection=collection, buckets=[check_bucket_or_folder(bucket)])
     image_ids = [image_id_of(bucket, key) for key in keys]
     generations = index.list_generations(check_collection_name(collection))
@@ -68,7 +68,7 @@ def drop_collection(name: str, index: VectorIndex, book: VersionBook, caller: Ca
     Raises:
         NotFoundError: there is no such collection.
     """
-    require(caller, Role.OPERATE)
+    require(caller, Permission.OPERATE)
     info = find_collection(name, index)
     generations = index.list_generations(name)
     index.drop_collection(name)

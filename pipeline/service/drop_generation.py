@@ -3,7 +3,7 @@
 from pipeline.errors import NotFoundError
 from pipeline.ports import VectorIndex, VersionBook
 from pipeline.ports.model_binding import find_by_digits, refuse_live
-from pipeline.service.access import Caller, Role, require
+from pipeline.service.access import Caller, Permission, require
 from pipeline.types import CollectionInfo, generation_of
 
 
@@ -14,7 +14,7 @@ def find_droppable(
 
     Raises: as `drop_generation` does.
     """
-    require(caller, Role.OPERATE)
+    require(caller, Permission.OPERATE)
     try:
         info = find_by_digits(name, digits, index)
     except NotFoundError:

@@ -7,7 +7,7 @@ from pipeline.names import shown
 from pipeline.ports import ImageLimits, VectorIndex
 from pipeline.search.examples import Example, read_examples
 from pipeline.search.query import Bytes
-from pipeline.service.access import Caller, Role, require, require_names
+from pipeline.service.access import Caller, Permission, require, require_names
 from pipeline.service.search import SearchPorts, sources_of
 from pipeline.service.show import list_collections
 from pipeline.types import CollectionRef, Reason, Vector
@@ -23,7 +23,7 @@ def find_target(model: str, usual: str, index: VectorIndex, caller: Caller) -> C
     Raises:
         NotFoundError: there is none. Those that there are are named.
     """
-    require(caller, Role.SEARCH)
+    require(caller, Permission.SEARCH)
     try:
         target = index.live(usual)
         if index.model_name(target) == model:
@@ -47,7 +47,7 @@ def embed_pictures(
         DeniedError: the caller may not search this collection.
         ImageError: a picture cannot be read. The message says which.
     """
-    require(caller, Role.SEARCH)
+    require(caller, Permission.SEARCH)
     require_names(caller, collection=target.name)
     queries = [Bytes(text=f"input[{number}]", body=body) for number, body in enumerate(bodies)]
     examples = read_examples(queries, target, sources_of(target, ports), limits)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from pipeline.ingest.compare import Change, compare_versions
 from pipeline.ports import Ledger, ObjectStore
-from pipeline.service.access import Caller, Role, require, require_names
+from pipeline.service.access import Caller, Permission, require, require_names
 from pipeline.service.preview import check_book
 from pipeline.types import CollectionInfo, JobRequest, ModelSpec, Pace
 
@@ -68,7 +68,7 @@ def estimate_job(
         ConflictError: the collection is older than the version book, which has not been filled from it yet.
         DeniedError: the caller may not submit this job.
     """
-    require(caller, Role.WRITE)
+    require(caller, Permission.WRITE)
     require_names(caller, collection=request.collection, buckets=[request.bucket])
     check_book(request, existing, ports.ledger.book)
     counts, size_bytes, is_complete = _count(request, ports)

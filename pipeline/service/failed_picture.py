@@ -2,7 +2,7 @@
 
 from pipeline.errors import ImageError, NotFoundError
 from pipeline.ports import ImageLimits, Ledger, ObjectStore
-from pipeline.service.access import Caller, Role, require, require_names
+from pipeline.service.access import Caller, Permission, require, require_names
 from pipeline.service.show import find_job
 from pipeline.types import Reason
 
@@ -26,7 +26,7 @@ def failed_picture(
     """
     from pipeline.image.thumbnail import make_thumbnail  # torch and Pillow: only who draws pays for them
 
-    require(caller, Role.READ)
+    require(caller, Permission.READ)
     request = find_job(job_id, ledger, caller).request
     require_names(caller, collection=request.collection, buckets=[request.bucket])
     failure = ledger.find_failure(job_id, image_id)
@@ -38,5 +38,5 @@ def failed_picture(
         return make_thumbnail(body, limits=limits, side_px=side_px)
     except ImageError as err:
         if err.reason is Reason.NOT_FOUND:
-            raise NotFoundError(f"{failure.ref.key!r} is in its store no more") from err
+            raise NotFoundError(f"{failure.ref.key!r} is not in its store any more") from err
         raise

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from pipeline.errors import ArgumentError, ImageError, NotFoundError
 from pipeline.ports import ImageLimits, Ledger, ObjectStore, VectorIndex
 from pipeline.ports.model_binding import find_collection
-from pipeline.service.access import Caller, Role, require
+from pipeline.service.access import Caller, Permission, require
 from pipeline.service.arguments import ROW_ID
 from pipeline.service.delete import delete_objects
 from pipeline.types import IndexRow, Reason
@@ -18,7 +18,7 @@ def show_image(image_id: str, collection: str, index: VectorIndex, caller: Calle
         ArgumentError: no id.
         NotFoundError: no such collection, or no such image in it.
     """
-    require(caller, Role.READ)
+    require(caller, Permission.READ)
     if not ROW_ID.fullmatch(image_id):
         raise ArgumentError(f"image id {image_id[:80]!r}: 32 hex digits are expected")
     live = find_collection(collection, index).ref
@@ -42,7 +42,7 @@ def thumbnail_of(row: IndexRow, store: ObjectStore, limits: ImageLimits, *, side
         return make_thumbnail(body, limits=limits, side_px=side_px)
     except ImageError as err:
         if err.reason is Reason.NOT_FOUND:
-            raise NotFoundError(f"image {row.id} is in its store no more") from err
+            raise NotFoundError(f"image {row.id} is not in its store any more") from err
         raise
 
 
@@ -60,7 +60,7 @@ def remove_image(
     Raises:
         NotFoundError: it is not there.
     """
-    require(caller, Role.WRITE)
+    require(caller, Permission.WRITE)
     row = show_image(image_id, collection, index, caller)
     return delete_objects(
         row.ref.bucket,

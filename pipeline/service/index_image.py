@@ -8,7 +8,7 @@ from pipeline.errors import ImageError, NotFoundError
 from pipeline.ingest.globs import pattern_of
 from pipeline.location import Location
 from pipeline.ports import ImageLimits, ObjectStore
-from pipeline.service.access import ALL_TENANTS, Caller, Role, require, require_names
+from pipeline.service.access import ALL_TENANTS, Caller, Permission, require, require_names
 from pipeline.service.submit import Submission
 from pipeline.types import DEFAULT_TENANT, Reason, image_id_of
 
@@ -36,7 +36,7 @@ def find_picture(
         NotFoundError: it is not there.
         ImageError: it may not be read.
     """
-    require(caller, Role.WRITE)
+    require(caller, Permission.WRITE)
     require_names(caller, collection=collection, buckets=[bucket])
     try:
         store.stat(bucket, key)
@@ -58,7 +58,7 @@ def keep_picture(
     """
     from pipeline.image.decode import decode_image  # torch and Pillow: only who draws pays for them
 
-    require(caller, Role.WRITE)
+    require(caller, Permission.WRITE)
     require_names(caller, collection=collection, buckets=[place.bucket])
     decode_image(body, limits=limits, target_px=PROBE_PX)
     tenant = DEFAULT_TENANT if caller.tenant == ALL_TENANTS else caller.tenant

@@ -155,12 +155,12 @@ def caller_with(key: ApiKey, *, request_id: str, on_behalf_of: str = "") -> Call
     """Whoever shows this key."""
     return Caller(
         who=f"{key.name} ({key.key_id})",
-        roles=permissions_of(key.roles),
+        permissions=permissions_of(key.roles),
         buckets=key.buckets,
         collections=key.collections,
         tenant=key.tenant,
         on_behalf_of=on_behalf_of,
         request_id=request_id,
         key_id=key.key_id,
-        held=tuple(role.value for role in key.roles),
+        roles=tuple(role.value for role in key.roles),
     )

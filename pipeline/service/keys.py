@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from pipeline.errors import ArgumentError, ConflictError, DeniedError, NotFoundError
 from pipeline.names import check_tenant_name, shown
 from pipeline.ports import KeyBook
-from pipeline.service.access import ALL_TENANTS, Caller, Role, permissions_of, require
+from pipeline.service.access import ALL_TENANTS, Caller, Permission, permissions_of, require
 from pipeline.service.key_text import digest_of, id_in_text, new_key_text
 from pipeline.types import DEFAULT_TENANT, ApiKey, KeyRole, KnownKey
 
@@ -49,7 +49,7 @@ def create_key(request: KeyRequest, keys: KeyBook, caller: Caller) -> MadeKey:
         ArgumentError: a name, a tenant, a role or a glob that cannot be.
         DeniedError: the caller may make no keys, or none that reaches as far as this one.
     """
-    require(caller, Role.KEYS)
+    require(caller, Permission.KEYS)
     made = _make(request, caller)
     _check_reach(made.key, caller)
     _check_roles(made.key, caller)
@@ -62,20 +62,20 @@ def create_first_key(keys: KeyBook, caller: Caller) -> MadeKey | None:
 
     Safe to run twice and from several processes: one of them gets it.
     """
-    require(caller, Role.KEYS)
+    require(caller, Permission.KEYS)
     made = _make(KeyRequest(name="admin", roles=[KeyRole.ADMIN], tenant=DEFAULT_TENANT), caller)
     return made if keys.add_first_key(_known(made)) else None
 
 
 def list_keys(keys: KeyBook, caller: Caller) -> list[ApiKey]:
     """The keys of the caller's tenant, newest first. Also those that are not valid any more."""
-    require(caller, Role.KEYS)
+    require(caller, Permission.KEYS)
     return [key for key in keys.list_keys() if _is_of(key, caller)]
 
 
 def find_key(key_id: str, keys: KeyBook, caller: Caller) -> ApiKey:
     """Raises NotFoundError: the caller's tenant has no such key."""
-    require(caller, Role.KEYS)
+    require(caller, Permission.KEYS)
     known = keys.find_key(key_id)
     if known is None or not _is_of(known.key, caller):
         raise NotFoundError(f"no key {shown(key_id)}; `pictor keys list` shows those that there are")
@@ -145,7 +145,7 @@ def _make(request: KeyRequest, caller: Caller) -> MadeKey:
     if not request.roles:
         raise ArgumentError(f"a role is expected: {', '.join(KeyRole)}")
     if request.expires_in is not None and request.expires_in <= timedelta():
-        raise ArgumentError("a key must be valid for some time")
+        raise ArgumentError("expires_in: a time longer than zero is expected")
     own = DEFAULT_TENANT if caller.tenant == ALL_TENANTS else caller.tenant
     key = ApiKey(
         key_id=id_in_text(text) or "",
@@ -182,14 +182,14 @@ def _check_reach(key: ApiKey, caller: Caller) -> None:
         beyond = [glob for glob in wanted if not _is_within(glob, own)]
         if beyond:
             raise DeniedError(
-                f"{what}: {', '.join(map(shown, beyond))} is more than {caller.who!r} may reach; "
-                f"that is {', '.join(own)}"
+                f"{what}: {', '.join(map(shown, beyond))} is beyond what {caller.who!r} may reach; "
+                f"allowed are {', '.join(own)}"
             )
 
 
 def _check_roles(key: ApiKey, caller: Caller) -> None:
     """An admin who could make an approver's key would agree to their own proposals."""
-    beyond = [role for role in key.roles if not permissions_of([role]) <= caller.roles]
+    beyond = [role for role in key.roles if not permissions_of([role]) <= caller.permissions]
     if beyond:
         raise DeniedError(
             f"roles: {', '.join(beyond)} may do what {caller.who!r} may not; whoever runs the service makes "

@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from pipeline.errors import ConflictError
 from pipeline.ports import Ledger
-from pipeline.service.access import Caller, Role, require
+from pipeline.service.access import Caller, Permission, require
 from pipeline.types import COMES_FROM, RETRIED_FROM, WORKERS, Job, JobState
 
 
@@ -57,7 +57,7 @@ def check_move(job_id: str, move: Move, ledger: Ledger, caller: Caller) -> Job:
     Raises:
         ConflictError: it is in no state from which it can be moved so.
     """
-    require(caller, Role.OPERATE)
+    require(caller, Permission.OPERATE)
     job = ledger.get_job(job_id)
     if job.state not in ALLOWED_FROM[move] or (job.pruned_at and move in (Move.RESUME, Move.RETRY)):
         raise _refused(job, move)

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from pipeline.errors import ArgumentError, ConflictError, DeniedError, NotFoundError
 from pipeline.names import check_collection_name
-from pipeline.service.access import Caller, Role, require, require_names
+from pipeline.service.access import Caller, Permission, require, require_names
 from pipeline.service.accountability import Accountability
 from pipeline.service.audit_entries import record_of
 from pipeline.service.policy_body import policy_json
@@ -24,7 +24,7 @@ from pipeline.types.audit import Json
 
 def show_policy(collection: str, answers_to: Accountability, caller: Caller) -> PolicyVersion:
     """The policy in force. Raises NotFoundError: there is none."""
-    require(caller, Role.READ)
+    require(caller, Permission.READ)
     require_names(caller, collection=collection)
     version = answers_to.policies.in_force(collection)
     if version is None:
@@ -34,7 +34,7 @@ def show_policy(collection: str, answers_to: Accountability, caller: Caller) -> 
 
 def policy_history(collection: str, answers_to: Accountability, caller: Caller) -> list[PolicyVersion]:
     """All versions, newest first."""
-    require(caller, Role.READ)
+    require(caller, Permission.READ)
     require_names(caller, collection=collection)
     return answers_to.policies.history(collection)
 
@@ -49,7 +49,7 @@ def set_policy(
         ConflictError: somebody else changes it at the same time.
         AuditError: the change could not be recorded. Nothing is changed.
     """
-    require(caller, Role.OPERATE)
+    require(caller, Permission.OPERATE)
     require_names(caller, collection=check_collection_name(collection))
     history = answers_to.policies.history(collection)
     present = next((v for v in history if v.state is PolicyState.IN_FORCE), None)
@@ -81,7 +81,7 @@ def decide_policy(
         NotFoundError, ConflictError: there is no such version, or it is not proposed.
         AuditError: the decision could not be recorded. Nothing is changed.
     """
-    require(caller, Role.APPROVE)
+    require(caller, Permission.APPROVE)
     require_names(caller, collection=collection)
     history = answers_to.policies.history(collection)
     version = next((v for v in history if v.version == number), None)
@@ -111,7 +111,7 @@ def decide_case(decided: CaseClock, answers_to: Accountability, caller: Caller) 
         ConflictError: something else was entered before.
         AuditError: it could not be recorded. Nothing is changed.
     """
-    require(caller, Role.APPROVE)
+    require(caller, Permission.APPROVE)
     require_names(caller, collection=check_collection_name(decided.collection))
     if not (decided.case and decided.authorisation and decided.authority):
         raise ArgumentError("the case, the reference of the decision and the authority are expected")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pipeline.errors import ConflictError
 from pipeline.ingest.sync import Outlook, preview, refusal
 from pipeline.ports import Deps, VersionBook
-from pipeline.service.access import Caller, Role, require
+from pipeline.service.access import Caller, Permission, require
 from pipeline.types import CollectionInfo, JobRequest
 
 
@@ -29,7 +29,7 @@ def preview_job(
     Raises:
         ConflictError: the collection is older than the version book, which has not been filled from it yet.
     """
-    require(caller, Role.READ)
+    require(caller, Permission.READ)
     check_book(request, existing, deps.ledger.book)
     outlook = preview(request, deps.store, deps.ledger.book, first=first)
     refused = refusal(request, scanned=outlook.scanned, held=outlook.held, lost=outlook.lost)

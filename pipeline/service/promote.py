@@ -3,7 +3,7 @@
 from pipeline.errors import ConflictError
 from pipeline.ports import VectorIndex
 from pipeline.ports.model_binding import find_by_digits
-from pipeline.service.access import Caller, Role, require
+from pipeline.service.access import Caller, Permission, require
 from pipeline.types import CollectionInfo
 
 
@@ -23,7 +23,7 @@ def promote_generation(
         ArgumentError: several generations begin with these digits.
         ConflictError: it is empty, and the live one is not.
     """
-    require(caller, Role.OPERATE)
+    require(caller, Permission.OPERATE)
     chosen, former = find_by_digits(name, digits, index), index.get_collection(name)
     if former is not None and former.rows and not chosen.rows:
         raise ConflictError(

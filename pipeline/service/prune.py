@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from pipeline.errors import ArgumentError
 from pipeline.ports import PrunedLedger
-from pipeline.service.access import Caller, Role, require
+from pipeline.service.access import Caller, Permission, require
 from pipeline.types import Prunable, Pruned
 
 # A clock that is wrong by an hour must not make a job old that has just ended.
@@ -26,7 +26,7 @@ def prune_jobs(
     Raises:
         ArgumentError: jobs of less than a day are not old.
     """
-    require(caller, Role.OPERATE)
+    require(caller, Permission.OPERATE)
     if older_than < LEAST_AGE:
         hours = older_than / timedelta(hours=1)
         raise ArgumentError(f"jobs can be pruned when they are a day old or more, not {hours:g} hours")

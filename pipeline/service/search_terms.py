@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from pipeline.errors import DeniedError, PolicyError
 from pipeline.search.query import Object, Query
-from pipeline.service.access import Caller, Role, require, require_names
+from pipeline.service.access import Caller, Permission, require, require_names
 from pipeline.service.accountability import Accountability
 from pipeline.service.policy_rules import Asked, Rule, refusal_of, starts_clock, threshold_of
 from pipeline.service.search_records import refusal_records
@@ -47,7 +47,7 @@ def terms_of(
 
 
 def _check_rights(queries: Sequence[Query], request: SearchRequest, caller: Caller) -> None:
-    require(caller, Role.SEARCH)
+    require(caller, Permission.SEARCH)
     buckets = [query.bucket for query in queries if isinstance(query, Object)]
     require_names(caller, collection=request.collection, buckets=buckets)
 
@@ -59,7 +59,7 @@ def _asked(terms: Terms, answers_to: Accountability) -> Asked:
         justification=why,
         k=request.k,
         min_score=request.min_score,
-        roles=terms.caller.held,
+        roles=terms.caller.roles,
         key_id=terms.caller.key_id,
         at=terms.started_at,
         clock=answers_to.policies.find_clock(request.collection, why.case) if has_clock else None,

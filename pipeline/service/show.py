@@ -7,7 +7,7 @@ from pipeline.errors import NotFoundError
 from pipeline.ingest.bottleneck import Bottleneck, find_bottleneck
 from pipeline.ports import Concurrency, Ledger, VectorIndex
 from pipeline.ports.model_binding import find_collection
-from pipeline.service.access import Caller, Role, require
+from pipeline.service.access import Caller, Permission, require
 from pipeline.service.answers import job_json
 from pipeline.types import CollectionInfo, Failure, Job
 
@@ -23,13 +23,13 @@ class ShownJob:
 
 def list_jobs(ledger: Ledger, caller: Caller, *, limit: int, before: str | None = None) -> list[Job]:
     """Newest first; with `before`, only jobs that are older than the one with this id."""
-    require(caller, Role.READ)
+    require(caller, Permission.READ)
     return ledger.list_jobs(limit=limit, before=before)
 
 
 def find_job(job_id: str, ledger: Ledger, caller: Caller) -> Job:
     """Raises NotFoundError when there is no such job."""
-    require(caller, Role.READ)
+    require(caller, Permission.READ)
     return ledger.get_job(job_id)
 
 
@@ -49,7 +49,7 @@ def show_job(job_id: str, ledger: Ledger, concurrency: Concurrency, caller: Call
     Raises:
         NotFoundError: there is no such job.
     """
-    require(caller, Role.READ)
+    require(caller, Permission.READ)
     seconds = ledger.seconds(job_id)
     return ShownJob(
         job=ledger.get_job(job_id),
@@ -70,23 +70,23 @@ def shown_json(shown: ShownJob) -> dict[str, object]:
 
 def show_failures(job_id: str, ledger: Ledger, caller: Caller, *, start_after: str = "") -> Iterator[Failure]:
     """By key, and only of keys behind `start_after`. Raises NotFoundError when there is no such job."""
-    require(caller, Role.READ)
+    require(caller, Permission.READ)
     ledger.get_job(job_id)
     return ledger.failures(job_id, start_after=start_after)
 
 
 def list_collections(index: VectorIndex, caller: Caller) -> list[CollectionInfo]:
-    require(caller, Role.READ)
+    require(caller, Permission.READ)
     return index.list_collections()
 
 
 def show_collection(name: str, index: VectorIndex, caller: Caller) -> CollectionInfo:
     """Raises NotFoundError, and names the collections that are there."""
-    require(caller, Role.READ)
+    require(caller, Permission.READ)
     return find_collection(name, index)
 
 
 def list_generations(name: str, index: VectorIndex, caller: Caller) -> list[CollectionInfo]:
     """By fingerprint; one of them is live. Raises NotFoundError when there is no such collection."""
-    require(caller, Role.READ)
+    require(caller, Permission.READ)
     return index.list_generations(find_collection(name, index).name)

@@ -10,7 +10,7 @@ from pipeline.location import Location
 from pipeline.names import check_collection_name
 from pipeline.ports import Deps, Ledger
 from pipeline.ports.model_binding import find_by_digits
-from pipeline.service.access import Caller, Role, require, require_names
+from pipeline.service.access import Caller, Permission, require, require_names
 from pipeline.types import WORKERS, CollectionInfo, Job, JobRequest, JobState, ModelSpec
 
 
@@ -72,7 +72,7 @@ def submit_embedded(
         ArgumentError, TargetError: nothing was made.
         ConflictError: the source is empty, and the collection has images of it.
     """
-    require(caller, Role.WRITE)
+    require(caller, Permission.WRITE)
     require_names(caller, collection=wanted.collection, buckets=[wanted.location.bucket])
     request = wanted.request_for(deps.embedder.spec)
     _refuse_emptied_source(request, deps)
@@ -91,7 +91,7 @@ def submit_to_workers(wanted: Submission, deps: Deps, caller: Caller, *, job_id:
         ConflictError: a job of this id is run by another driver.
         DeniedError: the caller may not reach this collection or bucket; no job was made.
     """
-    require(caller, Role.WRITE)
+    require(caller, Permission.WRITE)
     require_names(caller, collection=wanted.collection, buckets=[wanted.location.bucket])
     request, error = _of_its_model(wanted, deps)
     job = deps.ledger.create_job(request, driver=WORKERS, job_id=job_id)
@@ -114,7 +114,7 @@ def submit_heard(wanted: Submission, deps: Deps, caller: Caller, *, job_id: str 
         ArgumentError, DeniedError, NotFoundError, TargetError: nothing was made.
         ConflictError: the source is empty, and the collection has images of it.
     """
-    require(caller, Role.WRITE)
+    require(caller, Permission.WRITE)
     require_names(caller, collection=wanted.collection, buckets=[wanted.location.bucket])
     request = _request_of_its_model(wanted, deps)
     _refuse_emptied_source(request, deps)

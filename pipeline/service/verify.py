@@ -3,7 +3,7 @@
 from pipeline.ingest.verify import Verification, verify_collection
 from pipeline.ports import VectorIndex, VersionBook
 from pipeline.ports.model_binding import find_collection
-from pipeline.service.access import Caller, Role, require
+from pipeline.service.access import Caller, Permission, require
 
 
 def verify(
@@ -14,5 +14,5 @@ def verify(
     Raises:
         NotFoundError: there is no such collection.
     """
-    require(caller, Role.OPERATE if repair else Role.READ)
+    require(caller, Permission.OPERATE if repair else Permission.READ)
     return verify_collection(find_collection(name, index), index, book, repair=repair, first=first)

@@ -43,7 +43,7 @@ def test_a_log_that_grows_is_published_and_verified(place: Place) -> None:
         assert [one.checkpoint.size for one in kept] == [size, size], "the newest, and the one of the day"
     faults = verify_log(tree, KEY.verifier, place=place).faults
     assert {fault.text.partition(": ")[2] for fault in faults} == {
-        "its record was removed, and no erasure speaks of it"  # it never had one
+        "its record was removed, and no erasure names it"  # it never had one
     }
     assert sorted(place.names("tile/")) == [
         "tile/0/000",

@@ -9,7 +9,7 @@ import pytest
 from pipeline.errors import DeniedError
 from pipeline.location import parse_location
 from pipeline.ports import Deps
-from pipeline.service.access import Caller, Role, local_caller, require_names
+from pipeline.service.access import Caller, Permission, local_caller, require_names
 from pipeline.service.delete import delete_objects
 from pipeline.service.submit import Submission, submit_to_workers
 from pipeline.settings import Settings
@@ -25,7 +25,7 @@ def caller(*, buckets: str = "*", collections: str = "*") -> Caller:
     settings = Settings(allowed_buckets=buckets, allowed_collections=collections)
     return Caller(
         who="broker",
-        roles=frozenset({Role.READ, Role.SEARCH, Role.WRITE}),
+        permissions=frozenset({Permission.READ, Permission.SEARCH, Permission.WRITE}),
         buckets=settings.bucket_globs,
         collections=settings.collection_globs,
     )

@@ -71,7 +71,7 @@ REFUSED: dict[str, tuple[object, dict[str, Any], int, str, str]] = {
     "nothing": ([], {}, 422, "invalid_request", "input"),
     "too many": ([plain(1)] * 101, {}, 422, "invalid_request", "input"),
     "another model": (plain(1), {"model": "clip"}, 404, "not_found", "model 'clip'; there are: fake"),
-    "another length": (plain(1), {"dimensions": 5}, 400, "invalid_argument", "the model makes 13 numbers"),
+    "another length": (plain(1), {"dimensions": 5}, 400, "invalid_argument", "vectors of this model have 13"),
 }
 
 

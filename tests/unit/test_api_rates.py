@@ -54,7 +54,7 @@ def test_without_the_setting_nothing_is_counted(deps: Deps, tmp_path: Path) -> N
 
 def scope_by(who: str, *, key_id: str = "") -> Scope:
     scope = scope_of()
-    scope["pictor.caller"] = Caller(who=who, roles=frozenset(), key_id=key_id)
+    scope["pictor.caller"] = Caller(who=who, permissions=frozenset(), key_id=key_id)
     return scope
 
 

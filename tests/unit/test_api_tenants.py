@@ -326,7 +326,7 @@ def test_the_default_tenant_reaches_no_name_of_another(name: str) -> None:
 
 
 def test_a_task_reaches_no_collection_of_a_tenant() -> None:
-    broker = Caller(who="broker", roles=frozenset())
+    broker = Caller(who="broker", permissions=frozenset())
     require_names(broker, collection="images")
     with pytest.raises(DeniedError):
         require_names(broker, collection=STORED["images"])

@@ -107,7 +107,7 @@ def test_the_first_bad_entry_is_named_and_the_exit_code_is_1(
     with closing(sqlite3.connect(home / "ledger.db")) as connection, connection:
         connection.execute("UPDATE audit_entry SET record = '{}' WHERE entry_index = 1")
     assert audit("verify") == 1
-    assert "entry 1: its record is not what was committed to" in capsys.readouterr().err
+    assert "entry 1: its record does not match its commitment" in capsys.readouterr().err
 
 
 def test_a_log_is_verified_since_a_checkpoint(
@@ -135,7 +135,7 @@ def test_a_checkpoint_that_somebody_kept_shows_a_rollback(
         if file.is_file():
             file.unlink()
     assert audit("verify", "--checkpoint", kept) == 1
-    assert "rolled back: it has 3 entries, and this checkpoint has 4" in capsys.readouterr().err.replace(
+    assert "rolled back. It has 3 entries, and this checkpoint has 4" in capsys.readouterr().err.replace(
         "\n", " "
     )
 
@@ -198,8 +198,8 @@ def test_an_export_is_checked_elsewhere_and_is_an_entry(
         ("records.jsonl", b'"bob"', b'"rob"', "line 2: the record is not entry 1"),
         ("records.jsonl", b'"index":2', b'"index":0', "line 3: entry 0 is not in the tree"),
         ("records.jsonl", b'"index":2', b'"index":9', "line 3: entry 9 is not in the tree"),
-        ("tile/0/000.p/4", None, b"", "is not that of the entries"),
-        ("tile/entries/000.p/4", None, b"", "is not that of the entries"),
+        ("tile/0/000.p/4", None, b"", "does not match the entries"),
+        ("tile/entries/000.p/4", None, b"", "does not match the entries"),
         ("checkpoint", b"\n4\n", b"\n3\n", "signature of .* is wrong"),
     ],
 )

@@ -20,7 +20,7 @@ from pipeline.audit.note import (
     parse_verifier_key,
 )
 from pipeline.audit.proof_file import parse_proof, write_proof
-from pipeline.audit.records import canonical_json
+from pipeline.audit.records import MAX_RECORD_BYTES, canonical_json
 from pipeline.audit.witness_policy import parse_policy
 from pipeline.audit.witnesses import Witnesses
 from pipeline.errors import ArgumentError, ConfigError, TransientError
@@ -203,8 +203,8 @@ def test_every_field_stands_in_every_record() -> None:
 
 
 def test_a_record_that_is_too_large_is_refused() -> None:
-    with pytest.raises(ArgumentError, match="up to 1048576 are allowed"):
-        canonical_json(search_by("ann", details={"a": "x" * 2**20}))
+    with pytest.raises(ArgumentError, match=f"up to {MAX_RECORD_BYTES} are allowed"):
+        canonical_json(search_by("ann", details={"a": "x" * MAX_RECORD_BYTES}))
 
 
 # Witnesses
@@ -257,10 +257,10 @@ def test_a_policy_counts_the_witnesses_of_its_groups() -> None:
     ("lines", "said"),
     [
         ("", "a line `quorum <name>`"),
-        ("quorum x", "line 1: x is defined on no line before"),
+        ("quorum x", "line 1: x is not defined on an earlier line"),
         ("quorum none\nquorum none", "line 2: one `quorum"),
         ("witness w KEY\nquorum w", "signature type 4 is expected"),
-        ("witness w WITNESS\nwitness v WITNESS\nquorum w", "stands there twice"),
+        ("witness w WITNESS\nwitness v WITNESS\nquorum w", "is given twice"),
         ("witness none WITNESS\nquorum none", "the name none is taken"),
         ("witness w WITNESS\ngroup g 2 w\nquorum g", "all, any or 1 to 1 is expected"),
         ("witness w WITNESS\ngroup g any w w\nquorum g", "w is a member already"),

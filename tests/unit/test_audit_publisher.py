@@ -167,7 +167,7 @@ def test_a_log_is_compared_with_what_is_known_of_it() -> None:
     check_not_behind([], 3, tree._edge.node)
     check_not_behind(known(b"a", b"b"), 3, tree._edge.node)
     check_not_behind(known(b"a", b"b", b"c"), 3, tree._edge.node)
-    with pytest.raises(FatalError, match="kept: the log was rolled back: it has 3 entries"):
+    with pytest.raises(FatalError, match=r"kept: the log was rolled back\. It has 3 entries"):
         check_not_behind(known(b"a", b"b", b"c", b"d"), 3, tree._edge.node)
     with pytest.raises(FatalError, match="kept: the log was forked"):
         check_not_behind(known(b"a", b"x"), 3, tree._edge.node)

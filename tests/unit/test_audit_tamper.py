@@ -105,7 +105,7 @@ def test_only_what_came_after_a_checkpoint_is_verified_when_that_is_asked(world:
 
 def test_a_changed_record_is_named(world: World) -> None:
     world.sql("UPDATE audit_entry SET record = replace(record, 'p17', 'p18') WHERE entry_index = 17")
-    assert world.first_fault() == Fault(index=17, text="entry 17: its record is not what was committed to")
+    assert world.first_fault() == Fault(index=17, text="entry 17: its record does not match its commitment")
 
 
 @pytest.mark.parametrize("index", [17, 599])  # in a full tile, and at the end
@@ -152,7 +152,7 @@ def test_a_record_that_was_taken_out_without_an_erasure_is_named(world: World) -
         "UPDATE audit_entry SET record = NULL, salt = NULL, actor = '', kind = '' WHERE entry_index = 55"
     )
     assert world.first_fault().index == 55
-    assert "no erasure speaks of it" in world.first_fault().text
+    assert "no erasure names it" in world.first_fault().text
 
 
 def test_an_erasure_is_no_fault(world: World) -> None:
@@ -237,7 +237,7 @@ def test_a_log_that_was_rolled_back_to_last_week_is_named(world: World) -> None:
     assert [(fault.index, fault.text) for fault in found.faults] == [
         (
             300,
-            f"{name}: the log was cut or rolled back: it has 300 entries, and this checkpoint has 600",
+            f"{name}: the log was cut or rolled back. It has 300 entries, and this checkpoint has 600",
         )
         for name in copies_of(world)
     ]
@@ -251,7 +251,7 @@ def test_a_forked_history_is_named(world: World) -> None:
         Publisher(log, KEY.verifier, tiles=world.place("tiles")).publish()
     faults = world.verify().faults
     assert [fault.text for fault in faults] == [
-        f"{name}: the log was changed or forked: its first 600 entries are not those of this checkpoint"
+        f"{name}: the log was changed or forked. Its first 600 entries are not those of this checkpoint"
         for name in copies_of(world)
     ]
 
@@ -262,7 +262,7 @@ def test_nothing_is_signed_after_a_rollback(world: World) -> None:
     guard = read_checkpoints(world.place("copies"), KEY.verifier)
     with (
         open_audit_log(world.url, KEY, guard=lambda: guard) as log,
-        pytest.raises(FatalError, match="rolled back: it has 300 entries"),
+        pytest.raises(FatalError, match=r"rolled back\. It has 300 entries"),
     ):
         log.append([search_by("ann")])
 

@@ -10,7 +10,7 @@ from pipeline.embedded import DriverOptions, run_job
 from pipeline.errors import ConflictError, DeniedError
 from pipeline.ingest.run_batch import run_batch
 from pipeline.ports import Deps
-from pipeline.service.access import Caller, Role, local_caller
+from pipeline.service.access import Caller, Permission, local_caller
 from pipeline.service.estimate import MAX_LIST_S, MAX_LISTED, Estimate, EstimatePorts, estimate_job
 from pipeline.testing.memory_store import MemoryStore
 from pipeline.types import Capability, JobRequest, ModelSpec, ObjectRef, Pace
@@ -130,8 +130,8 @@ def test_a_collection_that_the_book_does_not_know_cannot_be_told(deps: Deps, sto
 
 
 def test_who_may_not_submit_may_not_list(deps: Deps) -> None:
-    reader = Caller(who="ann", roles=frozenset(Role) - {Role.WRITE})
-    elsewhere = Caller(who="ben", roles=frozenset(Role), buckets=("others",))
+    reader = Caller(who="ann", permissions=frozenset(Permission) - {Permission.WRITE})
+    elsewhere = Caller(who="ben", permissions=frozenset(Permission), buckets=("others",))
     for caller in (reader, elsewhere):
         with pytest.raises(DeniedError):
             estimate(deps, caller=caller)

@@ -13,7 +13,7 @@ from pipeline.errors import AuditError, DeniedError, FatalError, PictorError, Po
 from pipeline.ingest.run_batch import run_batch
 from pipeline.ports import Deps
 from pipeline.search.query import Bytes, Object, Query, Stored, Vector
-from pipeline.service.access import Caller, Role, local_caller
+from pipeline.service.access import Caller, Permission, local_caller
 from pipeline.service.accountability import POLICY_AGE_S, ROWS_AGE_S, Accountability
 from pipeline.service.models import ResidentModel
 from pipeline.service.search import QUERIES_AT_ONCE, SearchAnswer, SearchPorts, SearchRequest, search_images
@@ -137,7 +137,7 @@ def test_a_record_says_who_searched_for_what_in_what_and_what_they_were_told(wor
         local_caller(on_behalf_of="Insp. Doe"),
         who="ann (k1)",
         key_id="k1",
-        held=("searcher",),
+        roles=("searcher",),
         address="10.0.0.7",
     )
     world.set_policy(replace(POLICY, roles=("searcher",)))
@@ -253,10 +253,10 @@ def test_a_refusal_is_recorded_with_its_reason_and_nothing_is_searched(world: Wo
     assert record["reference_db"]["collection"] == COLLECTION
 
 
-@pytest.mark.parametrize("may", [frozenset[Role](), frozenset({Role.READ, Role.WRITE})])
-def test_whoever_may_not_search_is_recorded_as_well(world: World, may: frozenset[Role]) -> None:
+@pytest.mark.parametrize("may", [frozenset[Permission](), frozenset({Permission.READ, Permission.WRITE})])
+def test_whoever_may_not_search_is_recorded_as_well(world: World, may: frozenset[Permission]) -> None:
     with pytest.raises(DeniedError):
-        world.search(caller=replace(local_caller(), roles=may))
+        world.search(caller=replace(local_caller(), permissions=may))
     with pytest.raises(DeniedError):
         world.search(caller=replace(local_caller(), collections=("other",)))
     assert [record["decision"]["reason_code"] for record in world.records] == ["access_denied"] * 2

@@ -23,7 +23,7 @@ from pipeline.errors import (
 from pipeline.location import parse_location
 from pipeline.ports import Deps
 from pipeline.search.query import Bytes
-from pipeline.service.access import Caller, Role, local_caller
+from pipeline.service.access import Caller, Permission, local_caller
 from pipeline.service.delete import delete_objects, drop_collection
 from pipeline.service.drop_generation import drop_generation, find_droppable
 from pipeline.service.models import LoadedOnDemand, ResidentModel
@@ -261,18 +261,18 @@ def test_dropping_the_collection_forgets_the_books_of_all(
 
 
 @pytest.mark.parametrize(
-    ("role", "use_case"),
+    ("permission", "use_case"),
     [
-        (Role.OPERATE, lambda i, _, c: promote_generation(COLLECTION, "f0", i, c)),
-        (Role.OPERATE, lambda i, d, c: drop_generation(COLLECTION, "0e", i, d.ledger.book, c)),
-        (Role.READ, lambda i, _, c: list_generations(COLLECTION, i, c)),
+        (Permission.OPERATE, lambda i, _, c: promote_generation(COLLECTION, "f0", i, c)),
+        (Permission.OPERATE, lambda i, d, c: drop_generation(COLLECTION, "0e", i, d.ledger.book, c)),
+        (Permission.READ, lambda i, _, c: list_generations(COLLECTION, i, c)),
     ],
 )
-def test_each_use_case_asks_for_its_role(
-    index: MemoryIndex, deps: Deps, role: Role, use_case: Callable[[Any, Deps, Caller], object]
+def test_each_use_case_asks_for_its_permission(
+    index: MemoryIndex, deps: Deps, permission: Permission, use_case: Callable[[Any, Deps, Caller], object]
 ) -> None:
     index.open_generation(COLLECTION, OTHER_SPEC)
-    with pytest.raises(DeniedError, match=f"permission {role} is needed"):
-        use_case(index, deps, Caller(who="ann", roles=frozenset(Role) - {role}))
+    with pytest.raises(DeniedError, match=f"permission {permission} is needed"):
+        use_case(index, deps, Caller(who="ann", permissions=frozenset(Permission) - {permission}))
     assert len(index.list_generations(COLLECTION)) == 2
-    use_case(index, deps, Caller(who="ann", roles=frozenset({role})))
+    use_case(index, deps, Caller(who="ann", permissions=frozenset({permission})))

@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.adapters.ledger.sql_ledger import SqlLedger
 from pipeline.errors import TransientError, UnknownCallerError
-from pipeline.service.access import PERMISSIONS, Role, local_caller
+from pipeline.service.access import PERMISSIONS, Permission, local_caller
 from pipeline.service.key_text import PREFIX, _checksum, digest_of, id_in_text, new_key_text
 from pipeline.service.keyring import NOTED_EVERY, SESSION, Keyring, caller_with
 from pipeline.service.keys import KeyRequest, MadeKey, create_key, revoke_key, rotate_key
@@ -201,10 +201,13 @@ def test_a_key_may_do_what_its_roles_say(world: World) -> None:
     for roles in ([KeyRole.SEARCHER], [KeyRole.AUDITOR, KeyRole.WRITER]):
         made = create_key(KeyRequest(name="k", roles=roles), world.ledger.keys, ME)
         caller = caller_with(world.keyring.holder_of(made.text), request_id="r")
-        assert caller.roles == frozenset().union(*(PERMISSIONS[role] for role in roles))
+        assert caller.permissions == frozenset().union(*(PERMISSIONS[role] for role in roles))
 
 
 def test_those_who_look_on_search_nobody_and_change_nothing() -> None:
     for role in (KeyRole.AUDITOR, KeyRole.APPROVER):
-        assert PERMISSIONS[role] & {Role.SEARCH, Role.WRITE, Role.OPERATE, Role.KEYS} == set()
-    assert PERMISSIONS[KeyRole.ADMIN] & {Role.AUDIT, Role.APPROVE} == set()
+        assert (
+            PERMISSIONS[role] & {Permission.SEARCH, Permission.WRITE, Permission.OPERATE, Permission.KEYS}
+            == set()
+        )
+    assert PERMISSIONS[KeyRole.ADMIN] & {Permission.AUDIT, Permission.APPROVE} == set()

@@ -20,7 +20,7 @@ from pipeline.errors import (
 )
 from pipeline.ports import Deps
 from pipeline.service import policies
-from pipeline.service.access import Caller, Role, local_caller
+from pipeline.service.access import Caller, Permission, local_caller
 from pipeline.service.accountability import Accountability
 from pipeline.service.policy_body import policy_json, read_policy
 from pipeline.testing.memory_audit import MemoryAuditLog
@@ -40,11 +40,11 @@ DECIDED = CaseClock(
 )
 
 
-def person(who: str, *may: Role) -> Caller:
-    return replace(local_caller(), who=who, roles=frozenset({Role.READ, *may}))
+def person(who: str, *may: Permission) -> Caller:
+    return replace(local_caller(), who=who, permissions=frozenset({Permission.READ, *may}))
 
 
-ANN, BOB = person("ann (k1)", Role.OPERATE, Role.APPROVE), person("bob (k2)", Role.APPROVE)
+ANN, BOB = person("ann (k1)", Permission.OPERATE, Permission.APPROVE), person("bob (k2)", Permission.APPROVE)
 
 
 @pytest.fixture
@@ -121,13 +121,17 @@ def test_nothing_changes_that_cannot_be_recorded(
     assert world.policies.find_clock("faces", "AB-1") is None
 
 
-@pytest.mark.parametrize("may", [Role.READ, Role.SEARCH, Role.WRITE, Role.APPROVE, Role.AUDIT])
-def test_only_an_admin_sets_a_policy_and_only_an_approver_agrees(world: Accountability, may: Role) -> None:
+@pytest.mark.parametrize(
+    "may", [Permission.READ, Permission.SEARCH, Permission.WRITE, Permission.APPROVE, Permission.AUDIT]
+)
+def test_only_an_admin_sets_a_policy_and_only_an_approver_agrees(
+    world: Accountability, may: Permission
+) -> None:
     with pytest.raises(DeniedError):
         policies.set_policy("faces", STRICT, world, person("eve (k9)", may))
     policies.set_policy("faces", STRICT, world, ANN)
     policies.set_policy("faces", LOOSE, world, ANN)
-    if may is not Role.APPROVE:
+    if may is not Permission.APPROVE:
         with pytest.raises(DeniedError):
             policies.decide_policy("faces", 2, world, person("eve (k9)", may), agree=True)
         with pytest.raises(DeniedError):

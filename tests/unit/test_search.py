@@ -11,7 +11,7 @@ from pipeline.errors import DeniedError, ModelMismatchError, TransientError
 from pipeline.ingest.run_batch import run_batch
 from pipeline.ports import Deps, ImageEmbedder
 from pipeline.search.query import Bytes, Object, Query, Stored, Vector
-from pipeline.service.access import Caller, Role, local_caller
+from pipeline.service.access import Caller, Permission, local_caller
 from pipeline.service.models import ResidentModel
 from pipeline.service.search import (
     QUERIES_AT_ONCE,
@@ -322,7 +322,7 @@ def test_a_vector_that_is_no_direction_of_the_space_costs_nobody_else_s_answer(
 def test_whoever_may_not_search_is_refused_before_anything_is_asked(
     search_ports: SearchPorts, index: CountingIndex
 ) -> None:
-    caller = Caller(who="ann", roles=frozenset({Role.READ}))
+    caller = Caller(who="ann", permissions=frozenset({Permission.READ}))
     with pytest.raises(DeniedError, match="'ann' may not do this: permission search is needed, found read"):
         search_images([by_id("0.png")], SearchRequest(collection=COLLECTION), search_ports, LIMITS, caller)
     assert index.searches == []

@@ -20,7 +20,7 @@ from pipeline.errors import (
 from pipeline.ingest.run_batch import run_batch
 from pipeline.location import parse_location
 from pipeline.ports import Deps, ImageEmbedder
-from pipeline.service.access import Caller, Role, local_caller, require
+from pipeline.service.access import Caller, Permission, local_caller, require
 from pipeline.service.delete import delete_objects, drop_collection
 from pipeline.service.models import LoadedOnDemand, ResidentModel
 from pipeline.service.move import cancel_job, pause_job, resume_job
@@ -64,11 +64,11 @@ WANTED = Submission(location=parse_location(f"s3://{BUCKET}/"), collection=COLLE
 
 NOW = datetime.now(UTC)
 UseCase = Callable[[Deps, Caller], object]
-USE_CASES: dict[str, tuple[Role, UseCase]] = {
-    "submit, embedded": (Role.WRITE, lambda d, c: submit_embedded(WANTED, d, c, driver=HERE)),
-    "submit, workers": (Role.WRITE, lambda d, c: submit_to_workers(WANTED, d, c)),
+USE_CASES: dict[str, tuple[Permission, UseCase]] = {
+    "submit, embedded": (Permission.WRITE, lambda d, c: submit_embedded(WANTED, d, c, driver=HERE)),
+    "submit, workers": (Permission.WRITE, lambda d, c: submit_to_workers(WANTED, d, c)),
     "delete": (
-        Role.WRITE,
+        Permission.WRITE,
         lambda d, c: delete_objects(
             BUCKET,
             ["a"],
@@ -80,44 +80,44 @@ USE_CASES: dict[str, tuple[Role, UseCase]] = {
             driver=WORKERS,
         ),
     ),
-    "drop": (Role.OPERATE, lambda d, c: drop_collection(COLLECTION, d.index, d.ledger.book, c)),
-    "pause": (Role.OPERATE, lambda d, c: pause_job("j", d.ledger, c)),
-    "resume": (Role.OPERATE, lambda d, c: resume_job("j", d.ledger, c)),
-    "cancel": (Role.OPERATE, lambda d, c: cancel_job("j", d.ledger, c)),
-    "retry": (Role.OPERATE, lambda d, c: retry_failures("j", d.ledger, d.store, c)),
-    "job": (Role.READ, lambda d, c: find_job("j", d.ledger, c)),
-    "job in full": (Role.READ, lambda d, c: show_job("j", d.ledger, CONCURRENCY, c)),
-    "jobs": (Role.READ, lambda d, c: list_jobs(d.ledger, c, limit=1)),
-    "failures": (Role.READ, lambda d, c: show_failures("j", d.ledger, c)),
-    "collections": (Role.READ, lambda d, c: list_collections(d.index, c)),
+    "drop": (Permission.OPERATE, lambda d, c: drop_collection(COLLECTION, d.index, d.ledger.book, c)),
+    "pause": (Permission.OPERATE, lambda d, c: pause_job("j", d.ledger, c)),
+    "resume": (Permission.OPERATE, lambda d, c: resume_job("j", d.ledger, c)),
+    "cancel": (Permission.OPERATE, lambda d, c: cancel_job("j", d.ledger, c)),
+    "retry": (Permission.OPERATE, lambda d, c: retry_failures("j", d.ledger, d.store, c)),
+    "job": (Permission.READ, lambda d, c: find_job("j", d.ledger, c)),
+    "job in full": (Permission.READ, lambda d, c: show_job("j", d.ledger, CONCURRENCY, c)),
+    "jobs": (Permission.READ, lambda d, c: list_jobs(d.ledger, c, limit=1)),
+    "failures": (Permission.READ, lambda d, c: show_failures("j", d.ledger, c)),
+    "collections": (Permission.READ, lambda d, c: list_collections(d.index, c)),
     "verify": (
-        Role.READ,
+        Permission.READ,
         lambda d, c: verify(COLLECTION, d.index, d.ledger.book, c, repair=False, first=1),
     ),
     "repair": (
-        Role.OPERATE,
+        Permission.OPERATE,
         lambda d, c: verify(COLLECTION, d.index, d.ledger.book, c, repair=True, first=1),
     ),
-    "preview": (Role.READ, lambda d, c: preview_job(request_of(), None, d, c, first=1)),
-    "collection": (Role.READ, lambda d, c: show_collection(COLLECTION, d.index, c)),
+    "preview": (Permission.READ, lambda d, c: preview_job(request_of(), None, d, c, first=1)),
+    "collection": (Permission.READ, lambda d, c: show_collection(COLLECTION, d.index, c)),
 }
 
 
 @pytest.mark.parametrize("name", USE_CASES)
 def test_each_use_case_asks_for_its_role_and_is_refused_without_a_trace(deps: Deps, name: str) -> None:
-    role, use_case = USE_CASES[name]
+    permission, use_case = USE_CASES[name]
     before = deps.ledger.create_job(request_of(), driver=WORKERS, job_id="j")
-    others = Caller(who="ann", roles=frozenset(Role) - {role})
-    with pytest.raises(DeniedError, match=f"'ann' may not do this: permission {role} is needed"):
+    others = Caller(who="ann", permissions=frozenset(Permission) - {permission})
+    with pytest.raises(DeniedError, match=f"'ann' may not do this: permission {permission} is needed"):
         use_case(deps, others)
     assert deps.ledger.list_jobs() == [before]
     assert deps.index.get_collection(COLLECTION) is not None
-    use_case(deps, Caller(who="ann", roles=frozenset({role})))
+    use_case(deps, Caller(who="ann", permissions=frozenset({permission})))
 
 
 def test_the_local_user_may_everything_and_each_request_has_an_id_of_its_own() -> None:
-    for role in Role:
-        require(local_caller(), role)
+    for permission in Permission:
+        require(local_caller(), permission)
     assert local_caller().who
     assert local_caller().request_id != local_caller().request_id
 

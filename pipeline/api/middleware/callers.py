@@ -32,7 +32,7 @@ def caller_of(scope: Scope) -> Caller:
     """Raises UnknownCallerError on an open path, for which nobody was asked who they are."""
     caller = scope.get("pictor.caller")
     if not isinstance(caller, Caller):
-        raise UnknownCallerError("this path is open to everybody, and its request belongs to nobody")
+        raise UnknownCallerError("this path needs no key, so the service does not know who asks")
     return caller
 
 

@@ -5,7 +5,7 @@ from fastapi import APIRouter, Response
 from pipeline.api.backend import Asks, Ports
 from pipeline.api.bodies import Collection, Collections, Generation, Generations, NewCollection
 from pipeline.service import create, delete, show
-from pipeline.service.access import Role, require
+from pipeline.service.access import Permission, require
 from pipeline.service.answers import collection_json, generation_json
 
 router = APIRouter(prefix="/v1/collections", tags=["collections"])
@@ -21,7 +21,7 @@ def list_collections(ports: Ports, caller: Asks) -> Collections:
 @router.post("", status_code=201)
 def create_collection(body: NewCollection, ports: Ports, caller: Asks, response: Response) -> Collection:
     """Make a collection for the vectors of one model. The same request twice makes one collection."""
-    require(caller, Role.WRITE)  # before a model is read: its weights may be fetched from elsewhere
+    require(caller, Permission.WRITE)  # before a model is read: its weights may be fetched from elsewhere
     spec = ports.model_for(body.model, body.name).spec
     info = create.create_collection(body.name, spec, ports.index, caller)
     response.headers["location"] = f"/v1/collections/{info.name}"

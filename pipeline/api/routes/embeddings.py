@@ -56,7 +56,7 @@ def read_picture(text: str, *, at: str) -> bytes:
 
 def _check_length(wanted: int | None, vectors: Sequence[Vector]) -> None:
     if wanted is not None and any(len(vector) != wanted for vector in vectors):
-        raise ArgumentError(f"dimensions: {wanted} cannot be had, the model makes {len(vectors[0])} numbers")
+        raise ArgumentError(f"dimensions: vectors of this model have {len(vectors[0])}, found {wanted}")
 
 
 def _shown(vector: Vector, encoding: str) -> list[float] | str:

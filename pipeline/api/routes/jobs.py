@@ -29,7 +29,7 @@ from pipeline.errors import ConflictError, TransientError
 from pipeline.names import check_collection_name
 from pipeline.ports.model_binding import check_target
 from pipeline.service import move, show
-from pipeline.service.access import Caller, Role, require
+from pipeline.service.access import Caller, Permission, require
 from pipeline.service.answers import estimate_json, failure_json, job_json
 from pipeline.service.estimate import EstimatePorts, estimate_job
 from pipeline.service.failed_picture import failed_picture
@@ -242,7 +242,7 @@ def _body(job: Job) -> JobBody:
 
 def _wanted(body: NewJob, ports: Backend, caller: Caller) -> Submission:
     """Raises ArgumentError, DeniedError: no place or collection can be meant, or it may not be read."""
-    require(caller, Role.WRITE)  # before a model is read: its weights may be fetched from elsewhere
+    require(caller, Permission.WRITE)  # before a model is read: its weights may be fetched from elsewhere
     return Submission(
         location=ports.location_of(body.source),
         collection=check_collection_name(body.collection or ports.settings.collection),

@@ -32,7 +32,7 @@ Named = TypeVar("Named", CollectionInfo, CollectionRef)
 def scope_of(caller: Caller) -> "Scope":
     """Raises DeniedError for a caller who is of no one tenant."""
     if caller.tenant == ALL_TENANTS:
-        raise DeniedError(f"{caller.who!r} is of no tenant")
+        raise DeniedError(f"{caller.who!r} belongs to no tenant")
     return Scope(who=caller.who, tenant=caller.tenant, collections=caller.collections)
 
 
