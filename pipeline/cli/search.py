@@ -29,7 +29,7 @@ def search(
     where: Annotated[
         str,
         typer.Option(
-            help="""Only images for which this condition holds, for example '{"field": "width", "gte": 1024}'."""
+            help="""Only images that fulfil this condition, for example '{"field": "width", "gte": 1024}'."""
         ),
     ] = "",
     model: Annotated[
