@@ -73,8 +73,10 @@ class Connection:
         )
 
     def request(self, call: Call[T], client: httpx2.Client | httpx2.AsyncClient) -> httpx2.Request:
+        # In UTF-8: the library takes ASCII alone for a text, and names of persons are not.
+        headers = [(name.encode(), text.encode()) for name, text in call.headers.items()]
         return client.build_request(
-            call.method, call.path, params=dict(call.params), headers=dict(call.headers), content=call.body
+            call.method, call.path, params=dict(call.params), headers=headers, content=call.body
         )
 
     def refusal(self, err: BaseException | None) -> str:

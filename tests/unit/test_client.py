@@ -520,6 +520,18 @@ def test_the_purpose_of_a_search_travels_with_it(kind: str, query: str | bytes) 
     assert [request.headers.get("x-pictor-purpose") for request in service.seen] == ["case 7", None]
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_names_of_persons_need_not_be_ascii(kind: str) -> None:
+    found = {"collection": "images", "model": "m", "fingerprint": "f", "seconds": 0.1, "answers": []}
+    service = Scripted(httpx2.Response(200, json=found))
+    with asked_of(service, kind) as ask:
+        ask("search", "0" * 32, on_behalf_of="Zo\u00eb \u674e")
+        with pytest.raises(ArgumentError, match="case: printable"):
+            ask("search", "0" * 32, case="7\r\nx-pictor-purpose: another")
+    assert dict(service.seen[0].headers.raw)[b"x-pictor-on-behalf-of"] == "Zo\u00eb \u674e".encode()
+    assert len(service.seen) == 1
+
+
 def failed_job(ledger: SqlLedger, *, count: int) -> str:
     """A job whose objects all failed."""
     job_id = ledger.create_job(request_of(), driver=HERE).job_id
