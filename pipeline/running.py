@@ -34,7 +34,7 @@ class RunningServer:
 class Announcement:
     """Says in the home where this service answers, from `publish` to the end of the block.
 
-    Only who holds the index may make one: there is one such process at a time.
+    Of several services in one home, which a Milvus server allows, the last one that began is asked.
     """
 
     def __init__(self, home: Path, *, stores: str) -> None:
@@ -56,6 +56,7 @@ class Announcement:
             os.write(self._lock, json.dumps(body).encode())
             fresh.replace(self._file)
         except OSError as err:
+            fresh.unlink(missing_ok=True)
             raise ConfigError(f"PICTOR_HOME: {self._file} cannot be written: {err.strerror}") from err
 
     def __enter__(self) -> Self:
@@ -65,9 +66,17 @@ class Announcement:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._lock is not None:
-            self._file.unlink(missing_ok=True)
+            if self._is_own():
+                self._file.unlink(missing_ok=True)
             os.close(self._lock)
             self._lock = None
+
+    def _is_own(self) -> bool:
+        assert self._lock is not None
+        try:
+            return os.path.samestat(self._file.stat(), os.fstat(self._lock))
+        except OSError:  # somebody has removed it
+            return False
 
 
 def find_server(home: Path, *, stores: str) -> RunningServer | None:

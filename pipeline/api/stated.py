@@ -5,24 +5,26 @@ from typing import Annotated
 from fastapi import Depends, Header
 
 from pipeline.api.bodies import MAX_STATED_CHARS, Stated
+from pipeline.api.header_text import header_text
 
 Text = Annotated[str, Header(max_length=MAX_STATED_CHARS)]
 
 
-def _headers(
+def stated_in(
     x_pictor_purpose: Text = "",
     x_pictor_case: Text = "",
     x_pictor_offence: Text = "",
     x_pictor_authorisation: Text = "",
     x_pictor_authority: Text = "",
 ) -> Stated:
+    """What the headers of a request say."""
     return Stated(
-        purpose=x_pictor_purpose,
-        case=x_pictor_case,
-        offence=x_pictor_offence,
-        authorisation=x_pictor_authorisation,
-        authority=x_pictor_authority,
+        purpose=header_text(x_pictor_purpose),
+        case=header_text(x_pictor_case),
+        offence=header_text(x_pictor_offence),
+        authorisation=header_text(x_pictor_authorisation),
+        authority=header_text(x_pictor_authority),
     )
 
 
-StatedInHeaders = Annotated[Stated, Depends(_headers)]
+StatedInHeaders = Annotated[Stated, Depends(stated_in)]

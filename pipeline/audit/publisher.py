@@ -89,18 +89,20 @@ class Publisher:
             self._wanted.wait()
             self._wanted.clear()
             pause_s = INTERVAL_S
-            try:
-                self.publish()
-            except PictorError as err:
-                logger.error("the audit log could not be published", extra={"error": str(err)})
+            if not self._try("the audit log could not be published"):
                 pause_s = RETRY_S
                 self._wanted.set()
             if self._closing.wait(pause_s):
                 break
-        self._publish_last()
+        self._try("the audit log could not be published at the end")
 
-    def _publish_last(self) -> None:
+    def _try(self, words: str) -> bool:
         try:
             self.publish()
         except PictorError as err:
-            logger.error("the audit log could not be published at the end", extra={"error": str(err)})
+            logger.error(words, extra={"error": str(err)})
+            return False
+        except Exception:  # the top of a thread: without it nothing would be published any more
+            logger.exception(words)
+            return False
+        return True

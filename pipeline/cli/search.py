@@ -28,7 +28,9 @@ def search(
     ] = None,
     where: Annotated[
         str,
-        typer.Option(help="""Only images for which this holds, '{"field": "width", "gte": 1024}'."""),
+        typer.Option(
+            help="""Only images that fulfil this condition, for example '{"field": "width", "gte": 1024}'."""
+        ),
     ] = "",
     model: Annotated[
         str, typer.Option(help="Where the collection's model file is now, if you have moved it.")

@@ -12,8 +12,8 @@ from pipeline.client.calls import Call
 from pipeline.client.problems import error_of
 from pipeline.client.retries import Retries, may_repeat
 from pipeline.client_settings import ClientSettings
-from pipeline.errors import ArgumentError, PictorError, TransientError
-from pipeline.tls import client_context
+from pipeline.errors import ArgumentError, ConfigError, PictorError, TransientError
+from pipeline.tls import client_context, explain_tls
 
 T = TypeVar("T")
 
@@ -44,6 +44,8 @@ class Connection:
         parts = urlsplit(self.url)
         if parts.username or parts.password:
             raise ArgumentError("address: a key belongs into PICTOR_API_KEY, and not into the URL")
+        if not (self.key.isascii() and self.key.isprintable()) or " " in self.key:
+            raise ArgumentError("PICTOR_API_KEY, or `key`: a key has no spaces and only letters of ASCII")
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ArgumentError(f"address {self.url!r}: http://host:port or https://host is expected")
 
@@ -71,9 +73,19 @@ class Connection:
         )
 
     def request(self, call: Call[T], client: httpx2.Client | httpx2.AsyncClient) -> httpx2.Request:
+        # In UTF-8: the library takes ASCII alone for a text, and names of persons are not.
+        headers = [(name.encode(), text.encode()) for name, text in call.headers.items()]
         return client.build_request(
-            call.method, call.path, params=dict(call.params), headers=dict(call.headers), content=call.body
+            call.method, call.path, params=dict(call.params), headers=headers, content=call.body
         )
+
+    def refusal(self, err: BaseException | None) -> str:
+        """What is wrong with the certificate of the service; "" for another trouble."""
+        while err is not None:
+            if fault := explain_tls(err, urlsplit(self.url).hostname or "", CA_FILE):
+                return f"{self.url}: {fault}"
+            err = err.__cause__ or err.__context__
+        return ""
 
     def unreachable(self, err: httpx2.HTTPError) -> TransientError:
         match err:
@@ -97,7 +109,7 @@ def connect_to(url: str, key: str, timeout_s: float, retries: Retries | None) ->
         raise ArgumentError("no address of a Pictor service: give one, or set PICTOR_API")
     return Connection(
         url=(url or found.api).rstrip("/"),
-        key=key or found.api_key,
+        key=(key or found.api_key).strip(),
         ca_file=found.ca_file,
         timeout_s=timeout_s,
         retries=retries or Retries(),
@@ -113,8 +125,15 @@ class Attempts:
     made: int = 0
 
     def after_error(self, err: httpx2.HTTPError) -> float:
-        """The pause before the next attempt. Raises TransientError when there is none."""
+        """The pause before the next attempt.
+
+        Raises:
+            TransientError: there is none.
+            ConfigError: the certificate of the service is refused, which it would be again.
+        """
         self.made += 1
+        if refusal := self.connection.refusal(err):
+            raise ConfigError(refusal) from err
         is_safe = self.call.is_repeatable or isinstance(err, NEVER_SENT)
         wait_s = self.connection.retries.wait_s(self.made) if is_safe else None
         if wait_s is None:

@@ -27,6 +27,7 @@ from pipeline.client.results import (
     SearchResult,
     read_all,
 )
+from pipeline.errors import ArgumentError
 
 A = TypeVar("A", bound=AnswerObject)
 
@@ -367,7 +368,7 @@ def _options_json(k: int, min_score: float | None, with_vector: bool, where: Fie
 def _stated(
     purpose: str, case: str, offence: str, authorisation: str, authority: str, on_behalf_of: str
 ) -> dict[str, str]:
-    """Why somebody searches, as headers."""
+    """Why somebody searches, as headers. Raises ArgumentError for a text that no header can hold."""
     given = {
         "purpose": purpose,
         "case": case,
@@ -376,6 +377,9 @@ def _stated(
         "authority": authority,
         "on-behalf-of": on_behalf_of,
     }
+    for name, text in given.items():
+        if not text.isprintable():
+            raise ArgumentError(f"{name}: printable characters are expected, found {text[:80]!r}")
     return {f"x-pictor-{name}": text for name, text in given.items() if text}
 
 

@@ -20,7 +20,7 @@ MAX_COMPARISONS = 64  # a database makes each of them for each row
 MAX_VALUES = 512  # over all comparisons
 MAX_CHARS = 2048  # of a name or text: S3 keeps 2 KB of user metadata for an object
 MAX_JSON_CHARS = 256 * 1024
-MAX_NUMBER = 2**53  # so far all readers of JSON agree about whole numbers
+MAX_NUMBER = 2**53 - 1  # so far all readers of JSON agree about whole numbers, and a record can hold them
 
 _METADATA = "metadata."
 FIELDS = (f"{_METADATA}NAME", *RowNumber)
@@ -159,11 +159,12 @@ def _read_number(field: RowNumber, value: object, at: str) -> int:
 
 
 def _read_time(value: object, at: str) -> int:
-    """In microseconds since 1970. Without a time zone it is UTC."""
+    """In microseconds since 1970. Without a time zone it is UTC. No image is as old or new as the bounds."""
     try:
         moment = datetime.fromisoformat(value if isinstance(value, str) else "")
         moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-        return (moment - _EPOCH) // timedelta(microseconds=1)
+        exact = (moment - _EPOCH) // timedelta(microseconds=1)
+        return max(-MAX_NUMBER, min(MAX_NUMBER, exact))
     except (ValueError, OverflowError):
         found = shown(value) if isinstance(value, str) else _kind(value)
         raise ArgumentError(f"{at}: a time such as 2026-01-31T12:00:00Z is expected, found {found}") from None

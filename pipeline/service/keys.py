@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from pipeline.errors import ArgumentError, ConflictError, DeniedError, NotFoundError
 from pipeline.names import check_tenant_name, shown
 from pipeline.ports import KeyBook
-from pipeline.service.access import ALL_TENANTS, Caller, Permission, require
+from pipeline.service.access import ALL_TENANTS, Caller, Permission, permissions_of, require
 from pipeline.service.key_text import digest_of, id_in_text, new_key_text
 from pipeline.types import DEFAULT_TENANT, ApiKey, KeyRole, KnownKey
 
@@ -52,6 +52,7 @@ def create_key(request: KeyRequest, keys: KeyBook, caller: Caller) -> MadeKey:
     require(caller, Permission.KEYS)
     made = _make(request, caller)
     _check_reach(made.key, caller)
+    _check_roles(made.key, caller)
     keys.add_key(_known(made))
     return made
 
@@ -130,6 +131,7 @@ def rotate_key(
     made = _make(request, caller)
     made = replace(made, key=replace(made.key, replaces=former.key_id))
     _check_reach(made.key, caller)
+    _check_roles(made.key, caller)  # its text is for the caller's eyes
     keys.replace_key(_known(made), former_expires_at=now + overlap)
     return made
 
@@ -183,6 +185,16 @@ def _check_reach(key: ApiKey, caller: Caller) -> None:
                 f"{what}: {', '.join(map(shown, beyond))} is beyond what {caller.who!r} may reach; "
                 f"allowed are {', '.join(own)}"
             )
+
+
+def _check_roles(key: ApiKey, caller: Caller) -> None:
+    """An admin who could make an approver's key would agree to their own proposals."""
+    beyond = [role for role in key.roles if not permissions_of([role]) <= caller.permissions]
+    if beyond:
+        raise DeniedError(
+            f"roles: {', '.join(beyond)} may do what {caller.who!r} may not; whoever runs the service makes "
+            "such a key with `pictor keys create`"
+        )
 
 
 def _is_within(glob: str, own: Sequence[str]) -> bool:

@@ -251,6 +251,7 @@ def test_an_image_is_shown_drawn_and_taken_out(client: TestClient) -> None:
     assert client.get(path).json()["key"] == "4.png"
     drawn = client.get(f"{path}/thumbnail", params={"side_px": 16})
     assert (drawn.headers["content-type"], drawn.content[:2]) == ("image/jpeg", b"\xff\xd8")
+    assert drawn.headers["vary"] == "Authorization, Cookie", "the next one at this browser may be another"
     assert client.delete(path).status_code == 204
     assert problem_of(client.get(path))["code"] == "not_found"
 

@@ -4,11 +4,15 @@ import asyncio
 from typing import Any
 
 import pytest
+from starlette.datastructures import Headers
 from starlette.types import Message, Receive, Scope, Send
 
+from pipeline.api.header_text import header_text
 from pipeline.api.middleware.bounds import OPEN_BODY_BYTES, BoundedBodies, BoundedRequests
+from pipeline.api.middleware.callers import person_of
 from pipeline.api.middleware.names import NamedRequests
 from pipeline.api.middleware.origins import OwnOrigins
+from pipeline.api.stated import stated_in
 
 TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
@@ -135,6 +139,24 @@ def test_a_change_comes_from_its_own_page_or_a_program(name: str) -> None:
     app = OwnOrigins(Echo(), hosts=HOSTS)
     assert asyncio.run(ask(app, scope_of(headers, method="POST")))[0] == expected
     assert asyncio.run(ask(app, scope_of(headers, method="GET")))[0] == 200  # a browser hides the answer
+
+
+# What headers say
+
+
+@pytest.mark.parametrize(
+    ("sent", "meant"),
+    [(b"Ann", "Ann"), ("Zo\u00eb \u674e".encode(), "Zo\u00eb \u674e"), (b"Zo\xeb", "Zo\u00eb")],
+)
+def test_a_header_may_be_utf_8(sent: bytes, meant: str) -> None:
+    assert header_text(sent.decode("latin-1")) == meant
+
+
+def test_every_header_that_is_recorded_is_read_so() -> None:
+    sent = "Zo\u00eb".encode().decode("latin-1")
+    assert person_of(Headers({"x-pictor-on-behalf-of": sent})) == "Zo\u00eb"
+    stated = stated_in(sent, sent, sent, sent, sent).model_dump()
+    assert set(stated.values()) == {"Zo\u00eb"}
 
 
 # Bounds

@@ -1,5 +1,6 @@
 """The owner of a service: a command of the same user, who has the token of its file."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from pipeline.service.keyring import Keyring
 from pipeline.testing.memory_store import MemoryStore
 from tests.unit.api_client import ORIGIN, backend_of
 from tests.unit.fakes import BUCKET, COLLECTION, distinct_png
+from tests.unit.test_api_middleware import scope_of
 
 TOKEN = "t" * 43
 SEARCH = f"/v1/collections/{COLLECTION}/search"
@@ -58,3 +60,11 @@ def test_what_one_request_may_no_other_may(backend: Backend) -> None:
         owner = {"authorization": f"Bearer {TOKEN}"}
         statuses = [client.post(SEARCH, json=QUERY, headers=h).status_code for h in ({}, owner, {})]
     assert statuses == [403, 200, 403]
+
+
+@pytest.mark.parametrize("door", ["open", "keys"])
+def test_the_owner_says_on_whose_behalf_they_ask(backend: Backend, door: str) -> None:
+    """`pictor search --on-behalf-of` beside a service is recorded as it is without one."""
+    scope = scope_of({"authorization": f"Bearer {TOKEN}", "x-pictor-on-behalf-of": "Ann"})
+    caller = asyncio.run(OwnerDoor(doors(backend)[door], token=TOKEN).caller_of(scope))
+    assert caller.on_behalf_of == "Ann"

@@ -6,13 +6,14 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from pipeline.audit.checkpoint import NamedCheckpoint, parse_checkpoint
+from pipeline.audit.checkpoint import Checkpoint, NamedCheckpoint, parse_checkpoint
 from pipeline.audit.group_commit import GroupCommit
 from pipeline.audit.note import SigningKey
 from pipeline.audit.place import Place, read_checkpoints
 from pipeline.audit.publisher import Publisher
 from pipeline.audit.rollback import check_not_behind
 from pipeline.audit.tiles import entries_path, tiles_of
+from pipeline.audit.tree import NodeReader
 from pipeline.audit.verify import verify_log
 from pipeline.audit.witness_policy import parse_policy
 from pipeline.audit.witnesses import Witnesses
@@ -131,6 +132,27 @@ def test_what_witnesses_signed_is_published_and_kept(store: MemoryStore, log: Me
         assert policy.is_met(read_checkpoints(place(store), log.key.verifier)[0].checkpoint)
     assert witness.asked == [200] * 3
     assert policy.is_met(parse_checkpoint(log.cosigned()))
+
+
+def test_an_error_that_nobody_foresaw_does_not_end_the_thread(
+    store: MemoryStore, log: MemoryAuditLog, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Else the process goes on recording, and publishes nothing any more."""
+    failed = threading.Event()
+
+    def cosign(checkpoint: Checkpoint, _nodes: NodeReader) -> Checkpoint:
+        if not failed.is_set():
+            failed.set()
+            raise LookupError("of a library")
+        return checkpoint
+
+    publisher = Publisher(log, log.key.verifier, tiles=place(store), cosign=cosign)
+    grow(log, 3)
+    publisher.notify()
+    assert failed.wait(30)
+    publisher.close()
+    assert read_checkpoints(place(store), log.key.verifier)[0].checkpoint.size == 3
+    assert "LookupError" in caplog.text
 
 
 def test_the_thread_publishes_what_it_is_told_of_and_the_rest_at_the_end(

@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import ssl
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from pipeline.client import AsyncPictor, Pictor, Retries, StoredObject
 from pipeline.client.problems import error_of
 from pipeline.errors import (
     ArgumentError,
+    ConfigError,
     ConflictError,
     CredentialsError,
     ErrorCode,
@@ -455,6 +457,50 @@ def test_an_address_that_cannot_be_used_is_refused(url: str, monkeypatch: pytest
     assert "secret" not in str(refused.value)
 
 
+@pytest.mark.parametrize("key", ["cl\u00e9", "a b", "a\nb", "k\x7f"])
+def test_what_can_be_no_key_is_refused_and_not_shown(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PICTOR_API_KEY", key)
+    with pytest.raises(ArgumentError, match="PICTOR_API_KEY") as refused:
+        Pictor(ORIGIN)
+    assert key not in str(refused.value)
+
+
+def test_the_end_of_a_line_is_no_part_of_a_key() -> None:
+    """Of a file that was written elsewhere."""
+    service = Scripted(NONE)
+    with asked_of(service, KINDS[0], key="k\r\n") as ask:
+        ask("list_collections")
+    assert service.seen[0].headers["authorization"] == "Bearer k"
+
+
+def tls_error(reason: str = "", verify_code: int = 0) -> httpx2.ConnectError:
+    """As the library raises it, with the error of `ssl` at its root."""
+    inner = ssl.SSLCertVerificationError() if verify_code else ssl.SSLError()
+    inner.reason = reason
+    if isinstance(inner, ssl.SSLCertVerificationError):
+        inner.verify_code = verify_code
+    between, outer = OSError("handshake"), httpx2.ConnectError("handshake")
+    between.__context__, outer.__cause__ = inner, between
+    return outer
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    ("trouble", "said"),
+    [
+        (tls_error("WRONG_VERSION_NUMBER"), "does not speak TLS"),
+        (tls_error(verify_code=10), "certificate has expired"),
+        (tls_error(verify_code=20), "PICTOR_CA_FILE"),
+    ],
+)
+def test_a_certificate_that_is_refused_is_told_at_once(kind: str, trouble: Exception, said: str) -> None:
+    """It is no service that does not answer, and to ask again would not help."""
+    service = Scripted(trouble)
+    with asked_of(service, kind) as ask, pytest.raises(ConfigError, match=said):
+        ask("list_collections")
+    assert len(service.seen) == 1
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_redirect_is_not_followed_with_the_key(kind: str) -> None:
     service = Scripted(httpx2.Response(307, headers={"location": "http://elsewhere/"}))
@@ -472,6 +518,18 @@ def test_the_purpose_of_a_search_travels_with_it(kind: str, query: str | bytes) 
         ask("search", query, purpose="case 7")
         ask("search", query)
     assert [request.headers.get("x-pictor-purpose") for request in service.seen] == ["case 7", None]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_names_of_persons_need_not_be_ascii(kind: str) -> None:
+    found = {"collection": "images", "model": "m", "fingerprint": "f", "seconds": 0.1, "answers": []}
+    service = Scripted(httpx2.Response(200, json=found))
+    with asked_of(service, kind) as ask:
+        ask("search", "0" * 32, on_behalf_of="Zo\u00eb \u674e")
+        with pytest.raises(ArgumentError, match="case: printable"):
+            ask("search", "0" * 32, case="7\r\nx-pictor-purpose: another")
+    assert dict(service.seen[0].headers.raw)[b"x-pictor-on-behalf-of"] == "Zo\u00eb \u674e".encode()
+    assert len(service.seen) == 1
 
 
 def failed_job(ledger: SqlLedger, *, count: int) -> str:

@@ -11,11 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.adapters.milvus.filter import to_expression
+from pipeline.audit.records import canonical_json
 from pipeline.errors import ArgumentError
 from pipeline.service.conditions import (
     MAX_COMPARISONS,
     MAX_DEPTH,
+    MAX_NUMBER,
     MAX_VALUES,
+    condition_json,
     read_condition,
     read_condition_text,
 )
@@ -23,6 +26,7 @@ from pipeline.testing.memory_filter import holds
 from pipeline.types import (
     AllOf,
     AnyOf,
+    AuditParams,
     Compared,
     IndexRow,
     OneOf,
@@ -31,6 +35,7 @@ from pipeline.types import (
     SearchFilter,
     UserMetadata,
 )
+from tests.audit_records import search_by
 from tests.unit.fakes import ref_of
 
 ROW = IndexRow(
@@ -108,12 +113,12 @@ REFUSED = [
     ({"field": "width", "eq": 1, "lt": 1}, "found eq and lt"),
     (
         {"field": "width", "eq": "1"},
-        "width is a whole number from 0 to 9007199254740992, found a text",
+        "width is a whole number from 0 to 9007199254740991, found a text",
     ),
     ({"field": "width", "eq": True}, "found true or false"),
     ({"field": "width", "eq": 1.5}, "found '1.5'"),
     ({"field": "width", "eq": -1}, "found '-1'"),
-    ({"field": "width", "lt": 2**53 + 1}, "found '9007199254740993'"),
+    ({"field": "width", "lt": 2**53}, "found '9007199254740992'"),
     ({"field": "width", "in": []}, "where.in: a list is expected, found an empty one"),
     ({"field": "width", "in": 1}, "where.in: a list is expected, found '1'"),
     ({"field": "metadata.n", "eq": 7}, "where.eq: metadata 'n' is a text, found '7'"),
@@ -144,6 +149,30 @@ def nested(depth: int) -> object:
     for _ in range(depth - 1):
         value = {"and": [value]}
     return value
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"field": "width", "lte": 2**53 - 1},
+        {"field": "indexed_at", "lt": "9999-12-31"},  # as people write "for ever"
+        {"field": "indexed_at", "gte": "0001-01-01T00:00:00+14:00"},
+        {"field": "metadata.\0", "eq": "\0"},
+    ],
+)
+def test_every_condition_can_be_recorded(value: object) -> None:
+    """Without its record a search is not answered. Numbers of JSON are exact up to 2**53 - 1."""
+    condition = read_condition(value)
+    params = AuditParams(k=1, threshold=None, metric="cosine", filters={"c": condition_json(condition)})
+    assert canonical_json(replace(search_by("ann", candidates=()), params=params))
+
+
+def test_a_time_without_bound_is_later_or_earlier_than_all() -> None:
+    late = read_condition({"field": "indexed_at", "lt": "9999-12-31"})
+    early = read_condition({"field": "indexed_at", "gte": "0001-01-01"})
+    assert isinstance(late, Compared)
+    assert isinstance(early, Compared)
+    assert late.value == -int(early.value) == MAX_NUMBER
 
 
 def test_depth_is_bounded_however_deep_the_text_is() -> None:

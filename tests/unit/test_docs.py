@@ -4,10 +4,13 @@ import re
 from pathlib import Path
 
 import pytest
+from typer.core import TyperGroup
+from typer.main import get_command
 
 from benchmarks.figures import read_results
 from benchmarks.part import RESULTS
 from benchmarks.render import README, with_figures
+from pipeline.cli.app import app
 from pipeline.types import Reason
 from tests.conftest import REPOSITORY
 
@@ -52,6 +55,63 @@ def test_the_page_of_reasons_has_each_reason_once() -> None:
 def test_the_readme_has_the_figures_that_were_measured_last() -> None:
     text = README.read_text(encoding="utf-8")
     assert text == with_figures(text, read_results(RESULTS)["end_to_end"]), "run: python -m benchmarks.render"
+
+
+_COMMAND = re.compile(r"(?:`|\$ |\| |^)pictor ((?:[a-z-]+ ?)+[^`\n|#]*)", re.MULTILINE)
+
+
+def unknown_in_commands(text: str) -> list[str]:
+    """Words and options after `pictor` that the command line does not have."""
+    found = []
+    for line in _COMMAND.findall(text):
+        command, words = get_command(app), line.split()
+        while words and isinstance(command, TyperGroup) and re.fullmatch("[a-z][a-z-]*", words[0]):
+            name = words.pop(0)
+            if name not in command.commands:
+                found.append(name)
+                break
+            command = command.commands[name]
+        else:
+            known = {option for each in command.params for option in (*each.opts, *each.secondary_opts)}
+            given = {word for word in words if re.fullmatch(r"--?[a-z][a-z-]*", word)}
+            found += sorted(given - known - {"--help"})
+    return found
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(REPOSITORY)))
+def test_every_command_of_a_page_is_there_with_its_options(page: Path) -> None:
+    if page.name == "CHANGELOG.md":  # tells of commands as they were
+        return
+    assert unknown_in_commands(page.read_text(encoding="utf-8")) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("`pictor keys create me --role admin`", []),
+        ("`pictor keys make me`", ["make"]),
+        ("$ pictor serve --keys --port 1", []),
+        ("$ pictor serve --key", ["--key"]),
+        ("pictor audit prove RECEIPT --output x", ["--output"]),
+        ("`pictor collections drop-generation c 1 --no`", ["--no"]),
+        ("`pictor jobs`", []),
+    ],
+)
+def test_a_command_that_is_not_there_is_found(text: str, found: list[str]) -> None:
+    assert unknown_in_commands(text) == found
+
+
+_OF_TESTS = {"PICTOR_FLOWER_PORT", "PICTOR_RABBITMQ_API"}  # devstack writes them into stack.env
+_SETTING = re.compile(r"\bPICTOR_[A-Z0-9_]*[A-Z0-9]\b(?!_)")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(REPOSITORY)))
+def test_every_setting_that_a_page_names_is_there(page: Path) -> None:
+    if page.name in ("CHANGELOG.md", "CONTRIBUTING.md"):  # settings that were, and those of the tests
+        return
+    listed = (REPOSITORY / "docs" / "reference" / "settings.md").read_text(encoding="utf-8")
+    named = set(_SETTING.findall(page.read_text(encoding="utf-8")))
+    assert named - set(_SETTING.findall(listed)) - _OF_TESTS == set()
 
 
 _SECRET_VARIABLES = (

@@ -74,6 +74,20 @@ REACH = [
 ]
 
 
+@pytest.mark.parametrize("role", [KeyRole.AUDITOR, KeyRole.APPROVER])
+def test_an_admin_makes_nobody_who_is_to_look_at_admins(ledger: SqlLedger, role: KeyRole) -> None:
+    """Else one person is two, and agrees to what they have proposed."""
+    admin = holder(ledger, roles=[KeyRole.ADMIN])
+    second = create_key(request(roles=[role], name="somebody else"), ledger.keys, ME).key
+    with pytest.raises(DeniedError, match=role):
+        create_key(request(roles=[role, KeyRole.SEARCHER]), ledger.keys, admin)
+    with pytest.raises(DeniedError, match=role):
+        rotate_key(second.key_id, ledger.keys, admin)
+    revoke_key(second.key_id, ledger.keys, admin)  # who sees that a key is lost may end it
+    both = holder(ledger, roles=[KeyRole.ADMIN, role])
+    assert create_key(request(roles=[role]), ledger.keys, both).key.roles == (role,)
+
+
 @pytest.mark.parametrize("what", ["collections", "buckets"])
 @pytest.mark.parametrize(("own", "wanted", "may"), REACH)
 def test_nobody_hands_on_more_than_they_have(

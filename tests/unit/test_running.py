@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.cli.running_service import find_service
-from pipeline.errors import ArgumentError
+from pipeline.errors import ArgumentError, ConfigError
 from pipeline.home import OURS
 from pipeline.running import FILE_NAME, Announcement, digest_of_stores, find_server
 from tests.conftest import REPOSITORY
@@ -31,6 +31,29 @@ def test_a_service_is_found_for_as_long_as_it_runs(tmp_path: Path) -> None:
         assert find_server(tmp_path, stores=STORES) == found, "to look changes nothing"
     assert find_server(tmp_path, stores=STORES) is None
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_service_takes_away_no_file_but_its_own(tmp_path: Path) -> None:
+    """Two services over a Milvus server may have one home. The one that came last is asked."""
+    with Announcement(tmp_path, stores=STORES) as first:
+        first.publish(URL)
+        with Announcement(tmp_path, stores=STORES) as second:
+            second.publish("http://127.0.0.1:8781")
+            first.__exit__(None, None, None)
+            found = find_server(tmp_path, stores=STORES)
+            assert found is not None
+            assert found.token == second.token
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_could_not_be_announced_leaves_nothing(tmp_path: Path) -> None:
+    (tmp_path / FILE_NAME).mkdir()  # which no file can replace
+    with (
+        pytest.raises(ConfigError, match=f"{FILE_NAME} cannot be written"),
+        Announcement(tmp_path, stores=STORES) as announced,
+    ):
+        announced.publish(URL)
+    assert [file.name for file in tmp_path.iterdir()] == [FILE_NAME]
 
 
 def test_the_file_is_its_users_alone_whatever_the_umask(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from starlette.datastructures import Headers
 from starlette.requests import cookie_parser
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from pipeline.api.header_text import header_text
 from pipeline.api.problems import problem_of
 from pipeline.api.request_id import request_id_of
 from pipeline.errors import DeniedError, PictorError, UnknownCallerError
@@ -53,7 +54,7 @@ class OpenDoor:
     keyring = None
 
     async def caller_of(self, scope: Scope) -> Caller:
-        return local_caller(request_id=request_id_of(scope), on_behalf_of=_person_of(Headers(scope=scope)))
+        return local_caller(request_id=request_id_of(scope), on_behalf_of=person_of(Headers(scope=scope)))
 
 
 class KeyDoor:
@@ -72,7 +73,7 @@ class KeyDoor:
                 key = await run_in_threadpool(self.keyring.holder_of, text)
         else:
             key = await run_in_threadpool(self.keyring.signed_in, _session_of(headers))
-        person = _person_of(headers)
+        person = person_of(headers)
         if person and not key.acts_for_others:
             raise DeniedError(f"key {key.key_id} may not say on whose behalf it asks")
         return caller_with(key, request_id=request_id_of(scope), on_behalf_of=person)
@@ -139,5 +140,6 @@ def _session_of(headers: Headers) -> str:
     return session
 
 
-def _person_of(headers: Headers) -> str:
-    return read_person(headers.get("x-pictor-on-behalf-of", ""))
+def person_of(headers: Headers) -> str:
+    """On whose behalf somebody says that they ask, or "". Raises ArgumentError."""
+    return read_person(header_text(headers.get("x-pictor-on-behalf-of", "")))

@@ -5,7 +5,7 @@ import hmac
 from starlette.datastructures import Headers
 from starlette.types import Scope
 
-from pipeline.api.middleware.callers import Door
+from pipeline.api.middleware.callers import Door, person_of
 from pipeline.api.request_id import request_id_of
 from pipeline.service.access import Caller, local_caller
 
@@ -28,7 +28,7 @@ class OwnerDoor:
         kind, _, given = Headers(scope=scope).get("authorization", "").partition(" ")
         if kind.lower() == "bearer" and hmac.compare_digest(given.encode(), self._token):
             scope[_MARK] = True
-            return local_caller(request_id=request_id_of(scope))
+            return local_caller(request_id=request_id_of(scope), on_behalf_of=person_of(Headers(scope=scope)))
         return await self._behind.caller_of(scope)
 
 

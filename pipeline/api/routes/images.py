@@ -107,7 +107,8 @@ def thumbnail(
     row = show_image(image_id, collection, ports.index, caller)
     with ports.decoding:
         body = thumbnail_of(row, ports.store, ports.limits, side_px=side_px)
-    headers = {"cache-control": f"private, max-age={THUMBNAIL_MAX_AGE_S}"}
+    # A browser keeps it for who is signed in now, and not for the next one.
+    headers = {"cache-control": f"private, max-age={THUMBNAIL_MAX_AGE_S}", "vary": "Authorization, Cookie"}
     return Response(body, media_type="image/jpeg", headers=headers)
 
 
