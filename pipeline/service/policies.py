@@ -78,8 +78,7 @@ def decide_policy(
 
     Raises:
         DeniedError: the caller is no approver, or is who proposed it.
-        NotFoundError, ConflictError: there is no such version, or it is not proposed, or was compared with
-            one that is in force no more.
+        NotFoundError, ConflictError: there is no such version, or it is not proposed.
         AuditError: the decision could not be recorded. Nothing is changed.
     """
     require(caller, Permission.APPROVE)
@@ -93,11 +92,6 @@ def decide_policy(
     if _name_of(caller.who) == _name_of(version.proposed_by):
         raise DeniedError(f"{caller.who!r} has proposed version {number}; another person decides over it")
     present = next((v for v in history if v.state is PolicyState.IN_FORCE), None)
-    if agree and present is not None and present.version != version.replaces:
-        raise ConflictError(
-            f"policy of {collection!r}: version {present.version} is in force by now, and version {number} "
-            f"would change {version.replaces}; refuse it, and have it proposed again"
-        )
     state = PolicyState.IN_FORCE if agree else PolicyState.REFUSED
     decided = replace(version, state=state, decided_by=caller.who, decided_at=answers_to.now())
     _record_change(decided, present, answers_to, caller)

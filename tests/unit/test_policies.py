@@ -98,18 +98,6 @@ def test_a_refused_version_is_never_in_force(world: Accountability) -> None:
     assert policies.show_policy("faces", world, ANN).policy == STRICT
 
 
-def test_nobody_agrees_to_a_change_of_what_is_in_force_no_more(world: Accountability) -> None:
-    """It said what it loosens of version 1. Of version 3 it would loosen more, and nobody has seen that."""
-    policies.set_policy("faces", STRICT, world, ANN)
-    policies.set_policy("faces", LOOSE, world, ANN)
-    stricter = replace(STRICT, max_k=5)
-    assert policies.set_policy("faces", stricter, world, ANN).version == 3
-    with pytest.raises(ConflictError, match="version 3 is in force by now, and version 2 would change 1"):
-        policies.decide_policy("faces", 2, world, BOB, agree=True)
-    assert policies.show_policy("faces", world, ANN).policy == stricter
-    policies.decide_policy("faces", 2, world, BOB, agree=False)
-
-
 CHANGES: list[Callable[[Accountability], object]] = [
     lambda world: policies.set_policy("faces", STRICT, world, ANN),
     lambda world: policies.set_policy("faces", replace(LOOSE, max_k=3), world, ANN),
