@@ -25,6 +25,9 @@ class KeyBook(Protocol):
         """Add the key, and let the one that it `replaces` expire at this time, unless it does so earlier.
 
         One transaction. Safe to run twice.
+
+        Raises:
+            ConflictError: that one is revoked, or not there. Nothing was added.
         """
         ...
 

@@ -8,6 +8,7 @@ import pytest
 
 from pipeline.adapters.ledger.sql_key_book import SqlKeyBook
 from pipeline.adapters.ledger.sql_ledger import SqlLedger
+from pipeline.errors import ConflictError
 from pipeline.types import ApiKey, KeyRole, KnownKey, Session
 
 NOW = datetime(2026, 11, 27, 12, tzinfo=UTC)
@@ -65,6 +66,15 @@ def test_a_replaced_key_expires_at_the_earlier_time(book: SqlKeyBook) -> None:
         "after lasting": None,
         "after short": None,
     }
+
+
+def test_a_key_that_was_revoked_meanwhile_is_not_replaced(book: SqlKeyBook) -> None:
+    """Else whoever has a stolen key goes on with its successor."""
+    book.add_key(known("stolen"))
+    book.revoke_key("stolen", NOW)
+    with pytest.raises(ConflictError, match="stolen"):
+        book.replace_key(known("after stolen", replaces="stolen"), former_expires_at=NOW + HOUR)
+    assert [key.key_id for key in book.list_keys()] == ["stolen"]
 
 
 def test_a_revocation_keeps_its_time_and_ends_sessions(book: SqlKeyBook) -> None:

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from pipeline.adapters.ledger.engine import InTransactions
 from pipeline.adapters.ledger.schema import api_key, api_session
 from pipeline.adapters.ledger.statements import insert_into
+from pipeline.errors import ConflictError
 from pipeline.types import ApiKey, KeyRole, KnownKey, Session
 
 FIRST_KEY_LOCK = 0x706963746F6B  # no other application of this database takes it: "pictok"
@@ -34,9 +35,14 @@ class SqlKeyBook(InTransactions):
 
     def replace_key(self, known: KnownKey, *, former_expires_at: datetime) -> None:
         lasts_longer = api_key.c.expires_at.is_(None) | (api_key.c.expires_at > former_expires_at)
-        former = api_key.update().where(api_key.c.key_id == known.key.replaces, lasts_longer)
+        mine = api_key.c.key_id == known.key.replaces
+        # Locked: a revocation comes before or after, and is seen in the first case.
+        held = sa.select(api_key.c.key_id).where(mine, api_key.c.revoked_at.is_(None)).with_for_update()
+        former = api_key.update().where(mine, lasts_longer)
 
         def replace(connection: sa.Connection) -> None:
+            if connection.execute(held).first() is None:
+                raise ConflictError(f"key {known.key.replaces} was revoked meanwhile")
             _insert(connection, known)
             connection.execute(former.values(expires_at=former_expires_at))
 
