@@ -22,7 +22,7 @@ MAX_PODS = 3  # on two cores
 BATCH_ITEMS = 32
 BATCHES = 12
 # So that a worker is met in the middle of a batch. It waits, and leaves the cores to others.
-SLOW = {"PICTOR_DECODE_THREADS": "1", "PICTOR_TEST_GROUP_S": "4"}
+SLOW = {"PICTOR_DECODE_THREADS": "1", "PICTOR_TEST_GROUP_S": "6"}
 
 pytestmark = pytest.mark.slow
 
