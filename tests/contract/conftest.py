@@ -17,7 +17,7 @@ from tests.contract.ledger_databases import KINDS, empty_database, empty_tables
 from tests.services import Server, exported
 
 
-# Of a module: a folder without `__init__.py` is no package, and the tiers after this one would find the servers.
+# Of a module: a folder without `__init__.py` is no package, and later tiers would find the servers.
 @pytest.fixture(scope="module", autouse=True)
 def servers_in_the_environment(request: pytest.FixtureRequest) -> Iterator[Sequence[Server]]:
     """A server that cannot be had skips only its own tests; in CI it fails here, at once."""
