@@ -193,7 +193,7 @@ def _check_roles(key: ApiKey, caller: Caller) -> None:
     if beyond:
         raise DeniedError(
             f"roles: {', '.join(beyond)} may do what {caller.who!r} may not; whoever runs the service makes "
-            "such a key with `pictor keys create`"
+            "such a key, for example with `pictor keys create NAME --role approver`"
         )
 
 
