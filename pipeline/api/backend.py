@@ -1,28 +1,22 @@
-"""The ports of this process for its routes, opened once, and the caller."""
+"""What every route is given: the ports of this process as the caller may use them, and the caller."""
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Protocol, cast
 
 from fastapi import Depends, Request
 
-from pipeline import wiring, wiring_audit
+from pipeline import wiring
 from pipeline.api.metrics import API, ServiceMetrics
 from pipeline.api.middleware.callers import caller_of
 from pipeline.api.middleware.owner import is_owner
-from pipeline.api.places import AllPlaces, Places
+from pipeline.api.places import AllPlaces, Places, known_places
 from pipeline.api.readiness import Part
-from pipeline.api.runner import EmbeddedRunner, TwoLanes
-from pipeline.capacity import Load
-from pipeline.embedded import DriverOptions
 from pipeline.errors import ArgumentError
-from pipeline.ingest.removal import AGAIN
 from pipeline.location import Location, parse_location
 from pipeline.ports import (
-    AuditLog,
     Concurrency,
     Deps,
     ImageEmbedder,
@@ -33,11 +27,8 @@ from pipeline.ports import (
     PolicyBook,
     VectorIndex,
 )
-from pipeline.ports.embedder import warm_model
 from pipeline.ports.giving_way import StoreGivingWay
-from pipeline.ports.lazy import LazyEmbedder
 from pipeline.ports.model_binding import DEFAULT_MODEL, check_target
-from pipeline.search.micro_batches import MicroBatches
 from pipeline.search.query import Query
 from pipeline.search.right_of_way import RightOfWay
 from pipeline.service.access import ALL_TENANTS, Caller
@@ -51,8 +42,7 @@ from pipeline.service.confined import (
     scope_of,
 )
 from pipeline.service.embeddings import embed_pictures
-from pipeline.service.index_image import ONE_IMAGE
-from pipeline.service.models import LoadedOnDemand, Models
+from pipeline.service.models import Models
 from pipeline.service.search import SearchAnswer, SearchPorts, SearchRequest, search_images
 from pipeline.service.submit import Submission, submit_embedded, submit_heard
 from pipeline.settings import Settings
@@ -123,7 +113,7 @@ class Backend:
             model_for=lambda address, collection: self.model_for(address, scope.stored(collection)),
             places=self.places.confined_to(
                 buckets,
-                lambda: _known_places(ledger, folders=self.driver != WORKERS),
+                lambda: known_places(ledger, folders=self.driver != WORKERS),
                 uploads=self.uploads,
                 tenant=scope.tenant,
             ),
@@ -227,156 +217,6 @@ class Backend:
         embedder = self.model_for(model, collection)
         check_target(existing, embedder.spec)
         return embedder
-
-
-@contextmanager
-def open_backend(settings: Settings, allowed: list[Location]) -> Iterator[Backend]:
-    """Open every port of an embedded service, and close them again.
-
-    Raises:
-        ConfigError: another process has the index open, or a setting cannot work.
-    """
-    driver = wiring.driver_here(settings)
-    with ExitStack() as opened:
-        index = opened.enter_context(wiring.open_index(settings))
-        index_of_loads = opened.enter_context(wiring.open_index_of_loads(settings, index))
-        ledger = opened.enter_context(wiring.open_ledger(settings))
-        log = opened.enter_context(wiring_audit.open_recording(settings))
-        # Of its own: a picture that is searched for would wait behind the groups of a job.
-        models_of_jobs = LoadedOnDemand(
-            index,
-            wiring.model_loader(
-                settings,
-                batches=settings.batch_threads,
-                before_pass=lambda: backend.right_of_way.give_way(),
-            ),
-            requested=settings.model,
-            precision=settings.precision,
-        )
-
-        def lane(written_through: VectorIndex, *, queue_batches: int, batch_threads: int) -> EmbeddedRunner:
-            runner = EmbeddedRunner(
-                lambda job: replace(_deps_of(job, backend, models_of_jobs), index=written_through),
-                wiring.limits_of(settings),
-                DriverOptions(queue_batches=queue_batches, batch_threads=batch_threads),
-                driver=driver,
-                lock_folder=wiring.job_locks(settings),
-                ledger=ledger,
-            )
-            opened.callback(runner.close)
-            return runner
-
-        runner = TwoLanes(
-            small=lane(index, queue_batches=1, batch_threads=1),  # the next search finds the image
-            large=lane(
-                index_of_loads, queue_batches=settings.queue_batches, batch_threads=settings.batch_threads
-            ),
-            is_small=lambda job_id: job_id.startswith(ONE_IMAGE),
-        )
-        backend = make_backend(
-            settings,
-            allowed,
-            opened,
-            index=index,
-            ledger=ledger,
-            keys=ledger.keys,
-            policies=ledger.policies,
-            log=log,
-            runner=runner,
-            driver=driver,
-        )
-        yield backend
-
-
-def make_backend(
-    settings: Settings,
-    allowed: list[Location],
-    opened: ExitStack,
-    *,
-    index: VectorIndex,
-    ledger: Ledger,
-    keys: KeyBook,
-    policies: PolicyBook,
-    log: AuditLog | None,
-    runner: Runner,
-    driver: str,
-    more_parts: Sequence[Part] = (),
-) -> Backend:
-    """What every service has, over the ports that differ. Args: `opened` closes what is opened later."""
-    runs_jobs = driver != WORKERS
-    load = wiring.model_loader(settings)
-    models = LoadedOnDemand(
-        index,
-        lambda address, precision: opened.enter_context(MicroBatches(load(address, precision))),
-        requested=settings.model if runs_jobs else "",  # workers of several models may share a cluster
-        precision=settings.precision,
-    )
-
-    def model_for(address: str, collection: str) -> ImageEmbedder:
-        existing = index.get_collection(collection)
-        spec = wiring.lazy_model(address, settings, existing=existing).spec
-        target = CollectionRef(name=collection, fingerprint=spec.fingerprint)
-        return LazyEmbedder(spec, lambda: models.answering(target))  # one model, not one for each use
-
-    concurrency = wiring.concurrency_of(settings, Load())
-    uploads = wiring.open_uploads(settings, driver=driver)
-    return Backend(
-        settings=settings,
-        store=wiring.open_store(settings),
-        index=index,
-        ledger=ledger,
-        keys=keys,
-        policies=policies,
-        answers_to=Accountability(log=log, policies=policies, index=index),
-        models=models,
-        model_for=model_for,
-        limits=wiring.limits_of(settings),
-        concurrency=concurrency,
-        decoding=threading.BoundedSemaphore(concurrency.decode_threads),
-        places=Places(
-            [*allowed, *([uploads] if uploads else [])],
-            lambda: _known_places(ledger, folders=runs_jobs),
-            buckets=() if runs_jobs or settings.bucket_globs == ("*",) else settings.bucket_globs,
-        ),
-        runner=runner,
-        driver=driver,
-        uploads=uploads,
-        parts=(
-            Part(name="model", look=lambda: _warm(settings.collection, index, models)),
-            Part(name="index", look=index.list_collections),
-            Part(name="ledger", look=lambda: ledger.list_jobs(limit=1)),
-            *more_parts,
-        ),
-    )
-
-
-def _known_places(ledger: Ledger, *, folders: bool) -> list[Location]:
-    """Without those of jobs that Pictor made by itself: they name a bucket, and all of it. Jobs of one image
-    are as many as there are images, and their places lie in others.
-
-    Args:
-        folders: whether they are those of this machine. A job that another host ran may name one, too.
-    """
-    places = ledger.locations(without=(AGAIN, ONE_IMAGE))
-    return [place for place in places if folders or not place.bucket.startswith("/")]
-
-
-def _deps_of(job: Job, backend: Backend, models: Models) -> Deps:
-    target = job.request.target
-    spec = wiring.model_of_generation(target, backend.index, backend.settings).spec
-    return backend.deps_with(LazyEmbedder(spec, lambda: models.answering(target)))
-
-
-def _warm(collection: str, index: VectorIndex, models: Models) -> None:
-    """Load the model of the usual collection, if there is one, so that the first picture need not wait."""
-    if (info := index.get_collection(collection)) is not None:
-        warm_model(models.answering(info.ref))
-
-
-def warm_up(backend: Backend) -> None:
-    """Begin to load what the first picture needs. Returns at once."""
-    for part in backend.parts:
-        part.ask()
 
 
 # `async`, for they wait for nothing. FastAPI would hand plain functions to another thread and back, twice for

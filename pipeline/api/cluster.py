@@ -10,7 +10,8 @@ from typing import TypeVar
 from urllib.parse import urlsplit
 
 from pipeline import wiring, wiring_audit
-from pipeline.api.backend import Backend, make_backend
+from pipeline.api.assembly import make_backend
+from pipeline.api.backend import Backend
 from pipeline.api.readiness import Part
 from pipeline.api.wake import PlannerWaker
 from pipeline.errors import ArgumentError, ConfigError, TransientError
@@ -55,8 +56,6 @@ def open_cluster(settings: Settings, allowed: list[Location]) -> Iterator[Backen
                 opened,
                 index=index,
                 ledger=ledger,
-                keys=ledger.keys,
-                policies=ledger.policies,
                 log=log,
                 runner=waker,
                 driver=WORKERS,

@@ -12,7 +12,10 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from pipeline.errors import DeniedError
+from pipeline.ingest.removal import AGAIN
 from pipeline.location import Location
+from pipeline.ports import Ledger
+from pipeline.service.index_image import ONE_IMAGE
 
 KNOWN_S = 1.0  # after this time at the latest a place may be named that a new job has brought
 SPARE = 20  # or later, where the ledger has so many jobs that to ask takes more than a twentieth of the time
@@ -113,6 +116,17 @@ class AllPlaces(Places):
 
     def _holds(self, bucket: str, key: str) -> bool:  # noqa: ARG002 - whichever it is
         return True
+
+
+def known_places(ledger: Ledger, *, folders: bool) -> list[Location]:
+    """Without those of jobs that Pictor made by itself: they name a bucket, and all of it. Jobs of one image
+    are as many as there are images, and their places lie in others.
+
+    Args:
+        folders: whether they are those of this machine. A job that another host ran may name one, too.
+    """
+    places = ledger.locations(without=(AGAIN, ONE_IMAGE))
+    return [place for place in places if folders or not place.bucket.startswith("/")]
 
 
 _WAY = (

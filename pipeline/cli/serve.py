@@ -44,7 +44,8 @@ def serve(
     """Serve the search page and the HTTP API."""
     try:
         from pipeline.api.app import make_app
-        from pipeline.api.backend import open_backend, warm_up
+        from pipeline.api.assembly import warm_up
+        from pipeline.api.embedded import open_embedded
         from pipeline.api.middleware.callers import KeyDoor, OpenDoor
         from pipeline.api.middleware.owner import OwnerDoor
         from pipeline.api.serve import check_address, hosts_of, read_tls, run
@@ -57,7 +58,7 @@ def serve(
     address = check_address(host, with_keys=with_keys)
     hosts, tls = hosts_of(address, settings.service_host_names), read_tls(settings)
     allowed = [parse_location(text) for text in allow or ()]
-    opened = open_backend
+    opened = open_embedded
     if settings.broker_url.get_secret_value():
         from pipeline.api.cluster import open_cluster  # needs Celery
 

@@ -1,0 +1,103 @@
+"""What every service is made of, whoever runs its jobs."""
+
+import threading
+from collections.abc import Sequence
+from contextlib import ExitStack
+from typing import Protocol
+
+from pipeline import wiring
+from pipeline.api.backend import Backend, Runner
+from pipeline.api.places import Places, known_places
+from pipeline.api.readiness import Part
+from pipeline.capacity import Load
+from pipeline.location import Location
+from pipeline.ports import AuditLog, ImageEmbedder, KeyBook, Ledger, PolicyBook, VectorIndex
+from pipeline.ports.embedder import warm_model
+from pipeline.ports.lazy import LazyEmbedder
+from pipeline.search.micro_batches import MicroBatches
+from pipeline.service.accountability import Accountability
+from pipeline.service.models import LoadedOnDemand, Models
+from pipeline.settings import Settings
+from pipeline.types import WORKERS, CollectionRef
+
+
+class WholeLedger(Ledger, Protocol):
+    """With the keys and policies that stand in the same database."""
+
+    @property
+    def keys(self) -> KeyBook: ...
+
+    @property
+    def policies(self) -> PolicyBook: ...
+
+
+def make_backend(
+    settings: Settings,
+    allowed: list[Location],
+    opened: ExitStack,
+    *,
+    index: VectorIndex,
+    ledger: WholeLedger,
+    log: AuditLog | None,
+    runner: Runner,
+    driver: str,
+    more_parts: Sequence[Part] = (),
+) -> Backend:
+    """What every service has, over the ports that differ. Args: `opened` closes what is opened later."""
+    runs_jobs = driver != WORKERS
+    load = wiring.model_loader(settings)
+    models = LoadedOnDemand(
+        index,
+        lambda address, precision: opened.enter_context(MicroBatches(load(address, precision))),
+        requested=settings.model if runs_jobs else "",  # workers of several models may share a cluster
+        precision=settings.precision,
+    )
+
+    def model_for(address: str, collection: str) -> ImageEmbedder:
+        existing = index.get_collection(collection)
+        spec = wiring.lazy_model(address, settings, existing=existing).spec
+        target = CollectionRef(name=collection, fingerprint=spec.fingerprint)
+        return LazyEmbedder(spec, lambda: models.answering(target))  # one model, not one for each use
+
+    concurrency = wiring.concurrency_of(settings, Load())
+    uploads = wiring.open_uploads(settings, driver=driver)
+    return Backend(
+        settings=settings,
+        store=wiring.open_store(settings),
+        index=index,
+        ledger=ledger,
+        keys=ledger.keys,
+        policies=ledger.policies,
+        answers_to=Accountability(log=log, policies=ledger.policies, index=index),
+        models=models,
+        model_for=model_for,
+        limits=wiring.limits_of(settings),
+        concurrency=concurrency,
+        decoding=threading.BoundedSemaphore(concurrency.decode_threads),
+        places=Places(
+            [*allowed, *([uploads] if uploads else [])],
+            lambda: known_places(ledger, folders=runs_jobs),
+            buckets=() if runs_jobs or settings.bucket_globs == ("*",) else settings.bucket_globs,
+        ),
+        runner=runner,
+        driver=driver,
+        uploads=uploads,
+        parts=(
+            Part(name="model", look=lambda: _warm(settings.collection, index, models)),
+            Part(name="index", look=index.list_collections),
+            Part(name="ledger", look=lambda: ledger.list_jobs(limit=1)),
+            *more_parts,
+        ),
+    )
+
+
+def _warm(collection: str, index: VectorIndex, models: Models) -> None:
+    """Load the model of the usual collection, if there is one, so that the first picture need not wait."""
+    if (info := index.get_collection(collection)) is not None:
+        warm_model(models.answering(info.ref))
+
+
+def warm_up(backend: Backend) -> None:
+    """Begin to load what the first picture needs. Returns at once."""
+    for part in backend.parts:
+        part.ask()
