@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from pipeline.errors import ImageError
 from pipeline.ingest.phase_clock import PhaseClock
 from pipeline.ingest.reuse import changed_refs, look_up_versions, reuse_vectors
-from pipeline.ports import Concurrency, Deps, ImageLimits, ObjectStore, ViewFinder, misfit_of
+from pipeline.ports import Concurrency, Deps, ImageLimits, ObjectReader, ViewFinder, misfit_of
 from pipeline.ports.embedder import check_finder
 from pipeline.ports.image_rows import MAX_VIEWS
 from pipeline.types import (
@@ -68,7 +68,7 @@ def prepare_refs(
 
 def prepare_all(
     refs: Sequence[ObjectRef],
-    store: ObjectStore,
+    store: ObjectReader,
     spec: Preprocessing,
     limits: ImageLimits,
     clock: PhaseClock,
@@ -112,7 +112,7 @@ def prepare_all(
 
 def prepare_one(
     ref: ObjectRef,
-    store: ObjectStore,
+    store: ObjectReader,
     spec: Preprocessing,
     limits: ImageLimits,
     clock: PhaseClock,
@@ -153,7 +153,7 @@ def _decode(
         raise
 
 
-def fetch_object(ref: ObjectRef, store: ObjectStore, limits: ImageLimits) -> FetchedObject:
+def fetch_object(ref: ObjectRef, store: ObjectReader, limits: ImageLimits) -> FetchedObject:
     """Read one object. One that is too large by its listing is not read at all. Raises ImageError."""
     if ref.size_bytes > limits.max_object_bytes:
         raise ImageError(

@@ -39,6 +39,7 @@ from pipeline.ports.row_texts import (
 )
 from pipeline.ports.store import (
     AgedStore,
+    ObjectReader,
     ObjectStore,
 )
 from pipeline.ports.versions import (
@@ -61,6 +62,7 @@ __all__ = [
     "KeyBook",
     "Ledger",
     "Limits",
+    "ObjectReader",
     "ObjectStore",
     "PolicyBook",
     "PrunedLedger",

@@ -1,14 +1,15 @@
 """Things that cost seconds to open, opened at their first use: a run that does not need them never pays."""
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from typing import Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.ports import ImageEmbedder, ObjectStore
-from pipeline.types import FetchedObject, ModelSpec, ObjectRef
+from pipeline.ports.passing import PassingStore
+from pipeline.types import ModelSpec
 
 T = TypeVar("T")
 
@@ -49,28 +50,8 @@ class LazyEmbedder:
         return self._embedder().embed_images(pixels)
 
 
-class LazyStore:
+class LazyStore(PassingStore):
     """An S3 client for whoever turns out to need one."""
 
     def __init__(self, open_store: Callable[[], ObjectStore]) -> None:
-        self._store = Lazy(open_store)
-
-    def list_objects(
-        self, bucket: str, prefix: str = "", start_after: str | None = None
-    ) -> Iterator[ObjectRef]:
-        return self._store().list_objects(bucket, prefix, start_after)
-
-    def stat(self, bucket: str, key: str) -> ObjectRef:
-        return self._store().stat(bucket, key)
-
-    def get(self, ref: ObjectRef, *, max_bytes: int) -> FetchedObject:
-        return self._store().get(ref, max_bytes=max_bytes)
-
-    def get_metadata(self, ref: ObjectRef) -> Mapping[str, str]:
-        return self._store().get_metadata(ref)
-
-    def put(self, bucket: str, key: str, body: bytes) -> None:
-        self._store().put(bucket, key, body)
-
-    def delete(self, bucket: str, key: str) -> None:
-        self._store().delete(bucket, key)
+        super().__init__(Lazy(open_store))

@@ -10,18 +10,8 @@ from pipeline.types import (
 )
 
 
-class ObjectStore(Protocol):
-    """Objects by bucket and key. Safe to share between threads."""
-
-    def list_objects(
-        self, bucket: str, prefix: str = "", start_after: str | None = None
-    ) -> Iterator[ObjectRef]:
-        """Every object whose key begins with `prefix`, in byte order of the key, streamed in pages.
-
-        Raises:
-            TargetError: the bucket or folder does not exist, or may not be listed.
-        """
-        ...
+class ObjectReader(Protocol):
+    """What it takes to read single objects. Safe to share between threads."""
 
     def stat(self, bucket: str, key: str) -> ObjectRef:
         """The present version of one object. Raises ImageError (not_found, access_denied)."""
@@ -33,6 +23,20 @@ class ObjectStore(Protocol):
         Raises:
             ImageError: not_found, changed, access_denied, too_large (found while reading, whatever the
                 listing said), or timeout after the adapter's own bounded retries.
+        """
+        ...
+
+
+class ObjectStore(ObjectReader, Protocol):
+    """Objects by bucket and key. Safe to share between threads."""
+
+    def list_objects(
+        self, bucket: str, prefix: str = "", start_after: str | None = None
+    ) -> Iterator[ObjectRef]:
+        """Every object whose key begins with `prefix`, in byte order of the key, streamed in pages.
+
+        Raises:
+            TargetError: the bucket or folder does not exist, or may not be listed.
         """
         ...
 

@@ -12,7 +12,7 @@ from pipeline.errors import ErrorCode, ImageError
 from pipeline.ingest.embed import embed_all
 from pipeline.ingest.phase_clock import PhaseClock
 from pipeline.ingest.prepare import prepare_all
-from pipeline.ports import Concurrency, ImageEmbedder, ImageLimits, ObjectStore, VectorIndex, ViewFinder
+from pipeline.ports import Concurrency, ImageEmbedder, ImageLimits, ObjectReader, VectorIndex, ViewFinder
 from pipeline.ports.embedder import check_finder
 from pipeline.ports.model_binding import find_generation
 from pipeline.search import query as ask
@@ -26,7 +26,7 @@ Q = TypeVar("Q")
 class ExampleSources:
     """Where examples come from. `embedder` is called only for images: it may take seconds."""
 
-    store: ObjectStore
+    store: ObjectReader
     index: VectorIndex
     embedder: Callable[[], ImageEmbedder]
     concurrency: Concurrency = field(default_factory=Concurrency)
@@ -106,7 +106,7 @@ def _object_examples(
     ]
 
 
-def _present_version(query: ask.Object, store: ObjectStore) -> ObjectRef | ImageError:
+def _present_version(query: ask.Object, store: ObjectReader) -> ObjectRef | ImageError:
     try:
         return store.stat(query.bucket, query.key)
     except ImageError as err:
@@ -122,7 +122,7 @@ def _given_examples(
 
 
 def _embed_refs(
-    refs: Sequence[ObjectRef], store: ObjectStore, sources: ExampleSources, limits: ImageLimits
+    refs: Sequence[ObjectRef], store: ObjectReader, sources: ExampleSources, limits: ImageLimits
 ) -> Mapping[int, Embedded | Rejected]:
     """Outcomes by the identity, not the value, of the reference: one image may be asked for twice."""
     if not refs:

@@ -1,13 +1,13 @@
-"""Images that came with the query, as a store: so that they are read and judged as all others are."""
+"""Images that came with the query, to be read and judged as all others are."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 
 from pipeline.errors import ImageError
 from pipeline.types import FetchedObject, ObjectRef, Reason
 
 
 class GivenImages:
-    """Implements `ports.ObjectStore` for as long as one search takes. It is only read."""
+    """Implements `ports.ObjectReader` for as long as one search takes."""
 
     def __init__(self, bodies: Sequence[bytes]) -> None:
         self._bodies = list(bodies)
@@ -15,11 +15,6 @@ class GivenImages:
             ObjectRef(bucket="", key=str(number), etag="", size_bytes=len(body))
             for number, body in enumerate(bodies)
         ]
-
-    def list_objects(
-        self, bucket: str, prefix: str = "", start_after: str | None = None
-    ) -> Iterator[ObjectRef]:
-        raise NotImplementedError
 
     def stat(self, bucket: str, key: str) -> ObjectRef:  # noqa: ARG002 - the port's
         return self.refs[int(key)]
@@ -29,12 +24,3 @@ class GivenImages:
         if len(body) > max_bytes:
             raise ImageError(Reason.TOO_LARGE, f"{len(body)} bytes are over the limit of {max_bytes}")
         return FetchedObject(body=body)
-
-    def get_metadata(self, ref: ObjectRef) -> Mapping[str, str]:
-        raise NotImplementedError
-
-    def put(self, bucket: str, key: str, body: bytes) -> None:
-        raise NotImplementedError
-
-    def delete(self, bucket: str, key: str) -> None:
-        raise NotImplementedError

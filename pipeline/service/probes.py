@@ -1,27 +1,22 @@
 """What was searched with, for the record: a digest of it, and never the picture."""
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import assert_never
 
 import numpy as np
 
-from pipeline.ports import ObjectStore
+from pipeline.ports import ObjectReader
 from pipeline.search.query import Bytes, Object, Query, Stored, Vector
 from pipeline.types import FetchedObject, ObjectRef, Probe, image_id_of
 
 
-class DigestedStore:
-    """Implements `ports.ObjectStore` for one search. Keeps a digest of each object that is read."""
+class DigestingReader:
+    """Implements `ports.ObjectReader` for one search. Keeps a digest of each object that is read."""
 
-    def __init__(self, store: ObjectStore) -> None:
+    def __init__(self, store: ObjectReader) -> None:
         self._store = store
         self.digests: dict[tuple[str, str], str] = {}  # by bucket and key
-
-    def list_objects(
-        self, bucket: str, prefix: str = "", start_after: str | None = None
-    ) -> Iterator[ObjectRef]:
-        return self._store.list_objects(bucket, prefix, start_after)
 
     def stat(self, bucket: str, key: str) -> ObjectRef:
         return self._store.stat(bucket, key)
@@ -30,15 +25,6 @@ class DigestedStore:
         fetched = self._store.get(ref, max_bytes=max_bytes)
         self.digests[ref.bucket, ref.key] = _sha256(fetched.body)
         return fetched
-
-    def get_metadata(self, ref: ObjectRef) -> Mapping[str, str]:
-        return self._store.get_metadata(ref)
-
-    def put(self, bucket: str, key: str, body: bytes) -> None:
-        raise NotImplementedError
-
-    def delete(self, bucket: str, key: str) -> None:
-        raise NotImplementedError
 
 
 def probe_of(query: Query, digests: Mapping[tuple[str, str], str] | None = None) -> Probe:

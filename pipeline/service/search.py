@@ -10,13 +10,13 @@ import numpy as np
 
 from pipeline.errors import TargetError
 from pipeline.names import check_bucket_or_folder
-from pipeline.ports import Concurrency, ImageLimits, ObjectStore, VectorIndex, ViewFinder
+from pipeline.ports import Concurrency, ImageLimits, ObjectReader, ObjectStore, VectorIndex, ViewFinder
 from pipeline.search.examples import Example, ExampleSources, read_examples
 from pipeline.search.query import Object, Query
 from pipeline.service.access import Caller
 from pipeline.service.accountability import Accountability
 from pipeline.service.models import Models
-from pipeline.service.probes import DigestedStore, probe_of
+from pipeline.service.probes import DigestingReader, probe_of
 from pipeline.service.search_records import Found, recorded
 from pipeline.service.search_terms import terms_of
 from pipeline.service.search_values import SearchAnswer, SearchRequest, Terms
@@ -61,10 +61,12 @@ def _check_names(queries: Sequence[Query]) -> None:
             check_bucket_or_folder(query.bucket)
 
 
-def sources_of(target: CollectionRef, ports: SearchPorts, store: ObjectStore | None = None) -> ExampleSources:
-    """Where examples for this generation come from. Args: `store` in the place of that of the ports."""
+def sources_of(
+    target: CollectionRef, ports: SearchPorts, reader: ObjectReader | None = None
+) -> ExampleSources:
+    """Where examples for this generation come from. Args: `reader` in the place of the store of the ports."""
     return ExampleSources(
-        store=store or ports.store,
+        store=reader or ports.store,
         index=ports.index,
         embedder=lambda: ports.models.answering(target),
         concurrency=ports.concurrency,
@@ -98,9 +100,9 @@ def _answer(
     limits: ImageLimits,
 ) -> list[Found]:
     """All by one generation: the vectors of two models cannot be compared."""
-    store = DigestedStore(ports.store)
+    reader = DigestingReader(ports.store)
     started_s = time.perf_counter()
-    examples = read_examples(queries, target, sources_of(target, ports, store), limits)
+    examples = read_examples(queries, target, sources_of(target, ports, reader), limits)
     embedded_s = time.perf_counter()
     hits = iter(_nearest(examples, target, terms.request, ports.index))
     seconds: Mapping[Literal["embed", "search"], float] = {
@@ -110,7 +112,7 @@ def _answer(
     return [
         Found(
             query=query,
-            probe=probe_of(query, store.digests),
+            probe=probe_of(query, reader.digests),
             answer=SearchAnswer(
                 query=query.text,
                 target=target,
