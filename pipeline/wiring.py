@@ -196,54 +196,39 @@ def migrate_ledger(settings: Settings) -> str:
     return REVISION
 
 
-def make_index_worker(settings: Settings) -> str:
-    """Make the Milvus user of the workers. Returns its name, or "" when none is configured."""
-    from pipeline.adapters.milvus.worker_role import make_worker_role
+def make_index_users(settings: Settings) -> dict[str, str]:
+    """Make the Milvus users that are configured. Returns their names, by whose they are."""
+    from pipeline.adapters.milvus.worker_role import make_service_role, make_worker_role
 
-    worker_token = settings.milvus_worker_token.get_secret_value()
-    if not worker_token:
-        return ""
-    return make_worker_role(
-        settings.milvus_target,
-        owner_token=settings.milvus_token.get_secret_value(),
-        worker_token=worker_token,
-        ca_file=settings.milvus_ca_file,
-    )
-
-
-def make_ledger_worker(settings: Settings) -> str:
-    """Make the database user of the workers. Returns its name, or "" when none is configured."""
-    from pipeline.adapters.ledger.worker_role import make_worker_role
-
-    worker_url = settings.ledger_worker_url.get_secret_value()
-    if not worker_url:
-        return ""
-    return make_worker_role(settings.ledger_target, worker_url, ca_file=settings.ledger_ca_file)
+    users = {
+        "workers": (make_worker_role, settings.milvus_worker_token.get_secret_value()),
+        "HTTP service": (make_service_role, settings.milvus_service_token.get_secret_value()),
+    }
+    return {
+        whose: make(
+            settings.milvus_target,
+            owner_token=settings.milvus_token.get_secret_value(),
+            token=token,
+            ca_file=settings.milvus_ca_file,
+        )
+        for whose, (make, token) in users.items()
+        if token
+    }
 
 
-def make_index_service(settings: Settings) -> str:
-    """Make the Milvus user of the HTTP service. Returns its name, or "" when none is configured."""
-    from pipeline.adapters.milvus.worker_role import make_service_role
+def make_ledger_users(settings: Settings) -> dict[str, str]:
+    """Make the database users that are configured. Returns their names, by whose they are."""
+    from pipeline.adapters.ledger.worker_role import make_service_role, make_worker_role
 
-    service_token = settings.milvus_service_token.get_secret_value()
-    if not service_token:
-        return ""
-    return make_service_role(
-        settings.milvus_target,
-        owner_token=settings.milvus_token.get_secret_value(),
-        service_token=service_token,
-        ca_file=settings.milvus_ca_file,
-    )
-
-
-def make_ledger_service(settings: Settings) -> str:
-    """Make the database user of the HTTP service. Returns its name, or "" when none is configured."""
-    from pipeline.adapters.ledger.worker_role import make_service_role
-
-    service_url = settings.ledger_service_url.get_secret_value()
-    if not service_url:
-        return ""
-    return make_service_role(settings.ledger_target, service_url, ca_file=settings.ledger_ca_file)
+    users = {
+        "workers": (make_worker_role, settings.ledger_worker_url.get_secret_value()),
+        "HTTP service": (make_service_role, settings.ledger_service_url.get_secret_value()),
+    }
+    return {
+        whose: make(settings.ledger_target, url, ca_file=settings.ledger_ca_file)
+        for whose, (make, url) in users.items()
+        if url
+    }
 
 
 def driver_here(settings: Settings) -> str:

@@ -41,10 +41,8 @@ def initialise(settings: Settings, *, new_generation: bool = False) -> Iterator[
         new_generation: beside the live one, if that is of another model.
     """
     yield f"ledger: schema {wiring.migrate_ledger(settings)}"
-    if user := wiring.make_ledger_worker(settings):
-        yield f"ledger: user {user} of the workers"
-    if user := wiring.make_ledger_service(settings):
-        yield f"ledger: user {user} of the HTTP service"
+    for whose, user in wiring.make_ledger_users(settings).items():
+        yield f"ledger: user {user} of the {whose}"
     wiring.open_s3(settings).make_bucket(settings.staging_bucket)
     yield f"objects: bucket {settings.staging_bucket}"
     spec = wiring.load_model_spec(choose_model(settings.model, None), settings)
@@ -52,10 +50,8 @@ def initialise(settings: Settings, *, new_generation: bool = False) -> Iterator[
         make = index.open_generation if new_generation else index.create_collection
         info = make(settings.collection, spec)
     yield f"index: collection {info.name}, model {info.model_name} ({info.fingerprint[:8]})"
-    if user := wiring.make_index_worker(settings):
-        yield f"index: user {user} of the workers"
-    if user := wiring.make_index_service(settings):
-        yield f"index: user {user} of the HTTP service"
+    for whose, user in wiring.make_index_users(settings).items():
+        yield f"index: user {user} of the {whose}"
     with broker_connection(settings) as connection:
         declare_queues(connection, spec.fingerprint)
     yield f"broker: queues {', '.join((*PUBLIC_QUEUES, *model_queues(spec.fingerprint)))} and dead"

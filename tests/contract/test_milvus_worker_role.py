@@ -43,9 +43,7 @@ def place(unused_milvus: MilvusServer) -> Iterator[Place]:
     name = f"w{secrets.token_hex(4)}"
     token = f"{name}:{secrets.token_hex(8)}"
     for _ in range(2):
-        assert (
-            make_worker_role(unused_milvus.uri, owner_token=unused_milvus.token, worker_token=token) == name
-        )
+        assert make_worker_role(unused_milvus.uri, owner_token=unused_milvus.token, token=token) == name
     owner = MilvusClient(unused_milvus.uri, token=unused_milvus.token)
     worker = MilvusClient(unused_milvus.uri, token=token, dedicated=True)
     env = {"PICTOR_MILVUS_URI": unused_milvus.uri, "PICTOR_MILVUS_TOKEN": token}
@@ -101,7 +99,7 @@ def test_a_worker_can_do_nothing_else(place: Place, act: Callable[[Place], objec
 
 def test_the_service_drops_collections_and_makes_no_users(unused_milvus: MilvusServer, place: Place) -> None:
     token = f"s{secrets.token_hex(4)}:{secrets.token_hex(8)}"
-    made = make_service_role(unused_milvus.uri, owner_token=unused_milvus.token, service_token=token)
+    made = make_service_role(unused_milvus.uri, owner_token=unused_milvus.token, token=token)
     assert made == token.partition(":")[0]
     env = {"PICTOR_MILVUS_URI": unused_milvus.uri, "PICTOR_MILVUS_TOKEN": token}
     with wiring.open_index(settings_of(env)) as index:
@@ -117,6 +115,6 @@ def test_the_service_drops_collections_and_makes_no_users(unused_milvus: MilvusS
 
 def test_who_may_make_no_users_is_told_so(unused_milvus: MilvusServer, place: Place) -> None:
     with pytest.raises(ConfigError, match="a user of its own"):
-        make_worker_role(unused_milvus.uri, owner_token="root:x", worker_token="root:y")
+        make_worker_role(unused_milvus.uri, owner_token="root:x", token="root:y")
     with pytest.raises(CredentialsError):
-        make_worker_role(unused_milvus.uri, owner_token="nobody:x", worker_token="other:y")
+        make_worker_role(unused_milvus.uri, owner_token="nobody:x", token="other:y")

@@ -25,15 +25,15 @@ TIMEOUT_S = 30.0
 PATIENCE_S, PAUSE_S = 300.0, 0.2  # 2.3.5 lets rights come into force late: mostly a second, at times minutes
 
 
-def make_worker_role(uri: str, *, owner_token: str, worker_token: str, ca_file: str = "") -> str:
-    """Make the user of `worker_token` unless it is there, give it its rights, and wait until it has them.
+def make_worker_role(uri: str, *, owner_token: str, token: str, ca_file: str = "") -> str:
+    """Make the user of `token` unless it is there, give it its rights, and wait until it has them.
 
     Args, Returns, Raises: see `make_service_role`.
     """
-    return _make(uri, owner_token, worker_token, ROLE, _OF_SERVER, "PICTOR_MILVUS_WORKER_TOKEN", ca_file)
+    return _make(uri, owner_token, token, ROLE, _OF_SERVER, "PICTOR_MILVUS_WORKER_TOKEN", ca_file)
 
 
-def make_service_role(uri: str, *, owner_token: str, service_token: str, ca_file: str = "") -> str:
+def make_service_role(uri: str, *, owner_token: str, token: str, ca_file: str = "") -> str:
     """The same for the HTTP service.
 
     Safe to run twice. The password of a user that is there stays as it is.
@@ -50,9 +50,7 @@ def make_service_role(uri: str, *, owner_token: str, service_token: str, ca_file
         CredentialsError: the owner may not make users, or the user is there with another password.
     """
     rights = (*_OF_SERVER, *_OF_THE_SERVICE)
-    return _make(
-        uri, owner_token, service_token, SERVICE_ROLE, rights, "PICTOR_MILVUS_SERVICE_TOKEN", ca_file
-    )
+    return _make(uri, owner_token, token, SERVICE_ROLE, rights, "PICTOR_MILVUS_SERVICE_TOKEN", ca_file)
 
 
 def _make(
