@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from pipeline.errors import ImageError
 from pipeline.types import (
+    BoundModel,
     CollectionInfo,
     CollectionRef,
     FetchedObject,
@@ -164,8 +165,8 @@ class ForgetfulIndex:
     def check_generation(self, ref: CollectionRef) -> None:
         """Any will do."""
 
-    def model_name(self, ref: CollectionRef) -> str:
-        return free_spec().name
+    def model_of(self, ref: CollectionRef) -> BoundModel:
+        return BoundModel(name=free_spec().name, dim=free_spec().dim)
 
     def replace_images(self, ref: CollectionRef, images: Mapping[str, Sequence[IndexRow]]) -> None:
         self.rows += sum(map(len, images.values()))

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.types import (
+    BoundModel,
     CollectionInfo,
     CollectionRef,
     IndexedImage,
@@ -103,8 +104,8 @@ class VectorIndex(Protocol):
         """
         ...
 
-    def model_name(self, ref: CollectionRef) -> str:
-        """Of the model of a generation. It costs as little: no row is counted."""
+    def model_of(self, ref: CollectionRef) -> BoundModel:
+        """The model of a generation. It costs as little: no row is counted."""
         ...
 
     def replace_images(self, ref: CollectionRef, images: Mapping[str, Sequence[IndexRow]]) -> None:

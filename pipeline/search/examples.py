@@ -14,7 +14,6 @@ from pipeline.ingest.phase_clock import PhaseClock
 from pipeline.ingest.prepare import prepare_all
 from pipeline.ports import Concurrency, ImageEmbedder, ImageLimits, ObjectReader, VectorIndex, ViewFinder
 from pipeline.ports.embedder import check_finder
-from pipeline.ports.model_binding import find_generation
 from pipeline.search import query as ask
 from pipeline.search.given import GivenImages
 from pipeline.types import CollectionRef, Embedded, ObjectRef, Reason, Rejected, Vector
@@ -162,7 +161,7 @@ def _vector_examples(
 ) -> list[Example]:
     if not queries:
         return []
-    dim = find_generation(target, index).dim
+    dim = index.model_of(target).dim
     return [_vector_example(query, dim) for query in queries]
 
 

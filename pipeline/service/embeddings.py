@@ -26,7 +26,7 @@ def find_target(model: str, usual: str, index: VectorIndex, caller: Caller) -> C
     require(caller, Permission.SEARCH)
     try:
         target = index.live(usual)
-        if index.model_name(target) == model:
+        if index.model_of(target).name == model:
             return target
     except (TargetError, DeniedError):
         pass  # the usual collection need not be there, or be this caller's

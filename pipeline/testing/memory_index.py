@@ -22,6 +22,7 @@ from pipeline.ports.model_binding import (
 from pipeline.search.ranking import best_first, check_query, one_of_each_image, to_score
 from pipeline.testing.memory_filter import matches
 from pipeline.types import (
+    BoundModel,
     CollectionInfo,
     CollectionRef,
     IndexedImage,
@@ -110,9 +111,10 @@ class MemoryIndex:
         with self._lock:
             self._get(ref)
 
-    def model_name(self, ref: CollectionRef) -> str:
+    def model_of(self, ref: CollectionRef) -> BoundModel:
         with self._lock:
-            return self._get(ref).info.model_name
+            info = self._get(ref).info
+        return BoundModel(name=info.model_name, dim=info.dim)
 
     def replace_images(self, ref: CollectionRef, images: Mapping[str, Sequence[IndexRow]]) -> None:
         with self._lock:

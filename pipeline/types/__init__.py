@@ -45,6 +45,7 @@ from pipeline.types.conditions import (
     UserMetadata,
 )
 from pipeline.types.index import (
+    BoundModel,
     CollectionInfo,
     CollectionRef,
     IndexedImage,
@@ -138,6 +139,7 @@ __all__ = [
     "BatchRecord",
     "BatchReport",
     "BatchStatus",
+    "BoundModel",
     "Box",
     "Candidate",
     "Capability",

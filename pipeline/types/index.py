@@ -27,6 +27,14 @@ class CollectionRef:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class BoundModel:
+    """The model of a generation, as far as it is known without counting rows."""
+
+    name: str
+    dim: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class CollectionInfo:
     """One generation of a collection, and the model whose vectors it holds.
 

@@ -37,6 +37,7 @@ from pipeline.testing.memory_filter import matches
 from pipeline.types import (
     AllOf,
     AnyOf,
+    BoundModel,
     CollectionRef,
     Compared,
     Condition,
@@ -101,7 +102,7 @@ class TestCollections:
             index.check_generation(ref_of(ref.name, "b2" * 32))
         with pytest.raises(TargetError, match="collection 'never_made' does not exist"):
             index.check_generation(ref_of("never_made"))
-        assert index.model_name(ref) == model().name
+        assert index.model_of(ref) == BoundModel(name=model().name, dim=model().dim)
 
     def test_fingerprints_that_begin_alike_are_told_apart(
         self, index: VectorIndex, ref: CollectionRef

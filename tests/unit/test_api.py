@@ -143,6 +143,8 @@ def test_a_search_counts_no_rows_to_say_which_model_answers(
         SPEC.name,
         SPEC.fingerprint,
     ]
+    by_vector = client.post(SEARCH, json={"query": {"vector": [1.0] + [0.0] * (SPEC.dim - 1)}})
+    assert by_vector.status_code == 200, by_vector.text
 
 
 def test_a_search_in_no_collection_names_those_that_are_there(client: TestClient) -> None:

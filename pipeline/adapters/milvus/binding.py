@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from pipeline.errors import TargetError
-from pipeline.types import CollectionInfo, CollectionRef, ModelSpec, generation_of
+from pipeline.types import BoundModel, CollectionInfo, CollectionRef, ModelSpec, generation_of
 
 SCHEMA_VERSION = 1
 BINDING_PROPERTY = "pictor.binding"
@@ -37,6 +37,10 @@ class Binding:
     @property
     def ref(self) -> CollectionRef:
         return CollectionRef(name=self.name, fingerprint=self.fingerprint)
+
+    @property
+    def model(self) -> BoundModel:
+        return BoundModel(name=self.model_name, dim=self.dim)
 
     def to_info(self, rows: int, *, live: bool = True) -> CollectionInfo:
         return CollectionInfo(

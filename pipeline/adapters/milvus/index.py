@@ -29,6 +29,7 @@ from pipeline.ports.image_rows import check_rows, rows_by_image, stale_row_ids, 
 from pipeline.ports.model_binding import missing_collection
 from pipeline.search.ranking import check_query, one_of_each_image
 from pipeline.types import (
+    BoundModel,
     CollectionInfo,
     CollectionRef,
     IndexedImage,
@@ -135,8 +136,8 @@ class MilvusIndex:
     def check_generation(self, ref: CollectionRef) -> None:
         self._catalog.get(ref)
 
-    def model_name(self, ref: CollectionRef) -> str:
-        return self._catalog.get(ref).model_name
+    def model_of(self, ref: CollectionRef) -> BoundModel:
+        return self._catalog.get(ref).model
 
     def replace_images(self, ref: CollectionRef, images: Mapping[str, Sequence[IndexRow]]) -> None:
         binding = self._catalog.get(ref)

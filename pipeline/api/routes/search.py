@@ -165,7 +165,7 @@ def _answered(
     assert target is not None, "each query has its answer, and each answer its generation"
     return SearchAnswerBody(
         collection=target.name,
-        model=ports.index.model_name(target),
+        model=ports.index.model_of(target).name,
         fingerprint=target.fingerprint,
         generation=target.generation,
         seconds=round(time.perf_counter() - started, 6),

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from pipeline.ports import VectorIndex
 from pipeline.service.confined.scope import Scope
 from pipeline.types import (
+    BoundModel,
     CollectionInfo,
     CollectionRef,
     IndexedImage,
@@ -72,9 +73,9 @@ class ConfinedIndex:
             infos = self._index.list_generations(self._scope.stored(name))
         return [self._scope.seen_info(info) for info in infos]
 
-    def model_name(self, ref: CollectionRef) -> str:
+    def model_of(self, ref: CollectionRef) -> BoundModel:
         with self._scope.words():
-            return self._index.model_name(self._scope.stored_ref(ref))
+            return self._index.model_of(self._scope.stored_ref(ref))
 
     def check_generation(self, ref: CollectionRef) -> None:
         with self._scope.words():

@@ -40,6 +40,7 @@ from pipeline.ports.model_binding import (
 )
 from pipeline.search.ranking import check_query
 from pipeline.types import (
+    BoundModel,
     CollectionInfo,
     CollectionRef,
     IndexedImage,
@@ -158,8 +159,8 @@ class LiteIndex:
     def check_generation(self, ref: CollectionRef) -> None:
         self._get(ref)
 
-    def model_name(self, ref: CollectionRef) -> str:
-        return self._get(ref).model_name
+    def model_of(self, ref: CollectionRef) -> BoundModel:
+        return self._get(ref).model
 
     def replace_images(self, ref: CollectionRef, images: Mapping[str, Sequence[IndexRow]]) -> None:
         with self._lock:
