@@ -94,17 +94,30 @@ def open_uploads(settings: Settings, *, driver: str) -> Location | None:
         ConfigError: it is no place, or workers elsewhere could not read it.
     """
     target = settings.uploads_target
-    is_folder = target != "" and not target.startswith("s3://")
-    if is_folder and driver == WORKERS:
+    if target and not target.startswith("s3://") and driver == WORKERS:
         raise ConfigError(f"PICTOR_UPLOADS: {target} is a folder, and workers elsewhere cannot read it")
+    return make_place(target, of="PICTOR_UPLOADS", mode=0o700) if target else None
+
+
+def make_place(target: str, *, of: str, mode: int = 0o777) -> Location:
+    """A place to write into: a folder, which is made if need be, or a prefix that ends like one.
+
+    Args:
+        of: the setting that names it.
+
+    Raises:
+        ConfigError: it is no place.
+    """
     try:
-        if is_folder:
-            local_path(target).mkdir(parents=True, exist_ok=True, mode=0o700)
-        return parse_location(target) if target else None
+        if not target.startswith("s3://"):
+            local_path(target).mkdir(parents=True, exist_ok=True, mode=mode)
+        elif not target.endswith("/"):
+            target = f"{target}/"  # else `up` would hold `uploads` of somebody else, and keys would begin so
+        return parse_location(target)
     except OSError as err:
-        raise ConfigError(f"PICTOR_UPLOADS: folder {target} cannot be made: {err.strerror}") from err
+        raise ConfigError(f"{of}: folder {target} cannot be made: {err.strerror}") from err
     except ArgumentError as err:
-        raise ConfigError(f"PICTOR_UPLOADS: {err}") from err
+        raise ConfigError(f"{of}: {err}") from err
 
 
 def locate_file(path: Path) -> tuple[str, str]:

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from pipeline import wiring
 from pipeline.errors import ConfigError
-from pipeline.location import local_path, split_s3_url
 from pipeline.settings import Settings
 
 if TYPE_CHECKING:
@@ -74,12 +73,14 @@ def audit_key(settings: Settings) -> "SigningKey":
 
 def audit_places(settings: Settings) -> list["Place"]:
     """Where tiles are published: one place, or none."""
-    return [_place(settings.audit_tiles_target, settings)] if settings.audit_tiles_target else []
+    target = settings.audit_tiles_target
+    return [_place(target, settings, of="PICTOR_AUDIT_TILES")] if target else []
 
 
 def checkpoint_places(settings: Settings) -> list["Place"]:
     """Where checkpoints are written besides: one place, or none."""
-    return [_place(settings.audit_checkpoints, settings)] if settings.audit_checkpoints else []
+    target = settings.audit_checkpoints
+    return [_place(target, settings, of="PICTOR_AUDIT_CHECKPOINTS")] if target else []
 
 
 def published_checkpoints(settings: Settings, key: "VerifierKey") -> list["NamedCheckpoint"]:
@@ -109,19 +110,9 @@ def _cosign(settings: Settings) -> "Cosign | None":
     return Witnesses(asked, post).cosign if asked else None
 
 
-def _place(text: str, settings: Settings) -> "Place":
+def _place(target: str, settings: Settings, *, of: str) -> "Place":
     from pipeline.audit.place import Place
 
-    if text.startswith("s3://"):
-        bucket, prefix = split_s3_url(text)
-        prefix = f"{prefix.rstrip('/')}/" if prefix else ""
-        return Place(
-            store=wiring.open_store(settings), bucket=bucket, prefix=prefix, url=f"s3://{bucket}/{prefix}"
-        )
-    folder = local_path(text)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as err:
-        raise ConfigError(f"folder {folder} of the audit log cannot be made: {err.strerror}") from err
-    path = str(folder.resolve())
-    return Place(store=wiring.open_store(settings), bucket=path, prefix="", url=f"{path}/")
+    place = wiring.make_place(target, of=of)
+    url = place.url if place.url.startswith("s3://") else f"{place.bucket}/"
+    return Place(store=wiring.open_store(settings), bucket=place.bucket, prefix=place.prefix, url=url)

@@ -60,3 +60,25 @@ def test_a_load_has_a_connection_of_its_own_to_a_server(tmp_path: Path) -> None:
         ) as of_loads:
             assert of_loads is not index
         wiring.open_index(folder).close()  # it was closed, or this would be refused
+
+
+@pytest.mark.parametrize(
+    ("target", "prefix"),
+    [("s3://shop", ""), ("s3://shop/", ""), ("s3://shop/up", "up/"), ("s3://shop/up/", "up/")],
+)
+def test_a_place_in_a_bucket_ends_like_a_folder(target: str, prefix: str) -> None:
+    place = wiring.make_place(target, of="PICTOR_UPLOADS")
+    assert (place.bucket, place.prefix, place.url) == ("shop", prefix, f"s3://shop/{prefix}")
+
+
+def test_a_folder_to_write_into_is_made(tmp_path: Path) -> None:
+    place = wiring.make_place(str(tmp_path / "a" / "b"), of="PICTOR_UPLOADS", mode=0o700)
+    assert (place.bucket, place.prefix) == (str(tmp_path / "a" / "b"), "")
+    assert (tmp_path / "a" / "b").stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.parametrize("target", ["s3://", "ftp://host/x", "FILE/below"])
+def test_what_is_no_place_is_said_of_its_setting(tmp_path: Path, target: str) -> None:
+    (tmp_path / "FILE").write_text("")
+    with pytest.raises(ConfigError, match=r"^PICTOR_AUDIT_TILES: "):
+        wiring.make_place(target.replace("FILE", str(tmp_path / "FILE")), of="PICTOR_AUDIT_TILES")
