@@ -46,6 +46,19 @@ def database(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
         yield url
 
 
+@pytest.fixture(scope="module", params=["memory", *KINDS])
+def memory_or_database(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
+    """The URL of a database with the tables of a ledger, or "" for the fake."""
+    if request.param == "memory":
+        yield ""
+        return
+    with empty_database(request.param, tmp_path_factory.mktemp("ledger")) as url:
+        migrate(url)
+        yield url
+
+
 @pytest.fixture
 def ledger(database: str) -> Iterator[SqlLedger]:
     """Without a row."""

@@ -4,7 +4,6 @@ import multiprocessing
 import os
 import random
 import signal
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 from multiprocessing.connection import Connection, wait
@@ -14,7 +13,6 @@ from pathlib import Path
 import pytest
 
 from pipeline.adapters.folder.store import FolderStore
-from pipeline.adapters.ledger.migrate import migrate
 from pipeline.adapters.ledger.sql_audit_log import open_audit_log
 from pipeline.audit.checkpoint import NamedCheckpoint, parse_checkpoint
 from pipeline.audit.note import SigningKey
@@ -23,34 +21,25 @@ from pipeline.audit.publisher import Publisher
 from pipeline.audit.verify import verify_log
 from pipeline.types import AuditReceipt
 from tests.audit_records import proves, search_by
-from tests.contract.ledger_databases import KINDS, empty_database
 
 KEY = SigningKey.generate("pictor.test/log")
 PROCESSES, THREADS = 2, 3
-fork = multiprocessing.get_context(
-    "fork"
-)  # a process that starts anew takes a second to import what it needs
-
-
-@pytest.fixture(scope="module", params=KINDS)
-def url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with empty_database(request.param, tmp_path_factory.mktemp("log")) as url:
-        migrate(url)
-        yield url
+# A process that starts anew takes a second to import what it needs.
+fork = multiprocessing.get_context("fork")
 
 
 # Rounds, and the most receipts of a process before it is killed.
 @pytest.mark.parametrize(("rounds", "most"), [(2, 10), pytest.param(100, 40, marks=pytest.mark.repeat)])
 def test_writers_that_are_killed_lose_nothing_and_contradict_nothing(
-    url: str, rounds: int, most: int, tmp_path: Path
+    database: str, rounds: int, most: int, tmp_path: Path
 ) -> None:
     seed = int.from_bytes(os.urandom(4), "big")
     print(f"seed {seed}")
     chance, receipts = random.Random(seed), list[tuple[str, AuditReceipt]]()
     for _ in range(rounds):
-        receipts += kill_writers(url, tmp_path, [chance.randint(1, most) for _ in range(PROCESSES)])
+        receipts += kill_writers(database, tmp_path, [chance.randint(1, most) for _ in range(PROCESSES)])
     assert len(receipts) >= rounds * PROCESSES
-    check(url, tmp_path, receipts)
+    check(database, tmp_path, receipts)
 
 
 def kill_writers(url: str, folder: Path, limits: list[int]) -> list[tuple[str, AuditReceipt]]:

@@ -9,7 +9,6 @@ from typing import Protocol
 
 import pytest
 
-from pipeline.adapters.ledger.migrate import migrate
 from pipeline.adapters.ledger.sql_audit_log import open_audit_log
 from pipeline.audit.note import SigningKey
 from pipeline.audit.records import canonical_json, commit
@@ -18,7 +17,7 @@ from pipeline.ports import AuditLog
 from pipeline.testing.memory_audit import MemoryAuditLog
 from pipeline.types import AuditKind, AuditQuery, Candidate, Probe
 from tests.audit_records import NOON, erasure_of, proves, search_by
-from tests.contract.ledger_databases import KINDS, empty_database, empty_tables
+from tests.contract.ledger_databases import empty_tables
 
 
 class KeyedLog(AuditLog, Protocol):
@@ -30,25 +29,14 @@ class KeyedLog(AuditLog, Protocol):
 KEY = SigningKey.generate("pictor.test/log")
 
 
-@pytest.fixture(scope="module", params=["memory", *KINDS])
-def kind(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The URL of an empty database, or "" for memory."""
-    if request.param == "memory":
-        yield ""
-        return
-    with empty_database(request.param, tmp_path_factory.mktemp("log")) as url:
-        migrate(url)
-        yield url
-
-
 @pytest.fixture
-def log(kind: str) -> Iterator[KeyedLog]:
+def log(memory_or_database: str) -> Iterator[KeyedLog]:
     """Without an entry."""
-    if not kind:
+    if not memory_or_database:
         yield MemoryAuditLog()
         return
-    empty_tables(kind)
-    with open_audit_log(kind, KEY) as log:
+    empty_tables(memory_or_database)
+    with open_audit_log(memory_or_database, KEY) as log:
         yield log
 
 

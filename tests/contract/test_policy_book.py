@@ -6,7 +6,6 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from pipeline.adapters.ledger.migrate import migrate
 from pipeline.adapters.ledger.sql_ledger import open_ledger
 from pipeline.errors import ConflictError, NotFoundError
 from pipeline.ports import PolicyBook
@@ -19,7 +18,7 @@ from pipeline.types import (
     PolicyVersion,
     Purpose,
 )
-from tests.contract.ledger_databases import KINDS, empty_database, empty_tables
+from tests.contract.ledger_databases import empty_tables
 
 NOON = datetime(2026, 11, 27, 12, tzinfo=UTC)
 POLICY = CollectionPolicy(
@@ -54,25 +53,14 @@ SECOND = replace(
 )
 
 
-@pytest.fixture(scope="module", params=["memory", *KINDS])
-def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The URL of a database, or "" for memory."""
-    if request.param == "memory":
-        yield ""
-        return
-    with empty_database(request.param, tmp_path_factory.mktemp("policies")) as url:
-        migrate(url)
-        yield url
-
-
 @pytest.fixture
-def book(place: str) -> Iterator[PolicyBook]:
+def book(memory_or_database: str) -> Iterator[PolicyBook]:
     """Without a version."""
-    if not place:
+    if not memory_or_database:
         yield MemoryPolicyBook()
         return
-    empty_tables(place)
-    with open_ledger(place) as ledger:
+    empty_tables(memory_or_database)
+    with open_ledger(memory_or_database) as ledger:
         yield ledger.policies
 
 
