@@ -8,13 +8,13 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterable, Sequence
-from fnmatch import fnmatchcase
 from pathlib import Path
 
 from pipeline.errors import DeniedError
 from pipeline.ingest.removal import AGAIN
 from pipeline.location import Location
 from pipeline.ports import Ledger
+from pipeline.service.access import is_like_any
 from pipeline.service.index_image import ONE_IMAGE
 
 KNOWN_S = 1.0  # after this time at the latest a place may be named that a new job has brought
@@ -86,9 +86,9 @@ class Places:
 
     def _holds(self, bucket: str, key: str) -> bool:
         """The known places come last, since the ledger is asked for them."""
-        return (_is_like_any(bucket, self._granted) and _is_own_name(bucket)) and (
+        return (is_like_any(bucket, self._granted) and _is_own_name(bucket)) and (
             _is_in_any(bucket, key, self._allowed)
-            or (not bucket.startswith("/") and _is_like_any(bucket, self._buckets))
+            or (not bucket.startswith("/") and is_like_any(bucket, self._buckets))
             or _is_in_any(bucket, key, self._known_lately())
         )
 
@@ -144,10 +144,6 @@ def _is_own_name(bucket: str) -> bool:
         return not bucket.startswith("/") or os.path.realpath(bucket) == bucket
     except ValueError:  # a NUL, or half of a character
         return False
-
-
-def _is_like_any(bucket: str, globs: Iterable[str]) -> bool:
-    return any(fnmatchcase(bucket, glob) for glob in globs)
 
 
 def _is_in_any(bucket: str, key: str, places: Iterable[Location]) -> bool:

@@ -92,16 +92,21 @@ def require_names(caller: Caller, *, collection: str, buckets: Sequence[str] = (
     """Raises DeniedError for a collection or bucket that this caller may not reach."""
     if caller.tenant == DEFAULT_TENANT and is_of_tenant(collection):
         raise DeniedError(f"{caller.who!r} may not use collection {shown(collection)}, which is a tenant's")
-    _require_name(caller, "collection", collection, caller.collections)
+    require_name(caller.who, "collection", collection, caller.collections)
     for bucket in buckets:
-        _require_name(caller, "bucket", bucket, caller.buckets)
+        require_name(caller.who, "bucket", bucket, caller.buckets)
 
 
-def _require_name(caller: Caller, kind: str, name: str, allowed: Sequence[str]) -> None:
-    if not any(fnmatchcase(name, glob) for glob in allowed):
+def require_name(who: str, kind: str, name: str, allowed: Sequence[str]) -> None:
+    """Raises DeniedError for a name that none of the globs matches."""
+    if not is_like_any(name, allowed):
         raise DeniedError(
-            f"{caller.who!r} may not use {kind} {shown(name)}; allowed are {', '.join(allowed) or 'none'}"
+            f"{who!r} may not use {kind} {shown(name)}; allowed are {', '.join(allowed) or 'none'}"
         )
+
+
+def is_like_any(name: str, globs: Iterable[str]) -> bool:
+    return any(fnmatchcase(name, glob) for glob in globs)
 
 
 def _user_name() -> str:

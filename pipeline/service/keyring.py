@@ -3,16 +3,15 @@
 import hmac
 import logging
 import secrets
-import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from pipeline.errors import TransientError, UnknownCallerError
 from pipeline.ports import KeyBook
 from pipeline.service.access import Caller, permissions_of
 from pipeline.service.key_text import digest_of, id_in_text
+from pipeline.service.remembered import Remembered
 from pipeline.types import ApiKey, KnownKey, Session
 
 logger = logging.getLogger(__name__)
@@ -20,16 +19,10 @@ logger = logging.getLogger(__name__)
 REMEMBERED_S = 0.5  # a key that is revoked works nowhere a second later, with the time of a request in it
 NOTED_EVERY = timedelta(minutes=15)  # when a key was used last: a write for each request would cost more
 SESSION = timedelta(hours=12)  # a working day
-MAX_REMEMBERED = 10_000  # keys and sessions; then all are forgotten
+MAX_REMEMBERED = 10_000  # keys, and as many sessions
 
 _NOT_VALID = "this key is not known, or not valid any more"
 _SIGNED_OUT = "nobody is signed in, or not any more"
-
-
-@dataclass(frozen=True, slots=True)
-class _Remembered:
-    value: KnownKey | Session
-    until_s: float  # of the clock
 
 
 class Keyring:
@@ -48,10 +41,13 @@ class Keyring:
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._book = book
-        self._clock_s = clock_s
         self._now = now
-        self._remembered: dict[str, _Remembered] = {}
-        self._lock = threading.Lock()
+        self._keys = Remembered[str, KnownKey | None](
+            age_s=REMEMBERED_S, most=MAX_REMEMBERED, clock_s=clock_s
+        )
+        self._sessions = Remembered[str, Session | None](
+            age_s=REMEMBERED_S, most=MAX_REMEMBERED, clock_s=clock_s
+        )
 
     def holder_of(self, text: str) -> ApiKey:
         """The key with this text.
@@ -86,53 +82,25 @@ class Keyring:
     def signed_in(self, session: str) -> ApiKey:
         """The key that somebody signed in with. Raises UnknownCallerError: signed out, or too long ago."""
         digest = digest_of(session)
-        found = self._recall(digest)
-        if not isinstance(found, Session):
-            found = self._remember(digest, lambda: self._book.find_session(digest))
-        if not isinstance(found, Session) or found.expires_at <= self._now():
+        found = self._sessions.find(digest, lambda: self._book.find_session(digest), keeps=_is_there)
+        if found is None or found.expires_at <= self._now():
             raise UnknownCallerError(_SIGNED_OUT)
         return self.check(found.key_id)
 
     def sign_out(self, session: str) -> None:
         digest = digest_of(session)
         self._book.end_session(digest)
-        self.forget(digest)
+        self._sessions.forget(digest)
 
     def remembers(self, text: str) -> bool:
         """Whether the answer for the text of a key costs no look into the book."""
         key_id = id_in_text(text)
-        return key_id is None or self._recall(key_id) is not None
-
-    def forget(self, name: str) -> None:
-        """Args: `name` is the id of a key or the digest of a session: the next request looks anew."""
-        with self._lock:
-            self._remembered.pop(name, None)
+        return key_id is None or self._keys.has(key_id)
 
     def _find(self, key_id: str) -> tuple[KnownKey | None, bool]:
         """The key, and whether it was looked up just now."""
-        recalled = self._recall(key_id)
-        if isinstance(recalled, KnownKey):
-            return recalled, False
-        found = self._remember(key_id, lambda: self._book.find_key(key_id))
-        return (found if isinstance(found, KnownKey) else None), True
-
-    def _recall(self, name: str) -> KnownKey | Session | None:
-        with self._lock:
-            remembered = self._remembered.get(name)
-        return remembered.value if remembered and self._clock_s() < remembered.until_s else None
-
-    def _remember(
-        self, name: str, look: Callable[[], KnownKey | Session | None]
-    ) -> KnownKey | Session | None:
-        until_s = self._clock_s() + REMEMBERED_S  # from before the look: what it sees may be as old as that
-        found = look()
-        if found is None:
-            return None  # others cannot fill the memory with what is not there
-        with self._lock:
-            if len(self._remembered) >= MAX_REMEMBERED:
-                self._remembered.clear()
-            self._remembered[name] = _Remembered(found, until_s)
-        return found
+        is_fresh = not self._keys.has(key_id)
+        return self._keys.find(key_id, lambda: self._book.find_key(key_id), keeps=_is_there), is_fresh
 
     def _valid(self, key: ApiKey, is_fresh: bool) -> ApiKey:
         if not key.is_valid(self._now()):
@@ -149,6 +117,11 @@ class Keyring:
             self._book.note_use(key.key_id, now, unless_since=now - NOTED_EVERY)
         except TransientError as err:  # no reason to turn anybody away
             logger.warning("use of a key not noted", extra={"key_id": key.key_id, "error": str(err)})
+
+
+def _is_there(found: object) -> bool:
+    """Others cannot fill the memory with what is not there."""
+    return found is not None
 
 
 def caller_with(key: ApiKey, *, request_id: str, on_behalf_of: str = "") -> Caller:

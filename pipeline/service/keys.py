@@ -3,12 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from fnmatch import fnmatchcase
 
 from pipeline.errors import ArgumentError, ConflictError, DeniedError, NotFoundError
 from pipeline.names import check_tenant_name, shown
 from pipeline.ports import KeyBook
-from pipeline.service.access import ALL_TENANTS, Caller, Permission, permissions_of, require
+from pipeline.service.access import ALL_TENANTS, Caller, Permission, is_like_any, permissions_of, require
 from pipeline.service.key_text import digest_of, id_in_text, new_key_text
 from pipeline.types import DEFAULT_TENANT, ApiKey, KeyRole, KnownKey
 
@@ -200,7 +199,7 @@ def _check_roles(key: ApiKey, caller: Caller) -> None:
 def _is_within(glob: str, own: Sequence[str]) -> bool:
     """Whether all that a glob matches is matched by another one. May say no to a glob that is."""
     is_name = not any(sign in glob for sign in "*?[")
-    return "*" in own or glob in own or (is_name and any(fnmatchcase(glob, wider) for wider in own))
+    return "*" in own or glob in own or (is_name and is_like_any(glob, own))
 
 
 def _is_of(key: ApiKey, caller: Caller) -> bool:

@@ -8,7 +8,6 @@ share a beginning. Those of the tenant `default` are stored as they are called.
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from fnmatch import fnmatchcase
 from typing import TypeVar
 
 from pipeline.errors import (
@@ -21,7 +20,7 @@ from pipeline.errors import (
     TargetError,
 )
 from pipeline.names import check_collection_name, is_of_tenant, shown
-from pipeline.service.access import ALL_TENANTS, Caller
+from pipeline.service.access import ALL_TENANTS, Caller, is_like_any, require_name
 from pipeline.types import DEFAULT_TENANT, CollectionInfo, CollectionRef, Job, JobRequest
 
 _NAMING = (ArgumentError, ConflictError, ModelMismatchError, NotFoundError, TargetError)  # name collections
@@ -56,9 +55,7 @@ class Scope:
             ArgumentError: no collection of this tenant can have the name.
             DeniedError: the caller may not reach it.
         """
-        if not any(fnmatchcase(name, glob) for glob in self.collections):
-            allowed = ", ".join(self.collections) or "none"
-            raise DeniedError(f"{self.who!r} may not use collection {shown(name)}; allowed are {allowed}")
+        require_name(self.who, "collection", name, self.collections)
         if not self.beginning:
             if is_of_tenant(name):
                 raise ArgumentError(f"collection name {shown(name)}: tenant_… is kept for tenants")
@@ -77,7 +74,7 @@ class Scope:
         if not stored.startswith(self.beginning) or (not self.beginning and is_of_tenant(stored)):
             return None
         name = stored.removeprefix(self.beginning)
-        return name if any(fnmatchcase(name, glob) for glob in self.collections) else None
+        return name if is_like_any(name, self.collections) else None
 
     def holds(self, stored: str) -> bool:
         return self.seen(stored) is not None
