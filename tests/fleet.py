@@ -270,10 +270,14 @@ class Fleet:
 
     def terminate(self) -> list[int]:
         """SIGTERM to every worker that runs still; their exit codes."""
-        running = [worker for worker in self.workers if worker.process.poll() is None]
+        running = self.running()
         for worker in running:
             worker.process.terminate()
         return [worker.wait() for worker in running]
+
+    def running(self) -> list[Worker]:
+        """Of all that were started. Tests that share a fleet also start workers that are refused."""
+        return [worker for worker in self.workers if worker.process.poll() is None]
 
     def stop(self) -> None:
         """SIGTERM, then SIGKILL to what is left."""

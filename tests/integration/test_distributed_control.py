@@ -81,7 +81,7 @@ def test_a_worker_with_another_model_than_its_collection_is_refused(quiet: Fleet
 
 
 def test_workers_take_no_orders_from_who_may_publish(fleet: Fleet) -> None:
-    running = [worker for worker in fleet.workers if worker.process.poll() is None]
+    running = fleet.running()
     control = make_app(fleet.settings).control
     control.broadcast("shutdown")
     assert control.ping(timeout=1.0) == []

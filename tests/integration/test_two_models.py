@@ -1,6 +1,7 @@
 """Workers of two models on one broker, and a broker that still has a queue of the version before."""
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
@@ -29,6 +30,7 @@ def other(tmp_path: Path) -> Path:
 def test_two_fleets_work_side_by_side_and_answer_for_each_other(
     fleet: Fleet, bucket: str, other: Path
 ) -> None:
+    before = fleet.running()
     spec = wiring.load_model_spec(str(other), fleet.settings)
     collection = f"{fleet.settings.collection}_second"
     fleet.index.create_collection(collection, spec)
@@ -53,13 +55,13 @@ def test_two_fleets_work_side_by_side_and_answer_for_each_other(
             for where in (collection, fleet.settings.collection):
                 answer = client.search(f"s3://{bucket}/3.jpg", k=1, collection=where, bucket=bucket)
                 assert first_key(answer) == "3.jpg", answer
-        assert_nobody_stopped(fleet)
+        assert_nobody_stopped([*before, worker])
         assert worker.terminate() == 0
         started = time.monotonic()
         answer = client.search(f"s3://{bucket}/3.jpg", collection=collection)
         assert "no search worker of that model runs" in str(answer["error"])
         assert time.monotonic() - started < PROMPT_S
-    assert_nobody_stopped(fleet, but=worker)
+    assert_nobody_stopped(before)
 
 
 def move_one_to_the_former_queue(fleet: Fleet, queue: str) -> None:
@@ -84,8 +86,7 @@ def first_key(answer: Answer) -> str:
     return hit["key"]
 
 
-def assert_nobody_stopped(fleet: Fleet, but: Worker | None = None) -> None:
-    for worker in fleet.workers:
-        if worker is not but:
-            assert worker.process.poll() is None, worker.log()
-            assert not (worker.folder / "stopped").exists(), worker.log()
+def assert_nobody_stopped(workers: Sequence[Worker]) -> None:
+    for worker in workers:
+        assert worker.process.poll() is None, worker.log()
+        assert not (worker.folder / "stopped").exists(), worker.log()
