@@ -105,7 +105,8 @@ def _weigh_genuine(
     persons = labelled.persons[rows]
     same = persons[:, None] == labelled.persons[None, :]
     counts = np.bincount(persons, (reached & same).sum(axis=1), minlength=weights.shape[1])
-    return weights @ counts
+    weighed: NDArray[np.float64] = weights.astype(np.float64) @ counts
+    return weighed
 
 
 def _weigh_impostors(

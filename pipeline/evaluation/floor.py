@@ -56,6 +56,6 @@ def _words(
         return f"{aim}. It was measured on {impostor} comparisons of different persons."
     return (
         f"{aim}. This is an EXTRAPOLATION: {impostor} comparisons of different persons can tell an FMR down "
-        f"to {measurable:.2g}. The floor follows from a model of the highest scores. Take the upper end of the "
-        "interval, and measure again with more persons."
+        f"to {measurable:.2g}. The floor follows from a model of the highest scores. Take the upper end of "
+        "the interval, and measure again with more persons."
     )

@@ -32,15 +32,16 @@ def measure_verification(
     seed: int = 0,
     similarity: Similarity = no_similarity,
 ) -> Verification:
-    """Args:
-    comparisons: those of `labelled`.
-    at: cosines that are measured whatever their errors. The others follow from FARS.
+    """Measure at the thresholds that FARS give, and at others.
+
+    Args:
+        comparisons: those of `labelled`.
+        at: cosines that are measured whatever their errors.
     """
     shares = _Shares.of(comparisons)
     steps_at_fars = [shares.step_at_fmr(far) for far in FARS]
-    steps = sorted(
-        {step_above(cosine) for cosine in at} | {step for step in steps_at_fars if step is not None}
-    )
+    known = {step for step in steps_at_fars if step is not None}
+    steps = sorted({step_above(cosine) for cosine in at} | known)
     errors = dict(zip(steps, _errors_at(labelled, shares, steps, seed, similarity), strict=True))
     return Verification(
         genuine=shares.genuine_count,

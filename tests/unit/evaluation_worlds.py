@@ -37,7 +37,8 @@ def shuffled(labelled: LabelledVectors, seed: int) -> LabelledVectors:
 
 def pair_scores(labelled: LabelledVectors) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """The cosines of all genuine and all impostor pairs, each once."""
-    genuine, impostor = [], []
+    genuine: list[float] = []
+    impostor: list[float] = []
     for one in range(len(labelled)):
         for other in range(one):
             score = float(labelled.vectors[one] @ labelled.vectors[other])
