@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pipeline import wiring_audit
+from pipeline.cli.audit_receipts import check_receipts
 from pipeline.cli.exit_codes import EXIT_UNFINISHED
 from pipeline.cli.output import fail, note, write_json, write_line, write_table
 from pipeline.errors import ArgumentError
@@ -68,6 +69,9 @@ def verify(
     _print_verified(found, as_json=as_json)
     if found.faults:
         raise typer.Exit(EXIT_UNFINISHED)
+
+
+app.command("check-receipt")(check_receipts)
 
 
 @app.command("prove")
