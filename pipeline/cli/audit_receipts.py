@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
 
 def check_receipts(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="As `pictor search --receipt FILE` writes it.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="As `pictor search` writes it with --receipt.")
+    ],
     vkey: Annotated[str, typer.Option(help="Public key of the log, its text or a file.")],
     record: Annotated[
         Path | None, typer.Option(help="JSON of the record, if the file has one receipt.")

@@ -1,7 +1,7 @@
 """Read, prove, export and erase what the transparency log holds. Each of these is an entry, too."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from datetime import datetime
 
 from pipeline.audit.export import export_lines
@@ -11,7 +11,8 @@ from pipeline.ports import AuditLog
 from pipeline.ports.audit import PublishedLog
 from pipeline.service.access import ALL_TENANTS, Caller, Permission, require
 from pipeline.service.audit_entries import record_of
-from pipeline.types.audit import AuditEntry, AuditKind, AuditQuery, AuditReceipt, Json
+from pipeline.service.audit_search import enter, is_seen, said_of, within_tenant
+from pipeline.types.audit import AuditEntry, AuditKind, AuditQuery, AuditReceipt
 
 PAGE_ENTRIES = 1000  # of one question to the log, and of one erasure
 MAX_REASON_CHARS = 1000
@@ -28,7 +29,7 @@ def prove_record(record_id: str, log: AuditLog, caller: Caller) -> AuditReceipt:
 def show_record(record_id: str, log: AuditLog, caller: Caller) -> AuditEntry:
     require(caller, Permission.AUDIT)
     entry = _get(record_id, log, caller)
-    log.append([record_of(AuditKind.READ, caller, refers_to=(record_id,))])
+    enter(log, record_of(AuditKind.READ, caller, refers_to=(record_id,)))
     return entry
 
 
@@ -43,7 +44,7 @@ def show_entry(place: str, log: AuditLog, caller: Caller) -> AuditEntry:
         DeniedError: it is somebody else's, and the caller is no auditor.
     """
     entry = _visible_entry(place, log, caller)
-    log.append([record_of(AuditKind.READ, caller, refers_to=(entry.record_id,))])
+    enter(log, record_of(AuditKind.READ, caller, refers_to=(entry.record_id,)))
     return entry
 
 
@@ -59,16 +60,6 @@ def log_of(log: AuditLog | None) -> AuditLog:
     return log
 
 
-def find_records(
-    query: AuditQuery, log: AuditLog, caller: Caller, *, limit: int, before: int | None = None
-) -> list[AuditEntry]:
-    """Newest first. Args: `before`: an index; only entries below it."""
-    require(caller, Permission.AUDIT)
-    found = log.find(_within(query, caller), limit=limit, before=before)
-    log.append([record_of(AuditKind.READ, caller, details={"query": _said(query), "entries": len(found)})])
-    return found
-
-
 def export_records(
     log: PublishedLog, caller: Caller, *, since: datetime | None, until: datetime | None
 ) -> Iterator[bytes]:
@@ -81,7 +72,7 @@ def export_records(
     """
     require(caller, Permission.AUDIT)
     span = AuditQuery(since=since, until=until)
-    log.append([record_of(AuditKind.EXPORT, caller, details={"query": _said(span)})])
+    log.append([record_of(AuditKind.EXPORT, caller, details={"query": said_of(asdict(span))})])
     tenant = "" if caller.tenant == ALL_TENANTS else caller.tenant
     return export_lines(log.entries(), since=since, until=until, tenant=tenant)
 
@@ -108,7 +99,7 @@ def erase_found(query: AuditQuery, log: AuditLog, caller: Caller, *, reason: str
     """Erase all records that a query is about, but for erasures. Returns how many."""
     require(caller, Permission.OPERATE)
     erased, page = 0, list[str]()
-    for entry in _all(_within(query, caller), log):
+    for entry in _all(within_tenant(query, caller), log):
         if entry.found_by["kind"] != AuditKind.ERASURE:
             page.append(entry.record_id)
         if len(page) == PAGE_ENTRIES:
@@ -159,18 +150,5 @@ def _is_own(entry: AuditEntry, caller: Caller) -> bool:
 
 def _check_tenant(entry: AuditEntry, caller: Caller) -> None:
     """An erased record belongs to nobody any more, and shows nothing."""
-    if caller.tenant not in (ALL_TENANTS, entry.found_by.get("tenant", caller.tenant)):
+    if not is_seen(entry, caller):
         raise no_such_record(entry.record_id)
-
-
-def _within(query: AuditQuery, caller: Caller) -> AuditQuery:
-    return query if caller.tenant == ALL_TENANTS else replace(query, tenant=caller.tenant)
-
-
-def _said(query: AuditQuery) -> dict[str, Json]:
-    """What was asked for, for the entry of the question."""
-    given = {name: value for name, value in asdict(query).items() if value}
-    return {
-        name: value.isoformat() if isinstance(value, datetime) else str(value)
-        for name, value in given.items()
-    }

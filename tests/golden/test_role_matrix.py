@@ -19,7 +19,7 @@ from fastapi.routing import APIRoute
 from pipeline.api.app import make_app
 from pipeline.api.backend import Backend
 from pipeline.api.middleware.callers import is_open
-from pipeline.types import CollectionPolicy, JobState, KeyRole, PolicyState, PolicyVersion
+from pipeline.types import CollectionPolicy, JobState, KeyRole, PolicyState, PolicyVersion, ReferenceDb
 from tests.audit_records import search_by
 from tests.unit.fakes import BUCKET, SPEC, distinct_png
 from tests.unit.tenant_world import TenantWorld, Worlds, failed_image_of, image_of
@@ -74,10 +74,12 @@ def propose_policies(world: TenantWorld, _job_id: str) -> None:
 
 
 def record_searches(world: TenantWorld, _job_id: str) -> None:
-    """One of each tenant, by somebody else than the key of the cell."""
+    """One in each place, by somebody else than the key of the cell."""
     log = world.backend.answers_to.log
     assert log is not None
-    log.append([search_by("somebody", tenant=tenant) for tenant in ("acme", "other")])
+    for place, collection in PLACES.items():
+        tenant, where = "other" if place == TENANT else "acme", ReferenceDb(collection=collection)
+        log.append([search_by("somebody", tenant=tenant, reference_db=where)])
 
 
 POLICY = "/v1/collections/{collection}/policy"
@@ -139,6 +141,7 @@ EXAMPLES: dict[Route, Example] = {
     ("POST", "/v1/collections/{collection}/search"): Example(json={"query": {"id": "IMAGE"}}),
     ("POST", "/v1/collections/{collection}/search/batch"): Example(json={"queries": [{"id": "IMAGE"}]}),
     ("POST", "/v1/collections/{collection}/search/image"): Example(content=PICTURE),
+    ("GET", "/v1/audit/entries"): Example(),
     ("GET", "/v1/keys"): Example(),
     ("POST", "/v1/keys"): Example(json={"name": "k", "roles": ["searcher"], "collections": ["COLLECTION"]}),
     ("GET", "/v1/keys/{key_id}"): Example(),
@@ -196,7 +199,7 @@ class Asked:
             "{key_id}": self._key_ids[place],
             "{code}": "denied",
             "{number}": "2",
-            "{entry}": "1" if place == TENANT else "0",
+            "{entry}": str(list(PLACES).index(place)),
         }
         before = what_is_of_other(world) if place == TENANT else []
         answer = world.client.request(
@@ -256,12 +259,10 @@ def what_is_of_other(world: TenantWorld) -> list[object]:
 
 
 def places_of(route: Route) -> Sequence[str]:
-    """One place is enough for a route that names nothing. An entry of the log is a tenant's."""
+    """One place is enough for a route that names nothing."""
     example = EXAMPLES[route]
     words = f"{route[1]} {example.params} {example.json}"
-    if "{entry}" in route[1]:
-        return (OWN, TENANT)
-    named = ("{name}", "{collection}", "{job_id}", "{key_id}", "COLLECTION")
+    named = ("{name}", "{collection}", "{job_id}", "{key_id}", "{entry}", "COLLECTION")
     return tuple(PLACES) if any(word in words for word in named) else (OWN,)
 
 
