@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def check_receipts(
     file: Annotated[
-        Path, typer.Argument(metavar="FILE", help="As `pictor search` writes it with --receipt.")
+        Path, typer.Argument(metavar="FILE", help="What a search wrote with --receipt.")
     ],
     vkey: Annotated[str, typer.Option(help="Public key of the log, its text or a file.")],
     record: Annotated[
