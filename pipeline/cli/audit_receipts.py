@@ -14,9 +14,7 @@ if TYPE_CHECKING:
 
 
 def check_receipts(
-    file: Annotated[
-        Path, typer.Argument(metavar="FILE", help="What a search wrote with --receipt.")
-    ],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="What a search wrote with --receipt.")],
     vkey: Annotated[str, typer.Option(help="Public key of the log, its text or a file.")],
     record: Annotated[
         Path | None, typer.Option(help="JSON of the record, if the file has one receipt.")
