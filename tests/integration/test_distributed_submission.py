@@ -237,7 +237,12 @@ def test_a_job_for_a_bucket_that_may_not_be_read_fails_and_the_workers_go_on(
         }
     )
     name = f"foreign-{secrets.token_hex(4)}"
-    wiring.open_s3(foreign).make_bucket(name)
+    store = wiring.open_s3(foreign)
+    store.make_bucket(name)
+    # Ceph lets in whom a policy of their own lets in, whoever owns the bucket. So its owner forbids it.
+    everybody = {"Effect": "Deny", "Principal": "*", "Action": "s3:*", "Resource": [f"arn:aws:s3:::{name}"]}
+    policy = {"Version": "2012-10-17", "Statement": [everybody]}
+    store._minio.set_bucket_policy(name, json.dumps(policy))
     assert "these credentials may not do this" in error_of(fleet, client.ingest(f"s3://{name}"))
     assert_works(fleet, upstream, shop)
 
