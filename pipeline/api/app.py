@@ -15,6 +15,7 @@ from pipeline.api.condition_schema import CONDITION_SCHEMA, REFERENCE
 from pipeline.api.cursors import Cursors
 from pipeline.api.middleware.bounds import BoundedBodies, BoundedRequests
 from pipeline.api.middleware.callers import Door, KnownCallers, OpenDoor
+from pipeline.api.middleware.keyed import KeyedRequests
 from pipeline.api.middleware.measured import MeasuredRequests
 from pipeline.api.middleware.names import NamedRequests
 from pipeline.api.middleware.origins import OwnOrigins
@@ -81,6 +82,7 @@ def make_app(
     static = StaticFiles(directory=Path(__file__).parent / "pages" / "static")
     app.mount("/static", static, name="static")
     # The last one added is the first that a request passes.
+    app.add_middleware(KeyedRequests)
     app.add_middleware(TimelySearches, at_once=AT_ONCE_PER_CORE * read_share().cores)
     app.add_middleware(BoundedBodies, max_bytes=MAX_BODY_BYTES)
     app.add_middleware(BoundedRates, per_minute=per_minute)

@@ -26,6 +26,7 @@ _OF_THE_DOOR: Mapping[str, type[PictorError]] = {
     "body_too_slow": TransientError,
     "too_busy": TransientError,
     "rate_limited": TransientError,
+    "in_flight": TransientError,
     "no_such_page": NotFoundError,
     "key_reused": ConflictError,
     "cross_site": DeniedError,

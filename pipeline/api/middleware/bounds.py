@@ -41,7 +41,7 @@ class BoundedBodies:
             await problem("body_too_slow", detail, request_id_of(scope))(scope, receive, send)
         else:
             if body is not None:
-                await self._app(scope, _replay(body, receive), send)
+                await self._app(scope, replay(body, receive), send)
 
     async def _read(self, scope: Scope, receive: Receive) -> bytes | None:
         """None when the caller hung up."""
@@ -65,7 +65,7 @@ class _TooLargeError(Exception):
     pass
 
 
-def _replay(body: bytes, receive: Receive) -> Receive:
+def replay(body: bytes, receive: Receive) -> Receive:
     """The body once, and then whatever comes: that the caller hung up, for example."""
     given = False
 
