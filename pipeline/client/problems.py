@@ -18,7 +18,7 @@ from pipeline.errors import (
 from pipeline.reasons import Reason
 
 MAX_SHOWN_CHARS = 200
-KEY_HINT = "Set PICTOR_API_KEY to a key of this service; `pictor keys create` makes one where it runs"
+KEY_HINT = "Set PICTOR_API_KEY to a key of this service; `pictor keys create NAME --role searcher` makes one"
 
 # Codes of the service's door, which no use case has.
 _OF_THE_DOOR: Mapping[str, type[PictorError]] = {
