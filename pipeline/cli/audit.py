@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pipeline import wiring_audit
-from pipeline.cli import audit_search
+from pipeline.cli import audit_report, audit_search
 from pipeline.cli.audit_options import Asked, Case, Kind, Person, Since, Until
 from pipeline.cli.exit_codes import EXIT_UNFINISHED
 from pipeline.cli.output import fail, note, write_json, write_line
@@ -28,6 +28,7 @@ app = typer.Typer(
 )
 
 app.command("search")(audit_search.search)
+app.command("report")(audit_report.report)
 
 
 @app.command("verify")

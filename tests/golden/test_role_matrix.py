@@ -20,6 +20,7 @@ from pipeline.api.app import make_app
 from pipeline.api.backend import Backend
 from pipeline.api.middleware.callers import is_open
 from pipeline.types import CollectionPolicy, JobState, KeyRole, PolicyState, PolicyVersion
+from tests.audit_records import search_by
 from tests.unit.fakes import BUCKET, SPEC, distinct_png
 from tests.unit.tenant_world import TenantWorld, Worlds, failed_image_of, image_of
 
@@ -70,6 +71,10 @@ def propose_policies(world: TenantWorld, _job_id: str) -> None:
                 first, version=2, replaces=1, policy=looser, state=PolicyState.PROPOSED, loosens=("roles",)
             )
         )
+
+
+def record_a_search(world: TenantWorld, _job_id: str) -> None:
+    world.backend.answers_to.record([search_by("somebody")])
 
 
 POLICY = "/v1/collections/{collection}/policy"
@@ -128,6 +133,7 @@ EXAMPLES: dict[Route, Example] = {
     ("POST", "/v1/collections/{collection}/search/batch"): Example(json={"queries": [{"id": "IMAGE"}]}),
     ("POST", "/v1/collections/{collection}/search/image"): Example(content=PICTURE),
     ("GET", "/v1/audit/entries"): Example(),
+    ("GET", "/v1/audit/reports/{shape}"): Example(before=record_a_search),
     ("GET", "/v1/keys"): Example(),
     ("POST", "/v1/keys"): Example(json={"name": "k", "roles": ["searcher"], "collections": ["COLLECTION"]}),
     ("GET", "/v1/keys/{key_id}"): Example(),
@@ -185,6 +191,7 @@ class Asked:
             "{key_id}": self._key_ids[place],
             "{code}": "denied",
             "{number}": "2",
+            "{shape}": "annual",
         }
         before = what_is_of_other(world) if place == TENANT else []
         answer = world.client.request(
