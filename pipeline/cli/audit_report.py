@@ -17,7 +17,7 @@ from pipeline.service.arguments import as_utc
 from pipeline.settings import Settings
 
 if TYPE_CHECKING:
-    from pipeline.reports.rates import ErrorRates
+    from pipeline.evaluation.error_rates import ErrorRates
     from pipeline.service.audit_reports import ReportFormat
 
 
@@ -36,7 +36,8 @@ def report(
     case: Case = "",
     collection: Collection = "",
     rates: Annotated[
-        Path | None, typer.Option(help="Measured error rates as JSON, for an accountability report.")
+        Path | None,
+        typer.Option(help="Measured error rates, the JSON of an evaluation, for an accountability report."),
     ] = None,
     recipient: Annotated[
         str, typer.Option(help="To whom you give the report. It stands in its entry.", metavar="NAME")
@@ -87,10 +88,10 @@ def _format(text: str, out: Path | None) -> "ReportFormat":
 
 
 def _rates(path: Path) -> "ErrorRates":
-    from pipeline.reports.rates import read_rates
+    from pipeline.evaluation.error_rates import read_error_rates
 
     try:
-        return read_rates(path.read_bytes())
+        return read_error_rates(path.read_text("utf-8", "replace"), of=str(path))
     except OSError as err:
         raise ArgumentError(f"{path}: {err.strerror}") from err
 

@@ -2,9 +2,10 @@
 
 from collections.abc import Iterable, Sequence
 
+from pipeline.evaluation.error_rates import ErrorRates
 from pipeline.reports.acts import Act
 from pipeline.reports.kinds import count_kind, kinds_table, kinds_tally
-from pipeline.reports.rates import ErrorRates, rates_table
+from pipeline.reports.rates import rates_tables
 from pipeline.reports.report import Cell, Table
 from pipeline.reports.tally import Tally
 from pipeline.types.audit import AuditKind
@@ -71,17 +72,8 @@ def accountability_tables(acts: Iterable[tuple[Act, bool]], *, rates: ErrorRates
             rows=erasures,
             total=("total", "", "", sum(int(row[3] or 0) for row in erasures), ""),
         ),
-        _testing_table(rates),
-        rates_table(rates),
+        *rates_tables(rates),
     )
-
-
-def _testing_table(rates: ErrorRates | None) -> Table:
-    facts: Sequence[Sequence[Cell]] = ()
-    if rates is not None:
-        facts = (("data set", rates.data_set), ("measured at", rates.measured_at), ("model", rates.model))
-    about = "" if rates else "Not measured."
-    return Table(name="testing", title="(e) Testing", columns=("fact", "value"), rows=facts, about=about)
 
 
 def _change(act: Act) -> Sequence[Cell]:

@@ -10,6 +10,7 @@ from typing import assert_never
 
 from pipeline.audit.checkpoint import parse_checkpoint
 from pipeline.errors import ArgumentError, ConflictError
+from pipeline.evaluation.error_rates import ErrorRates
 from pipeline.ports import AuditLog
 from pipeline.reports import accountability, annual, extract, usage
 from pipeline.reports.acts import Act
@@ -17,7 +18,6 @@ from pipeline.reports.as_csv import report_csv
 from pipeline.reports.as_html import report_html
 from pipeline.reports.as_json import report_json
 from pipeline.reports.coverage import Coverage, Period, acts_of
-from pipeline.reports.rates import ErrorRates
 from pipeline.reports.report import LogState, Report, Shape, Table
 from pipeline.service.access import ALL_TENANTS, Caller, Permission, require
 from pipeline.service.audit_entries import record_of, software_version

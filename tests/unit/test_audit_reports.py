@@ -12,16 +12,28 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline import wiring_audit
 from pipeline.errors import ArgumentError, AuditError, ConflictError, DeniedError, TransientError
+from pipeline.evaluation.comparisons import compare_all
+from pipeline.evaluation.error_rates import (
+    DataCounts,
+    ErrorRates,
+    ErrorsAt,
+    Method,
+    ModelName,
+    Rate,
+    SubgroupErrors,
+    error_rates_json,
+)
+from pipeline.evaluation.identification import enrol, measure_identification, search_all
+from pipeline.evaluation.verification import measure_verification
 from pipeline.reports.as_csv import report_csv, safe
 from pipeline.reports.as_html import report_html
 from pipeline.reports.as_json import report_json
 from pipeline.reports.coverage import Period
-from pipeline.reports.rates import interval, read_rates
 from pipeline.reports.report import Report, Shape
 from pipeline.service.access import Caller, local_caller, permissions_of
 from pipeline.service.audit_reports import ReportFormat, Wanted, make_report, write_report
@@ -40,6 +52,7 @@ from pipeline.types import (
 )
 from tests.audit_records import NOON, erasure_of, search_by
 from tests.unit.commands import Output, pictor
+from tests.unit.evaluation_worlds import crowd
 
 ME = local_caller()
 YEAR = Period(since=datetime(2026, 1, 1, tzinfo=UTC), until=datetime(2027, 1, 1, tzinfo=UTC))
@@ -94,6 +107,7 @@ acts = st.lists(
 )
 
 
+@settings(deadline=None, max_examples=60)
 @given(acts, st.sampled_from(Shape))
 def test_every_entry_of_the_tree_is_counted_once_whatever_became_of_it(
     made: Sequence[tuple[str, AuditKind, str, int, bool, bool]], shape: Shape
@@ -291,61 +305,78 @@ def test_use_is_counted_by_key() -> None:
     assert (bob["reads"], bob["searches"]) == (1, 0)
 
 
-def rates_json(**rest: Any) -> dict[str, Any]:
-    group = {
-        "name": "all",
-        "unmated_searches": 1000,
-        "false_positives": 1,
-        "mated_searches": 0,
-        "false_negatives": 0,
-    }
-    usual = {
-        "v": 1,
-        "measured_at": "2026-10-01",
-        "data_set": "door cameras",
-        "model": "arcface",
-        "fingerprint": "f" * 64,
-        "threshold": 0.42,
-        "groups": [group | rest.pop("group", {})],
-    }
-    return usual | rest
+def measured() -> ErrorRates:
+    """Of 25 persons, one of whom is a subgroup of their own."""
+    labelled = crowd(1, persons=25)
+    compared = compare_all(labelled)
+    searches = search_all(labelled, enrol(labelled, not_enrolled_share=0.3, seed=0))
+    verification = measure_verification(labelled, compared, at=[0.5])
+    identification = measure_identification(labelled, searches, [0.5], failed_mated={})
+    none = Rate(errors=0, trials=0, estimate=None, low=None, high=None, method="none")
+    alone = SubgroupErrors(
+        column="sex",
+        value="female",
+        persons=1,
+        images=3,
+        failure_to_acquire=none,
+        verification=[ErrorsAt(threshold=0.5, similarity=None, fmr=none, fnmr=none)],
+        identification=[],
+    )
+    return ErrorRates(
+        made_at="2026-11-27T12:00:00Z",
+        pictor="0.1.0",
+        model=ModelName(name="m", address="m.toml", architecture="a", fingerprint="f0" * 32),
+        calibration="",
+        data=DataCounts(
+            source="faces",
+            description="door cameras",
+            persons=25,
+            persons_not_enrolled=0,
+            images=76,
+            failed=1,
+            failures=[],
+            failure_to_acquire=none,
+            failure_to_enrol=none,
+            unlabelled=0,
+            several_views=0,
+        ),
+        method=Method(
+            seed=0,
+            not_enrolled_share=0.3,
+            confidence=0.95,
+            replicates=1000,
+            resolution=1e-4,
+            failed_images="counted as misses",
+        ),
+        verification=verification,
+        identification=identification,
+        subgroups=[alone],
+    )
 
 
-def test_measured_error_rates_are_reported_with_what_they_may_be() -> None:
-    log = log_with(search_by("ann"))
-    assert [
-        table.about for table in report_of(log, Shape.ACCOUNTABILITY).tables if table.name == "rates"
-    ] == ["Not measured."]
-    rates = read_rates(json.dumps(rates_json()).encode())
-    report = report_of(log, Shape.ACCOUNTABILITY, rates=rates)
-    (row,) = rows_of(report, "rates")
-    assert (row["FPIR %"], row["FPIR 95 %"]) == (0.1, "0.0177 to 0.5643")
-    assert row["FNIR %"] == "not measured"
+def test_measured_error_rates_are_reported_for_all_and_for_each_subgroup() -> None:
+    rates = measured()
+    report = report_of(log_with(search_by("ann")), Shape.ACCOUNTABILITY, rates=rates)
+    (at,) = [at for at in rates.identification.thresholds if at.threshold is not None]
+    assert at.fpir is not None
+    assert at.fpir.estimate is not None
+    searched = rows_of(report, "search_errors")
+    false_positives = [row for row in searched if row["error"] == "false positive (FPIR)"]
+    assert [(row["subgroup"], row["errors"], row["trials"], row["%"]) for row in false_positives] == [
+        ("all", at.fpir.errors, at.fpir.trials, round(100 * at.fpir.estimate, 4))
+    ]
+    compared = {(row["subgroup"], row["error"]): row["%"] for row in rows_of(report, "comparison_errors")}
+    assert compared["sex female", "false match (FMR)"] == "not measured"
+    assert {"fact": "description", "value": "door cameras"} in rows_of(report, "testing")
 
 
-@pytest.mark.parametrize(
-    ("changed", "said"),
-    [
-        ({"v": 2}, "v:"),
-        ({"threshold": 3}, "threshold:"),
-        ({"groups": []}, "groups:"),
-        ({"typo": 1}, "typo:"),
-        ({"group": {"false_positives": 1001}}, "more errors than searches"),
-    ],
-)
-def test_error_rates_that_cannot_be_are_refused(changed: dict[str, Any], said: str) -> None:
-    with pytest.raises(ArgumentError, match=said):
-        read_rates(json.dumps(rates_json(**changed)).encode())
-    with pytest.raises(ArgumentError, match="JSON"):
-        read_rates(b"\xff{")
-
-
-@given(st.integers(1, 10_000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
-def test_an_interval_holds_the_rate_and_stays_within_bounds(counts: tuple[int, int]) -> None:
-    errors, searches = counts
-    low, high = interval(errors, searches)
-    assert 0 <= low <= errors / searches <= high <= 1
-    assert high > low
+def test_without_a_measurement_a_report_says_so() -> None:
+    report = report_of(log_with(search_by("ann")), Shape.ACCOUNTABILITY)
+    about = {table.name: table.about for table in report.tables}
+    assert about["testing"].startswith("Not measured.")
+    assert about["search_errors"].startswith("Not measured.")
+    with pytest.raises(ArgumentError, match="accountability report alone"):
+        report_of(log_with(search_by("ann")), Shape.USAGE, rates=measured())
 
 
 # How it is written
@@ -437,10 +468,13 @@ def test_the_command_writes_each_form_by_the_name_of_its_file(
     for name, begins in {"r.html": "<!doctype html>", "r.csv": '"Report"', "r.json": "{"}.items():
         assert audit("annual", "--year", 2026, "--out", tmp_path / name) == 0
         assert (tmp_path / name).read_text().startswith(begins)
+    (tmp_path / "rates.json").write_text(json.dumps(error_rates_json(measured())))
+    assert audit("accountability", "--rates", tmp_path / "rates.json", "--out", tmp_path / "r.csv") == 0
+    assert "false positive (FPIR)" in (tmp_path / "r.csv").read_text()
     capsys.readouterr()
     assert audit("usage") == 0
     said = json.loads(capsys.readouterr().out)
-    assert (said["report"], said["entries"]["in_period"]) == ("usage", 5)
+    assert (said["report"], said["entries"]["in_period"]) == ("usage", 6)
 
 
 @pytest.mark.parametrize(
