@@ -8,6 +8,8 @@ from typing import Any
 
 from pipeline.types.audit import AuditEntry, AuditKind, AuditOutcome
 
+WITHOUT_ID = ("upload", "vector", "text")  # sources of a probe; any other is the id of a stored image
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Act:
@@ -84,7 +86,7 @@ def act_in(entry: AuditEntry) -> Act | None:
         authorisation=authorisation["type"],
         granted=authorisation["granted_at"] is not None,
         expires_at=_time(authorisation["expires_at"]),
-        probe=probe["sha256"] or probe["source"],
+        probe=probe["sha256"] or ("" if probe["source"] in WITHOUT_ID else probe["source"]),
         probe_source=probe["source"],
         collection=reference["collection"],
         model_fingerprint=reference["model_fingerprint"],

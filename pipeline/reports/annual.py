@@ -17,7 +17,7 @@ TITLE = "Use of image search"
 SUPPORTS = "AI Act art. 26(10), Md. Crim. Proc. § 2-510"
 TO_WRITE = (
     "Age, race and gender of the persons whose matches led on. Pictor does not record them.",
-    "Breaches and unauthorised uses.",
+    "Breaches and unauthorised uses. `pictor audit review` lists entries to look at.",
 )
 
 
