@@ -7,7 +7,7 @@ pay seconds for torch and pymilvus, nor need them installed.
 import logging
 import os
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -25,8 +25,9 @@ from pipeline.ports import (
     Ledger,
     ObjectStore,
     VectorIndex,
+    ViewFinder,
 )
-from pipeline.ports.lazy import LazyEmbedder, LazyStore
+from pipeline.ports.lazy import LazyEmbedder, LazyFinder, LazyStore
 from pipeline.ports.model_binding import (
     DEFAULT_MODEL,
     check_binding,
@@ -40,6 +41,7 @@ from pipeline.types import WORKERS, CollectionInfo, CollectionRef, ModelSpec, em
 if TYPE_CHECKING:
     from pipeline.adapters.ledger.sql_ledger import SqlLedger
     from pipeline.adapters.models.catalogue import CatalogueEntry
+    from pipeline.adapters.models.faces.known import KnownNetwork
     from pipeline.adapters.s3.store import S3Store
 
 logger = logging.getLogger(__name__)
@@ -315,10 +317,30 @@ def load_model(
     )
 
 
+def finder_of(spec: ModelSpec, settings: Settings) -> ViewFinder | None:
+    """Of a model that looks at views. It is loaded for the first picture."""
+    if not spec.has_views:
+        return None
+
+    def load() -> ViewFinder:
+        from pipeline.adapters.models.catalogue import load_finder
+
+        return load_finder(spec, weights_dir=settings.weights_dir, fetch_s3=_weights_fetcher(settings))
+
+    return LazyFinder(load)
+
+
 def list_models(settings: Settings) -> "list[CatalogueEntry]":
     from pipeline.adapters.models.catalogue import list_models as list_catalogue
 
     return list_catalogue(weights_dir=settings.weights_dir)
+
+
+def list_face_networks() -> "Sequence[KnownNetwork]":
+    """Networks for faces that others publish. Pictor ships and fetches none of them."""
+    from pipeline.adapters.models.faces.known import KNOWN_NETWORKS
+
+    return KNOWN_NETWORKS
 
 
 def lazy_model(
@@ -392,6 +414,7 @@ def embedded_deps(
         embedder=embedder,
         ledger=ledger,
         concurrency=concurrency_of(settings, load),
+        finder=finder_of(embedder.spec, settings),
     )
 
 

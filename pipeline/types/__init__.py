@@ -21,7 +21,6 @@ from pipeline.types.batches import (
     BatchRecord,
     BatchReport,
     BatchStatus,
-    Box,
     EmbedBatch,
     Embedded,
     Findings,
@@ -31,7 +30,6 @@ from pipeline.types.batches import (
     Verdict,
     VersionEntry,
     VersionState,
-    View,
     indexed_version,
 )
 from pipeline.types.conditions import (
@@ -110,6 +108,13 @@ from pipeline.types.policy import (
     Purpose,
     RefusalReason,
 )
+from pipeline.types.views import (
+    Box,
+    Face,
+    View,
+    split_metadata,
+    view_metadata,
+)
 
 __all__ = [
     "BROKER_ROLE",
@@ -152,6 +157,7 @@ __all__ = [
     "Decision",
     "EmbedBatch",
     "Embedded",
+    "Face",
     "FailedAt",
     "Failure",
     "FetchedObject",
@@ -204,4 +210,6 @@ __all__ = [
     "generation_of",
     "image_id_of",
     "indexed_version",
+    "split_metadata",
+    "view_metadata",
 ]

@@ -108,6 +108,7 @@ def open_deps(settings: Settings, identity: Identity, ledger: Ledger) -> Deps:
         staging_bucket=settings.staging_bucket if settings.preparation == "staged" else "",
         driver=WORKERS,
         concurrency=wiring.concurrency_of(settings, _load(identity, embedder.spec)),
+        finder=wiring.finder_of(embedder.spec, settings),
     )
 
 
