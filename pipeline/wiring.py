@@ -24,6 +24,7 @@ from pipeline.ports import (
     ImageLimits,
     Ledger,
     ObjectStore,
+    PolicyBook,
     VectorIndex,
     ViewFinder,
 )
@@ -404,9 +405,19 @@ def model_of_generation(
 
 
 def embedded_deps(
-    settings: Settings, *, store: ObjectStore, index: VectorIndex, embedder: ImageEmbedder, ledger: Ledger
+    settings: Settings,
+    *,
+    store: ObjectStore,
+    index: VectorIndex,
+    embedder: ImageEmbedder,
+    ledger: Ledger,
+    policies: PolicyBook | None = None,
 ) -> Deps:
-    """The ports for a job that runs in this process."""
+    """The ports for a job that runs in this process.
+
+    Args:
+        policies: for a job that may make its collection.
+    """
     load = Load(batches=settings.batch_threads, is_trained=embedder.spec.address != DEFAULT_MODEL)
     return Deps(
         store=store,
@@ -415,6 +426,7 @@ def embedded_deps(
         ledger=ledger,
         concurrency=concurrency_of(settings, load),
         finder=finder_of(embedder.spec, settings),
+        policies=policies,
     )
 
 

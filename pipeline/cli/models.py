@@ -46,10 +46,7 @@ def _list_face_networks(*, as_json: bool) -> None:
     note("Pictor ships none of these and fetches none. A model file (.toml) names the files that you have.")
     write_table(
         ("network", "section", "dim", "licence", "trained on", "limits"),
-        [
-            (one.name, one.part, one.dim or "", one.licence, one.training_data, one.limits)
-            for one in networks
-        ],
+        [(one.name, one.part, one.dim or "", one.licence, one.training_data, one.limits) for one in networks],
     )
 
 
