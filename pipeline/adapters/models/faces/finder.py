@@ -27,8 +27,8 @@ class FaceFinder:
     min_side_px = MIN_SIDE_PX
 
     def __init__(self, detector: Detector, finder: FinderSettings, aligner: AlignerSettings) -> None:
-        self._detector = detector
-        self._finder = finder
+        self.detector = detector
+        self.settings = finder
         self._side_px = aligner.side_px
         self._template = template_of(aligner.side_px)
 
@@ -40,10 +40,10 @@ class FaceFinder:
 
     def _find(self, rgb: Pixels) -> Detections:
         height, width = rgb.shape[:2]
-        looks = plan_looks(width, height, side_px=self._finder.side_px, min_face_px=self._finder.min_face_px)
+        looks = plan_looks(width, height, side_px=self.settings.side_px, min_face_px=self.settings.min_face_px)
         found = join([self._look(rgb, look) for look in looks])
-        kept = suppress(found, max_overlap=self._finder.max_overlap)
-        return largest_first(kept, most=self._finder.max_faces)
+        kept = suppress(found, max_overlap=self.settings.max_overlap)
+        return largest_first(kept, most=self.settings.max_faces)
 
     def _look(self, rgb: Pixels, look: Look) -> Detections:
         small = make_small(rgb, look.width, look.height)
@@ -51,7 +51,7 @@ class FaceFinder:
         return found.moved(scale=rgb.shape[1] / look.width)
 
     def _detect(self, small: Pixels, tile: Tile) -> Detections:
-        found = self._detector.detect(small[tile.top : tile.bottom, tile.left : tile.right])
+        found = self.detector.detect(small[tile.top : tile.bottom, tile.left : tile.right])
         return found.take(~_is_cut(found, tile)).moved(left=tile.left, top=tile.top)
 
     def _view(self, rgb: Pixels, found: Detections, number: int) -> View | None:
