@@ -121,9 +121,9 @@ def _networks_s(model: Path, pictures: Sequence[Path]) -> tuple[float, float]:
         crops += [view.pixels for view in finder.find_views(rgb)]
     groups = [np.stack(crops[start : start + 8]) for start in range(0, len(crops), 8)]
     detector = _best_s(lambda: [finder.detector.detect(part) for part in looked_at])
-    return detector / len(pictures), _best_s(lambda: [embedder.embed_images(group) for group in groups]) / len(
-        pictures
-    )
+    return detector / len(pictures), _best_s(
+        lambda: [embedder.embed_images(group) for group in groups]
+    ) / len(pictures)
 
 
 def _best_s(work: Callable[[], object]) -> float:

@@ -40,7 +40,9 @@ class FaceFinder:
 
     def _find(self, rgb: Pixels) -> Detections:
         height, width = rgb.shape[:2]
-        looks = plan_looks(width, height, side_px=self.settings.side_px, min_face_px=self.settings.min_face_px)
+        looks = plan_looks(
+            width, height, side_px=self.settings.side_px, min_face_px=self.settings.min_face_px
+        )
         found = join([self._look(rgb, look) for look in looks])
         kept = suppress(found, max_overlap=self.settings.max_overlap)
         return largest_first(kept, most=self.settings.max_faces)
