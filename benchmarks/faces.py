@@ -1,10 +1,10 @@
 """Faces by the public path: `python -m benchmarks.faces --model MODEL.toml --pictures FOLDER`.
 
-The folder holds pictures of one person each, and `faces.csv` with the columns `path` and `identity`. A policy is
-set, `pictor ingest` indexes the folder, and `pictor search` looks for each picture. What comes out:
+The folder holds pictures of one person each, and `faces.csv` with the columns `path` and `identity`. A policy
+is set, `pictor ingest` indexes the folder, and `pictor search` looks for each picture. What comes out:
 
 - rank-1: how often the nearest picture that is not the probe itself is of the same person.
-- TAR at FAR: the share of pairs of one person over the score that a share FAR of pairs of two persons exceeds.
+- TAR at FAR: the share of pairs of one person over the score that a share FAR of pairs of strangers exceeds.
 - images/s of the job, divided by what both networks alone would do on all cores: the computed limit.
 """
 
