@@ -108,12 +108,18 @@ from pipeline.types.policy import (
     Purpose,
     RefusalReason,
 )
+<<<<<<< HEAD
 from pipeline.types.views import (
     Box,
     Face,
     View,
     split_metadata,
     view_metadata,
+=======
+from pipeline.types.requests import (
+    KeyedRequest,
+    RequestState,
+>>>>>>> main
 )
 
 __all__ = [
@@ -170,6 +176,7 @@ __all__ = [
     "JobState",
     "Justification",
     "KeyRole",
+    "KeyedRequest",
     "KnownKey",
     "ModelSpec",
     "ObjectRef",
@@ -193,6 +200,7 @@ __all__ = [
     "ReferenceDb",
     "RefusalReason",
     "Rejected",
+    "RequestState",
     "RowNumber",
     "SearchFilter",
     "SearchHit",
