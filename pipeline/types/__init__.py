@@ -108,18 +108,16 @@ from pipeline.types.policy import (
     Purpose,
     RefusalReason,
 )
-<<<<<<< HEAD
+from pipeline.types.requests import (
+    KeyedRequest,
+    RequestState,
+)
 from pipeline.types.views import (
     Box,
     Face,
     View,
     split_metadata,
     view_metadata,
-=======
-from pipeline.types.requests import (
-    KeyedRequest,
-    RequestState,
->>>>>>> main
 )
 
 __all__ = [
