@@ -157,7 +157,12 @@ class Backend:
         """The ports for a job, which runs in this process or is the workers'."""
         store = StoreGivingWay(self.store, self.right_of_way.give_way)
         deps = wiring.embedded_deps(
-            self.settings, store=store, index=self.index, embedder=embedder, ledger=self.ledger
+            self.settings,
+            store=store,
+            index=self.index,
+            embedder=embedder,
+            ledger=self.ledger,
+            policies=self.policies,
         )
         # Also where the workers are not staged now: what was staged before may lie there still.
         return replace(deps, staging_bucket=self.settings.staging_bucket if self.driver == WORKERS else "")
