@@ -1,20 +1,22 @@
 """Read, prove, export and erase what the transparency log holds. Each of these is an entry, too."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from datetime import datetime
 
 from pipeline.audit.export import export_lines
 from pipeline.audit.records import no_such_record
-from pipeline.errors import ArgumentError
+from pipeline.errors import ArgumentError, NotFoundError
 from pipeline.ports import AuditLog
 from pipeline.ports.audit import PublishedLog
 from pipeline.service.access import ALL_TENANTS, Caller, Permission, require
 from pipeline.service.audit_entries import record_of
-from pipeline.types.audit import AuditEntry, AuditKind, AuditQuery, AuditReceipt, Json
+from pipeline.service.audit_search import enter, is_seen, said_of, within_tenant
+from pipeline.types.audit import AuditEntry, AuditKind, AuditQuery, AuditReceipt
 
 PAGE_ENTRIES = 1000  # of one question to the log, and of one erasure
 MAX_REASON_CHARS = 1000
+MAX_INDEX_DIGITS = 18  # more are the id of a record
 
 
 def prove_record(record_id: str, log: AuditLog, caller: Caller) -> AuditReceipt:
@@ -27,18 +29,35 @@ def prove_record(record_id: str, log: AuditLog, caller: Caller) -> AuditReceipt:
 def show_record(record_id: str, log: AuditLog, caller: Caller) -> AuditEntry:
     require(caller, Permission.AUDIT)
     entry = _get(record_id, log, caller)
-    log.append([record_of(AuditKind.READ, caller, refers_to=(record_id,))])
+    enter(log, record_of(AuditKind.READ, caller, refers_to=(record_id,)))
     return entry
 
 
-def find_records(
-    query: AuditQuery, log: AuditLog, caller: Caller, *, limit: int, before: int | None = None
-) -> list[AuditEntry]:
-    """Newest first. Args: `before`: an index; only entries below it."""
-    require(caller, Permission.AUDIT)
-    found = log.find(_within(query, caller), limit=limit, before=before)
-    log.append([record_of(AuditKind.READ, caller, details={"query": _said(query), "entries": len(found)})])
-    return found
+def show_entry(place: str, log: AuditLog, caller: Caller) -> AuditEntry:
+    """One entry. Whoever searched may see that of their own search. Reading is an entry of its own.
+
+    Args:
+        place: an index, or the id of a record.
+
+    Raises:
+        NotFoundError: there is none, or it is of another tenant.
+        DeniedError: it is somebody else's, and the caller is no auditor.
+    """
+    entry = _visible_entry(place, log, caller)
+    enter(log, record_of(AuditKind.READ, caller, refers_to=(entry.record_id,)))
+    return entry
+
+
+def prove_place(place: str, log: AuditLog, caller: Caller) -> AuditReceipt:
+    """As `show_entry`, with the proof under the newest checkpoint in the place of the record."""
+    return log.prove(_visible_entry(place, log, caller).record_id)
+
+
+def log_of(log: AuditLog | None) -> AuditLog:
+    """Raises NotFoundError where nothing is recorded."""
+    if log is None:
+        raise NotFoundError("there is no log: PICTOR_AUDIT is off")
+    return log
 
 
 def export_records(
@@ -53,7 +72,7 @@ def export_records(
     """
     require(caller, Permission.AUDIT)
     span = AuditQuery(since=since, until=until)
-    log.append([record_of(AuditKind.EXPORT, caller, details={"query": _said(span)})])
+    log.append([record_of(AuditKind.EXPORT, caller, details={"query": said_of(asdict(span))})])
     tenant = "" if caller.tenant == ALL_TENANTS else caller.tenant
     return export_lines(log.entries(), since=since, until=until, tenant=tenant)
 
@@ -80,7 +99,7 @@ def erase_found(query: AuditQuery, log: AuditLog, caller: Caller, *, reason: str
     """Erase all records that a query is about, but for erasures. Returns how many."""
     require(caller, Permission.OPERATE)
     erased, page = 0, list[str]()
-    for entry in _all(_within(query, caller), log):
+    for entry in _all(within_tenant(query, caller), log):
         if entry.found_by["kind"] != AuditKind.ERASURE:
             page.append(entry.record_id)
         if len(page) == PAGE_ENTRIES:
@@ -99,21 +118,37 @@ def _all(query: AuditQuery, log: AuditLog) -> Iterator[AuditEntry]:
 
 
 def _get(record_id: str, log: AuditLog, caller: Caller) -> AuditEntry:
-    """An erased record belongs to nobody any more, and shows nothing."""
     entry = log.get(record_id)
-    if caller.tenant not in (ALL_TENANTS, entry.found_by.get("tenant", caller.tenant)):
-        raise no_such_record(record_id)
+    _check_tenant(entry, caller)
     return entry
 
 
-def _within(query: AuditQuery, caller: Caller) -> AuditQuery:
-    return query if caller.tenant == ALL_TENANTS else replace(query, tenant=caller.tenant)
+def _visible_entry(place: str, log: AuditLog, caller: Caller) -> AuditEntry:
+    if Permission.SEARCH not in caller.permissions:
+        require(caller, Permission.AUDIT)
+    entry = _entry_at(place, log)
+    if not _is_own(entry, caller):
+        require(caller, Permission.AUDIT)
+        _check_tenant(entry, caller)
+    return entry
 
 
-def _said(query: AuditQuery) -> dict[str, Json]:
-    """What was asked for, for the entry of the question."""
-    given = {name: value for name, value in asdict(query).items() if value}
-    return {
-        name: value.isoformat() if isinstance(value, datetime) else str(value)
-        for name, value in given.items()
-    }
+def _entry_at(place: str, log: AuditLog) -> AuditEntry:
+    if not (place.isascii() and place.isdecimal() and len(place) <= MAX_INDEX_DIGITS):
+        return log.get(place)
+    found = next(iter(log.entries(start=int(place), end=int(place) + 1)), None)
+    if found is None:
+        raise NotFoundError(f"no entry {place} in the log; it has {log.head().size}")
+    return found
+
+
+def _is_own(entry: AuditEntry, caller: Caller) -> bool:
+    """The entry of a search that this caller made."""
+    made = [entry.found_by.get(name) for name in ("kind", "tenant", "actor")]
+    return made == [AuditKind.SEARCH, caller.tenant, caller.who]
+
+
+def _check_tenant(entry: AuditEntry, caller: Caller) -> None:
+    """An erased record belongs to nobody any more, and shows nothing."""
+    if not is_seen(entry, caller):
+        raise no_such_record(entry.record_id)
