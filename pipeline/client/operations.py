@@ -246,9 +246,15 @@ def estimate_job(
     )
 
 
-def list_jobs(*, page_items: int = 50) -> Pages[Job]:
-    """Jobs, newest first. Args: `page_items`, 1..1000, are asked for at once."""
-    return Pages(call=partial(_page, "/v1/jobs", "jobs", Job, page_items))
+def list_jobs(*, page_items: int = 50, of_one_image: bool = False) -> Pages[Job]:
+    """Jobs, newest first.
+
+    Args:
+        page_items: 1..1000 are asked for at once.
+        of_one_image: also jobs of images that were indexed one by one.
+    """
+    params = {"of_one_image": "true"} if of_one_image else {}
+    return Pages(call=lambda token: _page("/v1/jobs", "jobs", Job, page_items, token, params))
 
 
 def show_job(job_id: str) -> Call[Job]:
@@ -378,6 +384,39 @@ def search_audit(
     return Pages(
         call=lambda token: _page("/v1/audit/entries", "entries", AuditEntry, page_items, token, params)
     )
+
+
+def audit_report(
+    shape: str,
+    *,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    format: str = "json",  # noqa: A002 - the service's word
+    actor: str = "",
+    case: str = "",
+    collection: str = "",
+    recipient: str = "",
+) -> Call[bytes]:
+    """A file with what the log says of a period, for a key with the role `auditor`. An entry of its own.
+
+    Args:
+        shape: "annual", "extract", "accountability" or "usage".
+        since, until: by the start of the act; `until` is out.
+        format: "html", "json" or "csv".
+        actor, case, collection: what an extract is confined to.
+        recipient: to whom you give it.
+    """
+    given = {
+        "since": since.isoformat() if since else "",
+        "until": until.isoformat() if until else "",
+        "format": format,
+        "actor": actor,
+        "case": case,
+        "collection": collection,
+        "recipient": recipient,
+    }
+    params = {name: text for name, text in given.items() if text}
+    return Call(method="GET", path=f"/v1/audit/reports/{_quoted(shape)}", params=params, read=bytes)
 
 
 def collection_path(name: str) -> str:

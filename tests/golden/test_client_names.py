@@ -21,7 +21,7 @@ METHODS = {
     "submit_job": "source collection model include exclude keep_missing max_delete_share retry_failed "
     "batch_items restart resume idempotency_key",
     "estimate_job": "source collection model include exclude retry_failed",
-    "list_jobs": "page_items",
+    "list_jobs": "page_items of_one_image",
     "show_job": "job_id",
     "job_failures": "job_id page_items",
     "follow_job": "job_id",
@@ -36,6 +36,7 @@ METHODS = {
     "remove_image": "image_id collection",
     "search_audit": "kind actor case purpose collection probe image candidate decision since until "
     "page_items",
+    "audit_report": "shape since until format actor case collection recipient",
     "close": "",
     "send": "call",
 }
