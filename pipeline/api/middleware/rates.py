@@ -78,7 +78,8 @@ class BoundedRates:
 def _is_counted(scope: Scope) -> bool:
     """A page that searches is no way around the bound. One that only shows itself is free."""
     path: str = scope["path"]
-    return path.startswith("/v1/") or path == "/results" or (path == "/" and bool(scope["query_string"]))
+    asks = scope["method"] == "POST" or bool(scope["query_string"])
+    return path.startswith("/v1/") or path == "/results" or (path in ("/", "/jobs") and asks)
 
 
 def _told(send: Send, limit: Limit) -> Send:
