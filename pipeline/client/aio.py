@@ -123,6 +123,7 @@ class AsyncPictor:
     approve_policy = _sent(policy_operations.approve_policy)
     refuse_policy = _sent(policy_operations.refuse_policy)
     decide_case = _sent(policy_operations.decide_case)
+    audit_report = _sent(operations.audit_report)
 
     async def follow_job(self, job_id: str) -> AsyncIterator[Job]:
         """The job as it is, and again each time that it has changed, until it is over.

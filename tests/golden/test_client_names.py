@@ -48,6 +48,7 @@ METHODS = {
     "approve_policy": "collection version",
     "refuse_policy": "collection version",
     "decide_case": "collection case granted authorisation authority",
+    "audit_report": "shape since until format actor case collection recipient",
     "close": "",
     "send": "call",
 }
