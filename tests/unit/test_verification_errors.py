@@ -149,3 +149,13 @@ def test_nobody_twice_and_nobody_else_are_measured_without_a_fault() -> None:
     once_each = verify(at_angles([0, 90], ["a", "b"]), 0.5)
     assert once_each.thresholds[0].fnmr.estimate is None
     assert once_each.thresholds[0].fmr.estimate == 0
+
+
+def test_a_long_curve_keeps_its_ends_where_errors_are_rare() -> None:
+    """28,440 comparisons change the FMR at thousands of thresholds, and plots look at the rarest errors."""
+    found = verify(crowd(8, persons=80))
+    assert 400 < len(found.curve) <= 500
+    shares = np.array([point.fmr for point in found.curve])
+    for wanted in np.geomspace(1 / found.impostor, 1, 40):
+        assert np.min(np.abs(np.log2(shares[shares > 0] / wanted))) < 0.5
+    assert (found.curve[0].fmr, found.curve[-1].fnmr) == (1, pytest.approx(1, abs=0.01))
