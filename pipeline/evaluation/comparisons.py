@@ -71,19 +71,21 @@ def resample(
         thresholds: steps of the grid, T of them.
         weights: [B, P], see `draw_weights`.
     """
-    genuine, impostor = (np.zeros((len(thresholds), len(weights))) for _ in range(2))
+    genuine = np.zeros((len(thresholds), len(labelled.names)))  # by person
+    impostor = np.zeros((len(thresholds), len(weights)))
     for rows, scores in _blocks(labelled.vectors, block_scores):
         steps = steps_of(scores)
         steps[np.arange(len(rows)), rows] = -1  # an image is not compared with itself
         for place, threshold in enumerate(thresholds):
             reached = steps >= threshold
-            genuine[place] += _weigh_genuine(reached, rows, labelled, weights)
+            genuine[place] += _count_genuine(reached, rows, labelled)
             impostor[place] += _weigh_impostors(reached, rows, labelled, weights)
+    exact = weights.astype(np.float64)
     images = labelled.images_of_persons().astype(np.float64)
-    all_genuine = weights @ (images * (images - 1))
-    all_impostor = (weights @ images) ** 2 - weights.astype(np.float64) ** 2 @ images**2
+    all_genuine = exact @ (images * (images - 1))
+    all_impostor = (exact @ images) ** 2 - exact**2 @ images**2
     with np.errstate(invalid="ignore", divide="ignore"):
-        return ResampledShares(genuine=genuine / all_genuine, impostor=impostor / all_impostor)
+        return ResampledShares(genuine=genuine @ exact.T / all_genuine, impostor=impostor / all_impostor)
 
 
 def _blocks(
@@ -96,17 +98,13 @@ def _blocks(
         yield rows, vectors[rows] @ vectors.T
 
 
-def _weigh_genuine(
-    reached: NDArray[np.bool_],
-    rows: NDArray[np.int64],
-    labelled: LabelledVectors,
-    weights: NDArray[np.float32],
+def _count_genuine(
+    reached: NDArray[np.bool_], rows: NDArray[np.int64], labelled: LabelledVectors
 ) -> NDArray[np.float64]:
+    """[P], comparisons of `rows` with other images of the same person."""
     persons = labelled.persons[rows]
     same = persons[:, None] == labelled.persons[None, :]
-    counts = np.bincount(persons, (reached & same).sum(axis=1), minlength=weights.shape[1])
-    weighed: NDArray[np.float64] = weights.astype(np.float64) @ counts
-    return weighed
+    return np.bincount(persons, (reached & same).sum(axis=1), minlength=len(labelled.names))
 
 
 def _weigh_impostors(

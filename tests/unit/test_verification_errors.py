@@ -158,4 +158,5 @@ def test_a_long_curve_keeps_its_ends_where_errors_are_rare() -> None:
     shares = np.array([point.fmr for point in found.curve])
     for wanted in np.geomspace(1 / found.impostor, 1, 40):
         assert np.min(np.abs(np.log2(shares[shares > 0] / wanted))) < 0.5
-    assert (found.curve[0].fmr, found.curve[-1].fnmr) == (1, pytest.approx(1, abs=0.01))
+    assert found.curve[0].fmr == 1
+    assert found.curve[-1].fnmr > 0.99
