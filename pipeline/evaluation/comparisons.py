@@ -104,7 +104,8 @@ def _count_genuine(
     """[P], comparisons of `rows` with other images of the same person."""
     persons = labelled.persons[rows]
     same = persons[:, None] == labelled.persons[None, :]
-    return np.bincount(persons, (reached & same).sum(axis=1), minlength=len(labelled.names))
+    counts = np.bincount(persons, (reached & same).sum(axis=1), minlength=len(labelled.names))
+    return counts.astype(np.float64)
 
 
 def _weigh_impostors(

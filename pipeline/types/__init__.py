@@ -110,6 +110,10 @@ from pipeline.types.policy import (
     Purpose,
     RefusalReason,
 )
+from pipeline.types.requests import (
+    KeyedRequest,
+    RequestState,
+)
 
 __all__ = [
     "BROKER_ROLE",
@@ -164,6 +168,7 @@ __all__ = [
     "JobState",
     "Justification",
     "KeyRole",
+    "KeyedRequest",
     "KnownKey",
     "ModelSpec",
     "ObjectRef",
@@ -187,6 +192,7 @@ __all__ = [
     "ReferenceDb",
     "RefusalReason",
     "Rejected",
+    "RequestState",
     "RowNumber",
     "SearchFilter",
     "SearchHit",
