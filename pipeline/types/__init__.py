@@ -21,7 +21,6 @@ from pipeline.types.batches import (
     BatchRecord,
     BatchReport,
     BatchStatus,
-    Box,
     EmbedBatch,
     Embedded,
     Findings,
@@ -31,7 +30,6 @@ from pipeline.types.batches import (
     Verdict,
     VersionEntry,
     VersionState,
-    View,
     indexed_version,
 )
 from pipeline.types.conditions import (
@@ -114,6 +112,13 @@ from pipeline.types.requests import (
     KeyedRequest,
     RequestState,
 )
+from pipeline.types.views import (
+    Box,
+    Face,
+    View,
+    split_metadata,
+    view_metadata,
+)
 
 __all__ = [
     "BROKER_ROLE",
@@ -156,6 +161,7 @@ __all__ = [
     "Decision",
     "EmbedBatch",
     "Embedded",
+    "Face",
     "FailedAt",
     "Failure",
     "FetchedObject",
@@ -210,4 +216,6 @@ __all__ = [
     "generation_of",
     "image_id_of",
     "indexed_version",
+    "split_metadata",
+    "view_metadata",
 ]

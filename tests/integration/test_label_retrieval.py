@@ -22,7 +22,7 @@ from benchmarks.model_file import make_model_file
 from pipeline.adapters.milvus.index import MilvusIndex
 from pipeline.demo.gallery import write_edits
 from pipeline.evaluation.retrieval import average_precision
-from pipeline.ports import ImageEmbedder, ImageLimits
+from pipeline.ports import ImageEmbedder, ImageLimits, ViewFinder
 from pipeline.search.query import Stored
 from pipeline.service.access import local_caller
 from pipeline.service.search import SearchPorts, SearchRequest, search_images
@@ -217,6 +217,9 @@ def search_all(
 
 class NoModel:
     def answering(self, target: CollectionRef) -> ImageEmbedder:
+        raise AssertionError("a search by stored id asked for the model")
+
+    def finding(self, target: CollectionRef) -> ViewFinder | None:
         raise AssertionError("a search by stored id asked for the model")
 
 
