@@ -13,9 +13,11 @@ MAX_CALIBRATION_BYTES = 2**20
 
 
 def open_calibration(file: Path | None, spec: ModelSpec) -> Calibration | None:
-    """Raises:
-    ArgumentError: it cannot be read, or is none.
-    ModelMismatchError: it is of another model.
+    """The calibration that --calibration names.
+
+    Raises:
+        ArgumentError: it cannot be read, or is none.
+        ModelMismatchError: it is of another model.
     """
     if file is None:
         return None
