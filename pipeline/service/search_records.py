@@ -1,7 +1,7 @@
 """The entries of the log about searches: one for each query, whether it was answered or refused."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from pipeline.search.query import Query
@@ -35,11 +35,13 @@ SCORE_DIGITS = 6  # as answers have it
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Found:
-    """An answer that nobody has seen yet."""
+    """An answer that nobody has seen yet. Each face of a picture has one of its own, and its own record."""
 
     query: Query
     probe: Probe
     answer: SearchAnswer
+    details: Mapping[str, Json] = field(default_factory=dict)
+    other_faces: tuple["Found", ...] = ()
 
 
 def recorded(
@@ -51,10 +53,13 @@ def recorded(
         AuditError: it could not be written.
     """
     for chunk in chunks:
-        records = [_answer_record(found, terms, answers_to) for found in chunk]
-        receipts = answers_to.record(records)
-        for found, receipt in zip(chunk, receipts, strict=True):
-            yield replace(found.answer, receipt=receipt)
+        every = [one for found in chunk for one in (found, *found.other_faces)]
+        records = [_answer_record(found, terms, answers_to) for found in every]
+        receipts = iter(answers_to.record(records))
+        for found in chunk:
+            answer = replace(found.answer, receipt=next(receipts))
+            others = [replace(other.answer, receipt=next(receipts)) for other in found.other_faces]
+            yield replace(answer, other_faces=tuple(others))
 
 
 def refusal_records(
@@ -99,6 +104,7 @@ def _answer_record(found: Found, terms: Terms, answers_to: Accountability) -> Au
             "error": answer.error,
             "rows_counted_at": count.at.isoformat(),
             "verifications": answer.to_verify,
+            **found.details,
         },
     )
 

@@ -115,7 +115,9 @@ from pipeline.types.requests import (
 from pipeline.types.views import (
     Box,
     Face,
+    FacePlace,
     View,
+    place_of,
     split_metadata,
     view_metadata,
 )
@@ -162,6 +164,7 @@ __all__ = [
     "EmbedBatch",
     "Embedded",
     "Face",
+    "FacePlace",
     "FailedAt",
     "Failure",
     "FetchedObject",
@@ -216,6 +219,7 @@ __all__ = [
     "generation_of",
     "image_id_of",
     "indexed_version",
+    "place_of",
     "split_metadata",
     "view_metadata",
 ]
