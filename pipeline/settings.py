@@ -434,7 +434,7 @@ class Settings(BaseSettings):
         Field(
             ge=1,
             allow_inf_nan=False,
-            description="Longest time that decoding one image may take, in seconds of one core. It is looked at between steps. Then the image has the reason `timeout`",
+            description="Longest time that decoding one image, and finding the faces in it, may take, in seconds of one core. It is looked at between steps. Then the image has the reason `timeout`",
         ),
     ] = 60.0  # the work that is allowed takes about 10 s on a core of 2024; old ones are half as fast
     min_side_px: Annotated[int, Field(ge=1, description="Shortest side of an image, px")] = 4
