@@ -42,6 +42,9 @@ from pipeline.ports.store import (
     ObjectReader,
     ObjectStore,
 )
+from pipeline.ports.verifications import (
+    VerificationBook,
+)
 from pipeline.ports.versions import (
     NO_FINDINGS,
     VersionBook,
@@ -68,6 +71,7 @@ __all__ = [
     "PrunedLedger",
     "TextEmbedder",
     "VectorIndex",
+    "VerificationBook",
     "VersionBook",
     "ViewFinder",
     "WatchedLedger",

@@ -72,11 +72,13 @@ from pipeline.types.jobs import (
     embedded_on,
 )
 from pipeline.types.keys import (
+    ALL_TENANTS,
     DEFAULT_TENANT,
     ApiKey,
     KeyRole,
     KnownKey,
     Session,
+    tenant_beginning,
 )
 from pipeline.types.models import (
     Capability,
@@ -110,8 +112,17 @@ from pipeline.types.policy import (
     Purpose,
     RefusalReason,
 )
+from pipeline.types.verification import (
+    Match,
+    MatchDecision,
+    MatchState,
+    PersonDecision,
+    name_without_key,
+    person_key,
+)
 
 __all__ = [
+    "ALL_TENANTS",
     "BROKER_ROLE",
     "CLOCK",
     "COMES_FROM",
@@ -165,11 +176,15 @@ __all__ = [
     "Justification",
     "KeyRole",
     "KnownKey",
+    "Match",
+    "MatchDecision",
+    "MatchState",
     "ModelSpec",
     "ObjectRef",
     "OneOf",
     "Order",
     "Pace",
+    "PersonDecision",
     "Pixels",
     "PlanClaim",
     "PlannedBatch",
@@ -204,4 +219,7 @@ __all__ = [
     "generation_of",
     "image_id_of",
     "indexed_version",
+    "name_without_key",
+    "person_key",
+    "tenant_beginning",
 ]
