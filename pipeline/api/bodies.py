@@ -285,6 +285,20 @@ class FailureBody(BaseModel):
     id: str
 
 
+class AuditEntryBody(BaseModel):
+    """An act. `record` is left out once it was erased."""
+
+    index: Annotated[int, Field(ge=0, description="Its place in the log")]
+    record_id: str
+    erased: bool
+    record: dict[str, Any] | None = None
+
+
+class AuditEntries(BaseModel):
+    entries: list[AuditEntryBody]
+    next_token: str | None = None
+
+
 class Failures(BaseModel):
     failures: list[FailureBody]
     next_token: str | None = None

@@ -4,6 +4,9 @@ import base64
 import hashlib
 import hmac
 import secrets
+from typing import cast
+
+from starlette.requests import Request
 
 from pipeline.errors import ArgumentError
 
@@ -38,3 +41,7 @@ class Cursors:
 
     def _signature(self, body: bytes, of: str) -> bytes:
         return hmac.new(self._key, of.encode() + b"\0" + body, hashlib.sha256).digest()[:_SIGNATURE_BYTES]
+
+
+def cursors_of(request: Request) -> Cursors:
+    return cast("Cursors", request.app.state.cursors)

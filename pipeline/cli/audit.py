@@ -1,6 +1,5 @@
-"""`pictor audit`: verify, prove, show, export and erase what the transparency log holds."""
+"""`pictor audit`: verify, prove, search, export and erase what the transparency log holds."""
 
-import json
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -8,13 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pipeline import wiring_audit
+from pipeline.cli import audit_search
+from pipeline.cli.audit_options import Asked, Case, Kind, Person, Since, Until
 from pipeline.cli.exit_codes import EXIT_UNFINISHED
-from pipeline.cli.output import fail, note, write_json, write_line, write_table
+from pipeline.cli.output import fail, note, write_json, write_line
 from pipeline.errors import ArgumentError
 from pipeline.service.access import Permission, local_caller, require
-from pipeline.service.arguments import read_age
+from pipeline.service.arguments import as_utc, read_age
 from pipeline.settings import Settings
-from pipeline.types.audit import AuditEntry, AuditKind, AuditQuery
+from pipeline.types.audit import AuditQuery
 
 if TYPE_CHECKING:
     from pipeline.audit.checkpoint import NamedCheckpoint
@@ -22,18 +23,11 @@ if TYPE_CHECKING:
     from pipeline.audit.verify import Verified
 
 app = typer.Typer(
-    no_args_is_help=True, help="Verify, prove, show, export and erase what the transparency log holds."
+    no_args_is_help=True,
+    help="Verify, prove, show, search, export and erase what the transparency log holds.",
 )
 
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON object per line.")]
-Since = Annotated[datetime | None, typer.Option("--from", help="Acts that began at this time or later, UTC.")]
-Until = Annotated[datetime | None, typer.Option("--to", help="Acts that began before this time, UTC.")]
-Kind = Annotated[AuditKind | None, typer.Option(help="Kind of entry.")]
-Person = Annotated[str, typer.Option("--actor", help="Who acted.")]
-Case = Annotated[str, typer.Option(help="Case reference.")]
-Purpose = Annotated[str, typer.Option(help="Code of the purpose.")]
-Collection = Annotated[str, typer.Option(help="Collection that was searched or written.")]
-ProbeDigest = Annotated[str, typer.Option("--probe", help="SHA-256 of the picture that was searched with.")]
+app.command("search")(audit_search.search)
 
 
 @app.command("verify")
@@ -91,34 +85,13 @@ def prove(
 
 
 @app.command("show")
-def show(
-    record: Annotated[str, typer.Argument(metavar="[RECORD]", help="The id of a record.")] = "",
-    kind: Kind = None,
-    actor: Person = "",
-    case: Case = "",
-    purpose: Purpose = "",
-    collection: Collection = "",
-    probe: ProbeDigest = "",
-    since: Since = None,
-    until: Until = None,
-    limit: Annotated[int, typer.Option(help="Most entries.", min=1, max=10_000)] = 50,
-    as_json: AsJson = False,
-) -> None:
-    """Show one record, or the newest ones that match. Reading the log is an entry of its own."""
-    from pipeline.service.audit import find_records, show_record
+def show(record: Annotated[str, typer.Argument(metavar="RECORD", help="The id of a record.")]) -> None:
+    """Show one record as JSON. Reading the log is an entry of its own."""
+    from pipeline.service.audit import show_record
+    from pipeline.service.audit_search import entry_json
 
-    query = _query(kind, actor, case, purpose, collection, probe, since, until)
     with wiring_audit.open_audit_log(Settings.from_env()) as log:
-        if record:
-            found = [show_record(record, log, local_caller())]
-        else:
-            found = find_records(query, log, local_caller(), limit=limit)
-    if record or as_json:
-        for entry in found:
-            write_json(_entry_json(entry))
-        return
-    columns = ("entry", "began", "kind", "actor", "collection", "purpose", "case", "record")
-    write_table(columns, [_row(entry) for entry in found])
+        write_json(entry_json(show_record(record, log, local_caller())))
 
 
 @app.command("export")
@@ -137,7 +110,7 @@ def export(
     from pipeline.service.audit import export_records
 
     with wiring_audit.open_audit_log(Settings.from_env()) as log:
-        lines = export_records(log, local_caller(), since=_utc(since), until=_utc(until))
+        lines = export_records(log, local_caller(), since=as_utc(since), until=as_utc(until))
         _make_folder(folder)
         count = 0
         with (folder / RECORDS).open("wb") as file:
@@ -157,7 +130,7 @@ def erase(
     kind: Kind = None,
     actor: Person = "",
     case: Case = "",
-    probe: ProbeDigest = "",
+    probe: Annotated[str, typer.Option(help="SHA-256 of the picture that was searched with.")] = "",
 ) -> None:
     """Erase records with their salts, for good. The tree stays as it is, and the erasure is an entry.
 
@@ -166,7 +139,7 @@ def erase(
     from pipeline.service.audit import erase_found, erase_records
 
     until = datetime.now(UTC) - read_age(older_than) if older_than else None
-    query = _query(kind, actor, case, "", "", probe, None, until)
+    query = Asked(kind=kind, actor=actor, case=case, probe_sha256=probe, until=until).query
     if bool(record) == (query != AuditQuery()):
         raise ArgumentError("give the records with --record, or a filter such as --older-than")
     with wiring_audit.open_audit_log(Settings.from_env()) as log:
@@ -182,32 +155,6 @@ def erase(
 def show_key() -> None:
     """Print the public key of the log, which is made at its first use."""
     write_line(str(wiring_audit.audit_key(Settings.from_env()).verifier))
-
-
-def _query(
-    kind: AuditKind | None,
-    actor: str,
-    case: str,
-    purpose: str,
-    collection: str,
-    probe: str,
-    since: datetime | None,
-    until: datetime | None,
-) -> AuditQuery:
-    return AuditQuery(
-        kind=kind,
-        actor=actor,
-        case_ref=case,
-        purpose_code=purpose,
-        collection=collection,
-        probe_sha256=probe,
-        since=_utc(since),
-        until=_utc(until),
-    )
-
-
-def _utc(time: datetime | None) -> datetime | None:
-    return time.replace(tzinfo=UTC) if time and time.tzinfo is None else time
 
 
 def _read_checkpoint(path: Path, key: "VerifierKey") -> "NamedCheckpoint":
@@ -239,20 +186,4 @@ def _print_verified(found: "Verified", *, as_json: bool) -> None:
     write_line(
         f"{found.entries} entries, {found.erased} of them erased, {found.tiles} tiles and "
         f"{found.checkpoints} checkpoints verified; the tree has {found.size} entries"
-    )
-
-
-def _entry_json(entry: AuditEntry) -> dict[str, object]:
-    record = json.loads(entry.record) if entry.record is not None else None
-    return {"index": entry.index, "record_id": entry.record_id, "erased": record is None, "record": record}
-
-
-def _row(entry: AuditEntry) -> tuple[object, ...]:
-    record = json.loads(entry.record or b"{}")
-    found_by = entry.found_by
-    return (
-        entry.index,
-        str(record.get("started_at", "erased"))[:19],
-        *(found_by.get(name, "") for name in ("kind", "actor", "collection", "purpose_code", "case_ref")),
-        entry.record_id,
     )

@@ -10,6 +10,7 @@ from pipeline.client.queries import Query, StoredObject
 from pipeline.client.results import (
     AcceptedImage,
     Answer,
+    AuditEntry,
     Collection,
     Estimate,
     Failure,
@@ -27,6 +28,7 @@ __all__ = [
     "AcceptedImage",
     "Answer",
     "AsyncPictor",
+    "AuditEntry",
     "Collection",
     "Estimate",
     "Failure",

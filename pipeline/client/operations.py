@@ -4,9 +4,11 @@
 collections and ids of jobs may be any text; they are quoted here.
 """
 
+import hashlib
 import json
 import uuid
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -17,6 +19,7 @@ from pipeline.client.queries import Query, picture_of, query_json
 from pipeline.client.results import (
     AcceptedImage,
     AnswerObject,
+    AuditEntry,
     Collection,
     Estimate,
     Failure,
@@ -334,6 +337,49 @@ def remove_image(image_id: str, *, collection: str = DEFAULT_COLLECTION) -> Call
     return Call(method="DELETE", path=_image_path(collection, image_id), read=nothing, is_repeatable=False)
 
 
+def search_audit(
+    *,
+    kind: str = "",
+    actor: str = "",
+    case: str = "",
+    purpose: str = "",
+    collection: str = "",
+    probe: Path | bytes | str = "",
+    image: str = "",
+    candidate: str = "",
+    decision: str = "",
+    since: datetime | None = None,
+    until: datetime | None = None,
+    page_items: int = 100,
+) -> Pages[AuditEntry]:
+    """Entries of the log, newest first, for a key with the role `auditor`. Each page is an entry of its own.
+
+    Args:
+        probe: a picture that was searched with, or its SHA-256 in hex. A picture is not sent.
+        image: the id of a stored image that was searched with. Given with `probe`, one of the two must hold.
+        candidate: the id of an image that was among the hits.
+        decision: "allowed" or "refused".
+        since, until: by the start of the act; `until` is out.
+    """
+    given = {
+        "kind": kind,
+        "actor": actor,
+        "case": case,
+        "purpose": purpose,
+        "collection": collection,
+        "probe": probe if isinstance(probe, str) else hashlib.sha256(picture_of(probe)).hexdigest(),
+        "image": image,
+        "candidate": candidate,
+        "decision": decision,
+        "since": since.isoformat() if since else "",
+        "until": until.isoformat() if until else "",
+    }
+    params = {name: text for name, text in given.items() if text}
+    return Pages(
+        call=lambda token: _page("/v1/audit/entries", "entries", AuditEntry, page_items, token, params)
+    )
+
+
 def collection_path(name: str) -> str:
     return f"/v1/collections/{_quoted(name)}"
 
@@ -404,12 +450,14 @@ def _move(job_id: str, move: str, kind: type[A]) -> Call[A]:
     return Call(method="POST", path=f"{job_path(job_id)}/{move}", read=_reader(kind), is_repeatable=False)
 
 
-def _page(path: str, name: str, kind: type[A], page_items: int, token: str) -> Call[Page[A]]:
+def _page(
+    path: str, name: str, kind: type[A], page_items: int, token: str, given: Mapping[str, str] | None = None
+) -> Call[Page[A]]:
     def read(body: bytes) -> Page[A]:
         fields = read_json(body)
         return Page(items=read_all(kind, fields.get(name)), next_token=str(fields.get("next_token") or ""))
 
-    params = {"max_results": str(page_items)} | ({"next_token": token} if token else {})
+    params = {"max_results": str(page_items), **(given or {})} | ({"next_token": token} if token else {})
     return Call(method="GET", path=path, params=params, read=read)
 
 

@@ -207,6 +207,16 @@ class Retried(AnswerObject):
     retried: int
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AuditEntry(AnswerObject):
+    """An act of the log. `record` is None once it was erased."""
+
+    index: int
+    record_id: str
+    erased: bool
+    record: Mapping[str, Any] | None = None
+
+
 _NESTED: Mapping[str, type[AnswerObject]] = {"hits": Hit, "answers": Answer, "job": Job}
 
 

@@ -107,6 +107,7 @@ class Pictor:
     show_image = _sent(operations.show_image)
     thumbnail = _sent(operations.thumbnail)
     remove_image = _sent(operations.remove_image)
+    search_audit = _paged(operations.search_audit)
 
     def follow_job(self, job_id: str) -> Iterator[Job]:
         """The job as it is, and again each time that it has changed, until it is over.

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 from pipeline.errors import ArgumentError
 from pipeline.names import check_bucket_or_folder, check_collection_name, check_prefix, shown
@@ -80,6 +80,11 @@ def read_age(text: str) -> timedelta:
     if not found or hours > MAX_AGE_HOURS:
         raise ArgumentError(f"age {text[:20]!r}: a number of days, weeks or hours is expected, such as 90d")
     return timedelta(hours=hours)
+
+
+def as_utc(time: datetime | None) -> datetime | None:
+    """A time without a zone is meant in UTC."""
+    return time.replace(tzinfo=UTC) if time and time.tzinfo is None else time
 
 
 def read_person(text: str) -> str:

@@ -1,17 +1,18 @@
 """Read, prove, export and erase what the transparency log holds. Each of these is an entry, too."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from datetime import datetime
 
 from pipeline.audit.export import export_lines
 from pipeline.audit.records import no_such_record
-from pipeline.errors import ArgumentError
+from pipeline.errors import ArgumentError, NotFoundError
 from pipeline.ports import AuditLog
 from pipeline.ports.audit import PublishedLog
 from pipeline.service.access import ALL_TENANTS, Caller, Permission, require
 from pipeline.service.audit_entries import record_of
-from pipeline.types.audit import AuditEntry, AuditKind, AuditQuery, AuditReceipt, Json
+from pipeline.service.audit_search import enter, is_seen, said_of, within_tenant
+from pipeline.types.audit import AuditEntry, AuditKind, AuditQuery, AuditReceipt
 
 PAGE_ENTRIES = 1000  # of one question to the log, and of one erasure
 MAX_REASON_CHARS = 1000
@@ -27,18 +28,15 @@ def prove_record(record_id: str, log: AuditLog, caller: Caller) -> AuditReceipt:
 def show_record(record_id: str, log: AuditLog, caller: Caller) -> AuditEntry:
     require(caller, Permission.AUDIT)
     entry = _get(record_id, log, caller)
-    log.append([record_of(AuditKind.READ, caller, refers_to=(record_id,))])
+    enter(log, record_of(AuditKind.READ, caller, refers_to=(record_id,)))
     return entry
 
 
-def find_records(
-    query: AuditQuery, log: AuditLog, caller: Caller, *, limit: int, before: int | None = None
-) -> list[AuditEntry]:
-    """Newest first. Args: `before`: an index; only entries below it."""
-    require(caller, Permission.AUDIT)
-    found = log.find(_within(query, caller), limit=limit, before=before)
-    log.append([record_of(AuditKind.READ, caller, details={"query": _said(query), "entries": len(found)})])
-    return found
+def log_of(log: AuditLog | None) -> AuditLog:
+    """Raises NotFoundError where nothing is recorded."""
+    if log is None:
+        raise NotFoundError("there is no log: PICTOR_AUDIT is off")
+    return log
 
 
 def export_records(
@@ -53,7 +51,7 @@ def export_records(
     """
     require(caller, Permission.AUDIT)
     span = AuditQuery(since=since, until=until)
-    log.append([record_of(AuditKind.EXPORT, caller, details={"query": _said(span)})])
+    log.append([record_of(AuditKind.EXPORT, caller, details={"query": said_of(asdict(span))})])
     tenant = "" if caller.tenant == ALL_TENANTS else caller.tenant
     return export_lines(log.entries(), since=since, until=until, tenant=tenant)
 
@@ -80,7 +78,7 @@ def erase_found(query: AuditQuery, log: AuditLog, caller: Caller, *, reason: str
     """Erase all records that a query is about, but for erasures. Returns how many."""
     require(caller, Permission.OPERATE)
     erased, page = 0, list[str]()
-    for entry in _all(_within(query, caller), log):
+    for entry in _all(within_tenant(query, caller), log):
         if entry.found_by["kind"] != AuditKind.ERASURE:
             page.append(entry.record_id)
         if len(page) == PAGE_ENTRIES:
@@ -101,19 +99,6 @@ def _all(query: AuditQuery, log: AuditLog) -> Iterator[AuditEntry]:
 def _get(record_id: str, log: AuditLog, caller: Caller) -> AuditEntry:
     """An erased record belongs to nobody any more, and shows nothing."""
     entry = log.get(record_id)
-    if caller.tenant not in (ALL_TENANTS, entry.found_by.get("tenant", caller.tenant)):
+    if not is_seen(entry, caller):
         raise no_such_record(record_id)
     return entry
-
-
-def _within(query: AuditQuery, caller: Caller) -> AuditQuery:
-    return query if caller.tenant == ALL_TENANTS else replace(query, tenant=caller.tenant)
-
-
-def _said(query: AuditQuery) -> dict[str, Json]:
-    """What was asked for, for the entry of the question."""
-    given = {name: value for name, value in asdict(query).items() if value}
-    return {
-        name: value.isoformat() if isinstance(value, datetime) else str(value)
-        for name, value in given.items()
-    }

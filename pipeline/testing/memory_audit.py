@@ -9,7 +9,7 @@ from pipeline.audit.edge import Edge
 from pipeline.audit.hashes import leaf_hash
 from pipeline.audit.note import SigningKey
 from pipeline.audit.proof_file import write_proof
-from pipeline.audit.queries import matches
+from pipeline.audit.queries import facets_of, matches
 from pipeline.audit.records import canonical_json, check_erasure, commit, new_salt, no_such_record
 from pipeline.audit.tiles import TILE_HASHES, TILE_HEIGHT, tiles_of
 from pipeline.types.audit import AuditEntry, AuditQuery, AuditReceipt, AuditRecord, TreeHead
@@ -100,7 +100,14 @@ class MemoryAuditLog:
         commitment = commit(salt, body)
         self._edge.append(leaf_hash(commitment))
         self._entries.append(
-            AuditEntry(index=index, record_id=record.record_id, commitment=commitment, salt=salt, record=body)
+            AuditEntry(
+                index=index,
+                record_id=record.record_id,
+                commitment=commitment,
+                salt=salt,
+                record=body,
+                found_by={name: str(value) for name, value in facets_of(record).items()},
+            )
         )
         self._records[record.record_id] = record
         self._places[record.record_id] = index

@@ -34,6 +34,8 @@ METHODS = {
     "show_image": "image_id collection",
     "thumbnail": "image_id collection side_px",
     "remove_image": "image_id collection",
+    "search_audit": "kind actor case purpose collection probe image candidate decision since until "
+    "page_items",
     "close": "",
     "send": "call",
 }
@@ -41,8 +43,9 @@ METHODS = {
 
 def test_the_client_has_these_names() -> None:
     assert sorted(client.__all__) == [
-        "AcceptedImage", "Answer", "AsyncPictor", "Collection", "Estimate", "Failure", "Generation",
-        "Hit", "Image", "Job", "Pictor", "Query", "Retried", "Retries", "SearchResult", "StoredObject",
+        "AcceptedImage", "Answer", "AsyncPictor", "AuditEntry", "Collection", "Estimate", "Failure",
+        "Generation", "Hit", "Image", "Job", "Pictor", "Query", "Retried", "Retries", "SearchResult",
+        "StoredObject",
     ]  # fmt: skip
 
 

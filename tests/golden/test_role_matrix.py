@@ -127,6 +127,7 @@ EXAMPLES: dict[Route, Example] = {
     ("POST", "/v1/collections/{collection}/search"): Example(json={"query": {"id": "IMAGE"}}),
     ("POST", "/v1/collections/{collection}/search/batch"): Example(json={"queries": [{"id": "IMAGE"}]}),
     ("POST", "/v1/collections/{collection}/search/image"): Example(content=PICTURE),
+    ("GET", "/v1/audit/entries"): Example(),
     ("GET", "/v1/keys"): Example(),
     ("POST", "/v1/keys"): Example(json={"name": "k", "roles": ["searcher"], "collections": ["COLLECTION"]}),
     ("GET", "/v1/keys/{key_id}"): Example(),

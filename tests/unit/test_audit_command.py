@@ -1,5 +1,6 @@
 """`pictor audit`, from the first use of a home."""
 
+import hashlib
 import json
 import sqlite3
 import stat
@@ -10,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import wiring_audit
+from pipeline import wiring, wiring_audit
 from pipeline.audit import offline
 from pipeline.audit.key_file import load_or_make_key
 from pipeline.errors import ConfigError
 from pipeline.settings import Settings
-from pipeline.types import AuditRecord
+from pipeline.types import AuditRecord, Candidate, Probe, image_id_of
 from tests.audit_records import search_by
 from tests.unit.commands import Output, pictor
 
@@ -91,7 +92,7 @@ def test_two_keys_for_one_ledger_are_refused(
     home: Path, audit: Audit, records: list[AuditRecord], capsys: Output
 ) -> None:
     (home / "audit.key").unlink()
-    assert audit("show") != 0
+    assert audit("search") != 0
     assert "audit" in capsys.readouterr().err
 
 
@@ -115,7 +116,7 @@ def test_a_log_is_verified_since_a_checkpoint(
 ) -> None:
     kept = tmp_path / "kept"
     kept.write_text((home / "audit" / "checkpoint").read_text())
-    audit("show")  # which is an entry
+    audit("search")  # which is an entry
     capsys.readouterr()
     assert audit("verify", "--since", kept, "--json") == 0
     assert json.loads(lines_of(capsys)[0])["entries"] == 1
@@ -127,7 +128,7 @@ def test_a_checkpoint_that_somebody_kept_shows_a_rollback(
     home: Path, audit: Audit, records: list[AuditRecord], capsys: Output, tmp_path: Path
 ) -> None:
     before = (home / "ledger.db").read_bytes()
-    audit("show")
+    audit("search")
     kept = tmp_path / "kept"
     kept.write_text((home / "audit" / "checkpoint").read_text())
     (home / "ledger.db").write_bytes(before)
@@ -161,18 +162,18 @@ def test_an_unknown_record_is_not_proved(audit: Audit, records: list[AuditRecord
 
 
 def test_records_are_shown_by_what_they_say(audit: Audit, records: list[AuditRecord], capsys: Output) -> None:
-    audit("show", "--actor", "bob", "--json")
+    audit("search", "--actor", "bob", "--json")
     (shown,) = map(json.loads, lines_of(capsys))
     assert (shown["index"], shown["record_id"]) == (1, records[1].record_id)
-    audit("show", "--from", "2026-11-27T12:01:00", "--to", "2026-11-27T12:02:00", "--json")
+    audit("search", "--from", "2026-11-27T12:01:00", "--to", "2026-11-27T12:02:00", "--json")
     assert [json.loads(line)["index"] for line in lines_of(capsys)] == [1]
 
 
 def test_reading_the_log_is_an_entry(audit: Audit, records: list[AuditRecord], capsys: Output) -> None:
     audit("show", records[0].record_id)
-    audit("show", "--case", "C-7")
+    audit("search", "--case", "C-7")
     capsys.readouterr()
-    audit("show", "--kind", "read", "--json")
+    audit("search", "--kind", "read", "--json")
     second, first = (json.loads(line)["record"] for line in lines_of(capsys))
     assert first["refers_to"] == [records[0].record_id]
     assert second["details"] == {"entries": 0, "query": {"case_ref": "C-7"}}
@@ -237,7 +238,7 @@ def test_erased_records_are_gone_and_the_log_stays_provable(
         "checkpoints": 2,
         "faults": [],
     }
-    audit("show", "--kind", "erasure", "--json")
+    audit("search", "--kind", "erasure", "--json")
     second, first = (json.loads(line)["record"] for line in lines_of(capsys))
     assert (first["refers_to"], first["details"]) == (
         [records[0].record_id],
@@ -272,3 +273,31 @@ def test_processes_that_start_at_once_make_one_key(tmp_path: Path) -> None:
         keys = list(pool.map(lambda _: load_or_make_key(tmp_path, "").verifier, range(8)))
     assert len(set(keys)) == 1
     assert [file.name for file in tmp_path.iterdir()] == ["audit.key"]
+
+
+def test_who_searched_for_a_picture_is_found_by_file_digest_and_id(
+    home: Path, audit: Audit, capsys: Output
+) -> None:
+    file = home / "photo.jpg"
+    file.write_bytes(b"a picture")
+    digest = hashlib.sha256(b"a picture").hexdigest()
+    image = image_id_of(*wiring.locate_file(file))
+    with wiring_audit.open_audit_log(Settings.from_env()) as log:
+        uploaded = search_by("ann", probe=Probe(sha256=digest, source="upload"))
+        by_place = search_by("bob", minute=1, probe=Probe(source=image))
+        shown = search_by("eve", minute=2, candidates=(Candidate(id=image, score=0.5, rank=1),))
+        log.append([uploaded, by_place, shown])
+    asked = [("--probe", file), ("--probe", digest), ("--probe", image), ("--candidate", image)]
+    found = []
+    for words in asked:
+        assert audit("search", "--json", *words) == 0
+        found.append([json.loads(line)["index"] for line in lines_of(capsys)])
+    assert found == [[1, 0], [0], [1], [2]]
+    assert audit("search", "--probe", "s3:/typo") == 2
+
+
+def test_the_next_page_of_a_search_is_said(audit: Audit, records: list[AuditRecord], capsys: Output) -> None:
+    assert audit("search", "--limit", 2) == 0
+    output = capsys.readouterr()
+    assert "--before 1" in output.err
+    assert [line.split()[3] for line in output.out.splitlines()[1:]] == ["eve", "bob"]

@@ -1,5 +1,6 @@
 """The client of the HTTP API, waiting and asynchronous, over the application in this process."""
 
+import hashlib
 import inspect
 import json
 import ssl
@@ -65,6 +66,17 @@ def ask(backend: Backend, request: pytest.FixtureRequest) -> Iterator[Ask]:
 
 
 # Answers
+
+
+def test_who_searched_for_a_picture_is_told(ask: Ask, tmp_path: Path) -> None:
+    file = tmp_path / "query.png"
+    file.write_bytes(distinct_png(2))
+    for number in (2, 3):
+        ask("search", distinct_png(number))
+    for picture in (file, distinct_png(2), hashlib.sha256(distinct_png(2)).hexdigest()):
+        (entry,) = ask("search_audit", probe=picture, page_items=1)
+        assert (entry.index, entry.record["probe"]["source"]) == (0, "upload")
+    assert [entry.index for entry in ask("search_audit", kind="search", page_items=1)] == [1, 0]
 
 
 def test_each_way_to_give_an_example_finds_it(ask: Ask, deps: Deps, tmp_path: Path) -> None:

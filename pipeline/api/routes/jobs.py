@@ -5,7 +5,7 @@ import hashlib
 import json
 from collections.abc import AsyncIterator, Mapping
 from itertools import islice
-from typing import Annotated, cast
+from typing import Annotated
 
 from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
@@ -22,7 +22,7 @@ from pipeline.api.bodies import (
     Retried,
     SubmittedJob,
 )
-from pipeline.api.cursors import Cursors
+from pipeline.api.cursors import cursors_of
 from pipeline.api.idempotency import IdempotencyKey, is_same, job_id_of, key_reused
 from pipeline.api.middleware.callers import asks_still
 from pipeline.errors import ConflictError, TransientError
@@ -53,7 +53,7 @@ def list_jobs(
     ports: Ports, caller: Asks, request: Request, max_results: PageSize = 50, next_token: NextToken = ""
 ) -> Jobs:
     """Jobs, newest first."""
-    cursors = _cursors(request)
+    cursors = cursors_of(request)
     before = cursors.read(next_token, of="jobs") if next_token else None
     found = show.list_jobs(ports.ledger, caller, limit=max_results + 1, before=before)
     page = found[:max_results]
@@ -123,7 +123,7 @@ def show_failures(
     next_token: NextToken = "",
 ) -> Failures:
     """Each object that failed, with stage, reason and detail, by key."""
-    cursors, of = _cursors(request), f"failures of {job_id}"
+    cursors, of = cursors_of(request), f"failures of {job_id}"
     after = cursors.read(next_token, of=of) if next_token else ""
     failures = show.show_failures(job_id, ports.ledger, caller, start_after=after)
     found = list(islice(failures, max_results + 1))
@@ -268,7 +268,3 @@ def _check_driver(job_id: str, ports: Backend) -> None:
     driver = ports.ledger.get_job(job_id).driver
     if driver != ports.driver:
         raise ConflictError(f"job {job_id} is run by {driver}, and this service runs those of {ports.driver}")
-
-
-def _cursors(request: Request) -> Cursors:
-    return cast("Cursors", request.app.state.cursors)

@@ -1,0 +1,87 @@
+"""The log for auditors: which entries there are."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Query, Request
+
+from pipeline.api.backend import Asks, Ports
+from pipeline.api.bodies import MAX_TEXT_CHARS, AuditEntries, AuditEntryBody
+from pipeline.api.cursors import cursors_of
+from pipeline.service.arguments import as_utc
+from pipeline.service.audit import log_of
+from pipeline.service.audit_search import MAX_PAGE_ENTRIES, Sought, entry_json, search_log
+from pipeline.types.audit import AuditEntry, AuditKind, AuditOutcome, AuditQuery
+
+router = APIRouter(prefix="/v1/audit", tags=["audit"])
+
+ENTRIES = "audit entries"  # the list that a cursor is of
+
+Text = Annotated[str, Query(max_length=MAX_TEXT_CHARS)]
+Digest = Annotated[
+    str, Query(pattern="^([0-9a-f]{64})?$", description="SHA-256 of a picture that was searched with")
+]
+ImageId = Annotated[str, Query(max_length=64)]
+Time = Annotated[datetime | None, Query(description="Of the start of the act")]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EntryFilters:
+    """The conditions of a list of entries. All that are given must hold, but one of `probe` and `image`."""
+
+    kind: AuditKind | None = None
+    actor: Text = ""
+    case: Text = ""
+    purpose: Text = ""
+    collection: Text = ""
+    probe: Digest = ""
+    image: Annotated[ImageId, Query(description="Id of a stored image that was searched with")] = ""
+    candidate: Annotated[ImageId, Query(description="Id of an image that was among the hits")] = ""
+    decision: AuditOutcome | None = None
+    since: Time = None
+    until: Annotated[Time, Query(description="This moment is out")] = None
+
+    @property
+    def sought(self) -> Sought:
+        query = AuditQuery(
+            kind=self.kind,
+            actor=self.actor,
+            case_ref=self.case,
+            purpose_code=self.purpose,
+            collection=self.collection,
+            since=as_utc(self.since),
+            until=as_utc(self.until),
+        )
+        return Sought(
+            query=query,
+            outcome=self.decision,
+            probe_sha256=self.probe,
+            probe_image=self.image,
+            candidate=self.candidate,
+        )
+
+
+@router.get("/entries")
+def list_entries(
+    ports: Ports,
+    caller: Asks,
+    request: Request,
+    filters: Annotated[EntryFilters, Depends()],
+    max_results: Annotated[int, Query(ge=1, le=MAX_PAGE_ENTRIES)] = 50,
+    next_token: Annotated[str, Query(max_length=4096, description="As the page before gave it")] = "",
+) -> AuditEntries:
+    """Entries of your tenant, newest first. Each page that you ask for is an entry of its own.
+
+    A page may have fewer entries than you asked for, and yet not be the last one.
+    """
+    cursors = cursors_of(request)
+    before = int(cursors.read(next_token, of=ENTRIES)) if next_token else None
+    log = log_of(ports.answers_to.log)
+    page = search_log(filters.sought, log, caller, limit=max_results, before=before)
+    more = cursors.sign(str(page.before), of=ENTRIES) if page.before is not None else None
+    return AuditEntries(entries=[_body(entry) for entry in page.entries], next_token=more)
+
+
+def _body(entry: AuditEntry) -> AuditEntryBody:
+    return AuditEntryBody.model_validate(entry_json(entry))
