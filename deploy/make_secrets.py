@@ -1,7 +1,8 @@
 """Make random passwords for a Pictor with all its servers: `python deploy/make_secrets.py`.
 
 One folder for each Kubernetes Secret, one file for each of its keys; deploy/compose.yaml mounts the same
-files. Nothing is overwritten. Run it again to add the files of a later version. Standard library only.
+files. Nothing is overwritten. Run it again to add the files of a later version, and to delete those that have
+no reader any more. Standard library only.
 
     python deploy/make_secrets.py [--dir deploy/secrets]
     python deploy/make_secrets.py --kubernetes | kubectl apply -n pictor -f -
@@ -73,6 +74,8 @@ BROKER_RIGHTS: Mapping[str, Rights] = {
     "api": ((), ("plan",), ()),  # the HTTP service: it wakes planners, and asks the broker nothing
     "submit": ((_REPLIES,), ("plan", "search"), (_REPLIES,)),  # other services; see docs/reference/tasks.md
 }
+# Each has a user of the object store, whose rights `pictor init --s3-policy ROLE` prints.
+S3_ROLES = ("plan", "prepare", "embed", "search", "api", "sweep")
 
 _PASSWORDS = (
     *_SERVERS,
@@ -84,6 +87,13 @@ _PASSWORDS = (
     "service_milvus",
     "service_cursor",
     *(f"broker_{user}" for user in BROKER_RIGHTS),
+    *(f"s3_{role}" for role in S3_ROLES),
+)
+# Of versions that gave every role the key of the object store's root.
+_FORMER_FILES = tuple(
+    f"{secret}/PICTOR_S3_{kind}_KEY"
+    for secret in ("pictor-worker", "pictor-api")
+    for kind in ("ACCESS", "SECRET")
 )
 _LOGINS = """\
 RabbitMQ   http://127.0.0.1:15672   admin      {admin}
@@ -104,7 +114,7 @@ def main() -> int:
 
 
 def write_secrets(folder: Path) -> list[Path]:
-    """Write the files that are missing. Returns them."""
+    """Write the files that are missing, delete those without a reader, and return those written."""
     folder.mkdir(parents=True, exist_ok=True)
     # The folder keeps this machine's users out. The files are open to all, because each server in a container
     # has a user of its own, whose number is its image's business.
@@ -120,6 +130,8 @@ def write_secrets(folder: Path) -> list[Path]:
             path.write_text(text, encoding="utf-8")
             path.chmod(0o600 if name == LOGINS else 0o644)
             written.append(path)
+    for name in _FORMER_FILES:
+        (folder / name).unlink(missing_ok=True)
     return written
 
 
@@ -154,47 +166,60 @@ def _files(passwords: Mapping[str, str]) -> dict[str, str]:
         f"pictor-broker-{user}/PICTOR_BROKER_URL": _broker_url(user, passwords[f"broker_{user}"])
         for user in BROKER_RIGHTS
     }
-    return brokers | {
-        "pictor-secrets/PICTOR_BROKER_URL": _broker_url("pictor", passwords["pictor"]),
-        "pictor-secrets/PICTOR_LEDGER_URL": _ledger_url("pictor", passwords["postgres"]),
-        "pictor-secrets/PICTOR_LEDGER_WORKER_URL": _ledger_url("pictor_worker", passwords["worker_ledger"]),
-        "pictor-secrets/PICTOR_S3_ACCESS_KEY": passwords["s3_access"],
-        "pictor-secrets/PICTOR_S3_SECRET_KEY": passwords["s3_secret"],
-        "pictor-secrets/PICTOR_MILVUS_WORKER_TOKEN": f"pictor_worker:{passwords['worker_milvus']}",
-        "pictor-secrets/PICTOR_LEDGER_SERVICE_URL": _ledger_url(
-            "pictor_service", passwords["service_ledger"]
-        ),
-        "pictor-secrets/PICTOR_MILVUS_SERVICE_TOKEN": f"pictor_service:{passwords['service_milvus']}",
-        "pictor-secrets/PICTOR_MILVUS_TOKEN": f"root:{passwords['milvus']}",
-        "pictor-worker/PICTOR_LEDGER_URL": _ledger_url("pictor_worker", passwords["worker_ledger"]),
-        "pictor-secrets/PICTOR_AUDIT_KEY": passwords["audit_key"],
-        "pictor-worker/PICTOR_AUDIT_KEY": passwords["audit_key"],
-        "pictor-worker/PICTOR_S3_ACCESS_KEY": passwords["s3_access"],
-        "pictor-worker/PICTOR_S3_SECRET_KEY": passwords["s3_secret"],
-        "pictor-worker/PICTOR_MILVUS_TOKEN": f"pictor_worker:{passwords['worker_milvus']}",
-        "pictor-api/PICTOR_LEDGER_URL": _ledger_url("pictor_service", passwords["service_ledger"]),
-        "pictor-api/PICTOR_AUDIT_KEY": passwords["audit_key"],
-        "pictor-api/PICTOR_S3_ACCESS_KEY": passwords["s3_access"],
-        "pictor-api/PICTOR_S3_SECRET_KEY": passwords["s3_secret"],
-        "pictor-api/PICTOR_MILVUS_TOKEN": f"pictor_service:{passwords['service_milvus']}",
-        "pictor-api/PICTOR_SERVICE_CURSOR_KEY": passwords["service_cursor"],
-        "flower-config/flowerconfig.py": _FLOWER.format_map(passwords),
-        DEFINITIONS: _rabbitmq_definitions(passwords),
-        "postgres-password/password": passwords["postgres"],
-        "object-store-config/config.env": (
-            f"export MINIO_ROOT_USER={passwords['s3_access']}\n"
-            f"export MINIO_ROOT_PASSWORD={passwords['s3_secret']}\n"
-        ),
-        "milvus-config/user.yaml": _MILVUS.format_map(passwords),
-        "keda-rabbitmq/host": "http://rabbitmq.pictor.svc:15672/pictor",  # the last part is the virtual host
-        "keda-rabbitmq/username": "monitor",
-        "keda-rabbitmq/password": passwords["monitor"],
-        LOGINS: _LOGINS.format_map(passwords),
+    stores = {
+        f"pictor-s3-{role}/PICTOR_S3_{kind}_KEY": text
+        for role in S3_ROLES
+        for kind, text in {"ACCESS": _s3_user(role), "SECRET": passwords[f"s3_{role}"]}.items()
     }
+    s3_users = {role: f"{_s3_user(role)}:{passwords[f's3_{role}']}" for role in S3_ROLES}
+    return (
+        brokers
+        | stores
+        | {
+            "pictor-secrets/PICTOR_BROKER_URL": _broker_url("pictor", passwords["pictor"]),
+            "pictor-secrets/PICTOR_LEDGER_URL": _ledger_url("pictor", passwords["postgres"]),
+            "pictor-secrets/PICTOR_LEDGER_WORKER_URL": _ledger_url(
+                "pictor_worker", passwords["worker_ledger"]
+            ),
+            "pictor-secrets/PICTOR_S3_ACCESS_KEY": passwords["s3_access"],
+            "pictor-secrets/PICTOR_S3_SECRET_KEY": passwords["s3_secret"],
+            "pictor-secrets/PICTOR_S3_USERS": json.dumps(s3_users),
+            "pictor-secrets/PICTOR_MILVUS_WORKER_TOKEN": f"pictor_worker:{passwords['worker_milvus']}",
+            "pictor-secrets/PICTOR_LEDGER_SERVICE_URL": _ledger_url(
+                "pictor_service", passwords["service_ledger"]
+            ),
+            "pictor-secrets/PICTOR_MILVUS_SERVICE_TOKEN": f"pictor_service:{passwords['service_milvus']}",
+            "pictor-secrets/PICTOR_MILVUS_TOKEN": f"root:{passwords['milvus']}",
+            "pictor-worker/PICTOR_LEDGER_URL": _ledger_url("pictor_worker", passwords["worker_ledger"]),
+            "pictor-secrets/PICTOR_AUDIT_KEY": passwords["audit_key"],
+            "pictor-worker/PICTOR_AUDIT_KEY": passwords["audit_key"],
+            "pictor-worker/PICTOR_MILVUS_TOKEN": f"pictor_worker:{passwords['worker_milvus']}",
+            "pictor-api/PICTOR_LEDGER_URL": _ledger_url("pictor_service", passwords["service_ledger"]),
+            "pictor-api/PICTOR_AUDIT_KEY": passwords["audit_key"],
+            "pictor-api/PICTOR_MILVUS_TOKEN": f"pictor_service:{passwords['service_milvus']}",
+            "pictor-api/PICTOR_SERVICE_CURSOR_KEY": passwords["service_cursor"],
+            "flower-config/flowerconfig.py": _FLOWER.format_map(passwords),
+            DEFINITIONS: _rabbitmq_definitions(passwords),
+            "postgres-password/password": passwords["postgres"],
+            "object-store-config/config.env": (
+                f"export MINIO_ROOT_USER={passwords['s3_access']}\n"
+                f"export MINIO_ROOT_PASSWORD={passwords['s3_secret']}\n"
+            ),
+            "milvus-config/user.yaml": _MILVUS.format_map(passwords),
+            "keda-rabbitmq/host": "http://rabbitmq.pictor.svc:15672/pictor",  # with the virtual host
+            "keda-rabbitmq/username": "monitor",
+            "keda-rabbitmq/password": passwords["monitor"],
+            LOGINS: _LOGINS.format_map(passwords),
+        }
+    )
 
 
 def _broker_url(user: str, password: str) -> str:
     return f"amqp://{user}:{password}@rabbitmq:5672/pictor"
+
+
+def _s3_user(role: str) -> str:
+    return f"pictor-{role}"
 
 
 def _ledger_url(user: str, password: str) -> str:

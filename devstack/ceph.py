@@ -18,6 +18,7 @@ from devstack.service import Service
 _PROGRAMS = ("ceph", "ceph-mon", "ceph-osd", "radosgw", "radosgw-admin", "monmaptool")
 _SEARCH_PATH = "/usr/bin:/usr/sbin:/bin:/sbin"
 _USERS = ("first", "second")  # the second is for AccessDenied: a wrong secret is another error in S3
+_CAPS = {"first": "--caps=users=*;user-policy=*"}  # may make users for the roles of workers
 
 _CONFIG = """\
 [global]
@@ -126,6 +127,7 @@ class Ceph(Service):
             "create",
             f"--uid={user}",
             f"--display-name={user}",
+            *filter(None, [_CAPS.get(user)]),
         ]
         self._launch_of(command, f"user-{user}").run()
         log = self.home / f"user-{user}.log"

@@ -217,6 +217,12 @@ class Settings(BaseSettings):
             validation_alias=_ca_file("S3", "AWS_CA_BUNDLE"),
         ),
     ] = ""
+    s3_users: Annotated[
+        SecretStr,
+        Field(
+            description='JSON object with the S3 keys of each role, `{"plan": "ACCESS_KEY:SECRET_KEY", …}`. If it is set, `pictor init` makes these users in a store of MinIO\'s kind, each with the rights of its role'
+        ),
+    ] = SecretStr("")
     s3_timeout_s: Annotated[float, Field(gt=0, description="Longest wait for one S3 answer, seconds")] = 30.0
     s3_attempts: Annotated[
         int, Field(ge=1, le=20, description="Attempts of one S3 call. After that, the whole batch is retried")

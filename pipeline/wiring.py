@@ -7,7 +7,7 @@ pay seconds for torch and pymilvus, nor need them installed.
 import logging
 import os
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -40,6 +40,8 @@ from pipeline.types import WORKERS, CollectionInfo, CollectionRef, ModelSpec, em
 if TYPE_CHECKING:
     from pipeline.adapters.ledger.sql_ledger import SqlLedger
     from pipeline.adapters.models.catalogue import CatalogueEntry
+    from pipeline.adapters.s3.config import S3Config
+    from pipeline.adapters.s3.rights import StorePlaces
     from pipeline.adapters.s3.store import S3Store
 
 logger = logging.getLogger(__name__)
@@ -128,21 +130,64 @@ def locate_file(path: Path) -> tuple[str, str]:
 
 
 def open_s3(settings: Settings) -> "S3Store":
-    from pipeline.adapters.s3.config import S3Config
     from pipeline.adapters.s3.store import S3Store
 
-    return S3Store(
-        S3Config(
-            endpoint=settings.s3_endpoint,
-            access_key=settings.s3_access_key.get_secret_value(),
-            secret_key=settings.s3_secret_key.get_secret_value(),
-            session_token=settings.s3_session_token.get_secret_value(),
-            region=settings.s3_region,
-            timeout_s=settings.s3_timeout_s,
-            attempts=settings.s3_attempts,
-            ca_file=settings.s3_ca_file,
-        )
+    return S3Store(_s3_config(settings))
+
+
+def _s3_config(settings: Settings) -> "S3Config":
+    from pipeline.adapters.s3.config import S3Config
+
+    return S3Config(
+        endpoint=settings.s3_endpoint,
+        access_key=settings.s3_access_key.get_secret_value(),
+        secret_key=settings.s3_secret_key.get_secret_value(),
+        session_token=settings.s3_session_token.get_secret_value(),
+        region=settings.s3_region,
+        timeout_s=settings.s3_timeout_s,
+        attempts=settings.s3_attempts,
+        ca_file=settings.s3_ca_file,
     )
+
+
+def store_policy(settings: Settings, roles: Sequence[str]) -> dict[str, object]:
+    """The policy of an S3 user that does the work of these roles. See `policy_of`."""
+    from pipeline.adapters.s3.rights import policy_of
+
+    return policy_of(roles, _store_places(settings))
+
+
+def make_store_users(settings: Settings) -> dict[str, str]:
+    """Make the S3 users that are configured. Returns their access keys, by role."""
+    from pipeline.adapters.s3.users import make_users
+
+    users = settings.s3_users.get_secret_value()
+    return make_users(_s3_config(settings), users, _store_places(settings)) if users else {}
+
+
+def _store_places(settings: Settings) -> "StorePlaces":
+    from pipeline.adapters.s3.rights import StorePlaces
+
+    def in_store(target: str, of: str) -> Location | None:
+        return make_place(target, of=of) if target.startswith("s3://") else None
+
+    return StorePlaces(
+        sources=settings.bucket_globs,
+        staging=settings.staging_bucket,
+        uploads=in_store(settings.uploads, "PICTOR_UPLOADS"),
+        tiles=in_store(settings.audit_tiles, "PICTOR_AUDIT_TILES"),
+        checkpoints=in_store(settings.audit_checkpoints, "PICTOR_AUDIT_CHECKPOINTS"),
+        weights=_weights_in_store(settings.model),
+    )
+
+
+def _weights_in_store(address: str) -> Location | None:
+    if not address.endswith(".toml"):
+        return None
+    from pipeline.adapters.models.model_file import read_model_file
+
+    weights = read_model_file(Path(address)).weights.location
+    return parse_location(weights) if weights.startswith("s3://") else None
 
 
 class OpenIndex(VectorIndex, AbstractContextManager[Any], Protocol):

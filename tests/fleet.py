@@ -40,12 +40,14 @@ from tests.broker import BrokerApi
 from tests.conftest import REPOSITORY
 from tests.contract.ledger_databases import run_on, with_database
 from tests.index_rows import ids_in
+from tests.s3_users import S3User, S3Users
 from tests.services import MilvusServer, PostgresServer, RabbitMQServer, S3Server
 from workers.broker.queue_names import EMBED, PREPARE, ROLES, model_queue
 
 READY_S = 180.0  # a worker imports torch; on a machine that runs several at once this has taken a minute
 JOB_S = 180.0
 POLL_S = 0.1
+S3_IS_OURS = "PICTOR_TEST_S3_IS_OURS"  # so that the roles of workers can have users of their own there
 _PASSED_ON = ("PATH", "HOME", "LANG", "TMPDIR", "LD_LIBRARY_PATH")
 
 
@@ -88,6 +90,7 @@ def own_place(
         "PICTOR_RUN_DIR": str(folder / "run"),
         "PICTOR_BATCH_ITEMS": "16",
         "PICTOR_DEVICE": "cpu",
+        S3_IS_OURS: "yes" if s3.service is not None else "",
         **more,
     }
     try:
@@ -218,6 +221,7 @@ class Fleet:
         self.vhost = urlsplit(self.env["PICTOR_BROKER_URL"]).path.lstrip("/")
         self._is_initialised = False
         self._users: dict[str, str] = {}  # of the broker: URL by name
+        self._s3_users: dict[str, S3User] = {}  # by name
         self._ledger: SqlLedger | None = None
         self._index: wiring.OpenIndex | None = None
         self._store: S3Store | None = None
@@ -289,7 +293,11 @@ class Fleet:
         for user in self._users:
             with suppress(OSError):  # a test may have left the broker down
                 self.api.drop_user(user)
+        for user in self._s3_users:
+            with suppress(OSError):
+                self._s3_admin.drop(user)
         self._users.clear()
+        self._s3_users.clear()
         for opened in (self._ledger, self._index, self._store):
             if opened is not None:
                 opened.close()
@@ -429,7 +437,19 @@ class Fleet:
         return {
             "PICTOR_BROKER_URL": self.broker_url(*roles),
             "PICTOR_LEDGER_URL": self.env["PICTOR_LEDGER_WORKER_URL"],
+            **(self._s3_keys(*roles) if self.env.get(S3_IS_OURS) else {}),
         }
+
+    def _s3_keys(self, *roles: str) -> dict[str, str]:
+        name = f"{self.settings.collection}.{'.'.join(roles)}.{id(self):x}"
+        if name not in self._s3_users:
+            self._s3_users[name] = self._s3_admin.make(name, wiring.store_policy(self.settings, roles))
+        user = self._s3_users[name]
+        return {"PICTOR_S3_ACCESS_KEY": user.access_key, "PICTOR_S3_SECRET_KEY": user.secret_key}
+
+    @property
+    def _s3_admin(self) -> S3Users:
+        return S3Users(*(self.env[f"PICTOR_S3_{name}"] for name in ("ENDPOINT", "ACCESS_KEY", "SECRET_KEY")))
 
     def _run(
         self, arguments: Sequence[str], env: Mapping[str, str], timeout_s: float

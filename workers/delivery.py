@@ -183,11 +183,18 @@ def retry_later(task: Task, error: PictorError | None, **headers: object) -> NoR
     raise retry
 
 
-def stop_if_unfit(task: Task, error: PictorError, *, refuse: Callable[[PictorError], None]) -> None:
+def stop_if_unfit(
+    task: Task,
+    error: PictorError,
+    *,
+    refuse: Callable[[PictorError], None],
+    count_try: Callable[[], int] = lambda: 0,
+) -> None:
     """Settle a message over which this process would stop.
 
     Args:
         refuse: ends the message with words, once it was tried often and this process is fit each time.
+        count_try: see `try_again_or_refuse`.
     """
     fault = find_fault()
     if isinstance(fault, TransientError):
@@ -195,15 +202,23 @@ def stop_if_unfit(task: Task, error: PictorError, *, refuse: Callable[[PictorErr
     if fault is not None:
         give_back_and_stop(task, error)
     words = PictorError(f"{error}; other requests of this worker are answered")
-    try_again_or_refuse(task, words, refuse=refuse)
+    try_again_or_refuse(task, words, refuse=refuse, count_try=count_try)
 
 
-def try_again_or_refuse(task: Task, error: PictorError, *, refuse: Callable[[PictorError], None]) -> None:
+def try_again_or_refuse(
+    task: Task,
+    error: PictorError,
+    *,
+    refuse: Callable[[PictorError], None],
+    count_try: Callable[[], int] = lambda: 0,
+) -> None:
     """Count a try that ended badly. Only one that ended so just now, not the count alone, ends the message.
 
-    Anybody who may publish can write the count.
+    Args:
+        count_try: by somebody other than the message, whose count anybody who may publish can write. 0 is no
+            answer.
     """
-    crashes = crashes_before(task) + 1
+    crashes = count_try() or crashes_before(task) + 1
     if crashes < SPLIT_AT_CRASH:
         retry_later(task, error, **{CRASHES_HEADER: crashes})
     refuse(error)

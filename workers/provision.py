@@ -45,6 +45,8 @@ def initialise(settings: Settings, *, new_generation: bool = False) -> Iterator[
         yield f"ledger: user {user} of the {whose}"
     wiring.open_s3(settings).make_bucket(settings.staging_bucket)
     yield f"objects: bucket {settings.staging_bucket}"
+    for role, user in wiring.make_store_users(settings).items():
+        yield f"objects: user {user} of role {role}"
     spec = wiring.load_model_spec(choose_model(settings.model, None), settings)
     with wiring.open_index(settings) as index:
         make = index.open_generation if new_generation else index.create_collection

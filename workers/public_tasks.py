@@ -17,7 +17,6 @@ from pipeline.errors import (
     FatalError,
     MessageError,
     ModelMismatchError,
-    NotFoundError,
     PictorError,
     TransientError,
 )
@@ -69,12 +68,18 @@ def plan(task: Task, args: Sequence[object], kwargs: Arguments) -> None:
         context = current()
         run_plan_step(*_read_step(task, args, kwargs), context.deps, context)
 
+    def count_try() -> int:
+        """Of the step at work. The ledger says which that is: anybody who may publish can send one."""
+        with suppress(MessageError):  # not one of our steps
+            return current().deps.ledger.count_failed_step(*_read_step(task, args, kwargs))
+        return 0
+
     def fail_job(error: PictorError) -> None:
-        with suppress(MessageError, NotFoundError):  # not one of our steps, or of no job in this ledger
+        if count_try():
             job_id, _, _ = _read_step(task, args, kwargs)
             current().deps.ledger.set_state(job_id, JobState.FAILED, error=str(error))
 
-    _settled(task, work, on_refusal=fail_job)
+    _settled(task, work, on_refusal=fail_job, count_try=count_try)
 
 
 def ingest(task: Task, args: Sequence[object], kwargs: Arguments) -> None:
@@ -223,7 +228,11 @@ def _sendable(answer: dict[str, object]) -> dict[str, object]:
 
 
 def _settled(
-    task: Task, work: Callable[[], None], *, on_refusal: Callable[[PictorError], None] | None = None
+    task: Task,
+    work: Callable[[], None],
+    *,
+    on_refusal: Callable[[PictorError], None] | None = None,
+    count_try: Callable[[], int] = lambda: 0,
 ) -> None:
     """Run `work`. The class of its error decides how the message is settled."""
 
@@ -240,11 +249,11 @@ def _settled(
         except (TransientError, TaskPredicate):
             raise
         except (FatalError, ConfigError) as err:
-            stop_if_unfit(task, err, refuse=refuse)
+            stop_if_unfit(task, err, refuse=refuse, count_try=count_try)
         except Exception as err:  # noqa: BLE001 - as every_error_settled does, but not without end
             internal_error(task, err)
             words = f"{task.name}: every try ended with an internal error; the worker's log has it"
-            try_again_or_refuse(task, PictorError(words), refuse=refuse)
+            try_again_or_refuse(task, PictorError(words), refuse=refuse, count_try=count_try)
 
 
 def _read_step(task: Task, args: Sequence[object], kwargs: Arguments) -> tuple[str, int, str]:

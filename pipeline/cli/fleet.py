@@ -33,11 +33,21 @@ def init(
     admin_key_file: Annotated[
         Path | None, typer.Option(help="The same, but write it to this new file, which only you may read.")
     ] = None,
+    s3_policy: Annotated[
+        str,
+        typer.Option(
+            metavar="ROLES",
+            help="Print the S3 policy of a user with these roles, for example plan,embed, and end.",
+        ),
+    ] = "",
 ) -> None:
     """Make queues, buckets and the collection, and migrate the ledger. Safe to run again."""
     from workers.provision import initialise_when_there
 
     settings = Settings.from_env()
+    if s3_policy:
+        write_json(wiring.store_policy(settings, [role.strip() for role in s3_policy.split(",")]))
+        return
     for step in initialise_when_there(settings, wait, new_generation=new_generation):
         write_line(step)
     if admin_key or admin_key_file is not None:

@@ -219,6 +219,17 @@ class Ledger(Protocol):
         """
         ...
 
+    def count_failed_step(self, job_id: str, step: int, nonce: str) -> int:
+        """Note that a try of the step at work has ended badly.
+
+        Args:
+            nonce: without the character "+".
+
+        Returns:
+            How often that has happened to this step. 0 when another step, or none, is at work.
+        """
+        ...
+
     def seconds(self, job_id: str) -> Mapping[str, float]:
         """Time by stage, summed over the job's reports."""
         ...

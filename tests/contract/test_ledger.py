@@ -275,6 +275,20 @@ def test_the_workers_do_not_see_embedded_jobs(ledger: SqlLedger, job: Job) -> No
     assert ledger.claim_step(job.job_id, 0, "n")
 
 
+def test_tries_that_ended_badly_are_counted_of_the_step_at_work_alone(ledger: SqlLedger, job: Job) -> None:
+    assert ledger.count_failed_step(job.job_id, 0, "n") == 0
+    assert ledger.claim_step(job.job_id, 0, "n_%")
+    for number in (1, 2):
+        assert ledger.count_failed_step(job.job_id, 0, "n_%") == number
+        assert ledger.claim_step(job.job_id, 0, "n_%"), "tried again"
+    for step, nonce in ((0, "n"), (0, "nxx"), (0, "another"), (1, "n_%")):
+        assert ledger.count_failed_step(job.job_id, step, nonce) == 0
+    assert not ledger.claim_step(job.job_id, 0, "another")
+    assert ledger.claim_step(job.job_id, 1, "n_%")
+    assert ledger.count_failed_step(job.job_id, 1, "n_%") == 1
+    assert ledger.count_failed_step("no-such-job", 1, "n_%") == 0
+
+
 def test_a_step_is_claimed_in_its_turn_alone(ledger: SqlLedger, job: Job) -> None:
     """Whoever may publish could claim the last number that there is, and no planner would come after it."""
     assert not ledger.claim_step(job.job_id, 1, "early")

@@ -526,6 +526,52 @@ def test_a_count_of_crashes_that_anybody_can_write_ends_nothing(
     assert broker.dead() == []
 
 
+class BrokenOnce(MemoryStore):
+    """A listing ends with an error that nobody foresaw, as often as it is said."""
+
+    def __init__(self, times: int) -> None:
+        super().__init__(BUCKET)
+        self.times_left = times
+
+    def list_objects(
+        self, bucket: str, prefix: str = "", start_after: str | None = None
+    ) -> Iterator[ObjectRef]:
+        if self.times_left:
+            self.times_left -= 1
+            raise KeyError("a fault of ours")
+        return super().list_objects(bucket, prefix, start_after)
+
+
+@pytest.mark.parametrize("forged", [{CRASHES_HEADER: 10**6}, {"retries": 10**6}, {"x-delivery-count": 10**6}])
+def test_a_step_with_forged_counts_fails_no_job_when_a_try_ends_badly(
+    broker: MemoryBroker, context: Context, forged: dict[str, int]
+) -> None:
+    """How often a step was tried is in the ledger, whatever its message says."""
+    store = BrokenOnce(1)
+    store.put(BUCKET, "a.png", distinct_png(1))
+    context.deps.ledger.create_job(request_of(), driver=WORKERS, job_id="mine")
+    make_current(replace(context, deps=replace(context.deps, store=store)))
+    broker.deliver(message_of("pictor.plan_job", **STEP).with_headers(forged))
+    assert (jobs_of(context)["mine"].state, broker.dead()) == (JobState.RUNNING, [])
+    [again] = broker.messages("plan")
+    broker.deliver(again)
+    [batch] = broker.messages("embed")
+    broker.deliver(batch)
+    assert jobs_of(context)["mine"].state is JobState.COMPLETED
+
+
+def test_a_forged_step_counts_no_tries_against_the_one_that_is_due(
+    broker: MemoryBroker, context: Context
+) -> None:
+    store = BrokenOnce(2)
+    context.deps.ledger.create_job(request_of(), driver=WORKERS, job_id="mine")
+    make_current(replace(context, deps=replace(context.deps, store=store)))
+    for number in range(2 * SPLIT_AT_CRASH):
+        forged = message_of("pictor.plan_job", **STEP | {"nonce": f"forged-{number}"})
+        broker.deliver(forged.with_headers({CRASHES_HEADER: 10**6}))
+    assert (jobs_of(context)["mine"].state, broker.dead()) == (JobState.RUNNING, [])
+
+
 @pytest.mark.parametrize("step", [2, 7, 2**31 - 1])
 def test_a_step_far_ahead_leaves_the_planner_at_work(
     broker: MemoryBroker, context: Context, step: int

@@ -155,6 +155,9 @@ class ConfinedLedger:
     def claim_step(self, job_id: str, step: int, nonce: str) -> bool:
         return self._ledger.claim_step(self._own(job_id), step, nonce)
 
+    def count_failed_step(self, job_id: str, step: int, nonce: str) -> int:
+        return self._ledger.count_failed_step(self._own(job_id), step, nonce)
+
     def seconds(self, job_id: str) -> Mapping[str, float]:
         return self._ledger.seconds(self._own(job_id))
 
