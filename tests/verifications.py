@@ -22,7 +22,8 @@ def search_to_verify(actor: str = "ann (k1)", *, persons: int = 2, hits: int = 1
     candidates = tuple(
         Candidate(id=f"{rank:032x}", score=0.9 - rank / 100, rank=rank) for rank in range(1, hits + 1)
     )
-    return search_by(actor, candidates=candidates, details={"verifications": persons}, **rest)
+    usual: dict[str, Any] = {"candidates": candidates, "details": {"verifications": persons}}
+    return search_by(actor, **(usual | rest))
 
 
 def decision_on(

@@ -18,8 +18,11 @@ from pipeline.client.results import (
     Hit,
     Image,
     Job,
+    Match,
     Retried,
     SearchResult,
+    SearchState,
+    ShownMatch,
 )
 from pipeline.client.retries import Retries
 from pipeline.client.sync import Pictor
@@ -36,10 +39,13 @@ __all__ = [
     "Hit",
     "Image",
     "Job",
+    "Match",
     "Pictor",
     "Query",
     "Retried",
     "Retries",
     "SearchResult",
+    "SearchState",
+    "ShownMatch",
     "StoredObject",
 ]

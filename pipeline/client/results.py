@@ -217,7 +217,44 @@ class AuditEntry(AnswerObject):
     record: Mapping[str, Any] | None = None
 
 
-_NESTED: Mapping[str, type[AnswerObject]] = {"hits": Hit, "answers": Answer, "job": Job}
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Match(AnswerObject):
+    """A hit that persons verify. Only one whose `state` is "confirmed" counts. `score` is the cosine."""
+
+    id: str
+    receipt: str
+    rank: int
+    image_id: str
+    score: float
+    collection: str
+    state: str
+    closed: bool
+    persons_needed: int
+    searched_at: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ShownMatch(Match):
+    """With what you decided in `own`, and what everybody decided once it is closed."""
+
+    purpose: str = ""
+    case: str = ""
+    probe_sha256: str = ""
+    probe_source: str = ""
+    own: Mapping[str, Any] | None = None
+    decisions: Sequence[Mapping[str, Any]] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SearchState(AnswerObject):
+    """The matches of one search."""
+
+    receipt: str
+    collection: str
+    matches: tuple[Match, ...] = ()
+
+
+_NESTED: Mapping[str, type[AnswerObject]] = {"hits": Hit, "answers": Answer, "job": Job, "matches": Match}
 
 
 def read_all(kind: type[A], found: object) -> tuple[A, ...]:

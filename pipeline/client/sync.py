@@ -108,6 +108,11 @@ class Pictor:
     thumbnail = _sent(operations.thumbnail)
     remove_image = _sent(operations.remove_image)
     search_audit = _paged(operations.search_audit)
+    list_verifications = _paged(operations.list_verifications)
+    show_verification = _sent(operations.show_verification)
+    probe_picture = _sent(operations.probe_picture)
+    decide_verification = _sent(operations.decide_verification)
+    show_search = _sent(operations.show_search)
 
     def follow_job(self, job_id: str) -> Iterator[Job]:
         """The job as it is, and again each time that it has changed, until it is over.

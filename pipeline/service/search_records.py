@@ -4,10 +4,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from pipeline.search.query import Query
+from pipeline.search.query import Bytes, Object, Query
 from pipeline.service.accountability import Accountability
 from pipeline.service.audit_entries import record_of
 from pipeline.service.conditions import condition_json
+from pipeline.service.kept_probes import KeptProbes
 from pipeline.service.policy_rules import is_authorised
 from pipeline.service.probes import probe_of
 from pipeline.service.search_values import SearchAnswer, Terms
@@ -43,17 +44,20 @@ class Found:
 
 
 def recorded(
-    chunks: Iterable[Sequence[Found]], terms: Terms, answers_to: Accountability
+    chunks: Iterable[Sequence[Found]], terms: Terms, answers_to: Accountability, probes: KeptProbes | None
 ) -> Iterator[SearchAnswer]:
-    """Give each answer once its record is in the log.
+    """Give each answer once its record is in the log, and its picture where those who verify find it.
 
     Raises:
         AuditError: it could not be written.
+        TransientError: the picture could not be kept.
     """
     for chunk in chunks:
         records = [_answer_record(found, terms, answers_to) for found in chunk]
         receipts = answers_to.record(records)
         for found, receipt in zip(chunk, receipts, strict=True):
+            if probes is not None and receipt is not None:
+                _keep_probe(found, receipt.record_id, probes)
             yield replace(found.answer, receipt=receipt)
 
 
@@ -99,8 +103,22 @@ def _answer_record(found: Found, terms: Terms, answers_to: Accountability) -> Au
             "error": answer.error,
             "rows_counted_at": count.at.isoformat(),
             "verifications": answer.to_verify,
+            **_place_of_probe(found),
         },
     )
+
+
+def _place_of_probe(found: Found) -> dict[str, Json]:
+    """Whoever verifies has the object fetched again."""
+    if isinstance(found.query, Object) and found.answer.to_verify:
+        return {"probe_object": [found.query.bucket, found.query.key]}
+    return {}
+
+
+def _keep_probe(found: Found, record_id: str, probes: KeptProbes) -> None:
+    # After the record, so that no picture is kept of which the log does not know.
+    if isinstance(found.query, Bytes) and found.answer.to_verify and found.answer.hits:
+        probes.keep(record_id, found.query.body)
 
 
 def _outcome(answer: SearchAnswer) -> str:

@@ -36,6 +36,11 @@ METHODS = {
     "remove_image": "image_id collection",
     "search_audit": "kind actor case purpose collection probe image candidate decision since until "
     "page_items",
+    "list_verifications": "collection page_items",
+    "show_verification": "match_id",
+    "probe_picture": "match_id side_px",
+    "decide_verification": "match_id decision reason on_behalf_of",
+    "show_search": "receipt",
     "close": "",
     "send": "call",
 }
@@ -44,8 +49,8 @@ METHODS = {
 def test_the_client_has_these_names() -> None:
     assert sorted(client.__all__) == [
         "AcceptedImage", "Answer", "AsyncPictor", "AuditEntry", "Collection", "Estimate", "Failure",
-        "Generation", "Hit", "Image", "Job", "Pictor", "Query", "Retried", "Retries", "SearchResult",
-        "StoredObject",
+        "Generation", "Hit", "Image", "Job", "Match", "Pictor", "Query", "Retried", "Retries", "SearchResult",
+        "SearchState", "ShownMatch", "StoredObject",
     ]  # fmt: skip
 
 
