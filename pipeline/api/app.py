@@ -23,7 +23,18 @@ from pipeline.api.middleware.timely import AT_ONCE_PER_CORE, TimelySearches
 from pipeline.api.pages import jobs_page, reference, search_page, sign_in
 from pipeline.api.pages import problems as problem_pages
 from pipeline.api.problems import MEDIA_TYPE, answer_errors_as_problems
-from pipeline.api.routes import audit, collections, embeddings, health, images, jobs, keys, policies, search
+from pipeline.api.routes import (
+    audit,
+    collections,
+    embeddings,
+    health,
+    images,
+    jobs,
+    keys,
+    log_entries,
+    policies,
+    search,
+)
 from pipeline.cgroup import read_share
 from pipeline.tracing import provider_in_use
 
@@ -72,7 +83,7 @@ def make_app(
     app.state.door = door
     answer_errors_as_problems(app)
     resources = APIRouter(responses=_problem_answers())
-    for room in (policies, collections, jobs, images, search, embeddings, keys, audit):
+    for room in (policies, collections, jobs, images, search, embeddings, keys, audit, log_entries):
         resources.include_router(room.router)
     app.include_router(resources)
     app.include_router(health.router)

@@ -19,7 +19,8 @@ from fastapi.routing import APIRoute
 from pipeline.api.app import make_app
 from pipeline.api.backend import Backend
 from pipeline.api.middleware.callers import is_open
-from pipeline.types import CollectionPolicy, JobState, KeyRole, PolicyState, PolicyVersion
+from pipeline.types import CollectionPolicy, JobState, KeyRole, PolicyState, PolicyVersion, ReferenceDb
+from tests.audit_records import search_by
 from tests.unit.fakes import BUCKET, SPEC, distinct_png
 from tests.unit.tenant_world import TenantWorld, Worlds, failed_image_of, image_of
 
@@ -72,6 +73,15 @@ def propose_policies(world: TenantWorld, _job_id: str) -> None:
         )
 
 
+def record_searches(world: TenantWorld, _job_id: str) -> None:
+    """One in each place, by somebody else than the key of the cell."""
+    log = world.backend.answers_to.log
+    assert log is not None
+    for place, collection in PLACES.items():
+        tenant, where = "other" if place == TENANT else "acme", ReferenceDb(collection=collection)
+        log.append([search_by("somebody", tenant=tenant, reference_db=where)])
+
+
 POLICY = "/v1/collections/{collection}/policy"
 DECIDE_CASE = "/v1/collections/{collection}/authorisations"
 EXAMPLES: dict[Route, Example] = {
@@ -83,6 +93,10 @@ EXAMPLES: dict[Route, Example] = {
     ("POST", DECIDE_CASE): Example(
         json={"case": "AB-1", "granted": True, "authorisation": "W 1/26", "authority": "Court"}
     ),
+    ("GET", "/v1/audit/checkpoint"): Example(before=record_searches),
+    ("GET", "/v1/audit/key"): Example(),
+    ("GET", "/v1/audit/entries/{entry}"): Example(before=record_searches),
+    ("GET", "/v1/audit/entries/{entry}/proof"): Example(before=record_searches),
     ("GET", "/"): Example(params={"collection": "COLLECTION", "id": "IMAGE"}),
     ("POST", "/results"): Example(params={"collection": "COLLECTION"}, content=PICTURE),
     ("GET", "/jobs"): Example(),
@@ -185,6 +199,7 @@ class Asked:
             "{key_id}": self._key_ids[place],
             "{code}": "denied",
             "{number}": "2",
+            "{entry}": str(list(PLACES).index(place)),
         }
         before = what_is_of_other(world) if place == TENANT else []
         answer = world.client.request(
@@ -247,7 +262,7 @@ def places_of(route: Route) -> Sequence[str]:
     """One place is enough for a route that names nothing."""
     example = EXAMPLES[route]
     words = f"{route[1]} {example.params} {example.json}"
-    named = ("{name}", "{collection}", "{job_id}", "{key_id}", "COLLECTION")
+    named = ("{name}", "{collection}", "{job_id}", "{key_id}", "{entry}", "COLLECTION")
     return tuple(PLACES) if any(word in words for word in named) else (OWN,)
 
 

@@ -213,7 +213,8 @@ SAME: Mapping[str, Callable[[Ask], object]] = {
     "collection": lambda ask: ask("show_collection", COLLECTION),
     "created": lambda ask: ask("create_collection", "more"),
     "images": lambda ask: [  # each search has a receipt of its own
-        replace(answer, receipt="") for answer in ask("search", IDS[0], collection=COLLECTION).answers
+        replace(answer, receipt="", inclusion={})
+        for answer in ask("search", IDS[0], collection=COLLECTION).answers
     ],
     "job": lambda ask: ask("submit_job", f"s3://{BUCKET}/", idempotency_key="same"),
     "jobs": lambda ask: [job.job_id for job in ask("list_jobs")],
