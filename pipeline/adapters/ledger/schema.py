@@ -12,8 +12,8 @@ import sqlalchemy as sa
 
 from pipeline.adapters.ledger import audit_schema as audit_schema  # its tables are the ledger's, too
 from pipeline.adapters.ledger import policy_schema as policy_schema
-from pipeline.adapters.ledger import verification_schema as verification_schema
 from pipeline.adapters.ledger import request_schema as request_schema
+from pipeline.adapters.ledger import verification_schema as verification_schema
 from pipeline.adapters.ledger.columns import ByteText, TextTuple, UtcTime
 from pipeline.adapters.ledger.columns import metadata as metadata
 from pipeline.types import WORKERS

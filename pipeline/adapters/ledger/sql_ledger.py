@@ -21,8 +21,8 @@ from pipeline.adapters.ledger.sql_outbox import SqlOutbox
 from pipeline.adapters.ledger.sql_plan import SqlPlan
 from pipeline.adapters.ledger.sql_policy_book import SqlPolicyBook
 from pipeline.adapters.ledger.sql_pruning import SqlPruning
-from pipeline.adapters.ledger.sql_verification_book import SqlVerificationBook
 from pipeline.adapters.ledger.sql_request_book import SqlRequestBook
+from pipeline.adapters.ledger.sql_verification_book import SqlVerificationBook
 from pipeline.adapters.ledger.sql_version_book import SqlVersionBook
 from pipeline.adapters.ledger.sql_watch import SqlWatch
 from pipeline.adapters.ledger.tls import has_tls
