@@ -15,10 +15,12 @@ from pipeline.api.condition_schema import CONDITION_SCHEMA, REFERENCE
 from pipeline.api.cursors import Cursors
 from pipeline.api.middleware.bounds import BoundedBodies, BoundedRequests
 from pipeline.api.middleware.callers import Door, KnownCallers, OpenDoor
+from pipeline.api.middleware.keyed import KeyedRequests
 from pipeline.api.middleware.measured import MeasuredRequests
 from pipeline.api.middleware.names import NamedRequests
 from pipeline.api.middleware.origins import OwnOrigins
 from pipeline.api.middleware.rates import BoundedRates
+from pipeline.api.middleware.shares import FairShares
 from pipeline.api.middleware.timely import AT_ONCE_PER_CORE, TimelySearches
 from pipeline.api.pages import jobs_page, reference, search_page, sign_in, verify_page
 from pipeline.api.pages import problems as problem_pages
@@ -31,6 +33,7 @@ from pipeline.api.routes import (
     images,
     jobs,
     keys,
+    log_entries,
     policies,
     search,
     verifications,
@@ -83,7 +86,18 @@ def make_app(
     app.state.door = door
     answer_errors_as_problems(app)
     resources = APIRouter(responses=_problem_answers())
-    for room in (policies, collections, jobs, images, search, embeddings, keys, audit, verifications):
+    for room in (
+        policies,
+        collections,
+        jobs,
+        images,
+        search,
+        embeddings,
+        keys,
+        audit,
+        log_entries,
+        verifications,
+    ):
         resources.include_router(room.router)
     app.include_router(resources)
     app.include_router(health.router)
@@ -92,9 +106,11 @@ def make_app(
     static = StaticFiles(directory=Path(__file__).parent / "pages" / "static")
     app.mount("/static", static, name="static")
     # The last one added is the first that a request passes.
+    app.add_middleware(KeyedRequests)
     app.add_middleware(TimelySearches, at_once=AT_ONCE_PER_CORE * read_share().cores)
     app.add_middleware(BoundedBodies, max_bytes=MAX_BODY_BYTES)
     app.add_middleware(BoundedRates, per_minute=per_minute)
+    app.add_middleware(FairShares, most=MAX_REQUESTS, streams=MAX_STREAMS)
     app.add_middleware(KnownCallers, door=door)
     app.add_middleware(BoundedRequests, most=MAX_REQUESTS, streams=MAX_STREAMS, pause_s=REFUSAL_S)
     app.add_middleware(OwnOrigins, hosts=hosts)

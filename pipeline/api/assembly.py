@@ -17,6 +17,7 @@ from pipeline.ports import (
     KeyBook,
     Ledger,
     PolicyBook,
+    RequestBook,
     VectorIndex,
     VerificationBook,
 )
@@ -40,6 +41,9 @@ class WholeLedger(Ledger, Protocol):
 
     @property
     def verifications(self) -> VerificationBook: ...
+
+    @property
+    def requests(self) -> RequestBook: ...
 
 
 def make_backend(
@@ -80,6 +84,7 @@ def make_backend(
         keys=ledger.keys,
         policies=ledger.policies,
         verifications=ledger.verifications,
+        requests=ledger.requests,
         answers_to=Accountability(log=log, policies=ledger.policies, index=index),
         models=models,
         model_for=model_for,

@@ -25,6 +25,7 @@ from pipeline.ports import (
     Ledger,
     ObjectStore,
     PolicyBook,
+    RequestBook,
     VectorIndex,
     VerificationBook,
 )
@@ -76,6 +77,7 @@ class Backend:
     keys: KeyBook
     policies: PolicyBook
     verifications: VerificationBook
+    requests: RequestBook
     answers_to: Accountability
     models: Models
     # From the address that was asked for, or "", and the name of a collection.

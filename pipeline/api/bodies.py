@@ -121,12 +121,31 @@ class Hit(BaseModel):
     ] = None
 
 
+class Inclusion(BaseModel):
+    """Where the record of an act stands in the log, and the proof of it, to be kept and checked offline."""
+
+    index: Annotated[int, Field(ge=0)]
+    commitment: Annotated[str, Field(description="SHA-256 over salt and record, in base64")]
+    proof: Annotated[str, Field(description="A .tlog-proof with the salt and a signed checkpoint")]
+
+
+class LogEntry(BaseModel):
+    """Salt and record are null once they were erased."""
+
+    index: Annotated[int, Field(ge=0)]
+    record_id: str
+    commitment: Annotated[str, Field(description="SHA-256 over salt and record, in base64")]
+    salt: Annotated[str | None, Field(description="In base64")]
+    record: Annotated[str | None, Field(description="Its JSON text, byte for byte as it was committed to")]
+
+
 class Answer(BaseModel):
     """`error` and `code` are there when the query could not be read."""
 
     query: str
     hits: list[Hit]
     receipt: Annotated[str | None, Field(description="Id of the record of this search in the log")] = None
+    inclusion: Inclusion | None = None
     recording: Annotated[
         Literal["off"] | None, Field(description="The service records nothing, and so there is no receipt")
     ] = None
@@ -459,7 +478,7 @@ class Live(BaseModel):
 
 
 class Ready(BaseModel):
-    """A part is "ready", or names its fault."""
+    """A part is "ready" or "not_ready". Whoever runs the service reads its fault instead."""
 
     status: Literal["ready", "not_ready"]
     parts: dict[str, str]

@@ -9,6 +9,7 @@ import typer
 from pipeline import wiring_audit
 from pipeline.cli import audit_search
 from pipeline.cli.audit_options import Asked, Case, Kind, Person, Since, Until
+from pipeline.cli.audit_receipts import check_receipts
 from pipeline.cli.exit_codes import EXIT_UNFINISHED
 from pipeline.cli.output import fail, note, write_json, write_line
 from pipeline.errors import ArgumentError
@@ -63,6 +64,9 @@ def verify(
     _print_verified(found, as_json=as_json)
     if found.faults:
         raise typer.Exit(EXIT_UNFINISHED)
+
+
+app.command("check-receipt")(check_receipts)
 
 
 @app.command("prove")

@@ -8,7 +8,7 @@ import typer
 from pipeline.bounds import MAX_HITS
 from pipeline.cli.running_service import find_service
 from pipeline.cli.search_options import SearchOptions
-from pipeline.cli.search_output import print_answers
+from pipeline.cli.search_output import print_answers, write_receipts
 
 
 def search(
@@ -42,6 +42,9 @@ def search(
     authority: Annotated[str, typer.Option(help="Who gave the authorisation.")] = "",
     on_behalf_of: Annotated[str, typer.Option(help="The person on whose behalf you search.")] = "",
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object per query and line.")] = False,
+    receipt: Annotated[
+        Path | None, typer.Option(help="Also write the receipts of the answers to this file.")
+    ] = None,
     html: Annotated[Path | None, typer.Option(help="Also write a page with thumbnails to this file.")] = None,
 ) -> None:
     """Find the images nearest to each QUERY."""
@@ -69,6 +72,8 @@ def search(
         from pipeline.cli.search_here import search_here
 
         answers = search_here(query, wanted, model, html)
+    if receipt is not None:
+        write_receipts(receipt, answers)
     print_answers(answers, as_json=as_json)
     if any("error" in answer for answer in answers):
         raise typer.Exit(1)

@@ -1,9 +1,14 @@
 """Print the answers of a search."""
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import cast
 
 from pipeline.cli.output import fail, note, warn, write_json, write_table
+from pipeline.errors import ArgumentError
+
+RECEIPT = ("query", "receipt", "inclusion")  # of an answer
 
 
 def print_answers(answers: Sequence[Mapping[str, object]], *, as_json: bool) -> None:
@@ -18,6 +23,19 @@ def print_answers(answers: Sequence[Mapping[str, object]], *, as_json: bool) -> 
             note(f"{answer['query']}: {len(rows)} hits")
             write_table(("score", "key", "size", "bucket", "id"), rows)
     _say_what_is_due(answers)
+
+
+def write_receipts(path: Path, answers: Sequence[Mapping[str, object]]) -> None:
+    """What a receipt needs of each answer that has one, see `audit.receipt_file`.
+
+    Raises:
+        ArgumentError: the file cannot be written.
+    """
+    kept = [{name: answer[name] for name in RECEIPT} for answer in answers if "inclusion" in answer]
+    try:
+        path.write_text("".join(f"{json.dumps(one)}\n" for one in kept), encoding="utf-8")
+    except OSError as err:
+        raise ArgumentError(f"--receipt {path} cannot be written: {err.strerror}") from err
 
 
 def _say_what_is_due(answers: Sequence[Mapping[str, object]]) -> None:

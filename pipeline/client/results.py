@@ -168,8 +168,9 @@ class Hit(AnswerObject):
 class Answer(AnswerObject):
     """The hits of one query, nearest first. `error` and `code` say why a query of a batch has none.
 
-    `receipt` is the record of this search, and `recording` is "off" where there is none. So many persons as
-    `to_verify` must look at each hit before it counts.
+    `receipt` is the record of this search, and `recording` is "off" where there is none. `inclusion` has its
+    `index`, `commitment` and `proof` in the log. So many persons as `to_verify` must look at each hit before
+    it counts.
     """
 
     query: str
@@ -177,6 +178,7 @@ class Answer(AnswerObject):
     error: str = ""
     code: str = ""
     receipt: str = ""
+    inclusion: Mapping[str, object] = field(default_factory=dict)
     recording: str = ""
     to_verify: int = 0
 

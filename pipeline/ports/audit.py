@@ -13,6 +13,11 @@ class AuditLog(Protocol):
     log was rolled back or forked: nothing may be signed any more.
     """
 
+    @property
+    def vkey(self) -> str:
+        """The public key that checkpoints are signed with, as `c2sp.org/signed-note` writes it."""
+        ...
+
     def append(self, records: Sequence[AuditRecord]) -> list[AuditReceipt]:
         """Write records in their order and answer when they are on disk under a signed checkpoint.
 

@@ -1,5 +1,6 @@
 """The JSON that leaves Pictor: every door gives the same fields. Golden-file tested."""
 
+import base64
 from dataclasses import asdict
 from typing import assert_never
 
@@ -9,6 +10,7 @@ from pipeline.service.search import SearchAnswer
 from pipeline.service.verifications import ShownMatch
 from pipeline.types import (
     ApiKey,
+    AuditReceipt,
     CollectionInfo,
     Failure,
     Job,
@@ -21,9 +23,18 @@ from pipeline.types import (
 
 def answer_json(answer: SearchAnswer) -> dict[str, object]:
     found: dict[str, object] = {"query": answer.query, "hits": [hit_json(hit) for hit in answer.hits]}
-    found |= {"receipt": answer.receipt.record_id} if answer.receipt else {"recording": "off"}
+    found |= _receipt_json(answer.receipt) if answer.receipt else {"recording": "off"}
     found |= {"to_verify": answer.to_verify} if answer.to_verify else {}
     return found | ({"error": answer.error, "code": answer.code} if answer.error else {})
+
+
+def _receipt_json(receipt: AuditReceipt) -> dict[str, object]:
+    inclusion = {
+        "index": receipt.index,
+        "commitment": base64.b64encode(receipt.commitment).decode(),
+        "proof": receipt.proof,
+    }
+    return {"receipt": receipt.record_id, "inclusion": inclusion}
 
 
 def error_json(error: PictorError) -> dict[str, object]:

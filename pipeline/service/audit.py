@@ -16,6 +16,7 @@ from pipeline.types.audit import AuditEntry, AuditKind, AuditQuery, AuditReceipt
 
 PAGE_ENTRIES = 1000  # of one question to the log, and of one erasure
 MAX_REASON_CHARS = 1000
+MAX_INDEX_DIGITS = 18  # more are the id of a record
 
 
 def prove_record(record_id: str, log: AuditLog, caller: Caller) -> AuditReceipt:
@@ -30,6 +31,26 @@ def show_record(record_id: str, log: AuditLog, caller: Caller) -> AuditEntry:
     entry = _get(record_id, log, caller)
     enter(log, record_of(AuditKind.READ, caller, refers_to=(record_id,)))
     return entry
+
+
+def show_entry(place: str, log: AuditLog, caller: Caller) -> AuditEntry:
+    """One entry. Whoever searched may see that of their own search. Reading is an entry of its own.
+
+    Args:
+        place: an index, or the id of a record.
+
+    Raises:
+        NotFoundError: there is none, or it is of another tenant.
+        DeniedError: it is somebody else's, and the caller is no auditor.
+    """
+    entry = _visible_entry(place, log, caller)
+    enter(log, record_of(AuditKind.READ, caller, refers_to=(entry.record_id,)))
+    return entry
+
+
+def prove_place(place: str, log: AuditLog, caller: Caller) -> AuditReceipt:
+    """As `show_entry`, with the proof under the newest checkpoint in the place of the record."""
+    return log.prove(_visible_entry(place, log, caller).record_id)
 
 
 def log_of(log: AuditLog | None) -> AuditLog:
@@ -97,8 +118,37 @@ def _all(query: AuditQuery, log: AuditLog) -> Iterator[AuditEntry]:
 
 
 def _get(record_id: str, log: AuditLog, caller: Caller) -> AuditEntry:
-    """An erased record belongs to nobody any more, and shows nothing."""
     entry = log.get(record_id)
-    if not is_seen(entry, caller):
-        raise no_such_record(record_id)
+    _check_tenant(entry, caller)
     return entry
+
+
+def _visible_entry(place: str, log: AuditLog, caller: Caller) -> AuditEntry:
+    if Permission.SEARCH not in caller.permissions:
+        require(caller, Permission.AUDIT)
+    entry = _entry_at(place, log)
+    if not _is_own(entry, caller):
+        require(caller, Permission.AUDIT)
+        _check_tenant(entry, caller)
+    return entry
+
+
+def _entry_at(place: str, log: AuditLog) -> AuditEntry:
+    if not (place.isascii() and place.isdecimal() and len(place) <= MAX_INDEX_DIGITS):
+        return log.get(place)
+    found = next(iter(log.entries(start=int(place), end=int(place) + 1)), None)
+    if found is None:
+        raise NotFoundError(f"no entry {place} in the log; it has {log.head().size}")
+    return found
+
+
+def _is_own(entry: AuditEntry, caller: Caller) -> bool:
+    """The entry of a search that this caller made."""
+    made = [entry.found_by.get(name) for name in ("kind", "tenant", "actor")]
+    return made == [AuditKind.SEARCH, caller.tenant, caller.who]
+
+
+def _check_tenant(entry: AuditEntry, caller: Caller) -> None:
+    """An erased record belongs to nobody any more, and shows nothing."""
+    if not is_seen(entry, caller):
+        raise no_such_record(entry.record_id)

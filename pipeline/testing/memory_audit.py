@@ -1,5 +1,6 @@
 """The transparency log in memory: the fake of tests. It passes the contract tests of the real one."""
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from threading import Lock
@@ -9,7 +10,7 @@ from pipeline.audit.edge import Edge
 from pipeline.audit.hashes import leaf_hash
 from pipeline.audit.note import SigningKey
 from pipeline.audit.proof_file import write_proof
-from pipeline.audit.queries import facets_of, matches
+from pipeline.audit.queries import facets_in, matches, said_references
 from pipeline.audit.records import canonical_json, check_erasure, commit, new_salt, no_such_record
 from pipeline.audit.tiles import TILE_HASHES, TILE_HEIGHT, tiles_of
 from pipeline.types.audit import AuditEntry, AuditQuery, AuditReceipt, AuditRecord, TreeHead
@@ -20,6 +21,7 @@ class MemoryAuditLog:
 
     def __init__(self, name: str = "pictor.test/log") -> None:
         self.key = SigningKey.generate(name)
+        self.vkey = str(self.key.verifier)
         self._lock = Lock()
         self._entries: list[AuditEntry] = []
         self._records: dict[str, AuditRecord] = {}
@@ -98,6 +100,7 @@ class MemoryAuditLog:
             return
         salt, index = new_salt(), self._edge.size
         commitment = commit(salt, body)
+        found_by = {name: str(value) for name, value in facets_in(json.loads(body)).items()}
         self._edge.append(leaf_hash(commitment))
         self._entries.append(
             AuditEntry(
@@ -106,7 +109,7 @@ class MemoryAuditLog:
                 commitment=commitment,
                 salt=salt,
                 record=body,
-                found_by={name: str(value) for name, value in facets_of(record).items()},
+                found_by=found_by | {"refers_to": said_references(record.refers_to)},
             )
         )
         self._records[record.record_id] = record
@@ -123,4 +126,4 @@ class MemoryAuditLog:
         proof = write_proof(
             entry.index, self._edge.prove(entry.index), self._checkpoint, extra=entry.salt or b""
         )
-        return AuditReceipt(record_id=record_id, index=entry.index, proof=proof)
+        return AuditReceipt(record_id=record_id, index=entry.index, commitment=entry.commitment, proof=proof)

@@ -112,6 +112,10 @@ from pipeline.types.policy import (
     Purpose,
     RefusalReason,
 )
+from pipeline.types.requests import (
+    KeyedRequest,
+    RequestState,
+)
 from pipeline.types.verification import (
     Match,
     MatchDecision,
@@ -175,6 +179,7 @@ __all__ = [
     "JobState",
     "Justification",
     "KeyRole",
+    "KeyedRequest",
     "KnownKey",
     "Match",
     "MatchDecision",
@@ -202,6 +207,7 @@ __all__ = [
     "ReferenceDb",
     "RefusalReason",
     "Rejected",
+    "RequestState",
     "RowNumber",
     "SearchFilter",
     "SearchHit",

@@ -157,11 +157,12 @@ class AuditReceipt:
     """What whoever acted can keep, and check without the log.
 
     `proof` is a `.tlog-proof`: place in the tree, inclusion proof and signed checkpoint. The salt stands in
-    its `extra` line. With the record's canonical JSON it makes the leaf.
+    its `extra` line. With the record's canonical JSON it makes the commitment, and that the leaf.
     """
 
     record_id: str
     index: int  # of the entry in the log, from 0
+    commitment: bytes  # 32 bytes, the entry itself
     proof: str
 
 

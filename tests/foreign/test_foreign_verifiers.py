@@ -17,8 +17,11 @@ from pipeline.audit.publish import write_checkpoint, write_tiles
 from pipeline.audit.publisher import Publisher
 from pipeline.audit.witness_policy import Witness
 from pipeline.audit.witnesses import Witnesses
+from pipeline.testing.memory_audit import MemoryAuditLog
+from pipeline.types import KeyRole
 from tests.audit_records import MadeTree, search_by
 from tests.conftest import missing
+from tests.unit.tenant_world import Worlds, image_of
 from tests.witness import MemoryWitness
 
 SOURCE = Path(__file__).parent / "go_verifier"
@@ -100,6 +103,27 @@ def test_go_agrees_with_a_tree_of_three_levels(program: Path, tmp_path: Path) ->
     assert (tmp_path / "log" / "tile" / "2" / "000.p" / "1").exists()
     done = Published(folder=tmp_path).run(program)
     assert (done.returncode, done.stdout) == (0, f"{LARGE} entries, 0 receipts\n"), done.stderr
+
+
+def test_go_agrees_with_the_receipt_of_an_answer_over_http(program: Path, tmp_path: Path) -> None:
+    worlds = Worlds(tmp_path)
+    searcher = worlds.make_key("acme", KeyRole.SEARCHER)
+    with worlds.world() as world:
+        for _ in range(3):
+            asked = {"query": {"id": image_of("images")}}
+            found = world.client.post("/v1/collections/images/search", json=asked, headers=searcher).json()
+        log = world.backend.answers_to.log
+    assert isinstance(log, MemoryAuditLog)
+    (tmp_path / "log").mkdir()
+    place = Place(store=FolderStore(), bucket=str(tmp_path / "log"), prefix="", url="log/")
+    write_tiles(log, place, 3, since=0)
+    write_checkpoint(log, place, log.head().checkpoint, log.key.verifier)
+    shutil.copy(tmp_path / "log" / "checkpoint", tmp_path / "old_checkpoint")
+    receipt = found["answers"][0]["inclusion"]
+    (tmp_path / "answer.tlog-proof").write_text(receipt["proof"])
+    (tmp_path / "answer.tlog-proof.entry").write_text(receipt["commitment"])
+    done = Published(folder=tmp_path).run(program, vkey=log.vkey)
+    assert (done.returncode, done.stdout) == (0, "3 entries, 1 receipts\n"), done.stderr
 
 
 @pytest.mark.parametrize(

@@ -91,11 +91,16 @@ def test_a_hit_has_these_fields() -> None:
 
 
 def test_an_answer_has_these_fields_and_an_error_only_when_there_is_one() -> None:
-    receipt = AuditReceipt(record_id="r1", index=0, proof="")
+    receipt = AuditReceipt(record_id="r1", index=7, commitment=b"c" * 32, proof="a proof")
     assert answer_json(SearchAnswer(query="q.jpg", hits=(HIT,), receipt=receipt, to_verify=2)) == {
         "query": "q.jpg",
         "hits": [HIT_JSON],
         "receipt": "r1",
+        "inclusion": {
+            "index": 7,
+            "commitment": "Y2NjY2NjY2NjY2NjY2NjY2NjY2NjY2NjY2NjY2NjY2M=",
+            "proof": "a proof",
+        },
         "to_verify": 2,
     }
     assert answer_json(SearchAnswer(query="q.jpg", error="not_found: gone", code="not_found")) == {

@@ -19,7 +19,16 @@ from fastapi.routing import APIRoute
 from pipeline.api.app import make_app
 from pipeline.api.backend import Backend
 from pipeline.api.middleware.callers import is_open
-from pipeline.types import CollectionPolicy, JobState, KeyRole, PolicyState, PolicyVersion, Probe, ReferenceDb
+from pipeline.types import (
+    CollectionPolicy,
+    JobState,
+    KeyRole,
+    PolicyState,
+    PolicyVersion,
+    Probe,
+    ReferenceDb,
+)
+from tests.audit_records import search_by
 from tests.unit.fakes import BUCKET, SPEC, distinct_png
 from tests.unit.tenant_world import TenantWorld, Worlds, failed_image_of, image_of
 from tests.verifications import search_to_verify
@@ -91,6 +100,15 @@ def open_matches(world: TenantWorld, _job_id: str) -> None:
     )
 
 
+def record_searches(world: TenantWorld, _job_id: str) -> None:
+    """One in each place, by somebody else than the key of the cell."""
+    log = world.backend.answers_to.log
+    assert log is not None
+    for place, collection in PLACES.items():
+        tenant, where = "other" if place == TENANT else "acme", ReferenceDb(collection=collection)
+        log.append([search_by("somebody", tenant=tenant, reference_db=where)])
+
+
 POLICY = "/v1/collections/{collection}/policy"
 MATCH = "/v1/verifications/{match_id}"
 DECISION = {"decision": "confirm", "reason": "as I see it"}
@@ -111,6 +129,10 @@ EXAMPLES: dict[Route, Example] = {
     ("GET", "/v1/searches/{receipt}"): Example(before=open_matches),
     ("GET", "/verify"): Example(params={"collection": "COLLECTION"}, before=open_matches),
     ("POST", "/verify"): Example(content=b"decision=confirm&reason=r&match=none"),
+    ("GET", "/v1/audit/checkpoint"): Example(before=record_searches),
+    ("GET", "/v1/audit/key"): Example(),
+    ("GET", "/v1/audit/entries/{entry}"): Example(before=record_searches),
+    ("GET", "/v1/audit/entries/{entry}/proof"): Example(before=record_searches),
     ("GET", "/"): Example(params={"collection": "COLLECTION", "id": "IMAGE"}),
     ("POST", "/results"): Example(params={"collection": "COLLECTION"}, content=PICTURE),
     ("GET", "/jobs"): Example(),
@@ -215,6 +237,7 @@ class Asked:
             "{number}": "2",
             "{match_id}": f"{RECEIPTS[place]}-1",
             "{receipt}": RECEIPTS[place],
+            "{entry}": str(list(PLACES).index(place)),
         }
         before = what_is_of_other(world) if place == TENANT else []
         answer = world.client.request(
@@ -278,7 +301,16 @@ def places_of(route: Route) -> Sequence[str]:
     """One place is enough for a route that names nothing."""
     example = EXAMPLES[route]
     words = f"{route[1]} {example.params} {example.json}"
-    named = ("{match_id}", "{receipt}", "{name}", "{collection}", "{job_id}", "{key_id}", "COLLECTION")
+    named = (
+        "{match_id}",
+        "{receipt}",
+        "{name}",
+        "{collection}",
+        "{job_id}",
+        "{key_id}",
+        "{entry}",
+        "COLLECTION",
+    )
     return tuple(PLACES) if any(word in words for word in named) else (OWN,)
 
 

@@ -3,6 +3,7 @@
 The pictures are the shipped ones and, where they are found, 462 photographs.
 """
 
+import json
 import os
 import shutil
 import signal
@@ -13,8 +14,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from pipeline.adapters.ledger.sql_audit_log import open_audit_log
 from pipeline.adapters.ledger.sql_ledger import open_ledger
 from pipeline.adapters.milvus.index import MilvusIndex
+from pipeline.audit.key_file import load_or_make_key
+from pipeline.audit.receipt_file import check_receipt, check_record, read_receipts
 from pipeline.demo.scenes import draw_scene
 from tests.cli import Pictor
 from tests.index_rows import ids_in
@@ -66,12 +70,24 @@ def test_a_second_run_embeds_nothing(
 def test_every_photograph_finds_itself_first(
     shared_pictor: Pictor, photos: Path, indexed: dict[str, Any], keys: list[str]
 ) -> None:
-    queries = [photos / key for key in keys]
-    answers = shared_pictor("search", *queries, "-k", "1", "--json").lines
+    queries, receipts = [photos / key for key in keys], shared_pictor.home / "receipts"
+    answers = shared_pictor("search", *queries, "-k", "1", "--json", "--receipt", receipts).lines
     assert [answer["query"] for answer in answers] == [str(query) for query in queries]
     first = [answer["hits"][0] for answer in answers]
     assert [hit["key"] for hit in first] == keys
     assert min(hit["score"] for hit in first) >= 0.999
+    check_entries(receipts, shared_pictor.home, found=[hit["id"] for hit in first])
+
+
+def check_entries(receipts: Path, home: Path, *, found: list[str]) -> None:
+    """Each answer of the command has its entry in the log, and the receipt to show it."""
+    key = load_or_make_key(home, "")
+    with open_audit_log(f"sqlite:///{home}/ledger.db", key) as log:
+        for receipt, image_id in zip(read_receipts(receipts.read_text()), found, strict=True):
+            check_receipt(receipt, key.verifier)
+            record = log.get(receipt.record_id).record or b""
+            check_record(receipt, record)
+            assert [candidate["id"] for candidate in json.loads(record)["candidates"]] == [image_id]
 
 
 def test_a_prefix_keeps_other_keys_out(shared_pictor: Pictor, photos: Path, indexed: dict[str, Any]) -> None:

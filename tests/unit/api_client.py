@@ -67,6 +67,7 @@ def backend_of(
         keys=deps.ledger.keys,
         policies=deps.ledger.policies,
         verifications=MemoryVerificationBook(log),
+        requests=deps.ledger.requests,
         answers_to=Accountability(log=log, policies=deps.ledger.policies, index=deps.index),
         models=ResidentModel(deps.embedder, deps.index),
         model_for=model_for,

@@ -187,7 +187,10 @@ OVER_HTTP: Mapping[str, Knock] = {
         c.post("/results", params={"collection": COLLECTION}, content=distinct_png(0), headers=PICTURE).text
     ),
 }
-OTHERS = {"task search", "pictor search"}  # the command: tests/integration/test_main_path.py
+OTHERS = {
+    "task search",
+    "pictor search",
+}  # check_entries of tests/integration/test_main_path.py looks at the command
 
 
 def test_every_door_that_leads_to_a_search_is_knocked_at() -> None:

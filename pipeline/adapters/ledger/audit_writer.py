@@ -4,7 +4,7 @@ A checkpoint leaves this process after the commit, and not before. So none is ev
 be lost, whenever the process or the machine dies, and no two are known that contradict each other.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -36,7 +36,7 @@ from pipeline.audit.rollback import Guard, check_not_behind
 from pipeline.audit.tree import NodeReader, inclusion_proof
 from pipeline.audit.verifications import concerns_matches
 from pipeline.errors import ConfigError, FatalError
-from pipeline.types.audit import AuditReceipt, AuditRecord
+from pipeline.types.audit import AuditEntry, AuditReceipt, AuditRecord
 
 
 class AuditWriter:
@@ -76,13 +76,14 @@ class AuditWriter:
         places |= _append(connection, edge, list(fresh.values()))
         checkpoint = self._sign(connection, edge) if fresh else _present_checkpoint(connection)
         self._written = edge
-        salts = {record_id: entry.salt for record_id, entry in (known | fresh).items()}
+        committed: Mapping[str, AuditEntry | NewEntry] = {**known, **fresh}
         older = tree_nodes(connection, edge.size).node  # the edge may have forgotten what these need
         return [
             prove_entry(
                 entry.record_id,
                 places[entry.record_id],
-                salts[entry.record_id],
+                committed[entry.record_id].commitment,
+                committed[entry.record_id].salt,
                 edge.node if entry.record_id in fresh else older,
                 edge.size,
                 checkpoint,
@@ -135,10 +136,16 @@ class AuditWriter:
 
 
 def prove_entry(
-    record_id: str, index: int, salt: bytes | None, node: NodeReader, size: int, checkpoint: str
+    record_id: str,
+    index: int,
+    commitment: bytes,
+    salt: bytes | None,
+    node: NodeReader,
+    size: int,
+    checkpoint: str,
 ) -> AuditReceipt:
     proof = write_proof(index, inclusion_proof(index, size, node), checkpoint, extra=salt or b"")
-    return AuditReceipt(record_id=record_id, index=index, proof=proof)
+    return AuditReceipt(record_id=record_id, index=index, commitment=commitment, proof=proof)
 
 
 def _append(connection: sa.Connection, edge: Edge, fresh: Sequence[NewEntry]) -> dict[str, int]:

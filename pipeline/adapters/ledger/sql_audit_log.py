@@ -49,7 +49,7 @@ class SqlAuditLog(InTransactions):
     def __init__(self, engine: sa.Engine, key: SigningKey, guard: Guard = no_guard) -> None:
         transactions = Transactions(engine)
         super().__init__(transactions)
-        self._engine, self.key = engine, key
+        self._engine, self.key, self.vkey = engine, key, str(key.verifier)
         self.verifications = SqlVerificationBook(transactions)
         self.on_commit: Callable[[], None] = _do_nothing  # set once, before the log is shared
         self._writer = AuditWriter(key, guard)
@@ -171,7 +171,13 @@ def _prove(connection: sa.Connection, record_id: str) -> AuditReceipt:
     if tree.cosigned and (witnessed := parse_checkpoint(tree.cosigned).size) > entry.index:
         checkpoint, size = tree.cosigned, witnessed
     return prove_entry(
-        record_id, entry.index, entry.salt, tree_nodes(connection, size).node, size, checkpoint
+        record_id,
+        entry.index,
+        entry.commitment,
+        entry.salt,
+        tree_nodes(connection, size).node,
+        size,
+        checkpoint,
     )
 
 
