@@ -116,6 +116,7 @@ class AsyncPictor:
     probe_picture = _sent(operations.probe_picture)
     decide_verification = _sent(operations.decide_verification)
     show_search = _sent(operations.show_search)
+    audit_report = _sent(operations.audit_report)
 
     async def follow_job(self, job_id: str) -> AsyncIterator[Job]:
         """The job as it is, and again each time that it has changed, until it is over.

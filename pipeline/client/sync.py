@@ -113,6 +113,7 @@ class Pictor:
     probe_picture = _sent(operations.probe_picture)
     decide_verification = _sent(operations.decide_verification)
     show_search = _sent(operations.show_search)
+    audit_report = _sent(operations.audit_report)
 
     def follow_job(self, job_id: str) -> Iterator[Job]:
         """The job as it is, and again each time that it has changed, until it is over.

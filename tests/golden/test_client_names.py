@@ -41,6 +41,7 @@ METHODS = {
     "probe_picture": "match_id side_px",
     "decide_verification": "match_id decision reason on_behalf_of",
     "show_search": "receipt",
+    "audit_report": "shape since until format actor case collection recipient",
     "close": "",
     "send": "call",
 }

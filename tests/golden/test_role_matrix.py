@@ -178,6 +178,7 @@ EXAMPLES: dict[Route, Example] = {
     ("POST", "/v1/collections/{collection}/search/batch"): Example(json={"queries": [{"id": "IMAGE"}]}),
     ("POST", "/v1/collections/{collection}/search/image"): Example(content=PICTURE),
     ("GET", "/v1/audit/entries"): Example(),
+    ("GET", "/v1/audit/reports/{shape}"): Example(before=record_searches),
     ("GET", "/v1/keys"): Example(),
     ("POST", "/v1/keys"): Example(json={"name": "k", "roles": ["searcher"], "collections": ["COLLECTION"]}),
     ("GET", "/v1/keys/{key_id}"): Example(),
@@ -237,6 +238,7 @@ class Asked:
             "{number}": "2",
             "{match_id}": f"{RECEIPTS[place]}-1",
             "{receipt}": RECEIPTS[place],
+            "{shape}": "annual",
             "{entry}": str(list(PLACES).index(place)),
         }
         before = what_is_of_other(world) if place == TENANT else []
