@@ -11,6 +11,7 @@ from pipeline.names import check_collection_name
 from pipeline.ports import Deps, Ledger
 from pipeline.ports.model_binding import find_by_digits
 from pipeline.service.access import Caller, Permission, require, require_names
+from pipeline.service.create import check_policy
 from pipeline.types import WORKERS, CollectionInfo, Job, JobRequest, JobState, ModelSpec
 
 
@@ -182,6 +183,7 @@ def _make_target(request: JobRequest, deps: Deps, *, new_generation: bool) -> No
     next(deps.store.list_objects(request.bucket, request.prefix), None)
     if request.fingerprint != deps.embedder.spec.fingerprint:
         return  # it is there, and another model's
+    check_policy(request.collection, deps.embedder.spec, deps.policies)
     if new_generation:
         deps.index.open_generation(request.collection, deps.embedder.spec)
     else:

@@ -21,7 +21,6 @@ from pipeline.types.batches import (
     BatchRecord,
     BatchReport,
     BatchStatus,
-    Box,
     EmbedBatch,
     Embedded,
     Findings,
@@ -31,7 +30,6 @@ from pipeline.types.batches import (
     Verdict,
     VersionEntry,
     VersionState,
-    View,
     indexed_version,
 )
 from pipeline.types.conditions import (
@@ -124,6 +122,13 @@ from pipeline.types.verification import (
     name_without_key,
     person_key,
 )
+from pipeline.types.views import (
+    Box,
+    Face,
+    View,
+    split_metadata,
+    view_metadata,
+)
 
 __all__ = [
     "ALL_TENANTS",
@@ -167,6 +172,7 @@ __all__ = [
     "Decision",
     "EmbedBatch",
     "Embedded",
+    "Face",
     "FailedAt",
     "Failure",
     "FetchedObject",
@@ -227,5 +233,7 @@ __all__ = [
     "indexed_version",
     "name_without_key",
     "person_key",
+    "split_metadata",
     "tenant_beginning",
+    "view_metadata",
 ]
