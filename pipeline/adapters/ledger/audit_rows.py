@@ -16,6 +16,9 @@ from pipeline.types.audit import AuditEntry, AuditQuery, AuditRecord
 FACETS = ("kind", "actor", "tenant", "collection", "purpose_code", "case_ref", "probe_sha256")
 ERASED: Values = {"salt": None, "record": None, "started_at": None} | dict.fromkeys(FACETS, "")
 
+# Made once: every search runs it.
+BY_IDS = sa.select(audit_entry).where(audit_entry.c.record_id.in_(sa.bindparam("record_ids", expanding=True)))
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class NewEntry:
@@ -105,6 +108,6 @@ def select_by_ids(connection: sa.Connection, record_ids: Iterable[str]) -> dict[
     """The entries that are there, by record id."""
     found: dict[str, AuditEntry] = {}
     for mine in slices(sorted(set(record_ids))):
-        rows = connection.execute(sa.select(audit_entry).where(audit_entry.c.record_id.in_(mine)))
+        rows = connection.execute(BY_IDS, {"record_ids": mine})
         found |= {row.record_id: entry_of(row) for row in rows}
     return found

@@ -38,6 +38,12 @@ from pipeline.audit.verifications import concerns_matches
 from pipeline.errors import ConfigError, FatalError
 from pipeline.types.audit import AuditEntry, AuditReceipt, AuditRecord
 
+# Made once: every search runs them.
+ADD_ENTRIES = audit_entry.insert()
+SET_TREE = audit_tree.update().values(
+    size=sa.bindparam("to_size"), root=sa.bindparam("to_root"), checkpoint=sa.bindparam("to_checkpoint")
+)
+
 
 class AuditWriter:
     """For one thread at a time.
@@ -131,7 +137,7 @@ class AuditWriter:
     def _sign(self, connection: sa.Connection, edge: Edge) -> str:
         root = edge.root()
         checkpoint = str(sign_checkpoint(self._key, edge.size, root))
-        connection.execute(audit_tree.update().values(size=edge.size, root=root, checkpoint=checkpoint))
+        connection.execute(SET_TREE, {"to_size": edge.size, "to_root": root, "to_checkpoint": checkpoint})
         return checkpoint
 
 
@@ -155,7 +161,7 @@ def _append(connection: sa.Connection, edge: Edge, fresh: Sequence[NewEntry]) ->
         tiles += edge.append(leaf_hash(entry.commitment))
     if fresh:
         rows = [entry_values(index, entry) for index, entry in enumerate(fresh, start=first)]
-        connection.execute(audit_entry.insert(), rows)
+        connection.execute(ADD_ENTRIES, rows)
     for index, entry in enumerate(fresh, start=first):
         if concerns_matches(entry.record):
             take_entry(connection, index, entry.canonical)
