@@ -1,7 +1,7 @@
 """The entries of the log about searches: one for each query, whether it was answered or refused."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from pipeline.search.query import Bytes, Object, Query
@@ -16,6 +16,7 @@ from pipeline.types import (
     AuditKind,
     AuditOutcome,
     AuditParams,
+    AuditReceipt,
     AuditRecord,
     Authorisation,
     AuthorisationRule,
@@ -36,11 +37,13 @@ SCORE_DIGITS = 6  # as answers have it
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Found:
-    """An answer that nobody has seen yet."""
+    """An answer that nobody has seen yet. Each face of a picture has one of its own, and its own record."""
 
     query: Query
     probe: Probe
     answer: SearchAnswer
+    details: Mapping[str, Json] = field(default_factory=dict)
+    other_faces: tuple["Found", ...] = ()
 
 
 def recorded(
@@ -53,12 +56,16 @@ def recorded(
         TransientError: the picture could not be kept.
     """
     for chunk in chunks:
-        records = [_answer_record(found, terms, answers_to) for found in chunk]
+        every = [one for found in chunk for one in (found, *found.other_faces)]
+        records = [_answer_record(found, terms, answers_to) for found in every]
         receipts = answers_to.record(records)
-        for found, receipt in zip(chunk, receipts, strict=True):
-            if probes is not None and receipt is not None:
-                _keep_probe(found, receipt.record_id, probes)
-            yield replace(found.answer, receipt=receipt)
+        if probes is not None:
+            _keep_probes(every, receipts, probes)
+        of_each = iter(receipts)
+        for found in chunk:
+            answer = replace(found.answer, receipt=next(of_each))
+            others = [replace(other.answer, receipt=next(of_each)) for other in found.other_faces]
+            yield replace(answer, other_faces=tuple(others))
 
 
 def refusal_records(
@@ -104,6 +111,7 @@ def _answer_record(found: Found, terms: Terms, answers_to: Accountability) -> Au
             "rows_counted_at": count.at.isoformat(),
             "verifications": answer.to_verify,
             **_place_of_probe(found),
+            **found.details,
         },
     )
 
@@ -115,10 +123,12 @@ def _place_of_probe(found: Found) -> dict[str, Json]:
     return {}
 
 
-def _keep_probe(found: Found, record_id: str, probes: KeptProbes) -> None:
-    # After the record, so that no picture is kept of which the log does not know.
-    if isinstance(found.query, Bytes) and found.answer.to_verify and found.answer.hits:
-        probes.keep(record_id, found.query.body)
+def _keep_probes(every: Sequence[Found], receipts: Sequence[AuditReceipt | None], probes: KeptProbes) -> None:
+    # After the records, so that no picture is kept of which the log does not know.
+    for found, receipt in zip(every, receipts, strict=True):
+        is_wanted = found.answer.to_verify and found.answer.hits
+        if isinstance(found.query, Bytes) and is_wanted and receipt is not None:
+            probes.keep(receipt.record_id, found.query.body)
 
 
 def _outcome(answer: SearchAnswer) -> str:

@@ -125,7 +125,9 @@ from pipeline.types.verification import (
 from pipeline.types.views import (
     Box,
     Face,
+    FacePlace,
     View,
+    place_of,
     split_metadata,
     view_metadata,
 )
@@ -173,6 +175,7 @@ __all__ = [
     "EmbedBatch",
     "Embedded",
     "Face",
+    "FacePlace",
     "FailedAt",
     "Failure",
     "FetchedObject",
@@ -233,6 +236,7 @@ __all__ = [
     "indexed_version",
     "name_without_key",
     "person_key",
+    "place_of",
     "split_metadata",
     "tenant_beginning",
     "view_metadata",

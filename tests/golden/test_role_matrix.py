@@ -177,6 +177,15 @@ EXAMPLES: dict[Route, Example] = {
     ("POST", "/v1/collections/{collection}/search"): Example(json={"query": {"id": "IMAGE"}}),
     ("POST", "/v1/collections/{collection}/search/batch"): Example(json={"queries": [{"id": "IMAGE"}]}),
     ("POST", "/v1/collections/{collection}/search/image"): Example(content=PICTURE),
+    # The collections of this table are of whole images: who may ask is told so.
+    ("POST", "/v1/faces/detect"): Example(params={"collection": "COLLECTION"}, content=PICTURE),
+    ("POST", "/v1/faces/compare"): Example(
+        json={
+            "collection": "COLLECTION",
+            "first": base64.b64encode(PICTURE).decode(),
+            "second": base64.b64encode(PICTURE).decode(),
+        }
+    ),
     ("GET", "/v1/audit/entries"): Example(),
     ("GET", "/v1/audit/reports/{shape}"): Example(before=record_searches),
     ("GET", "/v1/keys"): Example(),
