@@ -435,7 +435,7 @@ def list_verifications(*, collection: str = "", page_items: int = 50) -> Pages[M
 
 def show_verification(match_id: str) -> Call[ShownMatch]:
     """One match. What others decided is there once it is closed. Raises NotFoundError."""
-    return Call(method="GET", path=match_path(match_id), read=_reader(ShownMatch))
+    return Call(method="GET", path=match_path(match_id), read=reader_of(ShownMatch))
 
 
 def probe_picture(match_id: str, *, side_px: int = 480) -> Call[bytes]:
@@ -462,17 +462,17 @@ def decide_verification(
         path=f"{match_path(match_id)}/decision",
         headers=JSON_HEADERS | _stated("", "", "", "", "", on_behalf_of),
         body=json_body({"decision": decision, "reason": reason}),
-        read=_reader(ShownMatch),
+        read=reader_of(ShownMatch),
     )
 
 
 def show_search(receipt: str) -> Call[SearchState]:
     """How far the matches of a search are verified. Raises NotFoundError: nobody verifies them."""
-    return Call(method="GET", path=f"/v1/searches/{_quoted(receipt)}", read=_reader(SearchState))
+    return Call(method="GET", path=f"/v1/searches/{quoted(receipt)}", read=reader_of(SearchState))
 
 
 def match_path(match_id: str) -> str:
-    return f"/v1/verifications/{_quoted(match_id)}"
+    return f"/v1/verifications/{quoted(match_id)}"
 
 
 def audit_report(

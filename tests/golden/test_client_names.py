@@ -62,8 +62,8 @@ METHODS = {
 def test_the_client_has_these_names() -> None:
     assert sorted(client.__all__) == [
         "AcceptedImage", "Answer", "AsyncPictor", "AuditEntry", "CaseState", "Collection", "Estimate",
-        "Failure", "Generation", "Hit", "Image", "Job", "Key", "Match", "NewSecret", "Pictor", "PolicyVersion",
-        "Query", "Retried", "Retries", "SearchResult", "SearchState", "ShownMatch", "StoredObject",
+        "Failure", "Generation", "Hit", "Image", "Job", "Key", "Match", "NewSecret", "Pictor",
+        "PolicyVersion", "Query", "Retried", "Retries", "SearchResult", "SearchState", "ShownMatch", "StoredObject",
     ]  # fmt: skip
 
 
