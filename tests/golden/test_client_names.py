@@ -63,7 +63,8 @@ def test_the_client_has_these_names() -> None:
     assert sorted(client.__all__) == [
         "AcceptedImage", "Answer", "AsyncPictor", "AuditEntry", "CaseState", "Collection", "Estimate",
         "Failure", "Generation", "Hit", "Image", "Job", "Key", "Match", "NewSecret", "Pictor",
-        "PolicyVersion", "Query", "Retried", "Retries", "SearchResult", "SearchState", "ShownMatch", "StoredObject",
+        "PolicyVersion", "Query", "Retried", "Retries", "SearchResult", "SearchState", "ShownMatch",
+        "StoredObject",
     ]  # fmt: skip
 
 
