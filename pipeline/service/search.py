@@ -52,7 +52,7 @@ def search_images(
     _check_names(queries)
     terms = terms_of(queries, request, caller, ports.answers_to)
     found = _search(queries, terms, ports, limits)
-    return recorded(found, terms, ports.answers_to)
+    return recorded(found, queries, terms, ports.answers_to)
 
 
 def _check_names(queries: Sequence[Query]) -> None:

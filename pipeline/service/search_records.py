@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from pipeline.errors import AuditError, ErrorCode, PictorError
 from pipeline.search.query import Query
 from pipeline.service.accountability import Accountability
 from pipeline.service.audit_entries import record_of
@@ -30,6 +31,7 @@ from pipeline.types.audit import Json
 ANSWERED = "answered"
 TO_BE_VERIFIED = "to_be_verified"  # the policy wants persons to look at the hits
 NOTHING_FOUND = "nothing_found"
+FAILED = "failed"  # nothing was told, for example because the index is away
 SCORE_DIGITS = 6  # as answers have it
 
 
@@ -43,18 +45,38 @@ class Found:
 
 
 def recorded(
-    chunks: Iterable[Sequence[Found]], terms: Terms, answers_to: Accountability
+    chunks: Iterable[Sequence[Found]], queries: Sequence[Query], terms: Terms, answers_to: Accountability
 ) -> Iterator[SearchAnswer]:
-    """Give each answer once its record is in the log.
+    """Give each answer once its record is in the log. A search that fails is recorded as far as it got.
 
     Raises:
         AuditError: it could not be written.
     """
-    for chunk in chunks:
-        records = [_answer_record(found, terms, answers_to) for found in chunk]
-        receipts = answers_to.record(records)
-        for found, receipt in zip(chunk, receipts, strict=True):
-            yield replace(found.answer, receipt=receipt)
+    recorded_queries = 0
+    try:
+        for chunk in chunks:
+            records = [_answer_record(found, terms, answers_to) for found in chunk]
+            receipts = answers_to.record(records)
+            recorded_queries += len(chunk)
+            for found, receipt in zip(chunk, receipts, strict=True):
+                yield replace(found.answer, receipt=receipt)
+    except AuditError:
+        raise
+    except Exception as err:
+        unanswered = queries[recorded_queries:]
+        answers_to.record([_failure_record(query, terms, err, answers_to) for query in unanswered])
+        raise
+
+
+def _failure_record(query: Query, terms: Terms, error: Exception, answers_to: Accountability) -> AuditRecord:
+    code = error.code if isinstance(error, PictorError) else ErrorCode.INTERNAL_ERROR
+    return replace(
+        _record(terms, answers_to.now()),
+        probe=probe_of(query),
+        decision=Decision(policy_version=_version(terms)),
+        outcome=FAILED,
+        details={"query": query.text, "error": code.value},
+    )
 
 
 def refusal_records(

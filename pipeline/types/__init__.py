@@ -70,6 +70,7 @@ from pipeline.types.jobs import (
     Pruned,
     PruneScope,
     embedded_on,
+    new_job_id,
 )
 from pipeline.types.keys import (
     DEFAULT_TENANT,
@@ -204,4 +205,5 @@ __all__ = [
     "generation_of",
     "image_id_of",
     "indexed_version",
+    "new_job_id",
 ]
