@@ -15,10 +15,12 @@ from pipeline.api.condition_schema import CONDITION_SCHEMA, REFERENCE
 from pipeline.api.cursors import Cursors
 from pipeline.api.middleware.bounds import BoundedBodies, BoundedRequests
 from pipeline.api.middleware.callers import Door, KnownCallers, OpenDoor
+from pipeline.api.middleware.keyed import KeyedRequests
 from pipeline.api.middleware.measured import MeasuredRequests
 from pipeline.api.middleware.names import NamedRequests
 from pipeline.api.middleware.origins import OwnOrigins
 from pipeline.api.middleware.rates import BoundedRates
+from pipeline.api.middleware.shares import FairShares
 from pipeline.api.middleware.timely import AT_ONCE_PER_CORE, TimelySearches
 from pipeline.api.pages import jobs_page, reference, search_page, sign_in
 from pipeline.api.pages import problems as problem_pages
@@ -92,9 +94,11 @@ def make_app(
     static = StaticFiles(directory=Path(__file__).parent / "pages" / "static")
     app.mount("/static", static, name="static")
     # The last one added is the first that a request passes.
+    app.add_middleware(KeyedRequests)
     app.add_middleware(TimelySearches, at_once=AT_ONCE_PER_CORE * read_share().cores)
     app.add_middleware(BoundedBodies, max_bytes=MAX_BODY_BYTES)
     app.add_middleware(BoundedRates, per_minute=per_minute)
+    app.add_middleware(FairShares, most=MAX_REQUESTS, streams=MAX_STREAMS)
     app.add_middleware(KnownCallers, door=door)
     app.add_middleware(BoundedRequests, most=MAX_REQUESTS, streams=MAX_STREAMS, pause_s=REFUSAL_S)
     app.add_middleware(OwnOrigins, hosts=hosts)

@@ -11,7 +11,7 @@ from pipeline.api.places import Places, known_places
 from pipeline.api.readiness import Part
 from pipeline.capacity import Load
 from pipeline.location import Location
-from pipeline.ports import AuditLog, ImageEmbedder, KeyBook, Ledger, PolicyBook, VectorIndex
+from pipeline.ports import AuditLog, ImageEmbedder, KeyBook, Ledger, PolicyBook, RequestBook, VectorIndex
 from pipeline.ports.embedder import warm_model
 from pipeline.ports.lazy import LazyEmbedder
 from pipeline.search.micro_batches import MicroBatches
@@ -22,13 +22,16 @@ from pipeline.types import WORKERS, CollectionRef
 
 
 class WholeLedger(Ledger, Protocol):
-    """With the keys and policies that stand in the same database."""
+    """With the keys, policies and requests that stand in the same database."""
 
     @property
     def keys(self) -> KeyBook: ...
 
     @property
     def policies(self) -> PolicyBook: ...
+
+    @property
+    def requests(self) -> RequestBook: ...
 
 
 def make_backend(
@@ -68,6 +71,7 @@ def make_backend(
         ledger=ledger,
         keys=ledger.keys,
         policies=ledger.policies,
+        requests=ledger.requests,
         answers_to=Accountability(log=log, policies=ledger.policies, index=index),
         models=models,
         model_for=model_for,

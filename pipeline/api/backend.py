@@ -25,6 +25,7 @@ from pipeline.ports import (
     Ledger,
     ObjectStore,
     PolicyBook,
+    RequestBook,
     VectorIndex,
 )
 from pipeline.ports.giving_way import StoreGivingWay
@@ -71,6 +72,7 @@ class Backend:
     ledger: Ledger
     keys: KeyBook
     policies: PolicyBook
+    requests: RequestBook
     answers_to: Accountability
     models: Models
     # From the address that was asked for, or "", and the name of a collection.

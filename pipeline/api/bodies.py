@@ -478,7 +478,7 @@ class Live(BaseModel):
 
 
 class Ready(BaseModel):
-    """A part is "ready", or names its fault."""
+    """A part is "ready" or "not_ready". Whoever runs the service reads its fault instead."""
 
     status: Literal["ready", "not_ready"]
     parts: dict[str, str]

@@ -1,11 +1,15 @@
-"""The same Idempotency-Key twice is one job, whichever process is asked."""
+"""The same Idempotency-Key twice is one job, whichever process is asked.
+
+The id of the job follows from the key, and the ledger has one job of an id. `middleware.keyed` keeps out what
+comes while the first request is worked on, and other requests with the same key.
+"""
 
 import hashlib
 import re
 from dataclasses import replace
 from typing import Annotated
 
-from fastapi import Header
+from fastapi import Depends, Header
 
 from pipeline.api.problems import ProblemError
 from pipeline.errors import ArgumentError
@@ -14,9 +18,23 @@ from pipeline.service.submit import Submission
 from pipeline.types import Job
 
 IdempotencyKey = Annotated[
-    str, Header(description="The same key twice is one job: send it to be able to send again")
+    str, Header(description="The same key twice makes one: send it to be able to send again")
 ]
 KEY = re.compile(r"[\x21-\x7e]{1,255}")
+
+
+async def _of_middleware(idempotency_key: IdempotencyKey = "") -> None:
+    """For the document of the API: `middleware.keyed` reads it."""
+
+
+TAKES_KEY = Depends(_of_middleware)
+
+
+def check_key(key: str) -> str:
+    """Returns it. Raises ArgumentError: it is no key."""
+    if not KEY.fullmatch(key):
+        raise ArgumentError("Idempotency-Key: 1 to 255 characters of ASCII without spaces are expected")
+    return key
 
 
 def job_id_of(key: str, caller: Caller, *, begins: str = "") -> str | None:
@@ -30,9 +48,7 @@ def job_id_of(key: str, caller: Caller, *, begins: str = "") -> str | None:
     """
     if not key:
         return None
-    if not KEY.fullmatch(key):
-        raise ArgumentError("Idempotency-Key: 1 to 255 characters of ASCII without spaces are expected")
-    named = f"{caller.tenant}\0{key}".encode()
+    named = f"{caller.tenant}\0{check_key(key)}".encode()
     return f"{begins}http-{hashlib.sha256(named).hexdigest()[:32]}"
 
 

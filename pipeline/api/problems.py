@@ -74,6 +74,11 @@ _OF_THE_DOOR: Mapping[str, Kind] = {
         title="The Idempotency-Key belongs to another request",
         advice="Send the same body with the same key, or a new key with a new body.",
     ),
+    "in_flight": Kind(
+        status=409,
+        title="The same request is being worked on",
+        advice="Wait as long as `Retry-After` says, then send it again with the same Idempotency-Key.",
+    ),
     "cross_site": Kind(
         status=403,
         title="Another site's page sent this request",
@@ -170,12 +175,17 @@ def problem(
         "code": code,
         "request_id": request_id,
     }
-    headers = {"Retry-After": str(RETRY_AFTER_S)} if kind.status in (429, 503) else {}
+    headers = {"Retry-After": str(RETRY_AFTER_S)} if _passes(code) else {}
     if limit is not None:
         headers |= {"Retry-After": str(limit.reset_s), **rate_fields(limit)}
     if kind.status == HTTPStatus.UNAUTHORIZED:
         headers["WWW-Authenticate"] = 'Bearer realm="pictor"'
     return JSONResponse(document | more, kind.status, headers=headers, media_type=MEDIA_TYPE)
+
+
+def _passes(code: str) -> bool:
+    """Whether the same request will do a moment later."""
+    return KINDS[code].status in (429, 503) or code == "in_flight"
 
 
 def answer_errors_as_problems(app: FastAPI) -> None:

@@ -1,4 +1,8 @@
-"""RateLimit-Policy and RateLimit, as draft-ietf-httpapi-ratelimit-headers-11 has them: how much is left."""
+"""RateLimit-Policy and RateLimit, as draft-ietf-httpapi-ratelimit-headers-11 has them: how much is left.
+
+Each is a list of Structured Fields (RFC 9651) with one item, a string. Its parameters are those of the draft:
+`q` and `r` in requests, or in the unit `qu`; `w` and `t` in seconds. `Retry-After` is never before `t`.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

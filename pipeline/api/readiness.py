@@ -6,12 +6,14 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from typing import Final
 
 from pipeline.errors import PictorError
 
 logger = logging.getLogger(__name__)
 
-READY = "ready"
+READY: Final = "ready"
+NOT_READY: Final = "not_ready"
 LOOK_S = 3.0  # an answer takes milliseconds, and a probe of Kubernetes waits for 5 s
 
 

@@ -25,7 +25,7 @@ COLUMNS = (
 class Jobs(Protocol):
     """The jobs of a ledger, opened here or asked for through a service. Fields are those of `job_json`."""
 
-    def list(self, limit: int) -> Iterable[Fields]: ...
+    def list(self, limit: int, *, of_one_image: bool) -> Iterable[Fields]: ...
 
     def show(self, job_id: str) -> Fields: ...
 
@@ -60,11 +60,15 @@ def _opened() -> AbstractContextManager[Jobs]:
 
 @app.command("list")
 def list_jobs(
-    limit: Annotated[int, typer.Option(help="How many, newest first.", min=1)] = 50, as_json: AsJson = False
+    limit: Annotated[int, typer.Option(help="How many, newest first.", min=1)] = 50,
+    of_one_image: Annotated[
+        bool, typer.Option("--all", help="Also jobs of images that were indexed one by one.")
+    ] = False,
+    as_json: AsJson = False,
 ) -> None:
     """List jobs, newest first."""
     with _opened() as jobs:
-        found = list(jobs.list(limit))
+        found = list(jobs.list(limit, of_one_image=of_one_image))
     if as_json:
         for job in found:
             write_json(job)

@@ -36,8 +36,9 @@ class JobsHere:
         self._ledger = ledger
         self._settings = settings
 
-    def list(self, limit: int) -> Iterable[Fields]:
-        return [job_json(job) for job in show.list_jobs(self._ledger, local_caller(), limit=limit)]
+    def list(self, limit: int, *, of_one_image: bool) -> Iterable[Fields]:
+        found = show.list_jobs(self._ledger, local_caller(), limit=limit, of_one_image=of_one_image)
+        return [job_json(job) for job in found]
 
     def show(self, job_id: str) -> Fields:
         # Of workers with the settings of whoever asks.

@@ -25,8 +25,9 @@ class JobsThere:
         self._pictor = pictor
         self._service = service
 
-    def list(self, limit: int) -> Iterable[Fields]:
-        jobs = self._pictor.list_jobs(page_items=min(limit, MAX_PAGE_ITEMS))
+    def list(self, limit: int, *, of_one_image: bool) -> Iterable[Fields]:
+        page_items = min(limit, MAX_PAGE_ITEMS)
+        jobs = self._pictor.list_jobs(page_items=page_items, of_one_image=of_one_image)
         return [job.raw for job in islice(jobs, limit)]
 
     def show(self, job_id: str) -> Fields:

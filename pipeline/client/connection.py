@@ -145,10 +145,9 @@ class Attempts:
         self.made += 1
         if answer.status_code < 300:
             return None
-        if may_repeat(answer.status_code, is_repeatable=self.call.is_repeatable):
-            wait_s = self.connection.retries.wait_s(
-                self.made, retry_after=answer.headers.get("retry-after", "")
-            )
+        later = answer.headers.get("retry-after", "")
+        if may_repeat(answer.status_code, is_repeatable=self.call.is_repeatable, retry_after=later):
+            wait_s = self.connection.retries.wait_s(self.made, retry_after=later)
             if wait_s is not None:
                 return wait_s
         raise problem_of(answer)

@@ -246,9 +246,15 @@ def estimate_job(
     )
 
 
-def list_jobs(*, page_items: int = 50) -> Pages[Job]:
-    """Jobs, newest first. Args: `page_items`, 1..1000, are asked for at once."""
-    return Pages(call=partial(_page, "/v1/jobs", "jobs", Job, page_items))
+def list_jobs(*, page_items: int = 50, of_one_image: bool = False) -> Pages[Job]:
+    """Jobs, newest first.
+
+    Args:
+        page_items: 1..1000 are asked for at once.
+        of_one_image: also jobs of images that were indexed one by one.
+    """
+    params = {"of_one_image": "true"} if of_one_image else {}
+    return Pages(call=lambda token: _page("/v1/jobs", "jobs", Job, page_items, token, params))
 
 
 def show_job(job_id: str) -> Call[Job]:

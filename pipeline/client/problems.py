@@ -18,6 +18,7 @@ from pipeline.errors import (
 from pipeline.reasons import Reason
 
 MAX_SHOWN_CHARS = 200
+KEY_HINT = "Set PICTOR_API_KEY to a key of this service; `pictor keys create NAME --role searcher` makes one"
 
 # Codes of the service's door, which no use case has.
 _OF_THE_DOOR: Mapping[str, type[PictorError]] = {
@@ -26,6 +27,7 @@ _OF_THE_DOOR: Mapping[str, type[PictorError]] = {
     "body_too_slow": TransientError,
     "too_busy": TransientError,
     "rate_limited": TransientError,
+    "in_flight": TransientError,
     "no_such_page": NotFoundError,
     "key_reused": ConflictError,
     "cross_site": DeniedError,
@@ -51,6 +53,8 @@ def error_of(status: int, body: bytes, *, request_id: str) -> PictorError:
     """The error that an answer of 300 or more means. Its note names the request in the log of the service."""
     document = _document_of(body)
     code, detail = str(document.get("code", "")), str(document.get("detail", ""))
+    if code == ErrorCode.UNAUTHENTICATED:
+        detail = f"{detail}. {KEY_HINT}"
     error = _of_code(code, detail, document) or _BY_STATUS.get(status, PictorError)(
         detail or _without_document(status, body)
     )

@@ -7,6 +7,7 @@ from email.utils import parsedate_to_datetime
 
 NOTHING_BEGUN = frozenset({429})  # turned away at the door
 LATER = frozenset({502, 503, 504})
+CONFLICT = 409
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,9 +32,14 @@ class Retries:
         return wait_s if wait_s <= self.longest_wait_s + spread_s else None
 
 
-def may_repeat(status: int, *, is_repeatable: bool) -> bool:
-    """Whether a request with this answer may be sent again."""
-    return status in NOTHING_BEGUN or (is_repeatable and status in LATER)
+def may_repeat(status: int, *, is_repeatable: bool, retry_after: str = "") -> bool:
+    """Whether a request with this answer may be sent again.
+
+    Args:
+        retry_after: a conflict that has it passes: the same request is still being worked on.
+    """
+    is_later = status in LATER or (status == CONFLICT and bool(retry_after))
+    return status in NOTHING_BEGUN or (is_repeatable and is_later)
 
 
 def _seconds_of(retry_after: str) -> float:

@@ -12,12 +12,13 @@ class LabelledVectors:
     """Vectors in the order of their persons. A person is whatever a label stands for, for example a class.
 
     `vectors` is [N, D], rows of unit length. `persons` is [N], rising: the place in `names` of each row.
-    `subgroups` has one text for each row and column.
+    `keys` name the image of each row. `subgroups` has one text for each row and column.
     """
 
     vectors: NDArray[np.float32]
     persons: NDArray[np.int64]
     names: Sequence[str]
+    keys: Sequence[str]
     subgroups: Mapping[str, NDArray[np.str_]] = field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -34,6 +35,7 @@ class LabelledVectors:
             vectors=self.vectors[rows],
             persons=persons.astype(np.int64),
             names=[self.names[person] for person in kept],
+            keys=[key for key, is_kept in zip(self.keys, rows, strict=True) if is_kept],
             subgroups={column: values[rows] for column, values in self.subgroups.items()},
         )
 
@@ -41,13 +43,16 @@ class LabelledVectors:
 def label_vectors(
     vectors: Sequence[NDArray[np.float32]],
     labels: Sequence[str],
+    *,
+    keys: Sequence[str] = (),
     subgroups: Sequence[Mapping[str, str]] = (),
     columns: Iterable[str] = (),
 ) -> LabelledVectors:
     """Bring vectors in the order of their labels.
 
     Args:
-        vectors: [D] each.
+        vectors: [D] each, at least one.
+        keys: the names of the images. Those of their labels if left out.
         subgroups: of each vector, its value in each of `columns`.
     """
     names, persons = np.unique(np.array(labels, dtype=np.str_), return_inverse=True)
@@ -57,6 +62,7 @@ def label_vectors(
         vectors=rows / np.linalg.norm(rows, axis=1, keepdims=True),
         persons=persons[order].astype(np.int64),
         names=[str(name) for name in names],
+        keys=[(keys or labels)[place] for place in order],
         subgroups={
             column: np.array([subgroups[place].get(column, "") for place in order], dtype=np.str_)
             for column in columns

@@ -30,6 +30,9 @@ from pipeline.ports.ledger import (
 from pipeline.ports.policies import (
     PolicyBook,
 )
+from pipeline.ports.requests import (
+    RequestBook,
+)
 from pipeline.ports.row_texts import (
     MAX_ETAG_BYTES,
     MAX_METADATA_BYTES,
@@ -66,6 +69,7 @@ __all__ = [
     "ObjectStore",
     "PolicyBook",
     "PrunedLedger",
+    "RequestBook",
     "TextEmbedder",
     "VectorIndex",
     "VersionBook",

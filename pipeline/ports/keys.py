@@ -45,8 +45,12 @@ class KeyBook(Protocol):
         """Write when it was used last, unless that is noted to have been after `unless_since`."""
         ...
 
-    def add_session(self, digest: str, session: Session, *, now: datetime) -> None:
-        """Also forgets the sessions that have expired."""
+    def add_session(self, digest: str, session: Session, *, now: datetime, most: int) -> None:
+        """Also forgets the sessions that have expired. Safe to run twice.
+
+        Args:
+            most: sessions of one key, with this one. Those that expire first end.
+        """
         ...
 
     def find_session(self, digest: str) -> Session | None: ...

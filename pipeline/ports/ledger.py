@@ -42,12 +42,18 @@ class Ledger(Protocol):
         ...
 
     def list_jobs(
-        self, *, limit: int = 50, before: str | None = None, of: Callable[[str], bool] | None = None
+        self,
+        *,
+        limit: int = 50,
+        before: str | None = None,
+        without: Sequence[str] = (),
+        of: Callable[[str], bool] | None = None,
     ) -> list[Job]:
         """Newest first.
 
         Args:
             before: a job's id. Only jobs that are older than it.
+            without: jobs whose id begins with one of these are left out.
             of: only jobs of collections whose names it takes. It is asked once for each name.
         """
         ...
@@ -56,8 +62,7 @@ class Ledger(Protocol):
         """Where jobs have looked for images, each place once and in no order. It counts nothing.
 
         Args:
-            without: jobs whose id begins with one of these are left out.
-            of: as for `list_jobs`.
+            without, of: as for `list_jobs`.
         """
         ...
 

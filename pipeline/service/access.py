@@ -5,6 +5,7 @@ import pwd
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 from fnmatch import fnmatchcase
 
@@ -55,6 +56,7 @@ class Caller:
     tenant: str = DEFAULT_TENANT
     on_behalf_of: str = ""
     key_id: str = ""  # of the key that was shown
+    expires_at: datetime | None = None  # of that key
     roles: tuple[str, ...] = ()
     address: str = ""  # of the network, where there is one
     request_id: str = field(default_factory=lambda: uuid.uuid4().hex)

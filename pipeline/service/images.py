@@ -1,15 +1,15 @@
-"""One stored image: look at it, make a small picture of it, take it out of the index."""
+"""One stored image: look at it, take it out of the index."""
 
 from datetime import UTC, datetime
 
-from pipeline.errors import ArgumentError, ImageError, NotFoundError
-from pipeline.ports import ImageLimits, Ledger, ObjectStore, VectorIndex
+from pipeline.errors import ArgumentError, NotFoundError
+from pipeline.ports import Ledger, VectorIndex
 from pipeline.ports.model_binding import find_collection
 from pipeline.service.access import Caller, Permission, require
 from pipeline.service.accountability import Accountability
 from pipeline.service.arguments import ROW_ID
 from pipeline.service.delete import delete_objects
-from pipeline.types import IndexRow, Reason
+from pipeline.types import IndexRow
 
 
 def show_image(image_id: str, collection: str, index: VectorIndex, caller: Caller) -> IndexRow:
@@ -27,24 +27,6 @@ def show_image(image_id: str, collection: str, index: VectorIndex, caller: Calle
         if rows := index.get_rows(live, [image_id], latest=latest):
             return rows[0]
     raise NotFoundError(f"no image {image_id} in collection {collection}")
-
-
-def thumbnail_of(row: IndexRow, store: ObjectStore, limits: ImageLimits, *, side_px: int) -> bytes:
-    """JPEG bytes of the version that is indexed, upright, neither side over `side_px`.
-
-    Raises:
-        NotFoundError: it is not in its store any more.
-        ImageError: it has changed since it was indexed, may not be read, or cannot be decoded now.
-    """
-    from pipeline.image.thumbnail import make_thumbnail  # torch and Pillow: only who draws pays for them
-
-    try:
-        body = store.get(row.ref, max_bytes=limits.max_object_bytes).body
-        return make_thumbnail(body, limits=limits, side_px=side_px)
-    except ImageError as err:
-        if err.reason is Reason.NOT_FOUND:
-            raise NotFoundError(f"image {row.id} is not in its store any more") from err
-        raise
 
 
 def remove_image(

@@ -19,6 +19,7 @@ logger = logging.getLogger(__name__)
 REMEMBERED_S = 0.5  # a key that is revoked works nowhere a second later, with the time of a request in it
 NOTED_EVERY = timedelta(minutes=15)  # when a key was used last: a write for each request would cost more
 SESSION = timedelta(hours=12)  # a working day
+MAX_SESSIONS = 20  # of one key: the browsers of a few people who share it. The oldest one ends
 MAX_REMEMBERED = 10_000  # keys, and as many sessions
 
 _NOT_VALID = "this key is not known, or not valid any more"
@@ -76,7 +77,7 @@ class Keyring:
         session = secrets.token_urlsafe(32)
         now = self._now()
         ends = Session(key_id=key.key_id, expires_at=now + SESSION)
-        self._book.add_session(digest_of(session), ends, now=now)
+        self._book.add_session(digest_of(session), ends, now=now, most=MAX_SESSIONS)
         return session
 
     def signed_in(self, session: str) -> ApiKey:
@@ -135,5 +136,6 @@ def caller_with(key: ApiKey, *, request_id: str, on_behalf_of: str = "") -> Call
         on_behalf_of=on_behalf_of,
         request_id=request_id,
         key_id=key.key_id,
+        expires_at=key.expires_at,
         roles=tuple(role.value for role in key.roles),
     )

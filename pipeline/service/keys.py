@@ -44,7 +44,7 @@ class MadeKey:
 
 
 def create_key(request: KeyRequest, keys: KeyBook, answers_to: Accountability, caller: Caller) -> MadeKey:
-    """Make a key.
+    """Make a key. It expires with the caller's at the latest.
 
     Raises:
         ArgumentError: a name, a tenant, a role or a glob that cannot be.
@@ -114,7 +114,8 @@ def rotate_key(
 
     Args:
         overlap: how long both are valid. The former expires earlier if it would have done so anyway.
-        expires_in: of the new one. By default it lasts as long as the former was made for.
+        expires_in: of the new one. By default it lasts as long as the former was made for. The caller's own
+            expiry bounds it.
 
     Raises:
         NotFoundError: the caller's tenant has no such key.
@@ -166,9 +167,15 @@ def _make(request: KeyRequest, caller: Caller) -> MadeKey:
         acts_for_others=request.acts_for_others,
         created_at=now,
         created_by=caller.who,
-        expires_at=now + request.expires_in if request.expires_in is not None else None,
+        expires_at=_expiry(request.expires_in, now, caller),
     )
     return MadeKey(key=key, text=text)
+
+
+def _expiry(wanted: timedelta | None, now: datetime, caller: Caller) -> datetime | None:
+    """No key outlives the one with which it was made: who has that for a while gets nothing for ever."""
+    ends = (now + wanted if wanted is not None else None, caller.expires_at)
+    return min((end for end in ends if end is not None), default=None)
 
 
 def _globs(globs: Sequence[str], what: str) -> tuple[str, ...]:

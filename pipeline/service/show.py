@@ -9,6 +9,7 @@ from pipeline.ports import Concurrency, Ledger, VectorIndex
 from pipeline.ports.model_binding import find_collection
 from pipeline.service.access import Caller, Permission, require
 from pipeline.service.answers import job_json
+from pipeline.service.index_image import ONE_IMAGE
 from pipeline.types import CollectionInfo, Failure, Job
 
 
@@ -21,10 +22,18 @@ class ShownJob:
     bottleneck: Bottleneck | None
 
 
-def list_jobs(ledger: Ledger, caller: Caller, *, limit: int, before: str | None = None) -> list[Job]:
-    """Newest first; with `before`, only jobs that are older than the one with this id."""
+def list_jobs(
+    ledger: Ledger, caller: Caller, *, limit: int, before: str | None = None, of_one_image: bool = False
+) -> list[Job]:
+    """Newest first.
+
+    Args:
+        before: a job's id. Only jobs that are older than it.
+        of_one_image: also those of images that were indexed one by one, which may be very many.
+    """
     require(caller, Permission.READ)
-    return ledger.list_jobs(limit=limit, before=before)
+    without = () if of_one_image else (ONE_IMAGE,)
+    return ledger.list_jobs(limit=limit, before=before, without=without)
 
 
 def find_job(job_id: str, ledger: Ledger, caller: Caller) -> Job:

@@ -72,12 +72,15 @@ def submit_embedded(
     """The job that the process of the caller is to run. See `open_job`.
 
     Raises:
+        DeniedError: the caller may not reach this collection or bucket, or cancel a job, as `restart` does.
         ArgumentError, TargetError: nothing was made.
         ConflictError: the source is empty, and the collection has images of it.
         AuditError: it could not be recorded, so no job was made.
     """
     require(caller, Permission.WRITE)
     require_names(caller, collection=wanted.collection, buckets=[wanted.location.bucket])
+    if restart:  # it cancels a job, which may be anybody's
+        require(caller, Permission.OPERATE)
     request = wanted.request_for(deps.embedder.spec)
     _refuse_emptied_source(request, deps)
     _make_target(request, deps, new_generation=wanted.new_generation)

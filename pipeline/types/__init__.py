@@ -111,6 +111,10 @@ from pipeline.types.policy import (
     Purpose,
     RefusalReason,
 )
+from pipeline.types.requests import (
+    KeyedRequest,
+    RequestState,
+)
 
 __all__ = [
     "BROKER_ROLE",
@@ -165,6 +169,7 @@ __all__ = [
     "JobState",
     "Justification",
     "KeyRole",
+    "KeyedRequest",
     "KnownKey",
     "ModelSpec",
     "ObjectRef",
@@ -188,6 +193,7 @@ __all__ = [
     "ReferenceDb",
     "RefusalReason",
     "Rejected",
+    "RequestState",
     "RowNumber",
     "SearchFilter",
     "SearchHit",

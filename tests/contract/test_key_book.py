@@ -79,7 +79,7 @@ def test_a_key_that_was_revoked_meanwhile_is_not_replaced(book: SqlKeyBook) -> N
 
 def test_a_revocation_keeps_its_time_and_ends_sessions(book: SqlKeyBook) -> None:
     book.add_key(known("a"))
-    book.add_session("s", Session(key_id="a", expires_at=NOW + HOUR), now=NOW)
+    book.add_session("s", Session(key_id="a", expires_at=NOW + HOUR), now=NOW, most=9)
     for at in (NOW, NOW + HOUR):
         book.revoke_key("a", at)
     found = book.find_key("a")
@@ -103,11 +103,24 @@ def test_use_is_noted_unless_it_was_of_late(book: SqlKeyBook) -> None:
 def test_sessions_are_found_ended_and_forgotten(book: SqlKeyBook) -> None:
     book.add_key(known("a"))
     old, new = (Session(key_id="a", expires_at=NOW + hours * HOUR) for hours in (1, 3))
-    book.add_session("old", old, now=NOW)
+    book.add_session("old", old, now=NOW, most=9)
     assert book.find_session("old") == old
-    book.add_session("new", new, now=NOW + 2 * HOUR)
+    book.add_session("new", new, now=NOW + 2 * HOUR, most=9)
     assert book.find_session("old") is None
     assert book.find_session("new") == new
     for _ in range(2):
         book.end_session("new")
     assert book.find_session("new") is None
+
+
+def test_of_too_many_sessions_of_a_key_the_oldest_end(book: SqlKeyBook) -> None:
+    for key_id in ("a", "b"):
+        book.add_key(known(key_id))
+    for minute in range(4):
+        ends = NOW + HOUR + timedelta(minutes=minute)
+        for key_id in ("a", "b"):
+            session = Session(key_id=key_id, expires_at=ends)
+            for _ in range(2):
+                book.add_session(f"{key_id}{minute}", session, now=NOW, most=2 if key_id == "a" else 9)
+    found = [name for key in "ab" for minute in range(4) if book.find_session(name := f"{key}{minute}")]
+    assert found == ["a2", "a3", "b0", "b1", "b2", "b3"]

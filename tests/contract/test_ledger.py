@@ -181,6 +181,14 @@ def test_the_list_of_jobs_goes_on_behind_any_of_them(ledger: SqlLedger) -> None:
     assert ledger.list_jobs(before="no such job") == []
 
 
+def test_jobs_are_left_out_by_how_their_ids_begin_before_they_are_counted(ledger: SqlLedger) -> None:
+    ledger.create_job(REQUEST, driver=WORKERS, job_id="large")
+    for name in ("one-1", "one-2", "ONE_3"):
+        ledger.create_job(REQUEST, driver=WORKERS, job_id=name)
+    assert [job.job_id for job in ledger.list_jobs(limit=2, without=["one-"])] == ["ONE_3", "large"]
+    assert len(ledger.list_jobs(limit=2)) == 2
+
+
 @pytest.mark.parametrize("missing_id", ["20200101T000000-000000", "", "x'; DROP TABLE job;--"])
 def test_an_unknown_job_is_a_config_error_that_names_it(ledger: SqlLedger, missing_id: str) -> None:
     for call in (

@@ -535,3 +535,45 @@ def test_no_key_is_in_the_traceback_of_a_refusal(service: Service, store: S3Stor
         list_all(store)
     text = "".join(traceback.format_exception(error.value))
     assert not any(secret in text for secret in SECRETS)
+
+
+class Elsewhere(Service):
+    """Another service of this machine, which holds what nobody may have by a redirect."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.answers = [found()]
+
+    @property
+    def url(self) -> str:
+        return f"http://localhost:{self.server.server_port}/shop/a.jpg"  # the store's service is 127.0.0.1
+
+
+@pytest.fixture
+def elsewhere() -> Iterator[Elsewhere]:
+    elsewhere = Elsewhere()
+    yield elsewhere
+    elsewhere.stop()
+
+
+@pytest.mark.parametrize("status", [301, 307])
+def test_nobody_is_led_to_another_endpoint(
+    service: Service, elsewhere: Elsewhere, store: S3Store, status: int
+) -> None:
+    """What a reference names is read there or nowhere: else a service could be made to ask others."""
+    service.answers = [Answer(status, headers={"Location": elsewhere.url})]
+    asks: list[Callable[[], object]] = [
+        lambda: store.get(REF, max_bytes=100),
+        lambda: store.get(replace(REF, etag=""), max_bytes=100),
+        lambda: store.get(ODD_REF, max_bytes=100),
+        lambda: store.stat("shop", "a.jpg"),
+        lambda: list_all(store),
+        lambda: store.put("shop", "a.jpg", b"x"),
+    ]
+    for ask in asks:
+        with pytest.raises(ConfigError, match=f"answered {status} and not as an S3 service does"):
+            ask()
+    assert elsewhere.requests == []
+    service.answers = [found()]
+    assert store.get(REF, max_bytes=100).body == b"hello", "the endpoint itself is asked as before"
+    assert service.requests[-1].user_agent.startswith("object_store"), "and the fast way"

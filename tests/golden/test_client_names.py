@@ -21,7 +21,7 @@ METHODS = {
     "submit_job": "source collection model include exclude keep_missing max_delete_share retry_failed "
     "batch_items restart resume idempotency_key",
     "estimate_job": "source collection model include exclude retry_failed",
-    "list_jobs": "page_items",
+    "list_jobs": "page_items of_one_image",
     "show_job": "job_id",
     "job_failures": "job_id page_items",
     "follow_job": "job_id",

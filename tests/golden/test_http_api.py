@@ -22,6 +22,7 @@ PROBLEMS = {
     "too_busy": 429,
     "rate_limited": 429,
     "key_reused": 422,
+    "in_flight": 409,
     "cross_site": 403,
     "unknown_host": 421,
     "internal_error": 500,

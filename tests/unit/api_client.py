@@ -65,6 +65,7 @@ def backend_of(
         ledger=deps.ledger,
         keys=deps.ledger.keys,
         policies=deps.ledger.policies,
+        requests=deps.ledger.requests,
         answers_to=Accountability(
             log=log or MemoryAuditLog(), policies=deps.ledger.policies, index=deps.index
         ),

@@ -1,6 +1,7 @@
 """One image over HTTP: indexed by reference or by upload, with a job of its own."""
 
 import hashlib
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from pipeline.service.index_image import ONE_IMAGE
 from pipeline.testing.memory_store import MemoryStore
 from pipeline.types import IndexRow, JobState, KeyRole, image_id_of
 from tests.unit.api_client import backend_of, client_of, client_with_keys, key_for
-from tests.unit.fakes import BUCKET, COLLECTION, LIMITS, SPEC, distinct_png
+from tests.unit.fakes import BUCKET, COLLECTION, HERE, LIMITS, SPEC, distinct_png, request_of
 
 IMAGES = f"/v1/collections/{COLLECTION}/images"
 
@@ -106,6 +107,22 @@ def test_a_request_that_is_sent_again_is_one_job(client: TestClient, store: Memo
     assert first["job"]["job_id"] == again["job"]["job_id"]
     other = client.post(f"{IMAGES}/upload", content=distinct_png(2), headers=headers)
     assert (other.status_code, other.json()["code"]) == (422, "key_reused")
+
+
+def test_jobs_of_one_image_do_not_fill_the_lists_of_jobs(
+    client: TestClient, store: MemoryStore, backend: Backend
+) -> None:
+    large = backend.ledger.create_job(request_of(), driver=HERE).job_id
+    store.put(BUCKET, "a.png", distinct_png(1))
+    for _ in range(3):
+        assert client.post(IMAGES, json=reference("a.png")).status_code == 202
+    listed = client.get("/v1/jobs", params={"max_results": 1}).json()
+    assert ([job["job_id"] for job in listed["jobs"]], listed["next_token"]) == ([large], None)
+    all_of_them = client.get("/v1/jobs", params={"of_one_image": True}).json()["jobs"]
+    assert len(all_of_them) == 4
+    assert "/jobs/one-" not in client.get("/jobs").text
+    [more] = re.findall(r'href="(/jobs\?[^"]*)"', client.get("/jobs").text)
+    assert client.get(more).text.count("/jobs/one-") == 3
 
 
 REFUSED = {

@@ -2,6 +2,7 @@
 
 import json
 import re
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,14 +15,27 @@ from pipeline.adapters.ledger.sql_ledger import SqlLedger
 from pipeline.api.backend import Backend
 from pipeline.api.middleware.callers import SESSION_COOKIE
 from pipeline.api.problems import MEDIA_TYPE
+from pipeline.api.routes import health
 from pipeline.errors import TransientError
+from pipeline.ingest.run_batch import run_batch
 from pipeline.ports import Deps, ImageEmbedder
 from pipeline.service.access import local_caller
 from pipeline.service.keys import list_keys, revoke_key
-from pipeline.types import JobState, KeyRole
+from pipeline.testing.memory_store import MemoryStore
+from pipeline.types import JobState, KeyRole, Reason, image_id_of
 from tests.accountable import NO_LOG
 from tests.unit.api_client import backend_of, client_of, client_with_keys, key_for
-from tests.unit.fakes import COLLECTION, HERE, FakeEmbedder, request_of
+from tests.unit.fakes import (
+    BUCKET,
+    COLLECTION,
+    HERE,
+    LIMITS,
+    FakeEmbedder,
+    distinct_png,
+    plan_one_batch,
+    request_of,
+)
+from tests.unit.test_api_pages import failed_job
 
 ME = local_caller()
 BROWSER = {"accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
@@ -112,6 +126,68 @@ def test_the_key_of_anothers_job_is_no_way_around_the_role(client: TestClient, b
     writer, searcher = key_for(backend, KeyRole.WRITER), key_for(backend, KeyRole.SEARCHER)
     assert client.post("/v1/jobs", json=job, headers=writer | once).status_code == 202
     assert code_of(client.post("/v1/jobs", json=job, headers=searcher | once)) == (403, "denied")
+
+
+def test_no_picture_of_a_bucket_that_was_not_granted_is_drawn(
+    client: TestClient, backend: Backend, deps: Deps, store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.put(BUCKET, "a.png", distinct_png(1))
+    run_batch(plan_one_batch(deps), deps, LIMITS)
+    job_id = failed_job(deps, ("a.png", Reason.TRUNCATED))
+    image_id = image_id_of(BUCKET, "a.png")
+    paths = [
+        f"/v1/collections/{COLLECTION}/images/{image_id}/thumbnail",
+        f"/v1/jobs/{job_id}/failures/{image_id}/thumbnail",
+    ]
+    granted, other = (key_for(backend, KeyRole.SEARCHER, buckets=[name]) for name in (BUCKET, "others"))
+    assert [client.get(path, headers=granted).status_code for path in paths] == [200, 200]
+    monkeypatch.setattr(store, "get", pytest.fail)
+    monkeypatch.setattr(store, "stat", pytest.fail)
+    for path in paths:
+        assert code_of(client.get(path, headers=other)) == (403, "denied")
+
+
+def test_only_who_may_cancel_jobs_begins_one_anew(client: TestClient, backend: Backend) -> None:
+    """The unfinished job of the same source is cancelled, and may be somebody else's."""
+    job = {"source": "s3://photos/cam1/", "restart": True}
+    writer, admin = key_for(backend, KeyRole.WRITER), key_for(backend, KeyRole.ADMIN)
+    first = client.post("/v1/jobs", json=job | {"restart": False}, headers=writer).json()["job_id"]
+    assert code_of(client.post("/v1/jobs", json=job, headers=writer)) == (403, "denied")
+    assert backend.ledger.get_job(first).state is JobState.RUNNING
+    assert client.post("/v1/jobs", json=job, headers=admin).status_code == 202
+    assert backend.ledger.get_job(first).state is JobState.CANCELLED
+
+
+def test_the_parts_of_the_service_are_explained_to_who_runs_it_alone(
+    client: TestClient, backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Errors name hosts, buckets and collections."""
+    told = {role: key_for(backend, role) for role in (KeyRole.SEARCHER, KeyRole.ADMIN)}
+
+    def away(**_: object) -> None:
+        raise TransientError("10.0.0.7 does not answer")
+
+    monkeypatch.setattr(backend.ledger, "list_jobs", away)
+    strangers: list[Any] = [{}, {"authorization": "Bearer none"}, {"cookie": f"{SESSION_COOKIE}=none"}]
+    for headers in (*strangers, told[KeyRole.SEARCHER]):
+        answer = client.get("/readyz", headers=headers)
+        assert (answer.status_code, answer.json()["parts"]["ledger"]) == (503, "not_ready"), headers
+        assert "10.0.0.7" not in answer.text
+    answer = client.get("/readyz", headers=told[KeyRole.ADMIN])
+    assert answer.json()["parts"]["ledger"] == "10.0.0.7 does not answer"
+
+
+def test_readiness_is_told_though_nobody_can_look_at_the_key(
+    client: TestClient, backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    admin = key_for(backend, KeyRole.ADMIN)
+    frozen = threading.Event()
+    monkeypatch.setattr(backend.keys, "find_key", lambda _: frozen.wait(30) and None)
+    monkeypatch.setattr(health, "KEY_S", 0.01)
+    try:
+        assert client.get("/readyz", headers=admin).json()["status"] == "ready"
+    finally:
+        frozen.set()
 
 
 def test_a_body_of_a_stranger_is_not_read(client: TestClient) -> None:

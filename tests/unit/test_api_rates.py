@@ -1,6 +1,7 @@
 """Limits on requests, and the fields that tell of them."""
 
 import asyncio
+import re
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,8 @@ from pipeline.api.backend import Backend
 from pipeline.api.middleware.bounds import BoundedRequests
 from pipeline.api.middleware.callers import KeyDoor
 from pipeline.api.middleware.rates import MOST_CALLERS, BoundedRates
+from pipeline.api.problems import problem
+from pipeline.api.rate_fields import Limit, rate_fields
 from pipeline.ports import Deps
 from pipeline.service.access import Caller
 from pipeline.service.keyring import Keyring
@@ -108,6 +111,32 @@ def test_a_bound_on_requests_at_once_says_so() -> None:
     headers = asyncio.run(run())
     assert headers["ratelimit-policy"] == '"requests";q=1;qu="concurrent-requests"'
     assert headers["ratelimit"] == '"requests";r=0;t=1'
+
+
+def test_a_refusal_tells_of_the_limit_that_refused() -> None:
+    """By the draft, Retry-After is not to be earlier than any `t` that comes with it."""
+
+    async def busy(scope: Scope, receive: Receive, send: Send) -> None:
+        limit = Limit(name="searches", quota=8, left=0, reset_s=1)
+        await problem("too_busy", "busy", "r1", limit=limit)(scope, receive, send)
+
+    status, headers = asyncio.run(ask(BoundedRates(busy, per_minute=5), scope_by("ann")))
+    assert (status, headers["retry-after"]) == (429, "1")
+    assert headers["ratelimit"] == '"searches";r=0;t=1'
+    assert headers["ratelimit-policy"] == '"searches";q=8;qu="concurrent-requests"'
+
+
+# A string of RFC 9651 and parameters of the draft: q, and w or the unit; r and t. All numbers are whole.
+POLICY_FIELD = re.compile(r'"[\x20\x21\x23-\x5b\x5d-\x7e]+";q=\d+(;w=[1-9]\d*|;qu="concurrent-requests")')
+LEFT_FIELD = re.compile(r'"[\x20\x21\x23-\x5b\x5d-\x7e]+";r=\d+;t=\d+')
+
+
+@pytest.mark.parametrize("window_s", [0, 60])
+@pytest.mark.parametrize("name", ["requests", "streams of events", "searches"])
+def test_the_fields_have_the_form_of_the_draft(name: str, window_s: int) -> None:
+    fields = rate_fields(Limit(name=name, quota=32, left=0, reset_s=1, window_s=window_s))
+    assert POLICY_FIELD.fullmatch(fields["RateLimit-Policy"])
+    assert LEFT_FIELD.fullmatch(fields["RateLimit"])
 
 
 def test_keys_are_told_apart_by_the_application(deps: Deps, tmp_path: Path) -> None:

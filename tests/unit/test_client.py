@@ -18,6 +18,7 @@ from pipeline.api.backend import Backend
 from pipeline.api.problems import KINDS as PROBLEMS
 from pipeline.client import AsyncPictor, Pictor, Retries, StoredObject
 from pipeline.client.problems import error_of
+from pipeline.client.retries import may_repeat
 from pipeline.errors import (
     ArgumentError,
     ConfigError,
@@ -29,6 +30,7 @@ from pipeline.errors import (
     NotFoundError,
     PictorError,
     TransientError,
+    UnknownCallerError,
 )
 from pipeline.ingest.run_batch import run_batch
 from pipeline.ports import Deps
@@ -277,6 +279,22 @@ def test_an_answer_that_is_no_document_is_an_error_by_its_status(
     error = error_of(status, b"<html>nginx</html>", request_id="")
     assert type(error) is kind
     assert "nginx" in str(error)
+
+
+def test_who_has_no_key_is_told_where_it_belongs() -> None:
+    document = json.dumps({"code": "unauthenticated", "detail": "no key"}).encode()
+    error = error_of(401, document, request_id="")
+    assert isinstance(error, UnknownCallerError)
+    assert "PICTOR_API_KEY" in str(error)
+
+
+@pytest.mark.parametrize("is_repeatable", [True, False])
+def test_the_same_request_that_is_still_worked_on_is_waited_for(is_repeatable: bool) -> None:
+    """A conflict that has Retry-After passes, and another one does not."""
+    assert may_repeat(409, is_repeatable=is_repeatable, retry_after="1") is is_repeatable
+    assert not may_repeat(409, is_repeatable=is_repeatable)
+    body = json.dumps({"code": "in_flight", "detail": "it is worked on"}).encode()
+    assert isinstance(error_of(409, body, request_id=""), TransientError)
 
 
 def test_a_picture_that_cannot_be_read_has_its_reason(ask: Ask) -> None:

@@ -10,7 +10,7 @@ from pipeline.adapters.ledger.sql_ledger import SqlLedger
 from pipeline.errors import TransientError, UnknownCallerError
 from pipeline.service.access import PERMISSIONS, Permission, local_caller
 from pipeline.service.key_text import PREFIX, _checksum, digest_of, id_in_text, new_key_text
-from pipeline.service.keyring import NOTED_EVERY, SESSION, Keyring, caller_with
+from pipeline.service.keyring import MAX_SESSIONS, NOTED_EVERY, SESSION, Keyring, caller_with
 from pipeline.service.keys import KeyRequest, MadeKey, create_key, revoke_key, rotate_key
 from pipeline.types import KeyRole
 from tests.accountable import NO_LOG
@@ -188,6 +188,16 @@ def test_a_session_ends_with_its_key_and_with_its_day(world: World) -> None:
     world.keyring.signed_in(sessions[1])
     world.moment.passed_s = SESSION.total_seconds() + 1
     assert is_turned_away(world.keyring.signed_in, sessions[1])
+
+
+def test_a_key_has_so_many_sessions_and_the_oldest_ends(world: World) -> None:
+    made = world.make()
+    sessions = []
+    for minute in range(MAX_SESSIONS + 1):
+        world.moment.passed_s = 60.0 * minute
+        sessions.append(world.keyring.sign_in(made.text))
+    open_ones = [session for session in sessions if not is_turned_away(world.keyring.signed_in, session)]
+    assert open_ones == sessions[1:]
 
 
 def test_nobody_signs_in_without_a_key(world: World) -> None:

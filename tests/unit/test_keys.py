@@ -129,6 +129,27 @@ def test_a_key_that_cannot_be_is_refused(ledger: SqlLedger, wrong: dict[str, Any
     assert list_keys(ledger.keys, ME) == []
 
 
+@pytest.mark.parametrize("wanted", [None, timedelta(hours=1), timedelta(days=90)])
+def test_no_key_outlives_the_one_with_which_it_was_made(ledger: SqlLedger, wanted: timedelta | None) -> None:
+    """Else a key for a day makes one for ever, also by rotating itself or another one."""
+    admin = holder(ledger, roles=[KeyRole.ADMIN], expires_in=timedelta(days=1))
+    assert admin.expires_at is not None
+    lasting = create_key(request(expires_in=wanted), ledger.keys, NO_LOG, ME).key
+    made = [
+        create_key(request(expires_in=wanted), ledger.keys, NO_LOG, admin).key,
+        rotate_key(admin.key_id, ledger.keys, NO_LOG, admin, expires_in=wanted).key,
+        rotate_key(lasting.key_id, ledger.keys, NO_LOG, admin, expires_in=wanted).key,
+    ]
+    for key in made:
+        assert key.expires_at is not None
+        assert key.expires_at <= admin.expires_at
+    is_short = wanted == timedelta(hours=1)
+    assert [key.expires_at < admin.expires_at for key in made] == [is_short] * 3  # type: ignore[operator]
+    assert create_key(request(), ledger.keys, NO_LOG, ME).key.expires_at is None, (
+        "whoever runs the service may"
+    )
+
+
 def test_a_key_that_is_not_valid_any_more_is_not_rotated(ledger: SqlLedger) -> None:
     key_id = create_key(request(), ledger.keys, NO_LOG, ME).key.key_id
     revoke_key(key_id, ledger.keys, NO_LOG, ME)

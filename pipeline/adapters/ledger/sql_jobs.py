@@ -48,7 +48,12 @@ class SqlJobs(InTransactions):
         return job_of(row)
 
     def list_jobs(
-        self, *, limit: int = 50, before: str | None = None, of: Callable[[str], bool] | None = None
+        self,
+        *,
+        limit: int = 50,
+        before: str | None = None,
+        without: Sequence[str] = (),
+        of: Callable[[str], bool] | None = None,
     ) -> list[Job]:
         newest = sa.select(job.c.job_id).order_by(job.c.created_at.desc(), job.c.job_id.desc()).limit(limit)
         if before is not None:
@@ -56,13 +61,12 @@ class SqlJobs(InTransactions):
             newest = newest.where(
                 (job.c.created_at < made) | ((job.c.created_at == made) & (job.c.job_id < before))
             )
-        newest = newest.where(self._is_of(of))
+        newest = newest.where(*_left_out(without), self._is_of(of))
         query = select_jobs(job.c.job_id.in_(newest.scalar_subquery()))
         return [job_of(row) for row in self._read(lambda connection: connection.execute(query).all())]
 
     def locations(self, *, without: Sequence[str], of: Callable[[str], bool] | None = None) -> list[Location]:
-        left_out = (~job.c.job_id.startswith(beginning, autoescape=True) for beginning in without)
-        counts = sa.and_(job.c.bucket != "", *left_out, self._is_of(of))
+        counts = sa.and_(job.c.bucket != "", *_left_out(without), self._is_of(of))
         each = sa.select(job.c.source, job.c.bucket, job.c.prefix).where(counts).distinct()
         rows = self._read(lambda connection: connection.execute(each).all())
         return [Location(url=row.source, bucket=row.bucket, prefix=row.prefix) for row in rows]
@@ -141,3 +145,7 @@ class SqlJobs(InTransactions):
         each = sa.select(job.c.collection).distinct()
         names = self._read(lambda connection: connection.scalars(each).all())
         return job.c.collection.in_([name for name in names if of(name)])
+
+
+def _left_out(without: Sequence[str]) -> list[sa.ColumnElement[bool]]:
+    return [~job.c.job_id.startswith(beginning, autoescape=True) for beginning in without]

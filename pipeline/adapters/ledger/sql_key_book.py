@@ -70,11 +70,16 @@ class SqlKeyBook(InTransactions):
         noted = api_key.update().where(api_key.c.key_id == key_id, is_old).values(last_used_at=at)
         self._write(lambda connection: connection.execute(noted))
 
-    def add_session(self, digest: str, session: Session, *, now: datetime) -> None:
+    def add_session(self, digest: str, session: Session, *, now: datetime, most: int) -> None:
+        of_key = api_session.c.key_id == session.key_id
+        newest = sa.select(api_session.c.digest).where(of_key)
+        newest = newest.order_by(api_session.c.expires_at.desc(), api_session.c.digest).limit(most)
+
         def add(connection: sa.Connection) -> None:
             connection.execute(api_session.delete().where(api_session.c.expires_at <= now))
             values = {"digest": digest} | asdict(session)
             connection.execute(insert_into(connection, api_session).values(values).on_conflict_do_nothing())
+            connection.execute(api_session.delete().where(of_key, api_session.c.digest.not_in(newest)))
 
         self._write(add)
 

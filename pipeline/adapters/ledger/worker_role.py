@@ -10,10 +10,12 @@ from pipeline.adapters.ledger.audit_schema import audit_entry, audit_reference, 
 from pipeline.adapters.ledger.engine import make_engine, read_url, translated
 from pipeline.adapters.ledger.migrate import ADVISORY_LOCK, VERSION_TABLE
 from pipeline.adapters.ledger.policy_schema import case_clock, collection_policy
+from pipeline.adapters.ledger.request_schema import api_request
 from pipeline.adapters.ledger.schema import api_key, api_session, metadata
 from pipeline.errors import ConfigError
 
-OF_THE_SERVICE = (api_key, api_session)  # who could write these could make a key for everything
+# Who could write these could make a key for everything, or have the requests of others refused.
+OF_THE_SERVICE = (api_key, api_session, api_request)
 # A worker adds to the log, and starts the clock of a case. It changes nothing in either.
 APPENDED = (audit_entry, audit_reference, audit_tile, case_clock)
 

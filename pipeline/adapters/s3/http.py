@@ -35,9 +35,12 @@ def http_client(config: S3Config, endpoint: Endpoint) -> HttpClient:
     }
     if endpoint.secure:
         options["ssl_context"] = client_context(config.ca_file, CA_SETTING)
-    # The proxy of the environment, as obstore takes it too.
+    proxy = environment_proxy(endpoint)
+    return HttpClient(**options) if proxy is None else _ProxyClient(proxy, **options)
+
+
+def environment_proxy(endpoint: Endpoint) -> str | None:
+    """The proxy that the environment names for this endpoint. obstore takes it, too."""
     proxies = urllib.request.getproxies()
     proxy = proxies.get("https" if endpoint.secure else "http") or proxies.get("all")
-    if proxy and not urllib.request.proxy_bypass(endpoint.host):
-        return _ProxyClient(proxy, **options)
-    return HttpClient(**options)
+    return None if not proxy or urllib.request.proxy_bypass(endpoint.host) else proxy

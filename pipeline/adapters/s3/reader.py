@@ -11,6 +11,7 @@ from datetime import timedelta
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from obstore.exceptions import BaseError
 from obstore.store import S3Store as ObstoreS3
@@ -18,6 +19,7 @@ from obstore.store import S3Store as ObstoreS3
 from pipeline.adapters.s3.config import Endpoint, S3Config
 from pipeline.adapters.s3.content_encoding import undo_encoding
 from pipeline.adapters.s3.credentials import CredentialSource
+from pipeline.adapters.s3.http import environment_proxy
 from pipeline.errors import ImageError
 from pipeline.names import is_host_label
 from pipeline.tls import SYSTEM
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 
 _EMPTY_OR_DOTS = re.compile(r"(?:^|/)\.{0,2}(?:/|$)")
 _PIECE_BYTES = 4 * 2**20
+NO_PROXY = "http://127.0.0.1:0"  # nothing can listen there, so a connection fails at once
 # obstore reports these beside the user's own metadata.
 _STANDARD_ATTRIBUTES = frozenset(
     {
@@ -122,12 +125,12 @@ class FastReader:
                 "skip_signature": False,
                 "s3_express": False,
             },
-            client_options=self._client_options(),
+            client_options=self._client_options(url),
             retry_config={"max_retries": 0},  # asking again is S3Store's, with one policy for both clients
             credential_provider=self._credentials,
         )
 
-    def _client_options(self) -> "ClientConfig":
+    def _client_options(self, url: str) -> "ClientConfig":
         timeout = timedelta(seconds=self._config.timeout_s)
         options: ClientConfig = {
             "allow_http": not self._endpoint.secure,
@@ -136,6 +139,10 @@ class FastReader:
             "read_timeout": timeout,  # of each read; the default is to wait for ever
             "timeout": timedelta(seconds=self._config.object_deadline_s),
         }
+        if environment_proxy(self._endpoint) is None:
+            # obstore follows redirects and has no option against it. Every other host than that of the
+            # endpoint is asked for through a proxy that is not there, so nobody is led elsewhere.
+            options |= {"proxy_url": NO_PROXY, "proxy_excludes": urlsplit(url).hostname or ""}
         if self._config.ca_file not in ("", SYSTEM):
             options["root_certificate"] = Path(self._config.ca_file).read_text(encoding="ascii")
         return options

@@ -41,7 +41,7 @@ class BoundedBodies:
             await problem("body_too_slow", detail, request_id_of(scope))(scope, receive, send)
         else:
             if body is not None:
-                await self._app(scope, _replay(body, receive), send)
+                await self._app(scope, replay(body, receive), send)
 
     async def _read(self, scope: Scope, receive: Receive) -> bytes | None:
         """None when the caller hung up."""
@@ -65,7 +65,7 @@ class _TooLargeError(Exception):
     pass
 
 
-def _replay(body: bytes, receive: Receive) -> Receive:
+def replay(body: bytes, receive: Receive) -> Receive:
     """The body once, and then whatever comes: that the caller hung up, for example."""
     given = False
 
@@ -79,9 +79,26 @@ def _replay(body: bytes, receive: Receive) -> Receive:
     return replay
 
 
-def _is_always_answered(path: str) -> bool:
+def is_always_answered(path: str) -> bool:
     """Probes, and what costs next to nothing. A page costs what the request of the API does."""
     return is_open(path) or path == "/metrics"
+
+
+def kind_of(path: str) -> str:
+    """Of which places a request takes one."""
+    return "streams of events" if path.endswith("/events") else "requests"
+
+
+class NoPlaceError(Exception):
+    """Raised by a middleware further in, so that the place of the request is free while it waits to be told.
+
+    Args:
+        name, quota: of the limit.
+    """
+
+    def __init__(self, detail: str, *, name: str, quota: int) -> None:
+        super().__init__(detail)
+        self.limit = Limit(name=name, quota=quota, left=0, reset_s=RETRY_AFTER_S)
 
 
 class BoundedRequests:
@@ -101,16 +118,22 @@ class BoundedRequests:
         self._open = dict.fromkeys(self._bounds, 0)  # only the event loop's thread counts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or _is_always_answered(scope["path"]):
+        if scope["type"] != "http" or is_always_answered(scope["path"]):
             await self._app(scope, receive, send)
             return
-        kind = "streams of events" if scope["path"].endswith("/events") else "requests"
-        if self._open[kind] >= self._bounds[kind]:
-            detail = f"{self._open[kind]} {kind} are open, and no more than {self._bounds[kind]} are taken"
+        try:
+            await self._answer(kind_of(scope["path"]), scope, receive, send)
+        except NoPlaceError as err:
             await asyncio.sleep(self._pause_s)
-            limit = Limit(name=kind, quota=self._bounds[kind], left=0, reset_s=RETRY_AFTER_S)
-            await problem("too_busy", detail, request_id_of(scope), limit=limit)(scope, receive, send)
-            return
+            refusal = problem("too_busy", str(err), request_id_of(scope), limit=err.limit)
+            await refusal(scope, receive, send)
+
+    async def _answer(self, kind: str, scope: Scope, receive: Receive, send: Send) -> None:
+        """Raises NoPlaceError."""
+        most = self._bounds[kind]
+        if self._open[kind] >= most:
+            detail = f"{self._open[kind]} {kind} are open, and no more than {most} are taken"
+            raise NoPlaceError(detail, name=kind, quota=most)
         self._open[kind] += 1
         try:
             await self._app(scope, receive, send)

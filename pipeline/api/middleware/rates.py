@@ -82,9 +82,13 @@ def _is_counted(scope: Scope) -> bool:
 
 
 def _told(send: Send, limit: Limit) -> Send:
+    """Unless another limit has refused the request: `Retry-After` belongs to that one alone."""
+
     async def told(message: Message) -> None:
         if message["type"] == "http.response.start":
-            MutableHeaders(scope=message).update(rate_fields(limit))
+            headers = MutableHeaders(scope=message)
+            for name, value in rate_fields(limit).items():
+                headers.setdefault(name, value)
         await send(message)
 
     return told

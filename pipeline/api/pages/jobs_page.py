@@ -30,9 +30,10 @@ class FailuresOfReason:
 
 
 @router.get("/jobs")
-def jobs_page(request: Request, ports: Ports, caller: Asks) -> HTMLResponse:
+def jobs_page(request: Request, ports: Ports, caller: Asks, of_one_image: bool = False) -> HTMLResponse:
     """The newest jobs with their counts."""
-    return render(request, "jobs.html", jobs=show.list_jobs(ports.ledger, caller, limit=JOBS_SHOWN))
+    jobs = show.list_jobs(ports.ledger, caller, limit=JOBS_SHOWN, of_one_image=of_one_image)
+    return render(request, "jobs.html", jobs=jobs, of_one_image=of_one_image)
 
 
 @router.get("/jobs/{job_id}")

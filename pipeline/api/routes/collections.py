@@ -4,6 +4,7 @@ from fastapi import APIRouter, Response
 
 from pipeline.api.backend import Asks, Ports
 from pipeline.api.bodies import Collection, Collections, Generation, Generations, NewCollection
+from pipeline.api.idempotency import TAKES_KEY
 from pipeline.service import create, delete, show
 from pipeline.service.access import Permission, require
 from pipeline.service.answers import collection_json, generation_json
@@ -18,7 +19,7 @@ def list_collections(ports: Ports, caller: Asks) -> Collections:
     return Collections(collections=[Collection.model_validate(collection_json(info)) for info in found])
 
 
-@router.post("", status_code=201)
+@router.post("", status_code=201, dependencies=[TAKES_KEY])
 def create_collection(body: NewCollection, ports: Ports, caller: Asks, response: Response) -> Collection:
     """Make a collection for the vectors of one model. The same request twice makes one collection."""
     require(caller, Permission.WRITE)  # before a model is read: its weights may be fetched from elsewhere

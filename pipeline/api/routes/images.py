@@ -12,7 +12,7 @@ from pipeline.errors import ConflictError
 from pipeline.ports.model_binding import find_collection
 from pipeline.service.access import Caller
 from pipeline.service.answers import job_json
-from pipeline.service.images import remove_image, show_image, thumbnail_of
+from pipeline.service.images import remove_image, show_image
 from pipeline.service.index_image import (
     ONE_IMAGE,
     StoredPicture,
@@ -21,6 +21,7 @@ from pipeline.service.index_image import (
     submission_of,
 )
 from pipeline.service.show import find_job_if_any
+from pipeline.service.small_picture import small_picture
 from pipeline.types import CollectionInfo
 
 router = APIRouter(prefix="/v1/collections/{collection}/images", tags=["images"])
@@ -106,7 +107,14 @@ def thumbnail(
     """A small picture of the version that is indexed. One that has changed since is not shown."""
     row = show_image(image_id, collection, ports.index, caller)
     with ports.decoding:
-        body = thumbnail_of(row, ports.store, ports.limits, side_px=side_px)
+        body = small_picture(
+            row.ref,
+            collection=collection,
+            store=ports.store,
+            limits=ports.limits,
+            caller=caller,
+            side_px=side_px,
+        )
     # A browser keeps it for who is signed in now, and not for the next one.
     headers = {"cache-control": f"private, max-age={THUMBNAIL_MAX_AGE_S}", "vary": "Authorization, Cookie"}
     return Response(body, media_type="image/jpeg", headers=headers)

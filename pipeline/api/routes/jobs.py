@@ -50,12 +50,19 @@ NextToken = Annotated[str, Query(max_length=4096, description="As the page befor
 
 @router.get("")
 def list_jobs(
-    ports: Ports, caller: Asks, request: Request, max_results: PageSize = 50, next_token: NextToken = ""
+    ports: Ports,
+    caller: Asks,
+    request: Request,
+    max_results: PageSize = 50,
+    next_token: NextToken = "",
+    of_one_image: Annotated[bool, Query(description="Also jobs of images indexed one by one")] = False,
 ) -> Jobs:
-    """Jobs, newest first."""
+    """Jobs, newest first. Those of images that were indexed one by one are left out by default."""
     cursors = cursors_of(request)
     before = cursors.read(next_token, of="jobs") if next_token else None
-    found = show.list_jobs(ports.ledger, caller, limit=max_results + 1, before=before)
+    found = show.list_jobs(
+        ports.ledger, caller, limit=max_results + 1, before=before, of_one_image=of_one_image
+    )
     page = found[:max_results]
     more = cursors.sign(page[-1].job_id, of="jobs") if len(found) > max_results else None
     return Jobs(jobs=[_body(job) for job in page], next_token=more)

@@ -6,6 +6,7 @@ from fastapi import APIRouter, Response
 
 from pipeline.api.backend import Asks, Ports
 from pipeline.api.bodies import Key, Keys, NewKey, NewSecret, Rotation
+from pipeline.api.idempotency import TAKES_KEY
 from pipeline.service import keys
 from pipeline.service.answers import key_json
 from pipeline.service.keys import KeyRequest, MadeKey
@@ -19,7 +20,7 @@ def list_keys(ports: Ports, caller: Asks) -> Keys:
     return Keys(keys=[Key.model_validate(key_json(key)) for key in keys.list_keys(ports.keys, caller)])
 
 
-@router.post("", status_code=201)
+@router.post("", status_code=201, dependencies=[TAKES_KEY])
 def create_key(body: NewKey, ports: Ports, caller: Asks, response: Response) -> NewSecret:
     """Make a key for your tenant. Its secret is in this answer, and nobody is shown it again."""
     request = KeyRequest(
@@ -45,7 +46,7 @@ def revoke_key(key_id: str, ports: Ports, caller: Asks) -> None:
     keys.revoke_key(key_id, ports.keys, ports.answers_to, caller)
 
 
-@router.post("/{key_id}/rotate", status_code=201)
+@router.post("/{key_id}/rotate", status_code=201, dependencies=[TAKES_KEY])
 def rotate_key(key_id: str, body: Rotation, ports: Ports, caller: Asks, response: Response) -> NewSecret:
     """Make another key of the same kind. The former stays valid for the overlap."""
     made = keys.rotate_key(

@@ -59,9 +59,15 @@ class ConfinedLedger:
         return job
 
     def list_jobs(
-        self, *, limit: int = 50, before: str | None = None, of: Callable[[str], bool] | None = None
+        self,
+        *,
+        limit: int = 50,
+        before: str | None = None,
+        without: Sequence[str] = (),
+        of: Callable[[str], bool] | None = None,
     ) -> list[Job]:
-        jobs = self._ledger.list_jobs(limit=limit, before=before, of=self._of_caller(of))
+        own = self._of_caller(of)
+        jobs = self._ledger.list_jobs(limit=limit, before=before, without=without, of=own)
         return [seen for job in jobs if (seen := self._scope.seen_job(job)) is not None]
 
     def locations(self, *, without: Sequence[str], of: Callable[[str], bool] | None = None) -> list[Location]:
