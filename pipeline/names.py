@@ -104,3 +104,8 @@ def is_of_tenant(stored: str) -> bool:
 def shown(text: str) -> str:
     """Quoted and cut, with what cannot be printed escaped, so that it fits into a message."""
     return repr(text) if len(text) <= MAX_SHOWN_CHARS else f"{text[:MAX_SHOWN_CHARS]!r}…"
+
+
+def visible(text: str) -> str:
+    """Control characters made visible: a key may hold a newline or a terminal's escape codes."""
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)

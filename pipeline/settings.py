@@ -171,6 +171,51 @@ class Settings(BaseSettings):
             description="A second folder or `s3://bucket/prefix/` for checkpoints, best where the owner of the ledger may not delete"
         ),
     ] = ""
+    review_repeats: Annotated[
+        int,
+        Field(
+            ge=2,
+            description="`pictor audit review` lists a picture that one person searched with so often. A few times is usual work, with other filters or thresholds",
+        ),
+    ] = 5
+    review_hours: Annotated[
+        str,
+        Field(
+            description="Days and hours of work, such as `mon-fri 07-19`. The review lists searches outside them. `mon-sun 00-24` lists none"
+        ),
+    ] = "mon-fri 07-19"
+    review_time_zone: Annotated[
+        str, Field(description="Time zone of `PICTOR_REVIEW_HOURS`, such as `Europe/Berlin`")
+    ] = "UTC"
+    review_burst_searches: Annotated[
+        int,
+        Field(
+            ge=2,
+            description="The review lists so many searches of one person within `PICTOR_REVIEW_BURST_MINUTES`. Somebody who looks at each answer makes about two a minute",
+        ),
+    ] = 30
+    review_burst_minutes: Annotated[
+        int, Field(ge=1, le=1440, description="See `PICTOR_REVIEW_BURST_SEARCHES`")
+    ] = 10
+    review_purpose_percent: Annotated[
+        int,
+        Field(
+            ge=1,
+            le=100,
+            description="The review lists a person of whose searches so many percent have one purpose. It may be a habit of the hand",
+        ),
+    ] = 95
+    review_purpose_searches: Annotated[
+        int, Field(ge=1, description="Fewer searches than these say nothing about a share of purposes")
+    ] = 30
+    review_verify_days: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=3650,
+            description="The review lists hits over which nobody has decided in so many days, where a policy wants persons to",
+        ),
+    ] = 7
     audit_policy: Annotated[
         Path | None,
         Field(

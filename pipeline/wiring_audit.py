@@ -2,10 +2,12 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from pipeline import wiring
 from pipeline.errors import ConfigError
+from pipeline.reports.thresholds import Thresholds, read_hours
 from pipeline.settings import Settings
 
 if TYPE_CHECKING:
@@ -99,6 +101,19 @@ def witness_policy(settings: Settings) -> "WitnessPolicy | None":
         return parse_policy(settings.audit_policy.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as err:
         raise ConfigError(f"PICTOR_AUDIT_POLICY: {settings.audit_policy} cannot be read") from err
+
+
+def review_thresholds(settings: Settings) -> Thresholds:
+    """Raises ConfigError, naming the setting."""
+    return Thresholds(
+        repeats=settings.review_repeats,
+        hours=read_hours(settings.review_hours, settings.review_time_zone),
+        burst=settings.review_burst_searches,
+        burst_within=timedelta(minutes=settings.review_burst_minutes),
+        purpose_share=settings.review_purpose_percent / 100,
+        purpose_searches=settings.review_purpose_searches,
+        verify_within=timedelta(days=settings.review_verify_days),
+    )
 
 
 def _cosign(settings: Settings) -> "Cosign | None":

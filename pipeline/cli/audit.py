@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pipeline import wiring_audit
-from pipeline.cli import audit_search
+from pipeline.cli import audit_report, audit_review, audit_search
 from pipeline.cli.audit_options import Asked, Case, Kind, Person, Since, Until
 from pipeline.cli.audit_receipts import check_receipts
 from pipeline.cli.exit_codes import EXIT_UNFINISHED
@@ -29,6 +29,8 @@ app = typer.Typer(
 )
 
 app.command("search")(audit_search.search)
+app.command("report")(audit_report.report)
+app.command("review")(audit_review.review)
 
 
 @app.command("verify")

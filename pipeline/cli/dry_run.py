@@ -7,10 +7,10 @@ from pipeline.cli.outcome import fail_if_refused
 from pipeline.cli.output import note, write_json, write_line
 from pipeline.ingest.compare import Change
 from pipeline.ingest.sync import Outlook
+from pipeline.names import visible
 from pipeline.ports import Deps
 from pipeline.service.access import local_caller
 from pipeline.service.preview import preview_job
-from pipeline.service.text import visible
 from pipeline.types import CollectionInfo, JobRequest
 
 FIRST_KEYS = 5  # of each kind

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 
 from pipeline.cli.evaluate_sections import Section, Table, sections_of
 from pipeline.evaluation.error_rates import ErrorRates
-from pipeline.service.text import visible
+from pipeline.names import visible
 
 _MARKUP = {sign: f"\\{sign}" for sign in "\\`*_[]|#"} | {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 

@@ -22,10 +22,10 @@ from pipeline.evaluation.fit_calibration import fit_calibration
 from pipeline.evaluation.impostor_search import ImpostorSearch, impostor_search_json, search_impostors
 from pipeline.evaluation.measure import Failed, Setup, measure_all
 from pipeline.evaluation.verification import Similarity, no_similarity
+from pipeline.names import visible
 from pipeline.ports.model_binding import DEFAULT_MODEL
 from pipeline.service.embed_labelled import EmbeddedImages, EvaluationPorts, embed_labelled
 from pipeline.service.labelled_images import Columns, read_source
-from pipeline.service.text import visible
 from pipeline.settings import Settings
 from pipeline.types import ModelSpec
 

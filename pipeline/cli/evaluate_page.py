@@ -6,7 +6,7 @@ from html import escape
 from pipeline.cli.evaluate_sections import VERIFICATION, Section, Table, sections_of
 from pipeline.cli.plots import STYLE, log_axis, plot, share_axis, threshold_axis
 from pipeline.evaluation.error_rates import ErrorRates, Verification
-from pipeline.service.text import visible
+from pipeline.names import visible
 
 PAGE = """<!doctype html>
 <html lang="en">

@@ -8,9 +8,9 @@ from pathlib import Path
 from pipeline.cli.rights import share
 from pipeline.errors import ArgumentError, ImageError, TransientError
 from pipeline.image.thumbnail import make_thumbnail
+from pipeline.names import visible
 from pipeline.ports import ImageLimits, ObjectStore
 from pipeline.service.search import SearchAnswer
-from pipeline.service.text import visible
 from pipeline.types import CollectionInfo, ObjectRef, SearchHit
 
 THUMBNAIL_PX = 220

@@ -1,7 +1,7 @@
 """Links that are not followed: counted while a job runs, and said in one line at its end."""
 
 from pipeline.cli.output import note
-from pipeline.service.text import visible
+from pipeline.names import visible
 from pipeline.types import ObjectRef
 
 

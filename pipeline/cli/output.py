@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING
 
-from pipeline.service.text import visible
+from pipeline.names import visible
 
 if TYPE_CHECKING:
     from rich.console import Console

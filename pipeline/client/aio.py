@@ -111,6 +111,7 @@ class AsyncPictor:
     thumbnail = _sent(operations.thumbnail)
     remove_image = _sent(operations.remove_image)
     search_audit = _paged(operations.search_audit)
+    audit_report = _sent(operations.audit_report)
 
     async def follow_job(self, job_id: str) -> AsyncIterator[Job]:
         """The job as it is, and again each time that it has changed, until it is over.

@@ -386,6 +386,39 @@ def search_audit(
     )
 
 
+def audit_report(
+    shape: str,
+    *,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    format: str = "json",  # noqa: A002 - the service's word
+    actor: str = "",
+    case: str = "",
+    collection: str = "",
+    recipient: str = "",
+) -> Call[bytes]:
+    """A file with what the log says of a period, for a key with the role `auditor`. An entry of its own.
+
+    Args:
+        shape: "annual", "extract", "accountability" or "usage".
+        since, until: by the start of the act; `until` is out.
+        format: "html", "json" or "csv".
+        actor, case, collection: what an extract is confined to.
+        recipient: to whom you give it.
+    """
+    given = {
+        "since": since.isoformat() if since else "",
+        "until": until.isoformat() if until else "",
+        "format": format,
+        "actor": actor,
+        "case": case,
+        "collection": collection,
+        "recipient": recipient,
+    }
+    params = {name: text for name, text in given.items() if text}
+    return Call(method="GET", path=f"/v1/audit/reports/{_quoted(shape)}", params=params, read=bytes)
+
+
 def collection_path(name: str) -> str:
     return f"/v1/collections/{_quoted(name)}"
 

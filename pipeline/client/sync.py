@@ -108,6 +108,7 @@ class Pictor:
     thumbnail = _sent(operations.thumbnail)
     remove_image = _sent(operations.remove_image)
     search_audit = _paged(operations.search_audit)
+    audit_report = _sent(operations.audit_report)
 
     def follow_job(self, job_id: str) -> Iterator[Job]:
         """The job as it is, and again each time that it has changed, until it is over.

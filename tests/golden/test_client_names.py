@@ -36,6 +36,7 @@ METHODS = {
     "remove_image": "image_id collection",
     "search_audit": "kind actor case purpose collection probe image candidate decision since until "
     "page_items",
+    "audit_report": "shape since until format actor case collection recipient",
     "close": "",
     "send": "call",
 }

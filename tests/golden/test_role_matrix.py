@@ -142,6 +142,7 @@ EXAMPLES: dict[Route, Example] = {
     ("POST", "/v1/collections/{collection}/search/batch"): Example(json={"queries": [{"id": "IMAGE"}]}),
     ("POST", "/v1/collections/{collection}/search/image"): Example(content=PICTURE),
     ("GET", "/v1/audit/entries"): Example(),
+    ("GET", "/v1/audit/reports/{shape}"): Example(before=record_searches),
     ("GET", "/v1/keys"): Example(),
     ("POST", "/v1/keys"): Example(json={"name": "k", "roles": ["searcher"], "collections": ["COLLECTION"]}),
     ("GET", "/v1/keys/{key_id}"): Example(),
@@ -199,6 +200,7 @@ class Asked:
             "{key_id}": self._key_ids[place],
             "{code}": "denied",
             "{number}": "2",
+            "{shape}": "annual",
             "{entry}": str(list(PLACES).index(place)),
         }
         before = what_is_of_other(world) if place == TENANT else []

@@ -200,3 +200,15 @@ def test_a_condition_that_cannot_be_is_refused(
 ) -> None:
     client, headers = asked
     assert client.get("/v1/audit/entries", params=params, headers=headers).status_code == 422
+
+
+def test_the_service_makes_reports_as_files(asked: tuple[TestClient, dict[str, str]]) -> None:
+    client, headers = asked
+    page = client.get("/v1/audit/reports/usage", params={"format": "html"}, headers=headers)
+    assert page.headers["content-type"] == "text/html; charset=utf-8"
+    assert page.headers["content-disposition"] == 'attachment; filename="pictor-usage.html"'
+    params = {"actor": "bob", "since": "2026-11-27T12:02:00", "recipient": "the court"}
+    extract = client.get("/v1/audit/reports/extract", params=params, headers=headers).json()
+    assert [row["entry"] for row in extract["tables"]["entries"]["rows"]] == [2]
+    refused = client.get("/v1/audit/reports/annual", params={"actor": "bob"}, headers=headers)
+    assert (refused.status_code, refused.json()["code"]) == (400, "invalid_argument")

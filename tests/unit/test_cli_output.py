@@ -23,9 +23,9 @@ from pipeline.cli.run_here import finish
 from pipeline.embedded import job_lock
 from pipeline.errors import FatalError, PictorError, TargetError
 from pipeline.ingest.system_folders import SYSTEM_FOLDERS
+from pipeline.names import visible
 from pipeline.ports import Deps, Ledger
 from pipeline.service.submit import open_job
-from pipeline.service.text import visible
 from pipeline.settings import Settings
 from pipeline.testing.memory_store import MemoryStore
 from pipeline.types import (

@@ -81,6 +81,12 @@ def test_who_searched_for_a_picture_is_told(ask: Ask, tmp_path: Path) -> None:
     assert [entry.index for entry in ask("search_audit", kind="search", page_items=1)] == [1, 0]
 
 
+def test_a_report_comes_as_the_file_that_was_asked_for(ask: Ask) -> None:
+    ask("search", IDS[0])
+    assert ask("audit_report", "usage", format="csv").startswith(b'"Report","Use by key"')
+    assert json.loads(ask("audit_report", "extract"))["entries"]["in_period"] == 2
+
+
 def test_each_way_to_give_an_example_finds_it(ask: Ask, deps: Deps, tmp_path: Path) -> None:
     file = tmp_path / "query.png"
     file.write_bytes(distinct_png(2))

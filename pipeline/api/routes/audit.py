@@ -1,21 +1,30 @@
-"""The log for auditors: which entries there are."""
+"""The log for auditors: which entries there are, and reports of them."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Depends, Query, Request, Response
 
 from pipeline.api.backend import Asks, Ports
 from pipeline.api.bodies import MAX_TEXT_CHARS, AuditEntries, AuditEntryBody
 from pipeline.api.cursors import cursors_of
+from pipeline.reports.coverage import Period
+from pipeline.reports.report import Shape
+from pipeline.service import audit_reports
 from pipeline.service.arguments import as_utc
 from pipeline.service.audit import log_of
+from pipeline.service.audit_reports import ReportFormat, Wanted, write_report
 from pipeline.service.audit_search import MAX_PAGE_ENTRIES, Sought, entry_json, search_log
 from pipeline.types.audit import AuditEntry, AuditKind, AuditOutcome, AuditQuery
 
 router = APIRouter(prefix="/v1/audit", tags=["audit"])
 
+MEDIA_TYPES = {
+    ReportFormat.HTML: "text/html; charset=utf-8",
+    ReportFormat.JSON: "application/json",
+    ReportFormat.CSV: "text/csv; charset=utf-8",
+}
 ENTRIES = "audit entries"  # the list that a cursor is of
 
 Text = Annotated[str, Query(max_length=MAX_TEXT_CHARS)]
@@ -62,6 +71,19 @@ class EntryFilters:
         )
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ExtractFilters:
+    """What an extract is confined to."""
+
+    actor: Text = ""
+    case: Text = ""
+    collection: Text = ""
+
+    @property
+    def given(self) -> dict[str, str]:
+        return {name: text for name, text in asdict(self).items() if text}
+
+
 @router.get("/entries")
 def list_entries(
     ports: Ports,
@@ -81,6 +103,33 @@ def list_entries(
     page = search_log(filters.sought, log, caller, limit=max_results, before=before)
     more = cursors.sign(str(page.before), of=ENTRIES) if page.before is not None else None
     return AuditEntries(entries=[_body(entry) for entry in page.entries], next_token=more)
+
+
+@router.get(
+    "/reports/{shape}",
+    response_class=Response,
+    responses={200: {"content": {media: {} for media in MEDIA_TYPES.values()}}},
+)
+def make_report(
+    shape: Shape,
+    ports: Ports,
+    caller: Asks,
+    filters: Annotated[ExtractFilters, Depends()],
+    since: Time = None,
+    until: Annotated[Time, Query(description="This moment is out")] = None,
+    recipient: Annotated[Text, Query(description="To whom you give it. It stands in its entry")] = "",
+    form: Annotated[ReportFormat, Query(alias="format")] = ReportFormat.JSON,
+) -> Response:
+    """What the log says of a period, as a file. Making it is an entry of its own."""
+    wanted = Wanted(
+        shape=shape,
+        period=Period(since=as_utc(since), until=as_utc(until)),
+        filters=filters.given,
+        recipient=recipient,
+    )
+    text = write_report(audit_reports.make_report(wanted, log_of(ports.answers_to.log), caller), form)
+    headers = {"content-disposition": f'attachment; filename="pictor-{shape.value}.{form.value}"'}
+    return Response(text.encode(), media_type=MEDIA_TYPES[form], headers=headers)
 
 
 def _body(entry: AuditEntry) -> AuditEntryBody:
