@@ -22,8 +22,19 @@ def lock_tree(connection: sa.Connection) -> None:
         connection.execute(sa.text("SET LOCAL synchronous_commit = on"))
 
 
+# Made once: they are run for each search.
+_TREE = sa.select(audit_tree)
+_SIGNED = audit_tree.update().values(
+    size=sa.bindparam("new_size"), root=sa.bindparam("new_root"), checkpoint=sa.bindparam("new_checkpoint")
+)
+
+
 def select_tree(connection: sa.Connection) -> sa.Row[Any] | None:
-    return connection.execute(sa.select(audit_tree)).one_or_none()
+    return connection.execute(_TREE).one_or_none()
+
+
+def update_tree(connection: sa.Connection, size: int, root: bytes, checkpoint: str) -> None:
+    connection.execute(_SIGNED, {"new_size": size, "new_root": root, "new_checkpoint": checkpoint})
 
 
 def read_tile(connection: sa.Connection, level: int, number: int, size: int) -> bytes:

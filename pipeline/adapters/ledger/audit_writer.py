@@ -23,6 +23,7 @@ from pipeline.adapters.ledger.audit_tree_rows import (
     read_edge,
     select_tree,
     tree_nodes,
+    update_tree,
 )
 from pipeline.adapters.ledger.statements import slices
 from pipeline.audit.checkpoint import NamedCheckpoint, open_checkpoint, sign_checkpoint
@@ -129,7 +130,7 @@ class AuditWriter:
     def _sign(self, connection: sa.Connection, edge: Edge) -> str:
         root = edge.root()
         checkpoint = str(sign_checkpoint(self._key, edge.size, root))
-        connection.execute(audit_tree.update().values(size=edge.size, root=root, checkpoint=checkpoint))
+        update_tree(connection, edge.size, root, checkpoint)
         return checkpoint
 
 
@@ -146,6 +147,9 @@ def prove_entry(
     return AuditReceipt(record_id=record_id, index=index, commitment=commitment, proof=proof)
 
 
+_NEW_ENTRIES = audit_entry.insert()
+
+
 def _append(connection: sa.Connection, edge: Edge, fresh: Sequence[NewEntry]) -> dict[str, int]:
     """Returns the places of the entries by record id."""
     first, tiles = edge.size, list[FullTile]()
@@ -153,7 +157,7 @@ def _append(connection: sa.Connection, edge: Edge, fresh: Sequence[NewEntry]) ->
         tiles += edge.append(leaf_hash(entry.commitment))
     if fresh:
         rows = [entry_values(index, entry) for index, entry in enumerate(fresh, start=first)]
-        connection.execute(audit_entry.insert(), rows)
+        connection.execute(_NEW_ENTRIES, rows)
     references = [
         row for index, entry in enumerate(fresh, start=first) for row in reference_values(index, entry)
     ]
