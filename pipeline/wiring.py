@@ -24,9 +24,11 @@ from pipeline.ports import (
     ImageLimits,
     Ledger,
     ObjectStore,
+    PolicyBook,
     VectorIndex,
+    ViewFinder,
 )
-from pipeline.ports.lazy import LazyEmbedder, LazyStore
+from pipeline.ports.lazy import LazyEmbedder, LazyFinder, LazyStore
 from pipeline.ports.model_binding import (
     DEFAULT_MODEL,
     check_binding,
@@ -40,6 +42,7 @@ from pipeline.types import WORKERS, CollectionInfo, CollectionRef, ModelSpec, em
 if TYPE_CHECKING:
     from pipeline.adapters.ledger.sql_ledger import SqlLedger
     from pipeline.adapters.models.catalogue import CatalogueEntry
+    from pipeline.adapters.models.faces.known import KnownNetwork
     from pipeline.adapters.s3.config import S3Config
     from pipeline.adapters.s3.rights import StorePlaces
     from pipeline.adapters.s3.store import S3Store
@@ -360,10 +363,30 @@ def load_model(
     )
 
 
+def finder_of(spec: ModelSpec, settings: Settings) -> ViewFinder | None:
+    """Of a model that looks at views. It is loaded for the first picture."""
+    if not spec.has_views:
+        return None
+
+    def load() -> ViewFinder:
+        from pipeline.adapters.models.catalogue import load_finder
+
+        return load_finder(spec, weights_dir=settings.weights_dir, fetch_s3=_weights_fetcher(settings))
+
+    return LazyFinder(load)
+
+
 def list_models(settings: Settings) -> "list[CatalogueEntry]":
     from pipeline.adapters.models.catalogue import list_models as list_catalogue
 
     return list_catalogue(weights_dir=settings.weights_dir)
+
+
+def list_face_networks() -> "Sequence[KnownNetwork]":
+    """Networks for faces that others publish. Pictor ships and fetches none of them."""
+    from pipeline.adapters.models.faces.known import KNOWN_NETWORKS
+
+    return KNOWN_NETWORKS
 
 
 def lazy_model(
@@ -427,9 +450,19 @@ def model_of_generation(
 
 
 def embedded_deps(
-    settings: Settings, *, store: ObjectStore, index: VectorIndex, embedder: ImageEmbedder, ledger: Ledger
+    settings: Settings,
+    *,
+    store: ObjectStore,
+    index: VectorIndex,
+    embedder: ImageEmbedder,
+    ledger: Ledger,
+    policies: PolicyBook | None = None,
 ) -> Deps:
-    """The ports for a job that runs in this process."""
+    """The ports for a job that runs in this process.
+
+    Args:
+        policies: for a job that may make its collection.
+    """
     load = Load(batches=settings.batch_threads, is_trained=embedder.spec.address != DEFAULT_MODEL)
     return Deps(
         store=store,
@@ -437,6 +470,8 @@ def embedded_deps(
         embedder=embedder,
         ledger=ledger,
         concurrency=concurrency_of(settings, load),
+        finder=finder_of(embedder.spec, settings),
+        policies=policies,
     )
 
 

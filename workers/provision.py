@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pipeline import wiring
 from pipeline.errors import TransientError
 from pipeline.ports.model_binding import choose_model
+from pipeline.service.create import check_policy
 from pipeline.settings import Settings
 from workers.broker.connection import broker_connection
 from workers.broker.queue_names import PUBLIC_QUEUES, model_queues
@@ -48,6 +49,8 @@ def initialise(settings: Settings, *, new_generation: bool = False) -> Iterator[
     for role, user in wiring.make_store_users(settings).items():
         yield f"objects: user {user} of role {role}"
     spec = wiring.load_model_spec(choose_model(settings.model, None), settings)
+    with wiring.open_ledger(settings) as ledger:
+        check_policy(settings.collection, spec, ledger.policies)
     with wiring.open_index(settings) as index:
         make = index.open_generation if new_generation else index.create_collection
         info = make(settings.collection, spec)

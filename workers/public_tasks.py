@@ -173,7 +173,7 @@ def _hits(task: Task, args: Sequence[object], kwargs: Arguments) -> dict[str, ob
     )
     deps = context.deps
     caller = replace(_caller(task), on_behalf_of=read_person(arguments.on_behalf_of))
-    models = ResidentModel(deps.embedder, deps.index)
+    models = ResidentModel(deps.embedder, deps.index, deps.finder)
     ports = SearchPorts(
         store=deps.store,
         index=deps.index,

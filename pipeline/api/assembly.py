@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Sequence
 from contextlib import ExitStack
+from functools import partial
 from typing import Protocol
 
 from pipeline import wiring
@@ -54,6 +55,7 @@ def make_backend(
         lambda address, precision: opened.enter_context(MicroBatches(load(address, precision))),
         requested=settings.model if runs_jobs else "",  # workers of several models may share a cluster
         precision=settings.precision,
+        finder_of=partial(wiring.finder_of, settings=settings),
     )
 
     def model_for(address: str, collection: str) -> ImageEmbedder:

@@ -157,7 +157,12 @@ class Backend:
         """The ports for a job that runs in this process."""
         store = StoreGivingWay(self.store, self.right_of_way.give_way)
         return wiring.embedded_deps(
-            self.settings, store=store, index=self.index, embedder=embedder, ledger=self.ledger
+            self.settings,
+            store=store,
+            index=self.index,
+            embedder=embedder,
+            ledger=self.ledger,
+            policies=self.policies,
         )
 
     def location_of(self, source: str) -> Location:

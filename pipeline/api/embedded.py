@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 
 from pipeline import wiring, wiring_audit
 from pipeline.api.assembly import make_backend
@@ -45,6 +46,7 @@ def open_embedded(settings: Settings, allowed: list[Location]) -> Iterator[Backe
             ),
             requested=settings.model,
             precision=settings.precision,
+            finder_of=partial(wiring.finder_of, settings=settings),
         )
 
         def lane(written_through: VectorIndex, *, queue_batches: int, batch_threads: int) -> EmbeddedRunner:

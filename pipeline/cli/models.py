@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from pipeline import wiring
-from pipeline.cli.output import write_json, write_table
+from pipeline.cli.output import note, write_json, write_table
 from pipeline.service.answers import model_json
 from pipeline.settings import Settings
 
@@ -16,8 +16,16 @@ AsJson = Annotated[bool, typer.Option("--json", help="One JSON object per line."
 
 
 @app.command("list")
-def list_models(as_json: AsJson = False) -> None:
+def list_models(
+    as_json: AsJson = False,
+    faces: Annotated[
+        bool, typer.Option("--faces", help="Networks for faces, with licence, training data and limits.")
+    ] = False,
+) -> None:
     """List the builtin model and every torchvision architecture with published weights."""
+    if faces:
+        _list_face_networks(as_json=as_json)
+        return
     entries = wiring.list_models(Settings.from_env())
     if as_json:
         for entry in entries:
@@ -26,6 +34,19 @@ def list_models(as_json: AsJson = False) -> None:
     write_table(
         ("model", "dim", "input", "cached", "about"),
         [(e.name, e.dim, f"{e.input_px} px", "yes" if e.cached else "", e.about) for e in entries],
+    )
+
+
+def _list_face_networks(*, as_json: bool) -> None:
+    networks = wiring.list_face_networks()
+    if as_json:
+        for network in networks:
+            write_json(asdict(network))
+        return
+    note("Pictor ships none of these and fetches none. A model file (.toml) names the files that you have.")
+    write_table(
+        ("network", "section", "dim", "licence", "trained on", "limits"),
+        [(one.name, one.part, one.dim or "", one.licence, one.training_data, one.limits) for one in networks],
     )
 
 

@@ -15,7 +15,7 @@ from pipeline.cli.progress import JobProgress, ProgressState
 from pipeline.cli.termination import Terminated, raising_on_sigterm
 from pipeline.embedded import DriverOptions, held_job, run_job
 from pipeline.errors import PictorError
-from pipeline.ports import Deps, ImageEmbedder, Ledger, VectorIndex
+from pipeline.ports import Deps, ImageEmbedder, Ledger, PolicyBook, VectorIndex
 from pipeline.settings import Settings
 from pipeline.types import Job, JobState
 
@@ -42,10 +42,26 @@ def deps_of_job(job: Job, ledger: Ledger, settings: Settings) -> Iterator[Deps]:
         yield deps_here(index, embedder, ledger, settings)
 
 
-def deps_here(index: VectorIndex, embedder: ImageEmbedder, ledger: Ledger, settings: Settings) -> Deps:
-    """The ports for a job that runs in this process."""
-    store = wiring.open_store(settings)
-    return wiring.embedded_deps(settings, store=store, index=index, embedder=embedder, ledger=ledger)
+def deps_here(
+    index: VectorIndex,
+    embedder: ImageEmbedder,
+    ledger: Ledger,
+    settings: Settings,
+    policies: PolicyBook | None = None,
+) -> Deps:
+    """The ports for a job that runs in this process.
+
+    Args:
+        policies: for a job that may make its collection.
+    """
+    return wiring.embedded_deps(
+        settings,
+        store=wiring.open_store(settings),
+        index=index,
+        embedder=embedder,
+        ledger=ledger,
+        policies=policies,
+    )
 
 
 def finish(job: Job, deps: Deps, settings: Settings, *, max_failure_rate: float, as_json: bool) -> None:

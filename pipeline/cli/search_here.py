@@ -1,6 +1,7 @@
 """Search with an index and a model that this process opens."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from pipeline import wiring, wiring_audit
@@ -52,6 +53,7 @@ def search_here(
                 wiring.model_loader(settings),
                 requested=model or settings.model,
                 precision=settings.precision,
+                finder_of=partial(wiring.finder_of, settings=settings),
             ),
             concurrency=wiring.concurrency_of(settings, Load()),
         )

@@ -9,8 +9,9 @@ the batch that was not unchanged:
 
 An entry begins with the object's place in the message; then follow width, height and metadata, or stage,
 reason and detail. An image of several views, or of none, ends with their boxes: [[left, top, width, height],
-null, …]. Without them it has one view, the whole of it. "rows" says how many rows the index has of a stored
-id, where it is not one.
+null, …]. Without them it has one view, the whole of it. Views that are faces follow as a second list: of each
+its five points, ten numbers, then confidence, sharpness, brightness, yaw, pitch and roll. "rows" says how
+many rows the index has of a stored id, where it is not one.
 """
 
 import json
@@ -27,6 +28,7 @@ from pipeline.types import (
     Box,
     EmbedBatch,
     Embedded,
+    Face,
     FailedAt,
     ObjectRef,
     Pixels,
@@ -38,6 +40,8 @@ from pipeline.types import (
 )
 
 MAGIC = b"PICTORB1"
+FACE_NUMBERS = 16
+MAX_FACE_NUMBER = 2**31  # as sizes have it. Neither infinity nor NaN is under it
 
 
 def block_key(job_id: str, path: str) -> str:
@@ -123,12 +127,20 @@ def _entry(place: int, outcome: Prepared | Rejected) -> list[object]:
     if isinstance(outcome, Prepared):
         entry = [place, outcome.width, outcome.height, dict(outcome.metadata)]
         boxes = [view.box for view in outcome.views]
-        return entry if boxes == [None] else [*entry, [box and _sides(box) for box in boxes]]
+        if boxes == [None]:
+            return entry
+        faces = [view.face and _numbers(view.face) for view in outcome.views]
+        return [*entry, [box and _sides(box) for box in boxes], *([faces] if any(faces) else [])]
     return [place, outcome.stage.value, outcome.reason.value, outcome.detail]
 
 
 def _sides(box: Box) -> list[int]:
     return [box.left, box.top, box.width, box.height]
+
+
+def _numbers(face: Face) -> list[float]:
+    made = [face.confidence, face.sharpness, face.brightness, face.yaw, face.pitch, face.roll]
+    return [number for point in face.points for number in point] + made
 
 
 def _is_row_count(value: object) -> bool:
@@ -183,7 +195,7 @@ def _outcomes(
 def _outcome(refs: dict[int, ObjectRef], entry: object, images: Iterator[Pixels]) -> Prepared | Rejected:
     match entry:
         case [int(place), int(width), int(height), dict(metadata), *boxes]:
-            views = [View(pixels=next(images), box=box) for box in _boxes(boxes)]
+            views = [View(pixels=next(images), box=box, face=face) for box, face in _views(boxes)]
             ref, width, height = refs.pop(_size(place)), _size(width), _size(height)
             return Prepared(ref=ref, views=tuple(views), width=width, height=height, metadata=metadata)
         case [int(place), str(stage), str(reason), str(detail)]:
@@ -193,12 +205,14 @@ def _outcome(refs: dict[int, ObjectRef], entry: object, images: Iterator[Pixels]
             raise ValueError(entry)
 
 
-def _boxes(rest: Sequence[object]) -> list[Box | None]:
+def _views(rest: Sequence[object]) -> list[tuple[Box | None, Face | None]]:
     match rest:
         case []:
-            return [None]
+            return [(None, None)]
         case [list(boxes)] if len(boxes) <= MAX_VIEWS:
-            return [_box(box) for box in boxes]
+            return [(_box(box), None) for box in boxes]
+        case [list(boxes), list(faces)] if len(boxes) == len(faces) <= MAX_VIEWS:
+            return [(_box(box), _face(face)) for box, face in zip(boxes, faces, strict=True)]
         case _:
             raise ValueError(rest)
 
@@ -211,3 +225,25 @@ def _box(box: object) -> Box | None:
             return Box(left=_size(left), top=_size(top), width=_size(width), height=_size(height))
         case _:
             raise ValueError(box)
+
+
+def _face(numbers: object) -> Face | None:
+    if numbers is None:
+        return None
+    if not isinstance(numbers, list) or len(numbers) != FACE_NUMBERS or not all(map(_is_finite, numbers)):
+        raise ValueError(numbers)
+    x1, y1, x2, y2, x3, y3, x4, y4, x5, y5, *made = map(float, numbers)
+    confidence, sharpness, brightness, yaw, pitch, roll = made
+    return Face(
+        points=((x1, y1), (x2, y2), (x3, y3), (x4, y4), (x5, y5)),
+        confidence=confidence,
+        sharpness=sharpness,
+        brightness=brightness,
+        yaw=yaw,
+        pitch=pitch,
+        roll=roll,
+    )
+
+
+def _is_finite(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < MAX_FACE_NUMBER

@@ -6,7 +6,7 @@ import numpy as np
 
 from pipeline.ingest.phase_clock import PhaseClock
 from pipeline.ports import ImageEmbedder
-from pipeline.types import Embedded, FailedAt, Prepared, Reason, Rejected, Vector, View
+from pipeline.types import Embedded, FailedAt, Prepared, Reason, Rejected, Vector, View, view_metadata
 
 
 def embed_all(
@@ -57,6 +57,7 @@ class _Image:
             width=prepared.width,
             height=prepared.height,
             metadata=prepared.metadata,
+            of_views=tuple(map(view_metadata, prepared.views)),
         )
 
 

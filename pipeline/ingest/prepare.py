@@ -27,6 +27,7 @@ from pipeline.types import (
     Reason,
     Rejected,
     View,
+    split_metadata,
 )
 
 if TYPE_CHECKING:
@@ -217,7 +218,7 @@ def find_views(ref: ObjectRef, fetched: FetchedObject, finder: ViewFinder, limit
         views=tuple(views),
         width=image.width,
         height=image.height,
-        metadata=fetched.metadata,
+        metadata=split_metadata(fetched.metadata)[0],  # those names belong to what is said of views
     )
 
 
@@ -234,7 +235,7 @@ def _in_original(view: View, image: "DecodedImage") -> View:
         width=round(view.box.width * x),
         height=round(view.box.height * y),
     )
-    return View(pixels=pixels, box=box)
+    return View(pixels=pixels, box=box, face=view.face and view.face.scaled(x, y))
 
 
 def _in_order(

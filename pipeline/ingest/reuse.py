@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pipeline.errors import ImageError
 from pipeline.ingest.phase_clock import PhaseClock
 from pipeline.ports import Deps, VectorIndex, misfit_of
-from pipeline.types import EmbedBatch, Embedded, IndexRow, ObjectRef, StoredVersion
+from pipeline.types import EmbedBatch, Embedded, IndexRow, ObjectRef, StoredVersion, split_metadata
 
 # S3 gives MD5 to an upload in one piece. Of parts it is a hash of hashes, with a "-", and files have
 # no hash at all. With keys of a customer or of KMS it is no MD5, but then no two objects share one.
@@ -54,6 +54,7 @@ def reuse_vectors(
     with clock.measure("lookup"):
         copies = _rows_of_copies(batch, candidates, deps)
     found: list[Embedded] = []
+    has_views = deps.embedder.spec.has_views
     for ref in candidates if copies else ():
         rows = copies.get((ref.etag, ref.size_bytes))
         if rows is not None and (metadata := _metadata(ref, deps)) is not None:
@@ -63,7 +64,8 @@ def reuse_vectors(
                     vectors=tuple(row.vector for row in rows),
                     width=rows[0].width,
                     height=rows[0].height,
-                    metadata=metadata,
+                    metadata=split_metadata(metadata)[0] if has_views else metadata,
+                    of_views=tuple(split_metadata(row.metadata)[1] for row in rows) if has_views else (),
                 )
             )
     return found

@@ -218,7 +218,7 @@ def _rows(item: Embedded, indexed_at: datetime, *, has_views: bool) -> list[Inde
             width=item.width,
             height=item.height,
             indexed_at=indexed_at,
-            metadata=item.metadata,
+            metadata={**item.metadata, **(item.of_views[place] if item.of_views else {})},
         )
         for place, vector in enumerate(item.vectors)
     ]

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pipeline.ports.embedder import ImageEmbedder, ViewFinder
 from pipeline.ports.index import VectorIndex
 from pipeline.ports.ledger import Ledger
+from pipeline.ports.policies import PolicyBook
 from pipeline.ports.store import ObjectStore
 
 
@@ -44,3 +45,4 @@ class Deps:
     driver: str = ""  # whose jobs this process does; "" when it is told of no others
     concurrency: Concurrency = field(default_factory=Concurrency)
     finder: ViewFinder | None = None  # of a model that looks at views
+    policies: PolicyBook | None = None  # without them, no collection of faces can be made

@@ -1,15 +1,15 @@
 """Things that cost seconds to open, opened at their first use: a run that does not need them never pays."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.ports import ImageEmbedder, ObjectStore
+from pipeline.ports import ImageEmbedder, ObjectStore, ViewFinder
 from pipeline.ports.passing import PassingStore
-from pipeline.types import ModelSpec
+from pipeline.types import ModelSpec, View
 
 T = TypeVar("T")
 
@@ -48,6 +48,20 @@ class LazyEmbedder:
 
     def embed_images(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         return self._embedder().embed_images(pixels)
+
+
+class LazyFinder:
+    """A finder that is loaded for the first picture: a worker of the embed tier never needs it."""
+
+    def __init__(self, load: Callable[[], ViewFinder]) -> None:
+        self._finder = Lazy(load)
+
+    @property
+    def min_side_px(self) -> int:
+        return self._finder().min_side_px
+
+    def find_views(self, rgb: NDArray[np.uint8]) -> Sequence[View]:
+        return self._finder().find_views(rgb)
 
 
 class LazyStore(PassingStore):

@@ -23,13 +23,13 @@ Q = TypeVar("Q")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ExampleSources:
-    """Where examples come from. `embedder` is called only for images: it may take seconds."""
+    """Where examples come from. `embedder` and `finder` are called only for images: it may take seconds."""
 
     store: ObjectReader
     index: VectorIndex
     embedder: Callable[[], ImageEmbedder]
     concurrency: Concurrency = field(default_factory=Concurrency)
-    finder: ViewFinder | None = None
+    finder: Callable[[], ViewFinder | None] = lambda: None
     decode_slots: Semaphore | None = None  # see `prepare_all`
 
 
@@ -128,7 +128,8 @@ def _embed_refs(
         return {}
     embedder = sources.embedder()
     clock = PhaseClock()
-    check_finder(embedder.spec, sources.finder)
+    finder = sources.finder()
+    check_finder(embedder.spec, finder)
     prepared = prepare_all(
         refs,
         store,
@@ -136,7 +137,7 @@ def _embed_refs(
         limits,
         clock,
         concurrency=sources.concurrency,
-        finder=sources.finder,
+        finder=finder,
         decode_slots=sources.decode_slots,
     )
     with closing(prepared):

@@ -4,9 +4,9 @@ import threading
 from collections.abc import Callable
 from typing import Protocol
 
-from pipeline.ports import ImageEmbedder, VectorIndex
+from pipeline.ports import ImageEmbedder, VectorIndex, ViewFinder
 from pipeline.ports.model_binding import check_binding, choose_model, choose_precision, find_generation
-from pipeline.types import CollectionRef
+from pipeline.types import CollectionRef, ModelSpec
 
 
 class Models(Protocol):
@@ -19,18 +19,26 @@ class Models(Protocol):
         """
         ...
 
+    def finding(self, target: CollectionRef) -> ViewFinder | None:
+        """What finds the views that this model looks at. None for a model of whole images."""
+        ...
+
 
 class ResidentModel:
     """A process that holds one model, whatever it is asked for. Safe to share between threads."""
 
-    def __init__(self, embedder: ImageEmbedder, index: VectorIndex) -> None:
+    def __init__(self, embedder: ImageEmbedder, index: VectorIndex, finder: ViewFinder | None = None) -> None:
         self._embedder = embedder
         self._index = index
+        self._finder = finder
 
     def answering(self, target: CollectionRef) -> ImageEmbedder:
         if target.fingerprint != self._embedder.spec.fingerprint:
             check_binding(find_generation(target, self._index), self._embedder.spec)
         return self._embedder
+
+    def finding(self, target: CollectionRef) -> ViewFinder | None:
+        return self._finder if self.answering(target).spec.has_views else None
 
 
 class LoadedOnDemand:
@@ -42,15 +50,24 @@ class LoadedOnDemand:
         load: from a model's address and a precision.
         requested: a model's address that is taken for the collection's own, if its file has moved.
         precision: as PICTOR_PRECISION has it.
+        finder_of: of a model that looks at views.
     """
 
     def __init__(
-        self, index: VectorIndex, load: Callable[[str, str], ImageEmbedder], *, requested: str, precision: str
+        self,
+        index: VectorIndex,
+        load: Callable[[str, str], ImageEmbedder],
+        *,
+        requested: str,
+        precision: str,
+        finder_of: Callable[[ModelSpec], ViewFinder | None] = lambda _spec: None,
     ) -> None:
         self._index = index
         self._load = load
         self._requested = requested
         self._precision = precision
+        self._finder_of = finder_of
+        self._finders: dict[str, ViewFinder | None] = {}  # by fingerprint
         self._of: dict[CollectionRef, ImageEmbedder] = {}
         self._loaded: dict[tuple[str, str], ImageEmbedder] = {}  # by fingerprint and precision
         self._loading = threading.Lock()
@@ -62,6 +79,13 @@ class LoadedOnDemand:
             if target not in self._of:
                 self._of[target] = self._open(target)
             return self._of[target]
+
+    def finding(self, target: CollectionRef) -> ViewFinder | None:
+        spec = self.answering(target).spec
+        with self._loading:
+            if spec.fingerprint not in self._finders:
+                self._finders[spec.fingerprint] = self._finder_of(spec)
+            return self._finders[spec.fingerprint]
 
     def _open(self, target: CollectionRef) -> ImageEmbedder:
         info = find_generation(target, self._index)

@@ -10,7 +10,7 @@ import numpy as np
 
 from pipeline.errors import TargetError
 from pipeline.names import check_bucket_or_folder
-from pipeline.ports import Concurrency, ImageLimits, ObjectReader, ObjectStore, VectorIndex, ViewFinder
+from pipeline.ports import Concurrency, ImageLimits, ObjectReader, ObjectStore, VectorIndex
 from pipeline.search.examples import Example, ExampleSources, read_examples
 from pipeline.search.query import Object, Query
 from pipeline.service.access import Caller
@@ -34,7 +34,6 @@ class SearchPorts:
     answers_to: Accountability
     models: Models  # asked only when a query holds an image: stored ids need none
     concurrency: Concurrency = field(default_factory=Concurrency)
-    finder: ViewFinder | None = None  # of a model that looks at views
     decode_slots: Semaphore | None = None  # of pictures of all searches at once, as there is memory for
 
 
@@ -70,7 +69,7 @@ def sources_of(
         index=ports.index,
         embedder=lambda: ports.models.answering(target),
         concurrency=ports.concurrency,
-        finder=ports.finder,
+        finder=lambda: ports.models.finding(target),
         decode_slots=ports.decode_slots,
     )
 

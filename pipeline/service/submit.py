@@ -13,6 +13,7 @@ from pipeline.ports.model_binding import find_by_digits
 from pipeline.service.access import Caller, Permission, require, require_names
 from pipeline.service.accountability import Accountability
 from pipeline.service.act_records import enter_job
+from pipeline.service.create import check_policy
 from pipeline.types import WORKERS, CollectionInfo, Job, JobRequest, JobState, ModelSpec, new_job_id
 
 
@@ -222,6 +223,7 @@ def _make_target(request: JobRequest, deps: Deps, *, new_generation: bool) -> No
     next(deps.store.list_objects(request.bucket, request.prefix), None)
     if request.fingerprint != deps.embedder.spec.fingerprint:
         return  # it is there, and another model's
+    check_policy(request.collection, deps.embedder.spec, deps.policies)
     if new_generation:
         deps.index.open_generation(request.collection, deps.embedder.spec)
     else:

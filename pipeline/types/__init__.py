@@ -21,7 +21,6 @@ from pipeline.types.batches import (
     BatchRecord,
     BatchReport,
     BatchStatus,
-    Box,
     EmbedBatch,
     Embedded,
     Findings,
@@ -31,7 +30,6 @@ from pipeline.types.batches import (
     Verdict,
     VersionEntry,
     VersionState,
-    View,
     indexed_version,
 )
 from pipeline.types.conditions import (
@@ -115,6 +113,13 @@ from pipeline.types.requests import (
     KeyedRequest,
     RequestState,
 )
+from pipeline.types.views import (
+    Box,
+    Face,
+    View,
+    split_metadata,
+    view_metadata,
+)
 
 __all__ = [
     "BROKER_ROLE",
@@ -157,6 +162,7 @@ __all__ = [
     "Decision",
     "EmbedBatch",
     "Embedded",
+    "Face",
     "FailedAt",
     "Failure",
     "FetchedObject",
@@ -212,4 +218,6 @@ __all__ = [
     "image_id_of",
     "indexed_version",
     "new_job_id",
+    "split_metadata",
+    "view_metadata",
 ]

@@ -6,8 +6,9 @@ from enum import StrEnum
 
 from pipeline.types.index import CollectionRef
 from pipeline.types.jobs import JobState
-from pipeline.types.models import Pixels, Vector
+from pipeline.types.models import Vector
 from pipeline.types.objects import FailedAt, ObjectRef, Reason, Rejected
+from pipeline.types.views import View
 
 
 class VersionState(StrEnum):
@@ -62,24 +63,6 @@ class EmbedBatch:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Box:
-    """A part of an image, px."""
-
-    left: int
-    top: int
-    width: int
-    height: int
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class View:
-    """What the model sees at once. `box` is its place in the upright original. None is all of it."""
-
-    pixels: Pixels  # [3, S, S]
-    box: Box | None = None
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class Prepared:
     """An image that is ready for the model. A model of whole images has one view, another 0 to MAX_VIEWS."""
 
@@ -97,6 +80,7 @@ class Embedded:
     width: int
     height: int
     metadata: Mapping[str, str] = field(default_factory=dict)
+    of_views: tuple[Mapping[str, str], ...] = ()  # metadata of each view alone; none where there is none
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw
 from pipeline.adapters.models.builtin_descriptor import BuiltinDescriptor
 from pipeline.adapters.models.builtin_spec import BUILTIN_DIM, BUILTIN_PREPROCESSING
 from pipeline.adapters.models.catalogue import load_embedder
-from pipeline.adapters.models.torch_embedder import TorchEmbedder
+from pipeline.ports import ImageEmbedder
 from pipeline.types import Pixels
 
 SIDE = BUILTIN_PREPROCESSING.crop
@@ -20,7 +20,7 @@ LAYOUT_START, SYMMETRIC_START = 471, 759  # 9·9·4 + 7·7·3 colours, then 8·6
 
 
 @pytest.fixture(scope="module")
-def builtin(tmp_path_factory: pytest.TempPathFactory) -> TorchEmbedder:
+def builtin(tmp_path_factory: pytest.TempPathFactory) -> ImageEmbedder:
     return load_embedder("builtin", weights_dir=tmp_path_factory.mktemp("w"), device="cpu", group_items=8)
 
 
@@ -66,7 +66,7 @@ EDITS: dict[str, Callable[[Image.Image], Image.Image]] = {
 
 @pytest.mark.parametrize("edit", EDITS)
 def test_an_edited_copy_is_nearer_to_its_original_than_any_other_image(
-    builtin: TorchEmbedder, edit: str
+    builtin: ImageEmbedder, edit: str
 ) -> None:
     originals = [draw_scene(seed) for seed in range(24)]
     index = builtin.embed_images(np.stack([to_pixels(image) for image in originals]))
@@ -89,26 +89,26 @@ def test_a_quarter_turn_changes_the_layout_part_and_no_other() -> None:
 
 
 @pytest.mark.parametrize("level", [0, 1, 128, 255])
-def test_an_image_of_one_colour_has_a_vector_of_unit_length(builtin: TorchEmbedder, level: int) -> None:
+def test_an_image_of_one_colour_has_a_vector_of_unit_length(builtin: ImageEmbedder, level: int) -> None:
     vector = builtin.embed_images(np.full((1, 3, SIDE, SIDE), level, np.uint8))[0]
     assert np.isfinite(vector).all()
     assert np.linalg.norm(vector) == pytest.approx(1, abs=1e-5)
 
 
-def test_sensor_noise_on_a_flat_image_hardly_moves_its_vector(builtin: TorchEmbedder) -> None:
+def test_sensor_noise_on_a_flat_image_hardly_moves_its_vector(builtin: ImageEmbedder) -> None:
     flat = np.full((1, 3, SIDE, SIDE), 128, np.uint8)
     noise = np.random.default_rng(0).integers(0, 2, flat.shape, np.uint8)
     vectors: NDArray[np.float32] = builtin.embed_images(np.concatenate([flat, flat + noise]))
     assert vectors[0] @ vectors[1] > 0.9
 
 
-def test_the_spec_says_what_comes_out(builtin: TorchEmbedder) -> None:
+def test_the_spec_says_what_comes_out(builtin: ImageEmbedder) -> None:
     vectors = builtin.embed_images(np.zeros((2, 3, SIDE, SIDE), np.uint8))
     assert vectors.shape == (2, BUILTIN_DIM) == (2, builtin.spec.dim)
     assert builtin.spec.name == builtin.spec.address == "builtin"
 
 
-def test_the_vector_does_not_depend_on_the_neighbours_in_the_group(builtin: TorchEmbedder) -> None:
+def test_the_vector_does_not_depend_on_the_neighbours_in_the_group(builtin: ImageEmbedder) -> None:
     block = np.stack([to_pixels(draw_scene(seed)) for seed in range(7)])
     alone = np.concatenate([builtin.embed_images(image[None]) for image in block])
     assert np.allclose(alone, builtin.embed_images(block), atol=1e-5)

@@ -21,7 +21,7 @@ from torchvision.transforms import functional as reference
 from benchmarks.model_file import make_model_file
 from pipeline.adapters.milvus.index import MilvusIndex
 from pipeline.demo.gallery import write_edits
-from pipeline.ports import ImageEmbedder, ImageLimits
+from pipeline.ports import ImageEmbedder, ImageLimits, ViewFinder
 from pipeline.search.query import Stored
 from pipeline.service.access import local_caller
 from pipeline.service.search import SearchPorts, SearchRequest, search_images
@@ -216,6 +216,9 @@ def search_all(
 
 class NoModel:
     def answering(self, target: CollectionRef) -> ImageEmbedder:
+        raise AssertionError("a search by stored id asked for the model")
+
+    def finding(self, target: CollectionRef) -> ViewFinder | None:
         raise AssertionError("a search by stored id asked for the model")
 
 

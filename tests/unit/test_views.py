@@ -275,9 +275,8 @@ def search(deps: Deps, query: Bytes | Stored) -> SearchAnswer:
         store=deps.store,
         index=deps.index,
         answers_to=accountability(deps.index),
-        models=ResidentModel(deps.embedder, deps.index),
+        models=ResidentModel(deps.embedder, deps.index, deps.finder),
         concurrency=CONCURRENCY,
-        finder=deps.finder,
     )
     request = SearchRequest(collection=COLLECTION, k=2)
     [answer] = search_images([query], request, ports, LIMITS, local_caller())

@@ -73,7 +73,7 @@ def warm_up(app: Celery) -> Context:
 
 def open_context(settings: Settings, identity: Identity, app: Celery) -> Context:
     ledger = wiring.open_ledger(settings)
-    deps = open_deps(settings, identity, ledger)
+    deps = open_deps(settings, identity, ledger, ledger.policies)
     return Context(
         settings=settings,
         deps=deps,
@@ -90,7 +90,9 @@ def _open_accountability(settings: Settings, policies: PolicyBook, index: Vector
     return Accountability(log=log, policies=policies, index=index)
 
 
-def open_deps(settings: Settings, identity: Identity, ledger: Ledger) -> Deps:
+def open_deps(
+    settings: Settings, identity: Identity, ledger: Ledger, policies: PolicyBook | None = None
+) -> Deps:
     index = wiring.open_index(settings)
     embedder = wiring.lazy_model(
         settings.model or DEFAULT_MODEL,
@@ -108,6 +110,8 @@ def open_deps(settings: Settings, identity: Identity, ledger: Ledger) -> Deps:
         staging_bucket=settings.staging_bucket if settings.preparation == "staged" else "",
         driver=WORKERS,
         concurrency=wiring.concurrency_of(settings, _load(identity, embedder.spec)),
+        finder=wiring.finder_of(embedder.spec, settings),
+        policies=policies,
     )
 
 

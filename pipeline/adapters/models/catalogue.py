@@ -15,6 +15,13 @@ from pipeline.adapters.models.builtin_spec import (
     builtin_spec,
     fingerprint_of,
 )
+from pipeline.adapters.models.faces.face_model import (
+    face_spec,
+    find_networks,
+    load_face_embedder,
+    load_face_finder,
+    read_face_file,
+)
 from pipeline.adapters.models.inference import has_native_bfloat16, pick_dtype, quicken
 from pipeline.adapters.models.model_file import ARCHITECTURE_PREFIX, ModelFile, read_model_file
 from pipeline.adapters.models.torch_embedder import (
@@ -41,6 +48,7 @@ from pipeline.adapters.models.weights import (
     read_tensors,
 )
 from pipeline.errors import ModelError
+from pipeline.ports import ImageEmbedder, ViewFinder
 from pipeline.types import ModelSpec
 
 
@@ -63,7 +71,26 @@ def load_spec(
     Raises:
         ModelError: the address is unknown, or its file or weights cannot be found, read or trusted.
     """
+    if (faces := read_face_file(address)) is not None:
+        find_networks(faces, weights_dir=weights_dir, fetch_s3=fetch_s3)
+        return face_spec(faces, address)
     return _open_model(address, weights_dir, fetch_s3, open_url)[0]
+
+
+def load_finder(spec: ModelSpec, *, weights_dir: Path, fetch_s3: FetchS3 | None = None) -> ViewFinder:
+    """The finder of a model that looks at views, from its model file.
+
+    Raises:
+        ModelError: as `load_spec` does, or the file is that of another model now.
+        ConfigError: what it needs is not installed.
+    """
+    faces = read_face_file(spec.address)
+    if faces is None or face_spec(faces, spec.address).fingerprint != spec.fingerprint:
+        raise ModelError(
+            f"model file {spec.address} has changed since its model {spec.fingerprint[:8]} was read; "
+            "start this again"
+        )
+    return load_face_finder(faces, weights_dir=weights_dir, fetch_s3=fetch_s3)
 
 
 def load_embedder(
@@ -78,12 +105,12 @@ def load_embedder(
     before_pass: Callable[[], None] = do_nothing,
     fetch_s3: FetchS3 | None = None,
     open_url: OpenUrl = open_url,
-) -> TorchEmbedder:
+) -> ImageEmbedder:
     """Load a model and make it ready for its device.
 
     Args:
         precision: auto, float32 or bfloat16. The builtin model has no weights to be fast with: its histograms
-            are float32 always.
+            are float32 always, and so is a face model.
         batches: at once in this process; 0 for single queries. See `share_cores`.
         threads: for forward passes on a CPU. By default as many as torch takes.
         before_pass: see `TorchEmbedder`.
@@ -92,6 +119,18 @@ def load_embedder(
         ModelError: as `load_spec` does.
         ConfigError: the device is not there.
     """
+    if (faces := read_face_file(address)) is not None:
+        return load_face_embedder(
+            faces,
+            address,
+            weights_dir=weights_dir,
+            device=device,
+            group_items=group_items,
+            batches=batches,
+            threads=threads or torch.get_num_threads(),
+            before_pass=before_pass,
+            fetch_s3=fetch_s3,
+        )
     chosen = pick_device(device)  # before the weights are read: it is the cheaper mistake
     spec, module = _open_model(address, weights_dir, fetch_s3, open_url)
     wanted = "float32" if address == BUILTIN else precision

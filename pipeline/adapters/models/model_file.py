@@ -1,12 +1,22 @@
 """Reads a model file: TOML that names an architecture, its weights and its preprocessing."""
 
-import math
 import re
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline.adapters.models.model_keys import (
+    DIGEST,
+    MEAN,
+    NAME,
+    STD,
+    WEIGHTS,
+    Rules,
+    check_keys,
+    one_of,
+    whole_number,
+)
 from pipeline.adapters.models.torchvision_models import check_architecture, published_model
 from pipeline.adapters.models.weights import WeightsRef
 from pipeline.errors import ModelError
@@ -30,21 +40,23 @@ def read_model_file(path: Path) -> ModelFile:
     Raises:
         ModelError: no such file, not TOML, or a key that is missing, unknown or of an unusable value.
     """
-    table = _read_table(path)
-    _check_keys(table, path)
+    table = read_table(path)
+    check_keys(table, _KEYS, _REQUIRED, where=f"model file {path}")
     architecture = str(table["architecture"]).removeprefix(ARCHITECTURE_PREFIX)
     check_architecture(architecture)
     return ModelFile(
         name=str(table["name"]),
         architecture=architecture,
         weights=WeightsRef(
-            location=_resolve(str(table["weights"]), path), sha256=str(table.get("sha256", "")).lower()
+            location=resolve_weights(str(table["weights"]), path),
+            sha256=str(table.get("sha256", "")).lower(),
         ),
         preprocessing=_read_preprocessing(table, published_model(architecture).preprocessing, path),
     )
 
 
-def _read_table(path: Path) -> dict[str, object]:
+def read_table(path: Path) -> dict[str, object]:
+    """The keys of a model file, unchecked. Raises ModelError: no such file, or not TOML."""
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as err:
@@ -57,68 +69,26 @@ def _read_table(path: Path) -> dict[str, object]:
         raise ModelError(f"model file {path} is not TOML{at}") from err
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _is_side(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MAX_SIDE_PX
-
-
-def _is_triple(value: object) -> bool:
-    return isinstance(value, list) and len(value) == 3 and all(_is_number(part) for part in value)
-
-
-def _is_text(value: object) -> bool:
-    return isinstance(value, str) and 1 <= len(value) <= 1000 and value.isprintable()
-
-
-# by key, the allowed values in words and as a test
-_KEYS: Mapping[str, tuple[str, Callable[[object], bool]]] = {
-    "name": ("printable text", _is_text),
+_KEYS: Rules = {
+    "name": NAME,
     "architecture": (
         f"{ARCHITECTURE_PREFIX}NAME",
         lambda value: isinstance(value, str) and value.startswith(ARCHITECTURE_PREFIX),
     ),
-    "weights": ("a path or s3:// URL", lambda value: _is_text(value) and not str(value).startswith("http")),
-    "sha256": (
-        "64 hexadecimal digits",
-        lambda value: isinstance(value, str) and re.fullmatch(r"[0-9a-fA-F]{64}", value) is not None,
-    ),
-    "resize": (f"a whole number of 1 to {MAX_SIDE_PX}", _is_side),
-    "crop": (f"a whole number of 1 to {MAX_SIDE_PX}", _is_side),
-    "mean": ("three numbers", _is_triple),
-    "std": (
-        "three numbers above zero",
-        lambda value: _is_triple(value) and isinstance(value, list) and min(value) > 0,
-    ),
-    "interpolation": ('"bilinear" or "bicubic"', lambda value: value in ("bilinear", "bicubic")),
-    "fit": ('"crop" or "stretch"', lambda value: value in ("crop", "stretch")),
+    "weights": WEIGHTS,
+    "sha256": DIGEST,
+    "resize": whole_number(1, MAX_SIDE_PX),
+    "crop": whole_number(1, MAX_SIDE_PX),
+    "mean": MEAN,
+    "std": STD,
+    "interpolation": one_of("bilinear", "bicubic"),
+    "fit": one_of("crop", "stretch"),
 }
 _REQUIRED = ("name", "architecture", "weights")
 
 
-def _check_keys(table: Mapping[str, object], path: Path) -> None:
-    unknown = sorted(table.keys() - _KEYS.keys())
-    if unknown:
-        raise ModelError(f"model file {path}: unknown key {unknown[0]!r}; known are {', '.join(_KEYS)}")
-    for key in _REQUIRED:
-        if key not in table:
-            raise ModelError(
-                f"model file {path}: key {key!r} is missing; required are {', '.join(_REQUIRED)}"
-            )
-    for key, value in table.items():
-        allowed, is_allowed = _KEYS[key]
-        if not is_allowed(value):
-            raise ModelError(f"model file {path}: {key} = {_show(value)}, it must be {allowed}")
-
-
-def _show(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else text[:77] + "..."
-
-
-def _resolve(weights: str, path: Path) -> str:
+def resolve_weights(weights: str, path: Path) -> str:
+    """Where they are, for a process that works in another folder."""
     return weights if weights.startswith("s3://") else str((path.parent / weights).resolve())
 
 

@@ -117,21 +117,13 @@ class TorchEmbedder:
             TransientError: the device has no memory left for a single image.
             FatalError: the device failed. This process cannot use it any more.
         """
-        self._check_pixels(pixels)
+        check_pixels(pixels, self.spec)
         group_items = self.group_items
         starts = range(0, len(pixels), group_items)
         groups = [pixels[start : start + group_items] for start in starts]
         return np.concatenate(
             [np.empty((0, self.spec.dim), np.float32), *self._passes.map(self._embed_in_lane, groups)]
         )
-
-    def _check_pixels(self, pixels: NDArray[np.uint8]) -> None:
-        side = self.spec.preprocessing.crop
-        if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[1:] != (3, side, side):
-            raise ValueError(
-                f"pixels are {pixels.dtype} {list(pixels.shape)}, "
-                f"{self.spec.name} takes uint8 [N, 3, {side}, {side}]"
-            )
 
     def _embed_in_lane(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         self._before_pass()
@@ -195,6 +187,15 @@ class TorchEmbedder:
             self.group_items = min(self.group_items, tried // 2)
         if self._device.type == "cuda":
             torch.cuda.empty_cache()  # blocks cut for the larger group would not fit the smaller one
+
+
+def check_pixels(pixels: NDArray[np.uint8], spec: ModelSpec) -> None:
+    """Raises ValueError: they are not uint8 [N, 3, S, S]."""
+    side = spec.preprocessing.crop
+    if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[1:] != (3, side, side):
+        raise ValueError(
+            f"pixels are {pixels.dtype} {list(pixels.shape)}, {spec.name} takes uint8 [N, 3, {side}, {side}]"
+        )
 
 
 def _take_threads(count: int) -> None:

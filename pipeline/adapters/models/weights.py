@@ -9,7 +9,7 @@ import re
 import tempfile
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,6 +74,7 @@ def find_weights(
     weights_dir: Path,
     fetch_s3: FetchS3 | None = None,
     open_url: OpenUrl = open_url,
+    suffixes: Sequence[str] = SUFFIXES,
 ) -> Path:
     """The checked file. A remote one is fetched once, whole or not at all.
 
@@ -81,8 +82,8 @@ def find_weights(
         ModelError: it is not there, cannot be fetched, or is not the file that was promised.
     """
     path = cached_path(ref, weights_dir)
-    if path.suffix not in SUFFIXES:
-        raise ModelError(f"{model}: weights {path.name}: the name must end in one of {', '.join(SUFFIXES)}")
+    if path.suffix not in suffixes:
+        raise ModelError(f"{model}: weights {path.name}: the name must end in one of {', '.join(suffixes)}")
     if path.is_file():
         found = _digest_file(path) if ref.sha256 else ""
         if found.startswith(ref.sha256):

@@ -24,7 +24,7 @@ def create_collection(body: NewCollection, ports: Ports, caller: Asks, response:
     """Make a collection for the vectors of one model. The same request twice makes one collection."""
     require(caller, Permission.WRITE)  # before a model is read: its weights may be fetched from elsewhere
     spec = ports.model_for(body.model, body.name).spec
-    info = create.create_collection(body.name, spec, ports.index, caller)
+    info = create.create_collection(body.name, spec, ports.index, ports.policies, caller)
     response.headers["location"] = f"/v1/collections/{info.name}"
     return Collection.model_validate(collection_json(info))
 

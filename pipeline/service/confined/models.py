@@ -1,6 +1,6 @@
 """The models of the caller's collections."""
 
-from pipeline.ports import ImageEmbedder
+from pipeline.ports import ImageEmbedder, ViewFinder
 from pipeline.service.confined.scope import Scope
 from pipeline.service.models import Models
 from pipeline.types import CollectionRef
@@ -16,3 +16,7 @@ class ConfinedModels:
     def answering(self, target: CollectionRef) -> ImageEmbedder:
         with self._scope.words():
             return self._models.answering(self._scope.stored_ref(target))
+
+    def finding(self, target: CollectionRef) -> ViewFinder | None:
+        with self._scope.words():
+            return self._models.finding(self._scope.stored_ref(target))

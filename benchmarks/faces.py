@@ -1,0 +1,187 @@
+"""Faces by the public path: `python -m benchmarks.faces --model MODEL.toml --pictures FOLDER`.
+
+The folder holds pictures of one person each, and `faces.csv` with the columns `path` and `identity`. A policy
+is set, `pictor ingest` indexes the folder, and `pictor search` looks for each picture. What comes out:
+
+- rank-1: how often the nearest picture that is not the probe itself is of the same person.
+- TAR at FAR: the share of pairs of one person over the score that a share FAR of pairs of strangers exceeds.
+- images/s of the job, divided by what both networks alone would do on all cores: the computed limit.
+"""
+
+import argparse
+import csv
+import json
+import math
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline import wiring
+from pipeline.adapters.models.catalogue import load_embedder, load_finder, load_spec
+from pipeline.adapters.models.faces.finder import FaceFinder
+from pipeline.adapters.models.faces.looks import make_small, plan_looks
+from pipeline.image.decode import decode_image
+from pipeline.ports import ImageLimits
+from pipeline.settings import Settings
+
+COLLECTION = "faces"
+PURPOSE = "benchmark"
+FALSE_RATES = (1e-2, 1e-3, 1e-4)
+ROUNDS = 3
+POLICY = {"purposes": [{"code": PURPOSE, "text": "Benchmark"}], "roles": ["local"], "min_score": -1.0}
+
+
+def main() -> None:
+    options = _parse()
+    identities = read_identities(options.pictures)
+    with tempfile.TemporaryDirectory() as home:
+        command = _Command(Path(home), options.model)
+        policy = Path(home, "policy.json")
+        policy.write_text(json.dumps(POLICY), encoding="utf-8")
+        command.run("policies", "set", COLLECTION, str(policy))
+        started = time.perf_counter()
+        command.run("ingest", str(options.pictures), "--collection", COLLECTION, "--local")
+        seconds = time.perf_counter() - started
+        (job,) = command.run("jobs", "list", "--json")
+        vectors = command.vectors()
+        hits = command.search(sorted(vectors))
+    found = {"pictures": len(identities), "faces": len(vectors), "job": job["indexed"]}
+    print(json.dumps(found | accuracy(vectors, identities, hits) | speed(options, identities, job, seconds)))
+
+
+def accuracy(
+    vectors: Mapping[str, tuple[str, NDArray[np.float32]]],
+    identities: Mapping[str, str],
+    hits: Mapping[str, Sequence[str]],
+) -> dict[str, float]:
+    """Args: `vectors` by row: the key and the vector. `hits` by row: the keys found, nearest first."""
+    right = [
+        identities[next(key for key in found if key != vectors[row][0])] == identities[vectors[row][0]]
+        for row, found in hits.items()
+    ]
+    keys = [key for key, _ in vectors.values()]
+    rows = np.stack([vector for _, vector in vectors.values()])
+    who = np.array([identities[key] for key in keys])
+    pairs = np.triu_indices(len(rows), 1)
+    scores, same = (rows @ rows.T)[pairs], (who[:, None] == who)[pairs]
+    strangers = np.sort(scores[~same])[::-1]
+    rates = {
+        f"TAR at FAR {rate:g}": float((scores[same] > strangers[int(rate * len(strangers))]).mean())
+        for rate in FALSE_RATES
+    }
+    return {"rank-1": float(np.mean(right)), **rates}
+
+
+def speed(
+    options: argparse.Namespace, identities: Mapping[str, str], job: Mapping[str, object], command_s: float
+) -> dict[str, float]:
+    """The job against both networks alone, each on one thread with what it would be given."""
+    first, last = (np.datetime64(str(job[name])[:26]) for name in ("created_at", "finished_at"))
+    job_s = float((last - first) / np.timedelta64(1, "s"))
+    detector_s, embedder_s = _networks_s(options.model, [options.pictures / key for key in identities])
+    limit = (os.cpu_count() or 1) / (detector_s + embedder_s)
+    per_s = len(identities) / job_s
+    return {
+        "images/s of the job": round(per_s, 2),
+        "seconds of the command": round(command_s, 2),
+        "detector alone, ms an image": round(1000 * detector_s, 2),
+        "embedder alone, ms an image": round(1000 * embedder_s, 2),
+        "images/s ÷ computed limit": round(per_s / limit, 3),
+    }
+
+
+def read_identities(folder: Path) -> dict[str, str]:
+    """By key."""
+    with (folder / "faces.csv").open(encoding="utf-8", newline="") as file:
+        return {row["path"]: row["identity"] for row in csv.DictReader(file)}
+
+
+def _networks_s(model: Path, pictures: Sequence[Path]) -> tuple[float, float]:
+    weights_dir = model.parent
+    spec = load_spec(str(model), weights_dir=weights_dir)
+    finder = load_finder(spec, weights_dir=weights_dir)
+    assert isinstance(finder, FaceFinder)
+    embedder = load_embedder(str(model), weights_dir=weights_dir, device="cpu", group_items=8, threads=1)
+    looked_at, crops = [], []
+    for path in pictures:
+        rgb = decode_image(path.read_bytes(), limits=ImageLimits(), target_px=finder.min_side_px).rgb
+        settings = finder.settings
+        for look in plan_looks(
+            rgb.shape[1], rgb.shape[0], side_px=settings.side_px, min_face_px=settings.min_face_px
+        ):
+            small = make_small(rgb, look.width, look.height)
+            looked_at += [small[tile.top : tile.bottom, tile.left : tile.right] for tile in look.tiles]
+        crops += [view.pixels for view in finder.find_views(rgb)]
+    groups = [np.stack(crops[start : start + 8]) for start in range(0, len(crops), 8)]
+    detector = _best_s(lambda: [finder.detector.detect(part) for part in looked_at])
+    return detector / len(pictures), _best_s(
+        lambda: [embedder.embed_images(group) for group in groups]
+    ) / len(pictures)
+
+
+def _best_s(work: Callable[[], object]) -> float:
+    best = math.inf
+    for _ in range(ROUNDS):
+        started = time.perf_counter()
+        work()
+        best = min(best, time.perf_counter() - started)
+    return best
+
+
+class _Command:
+    """`pictor` with a home of its own."""
+
+    def __init__(self, home: Path, model: Path) -> None:
+        self._home = home / "home"
+        self._env = dict(os.environ) | {"PICTOR_HOME": str(self._home), "PICTOR_MODEL": str(model)}
+
+    def run(self, *arguments: str) -> list[dict[str, object]]:
+        """The JSON objects that it prints."""
+        done = subprocess.run(
+            [sys.executable, "-m", "pipeline.cli", *arguments],
+            env=self._env,
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
+        )
+        return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+
+    def vectors(self) -> dict[str, tuple[str, NDArray[np.float32]]]:
+        """The key and the vector of each row."""
+        with wiring.open_index(Settings(home=self._home)) as index:
+            ref = index.live(COLLECTION)
+            images = [image.ref.image_id for image in index.list_images(ref)]
+            rows = [row for found in index.get_images(ref, images).values() for row in found]
+        return {row.id: (row.ref.key, row.vector) for row in rows}
+
+    def search(self, rows: Sequence[str]) -> dict[str, list[str]]:
+        """The keys of the nearest of each row."""
+        answers = self.run(
+            "search", *rows, "--collection", COLLECTION, "-k", "3", "--purpose", PURPOSE, "--json"
+        )
+        return {str(answer["query"]): _keys(answer["hits"]) for answer in answers}
+
+
+def _keys(hits: object) -> list[str]:
+    assert isinstance(hits, list)
+    return [str(hit["key"]) for hit in hits]
+
+
+def _parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.faces", description=__doc__)
+    parser.add_argument("--model", type=Path, required=True, help="the model file (.toml)")
+    parser.add_argument("--pictures", type=Path, required=True, help="a folder with faces.csv")
+    options = parser.parse_args()
+    options.model, options.pictures = options.model.resolve(), options.pictures.resolve()
+    return options
+
+
+if __name__ == "__main__":
+    main()

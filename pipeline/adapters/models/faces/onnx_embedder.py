@@ -1,0 +1,103 @@
+"""Embeds aligned faces by a network in an ONNX file. See `ports.ImageEmbedder`."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.adapters.models.faces.face_file import EmbedderSettings
+from pipeline.adapters.models.faces.onnx_network import OnnxNetwork
+from pipeline.adapters.models.torch_embedder import CPU_PASS_ITEMS, check_pixels, do_nothing
+from pipeline.errors import ModelError
+from pipeline.types import ModelSpec
+
+
+class OnnxEmbedder:
+    """Safe to share between threads.
+
+    Args:
+        group_items: faces in one run, on a CPU at most `CPU_PASS_ITEMS`. A network for a fixed number gets
+            that number, filled up with black.
+        passes: runs at once, by as many threads, which share the groups of all calls.
+        before_pass: called before each run by the thread that makes it, which it may hold up.
+
+    Raises:
+        ModelError: the network takes or gives another shape than the model file says.
+    """
+
+    def __init__(
+        self,
+        network: OnnxNetwork,
+        spec: ModelSpec,
+        settings: EmbedderSettings,
+        *,
+        group_items: int,
+        passes: int = 1,
+        before_pass: Callable[[], None] = do_nothing,
+    ) -> None:
+        self.spec = spec
+        self.device = network.device
+        self._network = network
+        self._output = network.outputs[0]
+        self._is_bgr, self._is_nhwc = settings.channels == "bgr", settings.layout == "nhwc"
+        self._mean, self._std = (
+            np.array(values, np.float32).reshape(1, 3, 1, 1) * 255 for values in (settings.mean, settings.std)
+        )
+        self._fixed_items = _fixed_items(network)
+        most = group_items if self.device != "cpu" else min(group_items, CPU_PASS_ITEMS)
+        self.group_items = self._fixed_items or most
+        self._before_pass = before_pass
+        self._passes = ThreadPoolExecutor(passes, thread_name_prefix="device")
+        self._check_dim()
+
+    def embed_images(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """See `ports.ImageEmbedder`.
+
+        Raises:
+            ValueError: not uint8 [N, 3, S, S].
+            FatalError: the device failed.
+        """
+        check_pixels(pixels, self.spec)
+        starts = range(0, len(pixels), self.group_items)
+        groups = [pixels[start : start + self.group_items] for start in starts]
+        rows = self._passes.map(self._embed_group, groups)
+        return np.concatenate([np.empty((0, self.spec.dim), np.float32), *rows])
+
+    def _embed_group(self, group: NDArray[np.uint8]) -> NDArray[np.float32]:
+        self._before_pass()
+        (features,) = self._network.run(self._to_input(group), [self._output])
+        return _to_unit_rows(features.reshape(len(features), -1)[: len(group)])
+
+    def _to_input(self, group: NDArray[np.uint8]) -> NDArray[np.float32]:
+        planes = group[:, ::-1] if self._is_bgr else group
+        blob = (planes.astype(np.float32) - self._mean) / self._std
+        if self._fixed_items > len(blob):
+            padding = np.zeros((self._fixed_items - len(blob), *blob.shape[1:]), np.float32)
+            blob = np.concatenate([blob, padding])
+        return np.ascontiguousarray(blob.transpose(0, 2, 3, 1)) if self._is_nhwc else blob
+
+    def _check_dim(self) -> None:
+        """By one run: the shape that a file states may be left open."""
+        side_px = self.spec.preprocessing.crop
+        black = np.zeros((1, 3, side_px, side_px), np.uint8)
+        (features,) = self._network.run(self._to_input(black), [self._output])
+        found = features.size // max(1, len(features))
+        if found != self.spec.dim:
+            raise ModelError(
+                f"{self._network.name} gives {found} numbers, and the model file says dim = {self.spec.dim}"
+            )
+
+
+def _fixed_items(network: OnnxNetwork) -> int:
+    """How many images each run of the network takes; 0 for any number."""
+    items = network.input_shape[0] if network.input_shape else None
+    return items if isinstance(items, int) else 0
+
+
+def _to_unit_rows(features: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Of unit length. A row that is not finite or has no length becomes NaN."""
+    rows = features.astype(np.float32)
+    norms = np.linalg.norm(rows.astype(np.float64), axis=1, keepdims=True)
+    usable = np.isfinite(norms) & (norms > 0)
+    return np.where(usable, rows / np.where(usable, norms, 1), np.nan).astype(np.float32)

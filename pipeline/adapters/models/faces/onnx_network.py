@@ -1,0 +1,112 @@
+"""A network in an ONNX file, run by ONNX Runtime."""
+
+import logging
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.errors import ConfigError, FatalError, ModelError
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
+
+Values = NDArray[np.float32]
+
+logger = logging.getLogger(__name__)
+
+CUDA = "CUDAExecutionProvider"
+_ONLY_FATAL = 4  # what fails here is raised, and its own lines name paths and addresses
+_MISSING = "face models need ONNX Runtime; `pip install 'pictor[faces]'` installs it"
+
+
+class OnnxNetwork:
+    """Safe to share between threads, which may run it side by side.
+
+    Args:
+        path: of a file that was checked.
+        device: "cpu" or "cuda:N".
+        threads: of each run on a CPU. With 1 the thread that calls does all the work.
+
+    Raises:
+        ConfigError: ONNX Runtime is not installed, or was not made for this device.
+        ModelError: the file is no network that it can run.
+    """
+
+    def __init__(self, path: Path, *, model: str, device: str = "cpu", threads: int = 1) -> None:
+        self.name = f"{model}: {path.name}"
+        self.device = device
+        self._session = _open_session(path, self.name, device, threads)
+        inputs = self._session.get_inputs()
+        if len(inputs) != 1 or inputs[0].type != "tensor(float)":
+            kinds = ", ".join(f"{one.name} {one.type}" for one in inputs)
+            raise ModelError(f"{self.name}: one input of tensor(float) is expected, found {kinds}")
+        self._input = str(inputs[0].name)
+        self.input_shape: Sequence[int | str | None] = inputs[0].shape
+        self.outputs = tuple(str(output.name) for output in self._session.get_outputs())
+
+    def run(self, blob: Values, outputs: Sequence[str]) -> list[Values]:
+        """Raises FatalError: the device failed. ModelError: the network does not take this input."""
+        try:
+            answers: list[Values] = self._session.run(list(outputs), {self._input: blob})
+        except Exception as err:
+            _raise_failed(err, self.name, self.device, blob)
+            raise
+        return answers
+
+
+def has_cuda() -> bool:
+    """Whether the installed ONNX Runtime computes on GPUs."""
+    return CUDA in _onnxruntime().get_available_providers()
+
+
+def _onnxruntime() -> Any:
+    try:
+        import onnxruntime
+    except ImportError as err:
+        raise ConfigError(_MISSING) from err
+    return onnxruntime
+
+
+def _open_session(path: Path, name: str, device: str, threads: int) -> "InferenceSession":
+    ort = _onnxruntime()
+    options = ort.SessionOptions()
+    options.log_severity_level = _ONLY_FATAL
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    # Threads that wait by spinning take the core of a pass beside them.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # Sides differ from picture to picture, and an arena keeps the most that any of them ever took.
+    options.enable_cpu_mem_arena = False
+    # Tensors in other files would be outside of the digest, so they are looked for where nothing is.
+    options.add_session_config_entry("session.model_external_initializers_file_folder_path", os.devnull)
+    try:
+        return ort.InferenceSession(path.read_bytes(), options, providers=_providers(device, name))
+    except OSError as err:
+        raise ModelError(f"{name}: {path} cannot be read: {err.strerror}") from err
+    except ConfigError:
+        raise
+    except Exception as err:  # its own classes have no common ancestor but this
+        raise ModelError(f"{name}: damaged, not an ONNX file, or with tensors in other files") from err
+
+
+def _providers(device: str, name: str) -> list[Any]:
+    cpu = "CPUExecutionProvider"
+    if not device.startswith("cuda"):
+        return [cpu]
+    if not has_cuda():
+        raise ConfigError(
+            f"{name}: device {device}: the installed ONNX Runtime computes on CPUs alone; "
+            "`pip install onnxruntime-gpu` in the place of onnxruntime, or use cpu"
+        )
+    number = int(device.partition(":")[2] or 0)
+    return [(CUDA, {"device_id": number}), cpu]
+
+
+def _raise_failed(err: Exception, name: str, device: str, blob: Values) -> None:
+    if device != "cpu":
+        raise FatalError(f"{name} failed on {device} with an input of {list(blob.shape)}") from err
+    raise ModelError(f"{name} does not take an input of {list(blob.shape)}") from err
