@@ -47,6 +47,7 @@ CHANGING = ("WRITE", "OPERATE", "KEYS", "APPROVE")  # permissions
 SERVICE = REPOSITORY / "pipeline" / "service"
 NEED_NO_ENTRY: Mapping[str, str] = {
     "audit.erase_found": "calls erase_records",
+    "audit_retention.erase_due": "calls erase_records",
     "create.create_collection": "it is empty, and about nobody",
     "drop_generation.find_droppable": "changes nothing",
     "estimate.estimate_job": "changes nothing",
