@@ -154,9 +154,9 @@ class Backend:
         )
 
     def deps_with(self, embedder: ImageEmbedder) -> Deps:
-        """The ports for a job that runs in this process."""
+        """The ports for a job, which runs in this process or is the workers'."""
         store = StoreGivingWay(self.store, self.right_of_way.give_way)
-        return wiring.embedded_deps(
+        deps = wiring.embedded_deps(
             self.settings,
             store=store,
             index=self.index,
@@ -164,6 +164,8 @@ class Backend:
             ledger=self.ledger,
             policies=self.policies,
         )
+        # Also where the workers are not staged now: what was staged before may lie there still.
+        return replace(deps, staging_bucket=self.settings.staging_bucket if self.driver == WORKERS else "")
 
     def location_of(self, source: str) -> Location:
         """The place that a source means, if it may be read.

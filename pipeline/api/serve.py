@@ -1,8 +1,10 @@
 """Runs the application until it is told to stop."""
 
+import asyncio
 import signal
 import socket
 import ssl
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +22,9 @@ from pipeline.settings import Settings
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 STOP_S = 20  # for requests in flight. A search takes seconds at most
 HEADERS_S = 10  # a connection that says nothing more is closed
+LAST_REQUEST_S = 1.0  # for the next request of a connection that is open when the service stops
+LOOK_S = 0.02
+CLOSES = (b"connection", b"close")  # the client opens another, and is refused there
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -146,6 +151,19 @@ class _Server(uvicorn.Server):
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Take no new connections, and answer the last request of each that is open.
+
+        uvicorn alone would close those between two requests at once, and cut off whoever has just asked.
+        """
+        for server in self.servers:
+            server.close()
+        self.server_state.default_headers = [*self.server_state.default_headers, CLOSES]
+        patience_until = time.monotonic() + LAST_REQUEST_S
+        while self.server_state.connections and time.monotonic() < patience_until:
+            await asyncio.sleep(LOOK_S)
+        await super().shutdown(sockets)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         try:

@@ -68,7 +68,7 @@ def nodes_of(log: PublishedLog, checkpoint: Checkpoint) -> TileNodes:
 
 def _commitments(log: PublishedLog, tile: Tile) -> list[bytes]:
     first = tile.number * TILE_HASHES
-    return [entry.commitment for entry in log.entries(start=first, end=first + tile.width)]
+    return log.commitments(first, first + tile.width)
 
 
 def _delete_partial(place: Place, paths: list[str]) -> None:

@@ -55,14 +55,14 @@ def _plain(value: object) -> Json:
         case str():
             # Keys of a folder may be no Unicode. Their bytes are then shown, as in every message of ours.
             return value.encode("utf-8", "backslashreplace").decode()
+        case None | bool() | int() | float():  # before the mappings, which take longer to tell
+            return value
         case datetime():
             return value.astimezone(UTC).isoformat(timespec="microseconds")
         case Mapping():
             return {str(_plain(key)): _plain(part) for key, part in value.items()}
         case list() | tuple():
             return [_plain(part) for part in value]
-        case None | bool() | int() | float():
-            return value
         case _:
             return _plain(_fields_of(value))
 

@@ -81,6 +81,10 @@ class PublishedLog(AuditLog, Protocol):
         """The hashes that a tile has in the tree of `size` leaves; fewer when some are missing."""
         ...
 
+    def commitments(self, start: int, end: int) -> list[bytes]:
+        """Of the entries from `start` up to `end`, which is out. Cheaper than the entries themselves."""
+        ...
+
     def full_tiles(self) -> Sequence[tuple[int, int]]:
         """Level and number of every tile that is kept as full."""
         ...

@@ -85,6 +85,10 @@ class MemoryAuditLog:
             width = min(TILE_HASHES, (size >> TILE_HEIGHT * level) - number * TILE_HASHES)
             return self._edge.tile(level, number, width)
 
+    def commitments(self, start: int, end: int) -> list[bytes]:
+        with self._lock:
+            return [entry.commitment for entry in self._entries[start:end]]
+
     def full_tiles(self) -> list[tuple[int, int]]:
         with self._lock:
             return [(t.level, t.number) for t in tiles_of(self._edge.size) if t.width == TILE_HASHES]

@@ -13,14 +13,14 @@ from pipeline.adapters.ledger.sql_audit_log import open_audit_log
 from pipeline.audit.note import SigningKey
 from pipeline.audit.records import canonical_json, commit
 from pipeline.errors import ArgumentError, NotFoundError
-from pipeline.ports import AuditLog
+from pipeline.ports.audit import PublishedLog
 from pipeline.testing.memory_audit import MemoryAuditLog
 from pipeline.types import AuditKind, AuditQuery, Candidate, Probe
 from tests.audit_records import NOON, erasure_of, proves, search_by
 from tests.contract.ledger_databases import empty_tables
 
 
-class KeyedLog(AuditLog, Protocol):
+class KeyedLog(PublishedLog, Protocol):
     """A log whose key the test knows."""
 
     key: SigningKey
@@ -54,6 +54,7 @@ def test_entries_have_the_order_of_their_records_across_tiles(log: KeyedLog) -> 
     receipts = log.append(records[255:])  # past the end of a tile within one call
     assert [entry.record_id for entry in log.entries()] == [record.record_id for record in records]
     assert [entry.index for entry in log.entries(start=254, end=257)] == [254, 255, 256]
+    assert log.commitments(254, 257) == [entry.commitment for entry in log.entries(start=254, end=257)]
     assert [receipt.index for receipt in receipts] == list(range(255, 300))
     assert all(proves(r, record, log.key.verifier) for r, record in zip(receipts, records[255:], strict=True))
     assert all(proves(log.prove(record.record_id), record, log.key.verifier) for record in records[::50])

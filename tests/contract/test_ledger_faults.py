@@ -1,5 +1,6 @@
 """What a ledger says when its database is away, wrong, old, locked or full. Never an SDK's exception."""
 
+import itertools
 import subprocess
 import sys
 import threading
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from pipeline.adapters.ledger.engine import Transactions, make_engine, read_url
 from pipeline.adapters.ledger.migrate import ADVISORY_LOCK, VERSION_TABLE, migrate
 from pipeline.adapters.ledger.schema import REVISION
 from pipeline.adapters.ledger.sql_ledger import open_ledger
@@ -287,6 +289,24 @@ def test_a_plan_whose_connection_drops_half_way_is_recorded_once(empty_postgres:
         planner.join(timeout=20)
         after = ledger.get_job(job.job_id)
         assert (after.counts.pending, after.counts.ignored, after.cursor) == (3, 2, "a")
+
+
+def test_a_postgres_that_does_not_answer_is_a_transient_error_and_its_connection_is_replaced(
+    empty_postgres: str,
+) -> None:
+    """As one that is frozen: it has taken the question, and says nothing."""
+    transactions = Transactions(make_engine(read_url(empty_postgres), answer_s=0.2))
+    asked = itertools.count()
+
+    def ask_slowly_at_first(connection: sa.Connection) -> object:
+        seconds = 60 if next(asked) < 2 else 0
+        return connection.scalar(sa.text("SELECT 7 FROM pg_sleep(:seconds)"), {"seconds": seconds})
+
+    assert transactions.read(ask_slowly_at_first) == 7
+    assert next(asked) == 3
+    with pytest.raises(TransientError, match="the server is away"):
+        transactions.read(lambda connection: connection.execute(sa.text("SELECT pg_sleep(60)")))
+    transactions.writer.dispose()
 
 
 def waiting_for_a_lock(url: str) -> object:

@@ -5,7 +5,7 @@ import secrets
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -22,7 +22,9 @@ from tests.fleet import Fleet, wait_until
 from tests.hostile_messages import Hostile, Known, hostile_messages
 from tests.index_rows import ids_in
 from workers.broker.connection import broker_connection, broker_errors
-from workers.broker.dead_letters import DeadLetter, list_dead, purge_dead
+from workers.broker.dead_letters import DIED_HEADER, DeadLetter, list_dead, purge_dead
+from workers.broker.queue_names import DEAD
+from workers.broker.queues import DEAD_EXCHANGE
 from workers.client import PictorClient, close_app
 
 KEYS = [f"{number}.jpg" for number in range(6)]
@@ -235,7 +237,12 @@ def test_a_job_for_a_bucket_that_may_not_be_read_fails_and_the_workers_go_on(
         }
     )
     name = f"foreign-{secrets.token_hex(4)}"
-    wiring.open_s3(foreign).make_bucket(name)
+    store = wiring.open_s3(foreign)
+    store.make_bucket(name)
+    # Ceph lets in whom a policy of their own lets in, whoever owns the bucket. So its owner forbids it.
+    everybody = {"Effect": "Deny", "Principal": "*", "Action": "s3:*", "Resource": [f"arn:aws:s3:::{name}"]}
+    policy = {"Version": "2012-10-17", "Statement": [everybody]}
+    store._minio.set_bucket_policy(name, json.dumps(policy))
     assert "these credentials may not do this" in error_of(fleet, client.ingest(f"s3://{name}"))
     assert_works(fleet, upstream, shop)
 
@@ -501,5 +508,11 @@ def test_dead_letters_are_listed_replayed_one_by_one_and_purged(
     [back] = wait_for_dead(broker)
     assert (back.task_id, back.reason) == (second.id, left.reason)
     assert fleet.pictor("dead", "replay", "no-such-id").returncode == 2
+    died_at = int((datetime.now(UTC) - timedelta(days=91)).timestamp())
+    headers = {"task": "pictor.delete", "id": "old", DIED_HEADER: died_at}
+    broker.Producer().publish(b"[[], {}, {}]", exchange=DEAD_EXCHANGE, routing_key=DEAD, headers=headers)
+    wait_for_dead(broker, 2)
+    assert "purged 1 dead letters" in fleet.pictor("dead", "purge", "--older-than", "90d", "--yes").stderr
+    assert [letter.task_id for letter in wait_for_dead(broker)] == [second.id]
     assert "purged 1 dead letters" in fleet.pictor("dead", "purge", "--yes").stderr
     assert fleet.pictor_json("dead", "list") == []

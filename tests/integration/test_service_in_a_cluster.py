@@ -1,13 +1,16 @@
 """Two processes of `pictor serve` and two workers on one running system, each with its own rights alone."""
 
+import http.client
 import json
 import re
 import signal
 import socket
 import subprocess
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 import httpx2
@@ -23,6 +26,7 @@ from tests.scrape import Page
 from tests.services import MilvusServer, PostgresServer, RabbitMQServer, Server, restored
 
 LIMIT_S = 120.0
+CLIENTS = 20  # that search while the service is told to stop
 FIRST = 7000  # pictures that no other test has: known content would take its vector along
 
 
@@ -187,29 +191,76 @@ def test_services_that_come_back_find_the_processes_well(
 def test_sigterm_answers_what_is_in_flight_and_takes_nothing_new(
     fleet: Fleet, processes: Sequence[Process], admin: str
 ) -> None:
+    """Of those that ask on and on, on connections that stay open, none is cut off."""
     going, staying = processes
     address = urlsplit(str(going.http.base_url))
     body = picture(FIRST + 20)
     path = f"/v1/collections/{fleet.settings.collection}/search/image"
+    found = staying.http.post(path, params={"k": 1}, content=body, headers={"content-type": "image/jpeg"})
+    asker = Asker(
+        where=(str(address.hostname), int(str(address.port))),
+        path=path.removesuffix("/image"),
+        body=json.dumps({"query": {"id": found.json()["answers"][0]["hits"][0]["id"]}, "k": 1}),
+        headers={"Authorization": f"Bearer {admin}", "Content-Type": "application/json"},
+    )
     head = (
         f"POST {path} HTTP/1.1\r\nHost: {address.netloc}\r\nAuthorization: Bearer {admin}\r\n"
         f"Content-Type: image/jpeg\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
     )
-    where = (str(address.hostname), int(str(address.port)))
-    with closing(socket.create_connection(where, timeout=LIMIT_S)) as half_sent:
+    where = asker.where
+    with (
+        ThreadPoolExecutor(CLIENTS) as pool,
+        closing(socket.create_connection(where, timeout=LIMIT_S)) as half_sent,
+    ):
+        asking = [pool.submit(asker.ask_until_refused) for _ in range(CLIENTS)]
         half_sent.sendall(head.encode() + body[:100])
         # Two: the page is one itself.
         wait_until(
             lambda: going.metrics().total("pictor_http_in_flight", kind="requests") >= 1, "it is taken"
         )
+        wait_until(lambda: asker.ended["200"] >= CLIENTS, "searches are answered", LIMIT_S)
         going.process.send_signal(signal.SIGTERM)
         wait_until(lambda: not _takes_more(where), "it takes nothing new")
         half_sent.sendall(body[100:])
         answer = b"".join(iter(lambda: half_sent.recv(65536), b""))
     assert answer.startswith(b"HTTP/1.1 200 "), answer[:300]
     assert b'"hits":[{' in answer
+    assert [one.exception() for one in asking] == [None] * CLIENTS
+    assert asker.ended.keys() <= {"200", "429", "refused"}, asker.ended
+    assert asker.ended["refused"] == CLIENTS
     assert going.process.wait(LIMIT_S) == 0
     assert staying.http.get("/readyz").status_code == 200
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asker:
+    """Says how each request ended, by its status, or "refused", or the error that cut it off."""
+
+    where: tuple[str, int]
+    path: str
+    body: str
+    headers: Mapping[str, str]
+    ended: Counter[str] = field(default_factory=Counter)
+
+    def ask_until_refused(self) -> None:
+        """On a connection that stays open, and on another one when the service has closed it."""
+        connection = http.client.HTTPConnection(*self.where, timeout=LIMIT_S)
+        how = ""
+        while how in ("", "200", "429"):
+            how = self._ask(connection)
+            self.ended[how] += 1
+        connection.close()
+
+    def _ask(self, connection: http.client.HTTPConnection) -> str:
+        try:
+            connection.request("POST", self.path, body=self.body, headers=self.headers)
+            answer = connection.getresponse()
+            json.loads(answer.read())
+        except ConnectionRefusedError:
+            return "refused"
+        except (OSError, http.client.HTTPException) as err:
+            return repr(err)
+        return str(answer.status)
 
 
 def _takes_more(where: tuple[str, int]) -> bool:

@@ -107,6 +107,28 @@ def test_a_job_over_http_is_the_same_as_one_that_a_task_made(
     ]
 
 
+def test_the_staging_bucket_of_the_workers_is_no_source_over_http(
+    deps: Deps, broker: MemoryBroker, tmp_path: Path
+) -> None:
+    """Whoever may name it: the pixels in it would be indexed as pictures, or fail one by one."""
+    staging = Settings.model_construct().staging_bucket
+    store = MemoryStore(staging)
+    store.put(staging, "job/00000000.block", b"pixels")
+    place = Location(url=f"s3://{staging}/", bucket=staging, prefix="")
+    waker = PlannerWaker(deps.ledger, Publisher(broker.app, preparation="inline"))  # type: ignore[arg-type]
+    backend = backend_of(replace(deps, store=store), tmp_path, driver=WORKERS, runner=waker, allowed=[place])
+    with client_of(backend) as client:
+        refused = [
+            client.post("/v1/jobs", json={"source": f"s3://{staging}/{prefix}"}) for prefix in ("", "job/")
+        ]
+        picture = {"object": {"bucket": staging, "key": "job/00000000.block"}}
+        refused.append(client.post(f"/v1/collections/{COLLECTION}/images", json=picture))
+    waker.close()
+    assert [answer.status_code for answer in refused] == [422, 422, 422], [a.text for a in refused]
+    assert all("it is no source" in answer.text for answer in refused)
+    assert (list(deps.ledger.list_jobs(limit=9)), broker.messages("plan")) == ([], [])
+
+
 def test_a_worker_plans_a_job_that_came_over_http(
     cluster: Cluster, context: Context, ledger: SqlLedger
 ) -> None:

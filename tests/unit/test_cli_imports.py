@@ -66,3 +66,20 @@ def test_a_command_for_a_running_service_loads_neither_settings_nor_arrays(
     )
     assert done.stderr.splitlines()[-1] == "loaded:", done.stderr
     assert done.returncode in (1, 2), done.stderr
+
+
+FITTING = """
+import sys
+from pipeline.cli.output import note, write_table
+note("1 hits")
+write_table(("score", "key"), [("0.9000", "a.jpg")])
+sys.exit("rich.console" in sys.modules)
+"""
+
+
+def test_a_table_that_fits_loads_no_library_for_tables() -> None:
+    """It would take a quarter of the time of a search through a running service."""
+    done = subprocess.run(
+        [sys.executable, "-c", FITTING], capture_output=True, text=True, check=False, timeout=120
+    )
+    assert (done.returncode, done.stdout) == (0, "score   key  \n0.9000  a.jpg\n"), done.stderr

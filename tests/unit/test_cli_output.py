@@ -105,6 +105,25 @@ def test_a_table_shows_cells_as_they_are_and_obeys_nothing_in_them(capsys: Outpu
     assert "\x1b" not in out
 
 
+def test_the_columns_of_a_table_are_as_wide_as_their_widest_cell(capsys: Output) -> None:
+    write_table(("key", "n", "id"), [("图é.jpg", 1, "a"), ("b.jpg", 22, None)])
+    out, _ = capsys.readouterr()
+    assert out == "key      n   id  \n图é.jpg  1   a   \nb.jpg    22  None\n"
+
+
+def test_a_cell_that_is_too_long_for_a_line_goes_on_in_the_next(capsys: Output) -> None:
+    write_table(("key", "n"), [("k" * 250, 1)])
+    first, second, third = capsys.readouterr().out.splitlines()
+    assert first.split() == ["key", "n"]
+    assert len(first) == len(second) == 200
+    assert second.split() + third.split() == ["k" * 197, "1", "k" * 53]
+
+
+def test_a_table_without_rows_is_its_header(capsys: Output) -> None:
+    write_table(("key", "n"), [])
+    assert capsys.readouterr().out == "key  n\n"
+
+
 def test_errors_go_to_standard_error_as_one_line(capsys: Output) -> None:
     fail(f"{BAD_KEY}: [bold]gone[/bold]")
     out, err = capsys.readouterr()

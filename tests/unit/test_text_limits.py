@@ -1,5 +1,6 @@
 """Texts at each limit of index, ledger, broker and store: what is over it costs its own image and no job."""
 
+import json
 import logging
 import os
 from collections.abc import Iterator, Mapping
@@ -7,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
+import numpy as np
 import pytest
 from amqp import Message as AmqpMessage
 from celery import Celery
@@ -14,13 +16,33 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from pipeline.adapters.folder.store import FolderStore
+from pipeline.adapters.milvus.binding import Binding
+from pipeline.adapters.milvus.rows import to_entity, to_row
 from pipeline.embedded import DriverOptions, run_job
+from pipeline.ingest.block import pack_block, unpack_block
+from pipeline.ingest.handle import handle_embed, handle_prepare
+from pipeline.ingest.message import encode_batch
+from pipeline.ingest.staging import MAX_BLOCK_BYTES
 from pipeline.ports import MAX_ETAG_BYTES, MAX_METADATA_BYTES, MAX_PATH_BYTES, Deps, misfit_of
 from pipeline.service.submit import open_job
 from pipeline.testing.memory_index import MemoryIndex
 from pipeline.testing.memory_store import MemoryStore
-from pipeline.types import FetchedObject, Job, JobState, ObjectRef, Reason, generation_of
+from pipeline.types import (
+    EmbedBatch,
+    FetchedObject,
+    IndexRow,
+    Job,
+    JobState,
+    ObjectRef,
+    Prepared,
+    PreparedBatch,
+    Reason,
+    Verdict,
+    View,
+    generation_of,
+)
 from tests.histories import check_adds_up
+from tests.index_rows import ids_in
 from tests.limit_texts import LETTERS, text_of
 from tests.unit.fakes import (
     BUCKET,
@@ -28,9 +50,11 @@ from tests.unit.fakes import (
     HERE,
     LIMITS,
     SPEC,
+    TARGET,
     distinct_png,
     failed_reasons,
     indexed_keys,
+    plan_one_batch,
     ref_of,
     request_of,
 )
@@ -46,6 +70,15 @@ SETTINGS = settings(
 )
 LETTER = st.sampled_from(list(LETTERS.values()))
 BESIDE = st.integers(-2, 2)
+BINDING = Binding(
+    schema_version=1,
+    name=COLLECTION,
+    model_name=SPEC.name,
+    model_source=SPEC.address,
+    fingerprint=SPEC.fingerprint,
+    dim=SPEC.dim,
+    vector_type="float32",
+)
 
 
 class EtagStore(MemoryStore):
@@ -121,6 +154,94 @@ def test_metadata_may_have_so_many_bytes_as_json(deps: Deps, letter: str, beside
     metadata = {text: ""} if in_name else {"": text}
     reason = ingest_beside_good_ones(deps, "z.png", metadata=metadata)
     assert reason == (Reason.TOO_LARGE if beside > 0 else None)
+
+
+# Staged: every text goes through a message, a block and another message before it is a row.
+
+STAGING = "staging"
+STAGED_LETTERS = (*LETTERS.values(), " ", '"')  # one that a row escapes, and one that JSON does, too
+
+
+def row_after_staging(deps: Deps, key: str, metadata: Mapping[str, str]) -> IndexRow | Reason:
+    """What becomes of one object between two others, whose pictures pass from one worker to another."""
+    index, store = MemoryIndex(), MemoryStore(BUCKET, STAGING)
+    index.create_collection(COLLECTION, SPEC)
+    for number, name in enumerate(("1.png", "2.png")):
+        store.put(BUCKET, name, distinct_png(number))
+    store.put(BUCKET, key, distinct_png(3), metadata=metadata)
+    deps.ledger.book.forget_generation(GENERATION)
+    deps = replace(deps, index=index, store=store, staging_bucket=STAGING)
+    batch = plan_one_batch(deps)
+    staged = handle_prepare(encode_batch(batch), deps, LIMITS).forward
+    assert staged is not None
+    for ref in batch.refs:
+        store.delete(BUCKET, ref.key)  # all that is written comes from the block
+    assert handle_embed(encode_batch(staged), deps, LIMITS).verdict is Verdict.ACK
+    assert list(store.list_objects(STAGING)) == []
+    assert deps.ledger.get_job(batch.job_id).state is JobState.COMPLETED
+    rows = {row.ref.key: row for row in index.get_rows(TARGET, ids_in(index, TARGET))}
+    assert {"1.png", "2.png"} <= rows.keys()
+    assert rows.keys() | failed_reasons(deps, batch.job_id).keys() == {"1.png", "2.png", key}
+    return rows.get(key) or failed_reasons(deps, batch.job_id)[key]
+
+
+@SETTINGS
+@given(letter=st.sampled_from(STAGED_LETTERS), beside=BESIDE, in_name=st.booleans())
+@example(letter="\U0001f600", beside=0, in_name=True)
+@example(letter="\U0001f600", beside=1, in_name=False)
+@example(letter=" ", beside=0, in_name=True)
+def test_metadata_at_its_limit_passes_through_a_block_into_a_row_of_the_index(
+    deps: Deps, letter: str, beside: int, in_name: bool
+) -> None:
+    room = MAX_METADATA_BYTES + beside - len(json.dumps({"": ""}))
+    count, rest = divmod(room, len(json.dumps(letter)) - 2)
+    text = letter * count + "a" * rest
+    metadata = {text: ""} if in_name else {"": text}
+    row = row_after_staging(deps, "z.png", metadata)
+    if beside > 0:
+        assert row is Reason.TOO_LARGE
+        return
+    assert isinstance(row, IndexRow)
+    assert dict(row.metadata) == metadata
+    assert to_row(to_entity(row, BINDING)).metadata == metadata
+
+
+@SETTINGS
+@given(letter=st.sampled_from(STAGED_LETTERS), beside=BESIDE)
+@example(letter="\U0001f600", beside=0)
+@example(letter="\U0001f600", beside=1)
+def test_a_key_at_its_limit_passes_through_a_block_into_a_row_of_the_index(
+    deps: Deps, letter: str, beside: int
+) -> None:
+    key = text_of(MAX_PATH_BYTES + beside, letter, start="z/", end=".png")
+    row = row_after_staging(deps, key, {})
+    if beside > 0:
+        assert row is Reason.TOO_LARGE
+        return
+    assert isinstance(row, IndexRow)
+    assert row.ref.key == key
+    assert to_row(to_entity(row, BINDING)).ref.key == key
+
+
+@pytest.mark.parametrize("letter", STAGED_LETTERS)
+def test_a_block_of_the_longest_texts_is_what_was_packed(letter: str) -> None:
+    """Every object of the largest batch has metadata at the limit: 20 MB of texts before the pixels."""
+    refs = tuple(ref_of(f"{number:04d}{letter * 250}") for number in range(1000))
+    text = letter * ((MAX_METADATA_BYTES - 20) // (len(json.dumps(letter)) - 2))
+    pixels = np.zeros((3, 4, 4), dtype=np.uint8)
+    made = [
+        Prepared(ref=ref, views=(View(pixels=pixels),), width=5, height=7, metadata={"": text})
+        for ref in refs
+    ]
+    batch = EmbedBatch(
+        job_id="j" * 100, path="00000000", collection="c" * 255, fingerprint=SPEC.fingerprint, refs=refs
+    )
+    body = pack_block(batch, PreparedBatch(outcomes=tuple(made), stored={}))
+    assert len(body) < MAX_BLOCK_BYTES / 8
+    unpacked = unpack_block(batch, body).outcomes
+    assert [(outcome.ref, outcome.metadata) for outcome in unpacked if isinstance(outcome, Prepared)] == [
+        (ref, {"": text}) for ref in refs
+    ]
 
 
 @pytest.mark.parametrize("text", ["a\0b", "\ud800"], ids=["NUL", "half a pair"])

@@ -16,6 +16,14 @@ from pipeline.types.audit import AuditEntry, AuditQuery, AuditRecord
 FACETS = ("kind", "actor", "tenant", "collection", "purpose_code", "case_ref", "probe_sha256")
 ERASED: Values = {"salt": None, "record": None, "started_at": None} | dict.fromkeys(FACETS, "")
 
+ENTRY = tuple(
+    audit_entry.c[name] for name in ("entry_index", "record_id", "commitment", "salt", "record", *FACETS)
+)
+"""The columns that `entry_of` takes, in its order."""
+
+# Made once: every search runs it.
+BY_IDS = sa.select(*ENTRY).where(audit_entry.c.record_id.in_(sa.bindparam("record_ids", expanding=True)))
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class NewEntry:
@@ -45,12 +53,6 @@ def entry_values(index: int, new: NewEntry) -> Values:
 
 def reference_values(index: int, new: NewEntry) -> list[Values]:
     return [{"refers_to": record_id, "entry_index": index} for record_id in sorted(set(new.record.refers_to))]
-
-
-ENTRY = tuple(
-    audit_entry.c[name] for name in ("entry_index", "record_id", "commitment", "salt", "record", *FACETS)
-)
-"""The columns that `entry_of` takes, in its order."""
 
 
 def entry_of(row: sa.Row[Any], **also_found_by: str) -> AuditEntry:
@@ -104,13 +106,10 @@ def with_references(connection: sa.Connection, rows: Sequence[sa.Row[Any]]) -> l
     return [entry_of(row, refers_to=said.get(row[0], "")) for row in rows]
 
 
-_BY_IDS = sa.select(*ENTRY).where(audit_entry.c.record_id.in_(sa.bindparam("ids", expanding=True)))
-
-
 def select_by_ids(connection: sa.Connection, record_ids: Iterable[str]) -> dict[str, AuditEntry]:
     """The entries that are there, by record id."""
     found: dict[str, AuditEntry] = {}
     for mine in slices(sorted(set(record_ids))):
-        rows = connection.execute(_BY_IDS, {"ids": mine})
+        rows = connection.execute(BY_IDS, {"record_ids": mine})
         found |= {row.record_id: entry_of(row) for row in rows}
     return found

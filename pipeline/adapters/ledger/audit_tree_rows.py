@@ -13,6 +13,16 @@ from pipeline.audit.tiles import TILE_HASHES, TILE_HEIGHT
 
 AUDIT_LOCK = 0x6175646974  # "audit": beside the lock of migrations
 
+# Every search runs them. A statement that is made anew takes longer to make than to run.
+TREE = sa.select(audit_tree)
+COMMITMENTS = (
+    sa.select(audit_entry.c.commitment)
+    .where(
+        audit_entry.c.entry_index >= sa.bindparam("start"), audit_entry.c.entry_index < sa.bindparam("end")
+    )
+    .order_by(audit_entry.c.entry_index)
+)
+
 
 def lock_tree(connection: sa.Connection) -> None:
     """Be the one writer until the transaction ends. In SQLite the transaction itself is the lock."""
@@ -22,19 +32,8 @@ def lock_tree(connection: sa.Connection) -> None:
         connection.execute(sa.text("SET LOCAL synchronous_commit = on"))
 
 
-# Made once: they are run for each search.
-_TREE = sa.select(audit_tree)
-_SIGNED = audit_tree.update().values(
-    size=sa.bindparam("new_size"), root=sa.bindparam("new_root"), checkpoint=sa.bindparam("new_checkpoint")
-)
-
-
 def select_tree(connection: sa.Connection) -> sa.Row[Any] | None:
-    return connection.execute(_TREE).one_or_none()
-
-
-def update_tree(connection: sa.Connection, size: int, root: bytes, checkpoint: str) -> None:
-    connection.execute(_SIGNED, {"new_size": size, "new_root": root, "new_checkpoint": checkpoint})
+    return connection.execute(TREE).one_or_none()
 
 
 def read_tile(connection: sa.Connection, level: int, number: int, size: int) -> bytes:
@@ -47,12 +46,7 @@ def read_tile(connection: sa.Connection, level: int, number: int, size: int) -> 
         return connection.scalar(full) or b""
     first, end = number * TILE_HASHES, number * TILE_HASHES + width
     if level == 0:
-        leaves = (
-            sa.select(audit_entry.c.commitment)
-            .where(audit_entry.c.entry_index >= first, audit_entry.c.entry_index < end)
-            .order_by(audit_entry.c.entry_index)
-        )
-        return b"".join(map(leaf_hash, connection.scalars(leaves)))
+        return b"".join(map(leaf_hash, read_commitments(connection, first, end)))
     below = audit_tile.c.number
     roots = (
         sa.select(audit_tile.c.root)
@@ -60,6 +54,10 @@ def read_tile(connection: sa.Connection, level: int, number: int, size: int) -> 
         .order_by(below)
     )
     return b"".join(connection.scalars(roots))
+
+
+def read_commitments(connection: sa.Connection, start: int, end: int) -> list[bytes]:
+    return list(connection.scalars(COMMITMENTS, {"start": start, "end": end}))
 
 
 def read_edge(connection: sa.Connection, size: int) -> Edge:

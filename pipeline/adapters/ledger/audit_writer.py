@@ -23,7 +23,6 @@ from pipeline.adapters.ledger.audit_tree_rows import (
     read_edge,
     select_tree,
     tree_nodes,
-    update_tree,
 )
 from pipeline.adapters.ledger.statements import slices
 from pipeline.audit.checkpoint import NamedCheckpoint, open_checkpoint, sign_checkpoint
@@ -36,6 +35,12 @@ from pipeline.audit.rollback import Guard, check_not_behind
 from pipeline.audit.tree import NodeReader, inclusion_proof
 from pipeline.errors import ConfigError, FatalError
 from pipeline.types.audit import AuditEntry, AuditReceipt, AuditRecord
+
+# Made once: every search runs them.
+ADD_ENTRIES = audit_entry.insert()
+SET_TREE = audit_tree.update().values(
+    size=sa.bindparam("to_size"), root=sa.bindparam("to_root"), checkpoint=sa.bindparam("to_checkpoint")
+)
 
 
 class AuditWriter:
@@ -130,7 +135,7 @@ class AuditWriter:
     def _sign(self, connection: sa.Connection, edge: Edge) -> str:
         root = edge.root()
         checkpoint = str(sign_checkpoint(self._key, edge.size, root))
-        update_tree(connection, edge.size, root, checkpoint)
+        connection.execute(SET_TREE, {"to_size": edge.size, "to_root": root, "to_checkpoint": checkpoint})
         return checkpoint
 
 
@@ -147,9 +152,6 @@ def prove_entry(
     return AuditReceipt(record_id=record_id, index=index, commitment=commitment, proof=proof)
 
 
-_NEW_ENTRIES = audit_entry.insert()
-
-
 def _append(connection: sa.Connection, edge: Edge, fresh: Sequence[NewEntry]) -> dict[str, int]:
     """Returns the places of the entries by record id."""
     first, tiles = edge.size, list[FullTile]()
@@ -157,7 +159,7 @@ def _append(connection: sa.Connection, edge: Edge, fresh: Sequence[NewEntry]) ->
         tiles += edge.append(leaf_hash(entry.commitment))
     if fresh:
         rows = [entry_values(index, entry) for index, entry in enumerate(fresh, start=first)]
-        connection.execute(_NEW_ENTRIES, rows)
+        connection.execute(ADD_ENTRIES, rows)
     references = [
         row for index, entry in enumerate(fresh, start=first) for row in reference_values(index, entry)
     ]

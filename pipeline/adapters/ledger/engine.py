@@ -38,7 +38,6 @@ POSTGRES_POOL = {
     "pool_size": 4,  # a worker writes one row per batch; the server's connections are for many workers
     "max_overflow": 4,
     "pool_timeout": 30.0,  # seconds for a free connection
-    "pool_pre_ping": True,  # a server that was restarted leaves dead connections in the pool
     "pool_recycle": 1800,  # seconds; firewalls forget idle connections silently
 }
 POSTGRES_CONNECT = {
@@ -47,6 +46,7 @@ POSTGRES_CONNECT = {
     "tcp_user_timeout": "30000",  # ms until a silent peer counts as gone; the system's own is 15 minutes
     "options": "-c statement_timeout=30000",  # ms; the longest statement here takes seconds
 }
+ANSWER_S = 35.0  # a server that has not given up on a statement by now is frozen
 
 
 def read_url(text: str, *, ca_file: str = "") -> sa.URL:
@@ -86,19 +86,26 @@ def location_of(url: sa.URL) -> str:
     return show_url(url.set(drivername="postgresql", query={}).render_as_string(hide_password=False))
 
 
-def make_engine(url: sa.URL, *, for_log: bool = False) -> sa.Engine:
+def make_engine(url: sa.URL, *, for_log: bool = False, answer_s: float | None = ANSWER_S) -> sa.Engine:
     """Open nothing yet. `url` comes from `read_url`, and its query wins over the settings above.
 
     Args:
         for_log: in SQLite a commit survives a power cut, and what is deleted is overwritten.
+        answer_s: longest wait for one answer of a PostgreSQL server; None for a migration, which takes as
+            long as it takes.
     """
     if url.drivername == "sqlite":
         return _make_sqlite_engine(url, (*SQLITE_SETTINGS, *(SQLITE_FOR_THE_LOG if for_log else ())))
     settings = {name: value for name, value in POSTGRES_CONNECT.items() if name not in url.query}
     try:
-        return sa.create_engine(url, connect_args=settings, **POSTGRES_POOL)
+        engine = sa.create_engine(url, connect_args=settings, **POSTGRES_POOL)
     except ImportError as err:
         raise ConfigError("a PostgreSQL ledger needs psycopg: pip install 'pictor[worker]'") from err
+    if answer_s is not None:
+        from pipeline.adapters.ledger.patient_connection import use_patient_connections  # imports psycopg
+
+        use_patient_connections(engine, answer_s=answer_s)
+    return engine
 
 
 class Transactions:

@@ -41,7 +41,7 @@ def migrate(url: str, *, ca_file: str = "") -> str:
     """
     address = read_url(url, ca_file=ca_file)
     make_folder(address)
-    engine = make_engine(address)
+    engine = make_engine(address, answer_s=None)
     try:
         repeated(lambda: _migrate(engine))
     finally:

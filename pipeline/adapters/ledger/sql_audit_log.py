@@ -17,7 +17,12 @@ from pipeline.adapters.ledger.audit_rows import (
     with_references,
 )
 from pipeline.adapters.ledger.audit_schema import audit_entry, audit_tile, audit_tree
-from pipeline.adapters.ledger.audit_tree_rows import read_tile, select_tree, tree_nodes
+from pipeline.adapters.ledger.audit_tree_rows import (
+    read_commitments,
+    read_tile,
+    select_tree,
+    tree_nodes,
+)
 from pipeline.adapters.ledger.audit_writer import AuditWriter, prove_entry
 from pipeline.adapters.ledger.engine import InTransactions, Transactions, forget_copies
 from pipeline.adapters.ledger.migrate import open_migrated
@@ -107,6 +112,9 @@ class SqlAuditLog(InTransactions):
     def tile(self, level: int, number: int, size: int) -> bytes:
         """The hashes that a tile has in the tree of `size` leaves; fewer when rows are missing."""
         return self._read(lambda connection: read_tile(connection, level, number, size))
+
+    def commitments(self, start: int, end: int) -> list[bytes]:
+        return self._read(lambda connection: read_commitments(connection, start, end))
 
     def full_tiles(self) -> list[tuple[int, int]]:
         """Level and number of every tile that is kept as full."""
