@@ -29,6 +29,7 @@ from pipeline.api.routes import (
     audit,
     collections,
     embeddings,
+    faces,
     health,
     images,
     jobs,
@@ -85,7 +86,7 @@ def make_app(
     app.state.door = door
     answer_errors_as_problems(app)
     resources = APIRouter(responses=_problem_answers())
-    for room in (policies, collections, jobs, images, search, embeddings, keys, audit, log_entries):
+    for room in (policies, collections, jobs, images, search, faces, embeddings, keys, audit, log_entries):
         resources.include_router(room.router)
     app.include_router(resources)
     app.include_router(health.router)

@@ -30,7 +30,7 @@ from pipeline.ports import (
 )
 from pipeline.ports.giving_way import StoreGivingWay
 from pipeline.ports.model_binding import DEFAULT_MODEL, check_target
-from pipeline.search.query import Query
+from pipeline.search.query import Bytes, Query
 from pipeline.search.right_of_way import RightOfWay
 from pipeline.service.access import ALL_TENANTS, Caller
 from pipeline.service.accountability import Accountability
@@ -43,6 +43,7 @@ from pipeline.service.confined import (
     scope_of,
 )
 from pipeline.service.embeddings import embed_pictures
+from pipeline.service.faces import Comparison, FoundFaces, compare_faces, detect_faces
 from pipeline.service.models import Models
 from pipeline.service.search import SearchAnswer, SearchPorts, SearchRequest, search_images
 from pipeline.service.submit import Submission, submit_embedded, submit_heard
@@ -141,6 +142,18 @@ class Backend:
         """See `embed_pictures`."""
         with self.right_of_way.search():
             return embed_pictures(pictures, target, self._search_ports(), self.limits, caller)
+
+    def detect_faces(self, picture: Bytes, collection: str, caller: Caller) -> FoundFaces:
+        """See `service.faces`."""
+        with self.right_of_way.search():
+            return detect_faces(picture, collection, self._search_ports(), self.limits, caller)
+
+    def compare_faces(
+        self, first: Bytes, second: Bytes, request: SearchRequest, caller: Caller
+    ) -> Comparison:
+        """See `service.faces`."""
+        with self.right_of_way.search():
+            return compare_faces(first, second, request, self._search_ports(), self.limits, caller)
 
     def _search_ports(self) -> SearchPorts:
         return SearchPorts(

@@ -50,6 +50,15 @@ class Filter(Strict):
     ] = None
 
 
+class BoxBody(Strict):
+    """A part of an upright picture, px."""
+
+    left: Annotated[int, Field(ge=0)]
+    top: Annotated[int, Field(ge=0)]
+    width: Annotated[int, Field(ge=1)]
+    height: Annotated[int, Field(ge=1)]
+
+
 class QueryBody(Strict):
     """An example: exactly one of `id`, `object`, `image` and `vector`."""
 
@@ -59,10 +68,13 @@ class QueryBody(Strict):
         str | None, Field(description="The bytes of a picture in base64", examples=["/9j/4AAQSkZJRg…"])
     ] = None
     vector: Annotated[list[float] | None, Field(max_length=32_768)] = None
+    box: Annotated[
+        BoxBody | None, Field(description="The face of a picture that is meant. Without it, each face is")
+    ] = None
 
     @model_validator(mode="after")
     def _one_example(self) -> Self:
-        given = [name for name, value in self if value is not None]
+        given = [name for name, value in self if value is not None and name != "box"]
         if len(given) != 1:
             found = ", ".join(given) or "none"
             raise ValueError(f"exactly one of id, object, image and vector is expected, found {found}")
@@ -151,6 +163,12 @@ class Answer(BaseModel):
     ] = None
     to_verify: Annotated[
         int | None, Field(description="So many persons must look at each hit before it counts")
+    ] = None
+    face: Annotated[
+        BoxBody | None, Field(description="The face of the query's picture that was searched for")
+    ] = None
+    other_faces: Annotated[
+        list["Answer"] | None, Field(description="An answer for each further face of the query's picture")
     ] = None
     error: str | None = None
     code: str | None = None
@@ -471,6 +489,56 @@ class CaseState(BaseModel):
     case: str
     granted: bool
     started_at: Annotated[str, Field(description="Of the first search for the case, or of this decision")]
+
+
+class FaceBody(BaseModel):
+    """See docs/reference/faces.md."""
+
+    box: BoxBody
+    points: Annotated[
+        list[tuple[float, float]],
+        Field(description="Eyes, tip of the nose, corners of the mouth; the left one in the picture first"),
+    ]
+    confidence: float
+    eyes_px: float
+    sharpness: float
+    brightness: float
+    yaw: float
+    pitch: float
+    roll: float
+    turn: float
+
+
+class FacesBody(BaseModel):
+    width: Annotated[int, Field(description="Of the upright picture, px")]
+    height: int
+    faces: Annotated[list[FaceBody], Field(description="The largest first")]
+
+
+class CompareBody(Strict):
+    """Two pictures in base64. The largest face of the first one is compared, or that in its `box`."""
+
+    collection: str
+    first: Annotated[str, Field(examples=["/9j/4AAQSkZJRg…"])]
+    second: str
+    box: BoxBody | None = None
+    min_score: Annotated[float | None, Field(ge=-1, le=1, description="Cosine")] = None
+    justification: Stated = Stated()
+
+
+class FaceMatchBody(BaseModel):
+    box: BoxBody
+    score: Annotated[float, Field(ge=-1.000001, le=1.000001, description="Cosine")]
+
+
+class ComparisonBody(BaseModel):
+    face: Annotated[BoxBody, Field(description="Of the first picture, which was compared")]
+    matches: Annotated[list[FaceMatchBody], Field(description="In the second picture, most similar first")]
+    unmatched: Annotated[list[BoxBody], Field(description="Faces whose score is under the least one")]
+    receipt: str | None = None
+    inclusion: Inclusion | None = None
+    recording: Literal["off"] | None = None
+    to_verify: int | None = None
 
 
 class Live(BaseModel):

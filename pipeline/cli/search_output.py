@@ -19,10 +19,16 @@ def print_answers(answers: Sequence[Mapping[str, object]], *, as_json: bool) -> 
         elif "error" in answer:
             fail(f"{answer['query']}: {answer['error']}")
         else:
-            rows = [_row(hit) for hit in cast("Iterable[Mapping[str, object]]", answer["hits"])]
-            note(f"{answer['query']}: {len(rows)} hits")
-            write_table(("score", "key", "size", "bucket", "id"), rows)
+            _print_hits(answer)
+            for other in cast("Sequence[Mapping[str, object]]", answer.get("other_faces", ())):
+                _print_hits(other)
     _say_what_is_due(answers)
+
+
+def _print_hits(answer: Mapping[str, object]) -> None:
+    rows = [_row(hit) for hit in cast("Iterable[Mapping[str, object]]", answer["hits"])]
+    note(f"{answer['query']}{_face(answer)}: {len(rows)} hits")
+    write_table(("score", "key", "size", "bucket", "id"), rows)
 
 
 def write_receipts(path: Path, answers: Sequence[Mapping[str, object]]) -> None:
@@ -44,6 +50,12 @@ def _say_what_is_due(answers: Sequence[Mapping[str, object]]) -> None:
     persons = [answer["to_verify"] for answer in answers if answer.get("to_verify") and answer["hits"]]
     if persons:
         note(f"To be verified: {persons[0]} persons must look at each hit before it counts.")
+
+
+def _face(answer: Mapping[str, object]) -> str:
+    """Which face of a picture was searched for, where there can be several."""
+    box = cast("Mapping[str, int] | None", answer.get("face"))
+    return f", face at {box['left']},{box['top']} of {box['width']}x{box['height']} px" if box else ""
 
 
 def _row(hit: Mapping[str, object]) -> tuple[object, ...]:

@@ -1,9 +1,11 @@
 """A request, and how its answer is read. Nothing here sends: the sync and the async client share it."""
 
 import json
+import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
+from urllib.parse import quote
 
 from pipeline.errors import MessageError
 
@@ -47,6 +49,16 @@ def json_body(fields: Fields) -> bytes:
     """Fields that are None are left out: the service's own default counts then."""
     given = {name: value for name, value in fields.items() if value is not None}
     return json.dumps(given, allow_nan=False).encode()
+
+
+def quoted(text: str) -> str:
+    """A name or an id as a part of a path."""
+    return quote(text, safe=":")  # a colon is in ids of views
+
+
+def new_key() -> str:
+    """An Idempotency-Key."""
+    return f"pictor-{uuid.uuid4().hex}"
 
 
 JSON_HEADERS = {"content-type": "application/json"}

@@ -4,23 +4,34 @@
 collections and ids of jobs may be any text; they are quoted here.
 """
 
+import base64
 import hashlib
 import json
-import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
-from urllib.parse import quote
 
-from pipeline.client.calls import JSON_HEADERS, Call, Fields, Page, Pages, json_body, nothing, read_json
+from pipeline.client.calls import (
+    JSON_HEADERS,
+    Call,
+    Fields,
+    Page,
+    Pages,
+    json_body,
+    new_key,
+    nothing,
+    quoted,
+    read_json,
+)
 from pipeline.client.queries import Query, picture_of, query_json
 from pipeline.client.results import (
     AcceptedImage,
     AnswerObject,
     AuditEntry,
     Collection,
+    Embedding,
     Estimate,
     Failure,
     Generation,
@@ -29,6 +40,7 @@ from pipeline.client.results import (
     Retried,
     SearchResult,
     read_all,
+    reader_of,
 )
 from pipeline.errors import ArgumentError
 
@@ -128,7 +140,7 @@ def list_collections() -> Call[list[Collection]]:
 
 def show_collection(name: str) -> Call[Collection]:
     """Raises NotFoundError, and names the collections that are there."""
-    return Call(method="GET", path=collection_path(name), read=_reader(Collection))
+    return Call(method="GET", path=collection_path(name), read=reader_of(Collection))
 
 
 def list_generations(name: str) -> Call[list[Generation]]:
@@ -152,9 +164,9 @@ def create_collection(name: str, *, model: str = "builtin") -> Call[Collection]:
     return Call(
         method="POST",
         path="/v1/collections",
-        headers=JSON_HEADERS | {"idempotency-key": _new_key()},
+        headers=JSON_HEADERS | {"idempotency-key": new_key()},
         body=json_body({"name": name, "model": model}),
-        read=_reader(Collection),
+        read=reader_of(Collection),
     )
 
 
@@ -195,7 +207,7 @@ def submit_job(
         ConflictError: another submission has had this key.
     """
     # With a key, a job is new in any case. Without one, the same request is the same unfinished job.
-    key = {} if resume else {"idempotency-key": idempotency_key or _new_key()}
+    key = {} if resume else {"idempotency-key": idempotency_key or new_key()}
     return Call(
         method="POST",
         path="/v1/jobs",
@@ -215,7 +227,7 @@ def submit_job(
                 "restart": restart or None,
             }
         ),
-        read=_reader(Job),
+        read=reader_of(Job),
     )
 
 
@@ -242,7 +254,7 @@ def estimate_job(
         path="/v1/jobs/estimate",
         headers=JSON_HEADERS,
         body=json_body(fields),
-        read=_reader(Estimate),
+        read=reader_of(Estimate),
     )
 
 
@@ -259,7 +271,7 @@ def list_jobs(*, page_items: int = 50, of_one_image: bool = False) -> Pages[Job]
 
 def show_job(job_id: str) -> Call[Job]:
     """One job: its state and counts, where the time went and what held it up. Raises NotFoundError."""
-    return Call(method="GET", path=job_path(job_id), read=_reader(Job))
+    return Call(method="GET", path=job_path(job_id), read=reader_of(Job))
 
 
 def job_failures(job_id: str, *, page_items: int = 100) -> Pages[Failure]:
@@ -298,9 +310,9 @@ def index_object(
     return Call(
         method="POST",
         path=f"{collection_path(collection)}/images",
-        headers=JSON_HEADERS | {"idempotency-key": idempotency_key or _new_key()},
+        headers=JSON_HEADERS | {"idempotency-key": idempotency_key or new_key()},
         body=json_body({"object": {"bucket": bucket, "key": key}}),
-        read=_reader(AcceptedImage),
+        read=reader_of(AcceptedImage),
     )
 
 
@@ -313,19 +325,19 @@ def index_picture(
         ConflictError: the service keeps no pictures.
         ImageError: it cannot be read.
     """
-    headers = {"content-type": "application/octet-stream", "idempotency-key": idempotency_key or _new_key()}
+    headers = {"content-type": "application/octet-stream", "idempotency-key": idempotency_key or new_key()}
     return Call(
         method="POST",
         path=f"{collection_path(collection)}/images/upload",
         headers=headers,
         body=picture_of(picture),
-        read=_reader(AcceptedImage),
+        read=reader_of(AcceptedImage),
     )
 
 
 def show_image(image_id: str, *, collection: str = DEFAULT_COLLECTION) -> Call[Image]:
     """The row of one stored image. Raises NotFoundError."""
-    return Call(method="GET", path=_image_path(collection, image_id), read=_reader(Image))
+    return Call(method="GET", path=_image_path(collection, image_id), read=reader_of(Image))
 
 
 def thumbnail(image_id: str, *, collection: str = DEFAULT_COLLECTION, side_px: int = 220) -> Call[bytes]:
@@ -341,6 +353,25 @@ def thumbnail(image_id: str, *, collection: str = DEFAULT_COLLECTION, side_px: i
 def remove_image(image_id: str, *, collection: str = DEFAULT_COLLECTION) -> Call[None]:
     """Take one image out of the index. While its object is in its source, the next job brings it back."""
     return Call(method="DELETE", path=_image_path(collection, image_id), read=nothing, is_repeatable=False)
+
+
+def embed(pictures: Sequence[Path | bytes], *, model: str) -> Call[list[Sequence[float]]]:
+    """The vector of each of 1 to 100 pictures, of unit length, in their order. Pictures are not kept.
+
+    Args:
+        model: the name of a collection's model, as `Collection.model` has it.
+
+    Raises:
+        ImageError: one of them cannot be read.
+    """
+    images = [base64.b64encode(picture_of(picture)).decode() for picture in pictures]
+    return Call(
+        method="POST",
+        path="/v1/embeddings",
+        headers=JSON_HEADERS,
+        body=json_body({"model": model, "input": images}),
+        read=_read_vectors,
+    )
 
 
 def search_audit(
@@ -416,27 +447,19 @@ def audit_report(
         "recipient": recipient,
     }
     params = {name: text for name, text in given.items() if text}
-    return Call(method="GET", path=f"/v1/audit/reports/{_quoted(shape)}", params=params, read=bytes)
+    return Call(method="GET", path=f"/v1/audit/reports/{quoted(shape)}", params=params, read=bytes)
 
 
 def collection_path(name: str) -> str:
-    return f"/v1/collections/{_quoted(name)}"
+    return f"/v1/collections/{quoted(name)}"
 
 
 def job_path(job_id: str) -> str:
-    return f"/v1/jobs/{_quoted(job_id)}"
+    return f"/v1/jobs/{quoted(job_id)}"
 
 
 def _image_path(collection: str, image_id: str) -> str:
-    return f"{collection_path(collection)}/images/{_quoted(image_id)}"
-
-
-def _quoted(text: str) -> str:
-    return quote(text, safe=":")  # a colon is in ids of views
-
-
-def _new_key() -> str:
-    return f"pictor-{uuid.uuid4().hex}"
+    return f"{collection_path(collection)}/images/{quoted(image_id)}"
 
 
 def _filter_json(
@@ -480,13 +503,13 @@ def _search_call(
         params=params or {},
         headers=headers,
         body=body,
-        read=_reader(SearchResult),
+        read=reader_of(SearchResult),
     )
 
 
 def _move(job_id: str, move: str, kind: type[A]) -> Call[A]:
     # Not repeatable: the second time it would be refused, as the job is paused already.
-    return Call(method="POST", path=f"{job_path(job_id)}/{move}", read=_reader(kind), is_repeatable=False)
+    return Call(method="POST", path=f"{job_path(job_id)}/{move}", read=reader_of(kind), is_repeatable=False)
 
 
 def _page(
@@ -500,5 +523,5 @@ def _page(
     return Call(method="GET", path=path, params=params, read=read)
 
 
-def _reader(kind: type[A]) -> Callable[[bytes], A]:
-    return lambda body: kind.of(read_json(body))
+def _read_vectors(body: bytes) -> list[Sequence[float]]:
+    return [one.embedding for one in read_all(Embedding, read_json(body).get("data"))]

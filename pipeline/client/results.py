@@ -1,10 +1,11 @@
 """What the service answers, as values. Fields that a newer service adds are in `raw` alone."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from datetime import datetime
 from typing import Any, Self, TypeVar
 
+from pipeline.client.calls import read_json
 from pipeline.errors import MessageError
 
 A = TypeVar("A", bound="AnswerObject")
@@ -219,7 +220,67 @@ class AuditEntry(AnswerObject):
     record: Mapping[str, Any] | None = None
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Embedding(AnswerObject):
+    index: int
+    embedding: Sequence[float]  # [D], of unit length
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Key(AnswerObject):
+    """A key of the service. `collections` and `buckets` are globs, times are ISO 8601 in UTC."""
+
+    id: str
+    name: str
+    tenant: str
+    roles: Sequence[str]
+    collections: Sequence[str]
+    buckets: Sequence[str]
+    acts_for_others: bool
+    created_at: str
+    created_by: str
+    expires_at: str | None
+    revoked_at: str | None
+    last_used_at: str | None
+    replaces: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NewSecret(Key):
+    """`secret` is shown this once, and by no `repr`."""
+
+    secret: str = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PolicyVersion(AnswerObject):
+    """`state` is proposed, in_force, replaced or refused. `loosens` says why a version is proposed only."""
+
+    collection: str
+    version: int
+    state: str
+    replaces: int
+    loosens: Sequence[str]
+    proposed_by: str
+    proposed_at: str
+    decided_by: str
+    decided_at: str | None
+    policy: Mapping[str, object]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CaseState(AnswerObject):
+    case: str
+    granted: bool
+    started_at: str
+
+
 _NESTED: Mapping[str, type[AnswerObject]] = {"hits": Hit, "answers": Answer, "job": Job}
+
+
+def reader_of(kind: type[A]) -> Callable[[bytes], A]:
+    """Reads a body that is one such object."""
+    return lambda body: kind.of(read_json(body))
 
 
 def read_all(kind: type[A], found: object) -> tuple[A, ...]:

@@ -8,7 +8,7 @@ from typing import Concatenate, ParamSpec, Self, TypeVar
 
 import httpx2
 
-from pipeline.client import operations
+from pipeline.client import key_operations, operations, policy_operations
 from pipeline.client.calls import Call, Pages
 from pipeline.client.connection import Attempts, connect_to
 from pipeline.client.events import Following
@@ -108,6 +108,18 @@ class Pictor:
     thumbnail = _sent(operations.thumbnail)
     remove_image = _sent(operations.remove_image)
     search_audit = _paged(operations.search_audit)
+    embed = _sent(operations.embed)
+    list_keys = _sent(key_operations.list_keys)
+    show_key = _sent(key_operations.show_key)
+    create_key = _sent(key_operations.create_key)
+    rotate_key = _sent(key_operations.rotate_key)
+    revoke_key = _sent(key_operations.revoke_key)
+    show_policy = _sent(policy_operations.show_policy)
+    list_policies = _sent(policy_operations.list_policies)
+    set_policy = _sent(policy_operations.set_policy)
+    approve_policy = _sent(policy_operations.approve_policy)
+    refuse_policy = _sent(policy_operations.refuse_policy)
+    decide_case = _sent(policy_operations.decide_case)
     audit_report = _sent(operations.audit_report)
 
     def follow_job(self, job_id: str) -> Iterator[Job]:

@@ -37,6 +37,10 @@ GoOn = Callable[[], bool]
 def prepare_book(job: Job, deps: Deps, go_on: GoOn) -> bool:
     """Enter the rows of the index into the book. Takes long once, for a collection from before the book.
 
+    All rows are read, also those of other sources: an index lists them by id, and only the book knows later
+    which of them a source has lost. Without them every object would count as new. They come by pages, each
+    a transaction, so memory is bounded and whoever is stopped goes on behind the last page.
+
     Args:
         go_on: asked before each piece of work; when it says no, the next call continues from there.
 

@@ -1,6 +1,6 @@
 """From queries to vectors, in batches. A query that cannot be read costs nobody else's answer."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from threading import Semaphore
@@ -14,9 +14,22 @@ from pipeline.ingest.phase_clock import PhaseClock
 from pipeline.ingest.prepare import prepare_all
 from pipeline.ports import Concurrency, ImageEmbedder, ImageLimits, ObjectReader, VectorIndex, ViewFinder
 from pipeline.ports.embedder import check_finder
+from pipeline.ports.image_rows import image_id_of_row
 from pipeline.search import query as ask
 from pipeline.search.given import GivenImages
-from pipeline.types import CollectionRef, Embedded, ObjectRef, Reason, Rejected, Vector
+from pipeline.types import (
+    Box,
+    CollectionRef,
+    Embedded,
+    FacePlace,
+    IndexRow,
+    ObjectRef,
+    Prepared,
+    Reason,
+    Rejected,
+    Vector,
+    place_of,
+)
 
 Q = TypeVar("Q")
 
@@ -37,24 +50,33 @@ class ExampleSources:
 class Example:
     """The vector [D] of a query, of unit length. If there is none, `error` says why.
 
-    `location` is the bucket and key of the query's picture, where there is one.
+    `location` is the bucket and key of the query's picture, where there is one. `face` is the face of it that
+    is meant. `metadata` is what is known of that face.
     """
 
     vector: Vector | None = None
     error: str = ""
     code: str = ""  # of the error: a Reason, or an ErrorCode
     location: tuple[str, str] | None = None
+    face: FacePlace | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+Examples = tuple[Example, ...]  # of one query: one, or one for each face of its picture
 
 
 def read_examples(
     queries: Sequence[ask.Query], target: CollectionRef, sources: ExampleSources, limits: ImageLimits
-) -> list[Example]:
-    """One example per query, in order: stored rows in one lookup, images in groups through the model."""
+) -> list[Examples]:
+    """Of each query, in order: stored rows in one lookup, images in groups through the model.
+
+    A picture of faces gives one example for each of them, the largest first.
+    """
     stored = iter(_stored_examples(_of(queries, ask.Stored), target, sources.index))
     objects = iter(_object_examples(_of(queries, ask.Object), sources, limits))
     given = iter(_given_examples(_of(queries, ask.Bytes), sources, limits))
     vectors = iter(_vector_examples(_of(queries, ask.Vector), target, sources.index))
-    examples = []
+    examples: list[Examples] = []
     for query in queries:
         match query:
             case ask.Stored():
@@ -76,32 +98,46 @@ def _of(queries: Sequence[ask.Query], kind: type[Q]) -> list[Q]:
 
 def _stored_examples(
     queries: Sequence[ask.Stored], target: CollectionRef, index: VectorIndex
-) -> list[Example]:
+) -> list[Examples]:
     ids = sorted({query.id for query in queries})
     rows = {row.id: row for row in index.get_rows(target, ids, latest=False)}
     unseen = [id_ for id_ in ids if id_ not in rows]
     if unseen:  # written within the last seconds, perhaps: "not found" must be true
         rows |= {row.id: row for row in index.get_rows(target, unseen)}
+    found: dict[str, Sequence[IndexRow]] = {id_: [row] for id_, row in rows.items()}
+    images = [id_ for id_ in ids if id_ not in found and image_id_of_row(id_) == id_]
+    if images:  # whose rows are of views
+        found |= index.get_images(target, images)
     return [
-        Example(vector=row.vector, location=(row.ref.bucket, row.ref.key))
-        if (row := rows.get(query.id))
-        else _failed(Reason.NOT_FOUND, f"no image {query.id} in collection {target.name}")
+        tuple(map(_row_example, found[query.id]))
+        if found.get(query.id)
+        else (_failed(Reason.NOT_FOUND, f"no image {query.id} in collection {target.name}"),)
         for query in queries
     ]
 
 
+def _row_example(row: IndexRow) -> Example:
+    return Example(
+        vector=row.vector,
+        location=(row.ref.bucket, row.ref.key),
+        face=place_of(row.metadata, width=row.width, height=row.height),
+        metadata=row.metadata,
+    )
+
+
 def _object_examples(
     queries: Sequence[ask.Object], sources: ExampleSources, limits: ImageLimits
-) -> list[Example]:
+) -> list[Examples]:
     versions = [_present_version(query, sources.store) for query in queries]
     refs = [ref for ref in versions if isinstance(ref, ObjectRef)]
     outcomes = _embed_refs(refs, sources.store, sources, limits)
     examples = (
-        _example(outcomes[id(version)] if isinstance(version, ObjectRef) else version) for version in versions
+        _examples(outcomes[id(version)] if isinstance(version, ObjectRef) else version, query.box)
+        for query, version in zip(queries, versions, strict=True)
     )
     return [
-        replace(example, location=(query.bucket, query.key))
-        for query, example in zip(queries, examples, strict=True)
+        tuple(replace(example, location=(query.bucket, query.key)) for example in found)
+        for query, found in zip(queries, examples, strict=True)
     ]
 
 
@@ -114,10 +150,10 @@ def _present_version(query: ask.Object, store: ObjectReader) -> ObjectRef | Imag
 
 def _given_examples(
     queries: Sequence[ask.Bytes], sources: ExampleSources, limits: ImageLimits
-) -> list[Example]:
+) -> list[Examples]:
     given = GivenImages([query.body for query in queries])
     outcomes = _embed_refs(given.refs, given, sources, limits)
-    return [_example(outcomes[id(ref)]) for ref in given.refs]
+    return [_examples(outcomes[id(ref)], query.box) for query, ref in zip(queries, given.refs, strict=True)]
 
 
 def _embed_refs(
@@ -126,44 +162,91 @@ def _embed_refs(
     """Outcomes by the identity, not the value, of the reference: one image may be asked for twice."""
     if not refs:
         return {}
-    embedder = sources.embedder()
-    clock = PhaseClock()
-    finder = sources.finder()
-    check_finder(embedder.spec, finder)
-    prepared = prepare_all(
+    embedder, clock = sources.embedder(), PhaseClock()
+    with closing(_prepare_refs(refs, store, sources, limits, clock)) as prepared:
+        outcomes = embed_all(prepared, embedder, sources.concurrency.group_items, clock)
+        return {id(outcome.ref): outcome for outcome in outcomes}
+
+
+def _prepare_refs(
+    refs: Sequence[ObjectRef],
+    store: ObjectReader,
+    sources: ExampleSources,
+    limits: ImageLimits,
+    clock: PhaseClock,
+) -> Generator[Prepared | Rejected]:
+    spec, finder = sources.embedder().spec, sources.finder()
+    check_finder(spec, finder)
+    return prepare_all(
         refs,
         store,
-        embedder.spec.preprocessing,
+        spec.preprocessing,
         limits,
         clock,
         concurrency=sources.concurrency,
         finder=finder,
         decode_slots=sources.decode_slots,
     )
-    with closing(prepared):
-        outcomes = embed_all(prepared, embedder, sources.concurrency.group_items, clock)
-        return {id(outcome.ref): outcome for outcome in outcomes}
 
 
-def _example(outcome: Embedded | Rejected | ImageError) -> Example:
+def find_views_of(query: ask.Object | ask.Bytes, sources: ExampleSources, limits: ImageLimits) -> Prepared:
+    """The picture of a query, and what its model looks at in it. Raises ImageError."""
+    store, ref = sources.store, None
+    match query:
+        case ask.Object():
+            ref = store.stat(query.bucket, query.key)
+        case ask.Bytes():
+            store = GivenImages([query.body])
+            (ref,) = store.refs
+        case _:
+            assert_never(query)
+    with closing(_prepare_refs([ref], store, sources, limits, PhaseClock())) as prepared:
+        (outcome,) = prepared
+    if isinstance(outcome, Rejected):
+        raise ImageError(outcome.reason, outcome.detail)
+    return outcome
+
+
+def _examples(outcome: Embedded | Rejected | ImageError, wanted: Box | None) -> Examples:
     match outcome:
-        case Embedded(vectors=(first, *_)):  # the best view
-            return Example(vector=first)
+        case Embedded(vectors=()):
+            return (_failed(ErrorCode.INVALID_ARGUMENT, "the model finds nothing in this picture"),)
         case Embedded():
-            return _failed(ErrorCode.INVALID_ARGUMENT, "the model finds nothing in this picture")
+            return _of_faces(outcome, wanted) or (Example(vector=outcome.vectors[0]),)  # the best view
         case Rejected() | ImageError():
-            return _failed(outcome.reason, outcome.detail)
+            return (_failed(outcome.reason, outcome.detail),)
         case _:
             assert_never(outcome)
 
 
+def _of_faces(outcome: Embedded, wanted: Box | None) -> Examples:
+    """Each face, or the one that lies in the wanted box. None where the views are no faces."""
+    known = zip(outcome.vectors, outcome.of_views or [{}] * len(outcome.vectors), strict=True)
+    found = [
+        Example(vector=vector, face=face, metadata=metadata)
+        for vector, metadata in known
+        if (face := place_of(metadata, width=outcome.width, height=outcome.height)) is not None
+    ]
+    if wanted is None or not found:
+        return tuple(found)
+    best = max(found, key=lambda example: _overlap(example, wanted))
+    if not _overlap(best, wanted):
+        sides = f"{wanted.left},{wanted.top},{wanted.width},{wanted.height}"
+        return (_failed(ErrorCode.INVALID_ARGUMENT, f"no face lies in the box {sides} of this picture"),)
+    return (best,)
+
+
+def _overlap(example: Example, box: Box) -> float:
+    return example.face.box.overlap(box) if example.face else 0.0
+
+
 def _vector_examples(
     queries: Sequence[ask.Vector], target: CollectionRef, index: VectorIndex
-) -> list[Example]:
+) -> list[Examples]:
     if not queries:
         return []
     dim = index.model_of(target).dim
-    return [_vector_example(query, dim) for query in queries]
+    return [(_vector_example(query, dim),) for query in queries]
 
 
 def _vector_example(query: ask.Vector, dim: int) -> Example:

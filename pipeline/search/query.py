@@ -1,8 +1,13 @@
-"""The kinds of queries: a row of the collection, an image in a store, the bytes of one, or a vector."""
+"""The kinds of queries: a row of the collection, an image in a store, the bytes of one, or a vector.
+
+In a collection of faces, a picture asks with each of its faces, and so does the id of an image.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from pipeline.types import Box
 
 if TYPE_CHECKING:  # a command that names a file, and sends it, needs no arrays
     import numpy as np
@@ -24,6 +29,7 @@ class Object:
     text: str
     bucket: str
     key: str
+    box: Box | None = None  # of the face that is meant; None: each face
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,6 +38,7 @@ class Bytes:
 
     text: str
     body: bytes
+    box: Box | None = None  # as above
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)

@@ -6,6 +6,7 @@ from typing import assert_never
 
 from pipeline.errors import ErrorCode, PictorError, PolicyError
 from pipeline.service.estimate import Estimate
+from pipeline.service.faces import Comparison, FoundFaces
 from pipeline.service.search import SearchAnswer
 from pipeline.types import ApiKey, AuditReceipt, CollectionInfo, Failure, Job, ModelSpec, SearchHit
 
@@ -14,7 +15,28 @@ def answer_json(answer: SearchAnswer) -> dict[str, object]:
     found: dict[str, object] = {"query": answer.query, "hits": [hit_json(hit) for hit in answer.hits]}
     found |= _receipt_json(answer.receipt) if answer.receipt else {"recording": "off"}
     found |= {"to_verify": answer.to_verify} if answer.to_verify else {}
+    found |= {"face": asdict(answer.face.box)} if answer.face else {}
+    if answer.other_faces:
+        found["other_faces"] = [answer_json(other) for other in answer.other_faces]
     return found | ({"error": answer.error, "code": answer.code} if answer.error else {})
+
+
+def faces_json(found: FoundFaces) -> dict[str, object]:
+    faces = [
+        asdict(face) | {"box": asdict(box), "eyes_px": round(face.eyes_px, 2), "turn": round(face.turn, 2)}
+        for box, face in found.faces
+    ]
+    return {"width": found.width, "height": found.height, "faces": faces}
+
+
+def comparison_json(found: Comparison) -> dict[str, object]:
+    told: dict[str, object] = {
+        "face": asdict(found.face),
+        "matches": [{"box": asdict(box), "score": round(score, 6)} for box, score in found.matches],
+        "unmatched": [asdict(box) for box in found.unmatched],
+    }
+    told |= _receipt_json(found.receipt) if found.receipt else {"recording": "off"}
+    return told | ({"to_verify": found.to_verify} if found.to_verify else {})
 
 
 def _receipt_json(receipt: AuditReceipt) -> dict[str, object]:

@@ -51,7 +51,7 @@ def embed_pictures(
     require_names(caller, collection=target.name)
     queries = [Bytes(text=f"input[{number}]", body=body) for number, body in enumerate(bodies)]
     examples = read_examples(queries, target, sources_of(target, ports), limits)
-    return [_vector_of(query.text, example) for query, example in zip(queries, examples, strict=True)]
+    return [_vector_of(query.text, found[0]) for query, found in zip(queries, examples, strict=True)]
 
 
 def _vector_of(name: str, example: Example) -> Vector:

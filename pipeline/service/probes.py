@@ -2,13 +2,14 @@
 
 import hashlib
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import assert_never
 
 import numpy as np
 
 from pipeline.ports import ObjectReader
 from pipeline.search.query import Bytes, Object, Query, Stored, Vector
-from pipeline.types import FetchedObject, ObjectRef, Probe, image_id_of
+from pipeline.types import FacePlace, FetchedObject, ObjectRef, Probe, image_id_of
 
 
 class DigestingReader:
@@ -27,13 +28,25 @@ class DigestingReader:
         return fetched
 
 
-def probe_of(query: Query, digests: Mapping[tuple[str, str], str] | None = None) -> Probe:
-    """Args: `digests` of the objects that were read. Without one, a probe is named by its id alone."""
+def probe_of(
+    query: Query, digests: Mapping[tuple[str, str], str] | None = None, face: FacePlace | None = None
+) -> Probe:
+    """The probe of a record.
+
+    Args:
+        digests: of the objects that were read. Without one, a probe is named by its id alone.
+        face: the one that was searched for.
+    """
+    probe = _picture_of(query, digests or {})
+    return replace(probe, face_box=face.share) if face is not None else probe
+
+
+def _picture_of(query: Query, digests: Mapping[tuple[str, str], str]) -> Probe:
     match query:
         case Stored():
             return Probe(source=query.id)
         case Object():
-            digest = (digests or {}).get((query.bucket, query.key), "")
+            digest = digests.get((query.bucket, query.key), "")
             return Probe(sha256=digest, source=image_id_of(query.bucket, query.key))
         case Bytes():
             return Probe(sha256=_sha256(query.body), source="upload")

@@ -103,28 +103,29 @@ def _answer(
     started_s = time.perf_counter()
     examples = read_examples(queries, target, sources_of(target, ports, reader), limits)
     embedded_s = time.perf_counter()
-    hits = iter(_nearest(examples, target, terms.request, ports.index))
+    every = [example for of_one in examples for example in of_one]
+    hits = iter(_nearest(every, target, terms.request, ports.index))
     seconds: Mapping[Literal["embed", "search"], float] = {
         "embed": embedded_s - started_s,
         "search": time.perf_counter() - embedded_s,
     }
-    return [
-        Found(
-            query=query,
-            probe=probe_of(query, reader.digests),
-            answer=SearchAnswer(
-                query=query.text,
-                target=target,
-                seconds=seconds,
-                location=example.location,
-                hits=tuple(next(hits)) if example.vector is not None else (),
-                error=example.error,
-                code=example.code,
-                to_verify=terms.policy.verifications if terms.policy else 0,
-            ),
+
+    def found(query: Query, example: Example) -> Found:
+        answer = SearchAnswer(
+            query=query.text,
+            target=target,
+            seconds=seconds,
+            location=example.location,
+            hits=tuple(next(hits)) if example.vector is not None else (),
+            error=example.error,
+            code=example.code,
+            to_verify=terms.policy.verifications if terms.policy else 0,
+            face=example.face,
         )
-        for query, example in zip(queries, examples, strict=True)
-    ]
+        return Found(query=query, probe=probe_of(query, reader.digests, example.face), answer=answer)
+
+    each = [[found(query, one) for one in of_it] for query, of_it in zip(queries, examples, strict=True)]
+    return [replace(first, other_faces=tuple(others)) for first, *others in each]
 
 
 def _nearest(

@@ -1,7 +1,7 @@
 """The entries of the log about searches: one for each query, whether it was answered or refused."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from pipeline.errors import AuditError, ErrorCode, PictorError
@@ -37,11 +37,13 @@ SCORE_DIGITS = 6  # as answers have it
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Found:
-    """An answer that nobody has seen yet."""
+    """An answer that nobody has seen yet. Each face of a picture has one of its own, and its own record."""
 
     query: Query
     probe: Probe
     answer: SearchAnswer
+    details: Mapping[str, Json] = field(default_factory=dict)
+    other_faces: tuple["Found", ...] = ()
 
 
 def recorded(
@@ -55,11 +57,14 @@ def recorded(
     recorded_queries = 0
     try:
         for chunk in chunks:
-            records = [_answer_record(found, terms, answers_to) for found in chunk]
-            receipts = answers_to.record(records)
+            every = [one for found in chunk for one in (found, *found.other_faces)]
+            records = [_answer_record(found, terms, answers_to) for found in every]
+            receipts = iter(answers_to.record(records))
             recorded_queries += len(chunk)
-            for found, receipt in zip(chunk, receipts, strict=True):
-                yield replace(found.answer, receipt=receipt)
+            for found in chunk:
+                answer = replace(found.answer, receipt=next(receipts))
+                others = [replace(other.answer, receipt=next(receipts)) for other in found.other_faces]
+                yield replace(answer, other_faces=tuple(others))
     except AuditError:
         raise
     except Exception as err:
@@ -121,6 +126,7 @@ def _answer_record(found: Found, terms: Terms, answers_to: Accountability) -> Au
             "error": answer.error,
             "rows_counted_at": count.at.isoformat(),
             "verifications": answer.to_verify,
+            **found.details,
         },
     )
 

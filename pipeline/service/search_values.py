@@ -11,6 +11,7 @@ from pipeline.types import (
     CaseClock,
     CollectionPolicy,
     CollectionRef,
+    FacePlace,
     Justification,
     PolicyVersion,
     SearchFilter,
@@ -51,6 +52,8 @@ class SearchAnswer:
     `target` is the generation that was searched. `seconds` are those of all queries answered at once.
     `receipt` is None where recording is off.
     `to_verify` is how many persons must look at each hit before it counts.
+    `face` is where the face is that was searched for, in the query's picture. Each further face of it has an
+    answer of its own among `other_faces`.
     """
 
     query: str
@@ -62,3 +65,5 @@ class SearchAnswer:
     code: str = ""
     receipt: AuditReceipt | None = None
     to_verify: int = 0
+    face: FacePlace | None = None
+    other_faces: tuple["SearchAnswer", ...] = ()

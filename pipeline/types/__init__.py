@@ -116,7 +116,9 @@ from pipeline.types.requests import (
 from pipeline.types.views import (
     Box,
     Face,
+    FacePlace,
     View,
+    place_of,
     split_metadata,
     view_metadata,
 )
@@ -163,6 +165,7 @@ __all__ = [
     "EmbedBatch",
     "Embedded",
     "Face",
+    "FacePlace",
     "FailedAt",
     "Failure",
     "FetchedObject",
@@ -218,6 +221,7 @@ __all__ = [
     "image_id_of",
     "indexed_version",
     "new_job_id",
+    "place_of",
     "split_metadata",
     "view_metadata",
 ]

@@ -1,6 +1,7 @@
 """The parts of an image that a model looks at, and what is known of one that is a face."""
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -17,6 +18,14 @@ class Box:
     top: int
     width: int
     height: int
+
+    def overlap(self, other: "Box") -> float:
+        """Intersection over union, 0..1."""
+        width = min(self.left + self.width, other.left + other.width) - max(self.left, other.left)
+        height = min(self.top + self.height, other.top + other.height) - max(self.top, other.top)
+        shared = max(0, width) * max(0, height)
+        union = self.width * self.height + other.width * other.height - shared
+        return shared / union if union else 0.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -61,8 +70,30 @@ class View:
     face: Face | None = None  # of a view that is one
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FacePlace:
+    """Where a face is: its box, and the size of the upright picture, px."""
+
+    box: Box
+    width: int
+    height: int
+
+    @property
+    def share(self) -> tuple[float, float, float, float]:
+        """Left, top, width and height, 0..1 of the picture."""
+        box, digits = self.box, 6
+        return (
+            round(box.left / self.width, digits),
+            round(box.top / self.height, digits),
+            round(box.width / self.width, digits),
+            round(box.height / self.height, digits),
+        )
+
+
 METADATA_PREFIX = "face_"
 """Metadata of a row that begins so is of the face, and not of the object."""
+
+_BOX = re.compile(r"(\d{1,9}),(\d{1,9}),(\d{1,9}),(\d{1,9})")
 
 
 def view_metadata(view: View) -> Mapping[str, str]:
@@ -83,6 +114,17 @@ def view_metadata(view: View) -> Mapping[str, str]:
         "turn": f"{face.turn:05.1f}",
     }
     return {f"{METADATA_PREFIX}{name}": text for name, text in texts.items()}
+
+
+def place_of(metadata: Mapping[str, str], *, width: int, height: int) -> FacePlace | None:
+    """What `view_metadata` wrote. None where the view is no face, or the text is not ours."""
+    match = _BOX.fullmatch(metadata.get(f"{METADATA_PREFIX}box", ""))
+    if match is None or not (width and height):
+        return None
+    left, top, box_width, box_height = map(int, match.groups())
+    return FacePlace(
+        box=Box(left=left, top=top, width=box_width, height=box_height), width=width, height=height
+    )
 
 
 def split_metadata(metadata: Mapping[str, str]) -> tuple[Mapping[str, str], Mapping[str, str]]:

@@ -6,6 +6,7 @@ import textwrap
 import threading
 import traceback
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -25,6 +26,7 @@ from pipeline.adapters.milvus.index import MilvusIndex
 from pipeline.adapters.milvus.lite.index import LiteIndex
 from pipeline.adapters.milvus.rows import EPOCH, MICROSECOND
 from pipeline.errors import (
+    ArgumentError,
     ConfigError,
     CredentialsError,
     ModelMismatchError,
@@ -112,6 +114,13 @@ class TestCollections:
 
     def test_a_collection_that_is_not_there_is_none(self, index: VectorIndex) -> None:
         assert index.get_collection("never_made") is None
+
+    def test_a_name_that_no_collection_can_have_is_not_there(self, index: VectorIndex) -> None:
+        """A server answers such a question with an error of its own."""
+        for bad in (">", "0", "a b", "x" * 300, "ä"):
+            with suppress(ArgumentError):  # the index of a tenant names collections by another one
+                assert index.get_collection(bad) is None
+                assert index.list_generations(bad) == []
 
     @pytest.mark.parametrize("bad", ["", "1a", "a b", "a__b", "ä", "a" * 101])
     def test_a_name_that_milvus_could_not_carry_is_refused(self, index: VectorIndex, bad: str) -> None:

@@ -36,6 +36,18 @@ METHODS = {
     "remove_image": "image_id collection",
     "search_audit": "kind actor case purpose collection probe image candidate decision since until "
     "page_items",
+    "embed": "pictures model",
+    "list_keys": "",
+    "show_key": "key_id",
+    "create_key": "name roles collections buckets acts_for_others expires_in_days idempotency_key",
+    "rotate_key": "key_id overlap_hours idempotency_key",
+    "revoke_key": "key_id",
+    "show_policy": "collection",
+    "list_policies": "collection",
+    "set_policy": "collection policy",
+    "approve_policy": "collection version",
+    "refuse_policy": "collection version",
+    "decide_case": "collection case granted authorisation authority",
     "audit_report": "shape since until format actor case collection recipient",
     "close": "",
     "send": "call",
@@ -44,9 +56,9 @@ METHODS = {
 
 def test_the_client_has_these_names() -> None:
     assert sorted(client.__all__) == [
-        "AcceptedImage", "Answer", "AsyncPictor", "AuditEntry", "Collection", "Estimate", "Failure",
-        "Generation", "Hit", "Image", "Job", "Pictor", "Query", "Retried", "Retries", "SearchResult",
-        "StoredObject",
+        "AcceptedImage", "Answer", "AsyncPictor", "AuditEntry", "CaseState", "Collection", "Estimate",
+        "Failure", "Generation", "Hit", "Image", "Job", "Key", "NewSecret", "Pictor", "PolicyVersion",
+        "Query", "Retried", "Retries", "SearchResult", "StoredObject",
     ]  # fmt: skip
 
 

@@ -98,8 +98,12 @@ EXAMPLES: dict[Route, Example] = {
     ("GET", "/v1/audit/entries/{entry}"): Example(before=record_searches),
     ("GET", "/v1/audit/entries/{entry}/proof"): Example(before=record_searches),
     ("GET", "/"): Example(params={"collection": "COLLECTION", "id": "IMAGE"}),
+    ("POST", "/"): Example(content=b"collection=COLLECTION&id=IMAGE"),
     ("POST", "/results"): Example(params={"collection": "COLLECTION"}, content=PICTURE),
     ("GET", "/jobs"): Example(),
+    ("POST", "/jobs"): Example(
+        content=f"source=s3://{BUCKET}/images/&collection=COLLECTION&token=COLLECTION".encode()
+    ),
     ("GET", "/jobs/{job_id}"): Example(),
     ("GET", "/sign-in"): Example(),
     ("POST", "/sign-in"): Example(content=b"key=none"),
@@ -141,6 +145,15 @@ EXAMPLES: dict[Route, Example] = {
     ("POST", "/v1/collections/{collection}/search"): Example(json={"query": {"id": "IMAGE"}}),
     ("POST", "/v1/collections/{collection}/search/batch"): Example(json={"queries": [{"id": "IMAGE"}]}),
     ("POST", "/v1/collections/{collection}/search/image"): Example(content=PICTURE),
+    # The collections of this table are of whole images: who may ask is told so.
+    ("POST", "/v1/faces/detect"): Example(params={"collection": "COLLECTION"}, content=PICTURE),
+    ("POST", "/v1/faces/compare"): Example(
+        json={
+            "collection": "COLLECTION",
+            "first": base64.b64encode(PICTURE).decode(),
+            "second": base64.b64encode(PICTURE).decode(),
+        }
+    ),
     ("GET", "/v1/audit/entries"): Example(),
     ("GET", "/v1/audit/reports/{shape}"): Example(before=record_searches),
     ("GET", "/v1/keys"): Example(),
@@ -209,7 +222,7 @@ class Asked:
             filled(path, named),
             params=filled(example.params, named),
             json=filled(example.json, named),
-            content=example.content,
+            content=filled(example.content, named),
             headers=self._headers[role, place == TENANT] if role else {},
             follow_redirects=False,
         )
@@ -239,6 +252,8 @@ def filled(value: Any, named: dict[str, str]) -> Any:
         return {key: filled(part, named) for key, part in value.items()}
     if isinstance(value, list):
         return [filled(part, named) for part in value]
+    if isinstance(value, bytes) and value != PICTURE:
+        return filled(value.decode(), named).encode()
     if isinstance(value, str):
         for word, meant in named.items():
             value = value.replace(word, meant)
@@ -263,7 +278,7 @@ def what_is_of_other(world: TenantWorld) -> list[object]:
 def places_of(route: Route) -> Sequence[str]:
     """One place is enough for a route that names nothing."""
     example = EXAMPLES[route]
-    words = f"{route[1]} {example.params} {example.json}"
+    words = f"{route[1]} {example.params} {example.json} {example.content!r}"
     named = ("{name}", "{collection}", "{job_id}", "{key_id}", "{entry}", "COLLECTION")
     return tuple(PLACES) if any(word in words for word in named) else (OWN,)
 
@@ -323,6 +338,7 @@ def test_no_key_reaches_a_foreign_collection_or_tenant() -> None:
         "/v1/collections",
         "/v1/jobs",
         "/v1/jobs/estimate",
+        "/jobs",
         "/v1/keys",
     )  # of that name: the other's is as it was
     # A policy may be set before there is a collection: it is the own one's of that name.

@@ -135,7 +135,7 @@ def test_a_job_over_http_runs_and_is_followed_to_its_end(service: Service) -> No
 def test_the_programs_of_the_client_page_run(service: Service, tmp_path: Path) -> None:
     page = (REPOSITORY / "docs" / "how-to" / "use-the-client.md").read_text(encoding="utf-8")
     programs = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
-    assert len(programs) == 3
+    assert len(programs) == 4
     shutil.copy(next(PHOTOS.glob("04-*")), tmp_path / "query.jpg")
     script = "\n".join([f"SOURCE = {str(service.more)!r}", *programs])
     ran = subprocess.run(

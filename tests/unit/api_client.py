@@ -69,7 +69,7 @@ def backend_of(
         answers_to=Accountability(
             log=log or MemoryAuditLog(), policies=deps.ledger.policies, index=deps.index
         ),
-        models=ResidentModel(deps.embedder, deps.index),
+        models=ResidentModel(deps.embedder, deps.index, deps.finder),
         model_for=model_for,
         limits=LIMITS,
         concurrency=CONCURRENCY,

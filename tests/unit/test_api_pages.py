@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from html import unescape
 from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
@@ -9,11 +10,26 @@ from urllib.parse import parse_qsl, urlsplit
 import pytest
 from starlette.testclient import TestClient
 
+from pipeline.adapters.ledger.sql_ledger import SqlLedger
+from pipeline.api.pages.rendering import duration
 from pipeline.ingest.run_batch import run_batch
 from pipeline.ports import Deps
 from pipeline.testing.memory_store import MemoryStore
-from pipeline.types import BatchReport, FailedAt, PlannedBatch, Reason, Rejected, image_id_of
-from tests.unit.api_client import backend_of, client_of
+from pipeline.types import (
+    LOCAL_ROLE,
+    BatchReport,
+    CollectionPolicy,
+    FailedAt,
+    KeyRole,
+    PlannedBatch,
+    PolicyState,
+    PolicyVersion,
+    Purpose,
+    Reason,
+    Rejected,
+    image_id_of,
+)
+from tests.unit.api_client import backend_of, client_of, client_with_keys, key_for
 from tests.unit.fakes import (
     BUCKET,
     COLLECTION,
@@ -87,6 +103,82 @@ def test_a_filter_that_cannot_be_is_said_on_the_page(
     assert (page.status_code, said in page.text) == (400, True)
 
 
+ASKS_WHY = CollectionPolicy(
+    purposes=(Purpose(code="theft", text="Theft of vehicles"),), roles=(LOCAL_ROLE,), case_required=True
+)
+WHY = {"purpose": "theft", "case": "Ä-1"}
+
+
+@pytest.fixture
+def policed(client: TestClient, deps: Deps) -> TestClient:
+    """The collection has a policy that asks for a purpose and a case."""
+    version = PolicyVersion(
+        collection=COLLECTION,
+        version=1,
+        policy=ASKS_WHY,
+        state=PolicyState.IN_FORCE,
+        replaces=0,
+        loosens=(),
+        proposed_by="somebody",
+        proposed_at=datetime(2026, 1, 1, tzinfo=UTC),
+    )
+    assert isinstance(deps.ledger, SqlLedger)
+    deps.ledger.policies.add(version)
+    return client
+
+
+def fields_of(form: str) -> dict[str, str]:
+    found = re.findall(r'<(?:input type="hidden"|button class="picture") name="(\w+)" value="([^"]*)"', form)
+    return {name: unescape(value) for name, value in found}
+
+
+def test_a_link_asks_why_and_the_form_searches(policed: TestClient) -> None:
+    link = {"collection": COLLECTION, "id": image_id_of(BUCKET, "plain.png"), "prefix": "plain"}
+    for why in ({}, WHY):  # what an address says of it counts for nothing
+        page = policed.get("/", params=link | why)
+        assert (page.status_code, hits_of(page.text)) == (200, 0)
+        assert "Say why you search" in page.text
+        assert 'id="ask" action="/" method="post"' in page.text
+    found = policed.post("/", data=link | WHY)
+    assert (found.status_code, hits_of(found.text)) == (200, 1)
+    assert "Recorded as" in found.text
+    refused = policed.post("/", data=link)
+    assert (refused.status_code, "purpose_missing" in refused.text) == (403, True)
+
+
+def test_why_somebody_searches_stands_in_no_address(policed: TestClient) -> None:
+    asked = {"collection": COLLECTION, "id": image_id_of(BUCKET, "plain.png")}
+    headers = [(f"x-pictor-{name}".encode(), text.encode()) for name, text in WHY.items()]
+    pages = [
+        policed.post("/", data=asked | WHY).text,
+        policed.post(
+            "/results", params={"collection": COLLECTION}, content=distinct_png(2), headers=headers
+        ).text,
+    ]
+    for page in pages:
+        assert hits_of(page) == 2
+        addresses = [unescape(found) for found in re.findall(r'(?:href|src|action)="([^"]*)"', page)]
+        assert not [address for address in addresses if "theft" in address or "purpose" in address]
+        again = fields_of(page)  # of the button of the last hit
+        assert again | WHY == again
+        assert hits_of(policed.post("/", data=again).text) == 2
+    [kept] = [unescape(found) for found in re.findall(r'href="(/\?[^"]*)"', pages[0])]
+    assert "Say why you search" in policed.get(kept).text
+
+
+def test_the_script_of_the_page_sends_reasons_as_headers() -> None:
+    script = (STATIC / "search.js").read_text()
+    assert re.search(r"asked\.delete\(name\)", script)
+    assert "x-pictor-" in script
+
+
+@pytest.mark.parametrize(
+    ("form", "status"), [({"id": "x" * 65}, 422), ({f"a{n}": "b" for n in range(60)}, 400)]
+)
+def test_a_form_that_cannot_be_is_refused(client: TestClient, form: dict[str, str], status: int) -> None:
+    assert client.post("/", data=form).status_code == status
+
+
 def test_a_key_with_markup_in_it_is_shown_as_text(client: TestClient) -> None:
     page = client.get("/", params={"collection": COLLECTION, "id": image_id_of(BUCKET, ODD_KEY)}).text
     assert "<script>alert" not in page
@@ -120,6 +212,66 @@ def test_jobs_and_one_job_are_shown(client: TestClient, deps: Deps) -> None:
     page = client.get(f"/jobs/{job_id}").text
     assert 'data-move="pause"' in page
     assert client.get("/jobs/none").status_code == 404
+
+
+NEW = {"source": f"s3://{BUCKET}/new/", "collection": "more"}
+
+
+def test_a_job_is_estimated_on_the_page_and_then_started_once(
+    client: TestClient, deps: Deps, store: MemoryStore
+) -> None:
+    for number in (20, 21):
+        store.put(BUCKET, f"new/{number}.png", distinct_png(number))
+    page = client.post("/jobs", data=NEW)
+    assert page.status_code == 200
+    shown = dict(re.findall(r"<dt>([\w ]+)</dt><dd>([^<]*)</dd>", page.text))
+    assert (shown["to index"], shown["time"]) == ("2", "unknown")
+    assert deps.ledger.list_jobs(limit=1)[0].request.collection != "more", "an estimate makes nothing"
+    form = fields_of(page.text)
+    assert form | NEW == form
+    started = [client.post("/jobs", data=form, follow_redirects=False) for _ in range(2)]
+    assert {answer.status_code for answer in started} == {303}
+    [address] = {answer.headers["location"] for answer in started}
+    [job] = [job for job in deps.ledger.list_jobs() if job.request.collection == "more"]
+    assert address == f"/jobs/{job.job_id}"
+    assert client.get(address).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("wrong", "status"),
+    [({"source": "/etc"}, 403), ({"source": "s3://secrets/"}, 403), ({"collection": "a b"}, 400)],
+)
+@pytest.mark.parametrize("token", [{}, {"token": "t"}])
+def test_a_job_that_cannot_be_is_said_on_the_page(
+    client: TestClient, wrong: dict[str, str], token: dict[str, str], status: int
+) -> None:
+    page = client.post("/jobs", data=NEW | wrong | token)
+    assert (page.status_code, 'role="alert"' in page.text) == (status, True)
+    for text in wrong.values():
+        assert f'value="{text}"' in page.text, "nobody has to type it again"
+
+
+def test_who_may_not_submit_a_job_is_shown_no_form(deps: Deps, tmp_path: Path) -> None:
+    backend = backend_of(deps, tmp_path)
+    with client_with_keys(backend) as client:
+        pages = {
+            role: client.get("/jobs", headers=key_for(backend, role)).text
+            for role in (KeyRole.SEARCHER, KeyRole.WRITER)
+        }
+        assert {role: "Estimate" in page for role, page in pages.items()} == {
+            KeyRole.SEARCHER: False,
+            KeyRole.WRITER: True,
+        }
+        refused = client.post("/jobs", data=NEW, headers=key_for(backend, KeyRole.SEARCHER))
+        assert refused.status_code == 403
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [(0.2, "1 s"), (119, "119 s"), (120, "2 minutes"), (9000, "2 hours"), (2e6, "23 days")],
+)
+def test_a_time_is_told_in_the_unit_of_people(seconds: float, shown: str) -> None:
+    assert duration(seconds) == shown
 
 
 def test_a_job_of_the_workers_has_no_buttons(client: TestClient, deps: Deps) -> None:

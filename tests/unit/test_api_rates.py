@@ -41,7 +41,13 @@ def test_a_caller_is_told_how_much_is_left_and_then_to_wait(deps: Deps, tmp_path
 
 
 @pytest.mark.parametrize(
-    ("method", "path"), [("POST", "/results?collection=images"), ("GET", "/?collection=images&id=x")]
+    ("method", "path"),
+    [
+        ("POST", "/results?collection=images"),
+        ("GET", "/?collection=images&id=x"),
+        ("POST", "/"),
+        ("POST", "/jobs"),
+    ],
 )
 def test_a_page_that_searches_is_counted(deps: Deps, tmp_path: Path, method: str, path: str) -> None:
     with limited(backend_of(deps, tmp_path), 1) as client:

@@ -24,6 +24,7 @@ from pipeline.errors import (
     ConfigError,
     ConflictError,
     CredentialsError,
+    DeniedError,
     ErrorCode,
     ImageError,
     MessageError,
@@ -47,7 +48,7 @@ from pipeline.types import (
 )
 from tests.unit.api_client import backend_of
 from tests.unit.client_doors import AT_ONCE, KINDS, Ask, asked_of, asked_of_app
-from tests.unit.fakes import BUCKET, COLLECTION, HERE, LIMITS, distinct_png, plan_one_batch, request_of
+from tests.unit.fakes import BUCKET, COLLECTION, HERE, LIMITS, SPEC, distinct_png, plan_one_batch, request_of
 
 IDS = [image_id_of(BUCKET, f"{number}.png") for number in range(4)]
 ORIGIN = "http://127.0.0.1"
@@ -102,6 +103,42 @@ def test_each_way_to_give_an_example_finds_it(ask: Ask, deps: Deps, tmp_path: Pa
     }
     found = {way: ask("search", query, collection=COLLECTION, k=1).hits[0].key for way, query in ways.items()}
     assert found == dict.fromkeys(ways, "2.png")
+
+
+def test_pictures_become_the_vectors_that_are_stored_of_them(ask: Ask, deps: Deps) -> None:
+    rows = deps.index.get_rows(deps.index.live(COLLECTION), [IDS[2]])
+    first, second = ask("embed", [distinct_png(2), distinct_png(3)], model=SPEC.name)
+    assert first == pytest.approx(list(rows[0].vector))
+    assert first != second
+
+
+def test_keys_are_made_listed_rotated_and_revoked(ask: Ask) -> None:
+    made = ask("create_key", "shop", roles=["searcher"], collections=["images"], expires_in_days=1)
+    assert made.secret.startswith("pictor_sk_")
+    assert made.secret not in repr(made)
+    assert [key.id for key in ask("list_keys")] == [made.id]
+    rotated = ask("rotate_key", made.id, overlap_hours=1)
+    assert rotated.replaces == made.id
+    ask("revoke_key", rotated.id)
+    assert ask("show_key", rotated.id).revoked_at is not None
+    ask("create_key", "once", roles=["writer"], idempotency_key="k")
+    with pytest.raises(ConflictError, match="secret"):
+        ask("create_key", "once", roles=["writer"], idempotency_key="k")
+
+
+def test_policies_are_set_listed_and_decided(ask: Ask) -> None:
+    strict = {"purposes": [{"code": "theft", "text": "Theft"}], "roles": ["local"]}
+    first = ask("set_policy", COLLECTION, strict)
+    assert (first.version, first.state, first.policy["roles"]) == (1, "in_force", ["local"])
+    looser = ask("set_policy", COLLECTION, strict | {"roles": ["local", "searcher"]})
+    assert (looser.state, looser.loosens) == ("proposed", ["roles"])
+    for decide in ("approve_policy", "refuse_policy"):
+        with pytest.raises(DeniedError, match="another person"):
+            ask(decide, COLLECTION, looser.version)
+    assert ask("show_policy", COLLECTION).version == 1
+    assert [version.version for version in ask("list_policies", COLLECTION)] == [2, 1]
+    state = ask("decide_case", COLLECTION, "AB-1", granted=True, authorisation="W 1/26", authority="Court")
+    assert (state.case, state.granted) == ("AB-1", True)
 
 
 def test_a_batch_keeps_its_order_and_its_errors(ask: Ask) -> None:

@@ -183,6 +183,7 @@ OVER_HTTP: Mapping[str, Knock] = {
         c.post(f"{SEARCH}/image", content=distinct_png(0), headers=PICTURE).text
     ),
     "GET /": lambda c: c.get("/", params={"id": ID}).text,
+    "POST /": lambda c: c.post("/", data={"id": ID}).text,
     "POST /results": lambda c: (
         c.post("/results", params={"collection": COLLECTION}, content=distinct_png(0), headers=PICTURE).text
     ),

@@ -29,7 +29,6 @@ from pipeline.service.submit import Submission
 from pipeline.testing.memory_audit import MemoryAuditLog
 from pipeline.testing.memory_store import MemoryStore
 from pipeline.types import WORKERS, CaseClock, CollectionPolicy, KeyRole, image_id_of
-from tests.accountable import NO_LOG
 from tests.audit_records import search_by
 from tests.conftest import REPOSITORY
 from tests.unit.fakes import BUCKET, COLLECTION, HERE, LIMITS, SPEC, distinct_png, plan_one_batch
@@ -140,7 +139,7 @@ def world(
     unrecorded = Accountability(log=None, policies=ledger.policies, index=None)
     policies.set_policy(COLLECTION, CollectionPolicy(), unrecorded, ANN)
     policies.set_policy(COLLECTION, CollectionPolicy(roles=("searcher",)), unrecorded, ANN)
-    made = keys.create_key(KeyRequest(name="k", roles=[KeyRole.SEARCHER]), ledger.keys, NO_LOG, unrecorded, ANN)
+    made = keys.create_key(KeyRequest(name="k", roles=[KeyRole.SEARCHER]), ledger.keys, unrecorded, ANN)
     answers_to = Accountability(log=log, policies=ledger.policies, index=deps.index)
     empty = shutil.copy(empty_ledger_file, tmp_path / "empty.db")
     with open_ledger(f"sqlite:///{empty}") as other:

@@ -5,6 +5,7 @@ The generation of `photos` that holds the vectors of one model is a physical col
 physical name, so a process that began with one model never meets another's vectors.
 """
 
+import re
 import time
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -20,6 +21,7 @@ from pipeline.types import CollectionRef
 
 T = TypeVar("T")
 
+_POSSIBLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,254}")  # names that Milvus gives
 LOAD_TIMEOUT_S = 600.0  # a server reads a large collection back into memory
 
 
@@ -160,6 +162,8 @@ class MilvusCatalog:
 
     def _describe(self, name: str) -> dict[str, Any] | None:
         """Of a physical collection or an alias."""
+        if not _POSSIBLE.fullmatch(name):  # a server ends a question about it with an error (code 1100)
+            return None
         try:
             return dict(
                 self._connection.call(

@@ -76,9 +76,12 @@ class BoundedRates:
 
 
 def _is_counted(scope: Scope) -> bool:
-    """A page that searches is no way around the bound. One that only shows itself is free."""
+    """A page that searches or estimates is no way around the bound. One that only shows itself is free."""
     path: str = scope["path"]
-    return path.startswith("/v1/") or path == "/results" or (path == "/" and bool(scope["query_string"]))
+    if path.startswith("/v1/") or path == "/results":
+        return True
+    sends_form = scope["method"] == "POST" and path in ("/", "/jobs")
+    return sends_form or (path == "/" and bool(scope["query_string"]))
 
 
 def _told(send: Send, limit: Limit) -> Send:

@@ -29,7 +29,7 @@ class TimelySearches:
         self._most_wait_s = most_wait_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or not SEARCHES.fullmatch(scope["path"]):
+        if scope["type"] != "http" or not _is_search(scope):
             await self._app(scope, receive, send)
             return
         try:
@@ -45,3 +45,7 @@ class TimelySearches:
             await self._app(scope, receive, send)
         finally:
             self._places.release()
+
+
+def _is_search(scope: Scope) -> bool:
+    return bool(SEARCHES.fullmatch(scope["path"])) or (scope["method"], scope["path"]) == ("POST", "/")

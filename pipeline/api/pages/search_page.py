@@ -1,16 +1,22 @@
-"""The search page: drop a picture or follow a link, and see its nearest images."""
+"""The search page: drop a picture or follow a link, and see its nearest images.
 
-from dataclasses import asdict, dataclass, field
+Why somebody searches never stands in an address, since those land in logs and in histories of browsers. So
+the page of a collection with a policy sends its fields as a form, and a link to a search asks again.
+"""
+
 from typing import Annotated
 from urllib.parse import urlencode
 
-from fastapi import APIRouter, Body, Depends, Query, Request
+from fastapi import APIRouter, Body, Query, Request
 from fastapi.responses import HTMLResponse
+from pydantic import BaseModel, ConfigDict, Field
 
 from pipeline.api.backend import Asks, Backend, Ports
-from pipeline.api.bodies import MAX_WHERE_CHARS
+from pipeline.api.bodies import MAX_STATED_CHARS, MAX_WHERE_CHARS, Stated
 from pipeline.api.metrics import PAGE
+from pipeline.api.pages.forms import FormBody, read_form
 from pipeline.api.pages.rendering import render
+from pipeline.api.stated import StatedInHeaders
 from pipeline.errors import PictorError
 from pipeline.search.query import Bytes, Stored
 from pipeline.search.query import Query as SearchQuery
@@ -18,7 +24,6 @@ from pipeline.service import show
 from pipeline.service.access import Caller
 from pipeline.service.answers import http_status_of
 from pipeline.service.arguments import (
-    MAX_JUSTIFICATION_CHARS,
     read_justification,
     read_pairs,
     read_search,
@@ -32,72 +37,54 @@ router = APIRouter()
 
 HITS_SHOWN = 60
 
-Name = Annotated[str, Query(max_length=100)]
-Text = Annotated[str, Query(max_length=2048)]
-Word = Annotated[str, Query(max_length=MAX_JUSTIFICATION_CHARS)]
 
+class Asked(BaseModel):
+    """The fields of a link to a search, as they are."""
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Filters:
-    """What the fields of the page say, as they are."""
+    model_config = ConfigDict(frozen=True)
 
-    prefix: Text = ""
-    metadata: Text = ""  # NAME=VALUE, NAME=VALUE
-    width: Annotated[str, Query(max_length=10)] = ""
-    since: Annotated[str, Query(max_length=40)] = ""
-    where: Annotated[str, Query(max_length=MAX_WHERE_CHARS)] = ""  # a condition, as JSON
-    purpose: Word = ""  # this and the next are what the policy asks for
-    case: Word = ""
+    collection: Annotated[str, Field(max_length=100)] = ""
+    id: Annotated[str, Field(max_length=64)] = ""
+    prefix: Annotated[str, Field(max_length=2048)] = ""
+    metadata: Annotated[str, Field(max_length=2048)] = ""  # NAME=VALUE, NAME=VALUE
+    width: Annotated[str, Field(max_length=10)] = ""
+    since: Annotated[str, Field(max_length=40)] = ""
+    where: Annotated[str, Field(max_length=MAX_WHERE_CHARS)] = ""  # a condition, as JSON
 
     @property
-    def given(self) -> dict[str, str]:
-        return {name: value for name, value in asdict(self).items() if value}
+    def has_filters(self) -> bool:
+        return bool(self.metadata or self.width or self.since or self.where)
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Asked:
-    """The fields of a permalink."""
-
-    collection: str = ""
-    id: str = ""
-    filters: Filters = field(default_factory=Filters)
+    def fields_for(self, image_id: str) -> dict[str, str]:
+        """Of the search for images like this one, under the same filters."""
+        given = {name: value for name, value in self.model_dump().items() if value}
+        return given | {"id": image_id}
 
     def link_to(self, image_id: str) -> str:
-        """The address of the images like this one, under the same filters."""
-        return f"/?{urlencode({'collection': self.collection, 'id': image_id} | self.filters.given)}"
+        return f"/?{urlencode(self.fields_for(image_id))}"
+
+
+class SearchForm(Asked):
+    """The same with the reasons that the policy of the collection asks for."""
+
+    purpose: Annotated[str, Field(max_length=MAX_STATED_CHARS)] = ""
+    case: Annotated[str, Field(max_length=MAX_STATED_CHARS)] = ""
 
 
 @router.get("/")
 def search_page(
-    request: Request,
-    ports: Ports,
-    caller: Asks,
-    filters: Annotated[Filters, Depends()],
-    collection: Name = "",
-    id: Annotated[str, Query(max_length=64)] = "",  # noqa: A002 - the permalink's word
+    request: Request, ports: Ports, caller: Asks, asked: Annotated[Asked, Query()]
 ) -> HTMLResponse:
-    """The page, and the neighbours of a stored image where the link names one."""
-    collections = show.list_collections(ports.index, caller)
-    chosen = collection or _first(collections, ports.settings.collection)
-    asked = Asked(collection=chosen, id=id.strip(), filters=filters)
-    found, example, error, status = None, None, "", 200
-    if asked.id:
-        try:
-            example = show_image(asked.id, asked.collection, ports.index, caller)
-            found = _find(Stored(text=asked.id, id=asked.id), asked, ports, caller)
-        except PictorError as err:
-            error, status = str(err), http_status_of(err.code)
-    return render(
-        request,
-        "search.html",
-        status=status,
-        collections=collections,
-        asked=asked,
-        policy=_policy_of(asked.collection, ports) if collections else None,
-        answer=found,
-        example=example,
-        error=error,
-    )
+    """The page, and the neighbours of a stored image where the link names one and no policy asks why."""
+    return _page(request, asked, None, ports, caller)
+
+
+@router.post("/")
+def search_with_reasons(request: Request, form: FormBody, ports: Ports, caller: Asks) -> HTMLResponse:
+    """The page with the neighbours of a stored image, for a form that says why."""
+    fields = read_form(form, SearchForm)
+    asked = Asked.model_validate(fields.model_dump(include=set(Asked.model_fields)))
+    return _page(request, asked, Stated(purpose=fields.purpose, case=fields.case), ports, caller)
 
 
 @router.post("/results")
@@ -106,20 +93,61 @@ def results(
     picture: Annotated[bytes, Body(media_type="application/octet-stream")],
     ports: Ports,
     caller: Asks,
-    collection: Name,
-    filters: Annotated[Filters, Depends()],
+    asked: Annotated[Asked, Query()],
+    stated: StatedInHeaders,
 ) -> HTMLResponse:
     """The part of the page that shows the neighbours of a picture, for the page's script."""
-    asked = Asked(collection=collection, filters=filters)
-    example: IndexRow | None = None
+    found, error, status = None, "", 200
     try:
-        found = _find(Bytes(text="your picture", body=picture), asked, ports, caller)
+        found = _find(Bytes(text="your picture", body=picture), asked, stated, ports, caller)
+        error = found.error
     except PictorError as err:
-        status = http_status_of(err.code)
-        return render(
-            request, "results.html", status=status, asked=asked, answer=None, example=example, error=str(err)
-        )
-    return render(request, "results.html", asked=asked, answer=found, example=example, error=found.error)
+        error, status = str(err), http_status_of(err.code)
+    return render(
+        request,
+        "results.html",
+        status=status,
+        asked=asked,
+        stated=stated,
+        policy=None if error else _policy_of(asked.collection, ports),
+        answer=found,
+        example=None,
+        error=error,
+    )
+
+
+def _page(
+    request: Request, asked: Asked, stated: Stated | None, ports: Backend, caller: Caller
+) -> HTMLResponse:
+    """Args: `stated` is None where nobody was asked for it."""
+    collections = show.list_collections(ports.index, caller)
+    chosen = asked.collection or _first(collections, ports.settings.collection)
+    asked = asked.model_copy(update={"collection": chosen, "id": asked.id.strip()})
+    policy = _policy_of(chosen, ports) if collections else None
+    found: SearchAnswer | None = None
+    example: IndexRow | None = None
+    error, status = "", 200
+    must_say_why = policy is not None and stated is None
+    if asked.id and not must_say_why:
+        try:
+            example = show_image(asked.id, chosen, ports.index, caller)
+            query = Stored(text=asked.id, id=asked.id)
+            found = _find(query, asked, stated or Stated(), ports, caller)
+        except PictorError as err:
+            error, status = str(err), http_status_of(err.code)
+    return render(
+        request,
+        "search.html",
+        status=status,
+        collections=collections,
+        asked=asked,
+        stated=stated or Stated(),
+        must_say_why=must_say_why and bool(asked.id),
+        policy=policy,
+        answer=found,
+        example=example,
+        error=error,
+    )
 
 
 def _policy_of(collection: str, ports: Backend) -> CollectionPolicy | None:
@@ -127,29 +155,29 @@ def _policy_of(collection: str, ports: Backend) -> CollectionPolicy | None:
     return version.policy if version else None
 
 
-def _find(query: SearchQuery, asked: Asked, ports: Backend, caller: Caller) -> SearchAnswer:
-    filters, policy = asked.filters, _policy_of(asked.collection, ports)
-    pairs = [pair.strip() for pair in filters.metadata.split(",") if pair.strip()]
+def _find(query: SearchQuery, asked: Asked, stated: Stated, ports: Backend, caller: Caller) -> SearchAnswer:
+    policy = _policy_of(asked.collection, ports)
+    pairs = [pair.strip() for pair in asked.metadata.split(",") if pair.strip()]
     wanted = read_search(
         collection=asked.collection,
         k=min(HITS_SHOWN, policy.max_k or HITS_SHOWN) if policy else HITS_SHOWN,
-        prefix=filters.prefix,
+        prefix=asked.prefix,
         metadata=read_pairs(pairs, of="Metadata"),
-        condition=_condition_of(filters),
-        justification=read_justification(purpose=filters.purpose, case=filters.case),
+        condition=_condition_of(asked),
+        justification=read_justification(**stated.model_dump()),
     )
     (answer,) = ports.search([query], wanted, caller, door=PAGE)
     return answer
 
 
-def _condition_of(filters: Filters) -> Condition | None:
+def _condition_of(asked: Asked) -> Condition | None:
     """Raises ArgumentError, naming the field of the page."""
-    parts = [read_condition_text(filters.where, of="Condition")]
-    if filters.width:
-        least = int(filters.width) if filters.width.isdecimal() else filters.width
+    parts = [read_condition_text(asked.where, of="Condition")]
+    if asked.width:
+        least = int(asked.width) if asked.width.isdecimal() else asked.width
         parts.append(read_condition({"field": "width", "gte": least}, of="Least width"))
-    if filters.since:
-        parts.append(read_condition({"field": "indexed_at", "gte": filters.since}, of="Indexed since"))
+    if asked.since:
+        parts.append(read_condition({"field": "indexed_at", "gte": asked.since}, of="Indexed since"))
     given = tuple(part for part in parts if part is not None)
     return AllOf(parts=given) if given else None
 

@@ -55,7 +55,10 @@ async def _runs_the_service(scope: Scope) -> bool:
 @router.get(
     "/metrics",
     response_class=Response,
-    responses={200: {"content": {"text/plain": {}}, "description": "Prometheus' text format"}},
+    responses={
+        200: {"content": {"text/plain": {}}, "description": "Prometheus' text format"},
+        401: {"description": "The service has keys, and none was shown"},
+    },
 )
 async def metrics(request: Request) -> Response:
     """What this process counts, for Prometheus. With `PICTOR_METRICS_PORT` it is on that port instead."""

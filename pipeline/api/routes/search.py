@@ -15,6 +15,7 @@ from pipeline.api.bodies import (
     MAX_VECTORS,
     MAX_WHERE_CHARS,
     Answer,
+    BoxBody,
     QueryBody,
     SearchAnswerBody,
     SearchBatchBody,
@@ -31,7 +32,7 @@ from pipeline.service.answers import answer_json
 from pipeline.service.arguments import ROW_ID, read_justification, read_search
 from pipeline.service.conditions import read_condition, read_condition_text
 from pipeline.service.search import SearchAnswer, SearchRequest
-from pipeline.types import Condition, Reason
+from pipeline.types import Box, Condition, Reason
 
 RECEIPT_HEADER = "x-pictor-receipt"
 
@@ -109,14 +110,19 @@ def read_body(body: QueryBody, ports: Backend) -> Query:
     if body.object is not None:
         bucket, key = body.object.bucket, body.object.key
         ports.places.check_object(bucket, key)
-        return Object(text=f"{bucket}/{key}", bucket=bucket, key=key)
+        return Object(text=f"{bucket}/{key}", bucket=bucket, key=key, box=read_box(body.box))
     if body.vector is not None:
         return Vector(text="vector", values=np.asarray(body.vector, dtype=np.float32))
     assert body.image is not None, "one of the four is given"
     try:
-        return Bytes(text="picture", body=base64.b64decode(body.image, validate=True))
+        picture = base64.b64decode(body.image, validate=True)
     except ValueError as err:
         raise ArgumentError("image: base64 is expected") from err
+    return Bytes(text="picture", body=picture, box=read_box(body.box))
+
+
+def read_box(body: BoxBody | None) -> Box | None:
+    return Box(left=body.left, top=body.top, width=body.width, height=body.height) if body else None
 
 
 def _search(

@@ -1,5 +1,6 @@
 """Where a detector looks: at the whole picture, made small, and at tiles of it where faces may be small."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -46,16 +47,22 @@ def plan_looks(width: int, height: int, *, side_px: int, min_face_px: int) -> It
     scale = min(1.0, SEEN_PX / min_face_px)
     if scale <= whole:
         return
-    closer = _look(width, height, scale, side_px)
-    while len(closer.tiles) > MAX_TILES:
+    while (tiles := _tile_count(width, height, scale, side_px)) > MAX_TILES:
         scale *= 0.9
-        closer = _look(width, height, scale, side_px)
-    if len(closer.tiles) > 1:
-        yield closer
+    if tiles > 1:
+        yield _look(width, height, scale, side_px)
+
+
+def _tile_count(width: int, height: int, scale: float, side_px: int) -> int:
+    return math.prod(_cut_count(length, side_px) for length in _scaled(width, height, scale))
+
+
+def _scaled(width: int, height: int, scale: float) -> tuple[int, int]:
+    return max(1, round(width * scale)), max(1, round(height * scale))
 
 
 def _look(width: int, height: int, scale: float, side_px: int) -> Look:
-    small = max(1, round(width * scale)), max(1, round(height * scale))
+    small = _scaled(width, height, scale)
     columns, rows = (_cuts(length, side_px) for length in small)
     tiles = [
         Tile(
@@ -73,12 +80,15 @@ def _look(width: int, height: int, scale: float, side_px: int) -> Look:
 
 def _cuts(length: int, side_px: int) -> list[tuple[int, int]]:
     """Pieces of one size that cover a side evenly and overlap."""
-    if length <= side_px:
+    count = _cut_count(length, side_px)
+    if count == 1:
         return [(0, length)]
-    step = round(side_px * (1 - OVERLAP))
-    count = 1 + -(-(length - side_px) // step)
     starts = [round(number * (length - side_px) / (count - 1)) for number in range(count)]
     return [(start, start + side_px) for start in starts]
+
+
+def _cut_count(length: int, side_px: int) -> int:
+    return 1 + max(0, -(-(length - side_px) // round(side_px * (1 - OVERLAP))))
 
 
 def make_small(rgb: Pixels, width: int, height: int) -> Pixels:

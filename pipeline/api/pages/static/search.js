@@ -19,11 +19,17 @@ async function search(picture) {
   results.replaceChildren(document.getElementById("busy").content.cloneNode(true));
   const asked = new URLSearchParams(new FormData(document.getElementById("ask")));
   asked.delete("id");
+  const headers = { "content-type": "application/octet-stream" };
+  for (const name of ["purpose", "case"]) { // not in the address, which is logged
+    const text = asked.get(name);
+    asked.delete(name);
+    if (text) headers[`x-pictor-${name}`] = utf8(text);
+  }
   let html;
   try {
     const answer = await fetch(`/results?${asked}`, {
       method: "POST",
-      headers: { "content-type": "application/octet-stream" },
+      headers,
       body: picture,
     });
     html = answer.headers.get("content-type").startsWith("text/html") ? await answer.text() : null;
@@ -42,6 +48,10 @@ async function search(picture) {
   }
   history.replaceState(null, "", "/");
   listen();
+}
+
+function utf8(text) {
+  return String.fromCharCode(...new TextEncoder().encode(text)); // a header takes nothing but bytes
 }
 
 function fail(words) {
