@@ -6,7 +6,6 @@ from typing import Annotated
 
 import typer
 
-from pipeline.errors import ArgumentError
 from pipeline.service.labelled_images import Columns
 
 
@@ -73,7 +72,7 @@ def evaluate(
     ] = None,
 ) -> None:
     """Measure how often a model is wrong, on labelled images."""
-    from pipeline.cli.evaluate_here import EvaluateOptions, evaluate_here, search_impostors_here
+    from pipeline.cli.evaluate_options import EvaluateOptions
 
     wanted = EvaluateOptions(
         source=source,
@@ -92,9 +91,11 @@ def evaluate(
         html=html,
         card=card,
     )
-    if not (probes or gallery):
+    if probes or gallery:
+        from pipeline.cli.impostors_here import search_impostors_here
+
+        search_impostors_here(wanted, probes, gallery)
+    else:
+        from pipeline.cli.evaluate_here import evaluate_here
+
         evaluate_here(wanted)
-        return
-    if source or not (probes and gallery):
-        raise ArgumentError("give SOURCE alone, or --probes and --gallery together")
-    search_impostors_here(wanted, probes, gallery)

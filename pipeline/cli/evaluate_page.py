@@ -21,7 +21,7 @@ body {{ font: 15px/1.5 system-ui, sans-serif; margin: 0 auto; max-width: 1000px;
 h2 {{ font-size: 1.15rem; margin: 2rem 0 .4rem; }}
 section:first-child h2 {{ font-size: 1.4rem; margin-top: 0; }}
 table {{ border-collapse: collapse; font-variant-numeric: tabular-nums; margin: .6rem 0; }}
-th, td {{ border-bottom: 1px solid var(--line); overflow-wrap: anywhere; padding: .25rem .9rem .25rem 0;
+th, td {{ border-bottom: 1px solid var(--line); overflow-wrap: break-word; padding: .25rem .9rem .25rem 0;
   text-align: left; vertical-align: top; }}
 .plots {{ display: flex; flex-wrap: wrap; gap: 1rem; }}
 figure {{ margin: 0; }}

@@ -71,19 +71,22 @@ def resample(
         thresholds: steps of the grid, T of them.
         weights: [B, P], see `draw_weights`.
     """
-    genuine, impostor = (np.zeros((len(thresholds), len(weights))) for _ in range(2))
+    genuine = np.zeros((len(thresholds), len(labelled.names)))  # by person
+    impostor = np.zeros((len(thresholds), len(weights)))
+    if not thresholds:
+        return ResampledShares(genuine=np.zeros_like(impostor), impostor=impostor)
     for rows, scores in _blocks(labelled.vectors, block_scores):
         steps = steps_of(scores)
         steps[np.arange(len(rows)), rows] = -1  # an image is not compared with itself
-        for place, threshold in enumerate(thresholds):
-            reached = steps >= threshold
-            genuine[place] += _weigh_genuine(reached, rows, labelled, weights)
-            impostor[place] += _weigh_impostors(reached, rows, labelled, weights)
+        reached = [steps >= threshold for threshold in thresholds]
+        genuine += [_count_genuine(matches, rows, labelled) for matches in reached]
+        impostor += _weigh_impostors(reached, rows, labelled, weights)
+    exact = weights.astype(np.float64)
     images = labelled.images_of_persons().astype(np.float64)
-    all_genuine = weights @ (images * (images - 1))
-    all_impostor = (weights @ images) ** 2 - weights.astype(np.float64) ** 2 @ images**2
+    all_genuine = exact @ (images * (images - 1))
+    all_impostor = (exact @ images) ** 2 - exact**2 @ images**2
     with np.errstate(invalid="ignore", divide="ignore"):
-        return ResampledShares(genuine=genuine / all_genuine, impostor=impostor / all_impostor)
+        return ResampledShares(genuine=genuine @ exact.T / all_genuine, impostor=impostor / all_impostor)
 
 
 def _blocks(
@@ -96,33 +99,39 @@ def _blocks(
         yield rows, vectors[rows] @ vectors.T
 
 
-def _weigh_genuine(
-    reached: NDArray[np.bool_],
-    rows: NDArray[np.int64],
-    labelled: LabelledVectors,
-    weights: NDArray[np.float32],
+def _count_genuine(
+    reached: NDArray[np.bool_], rows: NDArray[np.int64], labelled: LabelledVectors
 ) -> NDArray[np.float64]:
+    """[P], comparisons of `rows` with other images of the same person."""
     persons = labelled.persons[rows]
     same = persons[:, None] == labelled.persons[None, :]
-    counts = np.bincount(persons, (reached & same).sum(axis=1), minlength=weights.shape[1])
-    weighed: NDArray[np.float64] = weights.astype(np.float64) @ counts
-    return weighed
+    counts = np.bincount(persons, (reached & same).sum(axis=1), minlength=len(labelled.names))
+    return counts.astype(np.float64)
 
 
 def _weigh_impostors(
-    reached: NDArray[np.bool_],
+    reached: Sequence[NDArray[np.bool_]],
     rows: NDArray[np.int64],
     labelled: LabelledVectors,
     weights: NDArray[np.float32],
 ) -> NDArray[np.float64]:
-    """Sum of w[p] w[q] over the images of `rows` (of p) and all others (of q), where p is not q."""
-    counts = _by_person(reached, labelled.persons, axis=1)  # [rows, P]
+    """[T, B], sums of w[p] w[q] over the images of `rows` (of p) and all others (of q), where p is not q."""
     persons = labelled.persons[rows]
-    counts[np.arange(len(rows)), persons] = 0
-    counts = _by_person(counts, persons, axis=0)  # [persons of the rows, P]
+    counts = np.stack([_count_others(matches, persons, labelled) for matches in reached])
+    of_all = counts.reshape(-1, counts.shape[2]) @ weights.T  # one product, since it reads all weights
+    of_all = of_all.reshape(*counts.shape[:2], -1)
     of_rows = weights[:, np.unique(persons)]
-    weighed: NDArray[np.float64] = np.einsum("bp,pb->b", of_rows, counts @ weights.T, dtype=np.float64)
+    weighed: NDArray[np.float64] = np.einsum("bp,tpb->tb", of_rows, of_all, dtype=np.float64)
     return weighed
+
+
+def _count_others(
+    reached: NDArray[np.bool_], persons: NDArray[np.int64], labelled: LabelledVectors
+) -> NDArray[np.float32]:
+    """[persons of the rows, P], comparisons of the rows of a person with the images of another."""
+    counts = _by_person(reached, labelled.persons, axis=1)
+    counts[np.arange(len(persons)), persons] = 0
+    return _by_person(counts, persons, axis=0)
 
 
 def _by_person(

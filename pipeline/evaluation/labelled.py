@@ -55,13 +55,15 @@ def label_vectors(
         keys: the names of the images. Those of their labels if left out.
         subgroups: of each vector, its value in each of `columns`.
     """
-    names, persons = np.unique(np.array(labels, dtype=np.str_), return_inverse=True)
+    names = sorted(set(labels))
+    place_of = {name: place for place, name in enumerate(names)}
+    persons = np.array([place_of[label] for label in labels], dtype=np.int64)
     order = np.argsort(persons, kind="stable")
     rows = np.stack([vectors[place] for place in order]).astype(np.float32)
     return LabelledVectors(
         vectors=rows / np.linalg.norm(rows, axis=1, keepdims=True),
-        persons=persons[order].astype(np.int64),
-        names=[str(name) for name in names],
+        persons=persons[order],
+        names=names,
         keys=[(keys or labels)[place] for place in order],
         subgroups={
             column: np.array([subgroups[place].get(column, "") for place in order], dtype=np.str_)

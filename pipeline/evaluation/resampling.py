@@ -6,10 +6,13 @@ from numpy.typing import NDArray
 MOST_REPLICATES = 1000
 _FEWEST_REPLICATES = 200  # the 2.5 % end of fewer rests on four of them
 _WEIGHTS = 20_000_000  # of all replicates together: 80 MB
+_PAIRS = 4 * 10**10  # of persons in all replicates together: some minutes of two cores
 
 
 def replicates_for(persons: int) -> int:
-    return int(np.clip(_WEIGHTS // max(persons, 1), _FEWEST_REPLICATES, MOST_REPLICATES))
+    """As many as memory and time allow."""
+    most = min(_WEIGHTS // max(persons, 1), _PAIRS // max(persons, 1) ** 2)
+    return int(np.clip(most, _FEWEST_REPLICATES, MOST_REPLICATES))
 
 
 def draw_weights(persons: int, seed: int) -> NDArray[np.float32]:

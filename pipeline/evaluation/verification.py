@@ -112,13 +112,25 @@ class _Shares:
     def curve(self) -> list[CurvePoint]:
         """Falling FMR and rising FNMR, at thresholds where one of them changes."""
         fmr, fnmr = self.fmr(), self.fnmr()
-        changed = np.flatnonzero(np.diff(fmr, append=-1) + np.diff(fnmr, append=-1))
+        changed = np.flatnonzero((np.diff(fmr, append=-1) != 0) | (np.diff(fnmr, append=-1) != 0))
         if len(changed) > CURVE_POINTS:
-            changed = changed[np.linspace(0, len(changed) - 1, CURVE_POINTS).astype(int)]
+            changed = changed[self._shown(fmr[changed], fnmr[changed])]
         return [
             CurvePoint(threshold=threshold_of(step), fmr=float(fmr[step]), fnmr=float(fnmr[step]))
             for step in changed.tolist()
         ]
+
+    def _shown(self, fmr: NDArray[np.float64], fnmr: NDArray[np.float64]) -> NDArray[np.int64]:
+        """Places from end to end, half of them where one error is small: logarithmic axes show these."""
+        quarter, last = CURVE_POINTS // 4, len(fmr) - 1
+        few_matches = np.geomspace(1 / max(self.impostor_count, 1), 1, quarter)
+        few_misses = np.geomspace(1 / max(self.genuine_count, 1), 1, quarter)
+        places = [
+            np.linspace(0, last, 2 * quarter).astype(np.int64),
+            np.searchsorted(-fmr, -few_matches),
+            np.searchsorted(fnmr, few_misses),
+        ]
+        return np.unique(np.clip(np.concatenate(places), 0, last))
 
 
 def needed_comparisons(far: float) -> int:

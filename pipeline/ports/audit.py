@@ -33,6 +33,10 @@ class AuditLog(Protocol):
 
     def head(self) -> TreeHead: ...
 
+    def cosigned(self) -> str:
+        """The newest checkpoint that witnesses have signed, too; or ""."""
+        ...
+
     def get(self, record_id: str) -> AuditEntry:
         """Raises NotFoundError. An entry whose record was erased is still there."""
         ...
@@ -87,10 +91,6 @@ class PublishedLog(AuditLog, Protocol):
 
     def full_tiles(self) -> Sequence[tuple[int, int]]:
         """Level and number of every tile that is kept as full."""
-        ...
-
-    def cosigned(self) -> str:
-        """The newest checkpoint that witnesses have signed, too; or ""."""
         ...
 
     def set_cosigned(self, checkpoint: str) -> None:

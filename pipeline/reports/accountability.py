@@ -57,7 +57,7 @@ def accountability_tables(acts: Iterable[tuple[Act, bool]], *, rates: ErrorRates
         purposes.table(
             name="purposes",
             title="(c) Purposes",
-            about="`to verify` are searches whose hits persons must look at.",
+            about="To verify are searches whose hits persons must look at.",
         ),
         Table(
             name="policies",

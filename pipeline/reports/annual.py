@@ -17,7 +17,7 @@ TITLE = "Use of image search"
 SUPPORTS = "AI Act art. 26(10), Md. Crim. Proc. § 2-510"
 TO_WRITE = (
     "Age, race and gender of the persons whose matches led on. Pictor does not record them.",
-    "Breaches and unauthorised uses. `pictor audit review` lists entries to look at.",
+    "Breaches and unauthorised uses. The command pictor audit review lists entries to look at.",
 )
 
 
@@ -72,8 +72,8 @@ def annual_tables(acts: Iterable[tuple[Act, bool]]) -> Sequence[Table]:
         systems.table(
             name="systems",
             title="Searches by system, purpose and offence",
-            about="A search led on if persons confirmed one of its hits. `to verify` is the sum of the last "
-            "three. A refused search names no model, since it reached none.",
+            about="A search led on if persons confirmed one of its hits. The column to verify is the sum of "
+            "the last three. A refused search names no model, since it reached none.",
         ),
         refusals.table(name="refusals", title="Refused searches by reason"),
         authorised.table(name="authorisations", title="Searches by kind of authorisation"),

@@ -6,6 +6,7 @@ from html import escape
 from pipeline.names import visible
 from pipeline.reports.report import Cell, Report, Table
 
+WIDE = 12  # columns
 STYLE = """
 :root { color-scheme: light dark; --ink: #1c2430; --quiet: #5b6675; --line: #c9d0d9; --ground: #fff;
   --head: #f1f4f8; }
@@ -20,9 +21,10 @@ h2 { break-after: avoid; font-size: 1.1rem; margin: 2rem 0 .4rem; }
 p { color: var(--quiet); margin: .2rem 0 .6rem; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; font-size: .85rem; }
-th, td { border: 1px solid var(--line); overflow-wrap: anywhere; padding: .25rem .5rem; text-align: left;
+th, td { border: 1px solid var(--line); overflow-wrap: break-word; padding: .25rem .5rem; text-align: left;
   vertical-align: top; }
-thead th { background: var(--head); overflow-wrap: normal; }
+thead th { background: var(--head); }
+.facts td { overflow-wrap: anywhere; }
 tbody th { font-weight: 600; }
 .number { font-variant-numeric: tabular-nums; text-align: right; white-space: nowrap; }
 tfoot td { font-weight: 700; }
@@ -34,6 +36,8 @@ pre { border: 1px solid var(--line); font-size: .75rem; overflow-wrap: anywhere;
   body { font-size: 9pt; max-width: none; padding: 0; }
   .scroll { overflow: visible; }
   tr, pre { break-inside: avoid; }
+  td { overflow-wrap: anywhere; }
+  .wide { font-size: 6pt; width: 100%; }
   thead { display: table-header-group; }
   tfoot { display: table-row-group; }
 }
@@ -54,7 +58,7 @@ def _parts(report: Report) -> Iterator[str]:
         f"<title>{escape(title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n"
         f"<h1>{escape(report.title)}</h1>\n<p>{escape(str(report.period))}</p>\n"
     )
-    yield '<div class="scroll"><table><tbody>\n'
+    yield '<div class="scroll"><table class="facts"><tbody>\n'
     for name, value in report.facts:
         yield f'<tr><th scope="row">{escape(name)}</th>{_cell(value)}</tr>\n'
     yield "</tbody></table></div>\n"
@@ -77,7 +81,8 @@ def _table(table: Table) -> Iterator[str]:
         yield "<p>None.</p>\n" if not table.about else ""
         return
     heads = "".join(f'<th scope="col">{escape(column)}</th>' for column in table.columns)
-    yield f'<div class="scroll"><table>\n<thead><tr>{heads}</tr></thead>\n<tbody>\n'
+    width = ' class="wide"' if len(table.columns) > WIDE else ""  # smaller letters, so that it fits on paper
+    yield f'<div class="scroll"><table{width}>\n<thead><tr>{heads}</tr></thead>\n<tbody>\n'
     yield from map(_row, table.rows)
     yield "</tbody>\n"
     if table.total:

@@ -52,7 +52,7 @@ def usage_tables(acts: Iterable[tuple[Act, bool]]) -> Sequence[Table]:
     table = Table(
         name="keys",
         title="Entries by key or person",
-        about="A key is shown with its id. `persons named` are those on whose behalf it asked.",
+        about="A key is shown with its id. Persons named are those on whose behalf it asked.",
         columns=COLUMNS,
         rows=rows,
         total=("total", "", *sums, "", "", ""),

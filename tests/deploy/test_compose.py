@@ -17,8 +17,9 @@ from tests.conftest import REPOSITORY
 from tests.deploy.compose import FILE, Service, is_pictor, load, seconds
 from tests.deploy.pod_checks import GRACE_MARGIN_S, _password_faults
 from workers.broker.celery_config import TASK_HARD_LIMIT_S
-from workers.broker.queue_names import ROLES
+from workers.broker.queue_names import EMBED, PREPARE, ROLES
 
+USUAL_SHARES = 1024  # of a container that says nothing
 WITHOUT_CHECK = {"init", "load", "sweep"}  # they end by themselves, or are a timer
 
 
@@ -88,6 +89,15 @@ def _life_faults(name: str, service: Service) -> Iterator[str]:
         words = " ".join(service["healthcheck"]["test"])
         if f"/scratch/run/{options['--name']}/" not in words:
             yield "health: it looks at another worker's files"
+
+
+def test_a_load_has_less_weight_than_what_answers_searches() -> None:
+    weights = {name: service.get("cpu_shares", USUAL_SHARES) for name, service in load()["services"].items()}
+    loads = {
+        name for name, service in load()["services"].items() if {EMBED, PREPARE} & set(queues_of(service))
+    }
+    assert loads == {"embed", "embed-gpu", "prepare"}
+    assert max(weights[name] for name in loads) < min(weights[name] for name in ("api", "milvus", "search"))
 
 
 def test_the_service_wants_keys_and_is_asked_by_this_machine_alone() -> None:

@@ -105,6 +105,9 @@ EXAMPLES: dict[Route, Example] = {
         content=f"source=s3://{BUCKET}/images/&collection=COLLECTION&token=COLLECTION".encode()
     ),
     ("GET", "/jobs/{job_id}"): Example(),
+    ("GET", "/audit"): Example(),
+    ("GET", "/audit/entries/{entry}"): Example(before=record_searches),
+    ("GET", "/audit/review"): Example(),
     ("GET", "/sign-in"): Example(),
     ("POST", "/sign-in"): Example(content=b"key=none"),
     ("POST", "/sign-out"): Example(),

@@ -21,6 +21,7 @@ from torchvision.transforms import functional as reference
 from benchmarks.model_file import make_model_file
 from pipeline.adapters.milvus.index import MilvusIndex
 from pipeline.demo.gallery import write_edits
+from pipeline.evaluation.retrieval import average_precision
 from pipeline.ports import ImageEmbedder, ImageLimits, ViewFinder
 from pipeline.search.query import Stored
 from pipeline.service.access import local_caller
@@ -230,6 +231,5 @@ def judge(
     hits = np.array([label_of[other] == label_of[key] for other in ranking])
     if not hits.any():
         return None
-    ranks = np.flatnonzero(hits) + 1
     found = [label_of[other] == label_of[key] for other in nearest]
-    return found[0], any(found), float(np.mean(np.arange(1, len(ranks) + 1) / ranks))
+    return found[0], any(found), average_precision(hits)

@@ -19,7 +19,7 @@ import anyio
 import pytest
 from mcp import Client, StdioServerParameters
 from mcp.types import CallToolResult
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
 
 from pipeline.demo.scenes import draw_scene
 from tests.cli import Pictor
@@ -305,7 +305,9 @@ def test_a_file_that_is_no_picture_is_said_on_the_page(page: Page, tmp_path: Pat
     expect(page.get_by_role("alert")).to_contain_text("not_an_image", timeout=LIMIT_S * 1000)
 
 
-@pytest.mark.parametrize("path", ["/", "/jobs", "/docs", "/problems"])
+@pytest.mark.parametrize(
+    "path", ["/", "/jobs", "/audit", "/audit/entries/0", "/audit/review", "/docs", "/problems"]
+)
 def test_no_page_is_wider_than_a_phone(page: Page, path: str) -> None:
     page.set_viewport_size({"width": 360, "height": 800})
     page.goto(path)
@@ -319,6 +321,95 @@ def test_the_search_is_reached_by_keyboard_alone(page: Page) -> None:
         page.keyboard.press("Tab")
         reached.append(page.evaluate("document.activeElement.id || document.activeElement.textContent"))
     assert [name for name in ("file", "collection", "prefix", "id") if name not in reached] == []
+
+
+# The auditor's pages
+
+
+def prove_on_page(page: Page, service: Service, entry: int = 0) -> None:
+    """Open an entry. There is a search at least, which is made here."""
+    service.pictor("search", next(PHOTOS.glob("03-*")))
+    page.goto(f"/audit/entries/{entry}")
+
+
+def test_a_proof_is_checked_in_the_browser(page: Page, service: Service) -> None:
+    prove_on_page(page, service)
+    expect(page.locator("#verdict")).to_have_text("Proved: checked in this browser.")
+    expect(page.locator("#checks li.good")).to_have_count(3)
+
+
+ALTERED: Mapping[str, tuple[str, Callable[[str], str]]] = {
+    "record": ("**/audit/entries/0", lambda body: body.replace("&#34;allowed&#34;", "&#34;refused&#34;")),
+    "salt": ("**/entries/0/proof", lambda body: re.sub("(?<=extra )....", "AAAA", body)),
+    "index": ("**/entries/0/proof", lambda body: body.replace("index 0", "index 1")),
+    "hash": ("**/entries/0/proof", lambda body: re.sub(r"(?<=index 0\n)....", "AAAA", body)),
+    "size": ("**/entries/0/proof", lambda body: re.sub(r"(?<=\n)\d+(?=\n[^\n]+\n\n—)", "9999", body)),
+    "signature": ("**/entries/0/proof", lambda body: re.sub(r"..==?\n$|...\n$", "AAA=\n", body)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", ALTERED)
+def test_what_somebody_has_altered_is_not_proved(page: Page, service: Service, what: str) -> None:
+    pattern, altered = ALTERED[what]
+
+    def alter(route: Route) -> None:
+        answer = route.fetch()
+        body = altered(answer.text())
+        assert body != answer.text()
+        route.fulfill(response=answer, body=body)
+
+    page.route(pattern, alter)
+    prove_on_page(page, service)
+    expect(page.locator("#verdict")).to_contain_text("Not proved")
+    expect(page.locator("#verdict")).to_have_class("verdict bad")
+
+
+def test_a_key_that_is_not_the_log_s_does_not_prove(page: Page, service: Service) -> None:
+    prove_on_page(page, service)
+    expect(page.locator("#verdict")).to_have_class("verdict good")
+    own = page.locator("#vkey").input_value()
+    page.locator("#vkey").fill("other.example" + own[own.index("+") :])
+    page.keyboard.press("Tab")
+    expect(page.locator("#verdict")).to_have_class("verdict bad")
+    page.reload()
+    expect(page.locator("#verdict")).to_have_class("verdict bad")
+    page.locator("#vkey").fill("")
+    page.keyboard.press("Tab")
+    expect(page.locator("#verdict")).to_have_class("verdict good")
+
+
+def test_a_browser_without_ed25519_says_what_it_did_not_check(page: Page, service: Service) -> None:
+    page.add_init_script(
+        "const real = crypto.subtle.importKey.bind(crypto.subtle);"
+        "crypto.subtle.importKey = (format, key, kind, ...more) => kind.name === 'Ed25519'"
+        " ? Promise.reject(new DOMException('', 'NotSupportedError')) : real(format, key, kind, ...more);"
+    )
+    prove_on_page(page, service)
+    expect(page.locator("#verdict")).to_have_text(
+        "The entry is in the tree, and who signed the tree was not checked."
+    )
+    expect(page.locator("#checks li.wait")).to_contain_text("since version 137")
+
+
+def test_who_searched_for_a_picture_is_found_without_sending_it(page: Page, service: Service) -> None:
+    service.pictor("search", next(PHOTOS.glob("03-*")))
+    page.goto("/audit")
+    page.set_input_files("#picture", next(PHOTOS.glob("03-*")))
+    page.wait_for_url(re.compile(r"probe=[0-9a-f]{64}"))
+    assert page.locator("tbody tr").count() >= 1
+    assert set(page.locator("tbody td:nth-child(3)").all_inner_texts()) == {"search"}
+
+
+def test_an_entry_is_reached_by_keyboard_alone(page: Page, service: Service) -> None:
+    prove_on_page(page, service)
+    page.goto("/audit?kind=search")
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        if "/audit/entries/" in (page.evaluate("document.activeElement.href") or ""):
+            break
+    page.keyboard.press("Enter")
+    page.wait_for_url(re.compile(r"/audit/entries/\d+$"))
+    expect(page.locator("#verdict")).to_have_class("verdict good")
 
 
 # With keys

@@ -1,5 +1,6 @@
 """Labelled images: read from folders and CSV files, embedded by the path of every image, nothing dropped."""
 
+import dataclasses
 from collections import Counter
 from pathlib import Path
 
@@ -7,11 +8,25 @@ import numpy as np
 import pytest
 
 from pipeline.adapters.folder.store import FolderStore
-from pipeline.errors import ArgumentError
-from pipeline.ports import ImageLimits
+from pipeline.errors import ArgumentError, ModelError
+from pipeline.ports import ImageLimits, ViewFinder
 from pipeline.service.embed_labelled import EmbeddedImages, EvaluationPorts, embed_labelled
 from pipeline.service.labelled_images import Columns, LabelledSource, read_source
-from tests.unit.fakes import BLUE, CONCURRENCY, RED, FakeEmbedder, distinct_png, error_of, jpeg, png
+from pipeline.types import Capability
+from tests.unit.fakes import (
+    BLACK,
+    BLUE,
+    CONCURRENCY,
+    RED,
+    SPEC,
+    FakeEmbedder,
+    distinct_png,
+    error_of,
+    four_quarters,
+    jpeg,
+    png,
+)
+from tests.unit.test_views import QuarterFinder
 
 STORE = FolderStore()
 
@@ -39,8 +54,12 @@ def write_csv(folder: Path, *lines: str) -> Path:
     return file
 
 
-def embed(source: LabelledSource, embedder: FakeEmbedder | None = None) -> EmbeddedImages:
-    ports = EvaluationPorts(store=STORE, embedder=embedder or FakeEmbedder(), concurrency=CONCURRENCY)
+def embed(
+    source: LabelledSource, embedder: FakeEmbedder | None = None, finder: ViewFinder | None = None
+) -> EmbeddedImages:
+    ports = EvaluationPorts(
+        store=STORE, embedder=embedder or FakeEmbedder(), concurrency=CONCURRENCY, finder=finder
+    )
     return embed_labelled(source, ports, ImageLimits())
 
 
@@ -140,3 +159,25 @@ def test_without_one_vector_the_first_reason_is_told(people: Path) -> None:
     dark.answer_with(float("nan"), lambda _pixels: True)
     message = error_of(lambda: embed(read(people), dark), ArgumentError)
     assert "none of 4 images gave a vector; the first is 'ann/1.png': not_finite" in message
+
+
+def test_a_model_of_views_gives_the_best_view_of_an_image_and_one_without_any_is_a_failure(
+    people: Path,
+) -> None:
+    (people / "bob" / "1.png").write_bytes(four_quarters([BLACK, RED, BLACK, BLUE]))
+    (people / "bob" / "broken.jpg").write_bytes(four_quarters([BLACK] * 4))
+    of_views = dataclasses.replace(SPEC, capabilities=(Capability.IMAGES, Capability.VIEWS))
+    found = embed(read(people), FakeEmbedder(of_views), QuarterFinder())
+    [failed] = found.failed
+    assert (failed.image.key, failed.reason) == ("bob/broken.jpg", "nothing_found")
+    [place] = [place for place, key in enumerate(found.labelled.keys) if key == "bob/1.png"]
+    red = FakeEmbedder().embed_images(np.broadcast_to(np.array(RED, np.uint8)[:, None, None], (1, 3, 8, 8)))
+    assert found.labelled.vectors[place] == pytest.approx(red[0], abs=0.01)
+    assert found.several_views == 3  # the others are bright everywhere
+
+
+def test_a_model_of_views_without_a_finder_is_refused(people: Path) -> None:
+    of_views = dataclasses.replace(SPEC, capabilities=(Capability.IMAGES, Capability.VIEWS))
+    assert "nothing here finds them" in error_of(
+        lambda: embed(read(people), FakeEmbedder(of_views)), ModelError
+    )

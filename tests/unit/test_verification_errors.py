@@ -137,8 +137,8 @@ def test_the_same_seed_gives_the_same_interval() -> None:
     assert first.fmr.high != other.fmr.high
 
 
-def test_replicates_of_many_persons_fit_into_memory() -> None:
-    assert [replicates_for(persons) for persons in (0, 100, 50_000, 10**6)] == [1000, 1000, 400, 200]
+def test_replicates_of_many_persons_fit_into_memory_and_time() -> None:
+    assert [replicates_for(persons) for persons in (0, 100, 8000, 10**6)] == [1000, 1000, 625, 200]
     assert draw_weights(7, 0).sum(axis=1).tolist() == [7] * 1000
 
 
@@ -146,6 +146,18 @@ def test_nobody_twice_and_nobody_else_are_measured_without_a_fault() -> None:
     alone = verify(at_angles([0], ["a"]), 0.5)
     assert (alone.genuine, alone.impostor, alone.equal_error_rate) == (0, 0, None)
     assert alone.thresholds[0].fmr.estimate is None
+    assert verify(at_angles([0], ["a"])).thresholds == []
     once_each = verify(at_angles([0, 90], ["a", "b"]), 0.5)
     assert once_each.thresholds[0].fnmr.estimate is None
     assert once_each.thresholds[0].fmr.estimate == 0
+
+
+def test_a_long_curve_keeps_its_ends_where_errors_are_rare() -> None:
+    """28,440 comparisons change the FMR at thousands of thresholds, and plots look at the rarest errors."""
+    found = verify(crowd(8, persons=80))
+    assert 400 < len(found.curve) <= 500
+    shares = np.array([point.fmr for point in found.curve])
+    for wanted in np.geomspace(1 / found.impostor, 1, 40):
+        assert np.min(np.abs(np.log2(shares[shares > 0] / wanted))) < 0.5
+    assert found.curve[0].fmr == 1
+    assert found.curve[-1].fnmr > 0.99

@@ -20,7 +20,7 @@ LOOK_S = 0.1  # psycopg's own interval
 class PatientConnection(psycopg.Connection[Any]):
     """Closes itself when an answer does not come in time."""
 
-    answer_s = float("inf")
+    answer_s = PING_S  # while it is being opened
 
     def wait(self, gen: Any, interval: float = LOOK_S, timeout: float | None = None) -> Any:
         patience_s = self.answer_s if timeout is None else timeout

@@ -6,7 +6,10 @@ from fastapi import Request
 from fastapi.responses import HTMLResponse
 from fastapi.templating import Jinja2Templates
 
+from pipeline.api.middleware.callers import caller_of
+from pipeline.errors import UnknownCallerError
 from pipeline.names import visible
+from pipeline.service.access import Permission
 
 _TEMPLATES = Jinja2Templates(directory=Path(__file__).parent / "templates")
 _TEMPLATES.env.filters["visible"] = visible  # a key may hold control characters
@@ -24,4 +27,13 @@ _TEMPLATES.env.filters["duration"] = duration
 
 
 def render(request: Request, template: str, *, status: int = 200, **values: object) -> HTMLResponse:
-    return _TEMPLATES.TemplateResponse(request, template, values, status_code=status)
+    shown = values | {"may_audit": _may_audit(request)}
+    return _TEMPLATES.TemplateResponse(request, template, shown, status_code=status)
+
+
+def _may_audit(request: Request) -> bool:
+    """Whether the caller, where one is known, has a use for the auditor's pages."""
+    try:
+        return Permission.AUDIT in caller_of(request.scope).permissions
+    except UnknownCallerError:
+        return False

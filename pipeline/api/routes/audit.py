@@ -47,6 +47,7 @@ class EntryFilters:
     probe: Digest = ""
     image: Annotated[ImageId, Query(description="Id of a stored image that was searched with")] = ""
     candidate: Annotated[ImageId, Query(description="Id of an image that was among the hits")] = ""
+    refers_to: Annotated[Text, Query(description="Id of an earlier record")] = ""
     decision: AuditOutcome | None = None
     since: Time = None
     until: Annotated[Time, Query(description="This moment is out")] = None
@@ -59,6 +60,7 @@ class EntryFilters:
             case_ref=self.case,
             purpose_code=self.purpose,
             collection=self.collection,
+            refers_to=self.refers_to,
             since=as_utc(self.since),
             until=as_utc(self.until),
         )

@@ -1,0 +1,208 @@
+"""The auditor's pages: the log with its filters, one entry with its proof, and what is worth a look.
+
+Whoever looks leaves an entry, as by every other door.
+"""
+
+import json
+import re
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Annotated, Any
+from urllib.parse import urlencode
+
+from fastapi import APIRouter, Depends, Path, Query, Request
+from fastapi.responses import HTMLResponse
+
+from pipeline import wiring_audit
+from pipeline.api.backend import Asks, Backend, Ports
+from pipeline.api.pages.rendering import render
+from pipeline.audit.checkpoint import parse_checkpoint
+from pipeline.audit.note import parse_verifier_key
+from pipeline.errors import ArgumentError, PictorError
+from pipeline.ports import AuditLog
+from pipeline.reports.coverage import Period
+from pipeline.reports.report import Shape
+from pipeline.service.answers import http_status_of
+from pipeline.service.arguments import ROW_ID, as_utc
+from pipeline.service.audit import log_of, show_entry
+from pipeline.service.audit_review import review_log, usual_period
+from pipeline.service.audit_search import Sought, search_log
+from pipeline.types.audit import AuditEntry, AuditKind, AuditOutcome, AuditQuery
+
+router = APIRouter(prefix="/audit")
+
+ENTRIES_SHOWN = 50
+FINDINGS_ENTRIES_SHOWN = 12
+SHA256 = re.compile(r"[0-9a-f]{64}")
+
+Text = Annotated[str, Query(max_length=200)]
+Place = Annotated[str, Path(max_length=64)]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Filters:
+    """What the fields of the page say, as they are."""
+
+    kind: Text = ""
+    actor: Text = ""
+    case: Text = ""
+    purpose: Text = ""
+    collection: Text = ""
+    probe: Text = ""  # a SHA-256 or the id of a stored image
+    candidate: Text = ""
+    decision: Text = ""
+    since: Text = ""
+    until: Text = ""
+    refers_to: Text = ""
+
+    def link_to(self, before: int) -> str:
+        """The next page under the same filters."""
+        given = {name: text for name, text in asdict(self).items() if text}
+        return f"/audit?{urlencode(given | {'before': before})}"
+
+    @property
+    def sought(self) -> Sought:
+        """Raises ArgumentError, naming the field of the page."""
+        probe = self.probe.strip().lower()
+        if probe and not (SHA256.fullmatch(probe) or ROW_ID.fullmatch(probe)):
+            raise ArgumentError("Searched with: a SHA-256 (64 hex digits) or a stored id (32) is expected")
+        query = AuditQuery(
+            kind=AuditKind(self.kind) if self.kind in set(AuditKind) else None,
+            actor=self.actor.strip(),
+            case_ref=self.case.strip(),
+            purpose_code=self.purpose.strip(),
+            collection=self.collection.strip(),
+            refers_to=self.refers_to.strip(),
+            since=_time(self.since, of="From"),
+            until=_time(self.until, of="To"),
+        )
+        return Sought(
+            query=query,
+            outcome=AuditOutcome(self.decision) if self.decision in set(AuditOutcome) else None,
+            probe_sha256=probe if SHA256.fullmatch(probe) else "",
+            probe_image="" if SHA256.fullmatch(probe) else probe,
+            candidate=self.candidate.strip(),
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Elsewhere:
+    """What others hold of the log: each a name and what it has."""
+
+    size: int
+    vkey: str
+    witnesses: tuple[str, ...]
+    witnessed: int  # entries of the newest checkpoint that witnesses signed
+    second: str
+
+
+@router.get("")
+def log_page(
+    request: Request,
+    ports: Ports,
+    caller: Asks,
+    filters: Annotated[Filters, Depends()],
+    before: Annotated[int | None, Query(ge=0)] = None,
+) -> HTMLResponse:
+    """The newest entries that match, and where the log is kept besides."""
+    try:
+        log = log_of(ports.answers_to.log)
+        page = search_log(filters.sought, log, caller, limit=ENTRIES_SHOWN, before=before)
+    except PictorError as err:
+        return _refused(request, err)
+    return render(
+        request,
+        "audit.html",
+        entries=[_row(entry) for entry in page.entries],
+        next=filters.link_to(page.before) if page.before is not None else "",
+        filters=filters,
+        kinds=list(AuditKind),
+        elsewhere=_elsewhere(log, ports),
+        shapes=list(Shape),
+        year=datetime.now(UTC).year,
+    )
+
+
+@router.get("/entries/{entry}")
+def entry_page(request: Request, entry: Place, ports: Ports, caller: Asks) -> HTMLResponse:
+    """One entry. The browser checks that what it shows is in the log."""
+    try:
+        log = log_of(ports.answers_to.log)
+        found = show_entry(entry, log, caller)
+    except PictorError as err:
+        return _refused(request, err)
+    record = json.loads(found.record) if found.record is not None else None
+    shown = json.dumps(record, ensure_ascii=False, indent=2) if record else ""
+    return render(
+        request,
+        "audit_entry.html",
+        entry=found,
+        commitment=found.commitment.hex(),
+        record=record,
+        shown=shown,
+        vkey=log.vkey,
+    )
+
+
+@router.get("/review")
+def review_page(
+    request: Request, ports: Ports, caller: Asks, since: Text = "", until: Text = ""
+) -> HTMLResponse:
+    """What is worth a look, each with links to its entries."""
+    try:
+        asked = Period(since=_time(since, of="From"), until=_time(until, of="To"))
+        period = asked if since or until else usual_period()
+        thresholds = wiring_audit.review_thresholds(ports.settings)
+        found = review_log(period, thresholds, log_of(ports.answers_to.log), caller)
+    except PictorError as err:
+        return _refused(request, err)
+    return render(
+        request, "audit_review.html", found=found, thresholds=thresholds, most=FINDINGS_ENTRIES_SHOWN
+    )
+
+
+def _refused(request: Request, err: PictorError) -> HTMLResponse:
+    return render(request, "error.html", status=http_status_of(err.code), error=str(err))
+
+
+def _row(entry: AuditEntry) -> dict[str, Any]:
+    record = json.loads(entry.record or b"{}")
+    decision = record.get("decision", {})
+    return {
+        "index": entry.index,
+        "began": str(record.get("started_at", ""))[:19].replace("T", " "),
+        "decision": decision.get("reason_code") or decision.get("outcome", ""),
+        "hits": len(record.get("candidates", ())),
+        **entry.found_by,
+    }
+
+
+def _elsewhere(log: AuditLog, ports: Backend) -> Elsewhere:
+    cosigned = parse_checkpoint(text) if (text := log.cosigned()) else None
+    lines = cosigned.note.signatures if cosigned else ()
+    return Elsewhere(
+        size=log.head().size,
+        vkey=log.vkey,
+        witnesses=tuple(line.name for line in lines if cosigned and line.name != cosigned.origin),
+        witnessed=cosigned.size if cosigned else 0,
+        second=_second_place(log, ports),
+    )
+
+
+def _second_place(log: AuditLog, ports: Backend) -> str:
+    """In words, for the page."""
+    if not ports.settings.audit_checkpoints:
+        return "none"
+    try:
+        found = wiring_audit.published_checkpoints(ports.settings, parse_verifier_key(log.vkey))
+    except PictorError as err:
+        return f"cannot be read: {err}"
+    sizes = [one.checkpoint.size for one in found]
+    return f"{max(sizes)} entries" if sizes else "empty so far"
+
+
+def _time(text: str, *, of: str) -> datetime | None:
+    try:
+        return as_utc(datetime.fromisoformat(text)) if text else None
+    except ValueError:
+        raise ArgumentError(f"{of}: a time such as 2026-11-27T12:00 is expected") from None

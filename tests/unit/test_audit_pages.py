@@ -1,0 +1,155 @@
+"""The auditor's pages, as the service renders them. In Chromium they are looked at by test_serve.py."""
+
+import json
+import re
+from collections.abc import Iterator
+from datetime import timedelta
+from html import unescape
+from pathlib import Path
+
+import pytest
+from starlette.testclient import TestClient
+
+from pipeline.api.backend import Backend
+from pipeline.ports import Deps
+from pipeline.testing.memory_audit import MemoryAuditLog
+from pipeline.types import AuditKind, KeyRole, ReferenceDb
+from tests.audit_records import NOON, erasure_of, search_by
+from tests.unit.api_client import backend_of, client_of, client_with_keys, key_for
+
+ODD = "<script>alert(1)</script>\n\"'é\u2028"
+
+
+@pytest.fixture
+def log() -> MemoryAuditLog:
+    log = MemoryAuditLog()
+    log.append([search_by("ann"), search_by("bob", minute=1, case_ref="C-7"), search_by(ODD, minute=2)])
+    return log
+
+
+@pytest.fixture
+def backend(deps: Deps, tmp_path: Path, log: MemoryAuditLog) -> Backend:
+    return backend_of(deps, tmp_path, log=log)
+
+
+@pytest.fixture
+def client(backend: Backend) -> Iterator[TestClient]:
+    with client_of(backend) as client:
+        yield client
+
+
+def shown_entries(page: str) -> list[int]:
+    return [int(index) for index in re.findall(r'href="/audit/entries/(\d+)"', page)]
+
+
+@pytest.mark.parametrize(
+    ("params", "entries"),
+    [
+        ({}, [2, 1, 0]),
+        ({"actor": "bob", "kind": "", "decision": "", "since": ""}, [1]),
+        ({"case": "C-7"}, [1]),
+        ({"since": "2026-11-27T12:02", "until": "2026-11-27T12:03"}, [2]),
+        ({"probe": "AB" * 32}, [2, 1, 0]),
+        ({"probe": "1" * 32}, []),
+        ({"candidate": "0" * 32, "actor": "ann"}, [0]),
+        ({"decision": "refused"}, []),
+        ({"before": "1"}, [0]),
+    ],
+)
+def test_the_page_lists_what_its_fields_ask_for(
+    client: TestClient, params: dict[str, str], entries: list[int]
+) -> None:
+    page = client.get("/audit", params=params)
+    assert page.status_code == 200
+    assert shown_entries(page.text) == entries
+
+
+@pytest.mark.parametrize(
+    ("params", "said"),
+    [({"probe": "abc"}, "Searched with: a SHA-256"), ({"since": "yesterday"}, "From: a time such as")],
+)
+def test_a_field_that_cannot_be_is_said_on_the_page(
+    client: TestClient, params: dict[str, str], said: str
+) -> None:
+    page = client.get("/audit", params=params)
+    assert (page.status_code, said in page.text) == (400, True)
+
+
+def test_more_entries_are_a_link_under_the_same_filters(client: TestClient, log: MemoryAuditLog) -> None:
+    log.append([search_by("eve", minute=minute) for minute in range(60)])
+    first = client.get("/audit", params={"actor": "eve"}).text
+    (older,) = re.findall(r'href="([^"]*before=[^"]*)"', first)
+    second = client.get(unescape(older)).text
+    assert len(shown_entries(first)) == 50
+    assert shown_entries(first)[-1] > shown_entries(second)[0]
+    assert len(shown_entries(second)) == 10
+
+
+def test_the_record_on_the_page_is_the_record_of_the_entry(client: TestClient, log: MemoryAuditLog) -> None:
+    page = client.get("/audit/entries/2").text
+    found = re.search(r'<pre id="record"[^>]*>(.*?)</pre>', page, re.DOTALL)
+    assert found
+    entry = next(log.entries(start=2))
+    assert json.loads(unescape(found[1])) == json.loads(entry.record or b"")
+    assert f'data-commitment="{entry.commitment.hex()}"' in page
+    assert log.vkey in unescape(page)
+    assert "<script>alert" not in page
+
+
+def test_an_erased_record_is_said_and_its_entry_is_still_proved(
+    client: TestClient, log: MemoryAuditLog
+) -> None:
+    erased = search_by("gone")
+    log.append([erased])
+    log.erase([erased.record_id], erasure_of([erased]))
+    page = client.get("/audit/entries/3").text
+    assert "was erased" in page
+    assert 'id="record"' not in page
+    assert 'data-commitment="' in page
+
+
+def test_what_follows_from_an_entry_is_found_from_its_page(client: TestClient, log: MemoryAuditLog) -> None:
+    first = next(iter(log.entries()))
+    client.get(f"/audit/entries/{first.record_id}")
+    page = client.get("/audit", params={"refers_to": first.record_id}).text
+    assert shown_entries(page) == [3], "the look at it"
+    assert f'href="/audit/entries/{first.record_id}"' in client.get("/audit/entries/3").text
+
+
+def test_each_page_is_an_entry_and_none_changes_an_earlier_one(
+    client: TestClient, log: MemoryAuditLog
+) -> None:
+    before = list(log.entries())
+    for path in ("/audit", "/audit/entries/0", "/audit/review"):
+        assert client.get(path).status_code == 200
+    entries = list(log.entries())
+    assert entries[: len(before)] == before
+    assert [entry.found_by["kind"] for entry in entries[len(before) :]] == [AuditKind.READ] * 3
+
+
+def test_the_review_links_to_its_entries(client: TestClient, log: MemoryAuditLog) -> None:
+    log.append([search_by("eve", minute=minute) for minute in range(5)])
+    until = (NOON + timedelta(days=1)).strftime("%Y-%m-%d")
+    page = client.get("/audit/review", params={"since": "2026-11-01", "until": until}).text
+    assert "searched 5 times with one picture" in page
+    assert shown_entries(page) == [3, 4, 5, 6, 7]
+    assert client.get("/audit/review", params={"since": "soon"}).status_code == 400
+
+
+def test_an_auditor_alone_sees_the_log_of_the_own_tenant(backend: Backend, log: MemoryAuditLog) -> None:
+    log.append([search_by("secret", tenant="other", reference_db=ReferenceDb(collection="faces"))])
+    with client_with_keys(backend) as client:
+        auditor, admin = key_for(backend, KeyRole.AUDITOR), key_for(backend, KeyRole.ADMIN)
+        assert "secret" not in client.get("/audit", headers=auditor).text
+        assert client.get("/audit/entries/3", headers=auditor).status_code == 404
+        for path in ("/audit", "/audit/review"):
+            assert client.get(path, headers=admin).status_code == 403
+        assert 'href="/audit"' in client.get("/jobs", headers=auditor).text
+        assert 'href="/audit"' not in client.get("/jobs", headers=admin).text
+
+
+def test_without_a_log_the_page_says_so(deps: Deps, tmp_path: Path, backend: Backend) -> None:
+    backend.answers_to.log = None
+    with client_of(backend) as client:
+        page = client.get("/audit")
+    assert (page.status_code, "PICTOR_AUDIT is off" in page.text) == (404, True)
