@@ -222,7 +222,7 @@ class Backend:
             The job, and whether it is an unfinished one that goes on.
 
         Raises:
-            ArgumentError, ConflictError, DeniedError, TargetError: no job was made.
+            ArgumentError, ConflictError, DeniedError, TargetError, AuditError: no job was made.
         """
         deps = self.deps_with(self.model_for_job(model, wanted.collection))
         if self.driver == WORKERS:
@@ -230,10 +230,10 @@ class Backend:
                 raise ArgumentError(
                     "restart: not possible where workers run the jobs; cancel the unfinished job instead"
                 )
-            job, resumed = submit_heard(wanted, deps, caller, job_id=job_id), False
+            job, resumed = submit_heard(wanted, deps, self.answers_to, caller, job_id=job_id), False
         else:
             job, resumed = submit_embedded(
-                wanted, deps, caller, driver=self.driver, job_id=job_id, restart=restart
+                wanted, deps, self.answers_to, caller, driver=self.driver, job_id=job_id, restart=restart
             )
         self.runner.start(job.job_id)
         return job, resumed

@@ -53,7 +53,7 @@ def search_images(
     _check_names(queries)
     terms = terms_of(queries, request, caller, ports.answers_to)
     found = _search(queries, terms, ports, limits)
-    return recorded(found, terms, ports.answers_to, ports.probes)
+    return recorded(found, queries, terms, ports.answers_to, ports.probes)
 
 
 def _check_names(queries: Sequence[Query]) -> None:

@@ -68,6 +68,7 @@ from pipeline.types.jobs import (
     Pruned,
     PruneScope,
     embedded_on,
+    new_job_id,
 )
 from pipeline.types.keys import (
     ALL_TENANTS,
@@ -235,6 +236,7 @@ __all__ = [
     "image_id_of",
     "indexed_version",
     "name_without_key",
+    "new_job_id",
     "person_key",
     "place_of",
     "split_metadata",

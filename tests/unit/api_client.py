@@ -24,6 +24,7 @@ from pipeline.settings import Settings
 from pipeline.testing.memory_audit import MemoryAuditLog
 from pipeline.testing.memory_verifications import MemoryVerificationBook
 from pipeline.types import KeyRole
+from tests.accountable import NO_LOG
 from tests.unit.fakes import BUCKET, CONCURRENCY, HERE, LIMITS
 
 ORIGIN = "http://127.0.0.1"
@@ -98,4 +99,4 @@ def client_with_keys(backend: Backend) -> TestClient:
 def key_for(backend: Backend, *roles: KeyRole, **more: Any) -> dict[str, str]:
     """The header of a request with a new key."""
     request = KeyRequest(name="a test's", roles=roles, **more)
-    return {"authorization": f"Bearer {create_key(request, backend.keys, local_caller()).text}"}
+    return {"authorization": f"Bearer {create_key(request, backend.keys, NO_LOG, local_caller()).text}"}

@@ -18,6 +18,7 @@ from pipeline.service.confined import ConfinedIndex, ConfinedLedger, Scope, scop
 from pipeline.service.keys import KeyRequest, create_key
 from pipeline.testing.memory_index import MemoryIndex
 from pipeline.types import BatchReport, CollectionRef, JobState, KeyRole, ReferenceDb
+from tests.accountable import NO_LOG
 from tests.conftest import REPOSITORY
 from tests.unit.fakes import BUCKET, HERE, SPEC, request_of
 from tests.unit.tenant_world import KEYS, STORED, TARGETS, TenantWorld, Worlds, image_of
@@ -305,7 +306,7 @@ def test_a_key_names_only_buckets_that_it_was_granted(worlds: Worlds, tmp_path: 
     with worlds.world() as world:
         for buckets, status in ((("press",), 403), (("*",), 202 if BUCKET in source else None)):
             request = KeyRequest(name="k", roles=[KeyRole.WRITER], tenant="acme", buckets=buckets)
-            text = create_key(request, world.backend.keys, local_caller()).text
+            text = create_key(request, world.backend.keys, NO_LOG, local_caller()).text
             answer = world.client.post(
                 "/v1/jobs", json={"source": source}, headers={"authorization": f"Bearer {text}"}
             )

@@ -36,6 +36,7 @@ from pipeline.types import (
     Purpose,
     image_id_of,
 )
+from tests.accountable import NO_LOG
 from tests.unit.api_client import ORIGIN, backend_of, client_with_keys
 from tests.unit.client_doors import InThisProcess
 from tests.unit.fakes import BUCKET, COLLECTION, LIMITS, SPEC, distinct_png, plan_one_batch
@@ -57,7 +58,9 @@ class World:
         self.bob, self.cat, self.dan = (self.key(name, KeyRole.VERIFIER) for name in ("bob", "cat", "dan"))
 
     def key(self, name: str, *roles: KeyRole, **more: Any) -> dict[str, str]:
-        made = create_key(KeyRequest(name=name, roles=roles, **more), self.backend.keys, local_caller())
+        made = create_key(
+            KeyRequest(name=name, roles=roles, **more), self.backend.keys, NO_LOG, local_caller()
+        )
         return {"authorization": f"Bearer {made.text}"}
 
     def search(self, query: Mapping[str, object], **more: Any) -> str:
