@@ -14,7 +14,7 @@ MAIN_BYTES = 128 * 2**20  # the main process of a worker, or the planner beside 
 PROCESS_BYTES = 512 * 2**20  # measured: 460 MiB with torch, all clients and the builtin model
 MODEL_BYTES = 512 * 2**20  # more with a trained model; measured: 370 MiB (ResNet-18), 510 (ResNet-50)
 FINDER_BYTES = 64 * 2**20  # more with a detector; measured: 34 MiB (ONNX Runtime and YuNet)
-# More for each image that is searched for faces: smaller copies of it, and what a detector of 640 px computes.
+# More for each image that is searched for faces: smaller copies, and what a detector of 640 px computes.
 # Measured: 48 MiB for a small one, and 79 for one of 72 Mpx, whose pixels nearly fill the budget.
 LOOK_BYTES = 96 * 2**20
 USABLE = 7 / 8  # the rest is for the kernel, for freed memory that is not given back yet, and for a trial
