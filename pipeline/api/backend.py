@@ -27,6 +27,7 @@ from pipeline.ports import (
     PolicyBook,
     RequestBook,
     VectorIndex,
+    VerificationBook,
 )
 from pipeline.ports.giving_way import StoreGivingWay
 from pipeline.ports.model_binding import DEFAULT_MODEL, check_target
@@ -39,14 +40,17 @@ from pipeline.service.confined import (
     ConfinedLedger,
     ConfinedModels,
     ConfinedPolicies,
+    ConfinedVerifications,
     Scope,
     scope_of,
 )
 from pipeline.service.embeddings import embed_pictures
 from pipeline.service.faces import Comparison, FoundFaces, compare_faces, detect_faces
+from pipeline.service.kept_probes import KeptProbes
 from pipeline.service.models import Models
 from pipeline.service.search import SearchAnswer, SearchPorts, SearchRequest, search_images
 from pipeline.service.submit import Submission, submit_embedded, submit_heard
+from pipeline.service.verifications import VerificationPorts
 from pipeline.settings import Settings
 from pipeline.types import WORKERS, CollectionRef, Job, Vector
 
@@ -73,6 +77,7 @@ class Backend:
     ledger: Ledger
     keys: KeyBook
     policies: PolicyBook
+    verifications: VerificationBook
     requests: RequestBook
     answers_to: Accountability
     models: Models
@@ -111,6 +116,7 @@ class Backend:
             index=index,
             policies=policies,
             answers_to=Accountability(log=self.answers_to.log, policies=policies, index=index),
+            verifications=ConfinedVerifications(self.verifications, scope),
             ledger=ledger,
             models=ConfinedModels(self.models, scope),
             model_for=lambda address, collection: self.model_for(address, scope.stored(collection)),
@@ -138,6 +144,10 @@ class Backend:
         self.metrics.record_search(door, answered=len(answers) - refused, refused=refused, seconds=seconds)
         return answers
 
+    @property
+    def verifying(self) -> VerificationPorts:
+        return VerificationPorts(book=self.verifications, answers_to=self.answers_to, probes=self._probes)
+
     def embed(self, pictures: Sequence[bytes], target: CollectionRef, caller: Caller) -> list[Vector]:
         """See `embed_pictures`."""
         with self.right_of_way.search():
@@ -164,7 +174,12 @@ class Backend:
             # The pictures of one request come one after another: other requests have the other threads.
             concurrency=replace(self.concurrency, decode_threads=1, fetch_threads=1),
             decode_slots=self.decoding,
+            probes=self._probes,
         )
+
+    @property
+    def _probes(self) -> KeptProbes:
+        return KeptProbes(store=self.store, place=self.uploads)
 
     def deps_with(self, embedder: ImageEmbedder) -> Deps:
         """The ports for a job, which runs in this process or is the workers'."""

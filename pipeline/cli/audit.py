@@ -61,6 +61,7 @@ def verify(
             place=next(iter(wiring_audit.audit_places(settings)), None),
             others=[*others, *(_read_checkpoint(path, key) for path in checkpoint or [])],
             since=_read_checkpoint(since, key) if since else None,
+            verifications=log.verifications,
         )
     _print_verified(found, as_json=as_json)
     if found.faults:

@@ -26,6 +26,8 @@ from pipeline.adapters.ledger.audit_tree_rows import (
 from pipeline.adapters.ledger.audit_writer import AuditWriter, prove_entry
 from pipeline.adapters.ledger.engine import InTransactions, Transactions, forget_copies
 from pipeline.adapters.ledger.migrate import open_migrated
+from pipeline.adapters.ledger.sql_verification_book import SqlVerificationBook
+from pipeline.adapters.ledger.verification_rows import make_all_anew
 from pipeline.audit.checkpoint import parse_checkpoint
 from pipeline.audit.group_commit import GroupCommit
 from pipeline.audit.hashes import EMPTY_ROOT
@@ -52,8 +54,10 @@ class SqlAuditLog(InTransactions):
     """Implements `ports.AuditLog`. Share one between all threads of a process."""
 
     def __init__(self, engine: sa.Engine, key: SigningKey, guard: Guard = no_guard) -> None:
-        super().__init__(Transactions(engine))
+        transactions = Transactions(engine)
+        super().__init__(transactions)
         self._engine, self.key, self.vkey = engine, key, str(key.verifier)
+        self.verifications = SqlVerificationBook(transactions)
         self.on_commit: Callable[[], None] = _do_nothing  # set once, before the log is shared
         self.agency = self.legal_basis = ""  # of records that name none; set once, as `on_commit` is
         self._writer = AuditWriter(key, guard)
@@ -84,6 +88,11 @@ class SqlAuditLog(InTransactions):
         (receipt,) = self._group.alone(lambda: self._write_entries(new, record_ids))
         forget_copies(self._engine)
         return receipt
+
+    def rebuild_verifications(self) -> None:
+        """Make the tables of verifications anew, of the entries. Safe to run twice, and beside others."""
+        self._group.alone(lambda: self._write(make_all_anew))
+        forget_copies(self._engine)
 
     def head(self) -> TreeHead:
         tree = self._read(select_tree)
