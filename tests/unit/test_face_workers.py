@@ -99,7 +99,7 @@ class CountingStore(MemoryStore):
 
 
 class Workers:
-    """One of each tier. In a staged deployment the first needs no embedder, and the second mostly no finder."""
+    """One of each tier. In a staged deployment the first needs no embedder, the second mostly no finder."""
 
     def __init__(
         self, context: Context, broker: MemoryBroker, embedder: ImageEmbedder, *, staged: bool
