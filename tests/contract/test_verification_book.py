@@ -95,6 +95,7 @@ def test_the_queue_has_what_a_person_may_decide_oldest_first_and_by_page(world: 
     assert world.book.open_collections() == ["faces"]
     world.log.append([decision_on(second, person, REJECT) for person in ("dan", "eve")])
     assert queued(world) == [one, two]
+    assert world.book.open_places() == {(first.record_id, 1), (first.record_id, 2)}
 
 
 def test_a_decision_that_is_late_or_made_twice_or_the_searchers_counts_for_nothing(

@@ -145,6 +145,14 @@ def test_servers_are_configured_alike_on_one_host_and_in_a_cluster(copy: str, or
     assert in_cluster.read_text() == (REPOSITORY / "deploy" / original).read_text()
 
 
+def test_production_keeps_checkpoints_of_the_log_in_a_bucket_of_their_own() -> None:
+    settings = named(render("production"), "ConfigMap", "pictor-config")["data"]
+    places = [settings[f"PICTOR_AUDIT_{name}"] for name in ("TILES", "CHECKPOINTS")]
+    buckets = [place.removeprefix("s3://").partition("/")[0] for place in places]
+    assert all(place.startswith("s3://") for place in places)
+    assert len({*buckets, settings["PICTOR_STAGING_BUCKET"]}) == 3
+
+
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_records_are_erased_daily_by_the_owner_of_the_database(overlay: str) -> None:
     job = named(render(overlay), "CronJob", "pictor-audit-retention")

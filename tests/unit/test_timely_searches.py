@@ -1,15 +1,23 @@
 """A search waits a moment for its place, or is told to come back."""
 
 import asyncio
+from pathlib import Path
 
 import pytest
+from starlette.testclient import TestClient
 from starlette.types import Receive, Scope, Send
 
+from pipeline.api.app import make_app
 from pipeline.api.middleware.bounds import BoundedRequests
 from pipeline.api.middleware.timely import TimelySearches
+from pipeline.ports import Deps
+from pipeline.testing.memory_index import MemoryIndex
+from tests.unit.api_client import backend_of
+from tests.unit.fakes import COLLECTION, SPEC, distinct_png
 from tests.unit.test_api_middleware import Echo, ask, scope_of
 
 SEARCH = "/v1/collections/images/search"
+OWN = "http://127.0.0.1"  # the service answers under its own names alone
 ENDLESS_S = 600.0
 
 
@@ -46,6 +54,22 @@ def test_a_search_without_a_place_is_turned_away_with_when_to_come_back(path: st
         assert held.begun == 1
 
     asyncio.run(check())
+
+
+def test_a_search_that_is_turned_away_has_searched_nothing_and_is_no_entry(
+    deps: Deps, index: MemoryIndex, tmp_path: Path
+) -> None:
+    backend = backend_of(deps, tmp_path)
+    log = backend.answers_to.log
+    assert log is not None
+    index.create_collection(COLLECTION, SPEC)
+    app, body = make_app(backend), distinct_png(0)
+    with TestClient(TimelySearches(app, at_once=0, most_wait_s=0.0), base_url=OWN) as client:
+        assert client.post(f"{SEARCH}/image", content=body).status_code == 429
+    assert (log.head().size, list(log.entries())) == (0, [])
+    with TestClient(TimelySearches(app, at_once=1), base_url=OWN) as client:
+        assert client.post(f"{SEARCH}/image", content=body).status_code == 200
+    assert log.head().size == 1
 
 
 def test_searches_wait_for_their_place_in_order_and_leave_it_to_the_next() -> None:
