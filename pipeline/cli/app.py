@@ -25,6 +25,7 @@ class Place:
 COMMANDS: Mapping[str, Place] = {
     "ingest": Place(module="ingest", name="ingest", notes="NOTES"),
     "search": Place(module="search", name="search"),
+    "faces": Place(module="faces"),
     "serve": Place(module="serve", name="serve"),
     "evaluate": Place(module="evaluate", name="evaluate", notes="NOTES"),
     "verify": Place(module="verify", name="verify"),

@@ -1,21 +1,18 @@
 """Search with an index and a model that this process opens."""
 
 from collections.abc import Mapping, Sequence
-from functools import partial
 from pathlib import Path
 
-from pipeline import wiring, wiring_audit
-from pipeline.capacity import Load
+from pipeline import wiring
 from pipeline.cli.output import note
 from pipeline.cli.search_options import SearchOptions
+from pipeline.cli.search_ports import open_search_ports
 from pipeline.ports.model_binding import find_collection
 from pipeline.service.access import local_caller
-from pipeline.service.accountability import Accountability
 from pipeline.service.answers import answer_json
 from pipeline.service.arguments import read_justification, read_pairs, read_person, read_query, read_search
 from pipeline.service.conditions import read_condition_text
-from pipeline.service.models import LoadedOnDemand
-from pipeline.service.search import SearchPorts, search_images
+from pipeline.service.search import search_images
 from pipeline.settings import Settings
 
 
@@ -37,30 +34,12 @@ def search_here(
         justification=read_justification(**wanted.stated),
     )
     caller = local_caller(on_behalf_of=read_person(wanted.on_behalf_of))
-    with (
-        wiring.open_index(settings) as index,
-        wiring.open_ledger(settings) as ledger,
-        wiring_audit.open_recording(settings) as log,
-    ):
-        info = find_collection(request.collection, index)
-        store = wiring.open_store(settings)
-        ports = SearchPorts(
-            store=store,
-            index=index,
-            answers_to=Accountability(log=log, policies=ledger.policies, index=index),
-            models=LoadedOnDemand(
-                index,
-                wiring.model_loader(settings),
-                requested=model or settings.model,
-                precision=settings.precision,
-                finder_of=partial(wiring.finder_of, settings=settings),
-            ),
-            concurrency=wiring.concurrency_of(settings, Load()),
-        )
+    with open_search_ports(settings, model=model) as ports:
+        info = find_collection(request.collection, ports.index)
         answers = list(search_images(queries, request, ports, limits, caller))
         if html is not None:
             from pipeline.cli.html_page import write_page
 
-            write_page(html, answers, info, store, limits)
+            write_page(html, answers, info, ports.store, limits)
             note(f"wrote {html}")
     return [answer_json(answer) for answer in answers]

@@ -22,7 +22,7 @@ def print_answers(answers: Sequence[Mapping[str, object]], *, as_json: bool) -> 
             _print_hits(answer)
             for other in cast("Sequence[Mapping[str, object]]", answer.get("other_faces", ())):
                 _print_hits(other)
-    _say_what_is_due(answers)
+    say_what_is_due(answers)
 
 
 def _print_hits(answer: Mapping[str, object]) -> None:
@@ -44,7 +44,8 @@ def write_receipts(path: Path, answers: Sequence[Mapping[str, object]]) -> None:
         raise ArgumentError(f"--receipt {path} cannot be written: {err.strerror}") from err
 
 
-def _say_what_is_due(answers: Sequence[Mapping[str, object]]) -> None:
+def say_what_is_due(answers: Sequence[Mapping[str, object]]) -> None:
+    """That nobody records, and who must verify hits."""
     if any("recording" in answer for answer in answers):
         warn("recording is off: nobody can tell afterwards that you searched")
     persons = [answer["to_verify"] for answer in answers if answer.get("to_verify") and answer["hits"]]

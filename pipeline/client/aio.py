@@ -7,7 +7,7 @@ from typing import Concatenate, ParamSpec, Self, TypeVar
 
 import httpx2
 
-from pipeline.client import key_operations, operations, policy_operations
+from pipeline.client import face_operations, key_operations, operations, policy_operations
 from pipeline.client.calls import Call, Pages
 from pipeline.client.connection import Attempts, connect_to
 from pipeline.client.events import Following
@@ -117,6 +117,8 @@ class AsyncPictor:
     decide_verification = _sent(operations.decide_verification)
     show_search = _sent(operations.show_search)
     embed = _sent(operations.embed)
+    detect_faces = _sent(face_operations.detect_faces)
+    compare_faces = _sent(face_operations.compare_faces)
     list_keys = _sent(key_operations.list_keys)
     show_key = _sent(key_operations.show_key)
     create_key = _sent(key_operations.create_key)

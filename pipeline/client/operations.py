@@ -87,7 +87,7 @@ def search(
         ImageError: the picture cannot be read.
         NotFoundError: no such collection or stored image.
     """
-    stated = _stated(purpose, case, offence, authorisation, authority, on_behalf_of)
+    stated = stated_headers(purpose, case, offence, authorisation, authority, on_behalf_of)
     if isinstance(query, Path | bytes) and not metadata:
         given = {
             "k": k,
@@ -127,7 +127,7 @@ def search_batch(
     on_behalf_of: str = "",
 ) -> Call[SearchResult]:
     """An answer for each of 1 to 100 examples, in order. An example that cannot be read costs no other."""
-    stated = _stated(purpose, case, offence, authorisation, authority, on_behalf_of)
+    stated = stated_headers(purpose, case, offence, authorisation, authority, on_behalf_of)
     options = _options_json(k, min_score, with_vector, _filter_json(bucket, prefix, metadata, where))
     body = json_body({"queries": [query_json(query) for query in queries], **options})
     return _search_call(f"{collection_path(collection)}/search/batch", body, {**JSON_HEADERS, **stated})
@@ -461,7 +461,7 @@ def decide_verification(
     return Call(
         method="POST",
         path=f"{match_path(match_id)}/decision",
-        headers=JSON_HEADERS | _stated("", "", "", "", "", on_behalf_of),
+        headers=JSON_HEADERS | stated_headers("", "", "", "", "", on_behalf_of),
         body=json_body({"decision": decision, "reason": reason}),
         read=reader_of(ShownMatch),
     )
@@ -543,7 +543,7 @@ def _options_json(k: int, min_score: float | None, with_vector: bool, where: Fie
     return {"k": k, "min_score": min_score, "filter": where, "with_vector": with_vector or None}
 
 
-def _stated(
+def stated_headers(
     purpose: str, case: str, offence: str, authorisation: str, authority: str, on_behalf_of: str
 ) -> dict[str, str]:
     """Why somebody searches, as headers. Raises ArgumentError for a text that no header can hold."""

@@ -284,6 +284,54 @@ class Embedding(AnswerObject):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class FoundFace(AnswerObject):
+    """See docs/reference/faces.md. `box` has left, top, width and height, px of the upright picture."""
+
+    box: Mapping[str, int]
+    points: Sequence[Sequence[float]]
+    confidence: float
+    eyes_px: float
+    sharpness: float
+    brightness: float
+    yaw: float
+    pitch: float
+    roll: float
+    turn: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FoundFaces(AnswerObject):
+    """The size of the upright picture, px, and its faces, the largest first."""
+
+    width: int
+    height: int
+    faces: tuple[FoundFace, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FaceMatch(AnswerObject):
+    """A face of the second picture. `score` is the cosine."""
+
+    box: Mapping[str, int]
+    score: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Comparison(AnswerObject):
+    """`face` is that of the first picture. The scores of `unmatched` faces are not told.
+
+    `receipt` is the id of the record, and `inclusion` the proof that it is in the log.
+    """
+
+    face: Mapping[str, int]
+    matches: tuple[FaceMatch, ...]
+    unmatched: Sequence[Mapping[str, int]]
+    receipt: str = ""
+    inclusion: Mapping[str, Any] | None = None
+    to_verify: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Key(AnswerObject):
     """A key of the service. `collections` and `buckets` are globs, times are ISO 8601 in UTC."""
 
@@ -336,9 +384,11 @@ _NESTED: Mapping[str, type[AnswerObject]] = {
     "hits": Hit,
     "answers": Answer,
     "job": Job,
-    "matches": Match,
+    "faces": FoundFace,
     "findings": Finding,
+    "matches": Match,
 }
+_NESTED_IN_COMPARISON: Mapping[str, type[AnswerObject]] = {"matches": FaceMatch}
 
 
 def reader_of(kind: type[A]) -> Callable[[bytes], A]:
@@ -356,10 +406,11 @@ def read_all(kind: type[A], found: object) -> tuple[A, ...]:
 def _known_fields(kind: type[AnswerObject], found: object) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise MessageError(f"an object is expected in the answer, found {type(found).__name__}")
+    nested = _NESTED_IN_COMPARISON if kind is Comparison else _NESTED
     known: dict[str, Any] = {"raw": found}
     for each in fields(kind):
         if each.name in found and each.name != "raw":
-            known[each.name] = _value_of(each.name, found[each.name])
+            known[each.name] = _value_of(nested.get(each.name), found[each.name])
         elif each.default is MISSING and each.default_factory is MISSING:
             raise MessageError(
                 f"the answer has no field {each.name!r}; is the service older than this client?"
@@ -367,7 +418,7 @@ def _known_fields(kind: type[AnswerObject], found: object) -> dict[str, Any]:
     return known
 
 
-def _value_of(name: str, value: object) -> object:
-    if name not in _NESTED:
+def _value_of(kind: type[AnswerObject] | None, value: object) -> object:
+    if kind is None:
         return value
-    return read_all(_NESTED[name], value) if isinstance(value, list) else _NESTED[name].of(value)
+    return read_all(kind, value) if isinstance(value, list) else kind.of(value)

@@ -60,7 +60,8 @@ def test_the_image_is_installed_from_the_pinned_versions() -> None:
     runs = [step.text for step in parse() if step.stage == "build" and step.name == "RUN"]
     [dependencies, sources] = [text for text in runs if " install " in text]
     assert "-c constraints.txt" in dependencies
-    assert '".[worker,service]"' in dependencies
+    assert '".[${EXTRAS}]"' in dependencies
+    assert "EXTRAS=worker,service" in [step.text for step in parse() if step.name == "ARG"]
     assert "--no-deps" in sources
 
 

@@ -42,6 +42,9 @@ METHODS = {
     "decide_verification": "match_id decision reason on_behalf_of",
     "show_search": "receipt",
     "embed": "pictures model",
+    "detect_faces": "picture collection",
+    "compare_faces": "first second collection box min_score "
+    "purpose case offence authorisation authority on_behalf_of",
     "list_keys": "",
     "show_key": "key_id",
     "create_key": "name roles collections buckets acts_for_others expires_in_days idempotency_key",
@@ -62,10 +65,10 @@ METHODS = {
 
 def test_the_client_has_these_names() -> None:
     assert sorted(client.__all__) == [
-        "AcceptedImage", "Answer", "AsyncPictor", "AuditEntry", "CaseState", "Collection", "Estimate",
-        "Failure", "Finding", "Generation", "Hit", "Image", "Job", "Key", "Match", "NewSecret", "Pictor",
-        "PolicyVersion", "Query", "Retried", "Retries", "Review", "SearchResult", "SearchState", "ShownMatch",
-        "StoredObject",
+        "AcceptedImage", "Answer", "AsyncPictor", "AuditEntry", "CaseState", "Collection", "Comparison",
+        "Estimate", "FaceMatch", "Failure", "Finding", "FoundFace", "FoundFaces", "Generation", "Hit",
+        "Image", "Job", "Key", "Match", "NewSecret", "Pictor", "PolicyVersion", "Query", "Retried",
+        "Retries", "Review", "SearchResult", "SearchState", "ShownMatch", "StoredObject",
     ]  # fmt: skip
 
 

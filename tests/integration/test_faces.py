@@ -45,6 +45,12 @@ def test_a_face_is_found_from_a_folder_to_the_hit(pictor: Pictor, tmp_path: Path
     [hit] = answer["hits"]
     assert (hit["key"], hit["metadata"]["face_box"]) == ("both.png", f"{ANNA.left},{ANNA.top},64,64")
     assert hit["score"] > 0.999
+    [found] = pictor("faces", "detect", probe, "--collection", "persons", "--json").lines
+    assert [face["box"]["left"] for face in found["faces"]] == [44]
+    compared = pictor(
+        "faces", "compare", probe, folder / "both.png", *search[2:4], "--purpose", "test", "--json"
+    )
+    assert compared.last["matches"][0]["box"]["left"] == ANNA.left
 
 
 @pytest.mark.large_sets

@@ -49,14 +49,24 @@ main()
 """
 
 
-@pytest.mark.parametrize("command", ["search 0000", "collections list", "jobs list", "ingest ."])
+@pytest.mark.parametrize(
+    "command",
+    [
+        "search 0000",
+        "collections list",
+        "jobs list",
+        "ingest .",
+        "faces detect {file}",
+        "faces compare {file} {file}",
+    ],
+)
 def test_a_command_for_a_running_service_loads_neither_settings_nor_arrays(
     tmp_path: Path, command: str
 ) -> None:
     """It starts in the time of a search. Nothing listens here: it ends when it has asked."""
     environment = {"PICTOR_HOME": str(tmp_path), "HOME": str(tmp_path), "PICTOR_API": "http://127.0.0.1:9"}
     done = subprocess.run(
-        [sys.executable, "-c", BESIDE, *command.split()],
+        [sys.executable, "-c", BESIDE, *command.format(file=__file__).split()],
         capture_output=True,
         text=True,
         check=False,

@@ -11,7 +11,15 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from pipeline.errors import ArgumentError, DeniedError, ImageError, NotFoundError, PolicyError
+from pipeline.api.app import make_app
+from pipeline.errors import (
+    ArgumentError,
+    DeniedError,
+    ImageError,
+    NotFoundError,
+    PictorError,
+    PolicyError,
+)
 from pipeline.ports import Deps, ImageEmbedder
 from pipeline.search.query import Bytes, Object, Query, Stored
 from pipeline.service.access import Caller, local_caller
@@ -33,6 +41,7 @@ from pipeline.types import (
 )
 from tests.face_models import DrawnFace, picture, write_face_model
 from tests.unit.api_client import backend_of, client_of
+from tests.unit.client_doors import KINDS, asked_of_app
 from tests.unit.face_world import ANNA, BERTA, CLARA, LARGE, deps_of_faces, embedder_of, index_faces
 from tests.unit.fakes import BUCKET, COLLECTION, CONCURRENCY, LIMITS, OTHER_SPEC, FakeEmbedder
 
@@ -300,6 +309,36 @@ def test_faces_are_found_compared_and_searched_for_over_http(client: TestClient)
     chosen = query | {"box": asdict(box_of(BERTA))}
     [answer] = client.post(path, headers=PURPOSE, json={"query": chosen, "k": 2}).json()["answers"]
     assert (answer["face"], "other_faces" in answer) == (asdict(box_of(BERTA)), False)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_both_clients_find_faces_and_compare_them(
+    deps: Deps, tmp_path: Path, ports: SearchPorts, kind: str
+) -> None:
+    backend = replace(
+        backend_of(deps, tmp_path), policies=ports.answers_to.policies, answers_to=ports.answers_to
+    )
+    file = tmp_path / "both.png"
+    file.write_bytes(picture([BERTA, LARGE]))
+    with asked_of_app(make_app(backend), kind) as ask:
+        found = ask("detect_faces", file, collection=COLLECTION)
+        assert (found.width, found.height) == (320, 240)
+        assert [face.box for face in found.faces] == [asdict(box_of(LARGE)), asdict(box_of(BERTA))]
+        assert found.faces[0].confidence > 0.99
+        compared = ask("compare_faces", picture([BERTA]), file, collection=COLLECTION, purpose="test")
+        assert [match.box for match in compared.matches] == [asdict(box_of(BERTA))]
+        assert compared.matches[0].score > 0.999
+        assert (compared.face, compared.unmatched) == (asdict(box_of(BERTA)), [asdict(box_of(LARGE))])
+        assert compared.receipt
+        chosen = asdict(box_of(BERTA))
+        by_box = ask(
+            "compare_faces", file, picture([BERTA]), collection=COLLECTION, box=chosen, purpose="test"
+        )
+        assert by_box.face == chosen
+        with pytest.raises(PictorError, match="purpose"):
+            ask("compare_faces", file, file, collection=COLLECTION)
+        with pytest.raises(ImageError):
+            ask("detect_faces", b"no picture", collection=COLLECTION)
 
 
 def test_a_comparison_without_a_purpose_is_refused_over_http(client: TestClient) -> None:

@@ -1,0 +1,35 @@
+"""What a search, or a look at faces, needs of this process."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+
+from pipeline import wiring, wiring_audit
+from pipeline.capacity import Load
+from pipeline.service.accountability import Accountability
+from pipeline.service.models import LoadedOnDemand
+from pipeline.service.search import SearchPorts
+from pipeline.settings import Settings
+
+
+@contextmanager
+def open_search_ports(settings: Settings, *, model: str = "") -> Iterator[SearchPorts]:
+    """Args: `model` is where the model file of the collection is now; "" for where it was."""
+    with (
+        wiring.open_index(settings) as index,
+        wiring.open_ledger(settings) as ledger,
+        wiring_audit.open_recording(settings) as log,
+    ):
+        yield SearchPorts(
+            store=wiring.open_store(settings),
+            index=index,
+            answers_to=Accountability(log=log, policies=ledger.policies, index=index),
+            models=LoadedOnDemand(
+                index,
+                wiring.model_loader(settings),
+                requested=model or settings.model,
+                precision=settings.precision,
+                finder_of=partial(wiring.finder_of, settings=settings),
+            ),
+            concurrency=wiring.concurrency_of(settings, Load()),
+        )
