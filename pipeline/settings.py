@@ -216,6 +216,19 @@ class Settings(BaseSettings):
             description="The review lists hits over which nobody has decided in so many days, where a policy wants persons to",
         ),
     ] = 7
+    audit_agency: Annotated[
+        str, Field(description="Who runs this service, for the field `agency` of each record")
+    ] = ""
+    audit_legal_basis: Annotated[
+        str,
+        Field(description="The law that allows the searches, for the field `legal_basis` of their records"),
+    ] = ""
+    audit_held_cases: Annotated[
+        str,
+        Field(
+            description="References of cases whose records `pictor audit erase --due` keeps, separated by commas"
+        ),
+    ] = ""
     audit_policy: Annotated[
         Path | None,
         Field(
@@ -464,7 +477,7 @@ class Settings(BaseSettings):
         Field(
             ge=1,
             allow_inf_nan=False,
-            description="Longest time that decoding one image may take, in seconds of one core. It is looked at between steps. Then the image has the reason `timeout`",
+            description="Longest time that decoding one image, and finding the faces in it, may take, in seconds of one core. It is looked at between steps. Then the image has the reason `timeout`",
         ),
     ] = 60.0  # the work that is allowed takes about 10 s on a core of 2024; old ones are half as fast
     min_side_px: Annotated[int, Field(ge=1, description="Shortest side of an image, px")] = 4
@@ -503,6 +516,10 @@ class Settings(BaseSettings):
         """ "" for nowhere."""
         home = str(self.home / "audit") if self.ledger_target.startswith("sqlite") else ""
         return self.audit_tiles or home
+
+    @property
+    def held_cases(self) -> tuple[str, ...]:
+        return _globs(self.audit_held_cases)
 
     @property
     def bucket_globs(self) -> tuple[str, ...]:

@@ -463,7 +463,11 @@ def embedded_deps(
     Args:
         policies: for a job that may make its collection.
     """
-    load = Load(batches=settings.batch_threads, is_trained=embedder.spec.address != DEFAULT_MODEL)
+    load = Load(
+        batches=settings.batch_threads,
+        is_trained=embedder.spec.address != DEFAULT_MODEL,
+        finds_views=embedder.spec.has_views,
+    )
     return Deps(
         store=store,
         index=index,

@@ -41,6 +41,7 @@ def open_audit_log(settings: Settings) -> Iterator["SqlAuditLog"]:
             log, key.verifier, tiles=places[0] if places else None, copies=copies, cosign=_cosign(settings)
         )
         log.on_commit = publisher.notify
+        log.agency, log.legal_basis = settings.audit_agency, settings.audit_legal_basis
         try:
             yield log
         finally:

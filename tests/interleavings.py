@@ -29,7 +29,7 @@ from pipeline.types import (
     VersionState,
     generation_of,
 )
-from tests.accountable import accountability
+from tests.accountable import NO_LOG, accountability
 from tests.histories import EFFECTS, NAMES, Fate, Killed, Mortal, Queue, World, check_adds_up
 from workers.isolation.halve import split
 from workers.planning.planner import run_plan_step
@@ -230,6 +230,7 @@ class Interleaved(World):
             collection=self.request.collection,
             index=self.deps.index,
             ledger=self.deps.ledger,
+            answers_to=NO_LOG,
             caller=local_caller(),
             meant_at=meant_at,
             driver=WORKERS,

@@ -89,7 +89,9 @@ def ingest(task: Task, args: Sequence[object], kwargs: Arguments) -> None:
         context = current()
         arguments = read_arguments(IngestArguments, task.name, _keywords(task, args, kwargs))
         submission = _submission(arguments, context.settings)
-        job = submit_to_workers(submission, context.deps, _caller(task), job_id=arguments.job_id)
+        job = submit_to_workers(
+            submission, context.deps, context.answers_to, _caller(task), job_id=arguments.job_id
+        )
         if job.state is JobState.RUNNING:
             # Step 0, which a job that was begun before refuses: a second submission is no second planner.
             context.publisher.publish_plan_step(job.job_id, 0, uuid.uuid4().hex)
@@ -110,6 +112,7 @@ def delete(task: Task, args: Sequence[object], kwargs: Arguments) -> None:
             collection=collection,
             index=context.deps.index,
             ledger=context.deps.ledger,
+            answers_to=context.answers_to,
             caller=_caller(task),
             meant_at=keep_meant_at(task, arguments.meant_at),
             driver=WORKERS,

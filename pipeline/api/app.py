@@ -24,7 +24,7 @@ from pipeline.api.middleware.origins import OwnOrigins
 from pipeline.api.middleware.rates import BoundedRates
 from pipeline.api.middleware.shares import FairShares
 from pipeline.api.middleware.timely import AT_ONCE_PER_CORE, TimelySearches
-from pipeline.api.pages import audit_pages, jobs_page, reference, search_page, sign_in
+from pipeline.api.pages import audit_pages, jobs_page, reference, search_page, sign_in, verify_page
 from pipeline.api.pages import problems as problem_pages
 from pipeline.api.problems import MEDIA_TYPE, answer_errors_as_problems
 from pipeline.api.rekognition import routes as rekognition
@@ -40,6 +40,7 @@ from pipeline.api.routes import (
     log_entries,
     policies,
     search,
+    verifications,
 )
 from pipeline.cgroup import read_share
 from pipeline.service.keyring import Keyring
@@ -93,12 +94,24 @@ def make_app(
     answer_errors_as_problems(app)
     answer_aws_errors(app)
     resources = APIRouter(responses=_problem_answers())
-    for room in (policies, collections, jobs, images, search, faces, embeddings, keys, audit, log_entries):
+    for room in (
+        policies,
+        collections,
+        jobs,
+        images,
+        search,
+        faces,
+        embeddings,
+        keys,
+        audit,
+        log_entries,
+        verifications,
+    ):
         resources.include_router(room.router)
     app.include_router(resources)
     app.include_router(health.router)
     app.include_router(rekognition.router)
-    for page in (search_page, jobs_page, audit_pages, sign_in, reference, problem_pages):
+    for page in (search_page, jobs_page, verify_page, audit_pages, sign_in, reference, problem_pages):
         app.include_router(page.router, include_in_schema=False)
     static = StaticFiles(directory=Path(__file__).parent / "pages" / "static")
     app.mount("/static", static, name="static")

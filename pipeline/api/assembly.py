@@ -12,7 +12,16 @@ from pipeline.api.places import Places, known_places
 from pipeline.api.readiness import Part
 from pipeline.capacity import Load
 from pipeline.location import Location
-from pipeline.ports import AuditLog, ImageEmbedder, KeyBook, Ledger, PolicyBook, RequestBook, VectorIndex
+from pipeline.ports import (
+    AuditLog,
+    ImageEmbedder,
+    KeyBook,
+    Ledger,
+    PolicyBook,
+    RequestBook,
+    VectorIndex,
+    VerificationBook,
+)
 from pipeline.ports.embedder import warm_model
 from pipeline.ports.lazy import LazyEmbedder
 from pipeline.search.micro_batches import MicroBatches
@@ -23,13 +32,16 @@ from pipeline.types import WORKERS, CollectionRef
 
 
 class WholeLedger(Ledger, Protocol):
-    """With the keys, policies and requests that stand in the same database."""
+    """With what else stands in the same database."""
 
     @property
     def keys(self) -> KeyBook: ...
 
     @property
     def policies(self) -> PolicyBook: ...
+
+    @property
+    def verifications(self) -> VerificationBook: ...
 
     @property
     def requests(self) -> RequestBook: ...
@@ -73,6 +85,7 @@ def make_backend(
         ledger=ledger,
         keys=ledger.keys,
         policies=ledger.policies,
+        verifications=ledger.verifications,
         requests=ledger.requests,
         answers_to=Accountability(log=log, policies=ledger.policies, index=index),
         models=models,

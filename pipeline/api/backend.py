@@ -27,6 +27,7 @@ from pipeline.ports import (
     PolicyBook,
     RequestBook,
     VectorIndex,
+    VerificationBook,
 )
 from pipeline.ports.giving_way import StoreGivingWay
 from pipeline.ports.model_binding import DEFAULT_MODEL, check_target
@@ -39,15 +40,18 @@ from pipeline.service.confined import (
     ConfinedLedger,
     ConfinedModels,
     ConfinedPolicies,
+    ConfinedVerifications,
     Scope,
     scope_of,
 )
 from pipeline.service.embeddings import embed_pictures
 from pipeline.service.faces import Comparison, FoundFaces, compare_faces, detect_faces
 from pipeline.service.index_faces import FacesToIndex, IndexedFaces, index_faces
+from pipeline.service.kept_probes import KeptProbes
 from pipeline.service.models import Models
 from pipeline.service.search import SearchAnswer, SearchPorts, SearchRequest, search_images
 from pipeline.service.submit import Submission, submit_embedded, submit_heard
+from pipeline.service.verifications import VerificationPorts
 from pipeline.settings import Settings
 from pipeline.types import WORKERS, CollectionRef, Job, Vector
 
@@ -74,6 +78,7 @@ class Backend:
     ledger: Ledger
     keys: KeyBook
     policies: PolicyBook
+    verifications: VerificationBook
     requests: RequestBook
     answers_to: Accountability
     models: Models
@@ -112,6 +117,7 @@ class Backend:
             index=index,
             policies=policies,
             answers_to=Accountability(log=self.answers_to.log, policies=policies, index=index),
+            verifications=ConfinedVerifications(self.verifications, scope),
             ledger=ledger,
             models=ConfinedModels(self.models, scope),
             model_for=lambda address, collection: self.model_for(address, scope.stored(collection)),
@@ -138,6 +144,10 @@ class Backend:
         seconds = time.perf_counter() - started
         self.metrics.record_search(door, answered=len(answers) - refused, refused=refused, seconds=seconds)
         return answers
+
+    @property
+    def verifying(self) -> VerificationPorts:
+        return VerificationPorts(book=self.verifications, answers_to=self.answers_to, probes=self._probes)
 
     def embed(self, pictures: Sequence[bytes], target: CollectionRef, caller: Caller) -> list[Vector]:
         """See `embed_pictures`."""
@@ -169,7 +179,12 @@ class Backend:
             # The pictures of one request come one after another: other requests have the other threads.
             concurrency=replace(self.concurrency, decode_threads=1, fetch_threads=1),
             decode_slots=self.decoding,
+            probes=self._probes,
         )
+
+    @property
+    def _probes(self) -> KeptProbes:
+        return KeptProbes(store=self.store, place=self.uploads)
 
     def deps_with(self, embedder: ImageEmbedder) -> Deps:
         """The ports for a job, which runs in this process or is the workers'."""
@@ -212,7 +227,7 @@ class Backend:
             The job, and whether it is an unfinished one that goes on.
 
         Raises:
-            ArgumentError, ConflictError, DeniedError, TargetError: no job was made.
+            ArgumentError, ConflictError, DeniedError, TargetError, AuditError: no job was made.
         """
         deps = self.deps_with(self.model_for_job(model, wanted.collection))
         if self.driver == WORKERS:
@@ -220,10 +235,10 @@ class Backend:
                 raise ArgumentError(
                     "restart: not possible where workers run the jobs; cancel the unfinished job instead"
                 )
-            job, resumed = submit_heard(wanted, deps, caller, job_id=job_id), False
+            job, resumed = submit_heard(wanted, deps, self.answers_to, caller, job_id=job_id), False
         else:
             job, resumed = submit_embedded(
-                wanted, deps, caller, driver=self.driver, job_id=job_id, restart=restart
+                wanted, deps, self.answers_to, caller, driver=self.driver, job_id=job_id, restart=restart
             )
         self.runner.start(job.job_id)
         return job, resumed

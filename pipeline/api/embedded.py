@@ -3,16 +3,20 @@
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from datetime import UTC, datetime
 from functools import partial
 
 from pipeline import wiring, wiring_audit
 from pipeline.api.assembly import make_backend
 from pipeline.api.backend import Backend
+from pipeline.api.retention import DailyRetention
 from pipeline.api.runner import EmbeddedRunner, TwoLanes
 from pipeline.embedded import DriverOptions
 from pipeline.location import Location
 from pipeline.ports import Deps, VectorIndex
 from pipeline.ports.lazy import LazyEmbedder
+from pipeline.service.access import local_caller
+from pipeline.service.audit_retention import erase_due
 from pipeline.service.index_image import ONE_IMAGE
 from pipeline.service.models import LoadedOnDemand, Models
 from pipeline.settings import Settings
@@ -74,6 +78,12 @@ def open_embedded(settings: Settings, allowed: list[Location]) -> Iterator[Backe
             runner=runner,
             driver=driver,
         )
+        if log is not None:
+            held = settings.held_cases
+            retention = DailyRetention(
+                lambda: erase_due(log, local_caller(), now=datetime.now(UTC), held_cases=held)
+            )
+            opened.callback(retention.close)
         yield backend
 
 

@@ -1,6 +1,8 @@
 """Whether each record is the one that was committed to, and is found by what it says."""
 
 import json
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from pipeline.audit.faults import Faults
 from pipeline.audit.queries import facets_in, said_references
@@ -9,10 +11,18 @@ from pipeline.types.audit import AuditEntry, AuditKind
 
 
 class RecordCheck:
-    """Takes the entries in their order."""
+    """Takes the entries in their order.
 
-    def __init__(self, faults: Faults) -> None:
-        self._faults = faults
+    Args:
+        on_record: is given the place and the JSON of each record that can be read.
+    """
+
+    def __init__(
+        self,
+        faults: Faults,
+        on_record: Callable[[int, Mapping[str, Any]], None] = lambda _index, _record: None,
+    ) -> None:
+        self._faults, self._on_record = faults, on_record
         self._bare: dict[str, int] = {}  # record id → index of entries without a record
         self._declared: set[str] = set()  # ids that erasures speak of
 
@@ -40,7 +50,7 @@ class RecordCheck:
 
     def _check_copies(self, entry: AuditEntry, body: bytes) -> None:
         try:
-            record = json.loads(body)
+            record = json.loads(body.decode())  # as bytes its encoding would be guessed first
             copies: dict[str, object] = {
                 **facets_in(record),
                 "refers_to": said_references(record["refers_to"]),
@@ -48,11 +58,14 @@ class RecordCheck:
             record_id = record["record_id"]
             if record["kind"] == AuditKind.ERASURE:
                 self._declared.update(record["refers_to"])
+            self._on_record(entry.index, record)
         except (ValueError, KeyError, TypeError):
             self._faults.add(entry.index, f"entry {entry.index}: its record cannot be read as one")
             return
         if record_id != entry.record_id:
             self._faults.add(entry.index, f"entry {entry.index}: its row has the id of another record")
+        if entry.found_by.items() <= copies.items():
+            return
         for name, value in entry.found_by.items():
             if copies[name] != value:
                 self._faults.add(

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pipeline.audit.check_heads import HeadCheck
 from pipeline.audit.check_records import RecordCheck
 from pipeline.audit.check_tiles import TileCheck
+from pipeline.audit.check_verifications import VerificationCheck
 from pipeline.audit.checkpoint import Checkpoint, NamedCheckpoint, open_checkpoint
 from pipeline.audit.edge import Edge
 from pipeline.audit.faults import Fault, Faults
@@ -17,6 +18,7 @@ from pipeline.audit.note import NoteError, VerifierKey
 from pipeline.audit.place import Place, read_checkpoint
 from pipeline.audit.tiles import CHECKPOINT
 from pipeline.errors import FatalError
+from pipeline.ports import VerificationBook
 from pipeline.ports.audit import PublishedLog
 
 
@@ -39,6 +41,7 @@ def verify_log(
     place: Place | None = None,
     others: Sequence[NamedCheckpoint] = (),
     since: NamedCheckpoint | None = None,
+    verifications: VerificationBook | None = None,
 ) -> Verified:
     """Verify all of it, or what came after a checkpoint.
 
@@ -46,6 +49,7 @@ def verify_log(
         place: where the log is published; None when it is not.
         others: checkpoints that are kept elsewhere, signed by this key.
         since: the tiles before it are believed as far as they make its root.
+        verifications: compared with what the entries give, when all of them are verified.
     """
     faults = Faults()
     head, published = _own_head(log, key, faults), _published_head(place, key, faults)
@@ -53,7 +57,8 @@ def verify_log(
     if published and place:
         known.append(NamedCheckpoint(name=f"{place.url}{CHECKPOINT}", checkpoint=published))
     heads = HeadCheck([*known, *others, *([since] if since else [])], faults)
-    records = RecordCheck(faults)
+    persons = VerificationCheck(verifications if since is None else None, faults)
+    records = RecordCheck(faults, persons.take)
     tiles = TileCheck(log, place, published.size if published else 0, faults)
     edge, start = _first_edge(log, since, faults), since.checkpoint.size if since else 0
     if edge is not None:
@@ -61,6 +66,7 @@ def verify_log(
         tiles.finish(edge)
         heads.finish(edge)
     records.finish()
+    persons.finish()
     return Verified(
         size=edge.size if edge else 0,
         entries=edge.size - start if edge else 0,

@@ -38,6 +38,7 @@ COMMANDS: Mapping[str, Place] = {
     "mcp": Place(module="mcp", name="mcp"),
     "keys": Place(module="keys"),
     "policies": Place(module="policies"),
+    "verifications": Place(module="verifications"),
     "audit": Place(module="audit"),
     "models": Place(module="models"),
     "dead": Place(module="fleet", name="dead_app"),

@@ -61,6 +61,7 @@ def verify(
             place=next(iter(wiring_audit.audit_places(settings)), None),
             others=[*others, *(_read_checkpoint(path, key) for path in checkpoint or [])],
             since=_read_checkpoint(since, key) if since else None,
+            verifications=log.verifications,
         )
     _print_verified(found, as_json=as_json)
     if found.faults:
@@ -129,8 +130,11 @@ def export(
 
 @app.command("erase")
 def erase(
-    reason: Annotated[str, typer.Option(help="Why. It stands in the entry of the erasure.")],
+    reason: Annotated[str, typer.Option(help="Why. It stands in the entry of the erasure.")] = "",
     record: Annotated[list[str] | None, typer.Option(help="Id of a record. You can repeat it.")] = None,
+    due: Annotated[
+        bool, typer.Option("--due", help="Records whose policy keeps them no longer. Run it once a day.")
+    ] = False,
     older_than: Annotated[str, typer.Option(help="Records whose acts began longer ago, such as 180d.")] = "",
     kind: Kind = None,
     actor: Person = "",
@@ -142,13 +146,17 @@ def erase(
     Nobody can tell any more what the records said. Whoever kept a record and its proof can still prove it.
     """
     from pipeline.service.audit import erase_found, erase_records
+    from pipeline.service.audit_retention import erase_due
 
+    settings = Settings.from_env()
     until = datetime.now(UTC) - read_age(older_than) if older_than else None
     query = Asked(kind=kind, actor=actor, case=case, probe_sha256=probe, until=until).query
-    if bool(record) == (query != AuditQuery()):
-        raise ArgumentError("give the records with --record, or a filter such as --older-than")
-    with wiring_audit.open_audit_log(Settings.from_env()) as log:
-        if record:
+    if bool(record) + due + (query != AuditQuery()) != 1:
+        raise ArgumentError("give the records with --record, a filter such as --older-than, or --due")
+    with wiring_audit.open_audit_log(settings) as log:
+        if due:
+            erased = erase_due(log, local_caller(), now=datetime.now(UTC), held_cases=settings.held_cases)
+        elif record:
             erase_records(record, log, local_caller(), reason=reason)
             erased = len(record)
         else:

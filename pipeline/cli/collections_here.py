@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from pipeline import wiring
+from pipeline.cli.recording import open_accountability
 from pipeline.ports import VectorIndex
 from pipeline.service import delete, show
 from pipeline.service.access import local_caller
@@ -35,5 +36,8 @@ class CollectionsHere:
         return [generation_json(info) for info in show.list_generations(name, self._index, local_caller())]
 
     def drop(self, name: str) -> None:
-        with wiring.open_ledger(self._settings) as ledger:
-            delete.drop_collection(name, self._index, ledger.book, local_caller())
+        with (
+            wiring.open_ledger(self._settings) as ledger,
+            open_accountability(self._settings, ledger.policies) as answers_to,
+        ):
+            delete.drop_collection(name, self._index, ledger.book, answers_to, local_caller())

@@ -83,7 +83,7 @@ def open_model(model: str) -> OpenModel:
     settings = Settings.from_env()
     address = model or settings.model or DEFAULT_MODEL
     embedder = wiring.lazy_model(address, settings, existing=None, batches=1)
-    load = Load(batches=1, is_trained=address != DEFAULT_MODEL)
+    load = Load(batches=1, is_trained=address != DEFAULT_MODEL, finds_views=embedder.spec.has_views)
     ports = EvaluationPorts(
         store=wiring.open_store(settings),
         embedder=embedder,

@@ -4,6 +4,7 @@ import typer
 
 from pipeline import wiring
 from pipeline.cli.output import note
+from pipeline.cli.recording import open_accountability
 from pipeline.service import promote
 from pipeline.service.access import local_caller
 from pipeline.service.drop_generation import drop_generation, find_droppable
@@ -24,11 +25,15 @@ def promote_here(name: str, digits: str) -> None:
 def drop_generation_here(name: str, digits: str, *, yes: bool) -> None:
     """Args: `yes` asks no question first."""
     settings = Settings.from_env()
-    with wiring.open_index(settings) as index, wiring.open_ledger(settings) as ledger:
+    with (
+        wiring.open_index(settings) as index,
+        wiring.open_ledger(settings) as ledger,
+        open_accountability(settings, ledger.policies) as answers_to,
+    ):
         doomed = find_droppable(name, digits, index, ledger.book, local_caller())
         if not yes and not typer.confirm(f"Delete {_described(doomed)} of collection {name}?", err=True):
             raise typer.Exit(1)
-        dropped = drop_generation(name, digits, index, ledger.book, local_caller())
+        dropped = drop_generation(name, digits, index, ledger.book, answers_to, local_caller())
     note(f"dropped {_described(dropped)} of {name}")
 
 

@@ -8,6 +8,7 @@ from pipeline.cli.dry_run import show_outlook
 from pipeline.cli.ingest_options import BUILTIN_NOTICE, IngestOptions
 from pipeline.cli.outcome import done_of
 from pipeline.cli.output import note
+from pipeline.cli.recording import open_accountability
 from pipeline.cli.run_here import deps_here, finish, job_held_here
 from pipeline.errors import ArgumentError
 from pipeline.location import parse_location
@@ -66,7 +67,11 @@ def _ingest_here(wanted: IngestOptions, settings: Settings) -> None:
         new_generation=wanted.new_generation,
     )
     requested = wanted.model or settings.model
-    with wiring.open_index(settings) as index, wiring.open_ledger(settings) as ledger:
+    with (
+        wiring.open_index(settings) as index,
+        wiring.open_ledger(settings) as ledger,
+        open_accountability(settings, ledger.policies) as answers_to,
+    ):
         spec = _spec_of_new(wanted.model, settings) if wanted.new_generation else None
         existing = _target(submission.collection, spec, index)
         if existing is None and not requested:
@@ -80,7 +85,7 @@ def _ingest_here(wanted: IngestOptions, settings: Settings) -> None:
             return
         driver = wiring.driver_here(settings)
         job, resumed = submit_embedded(
-            submission, deps, local_caller(), driver=driver, restart=wanted.restart
+            submission, deps, answers_to, local_caller(), driver=driver, restart=wanted.restart
         )
         if resumed:
             note(_resume_note(job))

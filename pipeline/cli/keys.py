@@ -1,5 +1,7 @@
 """`pictor keys`: make, list, revoke and rotate the keys of the HTTP service."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Annotated
 
@@ -7,8 +9,11 @@ import typer
 
 from pipeline import wiring
 from pipeline.cli.output import note, write_json, write_line, write_table
+from pipeline.cli.recording import open_accountability
+from pipeline.ports import KeyBook
 from pipeline.service import keys
 from pipeline.service.access import local_caller
+from pipeline.service.accountability import Accountability
 from pipeline.service.answers import key_json
 from pipeline.service.arguments import read_age
 from pipeline.service.aws_pairs import access_key_id_of, check_master, secret_of
@@ -55,8 +60,8 @@ def create_key(
         acts_for_others=on_behalf,
         expires_in=_duration(expires),
     )
-    with wiring.open_ledger(settings) as ledger:
-        made = keys.create_key(request, ledger.keys, local_caller())
+    with _opened() as (book, answers_to):
+        made = keys.create_key(request, book, answers_to, local_caller())
     if aws:
         _print_pair(made.key, master, as_json=as_json)
     else:
@@ -79,8 +84,8 @@ def list_keys(as_json: AsJson = False) -> None:
 @app.command("revoke")
 def revoke_key(key_id: KeyId) -> None:
     """Revoke a key. Within a second it opens nothing any more."""
-    with wiring.open_ledger(Settings.from_env()) as ledger:
-        keys.revoke_key(key_id, ledger.keys, local_caller())
+    with _opened() as (book, answers_to):
+        keys.revoke_key(key_id, book, answers_to, local_caller())
     note(f"key {key_id} is revoked")
 
 
@@ -92,12 +97,22 @@ def rotate_key(
     as_json: AsJson = False,
 ) -> None:
     """Make another key of the same kind and print it. The former expires after the overlap."""
-    with wiring.open_ledger(Settings.from_env()) as ledger:
+    with _opened() as (book, answers_to):
         made = keys.rotate_key(
-            key_id, ledger.keys, local_caller(), overlap=read_age(overlap), expires_in=_duration(expires)
+            key_id, book, answers_to, local_caller(), overlap=read_age(overlap), expires_in=_duration(expires)
         )
     _print_once(made, as_json=as_json)
     note(f"key {key_id} stays valid for {overlap}")
+
+
+@contextmanager
+def _opened() -> Iterator[tuple[KeyBook, Accountability]]:
+    settings = Settings.from_env()
+    with (
+        wiring.open_ledger(settings) as ledger,
+        open_accountability(settings, ledger.policies) as answers_to,
+    ):
+        yield ledger.keys, answers_to
 
 
 def _duration(text: str) -> timedelta | None:

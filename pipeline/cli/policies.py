@@ -8,8 +8,9 @@ from typing import Annotated
 
 import typer
 
-from pipeline import wiring, wiring_audit
+from pipeline import wiring
 from pipeline.cli.output import note, write_json, write_table
+from pipeline.cli.recording import open_accountability
 from pipeline.errors import ArgumentError
 from pipeline.service import policies
 from pipeline.service.access import local_caller
@@ -114,9 +115,9 @@ def _accountability() -> Iterator[Accountability]:
     settings = Settings.from_env()
     with (
         wiring.open_ledger(settings) as ledger,
-        wiring_audit.open_recording(settings) as log,
+        open_accountability(settings, ledger.policies) as answers_to,
     ):
-        yield Accountability(log=log, policies=ledger.policies, index=None)
+        yield answers_to
 
 
 def _row(version: PolicyVersion) -> tuple[str, ...]:

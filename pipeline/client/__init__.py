@@ -20,10 +20,13 @@ from pipeline.client.results import (
     Image,
     Job,
     Key,
+    Match,
     NewSecret,
     PolicyVersion,
     Retried,
     SearchResult,
+    SearchState,
+    ShownMatch,
 )
 from pipeline.client.retries import Retries
 from pipeline.client.sync import Pictor
@@ -42,6 +45,7 @@ __all__ = [
     "Image",
     "Job",
     "Key",
+    "Match",
     "NewSecret",
     "Pictor",
     "PolicyVersion",
@@ -49,5 +53,7 @@ __all__ = [
     "Retried",
     "Retries",
     "SearchResult",
+    "SearchState",
+    "ShownMatch",
     "StoredObject",
 ]

@@ -221,6 +221,43 @@ class AuditEntry(AnswerObject):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Match(AnswerObject):
+    """A hit that persons verify. Only one whose `state` is "confirmed" counts. `score` is the cosine."""
+
+    id: str
+    receipt: str
+    rank: int
+    image_id: str
+    score: float
+    collection: str
+    state: str
+    closed: bool
+    persons_needed: int
+    searched_at: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ShownMatch(Match):
+    """With what you decided in `own`, and what everybody decided once it is closed."""
+
+    purpose: str = ""
+    case: str = ""
+    probe_sha256: str = ""
+    probe_source: str = ""
+    own: Mapping[str, Any] | None = None
+    decisions: Sequence[Mapping[str, Any]] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SearchState(AnswerObject):
+    """The matches of one search."""
+
+    receipt: str
+    collection: str
+    matches: tuple[Match, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Embedding(AnswerObject):
     index: int
     embedding: Sequence[float]  # [D], of unit length
@@ -275,7 +312,7 @@ class CaseState(AnswerObject):
     started_at: str
 
 
-_NESTED: Mapping[str, type[AnswerObject]] = {"hits": Hit, "answers": Answer, "job": Job}
+_NESTED: Mapping[str, type[AnswerObject]] = {"hits": Hit, "answers": Answer, "job": Job, "matches": Match}
 
 
 def reader_of(kind: type[A]) -> Callable[[bytes], A]:

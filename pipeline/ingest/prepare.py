@@ -1,5 +1,6 @@
 """From references to pixels: fetch, decode and resize on threads, ahead of whoever consumes them."""
 
+import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -207,12 +208,27 @@ def decode_object(
     )
 
 
-def find_views(ref: ObjectRef, fetched: FetchedObject, finder: ViewFinder, limits: ImageLimits) -> Prepared:
-    """Turn bytes into the input of a model that looks at parts of an image. Raises ImageError."""
-    from pipeline.image.decode import decode_stored_colours
+def find_views(
+    ref: ObjectRef,
+    fetched: FetchedObject,
+    finder: ViewFinder,
+    limits: ImageLimits,
+    *,
+    now: Callable[[], float] = time.thread_time,
+) -> Prepared:
+    """Turn bytes into the input of a model that looks at parts of an image. Raises ImageError.
 
-    image = decode_stored_colours(fetched.body, limits=limits, target_px=finder.min_side_px)
-    views = [_in_original(view, image) for view in finder.find_views(image.rgb)[:MAX_VIEWS]]
+    Args:
+        now: the clock of the deadline, seconds. One deadline covers decoding and finding.
+    """
+    from pipeline.image.decode import decode_stored_colours
+    from pipeline.image.decode.work import Deadline
+
+    deadline = Deadline(limits.decode_deadline_s, now=now, late="not searched for faces")
+    image = decode_stored_colours(fetched.body, limits=limits, target_px=finder.min_side_px, now=now)
+    found = finder.find_views(image.rgb, check_time=deadline.check_time)[:MAX_VIEWS]
+    deadline.check_time()
+    views = [_in_original(view, image) for view in found]
     return Prepared(
         ref=ref,
         views=tuple(views),

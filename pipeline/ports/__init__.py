@@ -45,6 +45,9 @@ from pipeline.ports.store import (
     ObjectReader,
     ObjectStore,
 )
+from pipeline.ports.verifications import (
+    VerificationBook,
+)
 from pipeline.ports.versions import (
     NO_FINDINGS,
     VersionBook,
@@ -72,6 +75,7 @@ __all__ = [
     "RequestBook",
     "TextEmbedder",
     "VectorIndex",
+    "VerificationBook",
     "VersionBook",
     "ViewFinder",
     "WatchedLedger",

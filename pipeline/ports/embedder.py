@@ -1,6 +1,6 @@
 """A model on a device, by what it can be asked for. `ModelSpec.capabilities` says what that is."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -44,6 +44,10 @@ class TextEmbedder(Protocol):
         ...
 
 
+def never_late() -> None:
+    """For who has no deadline."""
+
+
 class ViewFinder(Protocol):
     """`Capability.VIEWS`: finds what a model looks at in an image, on the CPU, before any device is asked.
 
@@ -55,11 +59,14 @@ class ViewFinder(Protocol):
         """The shorter side that it needs. Larger images may be scaled down to it before it sees them."""
         ...
 
-    def find_views(self, rgb: NDArray[np.uint8]) -> Sequence[View]:
+    def find_views(
+        self, rgb: NDArray[np.uint8], *, check_time: Callable[[], None] = never_late
+    ) -> Sequence[View]:
         """The same views each time it is asked, best first.
 
         Args:
             rgb: [H, W, 3], upright.
+            check_time: called before each step of the work. What it raises ends the work.
 
         Returns:
             At most MAX_VIEWS. Boxes are in px of `rgb`, pixels [3, S, S].

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.ports import ImageEmbedder, ObjectStore, ViewFinder
+from pipeline.ports.embedder import never_late
 from pipeline.ports.passing import PassingStore
 from pipeline.types import ModelSpec, View
 
@@ -60,8 +61,10 @@ class LazyFinder:
     def min_side_px(self) -> int:
         return self._finder().min_side_px
 
-    def find_views(self, rgb: NDArray[np.uint8]) -> Sequence[View]:
-        return self._finder().find_views(rgb)
+    def find_views(
+        self, rgb: NDArray[np.uint8], *, check_time: Callable[[], None] = never_late
+    ) -> Sequence[View]:
+        return self._finder().find_views(rgb, check_time=check_time)
 
 
 class LazyStore(PassingStore):

@@ -11,6 +11,7 @@ from fnmatch import fnmatchcase
 
 from pipeline.errors import DeniedError
 from pipeline.names import is_of_tenant, shown
+from pipeline.types import ALL_TENANTS as ALL_TENANTS
 from pipeline.types import DEFAULT_TENANT, LOCAL_ROLE, KeyRole
 
 
@@ -24,6 +25,7 @@ class Permission(StrEnum):
     KEYS = "keys"  # make, list and revoke keys of the own tenant
     AUDIT = "audit"  # read the record of who did what
     APPROVE = "approve"  # agree to what another person proposes
+    VERIFY = "verify"  # say whether the match of a search is one
 
 
 PERMISSIONS: Mapping[KeyRole, frozenset[Permission]] = {
@@ -35,10 +37,12 @@ PERMISSIONS: Mapping[KeyRole, frozenset[Permission]] = {
     # These two look on: they search nobody and change nothing.
     KeyRole.AUDITOR: frozenset({Permission.READ, Permission.AUDIT}),
     KeyRole.APPROVER: frozenset({Permission.READ, Permission.APPROVE}),
+    # Whoever gives this role says that the person is competent and trained for it, and may do it.
+    KeyRole.VERIFIER: frozenset({Permission.READ, Permission.VERIFY}),
 }
-"""What a key of each role may do. An admin has no part in audits and approvals, which look at admins, too."""
-
-ALL_TENANTS = "*"  # of the user of this machine alone. No tenant can have this name
+"""What a key of each role may do. An admin has no part in audits, approvals and verifications, which look at
+what admins do, too.
+"""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -8,7 +8,18 @@ from pipeline.errors import ErrorCode, PictorError, PolicyError
 from pipeline.service.estimate import Estimate
 from pipeline.service.faces import Comparison, FoundFaces
 from pipeline.service.search import SearchAnswer
-from pipeline.types import ApiKey, AuditReceipt, CollectionInfo, Failure, Job, ModelSpec, SearchHit
+from pipeline.service.verifications import ShownMatch
+from pipeline.types import (
+    ApiKey,
+    AuditReceipt,
+    CollectionInfo,
+    Failure,
+    Job,
+    Match,
+    ModelSpec,
+    PersonDecision,
+    SearchHit,
+)
 
 
 def answer_json(answer: SearchAnswer) -> dict[str, object]:
@@ -180,6 +191,43 @@ def model_json(spec: ModelSpec) -> dict[str, object]:
         "dim": spec.dim,
         "preprocessing": asdict(spec.preprocessing),
         "capabilities": [capability.value for capability in spec.capabilities],
+    }
+
+
+def match_json(match: Match) -> dict[str, object]:
+    """Of whoever may not see what persons decided."""
+    return {
+        "id": match.match_id,
+        "receipt": match.search_id,
+        "rank": match.rank,
+        "image_id": match.candidate_id,
+        "score": match.score,
+        "collection": match.collection,
+        "state": match.state.value,
+        "closed": match.is_closed,
+        "persons_needed": match.persons_needed,
+        "searched_at": match.opened_at.isoformat(),
+    }
+
+
+def shown_match_json(shown: ShownMatch) -> dict[str, object]:
+    return match_json(shown.match) | {
+        "purpose": shown.purpose,
+        "case": shown.case,
+        "probe_sha256": shown.probe.sha256,
+        "probe_source": shown.probe.source,
+        "own": _decision_json(shown.own) if shown.own else None,
+        "decisions": [_decision_json(made) for made in shown.decisions],
+    }
+
+
+def _decision_json(made: PersonDecision) -> dict[str, object]:
+    return {
+        "person": made.person,
+        "decision": made.decision.value,
+        "reason": made.reason,
+        "at": made.at.isoformat(),
+        "receipt": made.record_id,
     }
 
 

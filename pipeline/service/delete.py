@@ -10,6 +10,8 @@ from pipeline.names import check_bucket_or_folder, check_collection_name
 from pipeline.ports import Ledger, VectorIndex, VersionBook
 from pipeline.ports.model_binding import find_collection, missing_collection
 from pipeline.service.access import Caller, Permission, require, require_names
+from pipeline.service.accountability import Accountability
+from pipeline.service.act_records import enter_deletion, enter_drop
 from pipeline.types import CollectionInfo, image_id_of
 
 logger = logging.getLogger(__name__)
@@ -22,6 +24,7 @@ def delete_objects(
     collection: str,
     index: VectorIndex,
     ledger: Ledger,
+    answers_to: Accountability,
     caller: Caller,
     meant_at: datetime,
     driver: str,
@@ -42,6 +45,7 @@ def delete_objects(
         ArgumentError: no collection or bucket can have this name.
         DeniedError: the caller may not reach this collection or bucket.
         TargetError: there is no such collection.
+        AuditError: it could not be recorded. Nothing was deleted.
     """
     require(caller, Permission.WRITE)
     require_names(caller, collection=collection, buckets=[check_bucket_or_folder(bucket)])
@@ -49,6 +53,7 @@ def delete_objects(
     generations = index.list_generations(check_collection_name(collection))
     if not generations:
         raise TargetError(missing_collection(collection))
+    enter_deletion(image_ids, collection, answers_to, caller)
     again = []
     for info in generations:
         removal = take_out(image_ids, info, index, ledger, meant_at=meant_at, driver=driver)
@@ -59,7 +64,9 @@ def delete_objects(
     return again
 
 
-def drop_collection(name: str, index: VectorIndex, book: VersionBook, caller: Caller) -> CollectionInfo:
+def drop_collection(
+    name: str, index: VectorIndex, book: VersionBook, answers_to: Accountability, caller: Caller
+) -> CollectionInfo:
     """Delete a collection with all its generations, their vectors and their entries of the book.
 
     Returns:
@@ -67,10 +74,12 @@ def drop_collection(name: str, index: VectorIndex, book: VersionBook, caller: Ca
 
     Raises:
         NotFoundError: there is no such collection.
+        AuditError: it could not be recorded. Nothing was deleted.
     """
     require(caller, Permission.OPERATE)
     info = find_collection(name, index)
     generations = index.list_generations(name)
+    enter_drop("collection", info, answers_to, caller)
     index.drop_collection(name)
     for each in generations:
         book.forget_generation(each.ref.generation)

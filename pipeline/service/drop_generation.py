@@ -4,6 +4,8 @@ from pipeline.errors import NotFoundError
 from pipeline.ports import VectorIndex, VersionBook
 from pipeline.ports.model_binding import find_by_digits, refuse_live
 from pipeline.service.access import Caller, Permission, require
+from pipeline.service.accountability import Accountability
+from pipeline.service.act_records import enter_drop
 from pipeline.types import CollectionInfo, generation_of
 
 
@@ -26,7 +28,12 @@ def find_droppable(
 
 
 def drop_generation(
-    name: str, digits: str, index: VectorIndex, book: VersionBook, caller: Caller
+    name: str,
+    digits: str,
+    index: VectorIndex,
+    book: VersionBook,
+    answers_to: Accountability,
+    caller: Caller,
 ) -> CollectionInfo:
     """Delete its vectors, and then its entries of the book.
 
@@ -42,8 +49,10 @@ def drop_generation(
         NotFoundError: there is no such collection or generation.
         ArgumentError: several generations begin with these digits.
         ConflictError: it is the live one.
+        AuditError: it could not be recorded. Nothing was deleted.
     """
     info = find_droppable(name, digits, index, book, caller)
+    enter_drop("generation", info, answers_to, caller)
     index.drop_generation(info.ref)
     book.forget_generation(info.ref.generation)
     return info

@@ -104,7 +104,7 @@ def compare_faces(
     matched = matched[: request.k]
     hits = [_hit_of(others[number], float(scores[number]), second, number) for number in matched]
     found = _found(first, second, probe, hits, target, terms)
-    (answer,) = recorded([[found]], terms, ports.answers_to)
+    (answer,) = recorded([[found]], [first], terms, ports.answers_to, ports.probes)
     return Comparison(
         face=_box_of(probe),
         matches=tuple((_box_of(others[number]), float(scores[number])) for number in matched),

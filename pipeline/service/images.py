@@ -6,6 +6,7 @@ from pipeline.errors import ArgumentError, NotFoundError
 from pipeline.ports import Ledger, VectorIndex
 from pipeline.ports.model_binding import find_collection
 from pipeline.service.access import Caller, Permission, require
+from pipeline.service.accountability import Accountability
 from pipeline.service.arguments import ROW_ID
 from pipeline.service.delete import delete_objects
 from pipeline.types import IndexRow
@@ -29,7 +30,14 @@ def show_image(image_id: str, collection: str, index: VectorIndex, caller: Calle
 
 
 def remove_image(
-    image_id: str, collection: str, index: VectorIndex, ledger: Ledger, caller: Caller, *, driver: str
+    image_id: str,
+    collection: str,
+    index: VectorIndex,
+    ledger: Ledger,
+    answers_to: Accountability,
+    caller: Caller,
+    *,
+    driver: str,
 ) -> list[str]:
     """Take one image out of the index and the book.
 
@@ -41,6 +49,7 @@ def remove_image(
 
     Raises:
         NotFoundError: it is not there.
+        AuditError: it could not be recorded. Nothing was deleted.
     """
     require(caller, Permission.WRITE)
     row = show_image(image_id, collection, index, caller)
@@ -50,6 +59,7 @@ def remove_image(
         collection=collection,
         index=index,
         ledger=ledger,
+        answers_to=answers_to,
         caller=caller,
         meant_at=datetime.now(UTC),
         driver=driver,

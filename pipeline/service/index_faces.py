@@ -16,6 +16,7 @@ from pipeline.ports.image_rows import image_id_of_row, view_row_id
 from pipeline.search.examples import Example, read_examples
 from pipeline.search.query import Bytes
 from pipeline.service.access import ALL_TENANTS, Caller, Permission, require, require_names
+from pipeline.service.act_records import enter_deletion, enter_indexing
 from pipeline.service.face_ids import rows_that_may_be
 from pipeline.service.faces import target_of_faces
 from pipeline.service.search import SearchPorts, sources_of
@@ -69,6 +70,7 @@ def index_faces(
         DeniedError: the caller may not write, or not into this collection.
         NotFoundError, ArgumentError: there is no such collection, or it is not one of faces.
         ImageError: the picture cannot be read.
+        AuditError: it could not be recorded. Nothing is written.
     """
     require(caller, Permission.WRITE)
     require_names(caller, collection=wanted.collection)
@@ -87,6 +89,9 @@ def index_faces(
         else:
             taken.append(face)
     rows = [_row_of(face, body, wanted, place, caller) for face in taken]
+    enter_indexing(
+        [row.ref.image_id for row in rows], wanted.source or "request", target, ports.answers_to, caller
+    )
     _write(rows, body, target, ports, keep=place is not None)
     return IndexedFaces(rows=tuple(rows), left_out=tuple(left_out), target=target)
 
@@ -156,6 +161,7 @@ def remove_faces(
 
     Raises:
         DeniedError: the caller may not write, or not into this collection.
+        AuditError: it could not be recorded. Nothing is deleted.
     """
     require(caller, Permission.WRITE)
     require_names(caller, collection=target.name)
@@ -163,7 +169,10 @@ def remove_faces(
     stored = ports.index.get_images(target, image_ids)
     gone = [row for row in rows if len(stored.get(image_id_of_row(row.id), ())) <= 1]
     if gone:
-        ports.index.delete_images(target, [image_id_of_row(row.id) for row in gone])
+        ids = [image_id_of_row(row.id) for row in gone]
+        enter_deletion(ids, target.name, ports.answers_to, caller)
+        for info in ports.index.list_generations(target.name):
+            ports.index.delete_images(info.ref, ids)
     for row in gone:
         _forget_picture(row, place, ports.store)
     return [row for row in rows if row not in gone]

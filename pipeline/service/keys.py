@@ -8,6 +8,8 @@ from pipeline.errors import ArgumentError, ConflictError, DeniedError, NotFoundE
 from pipeline.names import check_tenant_name, shown
 from pipeline.ports import KeyBook
 from pipeline.service.access import ALL_TENANTS, Caller, Permission, is_like_any, permissions_of, require
+from pipeline.service.accountability import Accountability
+from pipeline.service.act_records import enter_key_change
 from pipeline.service.key_text import digest_of, id_in_text, new_key_text
 from pipeline.types import DEFAULT_TENANT, ApiKey, KeyRole, KnownKey
 
@@ -41,28 +43,33 @@ class MadeKey:
         return f"MadeKey({self.key.key_id})"  # the text must reach no log
 
 
-def create_key(request: KeyRequest, keys: KeyBook, caller: Caller) -> MadeKey:
+def create_key(request: KeyRequest, keys: KeyBook, answers_to: Accountability, caller: Caller) -> MadeKey:
     """Make a key. It expires with the caller's at the latest.
 
     Raises:
         ArgumentError: a name, a tenant, a role or a glob that cannot be.
         DeniedError: the caller may make no keys, or none that reaches as far as this one.
+        AuditError: it could not be recorded. No key was made.
     """
     require(caller, Permission.KEYS)
     made = _make(request, caller)
     _check_reach(made.key, caller)
     _check_roles(made.key, caller)
+    enter_key_change("created", made.key, answers_to, caller)
     keys.add_key(_known(made))
     return made
 
 
-def create_first_key(keys: KeyBook, caller: Caller) -> MadeKey | None:
+def create_first_key(keys: KeyBook, answers_to: Accountability, caller: Caller) -> MadeKey | None:
     """An admin's key for everything of the default tenant, if there has never been a key.
 
     Safe to run twice and from several processes: one of them gets it.
     """
     require(caller, Permission.KEYS)
     made = _make(KeyRequest(name="admin", roles=[KeyRole.ADMIN], tenant=DEFAULT_TENANT), caller)
+    if keys.list_keys():
+        return None
+    enter_key_change("created", made.key, answers_to, caller)
     return made if keys.add_first_key(_known(made)) else None
 
 
@@ -81,7 +88,7 @@ def find_key(key_id: str, keys: KeyBook, caller: Caller) -> ApiKey:
     return known.key
 
 
-def revoke_key(key_id: str, keys: KeyBook, caller: Caller) -> None:
+def revoke_key(key_id: str, keys: KeyBook, answers_to: Accountability, caller: Caller) -> None:
     """Let the key open nothing any more. Every process follows within a second. Safe to run twice.
 
     Raises:
@@ -90,12 +97,14 @@ def revoke_key(key_id: str, keys: KeyBook, caller: Caller) -> None:
     """
     key = find_key(key_id, keys, caller)
     _check_reach(key, caller)
+    enter_key_change("revoked", key, answers_to, caller)
     keys.revoke_key(key.key_id, datetime.now(UTC))
 
 
 def rotate_key(
     key_id: str,
     keys: KeyBook,
+    answers_to: Accountability,
     caller: Caller,
     *,
     overlap: timedelta = OVERLAP,
@@ -132,6 +141,7 @@ def rotate_key(
     made = replace(made, key=replace(made.key, replaces=former.key_id))
     _check_reach(made.key, caller)
     _check_roles(made.key, caller)  # its text is for the caller's eyes
+    enter_key_change("rotated", made.key, answers_to, caller)
     keys.replace_key(_known(made), former_expires_at=now + overlap)
     return made
 

@@ -18,6 +18,7 @@ from pipeline.types import (
     PolicyState,
     PolicyVersion,
     ReferenceDb,
+    name_without_key,
 )
 from pipeline.types.audit import Json
 
@@ -89,7 +90,7 @@ def decide_policy(
         raise NotFoundError(f"collection {collection!r} has no version {number} of a policy")
     if version.state is not PolicyState.PROPOSED:
         raise ConflictError(f"version {number} of the policy of {collection!r} is {version.state}")
-    if _name_of(caller.who) == _name_of(version.proposed_by):
+    if name_without_key(caller.who) == name_without_key(version.proposed_by):
         raise DeniedError(f"{caller.who!r} has proposed version {number}; another person decides over it")
     present = next((v for v in history if v.state is PolicyState.IN_FORCE), None)
     state = PolicyState.IN_FORCE if agree else PolicyState.REFUSED
@@ -152,8 +153,3 @@ def _record_change(
         details=details,
     )
     answers_to.record([record])
-
-
-def _name_of(who: str) -> str:
-    """Without the id of the key: somebody with two keys is one person."""
-    return who.rpartition(" (")[0] or who

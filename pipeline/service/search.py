@@ -15,6 +15,7 @@ from pipeline.search.examples import Example, ExampleSources, read_examples
 from pipeline.search.query import Object, Query
 from pipeline.service.access import Caller
 from pipeline.service.accountability import Accountability
+from pipeline.service.kept_probes import KeptProbes
 from pipeline.service.models import Models
 from pipeline.service.probes import DigestingReader, probe_of
 from pipeline.service.search_records import Found, recorded
@@ -34,6 +35,7 @@ class SearchPorts:
     answers_to: Accountability
     models: Models  # asked only when a query holds an image: stored ids need none
     concurrency: Concurrency = field(default_factory=Concurrency)
+    probes: KeptProbes | None = None  # where a picture is kept while persons verify what it found
     decode_slots: Semaphore | None = None  # of pictures of all searches at once, as there is memory for
 
 
@@ -51,7 +53,7 @@ def search_images(
     _check_names(queries)
     terms = terms_of(queries, request, caller, ports.answers_to)
     found = _search(queries, terms, ports, limits)
-    return recorded(found, terms, ports.answers_to)
+    return recorded(found, queries, terms, ports.answers_to, ports.probes)
 
 
 def _check_names(queries: Sequence[Query]) -> None:

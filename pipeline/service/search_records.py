@@ -4,10 +4,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from pipeline.search.query import Query
+from pipeline.errors import AuditError, ErrorCode, PictorError
+from pipeline.search.query import Bytes, Object, Query
 from pipeline.service.accountability import Accountability
 from pipeline.service.audit_entries import record_of
 from pipeline.service.conditions import condition_json
+from pipeline.service.kept_probes import KeptProbes
 from pipeline.service.policy_rules import is_authorised
 from pipeline.service.probes import probe_of
 from pipeline.service.search_values import SearchAnswer, Terms
@@ -15,6 +17,7 @@ from pipeline.types import (
     AuditKind,
     AuditOutcome,
     AuditParams,
+    AuditReceipt,
     AuditRecord,
     Authorisation,
     AuthorisationRule,
@@ -30,6 +33,7 @@ from pipeline.types.audit import Json
 ANSWERED = "answered"
 TO_BE_VERIFIED = "to_be_verified"  # the policy wants persons to look at the hits
 NOTHING_FOUND = "nothing_found"
+FAILED = "failed"  # nothing was told, for example because the index is away
 SCORE_DIGITS = 6  # as answers have it
 
 
@@ -45,21 +49,50 @@ class Found:
 
 
 def recorded(
-    chunks: Iterable[Sequence[Found]], terms: Terms, answers_to: Accountability
+    chunks: Iterable[Sequence[Found]],
+    queries: Sequence[Query],
+    terms: Terms,
+    answers_to: Accountability,
+    probes: KeptProbes | None,
 ) -> Iterator[SearchAnswer]:
-    """Give each answer once its record is in the log.
+    """Give each answer once its record is in the log, and its picture where those who verify find it.
+
+    A search that fails is recorded as far as it got.
 
     Raises:
         AuditError: it could not be written.
+        TransientError: the picture could not be kept.
     """
-    for chunk in chunks:
-        every = [one for found in chunk for one in (found, *found.other_faces)]
-        records = [_answer_record(found, terms, answers_to) for found in every]
-        receipts = iter(answers_to.record(records))
-        for found in chunk:
-            answer = replace(found.answer, receipt=next(receipts))
-            others = [replace(other.answer, receipt=next(receipts)) for other in found.other_faces]
-            yield replace(answer, other_faces=tuple(others))
+    recorded_queries = 0
+    try:
+        for chunk in chunks:
+            every = [one for found in chunk for one in (found, *found.other_faces)]
+            records = [_answer_record(found, terms, answers_to) for found in every]
+            receipts = answers_to.record(records)
+            recorded_queries += len(chunk)
+            _keep_probes(every, receipts, probes)
+            of_each = iter(receipts)
+            for found in chunk:
+                answer = replace(found.answer, receipt=next(of_each))
+                others = [replace(other.answer, receipt=next(of_each)) for other in found.other_faces]
+                yield replace(answer, other_faces=tuple(others))
+    except AuditError:
+        raise
+    except Exception as err:
+        unanswered = queries[recorded_queries:]
+        answers_to.record([_failure_record(query, terms, err, answers_to) for query in unanswered])
+        raise
+
+
+def _failure_record(query: Query, terms: Terms, error: Exception, answers_to: Accountability) -> AuditRecord:
+    code = error.code if isinstance(error, PictorError) else ErrorCode.INTERNAL_ERROR
+    return replace(
+        _record(terms, answers_to.now()),
+        probe=probe_of(query),
+        decision=Decision(policy_version=_version(terms)),
+        outcome=FAILED,
+        details={"query": query.text, "error": code.value},
+    )
 
 
 def refusal_records(
@@ -104,9 +137,27 @@ def _answer_record(found: Found, terms: Terms, answers_to: Accountability) -> Au
             "error": answer.error,
             "rows_counted_at": count.at.isoformat(),
             "verifications": answer.to_verify,
+            **_place_of_probe(found),
             **found.details,
         },
     )
+
+
+def _place_of_probe(found: Found) -> dict[str, Json]:
+    """Whoever verifies has the object fetched again."""
+    if isinstance(found.query, Object) and found.answer.to_verify:
+        return {"probe_object": [found.query.bucket, found.query.key]}
+    return {}
+
+
+def _keep_probes(
+    every: Sequence[Found], receipts: Sequence[AuditReceipt | None], probes: KeptProbes | None
+) -> None:
+    # After the records, so that no picture is kept of which the log does not know.
+    for found, receipt in zip(every, receipts, strict=True):
+        is_wanted = found.answer.to_verify and found.answer.hits
+        if probes is not None and receipt is not None and is_wanted and isinstance(found.query, Bytes):
+            probes.keep(receipt.record_id, found.query.body)
 
 
 def _outcome(answer: SearchAnswer) -> str:

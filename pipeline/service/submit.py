@@ -1,6 +1,6 @@
 """Submit a job: to the workers, or to the process that asks."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from pipeline.errors import ArgumentError, ConfigError, ConflictError, NotFoundError, PictorError, TargetError
@@ -11,8 +11,10 @@ from pipeline.names import check_collection_name
 from pipeline.ports import Deps, Ledger
 from pipeline.ports.model_binding import find_by_digits
 from pipeline.service.access import Caller, Permission, require, require_names
+from pipeline.service.accountability import Accountability
+from pipeline.service.act_records import enter_job
 from pipeline.service.create import check_policy
-from pipeline.types import WORKERS, CollectionInfo, Job, JobRequest, JobState, ModelSpec
+from pipeline.types import WORKERS, CollectionInfo, Job, JobRequest, JobState, ModelSpec, new_job_id
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -61,6 +63,7 @@ class Submission:
 def submit_embedded(
     wanted: Submission,
     deps: Deps,
+    answers_to: Accountability,
     caller: Caller,
     *,
     driver: str,
@@ -73,6 +76,7 @@ def submit_embedded(
         DeniedError: the caller may not reach this collection or bucket, or cancel a job, as `restart` does.
         ArgumentError, TargetError: nothing was made.
         ConflictError: the source is empty, and the collection has images of it.
+        AuditError: it could not be recorded, so no job was made.
     """
     require(caller, Permission.WRITE)
     require_names(caller, collection=wanted.collection, buckets=[wanted.location.bucket])
@@ -81,10 +85,24 @@ def submit_embedded(
     request = wanted.request_for(deps.embedder.spec)
     _refuse_emptied_source(request, deps)
     _make_target(request, deps, new_generation=wanted.new_generation)
-    return open_job(request, deps, driver=driver, restart=restart, job_id=job_id)
+    return open_job(
+        request,
+        deps,
+        driver=driver,
+        restart=restart,
+        job_id=job_id,
+        before=lambda found: enter_job(found, request, answers_to, caller),
+    )
 
 
-def submit_to_workers(wanted: Submission, deps: Deps, caller: Caller, *, job_id: str | None = None) -> Job:
+def submit_to_workers(
+    wanted: Submission,
+    deps: Deps,
+    answers_to: Accountability,
+    caller: Caller,
+    *,
+    job_id: str | None = None,
+) -> Job:
     """A job for the workers: the same id twice is one job.
 
     A generation that is there keeps its model, whichever this process has: its batches go to the workers of
@@ -94,10 +112,13 @@ def submit_to_workers(wanted: Submission, deps: Deps, caller: Caller, *, job_id:
     Raises:
         ConflictError: a job of this id is run by another driver.
         DeniedError: the caller may not reach this collection or bucket; no job was made.
+        AuditError: it could not be recorded, so no job was made.
     """
     require(caller, Permission.WRITE)
     require_names(caller, collection=wanted.collection, buckets=[wanted.location.bucket])
     request, error = _of_its_model(wanted, deps)
+    job_id = job_id or new_job_id()
+    enter_job(job_id, request, answers_to, caller)
     job = deps.ledger.create_job(request, driver=WORKERS, job_id=job_id)
     if job.driver != WORKERS:
         raise ConflictError(f"job {job.job_id} is run by {job.driver}; choose another id")
@@ -111,18 +132,28 @@ def submit_to_workers(wanted: Submission, deps: Deps, caller: Caller, *, job_id:
     return deps.ledger.get_job(job.job_id)
 
 
-def submit_heard(wanted: Submission, deps: Deps, caller: Caller, *, job_id: str | None = None) -> Job:
+def submit_heard(
+    wanted: Submission,
+    deps: Deps,
+    answers_to: Accountability,
+    caller: Caller,
+    *,
+    job_id: str | None = None,
+) -> Job:
     """The same for a caller who waits to hear what is wrong with it: then no job is made.
 
     Raises:
         ArgumentError, DeniedError, NotFoundError, TargetError: nothing was made.
         ConflictError: the source is empty, and the collection has images of it.
+        AuditError: it could not be recorded, so no job was made.
     """
     require(caller, Permission.WRITE)
     require_names(caller, collection=wanted.collection, buckets=[wanted.location.bucket])
     request = _request_of_its_model(wanted, deps)
     _refuse_emptied_source(request, deps)
     _make_target(request, deps, new_generation=bool(wanted.generation))
+    job_id = job_id or new_job_id()
+    enter_job(job_id, request, answers_to, caller)
     return deps.ledger.create_job(request, driver=WORKERS, job_id=job_id)
 
 
@@ -139,7 +170,13 @@ def record_refusal(
 
 
 def open_job(
-    request: JobRequest, deps: Deps, *, driver: str, restart: bool = False, job_id: str | None = None
+    request: JobRequest,
+    deps: Deps,
+    *,
+    driver: str,
+    restart: bool = False,
+    job_id: str | None = None,
+    before: Callable[[str], None] = lambda _job_id: None,
 ) -> tuple[Job, bool]:
     """The unfinished job of the same source, filters, collection and model, or a new one.
 
@@ -147,18 +184,21 @@ def open_job(
         driver: `embedded_on` the present host. Jobs of the workers and of other hosts are left to them.
         restart: cancel an unfinished job and begin anew.
         job_id: of a job that is new in any case, unless this id is there already.
+        before: called with the id before anything is written.
 
     Returns:
         The job, and whether it is resumed.
     """
     is_new = job_id is not None and not restart
     unfinished = None if is_new else deps.ledger.find_unfinished(request, driver=driver)
+    chosen = unfinished.job_id if unfinished is not None and not restart else job_id or new_job_id()
+    before(chosen)
     if unfinished is not None and not restart:
         deps.ledger.set_sync(unfinished.job_id, request)  # these may be other than at the first try
         return deps.ledger.get_job(unfinished.job_id), True
     if unfinished is not None:
         deps.ledger.set_state(unfinished.job_id, JobState.CANCELLED)
-    return deps.ledger.create_job(request, driver=driver, job_id=job_id), False
+    return deps.ledger.create_job(request, driver=driver, job_id=chosen), False
 
 
 def _refuse_emptied_source(request: JobRequest, deps: Deps) -> None:

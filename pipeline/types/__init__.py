@@ -68,13 +68,16 @@ from pipeline.types.jobs import (
     Pruned,
     PruneScope,
     embedded_on,
+    new_job_id,
 )
 from pipeline.types.keys import (
+    ALL_TENANTS,
     DEFAULT_TENANT,
     ApiKey,
     KeyRole,
     KnownKey,
     Session,
+    tenant_beginning,
 )
 from pipeline.types.models import (
     Capability,
@@ -112,6 +115,14 @@ from pipeline.types.requests import (
     KeyedRequest,
     RequestState,
 )
+from pipeline.types.verification import (
+    Match,
+    MatchDecision,
+    MatchState,
+    PersonDecision,
+    name_without_key,
+    person_key,
+)
 from pipeline.types.views import (
     Box,
     Face,
@@ -124,6 +135,7 @@ from pipeline.types.views import (
 )
 
 __all__ = [
+    "ALL_TENANTS",
     "BROKER_ROLE",
     "CLOCK",
     "COMES_FROM",
@@ -180,11 +192,15 @@ __all__ = [
     "KeyRole",
     "KeyedRequest",
     "KnownKey",
+    "Match",
+    "MatchDecision",
+    "MatchState",
     "ModelSpec",
     "ObjectRef",
     "OneOf",
     "Order",
     "Pace",
+    "PersonDecision",
     "Pixels",
     "PlanClaim",
     "PlannedBatch",
@@ -221,7 +237,11 @@ __all__ = [
     "generation_of",
     "image_id_of",
     "indexed_version",
+    "name_without_key",
+    "new_job_id",
+    "person_key",
     "place_of",
     "split_metadata",
+    "tenant_beginning",
     "view_metadata",
 ]

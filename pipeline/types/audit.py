@@ -21,6 +21,7 @@ class AuditKind(StrEnum):
     POLICY_CHANGE = "policy_change"
     KEY_CHANGE = "key_change"
     JOB = "job"  # one that writes into a collection
+    DELETION = "deletion"  # of images, a generation or a whole collection
     READ = "read"  # of the log itself
     EXPORT = "export"  # of the log itself
     ERASURE = "erasure"  # of earlier records

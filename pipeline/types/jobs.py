@@ -1,8 +1,9 @@
 """One run over one location, and its counts."""
 
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Self
 
@@ -38,6 +39,10 @@ EMBEDDED = "embedded:"  # without a host: a job of a build that did not note it,
 
 def embedded_on(host: str) -> str:
     return f"{EMBEDDED}{host}"
+
+
+def new_job_id() -> str:
+    return f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

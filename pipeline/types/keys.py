@@ -5,6 +5,12 @@ from datetime import datetime
 from enum import StrEnum
 
 DEFAULT_TENANT = "default"
+ALL_TENANTS = "*"  # of the user of this machine alone. No tenant can have this name
+
+
+def tenant_beginning(tenant: str) -> str:
+    """How the stored names of a tenant's collections begin: see `service.confined.scope`."""
+    return "" if tenant in (DEFAULT_TENANT, ALL_TENANTS) else f"tenant_{tenant}_"
 
 
 class KeyRole(StrEnum):
@@ -15,6 +21,7 @@ class KeyRole(StrEnum):
     SEARCHER = "searcher"
     AUDITOR = "auditor"
     APPROVER = "approver"
+    VERIFIER = "verifier"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,10 +1,11 @@
-"""Writers of the transparency log die at any moment. What was receipted is there, nothing contradicts it."""
+"""Processes that search die at any moment. What they answered is in the log, and nothing contradicts it."""
 
 import multiprocessing
 import os
 import random
 import signal
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from itertools import count
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkProcess
@@ -14,23 +15,37 @@ import pytest
 
 from pipeline.adapters.folder.store import FolderStore
 from pipeline.adapters.ledger.sql_audit_log import open_audit_log
-from pipeline.audit.checkpoint import NamedCheckpoint, parse_checkpoint
+from pipeline.audit.check import is_included
+from pipeline.audit.checkpoint import NamedCheckpoint, open_checkpoint, parse_checkpoint
+from pipeline.audit.hashes import leaf_hash
 from pipeline.audit.note import SigningKey
 from pipeline.audit.place import Place, read_checkpoints
+from pipeline.audit.proof_file import parse_proof
 from pipeline.audit.publisher import Publisher
 from pipeline.audit.verify import verify_log
+from pipeline.ports import AuditLog
+from pipeline.search.query import Vector
+from pipeline.service.access import local_caller
+from pipeline.service.models import ResidentModel
+from pipeline.service.search import SearchPorts, SearchRequest, search_images
+from pipeline.testing.memory_index import MemoryIndex
+from pipeline.testing.memory_store import MemoryStore
 from pipeline.types import AuditReceipt
+from tests.accountable import accountability
 from tests.audit_records import proves, search_by
+from tests.unit.fakes import BUCKET, COLLECTION, LIMITS, SPEC, FakeEmbedder
 
 KEY = SigningKey.generate("pictor.test/log")
 PROCESSES, THREADS = 2, 3
+QUERY = Vector(text="vector", values=[1.0] * SPEC.dim)
+REQUEST = SearchRequest(collection=COLLECTION)
 # A process that starts anew takes a second to import what it needs.
 fork = multiprocessing.get_context("fork")
 
 
-# Rounds, and the most receipts of a process before it is killed.
+# Rounds, and the most answers of a process before it is killed. 100 rounds are 200 kills.
 @pytest.mark.parametrize(("rounds", "most"), [(2, 10), pytest.param(100, 40, marks=pytest.mark.repeat)])
-def test_writers_that_are_killed_lose_nothing_and_contradict_nothing(
+def test_searches_that_are_killed_have_answered_nothing_without_its_entry(
     database: str, rounds: int, most: int, tmp_path: Path
 ) -> None:
     seed = int.from_bytes(os.urandom(4), "big")
@@ -43,18 +58,18 @@ def test_writers_that_are_killed_lose_nothing_and_contradict_nothing(
 
 
 def kill_writers(url: str, folder: Path, limits: list[int]) -> list[tuple[str, AuditReceipt]]:
-    """Start processes that write, and kill each when it has given so many receipts. Returns all of them."""
+    """Start processes that search, and kill each after so many answers. Returns their receipts."""
     left, processes = dict[Connection, int](), dict[Connection, ForkProcess]()
     for limit in limits:
         ours, theirs = fork.Pipe(duplex=False)
-        process = fork.Process(target=write_for_ever, args=(url, folder, theirs), daemon=True)
+        process = fork.Process(target=search_for_ever, args=(url, folder, theirs), daemon=True)
         process.start()
         theirs.close()
         left[ours], processes[ours] = limit, process
     receipts: list[tuple[str, AuditReceipt]] = []
     while left:
         ready = [one for one in wait(list(left), timeout=60) if isinstance(one, Connection)]
-        assert ready, "no writer gave a receipt for a minute"
+        assert ready, "nobody was answered for a minute"
         for connection in ready:
             try:
                 receipts.append(connection.recv())
@@ -70,21 +85,40 @@ def kill_writers(url: str, folder: Path, limits: list[int]) -> list[tuple[str, A
     return receipts
 
 
-def write_for_ever(url: str, folder: Path, receipts: Connection) -> None:
-    """Many threads append and tell of each receipt, while another thread publishes."""
+def search_for_ever(url: str, folder: Path, receipts: Connection) -> None:
+    """Many threads search and tell of each answer, while another thread publishes."""
     turn = fork.Lock()
     with open_audit_log(url, KEY, guard=lambda: read_checkpoints(place(folder), KEY.verifier)) as log:
         log.on_commit = Publisher(log, KEY.verifier, tiles=place(folder)).notify
 
-        def write(thread: int) -> None:
+        ports = ports_over(log)
+
+        def search(thread: int) -> None:
             for number in count():
-                record = search_by(f"{os.getpid()}-{thread}-{number}", candidates=())
-                (receipt,) = log.append([record])
+                caller = replace(local_caller(), who=f"{os.getpid()}-{thread}-{number}")
+                (answer,) = search_images([QUERY], REQUEST, ports, LIMITS, caller)
                 with turn:
-                    receipts.send((record.actor.id, receipt))
+                    receipts.send((caller.who, answer.receipt))
 
         with ThreadPoolExecutor(THREADS) as pool:
-            list(pool.map(write, range(THREADS)))
+            list(pool.map(search, range(THREADS)))
+
+
+def ports_over(log: AuditLog) -> SearchPorts:
+    index = MemoryIndex()
+    index.create_collection(COLLECTION, SPEC)
+    return SearchPorts(
+        store=MemoryStore(BUCKET),
+        index=index,
+        answers_to=accountability(index, log),
+        models=ResidentModel(FakeEmbedder(), index),
+    )
+
+
+def is_shown(receipt: AuditReceipt) -> bool:
+    proof = parse_proof(receipt.proof)
+    signed = open_checkpoint(str(proof.checkpoint), KEY.verifier)
+    return is_included(leaf_hash(receipt.commitment), proof.index, signed.size, proof.hashes, signed.root)
 
 
 def place(folder: Path) -> Place:
@@ -100,6 +134,8 @@ def check(url: str, folder: Path, receipts: list[tuple[str, AuditReceipt]]) -> N
         for actor, receipt in receipts:
             entry = log.get(receipt.record_id)
             assert (entry.index, entry.found_by["actor"]) == (receipt.index, actor)
+            assert entry.commitment == receipt.commitment
+            assert is_shown(receipt)
         after = search_by("after")
         (receipt,) = log.append([after])
         assert proves(receipt, after, KEY.verifier)

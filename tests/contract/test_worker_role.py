@@ -18,6 +18,7 @@ from pipeline.types import WORKERS
 from tests.audit_records import erasure_of, proves, search_by
 from tests.contract.ledger_databases import empty_database, postgres_server, run_on
 from tests.unit.fakes import request_of
+from tests.verifications import decision_on, search_to_verify
 
 FORBIDDEN = [
     "CREATE TABLE mine (a int)",
@@ -69,6 +70,11 @@ def test_a_worker_adds_to_the_transparency_log(urls: tuple[str, str]) -> None:
         log.append([search_by("ann") for _ in range(300)])
         with pytest.raises(CredentialsError):
             log.erase([record.record_id], erasure_of([record]))
+        search = search_to_verify()
+        log.append([search])
+        assert [match.rank for match in log.verifications.of_search(search.record_id)] == [1]
+        with pytest.raises(CredentialsError):
+            log.append([decision_on(search, "bob")])
 
 
 def test_the_service_keeps_keys_besides_and_changes_nothing_else(urls: tuple[str, str]) -> None:

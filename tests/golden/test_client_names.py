@@ -36,6 +36,11 @@ METHODS = {
     "remove_image": "image_id collection",
     "search_audit": "kind actor case purpose collection probe image candidate decision since until "
     "page_items",
+    "list_verifications": "collection page_items",
+    "show_verification": "match_id",
+    "probe_picture": "match_id side_px",
+    "decide_verification": "match_id decision reason on_behalf_of",
+    "show_search": "receipt",
     "embed": "pictures model",
     "list_keys": "",
     "show_key": "key_id",
@@ -57,8 +62,9 @@ METHODS = {
 def test_the_client_has_these_names() -> None:
     assert sorted(client.__all__) == [
         "AcceptedImage", "Answer", "AsyncPictor", "AuditEntry", "CaseState", "Collection", "Estimate",
-        "Failure", "Generation", "Hit", "Image", "Job", "Key", "NewSecret", "Pictor", "PolicyVersion",
-        "Query", "Retried", "Retries", "SearchResult", "StoredObject",
+        "Failure", "Generation", "Hit", "Image", "Job", "Key", "Match", "NewSecret", "Pictor",
+        "PolicyVersion", "Query", "Retried", "Retries", "SearchResult", "SearchState", "ShownMatch",
+        "StoredObject",
     ]  # fmt: skip
 
 

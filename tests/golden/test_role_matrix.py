@@ -19,15 +19,25 @@ from fastapi.routing import APIRoute
 from pipeline.api.app import make_app
 from pipeline.api.backend import Backend
 from pipeline.api.middleware.callers import is_open
-from pipeline.types import CollectionPolicy, JobState, KeyRole, PolicyState, PolicyVersion, ReferenceDb
+from pipeline.types import (
+    CollectionPolicy,
+    JobState,
+    KeyRole,
+    PolicyState,
+    PolicyVersion,
+    Probe,
+    ReferenceDb,
+)
 from tests.audit_records import search_by
 from tests.unit.fakes import BUCKET, SPEC, distinct_png
 from tests.unit.tenant_world import TenantWorld, Worlds, failed_image_of, image_of
+from tests.verifications import search_to_verify
 
 TABLE = Path(__file__).parent / "role_matrix.txt"
 ROLES = (*KeyRole, None)  # None is somebody without a key
 OWN, COLLECTION, TENANT = "own", "foreign collection", "foreign tenant"
 PLACES = {OWN: "images", COLLECTION: "secret", TENANT: "quokka"}
+RECEIPTS = {place: digit * 32 for place, digit in zip(PLACES, "abc", strict=True)}  # of searches
 Route = tuple[str, str]
 PICTURE = distinct_png(0)
 
@@ -73,6 +83,23 @@ def propose_policies(world: TenantWorld, _job_id: str) -> None:
         )
 
 
+def open_matches(world: TenantWorld, _job_id: str) -> None:
+    """A search of each place, by somebody who has no key here, whose hit waits for persons."""
+    assert world.backend.answers_to.log is not None
+    world.backend.answers_to.log.append(
+        [
+            search_to_verify(
+                "somebody (k)",
+                record_id=receipt,
+                tenant="other" if place == TENANT else "acme",
+                reference_db=ReferenceDb(collection=PLACES[place]),
+                probe=Probe(source=image_of(PLACES[place])),
+            )
+            for place, receipt in RECEIPTS.items()
+        ]
+    )
+
+
 def record_searches(world: TenantWorld, _job_id: str) -> None:
     """One in each place, by somebody else than the key of the cell."""
     log = world.backend.answers_to.log
@@ -83,6 +110,8 @@ def record_searches(world: TenantWorld, _job_id: str) -> None:
 
 
 POLICY = "/v1/collections/{collection}/policy"
+MATCH = "/v1/verifications/{match_id}"
+DECISION = {"decision": "confirm", "reason": "as I see it"}
 DECIDE_CASE = "/v1/collections/{collection}/authorisations"
 EXAMPLES: dict[Route, Example] = {
     ("GET", POLICY): Example(before=propose_policies),
@@ -93,6 +122,13 @@ EXAMPLES: dict[Route, Example] = {
     ("POST", DECIDE_CASE): Example(
         json={"case": "AB-1", "granted": True, "authorisation": "W 1/26", "authority": "Court"}
     ),
+    ("GET", "/v1/verifications"): Example(params={"collection": "COLLECTION"}, before=open_matches),
+    ("GET", MATCH): Example(before=open_matches),
+    ("GET", f"{MATCH}/probe"): Example(before=open_matches),
+    ("POST", f"{MATCH}/decision"): Example(json=DECISION, before=open_matches),
+    ("GET", "/v1/searches/{receipt}"): Example(before=open_matches),
+    ("GET", "/verify"): Example(params={"collection": "COLLECTION"}, before=open_matches),
+    ("POST", "/verify"): Example(content=b"decision=confirm&reason=r&match=none"),
     ("GET", "/v1/audit/checkpoint"): Example(before=record_searches),
     ("GET", "/v1/audit/key"): Example(),
     ("GET", "/v1/audit/entries/{entry}"): Example(before=record_searches),
@@ -216,6 +252,8 @@ class Asked:
             "{key_id}": self._key_ids[place],
             "{code}": "denied",
             "{number}": "2",
+            "{match_id}": f"{RECEIPTS[place]}-1",
+            "{receipt}": RECEIPTS[place],
             "{shape}": "annual",
             "{entry}": str(list(PLACES).index(place)),
         }
@@ -275,6 +313,7 @@ def what_is_of_other(world: TenantWorld) -> list[object]:
         list(ledger.failures(world.jobs["quokka"])),
         world.backend.policies.history("tenant_other_quokka"),
         world.backend.policies.find_clock("tenant_other_quokka", "AB-1"),
+        world.backend.verifications.of_search(RECEIPTS[TENANT]),
     ]
 
 
@@ -282,7 +321,16 @@ def places_of(route: Route) -> Sequence[str]:
     """One place is enough for a route that names nothing."""
     example = EXAMPLES[route]
     words = f"{route[1]} {example.params} {example.json} {example.content!r}"
-    named = ("{name}", "{collection}", "{job_id}", "{key_id}", "{entry}", "COLLECTION")
+    named = (
+        "{match_id}",
+        "{receipt}",
+        "{name}",
+        "{collection}",
+        "{job_id}",
+        "{key_id}",
+        "{entry}",
+        "COLLECTION",
+    )
     return tuple(PLACES) if any(word in words for word in named) else (OWN,)
 
 
@@ -346,8 +394,9 @@ def test_no_key_reaches_a_foreign_collection_or_tenant() -> None:
     )  # of that name: the other's is as it was
     # A policy may be set before there is a collection: it is the own one's of that name.
     of_policies = {POLICY, f"{POLICY}/versions", DECIDE_CASE}
+    queues = {"/v1/verifications", "/verify"}  # of the own collection of that name: test_api_verifications
     for path, place, statuses in cells():
-        if place == TENANT and path in of_policies:
+        if place == TENANT and path in of_policies | queues:
             continue
         if place in (COLLECTION, TENANT) and not path.startswith("/v1/keys/") and path not in makes_its_own:
             assert all(status >= 300 for status in statuses), (path, place)
@@ -357,14 +406,16 @@ def test_who_looks_on_changes_nothing_and_searches_nobody() -> None:
     for row in table():
         method, path = row.split()[:2]
         if method != "GET" and not is_open(path):
-            auditor, approver = (int(row[92:].split()[ROLES.index(role)]) for role in LOOKERS_ON)
-            assert auditor >= 300, path
-            assert approver >= 300 or path in DECISIONS, path
+            statuses = {role: int(row[92:].split()[ROLES.index(role)]) for role in LOOKERS_ON}
+            assert statuses[KeyRole.AUDITOR] >= 300, path
+            assert statuses[KeyRole.APPROVER] >= 300 or path in DECISIONS, path
+            assert statuses[KeyRole.VERIFIER] >= 300 or path in VERIFICATIONS, path
 
 
 # What an approver is for.
 DECISIONS = {*(f"{POLICY}/versions/{{number}}/{word}" for word in ("approve", "refuse")), DECIDE_CASE}
-LOOKERS_ON = (KeyRole.AUDITOR, KeyRole.APPROVER)
+VERIFICATIONS = {f"{MATCH}/decision"}  # what a verifier is for
+LOOKERS_ON = (KeyRole.AUDITOR, KeyRole.APPROVER, KeyRole.VERIFIER)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -441,3 +442,40 @@ def test_somebody_signs_in_with_a_key_and_out_again(browser: Browser, tmp_path: 
 def _sign_in(page: Page, key: str) -> None:
     page.get_by_label("Key").fill(key)
     page.keyboard.press("Enter")
+
+
+# With a policy, which the tests before this one do without
+
+
+def test_a_match_is_verified_by_keyboard_alone(browser: Browser, service: Service, tmp_path: Path) -> None:
+    policy = {"purposes": [{"code": "theft", "text": "Theft"}], "roles": ["local"], "verifications": 1}
+    file = tmp_path / "policy.json"
+    file.write_text(json.dumps(policy))
+    service.pictor("policies", "set", "images", file)
+    picture = next(PHOTOS.glob("03-*")).read_bytes()
+    told: dict[str, Any] = {}
+    deadline = time.monotonic() + LIMIT_S  # a policy holds a moment after it is set
+    while not told.get("to_verify") and time.monotonic() < deadline:
+        asked = {"content-type": "application/octet-stream", "x-pictor-purpose": "theft"}
+        status, answer = service.ask("/v1/collections/images/search/image?k=1", picture, asked)
+        assert status == 200, answer
+        told = json.loads(answer)["answers"][0]
+    page = browser.new_page(
+        base_url=service.url,
+        viewport={"width": 360, "height": 800},
+        color_scheme="dark",
+        extra_http_headers={"X-Pictor-On-Behalf-Of": "Insp. Roe"},
+    )
+    try:
+        page.goto("/verify")
+        for name in ("What was searched with", "Candidate 1"):
+            expect(page.get_by_role("img", name=name)).to_be_visible(timeout=LIMIT_S * 1000)
+        assert page.evaluate("document.documentElement.scrollWidth") <= 360
+        page.keyboard.press("y")
+        page.keyboard.type("you see it: the same")  # letters that are keys elsewhere
+        page.keyboard.press("Enter")
+        expect(page.get_by_role("status")).to_contain_text("confirmed", timeout=LIMIT_S * 1000)
+    finally:
+        page.close()
+    status, answer = service.ask(f"/v1/searches/{told['receipt']}")
+    assert [match["state"] for match in json.loads(answer)["matches"]] == ["confirmed"]

@@ -19,6 +19,7 @@ import pytest
 from pipeline.service.access import local_caller
 from pipeline.service.keys import KeyRequest, create_key
 from pipeline.types import DEFAULT_TENANT, KeyRole, image_id_of
+from tests.accountable import NO_LOG
 from tests.chaos.pictures import picture
 from tests.fleet import Fleet, wait_until
 from tests.scrape import Page
@@ -43,7 +44,7 @@ class Process:
 @pytest.fixture(scope="module")
 def admin(fleet: Fleet) -> str:
     request = KeyRequest(name="admin", roles=[KeyRole.ADMIN, KeyRole.WRITER], tenant=DEFAULT_TENANT)
-    return create_key(request, fleet.ledger.keys, local_caller()).text
+    return create_key(request, fleet.ledger.keys, NO_LOG, local_caller()).text
 
 
 @pytest.fixture(scope="module")

@@ -22,7 +22,9 @@ from pipeline.service.keys import KeyRequest, create_key
 from pipeline.service.models import ResidentModel
 from pipeline.settings import Settings
 from pipeline.testing.memory_audit import MemoryAuditLog
+from pipeline.testing.memory_verifications import MemoryVerificationBook
 from pipeline.types import KeyRole
+from tests.accountable import NO_LOG
 from tests.unit.fakes import BUCKET, CONCURRENCY, HERE, LIMITS
 
 ORIGIN = "http://127.0.0.1"
@@ -55,6 +57,7 @@ def backend_of(
         return deps.embedder
 
     assert isinstance(deps.ledger, SqlLedger)
+    log = log or MemoryAuditLog()
     return Backend(
         settings=Settings.model_construct(
             home=home, collection="images", batch_items=4, batch_threads=1, metrics_port=0
@@ -64,10 +67,9 @@ def backend_of(
         ledger=deps.ledger,
         keys=deps.ledger.keys,
         policies=deps.ledger.policies,
+        verifications=MemoryVerificationBook(log),
         requests=deps.ledger.requests,
-        answers_to=Accountability(
-            log=log or MemoryAuditLog(), policies=deps.ledger.policies, index=deps.index
-        ),
+        answers_to=Accountability(log=log, policies=deps.ledger.policies, index=deps.index),
         models=ResidentModel(deps.embedder, deps.index, deps.finder),
         model_for=model_for,
         limits=LIMITS,
@@ -97,4 +99,4 @@ def client_with_keys(backend: Backend) -> TestClient:
 def key_for(backend: Backend, *roles: KeyRole, **more: Any) -> dict[str, str]:
     """The header of a request with a new key."""
     request = KeyRequest(name="a test's", roles=roles, **more)
-    return {"authorization": f"Bearer {create_key(request, backend.keys, local_caller()).text}"}
+    return {"authorization": f"Bearer {create_key(request, backend.keys, NO_LOG, local_caller()).text}"}

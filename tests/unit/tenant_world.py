@@ -31,6 +31,7 @@ from pipeline.types import (
     Rejected,
     image_id_of,
 )
+from tests.accountable import NO_LOG
 from tests.unit.api_client import backend_of, client_with_keys
 from tests.unit.fakes import BUCKET, CONCURRENCY, HERE, LIMITS, SPEC, FakeEmbedder, distinct_png, request_of
 
@@ -69,7 +70,7 @@ class Worlds:
         """The header of a request with a new key, which worlds that are made from now on know."""
         request = KeyRequest(name=f"of {tenant}", roles=roles, tenant=tenant, collections=collections)
         with open_ledger(f"sqlite:///{self._file}") as ledger:
-            return {"authorization": f"Bearer {create_key(request, ledger.keys, ME).text}"}
+            return {"authorization": f"Bearer {create_key(request, ledger.keys, NO_LOG, ME).text}"}
 
     @contextmanager
     def world(self) -> Iterator[TenantWorld]:

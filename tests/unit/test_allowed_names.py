@@ -14,6 +14,7 @@ from pipeline.service.delete import delete_objects
 from pipeline.service.submit import Submission, submit_to_workers
 from pipeline.settings import Settings
 from pipeline.types import WORKERS, JobState
+from tests.accountable import NO_LOG
 from tests.unit.fakes import BUCKET, COLLECTION, error_of
 from tests.unit.memory_broker import MemoryBroker, Settled, message_of
 from workers.process.context import Context, make_current
@@ -63,7 +64,7 @@ def test_the_user_of_the_machine_may_name_all() -> None:
 def test_a_submission_elsewhere_is_denied_and_makes_no_job(deps: Deps) -> None:
     def submit(url: str, collection: str) -> object:
         wanted = Submission(location=parse_location(url), collection=collection, batch_items=8)
-        return submit_to_workers(wanted, deps, caller(buckets=BUCKET, collections=COLLECTION))
+        return submit_to_workers(wanted, deps, NO_LOG, caller(buckets=BUCKET, collections=COLLECTION))
 
     for url, collection in ((f"s3://{ELSEWHERE}/", COLLECTION), (f"s3://{BUCKET}/", "others")):
         assert "may not use" in error_of(lambda url=url, to=collection: submit(url, to), DeniedError)  # type: ignore[misc]
@@ -80,6 +81,7 @@ def test_a_deletion_elsewhere_is_denied(deps: Deps) -> None:
                 collection=collection,
                 index=deps.index,
                 ledger=deps.ledger,
+                answers_to=NO_LOG,
                 caller=restricted,
                 meant_at=datetime.now(UTC),
                 driver=WORKERS,

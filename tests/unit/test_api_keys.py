@@ -23,6 +23,7 @@ from pipeline.service.access import local_caller
 from pipeline.service.keys import list_keys, revoke_key
 from pipeline.testing.memory_store import MemoryStore
 from pipeline.types import JobState, KeyRole, Reason, image_id_of
+from tests.accountable import NO_LOG
 from tests.unit.api_client import backend_of, client_of, client_with_keys, key_for
 from tests.unit.fakes import (
     BUCKET,
@@ -256,7 +257,7 @@ def test_a_stream_of_events_ends_when_its_key_is_revoked(
 
     def revoke(job_id: str) -> Any:
         """As soon as the stream has begun to look at the job."""
-        revoke_key(key.key_id, backend.keys, ME)
+        revoke_key(key.key_id, backend.keys, NO_LOG, ME)
         return revoked(job_id)
 
     ledger.get_job = revoke  # type: ignore[method-assign]

@@ -17,10 +17,12 @@ from pipeline.service.access import Caller, local_caller, require_names
 from pipeline.service.confined import ConfinedIndex, ConfinedLedger, Scope, scope_of
 from pipeline.service.keys import KeyRequest, create_key
 from pipeline.testing.memory_index import MemoryIndex
-from pipeline.types import BatchReport, CollectionRef, JobState, KeyRole
+from pipeline.types import BatchReport, CollectionRef, JobState, KeyRole, ReferenceDb
+from tests.accountable import NO_LOG
 from tests.conftest import REPOSITORY
 from tests.unit.fakes import BUCKET, HERE, SPEC, request_of
 from tests.unit.tenant_world import KEYS, STORED, TARGETS, TenantWorld, Worlds, image_of
+from tests.verifications import search_to_verify
 
 SEARCH_ALL: dict[str, Any] = {"query": {"vector": [1.0] * SPEC.dim}, "k": 100, "min_score": -1}
 TRICKS = [
@@ -54,6 +56,8 @@ PREFIXES = [
     "\0",
     "images/",
 ]
+SEARCHED = "c" * 32  # the receipt of a search of the other tenant
+MATCH = f"{SEARCHED}-1"
 WORDS_OF_OTHER = ("quokka", "tenant_other", image_of("quokka"))
 
 
@@ -64,12 +68,12 @@ def worlds(tmp_path_factory: pytest.TempPathFactory) -> Worlds:
 
 @pytest.fixture(scope="module")
 def acme(worlds: Worlds) -> dict[str, str]:
-    return worlds.make_key("acme", KeyRole.ADMIN)
+    return worlds.make_key("acme", KeyRole.ADMIN, KeyRole.VERIFIER)
 
 
 @pytest.fixture(scope="module")
 def other(worlds: Worlds) -> dict[str, str]:
-    return worlds.make_key("other", KeyRole.ADMIN)
+    return worlds.make_key("other", KeyRole.ADMIN, KeyRole.VERIFIER)
 
 
 @pytest.fixture
@@ -92,6 +96,7 @@ def all_answers(world: TenantWorld, headers: Mapping[str, str], collection: str,
         ("GET", f"/v1/jobs/{job_id}", None),
         ("GET", f"/v1/jobs/{job_id}/failures", None),
         ("GET", "/v1/keys", None),
+        ("GET", "/v1/verifications", None),
     ]
     answers = [world.client.request(method, path, json=body, headers=headers) for method, path, body in asked]
     assert {answer.status_code for answer in answers} == {200}
@@ -142,6 +147,12 @@ def requests_of(jobs: Mapping[str, str], key_ids: list[str]) -> st.SearchStrateg
         key.map(lambda k: ("DELETE", f"/v1/keys/{k}", None)),
         key.map(lambda k: ("POST", f"/v1/keys/{k}/rotate", {})),
         name.map(lambda n: ("GET", f"/?collection={n}&id={image_of('quokka')}", None)),
+        name.map(lambda n: ("GET", f"/v1/verifications?collection={n}", None)),
+        st.just(("GET", "/v1/verifications", None)),
+        st.just(("GET", "/verify", None)),
+        st.sampled_from(["", "/probe"]).map(lambda part: ("GET", f"/v1/verifications/{MATCH}{part}", None)),
+        st.just(("POST", f"/v1/verifications/{MATCH}/decision", {"decision": "reject", "reason": "r"})),
+        st.just(("GET", f"/v1/searches/{SEARCHED}", None)),
         st.just(("GET", "/jobs", None)),
         job.map(lambda j: ("GET", f"/jobs/{j}", None)),
     )
@@ -155,6 +166,7 @@ def test_whatever_one_tenant_asks_the_other_s_answers_stay_the_same(
     theirs = other["authorization"].removeprefix("Bearer pictor_sk_")[:12]
     requests = data.draw(st.lists(requests_of(worlds.jobs, [theirs]), min_size=1, max_size=12))
     with worlds.world() as world:
+        open_match_of_other(world)
         before, asked = all_answers(world, other, "quokka", world.jobs["quokka"]), ""
         for method, path, body in requests:
             asked += f"{path} {json.dumps(body)} "  # an own collection may have the name now
@@ -163,6 +175,27 @@ def test_whatever_one_tenant_asks_the_other_s_answers_stay_the_same(
             if answer.status_code < 300:
                 assert told_of_other(answer.text, asked=asked) == [], (method, path, body)
         assert all_answers(world, other, "quokka", world.jobs["quokka"]) == before
+
+
+def open_match_of_other(world: TenantWorld) -> None:
+    """A search of the other tenant whose hit waits for persons."""
+    log = world.backend.answers_to.log
+    assert log is not None
+    search = search_to_verify(
+        record_id=SEARCHED, tenant="other", reference_db=ReferenceDb(collection="quokka")
+    )
+    log.append([search])
+
+
+def test_a_verifier_of_the_tenant_sees_what_another_s_does_not(
+    world: TenantWorld, acme: dict[str, str], other: dict[str, str]
+) -> None:
+    open_match_of_other(world)
+    seen = [
+        [match["id"] for match in world.client.get("/v1/verifications", headers=key).json()["verifications"]]
+        for key in (acme, other)
+    ]
+    assert seen == [[], [MATCH]]
 
 
 def told_of_other(text: str, *, asked: str) -> list[str]:
@@ -273,7 +306,7 @@ def test_a_key_names_only_buckets_that_it_was_granted(worlds: Worlds, tmp_path: 
     with worlds.world() as world:
         for buckets, status in ((("press",), 403), (("*",), 202 if BUCKET in source else None)):
             request = KeyRequest(name="k", roles=[KeyRole.WRITER], tenant="acme", buckets=buckets)
-            text = create_key(request, world.backend.keys, local_caller()).text
+            text = create_key(request, world.backend.keys, NO_LOG, local_caller()).text
             answer = world.client.post(
                 "/v1/jobs", json={"source": source}, headers={"authorization": f"Bearer {text}"}
             )

@@ -7,6 +7,8 @@ import stat
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -301,3 +303,37 @@ def test_the_next_page_of_a_search_is_said(audit: Audit, records: list[AuditReco
     output = capsys.readouterr()
     assert "--before 1" in output.err
     assert [line.split()[3] for line in output.out.splitlines()[1:]] == ["eve", "bob"]
+
+
+def test_records_name_the_agency_and_searches_the_law(
+    home: Path, audit: Audit, monkeypatch: pytest.MonkeyPatch, capsys: Output
+) -> None:
+    monkeypatch.setenv("PICTOR_AUDIT_AGENCY", "Police of Example")
+    monkeypatch.setenv("PICTOR_AUDIT_LEGAL_BASIS", "Police Act s. 12")
+    with wiring_audit.open_audit_log(Settings.from_env()) as log:
+        log.append([search_by("ann"), search_by("bob", agency="Customs", legal_basis="Customs Act")])
+        audit("show", next(log.entries()).record_id)
+        records = [json.loads(entry.record or b"") for entry in log.entries()]
+    assert [record["agency"] for record in records] == ["Police of Example", "Customs", "Police of Example"]
+    assert [record["legal_basis"] for record in records] == ["Police Act s. 12", "Customs Act", ""]
+
+
+def test_records_whose_time_is_over_are_erased(
+    home: Path, audit: Audit, monkeypatch: pytest.MonkeyPatch, capsys: Output
+) -> None:
+    with wiring_audit.open_audit_log(Settings.from_env()) as log:
+        old = [search_by(name, case_ref=name, retention_class="30d") for name in ("ann", "bob")]
+        log.append([replace(record, started_at=datetime(2020, 1, 1, tzinfo=UTC)) for record in old])
+        log.append([search_by("eve")])
+    monkeypatch.setenv("PICTOR_AUDIT_HELD_CASES", "bob, other")
+    assert audit("erase", "--due") == 0
+    assert "1 records erased" in capsys.readouterr().err
+    assert audit("verify") == 0
+    assert audit("erase", "--due", "--actor", "eve") == 2
+
+
+def test_an_erasure_that_is_not_of_retention_needs_a_reason(
+    audit: Audit, records: list[AuditRecord], capsys: Output
+) -> None:
+    assert audit("erase", "--actor", "ann") == 2
+    assert "needs a reason" in capsys.readouterr().err

@@ -19,6 +19,7 @@ from pipeline.audit.records import commit
 from pipeline.audit.verify import Verified, verify_log
 from pipeline.errors import FatalError
 from tests.audit_records import erasure_of, search_by
+from tests.verifications import decision_on, search_to_verify
 
 KEY = SigningKey.generate("pictor.test/log")
 RECORDS = [search_by(f"p{number}", minute=number) for number in range(600)]
@@ -310,3 +311,44 @@ def roll_back(world: World) -> None:
 
 def copies_of(world: World) -> list[str]:
     return [one.name for one in read_checkpoints(world.place("copies"), KEY.verifier)]
+
+
+@pytest.fixture
+def verified(tmp_path: Path) -> World:
+    """A search of two matches, one of them confirmed by two persons."""
+    world, search = World(folder=tmp_path), search_to_verify(hits=2)
+    with world.open() as log:
+        log.append([search_by("ann"), search, decision_on(search, "bob"), decision_on(search, "cat")])
+    return world
+
+
+def verified_with_persons(world: World) -> Verified:
+    with world.open() as log:
+        return verify_log(log, KEY.verifier, verifications=log.verifications)
+
+
+TAMPERED_PERSONS = {
+    "UPDATE verification_decision SET decision = 'reject' WHERE person = 'bob'": "a decision of bob that no",
+    "UPDATE verification_decision SET record_id = 'no entry' WHERE person = 'cat'": "of cat that no entry",
+    "INSERT INTO verification_decision SELECT search_id, 2, 'eve', 'eve', decision, reason, at, 'none', 9 "
+    "FROM verification_decision WHERE person = 'bob'": "-2 has a decision of eve that no entry gives",
+    "DELETE FROM verification_decision WHERE person = 'bob'": "-1 differs in the table",
+    "UPDATE verification SET persons_needed = 1 WHERE rank = 1": "-1 differs in the table",
+    "DELETE FROM verification WHERE rank = 2": "-2 is not in the table, and an entry opens it",
+    "INSERT INTO verification SELECT 'made up', rank, candidate_id, score, collection, opened, opened_at, "
+    "persons_needed, searched_by, searched_for, is_open FROM verification WHERE rank = 2": (
+        "match made up-2 is in the table, and no entry opens it"
+    ),
+}
+
+
+@pytest.mark.parametrize("statement", TAMPERED_PERSONS)
+def test_a_table_of_decisions_that_the_entries_do_not_give_is_found(verified: World, statement: str) -> None:
+    assert verified_with_persons(verified).faults == ()
+    verified.sql(statement)
+    [fault] = verified_with_persons(verified).faults
+    assert fault.index == 1
+    assert TAMPERED_PERSONS[statement] in fault.text
+    with verified.open() as log:
+        log.rebuild_verifications()
+    assert verified_with_persons(verified).faults == ()

@@ -1,20 +1,33 @@
 """Threads by the share of a container: the worst images of all threads fit into its memory."""
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.capacity import MOST_FETCH_THREADS, Load, Threads, fit_threads, needed_bytes
+from pipeline.capacity import (
+    FINDER_BYTES,
+    LOOK_BYTES,
+    MOST_FETCH_THREADS,
+    Load,
+    Threads,
+    fit_threads,
+    needed_bytes,
+)
 from pipeline.cgroup import Share, read_share
 from pipeline.ports import ImageLimits
 from pipeline.settings import Settings
+from pipeline.types import Capability, ModelSpec
 from pipeline.wiring import concurrency_of
+from tests.unit.fakes import SPEC, identity_of
+from workers.process.context import load_of
 
 GIB = 2**30
 LIMITS = ImageLimits()
+FACES = replace(SPEC, address="faces.toml", capabilities=(Capability.IMAGES, Capability.VIEWS))
 LEAST = Threads(fetch=1, decode=1)
 
 
@@ -64,11 +77,17 @@ def test_cores_bound_the_threads_or_else_memory_does(
     processes=st.integers(1, 16),
     more_batches=st.integers(0, 16),
     is_trained=st.booleans(),
+    finds_views=st.booleans(),
 )
 def test_the_worst_images_fit_wherever_one_image_fits(
-    memory_mib: int, cores: int, processes: int, more_batches: int, is_trained: bool
+    memory_mib: int, cores: int, processes: int, more_batches: int, is_trained: bool, finds_views: bool
 ) -> None:
-    load = Load(processes=processes, batches=processes + more_batches, is_trained=is_trained)
+    load = Load(
+        processes=processes,
+        batches=processes + more_batches,
+        is_trained=is_trained,
+        finds_views=finds_views,
+    )
     share = Share(cores=cores, memory_bytes=memory_mib * 2**20)
     threads = fit(share, load)
     assert 1 <= threads.decode <= max(1, cores // load.batches)
@@ -99,3 +118,29 @@ def test_memory_that_is_too_small_for_the_model_and_an_image_is_told_to_the_log(
     concurrency_of(Settings(), Load(is_trained=is_trained), small)
     told = [(record.memory_mib, record.needed_mib) for record in caplog.records]  # type: ignore[attr-defined]
     assert told == ([(1024, 1440)] if is_trained else [])
+
+
+@pytest.mark.parametrize(
+    ("queues", "spec", "is_trained", "finds_views"),
+    [
+        (("prepare",), FACES, False, True),
+        (("embed",), FACES, True, True),  # inline, it prepares too
+        (("search",), FACES, True, True),  # the picture of a query
+        (("plan",), FACES, False, False),
+        (("prepare",), replace(FACES, capabilities=(Capability.IMAGES,)), False, False),
+        (("embed",), SPEC, True, False),
+    ],
+)
+def test_a_worker_counts_the_networks_that_its_queues_need(
+    queues: tuple[str, ...], spec: ModelSpec, is_trained: bool, finds_views: bool, tmp_path: Path
+) -> None:
+    load = load_of(replace(identity_of(tmp_path), queues=queues), spec)
+    assert (load.is_trained, load.finds_views) == (is_trained, finds_views)
+    assert (load.processes, load.batches) == (2, 2)
+
+
+def test_a_detector_leaves_fewer_threads_in_a_small_container() -> None:
+    small, load = Share(cores=32, memory_bytes=2 * GIB), Load(finds_views=True)
+    assert fit(small, load) == Threads(fetch=7, decode=2)
+    without = needed_bytes(LIMITS, LEAST, Load())
+    assert needed_bytes(LIMITS, LEAST, load) == without + FINDER_BYTES + LOOK_BYTES

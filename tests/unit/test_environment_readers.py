@@ -12,6 +12,7 @@ ALLOWED = {
     "pipeline/settings.py": "every setting is read there, once",
     "pipeline/client_settings.py": "what a client of the service needs, before there is time for pydantic",
     "workers/identity.py": "what a worker's main process tells its children",
+    "pipeline/cli/output.py": "TERM says whether a terminal obeys codes, as for every program",
     "pipeline/cli/demo.py": "the commands that it shows run in the user's environment, without our variables",
 }
 _NAMES = frozenset({"environ", "environb", "getenv", "getenvb", "putenv", "unsetenv"})

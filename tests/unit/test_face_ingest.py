@@ -34,7 +34,7 @@ from pipeline.types import (
     VersionState,
     image_id_of,
 )
-from tests.accountable import accountability
+from tests.accountable import NO_LOG, accountability
 from tests.face_models import DrawnFace, picture, write_face_model
 from tests.unit.fakes import BUCKET, COLLECTION, CONCURRENCY, HERE, LIMITS, plan_one_batch, request_of
 
@@ -220,16 +220,16 @@ def test_a_collection_of_faces_is_made_by_nobody_without_a_policy_in_force(
 ) -> None:
     deps = replace(deps, policies=policies)
     with pytest.raises(TargetError) as embedded:
-        submit_embedded(SUBMISSION, deps, local_caller(), driver=HERE)
+        submit_embedded(SUBMISSION, deps, NO_LOG, local_caller(), driver=HERE)
     with pytest.raises(TargetError) as again:
-        submit_embedded(replace(SUBMISSION, new_generation=True), deps, local_caller(), driver=HERE)
+        submit_embedded(replace(SUBMISSION, new_generation=True), deps, NO_LOG, local_caller(), driver=HERE)
     with pytest.raises(TargetError) as heard:
-        submit_heard(SUBMISSION, deps, local_caller())
+        submit_heard(SUBMISSION, deps, NO_LOG, local_caller())
     with pytest.raises(TargetError) as made:
         create_collection(
             "persons", deps.embedder.spec, deps.index, policies or MemoryPolicyBook(), local_caller()
         )
-    job = submit_to_workers(SUBMISSION, deps, local_caller())
+    job = submit_to_workers(SUBMISSION, deps, NO_LOG, local_caller())
     assert (job.state, job.error) == (JobState.FAILED, NO_POLICY)
     assert {str(caught.value) for caught in (embedded, again, heard, made)} == {NO_POLICY}
     assert deps.index.get_collection("persons") is None
@@ -238,7 +238,7 @@ def test_a_collection_of_faces_is_made_by_nobody_without_a_policy_in_force(
 def test_with_a_policy_in_force_it_is_made(deps: Deps) -> None:
     policies = policies_with("persons", PolicyState.IN_FORCE)
     deps = replace(deps, policies=policies)
-    job, _ = submit_embedded(SUBMISSION, deps, local_caller(), driver=HERE)
+    job, _ = submit_embedded(SUBMISSION, deps, NO_LOG, local_caller(), driver=HERE)
     info = deps.index.get_collection("persons")
     assert info is not None
     assert info.has_views

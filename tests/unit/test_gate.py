@@ -48,9 +48,15 @@ WHY = Justification(purpose="theft", case="AB-1", offence="242", authorisation="
 
 
 class CountingIndex(MemoryIndex):
-    """Notes how often the rows of a generation were asked for."""
+    """Notes how often the rows of a generation were asked for. Searches nothing while it is away."""
 
     counted = 0
+    is_away = False
+
+    def search(self, *args: Any, **rest: Any) -> Any:
+        if self.is_away:
+            raise TransientError("the index is away")
+        return super().search(*args, **rest)
 
     def get_generation(self, ref: Any) -> Any:
         self.counted += 1
@@ -222,6 +228,29 @@ def test_nothing_is_told_when_it_cannot_be_recorded(world: World, error: Excepti
     assert not any(key in str(refusal.value) for key in KEYS)
     assert world.records == []
     assert world.search()[0].hits  # the next one is
+
+
+def test_a_search_that_fails_is_recorded_as_failed(world: World, index: CountingIndex) -> None:
+    index.is_away = True
+    with pytest.raises(TransientError, match="the index is away"):
+        world.search(by_id(0), by_id(1))
+    assert [record["outcome"] for record in world.records] == ["failed"] * 2
+    assert [record["probe"]["source"] for record in world.records] == [by_id(0).id, by_id(1).id]
+    assert {record["details"]["error"] for record in world.records} == {"unavailable"}
+    assert {record["purpose_code"] for record in world.records} == {WHY.purpose}
+
+
+def test_what_a_failed_search_has_told_already_is_recorded_once(world: World, index: CountingIndex) -> None:
+    queries = [by_id(0)] * (QUERIES_AT_ONCE + 2)
+    request = SearchRequest(collection=COLLECTION, k=2, justification=WHY)
+    answers = search_images(queries, request, world.ports, LIMITS, local_caller())
+    for _ in range(QUERIES_AT_ONCE):
+        next(answers)
+    index.is_away = True
+    with pytest.raises(TransientError):
+        next(answers)
+    outcomes = [record["outcome"] for record in world.records]
+    assert outcomes == ["answered"] * QUERIES_AT_ONCE + ["failed"] * 2
 
 
 def test_answers_of_a_chunk_whose_records_fail_stay_inside(world: World) -> None:

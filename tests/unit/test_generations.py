@@ -34,7 +34,7 @@ from pipeline.service.submit import Submission, submit_embedded
 from pipeline.testing.memory_index import MemoryIndex
 from pipeline.testing.memory_store import MemoryStore
 from pipeline.types import WORKERS, CollectionRef, Job, VersionState
-from tests.accountable import accountability
+from tests.accountable import NO_LOG, accountability
 from tests.index_rows import ids_in
 from tests.unit.fakes import (
     BUCKET,
@@ -81,7 +81,7 @@ def other(deps: Deps) -> Deps:
 
 
 def ingest(deps: Deps, wanted: Submission = WANTED) -> Job:
-    job, _ = submit_embedded(wanted, deps, ME, driver=HERE)
+    job, _ = submit_embedded(wanted, deps, NO_LOG, ME, driver=HERE)
     return run_job(job, deps, LIMITS, DriverOptions(retry_delays_s=()), on_progress=lambda _: None)
 
 
@@ -163,10 +163,10 @@ def test_a_search_that_meets_a_dropped_generation_goes_on_with_the_live_one(
     promote_generation(COLLECTION, OTHER_SPEC.fingerprint, index, ME)
     assert [hit.key for hit in search(deps, late).hits] == ["3.png"], "the former is there"
     assert late.latest_asked == 0
-    drop_generation(COLLECTION, SPEC.fingerprint, index, deps.ledger.book, ME)
+    drop_generation(COLLECTION, SPEC.fingerprint, index, deps.ledger.book, NO_LOG, ME)
     assert [hit.key for hit in search(deps, late).hits] == ["3.png"]
     assert (late.latest_asked, late.live(COLLECTION)) == (1, SECOND)
-    drop_collection(COLLECTION, index, deps.ledger.book, ME)
+    drop_collection(COLLECTION, index, deps.ledger.book, NO_LOG, ME)
     with pytest.raises(TargetError, match="does not exist"):
         search(deps, late)
 
@@ -190,12 +190,12 @@ def test_dropping_forgets_the_book_and_is_finished_by_the_next_call(
         return len(list(book.list_by_id(ref.generation)))
 
     digits = SECOND.fingerprint[:8]
-    assert drop_generation(COLLECTION, digits, index, book, ME).rows == 10
+    assert drop_generation(COLLECTION, digits, index, book, NO_LOG, ME).rows == 10
     assert (entries(SECOND), entries(TARGET)) == (0, 10)
     ingest(other)
     index.drop_generation(SECOND)  # and then it was killed
     assert entries(SECOND) == 10
-    said = error_of(lambda: drop_generation(COLLECTION, digits, index, book, ME), NotFoundError)
+    said = error_of(lambda: drop_generation(COLLECTION, digits, index, book, NO_LOG, ME), NotFoundError)
     assert said == "collection 'images' has no generation '0e0e0e0e'; there are: f0f0f0f0 (fake)"
     assert (entries(SECOND), entries(TARGET)) == (0, 10)
     assert ingest(other).counts.indexed == 10
@@ -206,7 +206,7 @@ def test_the_live_one_is_not_dropped_nor_is_an_empty_one_promoted(deps: Deps, in
     index.open_generation(COLLECTION, OTHER_SPEC)
     book = deps.ledger.book
     asked = error_of(lambda: find_droppable(COLLECTION, "f0", index, book, ME), ConflictError)
-    said = error_of(lambda: drop_generation(COLLECTION, "f0", index, book, ME), ConflictError)
+    said = error_of(lambda: drop_generation(COLLECTION, "f0", index, book, NO_LOG, ME), ConflictError)
     assert asked == said, "nobody is asked to confirm what will be refused"
     assert "is live; promote another one first, or drop the whole collection" in said
     assert len(list(book.list_by_id(TARGET.generation))) == 10
@@ -240,6 +240,7 @@ def test_an_object_that_is_deleted_leaves_all_generations(
         collection=COLLECTION,
         index=index,
         ledger=ledger,
+        answers_to=NO_LOG,
         caller=ME,
         meant_at=datetime.now(UTC),
         driver=WORKERS,
@@ -255,7 +256,7 @@ def test_dropping_the_collection_forgets_the_books_of_all(
 ) -> None:
     ingest(deps)
     ingest(other)
-    drop_collection(COLLECTION, index, ledger.book, ME)
+    drop_collection(COLLECTION, index, ledger.book, NO_LOG, ME)
     for ref in (TARGET, SECOND):
         assert list(ledger.book.list_by_id(ref.generation)) == []
 
@@ -264,7 +265,7 @@ def test_dropping_the_collection_forgets_the_books_of_all(
     ("permission", "use_case"),
     [
         (Permission.OPERATE, lambda i, _, c: promote_generation(COLLECTION, "f0", i, c)),
-        (Permission.OPERATE, lambda i, d, c: drop_generation(COLLECTION, "0e", i, d.ledger.book, c)),
+        (Permission.OPERATE, lambda i, d, c: drop_generation(COLLECTION, "0e", i, d.ledger.book, NO_LOG, c)),
         (Permission.READ, lambda i, _, c: list_generations(COLLECTION, i, c)),
     ],
 )

@@ -13,6 +13,7 @@ from pipeline.service.key_text import PREFIX, _checksum, digest_of, id_in_text, 
 from pipeline.service.keyring import MAX_SESSIONS, NOTED_EVERY, SESSION, Keyring, caller_with
 from pipeline.service.keys import KeyRequest, MadeKey, create_key, revoke_key, rotate_key
 from pipeline.types import KeyRole
+from tests.accountable import NO_LOG
 
 ME = local_caller()
 
@@ -44,7 +45,7 @@ class World:
 
     def make(self, *, expires_in: timedelta | None = None) -> MadeKey:
         request = KeyRequest(name="a key", roles=[KeyRole.WRITER], expires_in=expires_in)
-        return create_key(request, self.ledger.keys, ME)
+        return create_key(request, self.ledger.keys, NO_LOG, ME)
 
 
 @pytest.fixture
@@ -102,7 +103,7 @@ def test_a_revoked_key_opens_nothing_in_any_process_within_a_second(world: World
     made, elsewhere = world.make(), world.of_another_process()
     for keyring in (world.keyring, elsewhere):
         keyring.holder_of(made.text)
-    revoke_key(made.key.key_id, world.ledger.keys, ME)
+    revoke_key(made.key.key_id, world.ledger.keys, NO_LOG, ME)
     world.moment.passed_s = 1.0
     for keyring in (world.keyring, elsewhere):
         assert is_turned_away(keyring.holder_of, made.text)
@@ -110,7 +111,7 @@ def test_a_revoked_key_opens_nothing_in_any_process_within_a_second(world: World
 
 def test_a_rotated_key_and_its_successor_overlap(world: World) -> None:
     former = world.make()
-    successor = rotate_key(former.key.key_id, world.ledger.keys, ME, overlap=timedelta(hours=1))
+    successor = rotate_key(former.key.key_id, world.ledger.keys, NO_LOG, ME, overlap=timedelta(hours=1))
     assert successor.key.replaces == former.key.key_id
     assert (successor.key.roles, successor.key.name) == (former.key.roles, former.key.name)
     world.moment.passed_s = 3500.0
@@ -123,7 +124,7 @@ def test_a_rotated_key_and_its_successor_overlap(world: World) -> None:
 
 def test_a_rotation_lets_no_key_live_longer(world: World) -> None:
     former = world.make(expires_in=timedelta(minutes=1))
-    successor = rotate_key(former.key.key_id, world.ledger.keys, ME, overlap=timedelta(hours=1))
+    successor = rotate_key(former.key.key_id, world.ledger.keys, NO_LOG, ME, overlap=timedelta(hours=1))
     assert successor.key.expires_at is not None
     assert successor.key.expires_at - successor.key.created_at == timedelta(minutes=1)
     world.moment.passed_s = 90.0
@@ -181,7 +182,7 @@ def test_a_session_ends_with_its_key_and_with_its_day(world: World) -> None:
     sessions = [world.keyring.sign_in(made.text) for made in (first, second)]
     for session in sessions:
         world.keyring.signed_in(session)
-    revoke_key(first.key.key_id, world.ledger.keys, ME)
+    revoke_key(first.key.key_id, world.ledger.keys, NO_LOG, ME)
     world.moment.passed_s = 1.0
     assert is_turned_away(world.keyring.signed_in, sessions[0])
     world.keyring.signed_in(sessions[1])
@@ -209,7 +210,7 @@ def test_nobody_signs_in_without_a_key(world: World) -> None:
 
 def test_a_key_may_do_what_its_roles_say(world: World) -> None:
     for roles in ([KeyRole.SEARCHER], [KeyRole.AUDITOR, KeyRole.WRITER]):
-        made = create_key(KeyRequest(name="k", roles=roles), world.ledger.keys, ME)
+        made = create_key(KeyRequest(name="k", roles=roles), world.ledger.keys, NO_LOG, ME)
         caller = caller_with(world.keyring.holder_of(made.text), request_id="r")
         assert caller.permissions == frozenset().union(*(PERMISSIONS[role] for role in roles))
 

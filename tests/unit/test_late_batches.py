@@ -28,6 +28,7 @@ from pipeline.types import (
     VersionState,
     image_id_of,
 )
+from tests.accountable import NO_LOG
 from tests.index_rows import ids_in
 from tests.unit.fakes import BUCKET, COLLECTION, LIMITS, TARGET, distinct_png, indexed_keys, request_of
 
@@ -135,6 +136,7 @@ def delete(deps: Deps, *keys: str, meant_at: datetime | None = None) -> None:
         collection=COLLECTION,
         index=deps.index,
         ledger=deps.ledger,
+        answers_to=NO_LOG,
         caller=local_caller(),
         meant_at=meant_at or datetime.now(UTC),
         driver=WORKERS,

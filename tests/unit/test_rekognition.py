@@ -14,6 +14,7 @@ from starlette.testclient import TestClient
 
 from pipeline.api.app import make_app
 from pipeline.api.backend import Backend
+from pipeline.errors import TransientError
 from pipeline.ports import Deps, ImageEmbedder
 from pipeline.service.access import local_caller
 from pipeline.service.accountability import Accountability
@@ -22,6 +23,7 @@ from pipeline.service.policy_body import policy_json
 from pipeline.settings import Settings
 from pipeline.testing.memory_audit import MemoryAuditLog
 from pipeline.types import CollectionPolicy, KeyRole, Purpose
+from tests.accountable import NO_LOG
 from tests.face_models import DrawnFace, picture, write_face_model
 from tests.unit.api_client import ORIGIN, backend_of
 from tests.unit.aws_client import MASTER, Wire, aws_client, unknown_members
@@ -87,7 +89,7 @@ def ask(served: TestClient, backend: Backend) -> Ask:
 
     def made(*roles: KeyRole, stated: Any = PURPOSE, path: str = "/rekognition", **more: Any) -> Any:
         request = KeyRequest(name="a test's", roles=roles or (KeyRole.ADMIN,), **more)
-        key = create_key(request, backend.keys, local_caller()).key
+        key = create_key(request, backend.keys, NO_LOG, local_caller()).key
         return aws_client(served, key.key_id, stated=stated, path=path)
 
     return made
@@ -304,6 +306,38 @@ def test_two_pictures_are_compared_and_a_picture_is_looked_at(people: Any) -> No
     assert len(found["FaceDetails"]) == 2
 
 
+@pytest.mark.parametrize("operation", ["search_faces", "search_faces_by_image", "compare_faces"])
+def test_a_search_is_recorded_or_not_answered(people: Any, log: MemoryAuditLog, operation: str) -> None:
+    image = {"Bytes": picture([BERTA])}
+    members = {
+        "search_faces": {"CollectionId": "people", "FaceId": ids_of(people)[0]},
+        "search_faces_by_image": {"CollectionId": "people", "Image": image},
+        "compare_faces": {"SourceImage": image, "TargetImage": image},
+    }[operation]
+    before = len(list(log.entries()))
+    held(people, operation, **members)
+    assert len(list(log.entries())) == before + 1
+    log.fail_next(TransientError("away"))
+    code, words = refusal(people, operation, **members)
+    assert (code, "could not be recorded" in words) == ("InternalServerError", True)
+
+
+@pytest.mark.parametrize("operation", ["index_faces", "delete_faces", "delete_collection"])
+def test_a_change_is_recorded_or_not_made(people: Any, log: MemoryAuditLog, operation: str) -> None:
+    before = ids_of(people)
+    members = {
+        "index_faces": {"Image": {"Bytes": picture([CLARA])}} | EVERY,
+        "delete_faces": {"FaceIds": before[:1]},
+        "delete_collection": {},
+    }[operation]
+    log.fail_next(TransientError("away"))
+    assert refusal(people, operation, CollectionId="people", **members)[0] == "InternalServerError"
+    assert ids_of(people) == before
+    entries = len(list(log.entries()))
+    held(people, operation, CollectionId="people", **members)
+    assert len(list(log.entries())) == entries + 1
+
+
 def test_a_threshold_under_the_floor_of_the_policy_is_refused_in_the_clients_terms(
     people: Any, log: MemoryAuditLog
 ) -> None:
@@ -396,7 +430,7 @@ def test_a_tenant_sees_nothing_of_another(people: Any, ask: Ask) -> None:
 def test_a_revoked_key_signs_nothing_any_more(ask: Ask, backend: Backend) -> None:
     found = ask()
     [key] = backend.keys.list_keys()
-    revoke_key(key.key_id, backend.keys, local_caller())
+    revoke_key(key.key_id, backend.keys, NO_LOG, local_caller())
     assert refusal(found, "list_collections")[0] == "UnrecognizedClientException"
 
 
@@ -451,6 +485,13 @@ def test_what_an_sdk_would_not_send_is_refused_by_name(ask: Ask) -> None:
 
 def test_every_other_operation_of_the_model_answers_a_modelled_error(ask: Ask) -> None:
     found = ask()
+    model = found[0].meta.service_model
+    with_it = {
+        name
+        for name in model.operation_names
+        if "AccessDeniedException" in [shape.name for shape in model.operation_model(name).error_shapes]
+    }
+    assert with_it == set(model.operation_names)
     code, words = refusal(found, "detect_labels", Image={"Bytes": base64.b64decode("AAAA")})
     assert (code, "DetectLabels" in words) == ("AccessDeniedException", True)
 

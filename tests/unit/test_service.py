@@ -39,6 +39,7 @@ from pipeline.service.verify import verify
 from pipeline.testing.memory_index import MemoryIndex
 from pipeline.testing.memory_store import MemoryStore
 from pipeline.types import WORKERS, JobState
+from tests.accountable import NO_LOG
 from tests.unit.fakes import (
     BUCKET,
     COLLECTION,
@@ -65,8 +66,11 @@ WANTED = Submission(location=parse_location(f"s3://{BUCKET}/"), collection=COLLE
 NOW = datetime.now(UTC)
 UseCase = Callable[[Deps, Caller], object]
 USE_CASES: dict[str, tuple[Permission, UseCase]] = {
-    "submit, embedded": (Permission.WRITE, lambda d, c: submit_embedded(WANTED, d, c, driver=HERE)),
-    "submit, workers": (Permission.WRITE, lambda d, c: submit_to_workers(WANTED, d, c)),
+    "submit, embedded": (
+        Permission.WRITE,
+        lambda d, c: submit_embedded(WANTED, d, NO_LOG, c, driver=HERE),
+    ),
+    "submit, workers": (Permission.WRITE, lambda d, c: submit_to_workers(WANTED, d, NO_LOG, c)),
     "delete": (
         Permission.WRITE,
         lambda d, c: delete_objects(
@@ -75,12 +79,16 @@ USE_CASES: dict[str, tuple[Permission, UseCase]] = {
             collection=COLLECTION,
             index=d.index,
             ledger=d.ledger,
+            answers_to=NO_LOG,
             caller=c,
             meant_at=NOW,
             driver=WORKERS,
         ),
     ),
-    "drop": (Permission.OPERATE, lambda d, c: drop_collection(COLLECTION, d.index, d.ledger.book, c)),
+    "drop": (
+        Permission.OPERATE,
+        lambda d, c: drop_collection(COLLECTION, d.index, d.ledger.book, NO_LOG, c),
+    ),
     "pause": (Permission.OPERATE, lambda d, c: pause_job("j", d.ledger, c)),
     "resume": (Permission.OPERATE, lambda d, c: resume_job("j", d.ledger, c)),
     "cancel": (Permission.OPERATE, lambda d, c: cancel_job("j", d.ledger, c)),
@@ -126,10 +134,10 @@ def test_the_local_user_may_everything_and_each_request_has_an_id_of_its_own() -
 
 
 def test_a_job_for_the_workers_is_made_once_for_each_id(deps: Deps) -> None:
-    job = submit_to_workers(WANTED, deps, ME, job_id="mine")
+    job = submit_to_workers(WANTED, deps, NO_LOG, ME, job_id="mine")
     assert (job.job_id, job.driver, job.state) == ("mine", WORKERS, JobState.RUNNING)
     assert (job.request.location, job.request.fingerprint) == (f"s3://{BUCKET}/", SPEC.fingerprint)
-    assert submit_to_workers(replace(WANTED, batch_items=9), deps, ME, job_id="mine") == job
+    assert submit_to_workers(replace(WANTED, batch_items=9), deps, NO_LOG, ME, job_id="mine") == job
 
 
 def test_a_job_for_the_workers_is_of_the_model_that_its_collection_has(
@@ -137,17 +145,17 @@ def test_a_job_for_the_workers_is_of_the_model_that_its_collection_has(
 ) -> None:
     """Workers of several models take submissions from one queue."""
     index.create_collection("foreign", OTHER_SPEC)
-    job = submit_to_workers(replace(WANTED, collection="foreign"), deps, ME)
+    job = submit_to_workers(replace(WANTED, collection="foreign"), deps, NO_LOG, ME)
     assert (job.state, job.request.fingerprint) == (JobState.RUNNING, OTHER_SPEC.fingerprint)
     assert job.request.model_name == OTHER_SPEC.name
 
 
 def test_a_job_for_the_workers_may_fill_a_generation_that_is_not_live(deps: Deps, index: MemoryIndex) -> None:
     index.open_generation(COLLECTION, OTHER_SPEC)
-    job = submit_to_workers(replace(WANTED, generation=OTHER_SPEC.fingerprint[:8]), deps, ME)
+    job = submit_to_workers(replace(WANTED, generation=OTHER_SPEC.fingerprint[:8]), deps, NO_LOG, ME)
     assert (job.state, job.request.fingerprint) == (JobState.RUNNING, OTHER_SPEC.fingerprint)
     assert index.live(COLLECTION).fingerprint == SPEC.fingerprint
-    own = submit_to_workers(replace(WANTED, generation=SPEC.fingerprint[:8]), deps, ME)
+    own = submit_to_workers(replace(WANTED, generation=SPEC.fingerprint[:8]), deps, NO_LOG, ME)
     assert (own.state, own.request.fingerprint) == (JobState.RUNNING, SPEC.fingerprint)
 
 
@@ -162,7 +170,7 @@ def test_a_job_for_the_workers_may_fill_a_generation_that_is_not_live(deps: Deps
 def test_what_can_never_work_fails_the_job_of_the_workers_and_says_why(
     deps: Deps, wanted: Submission, said: str
 ) -> None:
-    job = submit_to_workers(wanted, deps, ME)
+    job = submit_to_workers(wanted, deps, NO_LOG, ME)
     assert job.state is JobState.FAILED
     assert said in job.error
 
@@ -170,8 +178,8 @@ def test_what_can_never_work_fails_the_job_of_the_workers_and_says_why(
 def test_patterns_that_are_too_many_or_too_long_are_refused_at_every_door(deps: Deps) -> None:
     wanted = replace(WANTED, exclude=["*.png", "x" * 1025])
     for submit in (
-        lambda: submit_to_workers(wanted, deps, ME),
-        lambda: submit_embedded(wanted, deps, ME, driver=HERE),
+        lambda: submit_to_workers(wanted, deps, NO_LOG, ME),
+        lambda: submit_embedded(wanted, deps, NO_LOG, ME, driver=HERE),
         lambda: wanted.request_for(SPEC),  # of a dry run
     ):
         with pytest.raises(ArgumentError, match=r"exclude: the pattern .* has 1025 characters"):
@@ -182,17 +190,17 @@ def test_patterns_that_are_too_many_or_too_long_are_refused_at_every_door(deps: 
 def test_what_can_never_work_makes_no_embedded_job_and_no_collection(deps: Deps) -> None:
     wanted = replace(WANTED, location=parse_location("s3://gone"), collection="fresh")
     with pytest.raises(TargetError, match="bucket 'gone' does not exist"):
-        submit_embedded(wanted, deps, ME, driver=HERE)
+        submit_embedded(wanted, deps, NO_LOG, ME, driver=HERE)
     assert deps.ledger.list_jobs() == []
     assert deps.index.get_collection("fresh") is None
 
 
 def test_an_embedded_job_is_made_with_its_collection_and_found_again(deps: Deps) -> None:
     wanted = replace(WANTED, collection="fresh")
-    job, resumed = submit_embedded(wanted, deps, ME, driver=HERE)
+    job, resumed = submit_embedded(wanted, deps, NO_LOG, ME, driver=HERE)
     assert (resumed, job.driver, job.request.collection) == (False, HERE, "fresh")
     assert deps.index.get_collection("fresh") is not None
-    assert submit_embedded(wanted, deps, ME, driver=HERE) == (job, True)
+    assert submit_embedded(wanted, deps, NO_LOG, ME, driver=HERE) == (job, True)
 
 
 def test_a_refused_submission_is_a_failed_job(ledger: SqlLedger) -> None:
@@ -217,6 +225,7 @@ def test_objects_are_deleted_by_key_whether_or_not_they_are_there(deps: Deps, st
             collection=COLLECTION,
             index=deps.index,
             ledger=deps.ledger,
+            answers_to=NO_LOG,
             caller=ME,
             meant_at=datetime.now(UTC),
             driver=WORKERS,
@@ -225,7 +234,7 @@ def test_objects_are_deleted_by_key_whether_or_not_they_are_there(deps: Deps, st
 
 
 def test_a_dropped_collection_is_told_for_the_last_time(index: MemoryIndex, ledger: SqlLedger) -> None:
-    assert drop_collection(COLLECTION, index, ledger.book, ME).name == COLLECTION
+    assert drop_collection(COLLECTION, index, ledger.book, NO_LOG, ME).name == COLLECTION
     assert list_collections(index, ME) == []
 
 
@@ -236,7 +245,7 @@ def test_a_collection_that_is_not_there_is_said_alike_by_whoever_looks_for_it(
         models = LoadedOnDemand(index, never_loaded, requested="", precision="auto")
         return {
             error_of(lambda: show_collection("nowhere", index, ME), NotFoundError),
-            error_of(lambda: drop_collection("nowhere", index, deps.ledger.book, ME), NotFoundError),
+            error_of(lambda: drop_collection("nowhere", index, deps.ledger.book, NO_LOG, ME), NotFoundError),
             error_of(lambda: models.answering(replace(TARGET, name="nowhere")), NotFoundError),
         }
 
@@ -252,6 +261,7 @@ def test_a_collection_that_is_not_there_is_said_alike_by_whoever_looks_for_it(
             collection="nowhere",
             index=index,
             ledger=deps.ledger,
+            answers_to=NO_LOG,
             caller=ME,
             meant_at=NOW,
             driver=WORKERS,
@@ -340,11 +350,11 @@ def test_another_model_does_not_answer(index: MemoryIndex) -> None:
 
 def test_the_bucket_of_staged_pixels_is_no_source(deps: Deps) -> None:
     staged = replace(deps, staging_bucket=BUCKET)
-    job = submit_to_workers(replace(WANTED, collection="other"), staged, ME)
+    job = submit_to_workers(replace(WANTED, collection="other"), staged, NO_LOG, ME)
     assert (job.state, job.error) == (
         JobState.FAILED,
         f"bucket {BUCKET} holds pixels on their way to the GPU tier; it is no source",
     )
     with pytest.raises(TargetError, match="no source"):
-        submit_embedded(replace(WANTED, collection="other"), staged, ME, driver=HERE)
+        submit_embedded(replace(WANTED, collection="other"), staged, NO_LOG, ME, driver=HERE)
     assert staged.index.get_collection("other") is None

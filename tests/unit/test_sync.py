@@ -35,6 +35,7 @@ from pipeline.types import (
     generation_of,
     image_id_of,
 )
+from tests.accountable import NO_LOG
 from tests.histories import check_adds_up
 from tests.unit.fakes import (
     BUCKET,
@@ -506,6 +507,7 @@ def test_what_was_deleted_by_hand_comes_back_while_it_is_in_the_source(deps: Dep
         collection=COLLECTION,
         index=deps.index,
         ledger=deps.ledger,
+        answers_to=NO_LOG,
         caller=local_caller(),
         meant_at=datetime.now(UTC),
         driver=WORKERS,

@@ -1,6 +1,6 @@
 """A model that looks at parts of an image, from the store to the index and the book."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -13,7 +13,7 @@ from pipeline.ingest.phase_clock import PhaseClock
 from pipeline.ingest.run_batch import run_batch, stage_batch
 from pipeline.ingest.verify import Difference, verify_collection
 from pipeline.ports import Deps, ViewFinder
-from pipeline.ports.embedder import check_finder, require_capability
+from pipeline.ports.embedder import check_finder, never_late, require_capability
 from pipeline.ports.model_binding import find_generation
 from pipeline.search.query import Bytes, Stored
 from pipeline.service.access import local_caller
@@ -69,7 +69,10 @@ class QuarterFinder:
     def __init__(self) -> None:
         self.seen: list[tuple[int, ...]] = []
 
-    def find_views(self, rgb: NDArray[np.uint8]) -> Sequence[View]:
+    def find_views(
+        self, rgb: NDArray[np.uint8], *, check_time: Callable[[], None] = never_late
+    ) -> Sequence[View]:
+        check_time()
         self.seen.append(rgb.shape)
         height, width = rgb.shape[0] // 2, rgb.shape[1] // 2
         boxes = [

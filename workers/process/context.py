@@ -20,7 +20,7 @@ from pipeline.settings import Settings
 from pipeline.tracing import start_tracing
 from pipeline.types import WORKERS, ModelSpec
 from workers.broker.publish import Publisher
-from workers.broker.queue_names import EMBED, SEARCH
+from workers.broker.queue_names import EMBED, PREPARE, SEARCH
 from workers.identity import Identity, told_identity
 from workers.process.signs import sign_stopped
 
@@ -109,18 +109,20 @@ def open_deps(
         ledger=ledger,
         staging_bucket=settings.staging_bucket if settings.preparation == "staged" else "",
         driver=WORKERS,
-        concurrency=wiring.concurrency_of(settings, _load(identity, embedder.spec)),
+        concurrency=wiring.concurrency_of(settings, load_of(identity, embedder.spec)),
         finder=wiring.finder_of(embedder.spec, settings),
         policies=policies,
     )
 
 
-def _load(identity: Identity, spec: ModelSpec) -> Load:
+def load_of(identity: Identity, spec: ModelSpec) -> Load:
+    """What the children of a worker hold, by their queues. One that only prepares has a detector alone."""
     has_model = EMBED in identity.queues or SEARCH in identity.queues
     return Load(
         processes=identity.children,
         batches=identity.children,
         is_trained=has_model and spec.address != DEFAULT_MODEL,
+        finds_views=spec.has_views and (has_model or PREPARE in identity.queues),
     )
 
 

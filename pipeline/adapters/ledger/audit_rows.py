@@ -1,8 +1,8 @@
 """Between entries of the transparency log and rows."""
 
 import json
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
@@ -16,8 +16,13 @@ from pipeline.types.audit import AuditEntry, AuditQuery, AuditRecord
 FACETS = ("kind", "actor", "tenant", "collection", "purpose_code", "case_ref", "probe_sha256")
 ERASED: Values = {"salt": None, "record": None, "started_at": None} | dict.fromkeys(FACETS, "")
 
+ENTRY = tuple(
+    audit_entry.c[name] for name in ("entry_index", "record_id", "commitment", "salt", "record", *FACETS)
+)
+"""The columns that `entry_of` takes, in its order."""
+
 # Made once: every search runs it.
-BY_IDS = sa.select(audit_entry).where(audit_entry.c.record_id.in_(sa.bindparam("record_ids", expanding=True)))
+BY_IDS = sa.select(*ENTRY).where(audit_entry.c.record_id.in_(sa.bindparam("record_ids", expanding=True)))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,14 +55,17 @@ def reference_values(index: int, new: NewEntry) -> list[Values]:
     return [{"refers_to": record_id, "entry_index": index} for record_id in sorted(set(new.record.refers_to))]
 
 
-def entry_of(row: sa.Row[Any]) -> AuditEntry:
+def entry_of(row: sa.Row[Any], **also_found_by: str) -> AuditEntry:
+    """Args: `row` has the columns `ENTRY`. A million of them are read at once, so it is unpacked by place."""
+    values: Sequence[Any] = row
+    index, record_id, commitment, salt, record, *facets = values
     return AuditEntry(
-        index=row.entry_index,
-        record_id=row.record_id,
-        commitment=_bytes(row.commitment) or b"",
-        salt=_bytes(row.salt),
-        record=_bytes(row.record),
-        found_by={name: getattr(row, name) for name in FACETS} if row.record is not None else {},
+        index=index,
+        record_id=record_id,
+        commitment=_bytes(commitment) or b"",
+        salt=_bytes(salt),
+        record=_bytes(record),
+        found_by={} if record is None else dict(zip(FACETS, facets, strict=True)) | also_found_by,
     )
 
 
@@ -68,7 +76,7 @@ def _bytes(value: bytes | str | None) -> bytes | None:
 
 def select_found(query: AuditQuery) -> sa.Select[Any]:
     """Entries that a query is about, in no order."""
-    found = sa.select(audit_entry).where(audit_entry.c.record.is_not(None))
+    found = sa.select(*ENTRY).where(audit_entry.c.record.is_not(None))
     for name, value in asked_facets(query).items():
         found = found.where(audit_entry.c[name] == value)
     if query.since is not None:
@@ -83,25 +91,19 @@ def select_found(query: AuditQuery) -> sa.Select[Any]:
     return found
 
 
-def with_references(connection: sa.Connection, page: list[AuditEntry]) -> list[AuditEntry]:
-    """The same entries, in their order, with the references that they are found by."""
-    if not page:
-        return page
+def with_references(connection: sa.Connection, rows: Sequence[sa.Row[Any]]) -> list[AuditEntry]:
+    """The entries of these rows, in their order, with the references that they are found by."""
+    if not rows:
+        return []
     place = audit_reference.c.entry_index
-    rows = connection.execute(
-        sa.select(audit_reference).where(place >= page[0].index, place <= page[-1].index)
+    found = connection.execute(
+        sa.select(place, audit_reference.c.refers_to).where(place >= rows[0][0], place <= rows[-1][0])
     )
     by_index: dict[int, list[str]] = {}
-    for row in rows:
-        by_index.setdefault(row.entry_index, []).append(row.refers_to)
-    return [
-        replace(
-            entry, found_by={**entry.found_by, "refers_to": said_references(by_index.get(entry.index, ()))}
-        )
-        if entry.record is not None
-        else entry
-        for entry in page
-    ]
+    for index, refers_to in found:
+        by_index.setdefault(index, []).append(refers_to)
+    said = {index: said_references(ids) for index, ids in by_index.items()}
+    return [entry_of(row, refers_to=said.get(row[0], "")) for row in rows]
 
 
 def select_by_ids(connection: sa.Connection, record_ids: Iterable[str]) -> dict[str, AuditEntry]:

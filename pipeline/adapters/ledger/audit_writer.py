@@ -25,6 +25,7 @@ from pipeline.adapters.ledger.audit_tree_rows import (
     tree_nodes,
 )
 from pipeline.adapters.ledger.statements import slices
+from pipeline.adapters.ledger.verification_rows import make_anew_without, take_entry
 from pipeline.audit.checkpoint import NamedCheckpoint, open_checkpoint, sign_checkpoint
 from pipeline.audit.edge import Edge, FullTile
 from pipeline.audit.hashes import EMPTY_ROOT, leaf_hash
@@ -33,6 +34,7 @@ from pipeline.audit.proof_file import write_proof
 from pipeline.audit.records import check_erasure, no_such_record
 from pipeline.audit.rollback import Guard, check_not_behind
 from pipeline.audit.tree import NodeReader, inclusion_proof
+from pipeline.audit.verifications import concerns_matches
 from pipeline.errors import ConfigError, FatalError
 from pipeline.types.audit import AuditEntry, AuditReceipt, AuditRecord
 
@@ -160,6 +162,9 @@ def _append(connection: sa.Connection, edge: Edge, fresh: Sequence[NewEntry]) ->
     if fresh:
         rows = [entry_values(index, entry) for index, entry in enumerate(fresh, start=first)]
         connection.execute(ADD_ENTRIES, rows)
+    for index, entry in enumerate(fresh, start=first):
+        if concerns_matches(entry.record):
+            take_entry(connection, index, entry.canonical)
     references = [
         row for index, entry in enumerate(fresh, start=first) for row in reference_values(index, entry)
     ]
@@ -179,6 +184,7 @@ def _erase(connection: sa.Connection, erasure: AuditRecord, erased: Sequence[str
         indexes = [found[record_id].index for record_id in mine]
         connection.execute(audit_entry.update().where(audit_entry.c.entry_index.in_(indexes)).values(ERASED))
         connection.execute(audit_reference.delete().where(audit_reference.c.entry_index.in_(indexes)))
+    make_anew_without(connection, found.values())
 
 
 def _present_checkpoint(connection: sa.Connection) -> str:

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from pipeline.adapters.ledger import audit_schema as audit_schema  # its tables are the ledger's, too
 from pipeline.adapters.ledger import policy_schema as policy_schema
 from pipeline.adapters.ledger import request_schema as request_schema
+from pipeline.adapters.ledger import verification_schema as verification_schema
 from pipeline.adapters.ledger.columns import ByteText, TextTuple, UtcTime
 from pipeline.adapters.ledger.columns import metadata as metadata
 from pipeline.types import WORKERS
@@ -24,7 +25,7 @@ class BatchState(StrEnum):
     SPLIT = "split"  # its halves stand in its place and it counts for nothing
 
 
-REVISION = "0009"  # of the migration that makes these tables
+REVISION = "0010"  # of the migration that makes these tables
 
 job = sa.Table(
     "job",

@@ -1,6 +1,7 @@
 """The transparency log in SQLite or PostgreSQL, beside the ledger's other tables."""
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from types import TracebackType
 from typing import Self
@@ -8,6 +9,7 @@ from typing import Self
 import sqlalchemy as sa
 
 from pipeline.adapters.ledger.audit_rows import (
+    ENTRY,
     NewEntry,
     entry_of,
     select_by_ids,
@@ -24,13 +26,15 @@ from pipeline.adapters.ledger.audit_tree_rows import (
 from pipeline.adapters.ledger.audit_writer import AuditWriter, prove_entry
 from pipeline.adapters.ledger.engine import InTransactions, Transactions, forget_copies
 from pipeline.adapters.ledger.migrate import open_migrated
+from pipeline.adapters.ledger.sql_verification_book import SqlVerificationBook
+from pipeline.adapters.ledger.verification_rows import make_all_anew
 from pipeline.audit.checkpoint import parse_checkpoint
 from pipeline.audit.group_commit import GroupCommit
 from pipeline.audit.hashes import EMPTY_ROOT
 from pipeline.audit.note import SigningKey
 from pipeline.audit.records import canonical_json, commit, new_salt, no_such_record
 from pipeline.audit.rollback import Guard, no_guard
-from pipeline.types.audit import AuditEntry, AuditQuery, AuditReceipt, AuditRecord, TreeHead
+from pipeline.types.audit import AuditEntry, AuditKind, AuditQuery, AuditReceipt, AuditRecord, TreeHead
 
 MAX_GROUP_CALLS = 64  # of one commit; each is a search or a few entries
 TURN_WAIT_S = 20.0  # the database gives up on a lock after 30 s
@@ -50,9 +54,12 @@ class SqlAuditLog(InTransactions):
     """Implements `ports.AuditLog`. Share one between all threads of a process."""
 
     def __init__(self, engine: sa.Engine, key: SigningKey, guard: Guard = no_guard) -> None:
-        super().__init__(Transactions(engine))
+        transactions = Transactions(engine)
+        super().__init__(transactions)
         self._engine, self.key, self.vkey = engine, key, str(key.verifier)
+        self.verifications = SqlVerificationBook(transactions)
         self.on_commit: Callable[[], None] = _do_nothing  # set once, before the log is shared
+        self.agency = self.legal_basis = ""  # of records that name none; set once, as `on_commit` is
         self._writer = AuditWriter(key, guard)
         self._group: GroupCommit[Sequence[NewEntry], list[AuditReceipt]] = GroupCommit(
             self._commit, max_items=MAX_GROUP_CALLS, wait_s=TURN_WAIT_S
@@ -70,17 +77,22 @@ class SqlAuditLog(InTransactions):
         self._engine.dispose()
 
     def append(self, records: Sequence[AuditRecord]) -> list[AuditReceipt]:
-        return self.append_entries([_new_entry(record) for record in records])
+        return self.append_entries([_new_entry(self._completed(record)) for record in records])
 
     def append_entries(self, new: Sequence[NewEntry]) -> list[AuditReceipt]:
         """The same for records that are canonical JSON already."""
         return self._group.submit(new) if new else []
 
     def erase(self, record_ids: Sequence[str], erasure: AuditRecord) -> AuditReceipt:
-        new = [_new_entry(erasure)]
+        new = [_new_entry(self._completed(erasure))]
         (receipt,) = self._group.alone(lambda: self._write_entries(new, record_ids))
         forget_copies(self._engine)
         return receipt
+
+    def rebuild_verifications(self) -> None:
+        """Make the tables of verifications anew, of the entries. Safe to run twice, and beside others."""
+        self._group.alone(lambda: self._write(make_all_anew))
+        forget_copies(self._engine)
 
     def head(self) -> TreeHead:
         tree = self._read(select_tree)
@@ -128,6 +140,10 @@ class SqlAuditLog(InTransactions):
         """Keep a checkpoint with the signatures of witnesses, unless a newer one is there."""
         self._write(lambda connection: _set_cosigned(connection, checkpoint))
 
+    def _completed(self, record: AuditRecord) -> AuditRecord:
+        basis = self.legal_basis if record.kind is AuditKind.SEARCH else ""
+        return replace(record, agency=record.agency or self.agency, legal_basis=record.legal_basis or basis)
+
     def _commit(self, calls: Sequence[Sequence[NewEntry]]) -> list[list[AuditReceipt]]:
         receipts = iter(self._write_entries([entry for call in calls for entry in call]))
         return [[next(receipts) for _ in call] for call in calls]
@@ -157,10 +173,10 @@ def _entry(connection: sa.Connection, record_id: str) -> AuditEntry:
 
 def _page(connection: sa.Connection, *, start: int, end: int | None) -> list[AuditEntry]:
     place = audit_entry.c.entry_index
-    rows = sa.select(audit_entry).where(place >= start).order_by(place).limit(PAGE_ROWS)
+    rows = sa.select(*ENTRY).where(place >= start).order_by(place).limit(PAGE_ROWS)
     if end is not None:
         rows = rows.where(place < end)
-    return with_references(connection, list(map(entry_of, connection.execute(rows))))
+    return with_references(connection, connection.execute(rows).all())
 
 
 def _prove(connection: sa.Connection, record_id: str) -> AuditReceipt:

@@ -1,6 +1,5 @@
 """Jobs: made, found, moved and ended."""
 
-import secrets
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -23,7 +22,7 @@ from pipeline.adapters.ledger.statements import (
 )
 from pipeline.location import Location
 from pipeline.ports.ledger import PACE_JOBS
-from pipeline.types import Job, JobRequest, JobState, Pace
+from pipeline.types import Job, JobRequest, JobState, Pace, new_job_id
 
 
 class SqlJobs(InTransactions):
@@ -31,7 +30,7 @@ class SqlJobs(InTransactions):
 
     def create_job(self, request: JobRequest, *, driver: str, job_id: str | None = None) -> Job:
         now = datetime.now(UTC)
-        new_id = job_id or f"{now:%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
+        new_id = job_id or new_job_id()
 
         def insert(connection: sa.Connection) -> None:
             # There already when only the answer was lost, or when a caller submits its job twice: perhaps

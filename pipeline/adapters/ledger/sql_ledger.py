@@ -22,6 +22,7 @@ from pipeline.adapters.ledger.sql_plan import SqlPlan
 from pipeline.adapters.ledger.sql_policy_book import SqlPolicyBook
 from pipeline.adapters.ledger.sql_pruning import SqlPruning
 from pipeline.adapters.ledger.sql_request_book import SqlRequestBook
+from pipeline.adapters.ledger.sql_verification_book import SqlVerificationBook
 from pipeline.adapters.ledger.sql_version_book import SqlVersionBook
 from pipeline.adapters.ledger.sql_watch import SqlWatch
 from pipeline.adapters.ledger.tls import has_tls
@@ -47,6 +48,7 @@ class SqlLedger(SqlJobs, SqlPlan, SqlBatches, SqlOutbox, SqlWatch, SqlPruning):
         self.book = SqlVersionBook(transactions)
         self.keys = SqlKeyBook(transactions)
         self.policies = SqlPolicyBook(transactions)
+        self.verifications = SqlVerificationBook(transactions)
         self.requests = SqlRequestBook(transactions)
 
     def __enter__(self) -> Self:

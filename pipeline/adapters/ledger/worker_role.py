@@ -12,12 +12,14 @@ from pipeline.adapters.ledger.migrate import ADVISORY_LOCK, VERSION_TABLE
 from pipeline.adapters.ledger.policy_schema import case_clock, collection_policy
 from pipeline.adapters.ledger.request_schema import api_request
 from pipeline.adapters.ledger.schema import api_key, api_session, metadata
+from pipeline.adapters.ledger.verification_schema import verification, verification_decision
 from pipeline.errors import ConfigError
 
 # Who could write these could make a key for everything, or have the requests of others refused.
 OF_THE_SERVICE = (api_key, api_session, api_request)
-# A worker adds to the log, and starts the clock of a case. It changes nothing in either.
-APPENDED = (audit_entry, audit_reference, audit_tile, case_clock)
+# A worker adds to the log, opens matches to verify, and starts the clock of a case. It changes none of them.
+APPENDED = (audit_entry, audit_reference, audit_tile, case_clock, verification)
+OF_PERSONS = (verification, verification_decision)  # who decide at the service
 
 
 def make_worker_role(owner_url: str, worker_url: str, *, ca_file: str = "") -> str:
@@ -44,7 +46,7 @@ def make_service_role(owner_url: str, service_url: str, *, ca_file: str = "") ->
         ConfigError: one of the addresses is no PostgreSQL database, or they are of different ones.
         CredentialsError: the owner may not make users.
     """
-    more = (*OF_THE_SERVICE, collection_policy, case_clock)
+    more = (*OF_THE_SERVICE, collection_policy, case_clock, *OF_PERSONS)
     return _make_role(owner_url, service_url, more, "PICTOR_LEDGER_SERVICE_URL", ca_file)
 
 
@@ -88,7 +90,7 @@ def _make_user(connection: sa.Connection, name: str, password: str) -> None:
 def _grant(connection: sa.Connection, name: str, database: str, more: Sequence[sa.Table]) -> None:
     quote = connection.dialect.identifier_preparer.quote
     role = quote(name)
-    others = (*OF_THE_SERVICE, *APPENDED, audit_tree, collection_policy)
+    others = (*OF_THE_SERVICE, *APPENDED, *OF_PERSONS, audit_tree, collection_policy)
     of_jobs = (table for table in metadata.sorted_tables if table not in others)
     rows = ", ".join(quote(table.name) for table in (*of_jobs, *more))
     appended = ", ".join(quote(table.name) for table in APPENDED)

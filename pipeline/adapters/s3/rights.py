@@ -29,7 +29,7 @@ class Right(Enum):
 
 _OF_A_MODEL = (Right.READ_WEIGHTS,)  # also of planners, which know a model by its weights
 ROLE_RIGHTS: Mapping[str, frozenset[Right]] = {
-    "plan": frozenset({Right.LIST_SOURCES, *_OF_A_MODEL}),
+    "plan": frozenset({Right.LIST_SOURCES, Right.PUBLISH_LOG, *_OF_A_MODEL}),
     # A batch that is split is prepared anew, and its block deleted.
     "prepare": frozenset({Right.READ_SOURCES, Right.PUT_BLOCKS, Right.DELETE_BLOCKS, *_OF_A_MODEL}),
     "embed": frozenset({Right.READ_SOURCES, Right.READ_BLOCKS, Right.DELETE_BLOCKS, *_OF_A_MODEL}),

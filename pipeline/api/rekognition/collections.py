@@ -6,6 +6,7 @@ from typing import Annotated
 from fastapi import APIRouter, Request
 
 from pipeline.api.aws.errors import AwsError
+from pipeline.api.aws.middleware import FOLDER
 from pipeline.api.backend import Asks, Backend, Ports
 from pipeline.api.cursors import cursors_of
 from pipeline.api.rekognition import members as m
@@ -20,7 +21,7 @@ from pipeline.service.policies import set_policy
 from pipeline.service.policy_body import read_policy
 from pipeline.types import CollectionInfo
 
-router = APIRouter()
+router = APIRouter(prefix=FOLDER)
 
 
 @router.post("/CreateCollection")
@@ -112,7 +113,8 @@ def delete_collection(
     body: Annotated[m.OfCollection, m.members(m.OfCollection)], ports: Ports, caller: Asks
 ) -> Shape:
     """With all its faces. Its policy stays, and so do the pictures that were kept."""
-    delete.drop_collection(collection_of(body.CollectionId), ports.index, ports.ledger.book, caller)
+    name = collection_of(body.CollectionId)
+    delete.drop_collection(name, ports.index, ports.ledger.book, ports.answers_to, caller)
     return {"StatusCode": 200}
 
 

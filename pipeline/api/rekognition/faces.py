@@ -7,6 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Request
 
 from pipeline.api.aws.errors import AwsError
+from pipeline.api.aws.middleware import FOLDER
 from pipeline.api.backend import Asks, Backend, Ports
 from pipeline.api.cursors import cursors_of
 from pipeline.api.rekognition import members as m
@@ -21,7 +22,7 @@ from pipeline.service.faces import target_of_faces
 from pipeline.service.index_faces import FacesToIndex, LeftOut, find_faces, remove_faces
 from pipeline.types import CollectionRef, IndexRow, place_of
 
-router = APIRouter()
+router = APIRouter(prefix=FOLDER)
 
 IMAGES_AT_ONCE = 200  # of a listing
 

@@ -13,12 +13,12 @@ async def _signed(request: Request) -> None:
         raise HTTPException(404)
 
 
-router = APIRouter(prefix=FOLDER, dependencies=[Depends(_signed)], include_in_schema=False)
+router = APIRouter(dependencies=[Depends(_signed)], include_in_schema=False)
 for room in (collections, faces, searches):
     router.include_router(room.router)
 
 
-@router.post("/{operation}")
+@router.post(FOLDER + "/{operation}")
 def unknown_operation(operation: str) -> None:
     """Every operation of the API's model has the error AccessDeniedException, and few others."""
     raise AwsError(

@@ -6,6 +6,7 @@ from typing import Annotated
 from fastapi import APIRouter, Header, Response
 
 from pipeline.api.aws.errors import AwsError
+from pipeline.api.aws.middleware import FOLDER
 from pipeline.api.backend import Asks, Backend, Ports
 from pipeline.api.rekognition import members as m
 from pipeline.api.rekognition.names import collection_of
@@ -35,7 +36,7 @@ from pipeline.types import (
 )
 from pipeline.types import Box as BoxPx
 
-router = APIRouter()
+router = APIRouter(prefix=FOLDER)
 
 DEFAULT_MAX_FACES = 80  # where neither the request nor the policy says how many
 INDEX_HEADER = "x-pictor-receipt-index"

@@ -123,7 +123,9 @@ def thumbnail(
 @router.delete("/{image_id}", status_code=204)
 def remove(collection: str, image_id: str, ports: Ports, caller: Asks) -> None:
     """Take one image out of the index. While its object is in its source, the next job brings it back."""
-    again = remove_image(image_id, collection, ports.index, ports.ledger, caller, driver=ports.driver)
+    again = remove_image(
+        image_id, collection, ports.index, ports.ledger, ports.answers_to, caller, driver=ports.driver
+    )
     for job_id in again:
         ports.runner.start(job_id)
 

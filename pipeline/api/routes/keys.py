@@ -31,7 +31,7 @@ def create_key(body: NewKey, ports: Ports, caller: Asks, response: Response) -> 
         acts_for_others=body.acts_for_others,
         expires_in=timedelta(days=body.expires_in_days) if body.expires_in_days else None,
     )
-    return _shown_once(keys.create_key(request, ports.keys, caller), response)
+    return _shown_once(keys.create_key(request, ports.keys, ports.answers_to, caller), response)
 
 
 @router.get("/{key_id}")
@@ -43,13 +43,15 @@ def show_key(key_id: str, ports: Ports, caller: Asks) -> Key:
 @router.delete("/{key_id}", status_code=204)
 def revoke_key(key_id: str, ports: Ports, caller: Asks) -> None:
     """Revoke a key. Within a second it opens nothing any more."""
-    keys.revoke_key(key_id, ports.keys, caller)
+    keys.revoke_key(key_id, ports.keys, ports.answers_to, caller)
 
 
 @router.post("/{key_id}/rotate", status_code=201, dependencies=[TAKES_KEY])
 def rotate_key(key_id: str, body: Rotation, ports: Ports, caller: Asks, response: Response) -> NewSecret:
     """Make another key of the same kind. The former stays valid for the overlap."""
-    made = keys.rotate_key(key_id, ports.keys, caller, overlap=timedelta(hours=body.overlap_hours))
+    made = keys.rotate_key(
+        key_id, ports.keys, ports.answers_to, caller, overlap=timedelta(hours=body.overlap_hours)
+    )
     return _shown_once(made, response)
 
 

@@ -22,13 +22,39 @@ READS_OF_A_BYTE = 4  # by all parsers of a format together; each goes over the f
 _READS_PER_LOOK = 256  # decoders in Python read byte by byte, and a look at the clock costs as much as a read
 
 
-class Work:
+class Deadline:
+    """When the work on one image ends. It belongs to the thread that works.
+
+    Args:
+        deadline_s: processor time of this thread, from now on. Waiting for others does not count.
+        now: the clock, in seconds.
+        late: what is said of an image that is not done by then.
+    """
+
+    def __init__(
+        self,
+        deadline_s: float,
+        *,
+        now: Callable[[], float] = time.thread_time,
+        late: str = "not decoded",
+    ) -> None:
+        self._deadline_s = deadline_s
+        self._now = now
+        self._late = late
+        self._ends = now() + deadline_s
+
+    def check_time(self) -> None:
+        """Raises ImageError(timeout) when the deadline has passed."""
+        if self._now() > self._ends:
+            raise ImageError(Reason.TIMEOUT, f"{self._late} within {self._deadline_s:g} s of processor time")
+
+
+class Work(Deadline):
     """The account of one image. It belongs to the thread that decodes it.
 
     Args:
         body_bytes: size of the file.
-        deadline_s: processor time of this thread, from now on. Waiting for others does not count.
-        now: the clock, in seconds.
+        deadline_s, now: see `Deadline`.
     """
 
     def __init__(
@@ -43,9 +69,7 @@ class Work:
         self.steps = 0
         self.bytes_read = 0
         self._body_bytes = body_bytes
-        self._deadline_s = deadline_s
-        self._now = now
-        self._ends = now() + deadline_s
+        super().__init__(deadline_s, now=now)
 
     def step(self, count: int = 1) -> None:
         """Pay for `count` parts of a file, before they are looked at.
@@ -68,11 +92,6 @@ class Work:
                 Reason.DECODE_ERROR,
                 f"a structure that takes over {self.max_bytes} bytes to read, in {self._body_bytes} bytes",
             )
-
-    def check_time(self) -> None:
-        """Raises ImageError(timeout) when the deadline has passed."""
-        if self._now() > self._ends:
-            raise ImageError(Reason.TIMEOUT, f"not decoded within {self._deadline_s:g} s of processor time")
 
 
 class TimedFile:

@@ -8,5 +8,14 @@ from pipeline.service.confined.ledger import ConfinedLedger
 from pipeline.service.confined.models import ConfinedModels
 from pipeline.service.confined.policies import ConfinedPolicies
 from pipeline.service.confined.scope import Scope, scope_of
+from pipeline.service.confined.verifications import ConfinedVerifications
 
-__all__ = ["ConfinedIndex", "ConfinedLedger", "ConfinedModels", "ConfinedPolicies", "Scope", "scope_of"]
+__all__ = [
+    "ConfinedIndex",
+    "ConfinedLedger",
+    "ConfinedModels",
+    "ConfinedPolicies",
+    "ConfinedVerifications",
+    "Scope",
+    "scope_of",
+]

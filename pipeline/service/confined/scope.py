@@ -21,7 +21,7 @@ from pipeline.errors import (
 )
 from pipeline.names import check_collection_name, is_of_tenant, shown
 from pipeline.service.access import ALL_TENANTS, Caller, is_like_any, require_name
-from pipeline.types import DEFAULT_TENANT, CollectionInfo, CollectionRef, Job, JobRequest
+from pipeline.types import CollectionInfo, CollectionRef, Job, JobRequest, tenant_beginning
 
 _NAMING = (ArgumentError, ConflictError, ModelMismatchError, NotFoundError, TargetError)  # name collections
 
@@ -46,7 +46,7 @@ class Scope:
     @property
     def beginning(self) -> str:
         """Of the stored names."""
-        return "" if self.tenant == DEFAULT_TENANT else f"tenant_{self.tenant}_"
+        return tenant_beginning(self.tenant)
 
     def stored(self, name: str) -> str:
         """The stored name of a collection that the caller names.

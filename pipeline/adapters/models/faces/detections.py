@@ -1,10 +1,12 @@
 """Faces as a detector gives them, and which of two that overlap is kept."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
+from pipeline.ports.embedder import never_late
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -43,11 +45,18 @@ def join(parts: Sequence[Detections]) -> Detections:
     )
 
 
-def suppress(found: Detections, *, max_overlap: float) -> Detections:
-    """The best of each that overlap: by score, then from the top left. Intersection over union."""
+def suppress(
+    found: Detections, *, max_overlap: float, check_time: Callable[[], None] = never_late
+) -> Detections:
+    """The best of each that overlap: by score, then from the top left. Intersection over union.
+
+    Args:
+        check_time: called for each that is kept. A picture of nothing but faces has tens of thousands.
+    """
     order = np.lexsort((found.boxes[:, 0], found.boxes[:, 1], -found.scores))
     areas, kept = found.areas, []
     while len(order):
+        check_time()
         best, rest = order[0], order[1:]
         kept.append(best)
         low = np.maximum(found.boxes[best, :2], found.boxes[rest, :2])

@@ -1,6 +1,6 @@
 """Finds the faces of a picture and cuts them out. See `ports.ViewFinder`."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -11,6 +11,7 @@ from pipeline.adapters.models.faces.detections import Detections, join, largest_
 from pipeline.adapters.models.faces.face_file import AlignerSettings, FinderSettings
 from pipeline.adapters.models.faces.looks import Look, Tile, make_small, plan_looks
 from pipeline.adapters.models.faces.quality import brightness, pose_of, sharpness
+from pipeline.ports.embedder import never_late
 from pipeline.types import Box, Face, Pixels, View
 
 MIN_SIDE_PX = 1000  # a picture keeps four times as many px of the shorter side where memory allows it
@@ -32,27 +33,31 @@ class FaceFinder:
         self._side_px = aligner.side_px
         self._template = template_of(aligner.side_px)
 
-    def find_views(self, rgb: Pixels) -> Sequence[View]:
+    def find_views(self, rgb: Pixels, *, check_time: Callable[[], None] = never_late) -> Sequence[View]:
         """The largest face first. One whose points are in one place cannot be aligned and is left out."""
-        found = self._find(rgb)
-        views = (self._view(rgb, found, number) for number in range(len(found)))
+        found, views = self._find(rgb, check_time), []
+        for number in range(len(found)):
+            check_time()
+            views.append(self._view(rgb, found, number))
         return [view for view in views if view is not None]
 
-    def _find(self, rgb: Pixels) -> Detections:
+    def _find(self, rgb: Pixels, check_time: Callable[[], None]) -> Detections:
         height, width = rgb.shape[:2]
         looks = plan_looks(
             width, height, side_px=self.settings.side_px, min_face_px=self.settings.min_face_px
         )
-        found = join([self._look(rgb, look) for look in looks])
-        kept = suppress(found, max_overlap=self.settings.max_overlap)
+        found = join([self._look(rgb, look, check_time) for look in looks])
+        kept = suppress(found, max_overlap=self.settings.max_overlap, check_time=check_time)
         return largest_first(kept, most=self.settings.max_faces)
 
-    def _look(self, rgb: Pixels, look: Look) -> Detections:
+    def _look(self, rgb: Pixels, look: Look, check_time: Callable[[], None]) -> Detections:
+        check_time()
         small = make_small(rgb, look.width, look.height)
-        found = join([self._detect(small, tile) for tile in look.tiles])
+        found = join([self._detect(small, tile, check_time) for tile in look.tiles])
         return found.moved(scale=rgb.shape[1] / look.width)
 
-    def _detect(self, small: Pixels, tile: Tile) -> Detections:
+    def _detect(self, small: Pixels, tile: Tile, check_time: Callable[[], None]) -> Detections:
+        check_time()
         found = self.detector.detect(small[tile.top : tile.bottom, tile.left : tile.right])
         return found.take(~_is_cut(found, tile)).moved(left=tile.left, top=tile.top)
 
