@@ -309,7 +309,7 @@ def test_two_pictures_are_compared_and_a_picture_is_looked_at(people: Any) -> No
 @pytest.mark.parametrize("operation", ["search_faces", "search_faces_by_image", "compare_faces"])
 def test_a_search_is_recorded_or_not_answered(people: Any, log: MemoryAuditLog, operation: str) -> None:
     image = {"Bytes": picture([BERTA])}
-    members = {
+    members: Any = {
         "search_faces": {"CollectionId": "people", "FaceId": ids_of(people)[0]},
         "search_faces_by_image": {"CollectionId": "people", "Image": image},
         "compare_faces": {"SourceImage": image, "TargetImage": image},
@@ -325,7 +325,7 @@ def test_a_search_is_recorded_or_not_answered(people: Any, log: MemoryAuditLog, 
 @pytest.mark.parametrize("operation", ["index_faces", "delete_faces", "delete_collection"])
 def test_a_change_is_recorded_or_not_made(people: Any, log: MemoryAuditLog, operation: str) -> None:
     before = ids_of(people)
-    members = {
+    members: Any = {
         "index_faces": {"Image": {"Bytes": picture([CLARA])}} | EVERY,
         "delete_faces": {"FaceIds": before[:1]},
         "delete_collection": {},
