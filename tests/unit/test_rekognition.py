@@ -496,6 +496,15 @@ def test_every_other_operation_of_the_model_answers_a_modelled_error(ask: Ask) -
     assert (code, "DetectLabels" in words) == ("AccessDeniedException", True)
 
 
+def test_a_caller_over_the_rate_is_told_so_in_the_terms_of_the_model(backend: Backend) -> None:
+    made = TestClient(make_app(backend, aws_key=MASTER, per_minute=1), base_url=ORIGIN)
+    request = KeyRequest(name="a test's", roles=(KeyRole.SEARCHER,))
+    found = aws_client(made, create_key(request, backend.keys, NO_LOG, local_caller()).key.key_id)
+    held(found, "list_collections")
+    assert found[1].answers[-1].headers["content-type"] == "application/x-amz-json-1.1"
+    assert refusal(found, "list_collections")[0] == "ProvisionedThroughputExceededException"
+
+
 def test_nobody_gets_past_the_signature(backend: Backend, served: TestClient) -> None:
     assert served.post("/rekognition/ListCollections", content=b"{}").status_code == 404
     off = TestClient(make_app(backend), base_url=ORIGIN)

@@ -9,7 +9,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from pipeline.api.aws.errors import AwsError, aws_answer, aws_name
+from pipeline.api.aws.errors import MEDIA_TYPE, AwsError, aws_answer, aws_name
 from pipeline.api.aws.signature import Signed, verify
 from pipeline.api.header_text import header_text
 from pipeline.api.middleware.bounds import BoundedBodies, replay
@@ -106,6 +106,8 @@ class _Translated:
             if headers.get("content-type", "") == PROBLEM:
                 self._held = message
                 return
+            if headers.get("content-type", "") == "application/json":
+                headers["content-type"] = MEDIA_TYPE
         elif self._held is not None:
             self._body += message.get("body", b"")
             if not message.get("more_body", False):

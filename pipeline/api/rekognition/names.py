@@ -5,7 +5,7 @@ import re
 from pipeline.errors import ArgumentError
 from pipeline.names import check_collection_name
 
-_PREFIX = "rk_"  # of a name that was written so
+_PREFIX = "rk_id"  # of a name that was written so. A sign may come next, and two `_` in a row may not
 _WRITTEN = re.compile(r"_([0-9a-f]{2})")
 
 
