@@ -25,6 +25,7 @@ from pipeline.types import DEFAULT_TENANT, CollectionRef, IndexRow, ObjectRef, R
 EXTERNAL_ID = "external_image_id"  # metadata of a row
 IMAGE_ID = "rekognition_image_id"
 SOURCE = "source_object"
+FACES_AT_ONCE = 100  # that are looked for: 9,900 ids
 NOWHERE = Location(url="", bucket="rekognition", prefix="")  # of faces whose picture is not kept
 
 
@@ -142,9 +143,15 @@ def find_faces(
     face_ids: Sequence[str], target: CollectionRef, ports: SearchPorts, *, latest: bool = True
 ) -> dict[str, IndexRow]:
     """The rows that are there, by the id of the face. Raises ValueError: no UUID."""
-    of = {row_id: face_id for face_id in face_ids for row_id in rows_that_may_be(face_id)}
-    rows = ports.index.get_rows(target, list(of), latest=latest)
-    return {of[row.id]: row for row in rows}
+    found: dict[str, IndexRow] = {}
+    candidates = {face_id: rows_that_may_be(face_id) for face_id in face_ids}
+    for places in (slice(0, 1), slice(1, None)):  # nearly all are the first of their image
+        left = [face_id for face_id in candidates if face_id not in found]
+        for start in range(0, len(left), FACES_AT_ONCE):
+            some = left[start : start + FACES_AT_ONCE]
+            of = {row_id: face_id for face_id in some for row_id in candidates[face_id][places]}
+            found |= {of[row.id]: row for row in ports.index.get_rows(target, list(of), latest=latest)}
+    return {face_id: found[face_id] for face_id in candidates if face_id in found}
 
 
 def remove_faces(

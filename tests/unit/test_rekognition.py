@@ -401,8 +401,9 @@ def test_a_client_may_ask_at_the_root_and_the_page_still_has_its_form(ask: Ask, 
     assert "<form" in served.post("/", data={"id": "0" * 32}).text
 
 
-def test_roles_hold_for_aws_clients(people: Any, ask: Ask) -> None:
+def test_roles_hold_for_aws_clients(people: Any, ask: Ask, log: MemoryAuditLog) -> None:
     searcher, auditor = ask(KeyRole.SEARCHER), ask(KeyRole.AUDITOR)
+    before = len(list(log.entries()))
     image = {"Bytes": picture([BERTA])}
     assert held(searcher, "search_faces_by_image", CollectionId="people", Image=image)["FaceMatches"]
     for found, operation, members in (
@@ -414,6 +415,8 @@ def test_roles_hold_for_aws_clients(people: Any, ask: Ask) -> None:
         (auditor, "detect_faces", {"Image": image}),
     ):
         assert refusal(found, operation, **members)[0] == "AccessDeniedException", operation
+    [_, tried] = list(log.entries())[before:]  # after the search that was answered
+    assert json.loads(tried.record or b"")["outcome"] == "refused"
 
 
 def test_a_tenant_sees_nothing_of_another(people: Any, ask: Ask) -> None:
@@ -434,11 +437,16 @@ def test_a_revoked_key_signs_nothing_any_more(ask: Ask, backend: Backend) -> Non
     assert refusal(found, "list_collections")[0] == "UnrecognizedClientException"
 
 
-def test_the_wrong_secret_is_refused(served: TestClient, ask: Ask, backend: Backend) -> None:
-    ask()
+def test_the_wrong_secret_is_refused_and_is_no_use_of_the_key(
+    served: TestClient, ask: Ask, backend: Backend
+) -> None:
+    found = ask()
     [key] = backend.keys.list_keys()
     wrong = aws_client(served, key.key_id, secret="x" * 40)
     assert refusal(wrong, "list_collections")[0] == "InvalidSignatureException"
+    assert backend.keys.list_keys()[0].last_used_at is None
+    held(found, "list_collections")
+    assert backend.keys.list_keys()[0].last_used_at is not None
     unknown = aws_client(served, "0" * 12)
     assert refusal(unknown, "list_collections")[0] == "UnrecognizedClientException"
 

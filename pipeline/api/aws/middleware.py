@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from http import HTTPStatus
 
@@ -10,14 +11,13 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pipeline.api.aws.errors import MEDIA_TYPE, AwsError, aws_answer, aws_name
-from pipeline.api.aws.signature import Signed, verify
+from pipeline.api.aws.signature import Signed, claimed_key, verify
 from pipeline.api.header_text import header_text
 from pipeline.api.middleware.bounds import BoundedBodies, replay
 from pipeline.api.middleware.callers import person_of
 from pipeline.api.problems import MEDIA_TYPE as PROBLEM
 from pipeline.api.request_id import request_id_of
 from pipeline.errors import DeniedError, PictorError
-from pipeline.service.access import Caller
 from pipeline.service.aws_pairs import secret_of
 from pipeline.service.keyring import Keyring, caller_with
 
@@ -58,36 +58,62 @@ class SignedRequests:
         self._read = BoundedBodies(self._verified, max_bytes=max_bytes)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        is_signed = scope["type"] == "http" and SIGNED_PATH in scope
-        await (self._read if is_signed else self._app)(scope, receive, send)
+        if scope["type"] != "http" or SIGNED_PATH not in scope:
+            await self._app(scope, receive, send)
+        elif await self._settled(
+            self._check_claim, scope, b"", receive, send
+        ):  # before its body costs memory
+            await self._read(scope, receive, send)
 
     async def _verified(self, scope: Scope, receive: Receive, send: Send) -> None:
         body = (await receive()).get("body", b"")  # whole: `BoundedBodies` has read it
+        if await self._settled(self._know_caller, scope, body, receive, send):
+            await self._app(scope, replay(body, receive), send)
+
+    async def _settled(
+        self,
+        check: Callable[[Scope, bytes], None],
+        scope: Scope,
+        body: bytes,
+        receive: Receive,
+        send: Send,
+    ) -> bool:
+        """Whether the request passes. One that does not is answered."""
         try:
-            scope["pictor.caller"] = await run_in_threadpool(self._caller_of, scope, body)
+            await run_in_threadpool(check, scope, body)
         except AwsError as err:
             await aws_answer(err.name, str(err))(scope, receive, send)
         except PictorError as err:
             await aws_answer(aws_name(err.code.value), str(err))(scope, receive, send)
         else:
-            await self._app(scope, replay(body, receive), send)
+            return True
+        return False
 
-    def _caller_of(self, scope: Scope, body: bytes) -> Caller:
+    def _check_claim(self, scope: Scope, body: bytes) -> None:
+        """Raises AwsError, UnknownCallerError, TransientError."""
+        self._keyring.check_claim(claimed_key(_signed(scope, body), service=SERVICE))
+
+    def _know_caller(self, scope: Scope, body: bytes) -> None:
         """Raises AwsError, UnknownCallerError, DeniedError, TransientError."""
-        headers = Headers(scope=scope)
-        request = Signed(
-            method=scope["method"],
-            path=scope[SIGNED_PATH],
-            query=scope["query_string"].decode("latin-1"),
-            headers=[(name.lower(), header_text(value)) for name, value in headers.items()],
-            body=body,
+        key_id = verify(
+            _signed(scope, body), service=SERVICE, secret_of=lambda key: secret_of(key, self._master)
         )
-        key_id = verify(request, service=SERVICE, secret_of=lambda key: secret_of(key, self._master))
-        key, person = self._keyring.check(key_id), person_of(headers)
+        key, person = self._keyring.signer(key_id), person_of(Headers(scope=scope))
         if person and not key.acts_for_others:
             raise DeniedError(f"key {key.key_id} may not say on whose behalf it asks")
         caller = caller_with(key, request_id=request_id_of(scope), on_behalf_of=person)
-        return replace(caller, address=str(scope["client"][0]) if scope.get("client") else "")
+        address = str(scope["client"][0]) if scope.get("client") else ""
+        scope["pictor.caller"] = replace(caller, address=address)
+
+
+def _signed(scope: Scope, body: bytes) -> Signed:
+    return Signed(
+        method=scope["method"],
+        path=scope[SIGNED_PATH],
+        query=scope["query_string"].decode("latin-1"),
+        headers=[(name.lower(), header_text(value)) for name, value in Headers(scope=scope).items()],
+        body=body,
+    )
 
 
 class _Translated:

@@ -53,6 +53,21 @@ def verify(
     Raises:
         AwsError: nobody signed it, somebody else did, or not now.
     """
+    key_id, found = _claimed(request, service, now or datetime.now(UTC))
+    if not hmac.compare_digest(_signature(request, found, secret_of(key_id)), found["signature"]):
+        raise _invalid(
+            "the signature is not that of this request with this key: check the secret, and that no proxy "
+            "changes the host, the path or a header"
+        )
+    return key_id
+
+
+def claimed_key(request: Signed, *, service: str) -> str:
+    """Whose signature it claims to have, by its headers alone. Raises AwsError: it cannot be right."""
+    return _claimed(request, service, datetime.now(UTC))[0]
+
+
+def _claimed(request: Signed, service: str, now: datetime) -> tuple[str, dict[str, str]]:
     found = _parts(request)
     key_id = key_id_in(found["id"])
     if key_id is None or request.header("x-amz-security-token"):
@@ -62,14 +77,9 @@ def verify(
         )
     if found["service"] != service:
         raise _invalid(f"the signature is for service {found['service'][:40]!r}; {service!r} is expected")
-    _check_time(request.header("x-amz-date"), found["date"], now or datetime.now(UTC))
+    _check_time(request.header("x-amz-date"), found["date"], now)
     _check_headers(request, found["headers"].split(";"))
-    if not hmac.compare_digest(_signature(request, found, secret_of(key_id)), found["signature"]):
-        raise _invalid(
-            "the signature is not that of this request with this key: check the secret, and that no proxy "
-            "changes the host, the path or a header"
-        )
-    return key_id
+    return key_id, found
 
 
 def _parts(request: Signed) -> dict[str, str]:
