@@ -73,7 +73,8 @@ def _claimed(request: Signed, service: str, now: datetime) -> tuple[str, dict[st
     if key_id is None or request.header("x-amz-security-token"):
         raise AwsError(
             "UnrecognizedClientException",
-            "this is no access key id of this service; `pictor keys create NAME --role ROLE --aws` shows one",
+            "this is no access key id of this service; `pictor keys create NAME --role searcher --aws` makes "
+            "one",
         )
     if found["service"] != service:
         raise _invalid(f"the signature is for service {found['service'][:40]!r}; {service!r} is expected")
