@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema, model_validator
 
 from pipeline.ports import MAX_HITS
+from pipeline.reports.findings import FindingKind
 from pipeline.service.arguments import MAX_JUSTIFICATION_CHARS
 from pipeline.service.policy_body import PolicyBody
 from pipeline.types import KeyRole
@@ -334,6 +335,22 @@ class AuditEntryBody(BaseModel):
 class AuditEntries(BaseModel):
     entries: list[AuditEntryBody]
     next_token: str | None = None
+
+
+class AuditFinding(BaseModel):
+    """What a reviewer may want to look at. Most of it has a good reason."""
+
+    look_at: FindingKind
+    person: Annotated[str, Field(description="Empty where it is about a case")]
+    why: str
+    count: Annotated[int, Field(ge=1, description="Of its entries")]
+    entries: Annotated[list[int], Field(description="Their places in the log, the first 100 of them")]
+
+
+class AuditReview(BaseModel):
+    tree_size: Annotated[int, Field(description="Of the log that was looked through")]
+    searched: Annotated[int, Field(description="Entries of the period")]
+    findings: list[AuditFinding]
 
 
 class Failures(BaseModel):

@@ -23,13 +23,19 @@ class VerificationCheck:
             self._given.take(index, record)
 
     def finish(self) -> None:
-        left = dict(self._given.matches)
-        for kept in self._book.matches() if self._book is not None else ():
+        if self._book is None:
+            return
+        left, queued = dict(self._given.matches), self._book.open_places()
+        for kept in self._book.matches():
             given = left.pop((kept.search_id, kept.rank), None)
             if given is None:
                 self._say(kept, "is in the table, and no entry opens it")
             elif kept != given:
                 self._compare(kept, given)
+            elif given.is_closed is ((kept.search_id, kept.rank) in queued):
+                self._say(
+                    given, "is closed, and in the queue" if given.is_closed else "is open, and in no queue"
+                )
         for missing in left.values():
             self._say(missing, "is not in the table, and an entry opens it")
 

@@ -129,6 +129,7 @@ class AsyncPictor:
     refuse_policy = _sent(policy_operations.refuse_policy)
     decide_case = _sent(policy_operations.decide_case)
     audit_report = _sent(operations.audit_report)
+    audit_review = _sent(operations.audit_review)
 
     async def follow_job(self, job_id: str) -> AsyncIterator[Job]:
         """The job as it is, and again each time that it has changed, until it is over.

@@ -39,6 +39,7 @@ from pipeline.client.results import (
     Job,
     Match,
     Retried,
+    Review,
     SearchResult,
     SearchState,
     ShownMatch,
@@ -506,6 +507,17 @@ def audit_report(
     }
     params = {name: text for name, text in given.items() if text}
     return Call(method="GET", path=f"/v1/audit/reports/{quoted(shape)}", params=params, read=bytes)
+
+
+def audit_review(*, since: datetime | None = None, until: datetime | None = None) -> Call[Review]:
+    """What is worth a look in the log, for a key with the role `auditor`. An entry of its own.
+
+    Args:
+        since, until: by the start of the act; `until` is out. By default the last 30 days.
+    """
+    given = {"since": since, "until": until}
+    params = {name: moment.isoformat() for name, moment in given.items() if moment}
+    return Call(method="GET", path="/v1/audit/review", params=params, read=reader_of(Review))
 
 
 def collection_path(name: str) -> str:

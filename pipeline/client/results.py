@@ -258,6 +258,26 @@ class SearchState(AnswerObject):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Finding(AnswerObject):
+    """What a reviewer may want to look at; most of it has a good reason. `entries` are places in the log."""
+
+    look_at: str
+    person: str
+    why: str
+    count: int
+    entries: Sequence[int]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Review(AnswerObject):
+    """Of the `searched` entries of a period."""
+
+    tree_size: int
+    searched: int
+    findings: tuple[Finding, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Embedding(AnswerObject):
     index: int
     embedding: Sequence[float]  # [D], of unit length
@@ -312,7 +332,13 @@ class CaseState(AnswerObject):
     started_at: str
 
 
-_NESTED: Mapping[str, type[AnswerObject]] = {"hits": Hit, "answers": Answer, "job": Job, "matches": Match}
+_NESTED: Mapping[str, type[AnswerObject]] = {
+    "hits": Hit,
+    "answers": Answer,
+    "job": Job,
+    "matches": Match,
+    "findings": Finding,
+}
 
 
 def reader_of(kind: type[A]) -> Callable[[bytes], A]:

@@ -126,6 +126,7 @@ class Pictor:
     refuse_policy = _sent(policy_operations.refuse_policy)
     decide_case = _sent(policy_operations.decide_case)
     audit_report = _sent(operations.audit_report)
+    audit_review = _sent(operations.audit_review)
 
     def follow_job(self, job_id: str) -> Iterator[Job]:
         """The job as it is, and again each time that it has changed, until it is over.

@@ -36,6 +36,10 @@ class VerificationBook(Protocol):
         """Stored names of those that have an open match."""
         ...
 
+    def open_places(self) -> set[tuple[str, int]]:
+        """Id of the search and rank of each match that is kept as open, and so is in a queue."""
+        ...
+
     def matches(self) -> Iterator[Match]:
         """All, by the place of the search's entry and by rank; streamed."""
         ...

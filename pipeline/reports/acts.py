@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from pipeline.types.audit import AuditEntry, AuditKind, AuditOutcome
+from pipeline.types.audit import UNKNOWN, AuditEntry, AuditKind, AuditOutcome
 
 WITHOUT_ID = ("upload", "vector", "text")  # sources of a probe; any other is the id of a stored image
 
@@ -86,7 +86,7 @@ def act_in(entry: AuditEntry) -> Act | None:
         authorisation=authorisation["type"],
         granted=authorisation["granted_at"] is not None,
         expires_at=_time(authorisation["expires_at"]),
-        probe=probe["sha256"] or ("" if probe["source"] in WITHOUT_ID else probe["source"]),
+        probe=_named(probe),
         probe_source=probe["source"],
         collection=reference["collection"],
         model_fingerprint=reference["model_fingerprint"],
@@ -102,6 +102,12 @@ def act_in(entry: AuditEntry) -> Act | None:
         verifiers=tuple((one["id"], one["decision"]) for one in record["verifiers"]),
         details=record["details"],
     )
+
+
+def _named(probe: Mapping[str, Any]) -> str:
+    if probe["sha256"] not in ("", UNKNOWN):
+        return str(probe["sha256"])
+    return "" if probe["source"] in WITHOUT_ID else str(probe["source"])
 
 
 def _time(text: str | None) -> datetime | None:

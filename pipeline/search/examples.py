@@ -17,6 +17,7 @@ from pipeline.ports.embedder import check_finder
 from pipeline.ports.image_rows import image_id_of_row
 from pipeline.search import query as ask
 from pipeline.search.given import GivenImages
+from pipeline.search.quality import QualityMeter, quality_of_face, quality_of_row
 from pipeline.types import (
     Box,
     CollectionRef,
@@ -25,6 +26,7 @@ from pipeline.types import (
     IndexRow,
     ObjectRef,
     Prepared,
+    ProbeQuality,
     Reason,
     Rejected,
     Vector,
@@ -51,7 +53,8 @@ class Example:
     """The vector [D] of a query, of unit length. If there is none, `error` says why.
 
     `location` is the bucket and key of the query's picture, where there is one. `face` is the face of it that
-    is meant. `metadata` is what is known of that face.
+    is meant. `metadata` is what is known of that face. `etag` is of the picture's version, where it is
+    known.
     """
 
     vector: Vector | None = None
@@ -60,6 +63,8 @@ class Example:
     location: tuple[str, str] | None = None
     face: FacePlace | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)
+    etag: str = ""
+    quality: ProbeQuality | None = None
 
 
 Examples = tuple[Example, ...]  # of one query: one, or one for each face of its picture
@@ -117,11 +122,14 @@ def _stored_examples(
 
 
 def _row_example(row: IndexRow) -> Example:
+    face = place_of(row.metadata, width=row.width, height=row.height)
     return Example(
         vector=row.vector,
         location=(row.ref.bucket, row.ref.key),
-        face=place_of(row.metadata, width=row.width, height=row.height),
+        face=face,
         metadata=row.metadata,
+        etag=row.ref.etag,
+        quality=quality_of_face(face, row.metadata) if face else quality_of_row(row),
     )
 
 
@@ -130,15 +138,37 @@ def _object_examples(
 ) -> list[Examples]:
     versions = [_present_version(query, sources.store) for query in queries]
     refs = [ref for ref in versions if isinstance(ref, ObjectRef)]
-    outcomes = _embed_refs(refs, sources.store, sources, limits)
-    examples = (
-        _examples(outcomes[id(version)] if isinstance(version, ObjectRef) else version, query.box)
-        for query, version in zip(queries, versions, strict=True)
-    )
+    meter = QualityMeter()
+    outcomes = _embed_refs(refs, sources.store, sources, limits, meter)
     return [
-        tuple(replace(example, location=(query.bucket, query.key)) for example in found)
-        for query, found in zip(queries, examples, strict=True)
+        tuple(
+            replace(example, location=(query.bucket, query.key))
+            for example in _version_examples(version, outcomes, meter, query.box)
+        )
+        for query, version in zip(queries, versions, strict=True)
     ]
+
+
+def _version_examples(
+    version: ObjectRef | ImageError,
+    outcomes: Mapping[int, Embedded | Rejected],
+    meter: QualityMeter,
+    wanted: Box | None,
+) -> Examples:
+    if isinstance(version, ImageError):
+        return _examples(version, wanted)
+    found = _with_quality(_examples(outcomes[id(version)], wanted), meter.of(version))
+    return tuple(replace(example, etag=version.etag) for example in found)
+
+
+def _with_quality(examples: Examples, of_image: ProbeQuality | None) -> Examples:
+    """Of the face where there is one, or else of the whole picture."""
+    return tuple(
+        replace(
+            example, quality=quality_of_face(example.face, example.metadata) if example.face else of_image
+        )
+        for example in examples
+    )
 
 
 def _present_version(query: ask.Object, store: ObjectReader) -> ObjectRef | ImageError:
@@ -152,19 +182,27 @@ def _given_examples(
     queries: Sequence[ask.Bytes], sources: ExampleSources, limits: ImageLimits
 ) -> list[Examples]:
     given = GivenImages([query.body for query in queries])
-    outcomes = _embed_refs(given.refs, given, sources, limits)
-    return [_examples(outcomes[id(ref)], query.box) for query, ref in zip(queries, given.refs, strict=True)]
+    meter = QualityMeter()
+    outcomes = _embed_refs(given.refs, given, sources, limits, meter)
+    return [
+        _with_quality(_examples(outcomes[id(ref)], query.box), meter.of(ref))
+        for query, ref in zip(queries, given.refs, strict=True)
+    ]
 
 
 def _embed_refs(
-    refs: Sequence[ObjectRef], store: ObjectReader, sources: ExampleSources, limits: ImageLimits
+    refs: Sequence[ObjectRef],
+    store: ObjectReader,
+    sources: ExampleSources,
+    limits: ImageLimits,
+    meter: QualityMeter,
 ) -> Mapping[int, Embedded | Rejected]:
     """Outcomes by the identity, not the value, of the reference: one image may be asked for twice."""
     if not refs:
         return {}
     embedder, clock = sources.embedder(), PhaseClock()
     with closing(_prepare_refs(refs, store, sources, limits, clock)) as prepared:
-        outcomes = embed_all(prepared, embedder, sources.concurrency.group_items, clock)
+        outcomes = embed_all(meter.through(prepared), embedder, sources.concurrency.group_items, clock)
         return {id(outcome.ref): outcome for outcome in outcomes}
 
 

@@ -186,4 +186,4 @@ def _found(
         face=probe.face,
     )
     details = {"compared_with": hashlib.sha256(second.body).hexdigest()}
-    return Found(query=first, probe=probe_of(first, face=probe.face), answer=answer, details=details)
+    return Found(query=first, probe=probe_of(first, example=probe), answer=answer, details=details)

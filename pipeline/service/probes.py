@@ -8,8 +8,10 @@ from typing import assert_never
 import numpy as np
 
 from pipeline.ports import ObjectReader
+from pipeline.search.examples import Example
 from pipeline.search.query import Bytes, Object, Query, Stored, Vector
-from pipeline.types import FacePlace, FetchedObject, ObjectRef, Probe, image_id_of
+from pipeline.types import FetchedObject, ObjectRef, Probe, image_id_of
+from pipeline.types.audit import UNKNOWN
 
 
 class DigestingReader:
@@ -29,24 +31,28 @@ class DigestingReader:
 
 
 def probe_of(
-    query: Query, digests: Mapping[tuple[str, str], str] | None = None, face: FacePlace | None = None
+    query: Query, digests: Mapping[tuple[str, str], str] | None = None, example: Example | None = None
 ) -> Probe:
     """The probe of a record.
 
     Args:
-        digests: of the objects that were read. Without one, a probe is named by its id alone.
-        face: the one that was searched for.
+        digests: of the objects that were read. Without one, a probe is named by its id, and its digest is
+            `UNKNOWN`: neither the index nor the version book has a digest of the content.
+        example: what was searched for, as far as it could be read.
     """
     probe = _picture_of(query, digests or {})
-    return replace(probe, face_box=face.share) if face is not None else probe
+    if example is None:
+        return probe
+    share = example.face.share if example.face else None
+    return replace(probe, face_box=share, etag=example.etag, quality=example.quality)
 
 
 def _picture_of(query: Query, digests: Mapping[tuple[str, str], str]) -> Probe:
     match query:
         case Stored():
-            return Probe(source=query.id)
+            return Probe(sha256=UNKNOWN, source=query.id)
         case Object():
-            digest = digests.get((query.bucket, query.key), "")
+            digest = digests.get((query.bucket, query.key), UNKNOWN)
             return Probe(sha256=digest, source=image_id_of(query.bucket, query.key))
         case Bytes():
             return Probe(sha256=_sha256(query.body), source="upload")

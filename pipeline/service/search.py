@@ -124,7 +124,7 @@ def _answer(
             to_verify=terms.policy.verifications if terms.policy else 0,
             face=example.face,
         )
-        return Found(query=query, probe=probe_of(query, reader.digests, example.face), answer=answer)
+        return Found(query=query, probe=probe_of(query, reader.digests, example), answer=answer)
 
     each = [[found(query, one) for one in of_it] for query, of_it in zip(queries, examples, strict=True)]
     return [replace(first, other_faces=tuple(others)) for first, *others in each]

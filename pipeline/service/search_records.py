@@ -132,6 +132,7 @@ def _answer_record(found: Found, terms: Terms, answers_to: Accountability) -> Au
             for rank, hit in enumerate(answer.hits, 1)
         ),
         outcome=_outcome(answer),
+        recipients=_recipients(terms),
         details={
             "query": found.query.text,
             "error": answer.error,
@@ -141,6 +142,12 @@ def _answer_record(found: Found, terms: Terms, answers_to: Accountability) -> Au
             **found.details,
         },
     )
+
+
+def _recipients(terms: Terms) -> tuple[str, ...]:
+    """Who gets the answer: the person it is for, where one is named, and whoever holds the key."""
+    caller = terms.caller
+    return tuple(filter(None, (caller.on_behalf_of, caller.who)))
 
 
 def _place_of_probe(found: Found) -> dict[str, Json]:

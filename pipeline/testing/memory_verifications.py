@@ -37,6 +37,9 @@ class MemoryVerificationBook:
     def open_collections(self) -> list[str]:
         return sorted({match.collection for match in self.matches() if not match.is_closed})
 
+    def open_places(self) -> set[tuple[str, int]]:
+        return {(match.search_id, match.rank) for match in self.matches() if not match.is_closed}
+
     def matches(self) -> Iterator[Match]:
         found = MatchesOfEntries()
         for entry in self._log.entries():

@@ -53,14 +53,28 @@ class Authorisation:
     expires_at: datetime | None = None
 
 
+UNKNOWN = "unknown"  # in the place of a digest: the bytes of the picture were not read
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ProbeQuality:
+    """How good a picture was, or the face in it that was searched for. None is what was not measured."""
+
+    width_px: int  # of the upright original, or of the face's box in it
+    height_px: int
+    sharpness: float | None = None  # 0..100, of what the model saw
+    brightness: float | None = None  # 0..100, of what the model saw
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Probe:
     """What was searched with. Never the picture itself."""
 
-    sha256: str = ""  # of the bytes that were given, in hex
-    source: str = ""  # "upload", "text" or the image's id
+    sha256: str = ""  # of the bytes that were given, in hex, or `UNKNOWN`
+    source: str = ""  # "upload", "vector" or the image's id
+    etag: str = ""  # of the version of a stored picture, where it is known
     c2pa_state: str = ""
-    quality: float | None = None
+    quality: ProbeQuality | None = None
     face_box: tuple[float, ...] | None = None  # x, y, width, height, 0..1
 
 

@@ -16,7 +16,9 @@ from tests.deploy.rendered import (
     of_kind,
     options_of,
     render,
+    template_of,
     worker_containers,
+    workloads,
 )
 from tests.deploy.scaling_checks import scaling_faults
 from tests.deploy.schema_checks import schema_faults
@@ -141,3 +143,26 @@ def _mebibytes(quantity: str) -> int:
 def test_servers_are_configured_alike_on_one_host_and_in_a_cluster(copy: str, original: str) -> None:
     in_cluster = REPOSITORY / "k8s" / "overlays" / "dev" / copy  # kustomize reads no file outside its folder
     assert in_cluster.read_text() == (REPOSITORY / "deploy" / original).read_text()
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_records_are_erased_daily_by_the_owner_of_the_database(overlay: str) -> None:
+    job = named(render(overlay), "CronJob", "pictor-audit-retention")
+    assert job["spec"]["schedule"].split()[2:] == ["*", "*", "*"], "every day"
+    spec = template_of(job)["spec"]
+    [container] = spec["containers"]
+    assert container["args"] == ["audit", "erase", "--due"]
+    [secrets] = [volume["projected"]["sources"] for volume in spec["volumes"] if "projected" in volume]
+    owner, store = (source["secret"] for source in secrets)
+    assert (owner["name"], store["name"]) == ("pictor-secrets", "pictor-s3-plan")
+    assert {item["key"] for item in owner["items"]} == {"PICTOR_LEDGER_URL", "PICTOR_AUDIT_KEY"}
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_only_what_sets_up_and_what_erases_has_the_owner_of_the_database(overlay: str) -> None:
+    having = {
+        title
+        for title, _, template in workloads(render(overlay))
+        if "pictor-secrets" in str(template["spec"].get("volumes", ()))
+    }
+    assert having == {"Job/pictor-init", "CronJob/pictor-audit-retention"}

@@ -54,6 +54,7 @@ METHODS = {
     "refuse_policy": "collection version",
     "decide_case": "collection case granted authorisation authority",
     "audit_report": "shape since until format actor case collection recipient",
+    "audit_review": "since until",
     "close": "",
     "send": "call",
 }
@@ -62,8 +63,8 @@ METHODS = {
 def test_the_client_has_these_names() -> None:
     assert sorted(client.__all__) == [
         "AcceptedImage", "Answer", "AsyncPictor", "AuditEntry", "CaseState", "Collection", "Estimate",
-        "Failure", "Generation", "Hit", "Image", "Job", "Key", "Match", "NewSecret", "Pictor",
-        "PolicyVersion", "Query", "Retried", "Retries", "SearchResult", "SearchState", "ShownMatch",
+        "Failure", "Finding", "Generation", "Hit", "Image", "Job", "Key", "Match", "NewSecret", "Pictor",
+        "PolicyVersion", "Query", "Retried", "Retries", "Review", "SearchResult", "SearchState", "ShownMatch",
         "StoredObject",
     ]  # fmt: skip
 

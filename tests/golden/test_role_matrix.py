@@ -195,6 +195,7 @@ EXAMPLES: dict[Route, Example] = {
     ),
     ("GET", "/v1/audit/entries"): Example(),
     ("GET", "/v1/audit/reports/{shape}"): Example(before=record_searches),
+    ("GET", "/v1/audit/review"): Example(),
     ("GET", "/v1/keys"): Example(),
     ("POST", "/v1/keys"): Example(json={"name": "k", "roles": ["searcher"], "collections": ["COLLECTION"]}),
     ("GET", "/v1/keys/{key_id}"): Example(),

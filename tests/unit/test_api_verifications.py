@@ -212,6 +212,14 @@ def test_no_other_role_verifies(world: World, role: KeyRole) -> None:
     assert world.client.get("/verify", headers=key).status_code == 403
 
 
+@pytest.mark.parametrize("role", KeyRole)
+def test_pages_link_to_what_the_key_may_open_alone(world: World, role: KeyRole) -> None:
+    key = world.key("eve", role)
+    page = world.client.get("/audit", headers=key).text  # or the page that says why not
+    for path in ("/verify", "/audit"):
+        assert (f'href="{path}"' in page) is (world.client.get(path, headers=key).status_code == 200), path
+
+
 @pytest.mark.parametrize("said", [{"decision": "maybe", "reason": "r"}, {"decision": "confirm"}])
 def test_a_decision_needs_a_known_word_and_a_reason(world: World, said: dict[str, str]) -> None:
     match = f"{world.search_picture()}-1"

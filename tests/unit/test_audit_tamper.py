@@ -334,6 +334,8 @@ TAMPERED_PERSONS = {
     "FROM verification_decision WHERE person = 'bob'": "-2 has a decision of eve that no entry gives",
     "DELETE FROM verification_decision WHERE person = 'bob'": "-1 differs in the table",
     "UPDATE verification SET persons_needed = 1 WHERE rank = 1": "-1 differs in the table",
+    "UPDATE verification SET is_open = 0 WHERE is_open": "-2 is open, and in no queue",
+    "UPDATE verification SET is_open = 1 WHERE rank = 1": "-1 is closed, and in the queue",
     "DELETE FROM verification WHERE rank = 2": "-2 is not in the table, and an entry opens it",
     "INSERT INTO verification SELECT 'made up', rank, candidate_id, score, collection, opened, opened_at, "
     "persons_needed, searched_by, searched_for, is_open FROM verification WHERE rank = 2": (

@@ -6,6 +6,7 @@ import json
 import ssl
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +87,18 @@ def test_a_report_comes_as_the_file_that_was_asked_for(ask: Ask) -> None:
     ask("search", IDS[0])
     assert ask("audit_report", "usage", format="csv").startswith(b'"Report","Use by key"')
     assert json.loads(ask("audit_report", "extract"))["entries"]["in_period"] == 2
+
+
+def test_what_is_worth_a_look_is_told(ask: Ask) -> None:
+    assert ask("audit_review").findings == ()
+    for _ in range(5):
+        ask("search", distinct_png(2))
+    review = ask("audit_review", since=datetime(2026, 1, 1, tzinfo=UTC))
+    (repeated,) = [finding for finding in review.findings if finding.look_at == "repeated_probe"]
+    assert (repeated.count, repeated.entries) == (5, [1, 2, 3, 4, 5])
+    assert "5 times with one picture" in repeated.why
+    assert review.searched == review.tree_size == 6
+    assert ask("audit_review", until=datetime(2026, 1, 1, tzinfo=UTC)).searched == 0
 
 
 def test_each_way_to_give_an_example_finds_it(ask: Ask, deps: Deps, tmp_path: Path) -> None:

@@ -7,7 +7,8 @@ import pytest
 from PIL import Image, ImageFilter
 
 from pipeline.adapters.models.faces.alignment import ARCFACE, Points
-from pipeline.adapters.models.faces.quality import HEAD, brightness, pose_of, sharpness
+from pipeline.adapters.models.faces.quality import HEAD, pose_of
+from pipeline.image.quality import brightness, sharpness
 from pipeline.types import Pixels, split_metadata, view_metadata
 from pipeline.types.views import Box, Face, View
 

@@ -147,6 +147,9 @@ def test_a_box_says_which_face_is_meant(ports: SearchPorts, log: MemoryAuditLog)
     assert (answer.face.box, answer.other_faces) == (box_of(BERTA), ())
     [record] = records_of(log)
     assert record["probe"]["face_box"] == share_of(BERTA)
+    box, quality = box_of(BERTA), record["probe"]["quality"]
+    assert (quality["width_px"], quality["height_px"]) == (box.width, box.height)
+    assert min(quality["sharpness"], quality["brightness"]) > 0
     nowhere = search(given(ANNA, box=Box(left=300, top=200, width=5, height=5)), ports)
     assert (nowhere.hits, nowhere.code) == ((), "invalid_argument")
     assert nowhere.error.endswith("no face lies in the box 300,200,5,5 of this picture")

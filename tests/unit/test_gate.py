@@ -1,6 +1,7 @@
 """Policy, search, record, answer: what is recorded of a search, and nothing is told without its record."""
 
 import hashlib
+import io
 import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -8,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from pipeline.errors import AuditError, DeniedError, FatalError, PictorError, PolicyError, TransientError
 from pipeline.ingest.run_batch import run_batch
@@ -195,11 +197,53 @@ def test_a_probe_is_named_by_its_digest_and_never_kept(world: World) -> None:
         (sha256(body), "upload"),
         (sha256(distinct_png(1)), image_id_of(BUCKET, "1.png")),
         (sha256(vector.tobytes()), "vector"),
-        ("", by_id(3).id),
+        ("unknown", by_id(3).id),
         (sha256(b"no picture"), "upload"),
     ]
     assert world.records[-1]["outcome"] == "not_an_image"
     assert body.hex()[:64] not in json.dumps(world.records)
+
+
+def test_a_record_says_how_good_the_picture_was(world: World) -> None:
+    body = distinct_png(2)
+    world.search(
+        Bytes(text="picture", body=body),
+        Object(text="o", bucket=BUCKET, key="1.png"),
+        by_id(3),
+        Vector(text="vector", values=np.ones(SPEC.dim, dtype=np.float32)),
+        Bytes(text="picture", body=b"no picture"),
+    )
+    given, fetched, stored, vector, broken = [record["probe"]["quality"] for record in world.records]
+    with Image.open(io.BytesIO(body)) as image:
+        size = image.size
+    assert (given["width_px"], given["height_px"]) == size
+    assert 0 < given["brightness"] < 100
+    assert 0 <= given["sharpness"] <= 100
+    assert fetched["brightness"] != given["brightness"], "each picture has its own"
+    assert stored == {"width_px": size[0], "height_px": size[1], "sharpness": None, "brightness": None}
+    assert (vector, broken) == (None, None)
+
+
+def test_a_stored_picture_is_named_by_its_version_too(world: World) -> None:
+    world.search(
+        by_id(3), Object(text="o", bucket=BUCKET, key="1.png"), Bytes(text="p", body=distinct_png(2))
+    )
+    of_row, of_object, upload = [record["probe"]["etag"] for record in world.records]
+    store = world.ports.store
+    assert of_row == store.stat(BUCKET, KEYS[3]).etag != ""
+    assert of_object == store.stat(BUCKET, "1.png").etag
+    assert upload == ""
+
+
+def test_a_record_says_who_gets_the_answer(world: World) -> None:
+    key = replace(local_caller(on_behalf_of="ann"), who="desk (k1)")
+    world.search(caller=key)
+    world.search(caller=replace(key, on_behalf_of=""))
+    world.set_policy(POLICY)
+    world.passed_s += POLICY_AGE_S
+    with pytest.raises(PolicyError):
+        world.search(caller=key, justification=Justification(purpose="fun"))
+    assert [record["recipients"] for record in world.records] == [["ann", "desk (k1)"], ["desk (k1)"], []]
 
 
 def test_a_collection_without_a_policy_is_recorded_too(world: World) -> None:

@@ -47,6 +47,10 @@ class SqlVerificationBook(InTransactions):
         ordered = names.order_by(verification.c.collection)
         return self._read(lambda connection: list(connection.scalars(ordered)))
 
+    def open_places(self) -> set[tuple[str, int]]:
+        places = sa.select(verification.c.search_id, verification.c.rank).where(is_open)
+        return self._read(lambda connection: {(row[0], row[1]) for row in connection.execute(places)})
+
     def matches(self) -> Iterator[Match]:
         """A transaction for each page."""
         place = (-1, 0)

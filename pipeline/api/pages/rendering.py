@@ -27,13 +27,14 @@ _TEMPLATES.env.filters["duration"] = duration
 
 
 def render(request: Request, template: str, *, status: int = 200, **values: object) -> HTMLResponse:
-    shown = values | {"may_audit": _may_audit(request)}
+    may = _permissions(request)
+    shown = values | {"may_audit": Permission.AUDIT in may, "may_verify": Permission.VERIFY in may}
     return _TEMPLATES.TemplateResponse(request, template, shown, status_code=status)
 
 
-def _may_audit(request: Request) -> bool:
-    """Whether the caller, where one is known, has a use for the auditor's pages."""
+def _permissions(request: Request) -> frozenset[Permission]:
+    """Of the caller, where one is known: a link that leads to a refusal is not shown."""
     try:
-        return Permission.AUDIT in caller_of(request.scope).permissions
+        return caller_of(request.scope).permissions
     except UnknownCallerError:
-        return False
+        return frozenset()

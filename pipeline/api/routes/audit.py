@@ -6,8 +6,9 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
+from pipeline import wiring_audit
 from pipeline.api.backend import Asks, Ports
-from pipeline.api.bodies import MAX_TEXT_CHARS, AuditEntries, AuditEntryBody
+from pipeline.api.bodies import MAX_TEXT_CHARS, AuditEntries, AuditEntryBody, AuditFinding, AuditReview
 from pipeline.api.cursors import cursors_of
 from pipeline.reports.coverage import Period
 from pipeline.reports.report import Shape
@@ -15,6 +16,7 @@ from pipeline.service import audit_reports
 from pipeline.service.arguments import as_utc
 from pipeline.service.audit import log_of
 from pipeline.service.audit_reports import ReportFormat, Wanted, write_report
+from pipeline.service.audit_review import finding_json, review_log, usual_period
 from pipeline.service.audit_search import MAX_PAGE_ENTRIES, Sought, entry_json, search_log
 from pipeline.types.audit import AuditEntry, AuditKind, AuditOutcome, AuditQuery
 
@@ -132,6 +134,26 @@ def make_report(
     text = write_report(audit_reports.make_report(wanted, log_of(ports.answers_to.log), caller), form)
     headers = {"content-disposition": f'attachment; filename="pictor-{shape.value}.{form.value}"'}
     return Response(text.encode(), media_type=MEDIA_TYPES[form], headers=headers)
+
+
+@router.get("/review")
+def review(
+    ports: Ports,
+    caller: Asks,
+    since: Annotated[
+        Time, Query(description="30 days ago by default, where `until` is not given, too")
+    ] = None,
+    until: Annotated[Time, Query(description="This moment is out")] = None,
+) -> AuditReview:
+    """What is worth a look, by the settings `PICTOR_REVIEW_…`. Asking is an entry of its own."""
+    asked = Period(since=as_utc(since), until=as_utc(until)) if since or until else usual_period()
+    thresholds = wiring_audit.review_thresholds(ports.settings)
+    found = review_log(asked, thresholds, log_of(ports.answers_to.log), caller)
+    return AuditReview(
+        tree_size=found.tree_size,
+        searched=found.searched.in_period,
+        findings=[AuditFinding.model_validate(finding_json(finding)) for finding in found.findings],
+    )
 
 
 def _body(entry: AuditEntry) -> AuditEntryBody:

@@ -32,6 +32,9 @@ class ConfinedVerifications:
         names = map(self._scope.seen, self._book.open_collections())
         return [name for name in names if name is not None]
 
+    def open_places(self) -> set[tuple[str, int]]:
+        return self._book.open_places() & {(match.search_id, match.rank) for match in self.matches()}
+
     def matches(self) -> Iterator[Match]:
         return self._seen(self._book.matches())
 

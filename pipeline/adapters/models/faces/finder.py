@@ -10,7 +10,8 @@ from pipeline.adapters.models.faces.alignment import Points, cut_face, fit_simil
 from pipeline.adapters.models.faces.detections import Detections, join, largest_first, suppress
 from pipeline.adapters.models.faces.face_file import AlignerSettings, FinderSettings
 from pipeline.adapters.models.faces.looks import Look, Tile, make_small, plan_looks
-from pipeline.adapters.models.faces.quality import brightness, pose_of, sharpness
+from pipeline.adapters.models.faces.quality import pose_of
+from pipeline.image.quality import brightness, sharpness
 from pipeline.ports.embedder import never_late
 from pipeline.types import Box, Face, Pixels, View
 

@@ -1,4 +1,4 @@
-"""How good a picture of a face is, from its five points and its crop. docs/reference/faces.md has sources."""
+"""Where a face looks, from its five points. docs/reference/faces.md has sources."""
 
 import math
 from dataclasses import dataclass
@@ -6,10 +6,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.adapters.models.faces.alignment import ARCFACE, Points
-from pipeline.types import Pixels
-
-HALF_SHARP = 100.0  # variance of the Laplacian, in squared levels of 255, that counts as 50
-LUMA = np.array([0.2126, 0.7152, 0.0722])  # ITU-R BT.709
 
 # A face in three dimensions: the template seen from the front, made symmetrical, and how far each point
 # stands out towards the camera. The unit is a pixel of the template; 35.2 of them are between eyes of 63 mm.
@@ -30,20 +26,6 @@ class Pose:
     yaw: float  # above 0: towards the right side of the picture
     pitch: float  # above 0: up
     roll: float  # above 0: the head is turned clockwise, as the picture shows it
-
-
-def sharpness(crop: Pixels) -> float:
-    """0..100. Args: `crop` [3, S, S]."""
-    grey = np.tensordot(LUMA, crop.astype(np.float64), axes=1)
-    inner = grey[1:-1, 1:-1]
-    laplacian = grey[:-2, 1:-1] + grey[2:, 1:-1] + grey[1:-1, :-2] + grey[1:-1, 2:] - 4 * inner
-    variance = float(laplacian.var())
-    return 100 * variance / (variance + HALF_SHARP)
-
-
-def brightness(crop: Pixels) -> float:
-    """0..100. Args: `crop` [3, S, S]."""
-    return float(LUMA @ crop.mean(axis=(1, 2))) * 100 / 255
 
 
 def pose_of(points: Points) -> Pose:
