@@ -33,7 +33,7 @@ PUBLISHES = {
     *("get checkpoint", "put checkpoint", "list checkpoint"),
 }
 MAY = {
-    "plan": {"list source", "list upload", "list beside uploads"},
+    "plan": PUBLISHES | {"list source", "list upload", "list beside uploads"},
     "prepare": READS_IMAGES | {"put block", "delete block"},
     "embed": READS_IMAGES | {"get block", "list block", "delete block"},
     "search": READS_IMAGES | PUBLISHES,

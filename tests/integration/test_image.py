@@ -1,6 +1,7 @@
 """What the Dockerfile makes, run as a cluster runs it: unprivileged, its root only read, secrets in files."""
 
 import os
+import secrets
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
@@ -17,7 +18,14 @@ from tests.services import MilvusServer, PostgresServer, RabbitMQServer, S3Serve
 from workers.broker.queue_names import ROLES
 from workers.client import PictorClient
 
-SECRETS = ("PICTOR_BROKER_URL", "PICTOR_LEDGER_URL", "PICTOR_S3_ACCESS_KEY", "PICTOR_S3_SECRET_KEY")
+SECRETS = (
+    "PICTOR_BROKER_URL",
+    "PICTOR_LEDGER_URL",
+    "PICTOR_S3_ACCESS_KEY",
+    "PICTOR_S3_SECRET_KEY",
+    "PICTOR_AUDIT_KEY",  # each container has a home of its own, and all sign one log
+)
+MORE = {"PICTOR_PREPARATION": "staged", "PICTOR_AUDIT_KEY": secrets.token_hex(16)}
 IMAGES = 20
 
 
@@ -67,7 +75,7 @@ def pods(
 ) -> Iterator[tuple[Pods, Fleet]]:
     folder = tmp_path_factory.mktemp("pods")
     with (
-        own_place(rabbitmq, s3_server, milvus_server, postgres, folder, PICTOR_PREPARATION="staged") as env,
+        own_place(rabbitmq, s3_server, milvus_server, postgres, folder, **MORE) as env,
         Fleet(env, folder) as fleet,
     ):
         containers = Pods(image, folder, env)

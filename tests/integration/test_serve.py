@@ -31,7 +31,7 @@ PHOTOS = REPOSITORY / "tests" / "data" / "photos"
 KNOWN = [f"{number:02}" for number in range(10)]
 LIMIT_S = 120.0
 # Of one search, so never the same twice.
-RECEIPT = re.compile(r'(?<="receipt": ")[0-9a-f]{32}|"inclusion": \{[^}]*\}, ')
+RECEIPT = re.compile(r'(?<="receipt": ")[0-9a-f]{32}|"inclusion": \{[^}]*\}')
 
 
 COMMANDS: Mapping[str, Callable[[Path], tuple[str | Path, ...]]] = {
