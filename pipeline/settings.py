@@ -387,6 +387,36 @@ class Settings(BaseSettings):
     service_tls_key_file: Annotated[
         str, Field(description="PEM file with the private key of that certificate")
     ] = ""
+    rekognition: Annotated[
+        Literal["on", "off"],
+        Field(
+            description="With `on`, `pictor serve` answers clients of Amazon Rekognition's face collections at `/rekognition`. It needs `PICTOR_REKOGNITION_KEY`"
+        ),
+    ] = "off"
+    rekognition_key: Annotated[
+        SecretStr,
+        Field(
+            description="Random text of 32 characters or more, from which the secrets of AWS clients follow. Every process of a service needs the same. With another one, all pairs change"
+        ),
+    ] = SecretStr("")
+    rekognition_policy: Annotated[
+        Path | None,
+        Field(
+            description="File with the policy that a collection gets that an administrator makes with CreateCollection"
+        ),
+    ] = None
+    rekognition_collection: Annotated[
+        str,
+        Field(
+            description="CollectionId whose model and policy answer DetectFaces and CompareFaces, which name none"
+        ),
+    ] = ""
+    calibration: Annotated[
+        Path | None,
+        Field(
+            description="File of a calibration that `pictor evaluate` made. It says which similarity, 0 to 100, AWS clients are told for a cosine"
+        ),
+    ] = None
     otlp_endpoint: Annotated[
         str,
         Field(

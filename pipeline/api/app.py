@@ -9,6 +9,8 @@ from fastapi import APIRouter, FastAPI
 from fastapi.staticfiles import StaticFiles
 from fastapi.telemetry import TelemetryConfig
 
+from pipeline.api.aws.errors import answer_aws_errors
+from pipeline.api.aws.middleware import AwsRequests, SignedRequests
 from pipeline.api.backend import Backend
 from pipeline.api.bodies import Problem, ProblemAnswers
 from pipeline.api.condition_schema import CONDITION_SCHEMA, REFERENCE
@@ -25,6 +27,7 @@ from pipeline.api.middleware.timely import AT_ONCE_PER_CORE, TimelySearches
 from pipeline.api.pages import audit_pages, jobs_page, reference, search_page, sign_in, verify_page
 from pipeline.api.pages import problems as problem_pages
 from pipeline.api.problems import MEDIA_TYPE, answer_errors_as_problems
+from pipeline.api.rekognition import routes as rekognition
 from pipeline.api.routes import (
     audit,
     collections,
@@ -40,6 +43,7 @@ from pipeline.api.routes import (
     verifications,
 )
 from pipeline.cgroup import read_share
+from pipeline.service.keyring import Keyring
 from pipeline.tracing import provider_in_use
 
 LOOPBACK_NAMES = ("127.0.0.1", "localhost", "::1")
@@ -62,6 +66,7 @@ def make_app(
     door: Door | None = None,
     cursor_key: str = "",
     per_minute: int = 0,
+    aws_key: str = "",
 ) -> FastAPI:
     """The application over one backend.
 
@@ -70,6 +75,7 @@ def make_app(
         door: tells who asks. By default whoever reaches the service may do everything.
         cursor_key: see `Cursors`.
         per_minute: see `BoundedRates`.
+        aws_key: the master key of AWS clients, see `service.aws_pairs`. Without one they find nothing here.
     """
     door = door or OpenDoor()
     app = _Service(
@@ -86,6 +92,7 @@ def make_app(
     app.state.cursors = Cursors(cursor_key)
     app.state.door = door
     answer_errors_as_problems(app)
+    answer_aws_errors(app)
     resources = APIRouter(responses=_problem_answers())
     for room in (
         policies,
@@ -103,6 +110,7 @@ def make_app(
         resources.include_router(room.router)
     app.include_router(resources)
     app.include_router(health.router)
+    app.include_router(rekognition.router)
     for page in (search_page, jobs_page, verify_page, audit_pages, sign_in, reference, problem_pages):
         app.include_router(page.router, include_in_schema=False)
     static = StaticFiles(directory=Path(__file__).parent / "pages" / "static")
@@ -114,9 +122,14 @@ def make_app(
     app.add_middleware(BoundedRates, per_minute=per_minute)
     app.add_middleware(FairShares, most=MAX_REQUESTS, streams=MAX_STREAMS)
     app.add_middleware(KnownCallers, door=door)
+    if aws_key:
+        keyring = door.keyring or Keyring(backend.keys)
+        app.add_middleware(SignedRequests, keyring=keyring, master=aws_key, max_bytes=MAX_BODY_BYTES)
     app.add_middleware(BoundedRequests, most=MAX_REQUESTS, streams=MAX_STREAMS, pause_s=REFUSAL_S)
     app.add_middleware(OwnOrigins, hosts=hosts)
     app.add_middleware(NamedRequests)
+    if aws_key:
+        app.add_middleware(AwsRequests)
     app.add_middleware(MeasuredRequests)
     return app
 

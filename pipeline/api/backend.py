@@ -46,6 +46,7 @@ from pipeline.service.confined import (
 )
 from pipeline.service.embeddings import embed_pictures
 from pipeline.service.faces import Comparison, FoundFaces, compare_faces, detect_faces
+from pipeline.service.index_faces import FacesToIndex, IndexedFaces, index_faces
 from pipeline.service.kept_probes import KeptProbes
 from pipeline.service.models import Models
 from pipeline.service.search import SearchAnswer, SearchPorts, SearchRequest, search_images
@@ -138,7 +139,7 @@ class Backend:
         """
         started = time.perf_counter()
         with self.right_of_way.search():
-            answers = list(search_images(queries, request, self._search_ports(), self.limits, caller))
+            answers = list(search_images(queries, request, self.search_ports(), self.limits, caller))
         refused = sum(bool(answer.error) for answer in answers)
         seconds = time.perf_counter() - started
         self.metrics.record_search(door, answered=len(answers) - refused, refused=refused, seconds=seconds)
@@ -151,21 +152,25 @@ class Backend:
     def embed(self, pictures: Sequence[bytes], target: CollectionRef, caller: Caller) -> list[Vector]:
         """See `embed_pictures`."""
         with self.right_of_way.search():
-            return embed_pictures(pictures, target, self._search_ports(), self.limits, caller)
+            return embed_pictures(pictures, target, self.search_ports(), self.limits, caller)
 
     def detect_faces(self, picture: Bytes, collection: str, caller: Caller) -> FoundFaces:
         """See `service.faces`."""
         with self.right_of_way.search():
-            return detect_faces(picture, collection, self._search_ports(), self.limits, caller)
+            return detect_faces(picture, collection, self.search_ports(), self.limits, caller)
 
     def compare_faces(
         self, first: Bytes, second: Bytes, request: SearchRequest, caller: Caller
     ) -> Comparison:
         """See `service.faces`."""
         with self.right_of_way.search():
-            return compare_faces(first, second, request, self._search_ports(), self.limits, caller)
+            return compare_faces(first, second, request, self.search_ports(), self.limits, caller)
 
-    def _search_ports(self) -> SearchPorts:
+    def index_faces(self, body: bytes, wanted: FacesToIndex, caller: Caller) -> IndexedFaces:
+        """See `service.index_faces`."""
+        return index_faces(body, wanted, self.uploads, self.search_ports(), self.limits, caller)
+
+    def search_ports(self) -> SearchPorts:
         return SearchPorts(
             store=self.store,
             index=self.index,

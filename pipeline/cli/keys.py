@@ -16,6 +16,7 @@ from pipeline.service.access import local_caller
 from pipeline.service.accountability import Accountability
 from pipeline.service.answers import key_json
 from pipeline.service.arguments import read_age
+from pipeline.service.aws_pairs import access_key_id_of, check_master, secret_of
 from pipeline.service.keys import KeyRequest, MadeKey
 from pipeline.settings import Settings
 from pipeline.types import ApiKey, KeyRole
@@ -42,9 +43,14 @@ def create_key(
         bool, typer.Option("--on-behalf", help="It may say on whose behalf it asks.")
     ] = False,
     expires: Expires = "",
+    aws: Annotated[
+        bool, typer.Option("--aws", help="Print the pair that AWS clients sign with, and not the key.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Make a key and print it. It is shown this once."""
+    settings = Settings.from_env()
+    master = check_master(settings.rekognition_key.get_secret_value()) if aws else ""
     request = KeyRequest(
         name=name,
         roles=role,
@@ -56,7 +62,10 @@ def create_key(
     )
     with _opened() as (book, answers_to):
         made = keys.create_key(request, book, answers_to, local_caller())
-    _print_once(made, as_json=as_json)
+    if aws:
+        _print_pair(made.key, master, as_json=as_json)
+    else:
+        _print_once(made, as_json=as_json)
 
 
 @app.command("list")
@@ -117,6 +126,20 @@ def _print_once(made: MadeKey, *, as_json: bool) -> None:
     else:
         write_line(made.text)
     note(f"key {made.key.key_id} of tenant {made.key.tenant}. It is not shown again.")
+
+
+def _print_pair(key: ApiKey, master: str, *, as_json: bool) -> None:
+    """As a credentials file of AWS has it. The text of the key itself is not shown to anybody."""
+    pair = {
+        "aws_access_key_id": access_key_id_of(key.key_id),
+        "aws_secret_access_key": secret_of(key.key_id, master),
+    }
+    if as_json:
+        write_json(key_json(key) | pair)
+    else:
+        for name, text in pair.items():
+            write_line(f"{name} = {text}")
+    note(f"key {key.key_id} of tenant {key.tenant}. The secret is not shown again.")
 
 
 def _row(key: ApiKey) -> tuple[str, ...]:

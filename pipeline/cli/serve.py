@@ -13,6 +13,7 @@ from pipeline.location import parse_location
 from pipeline.logs import configure_logging
 from pipeline.ports import KeyBook
 from pipeline.running import Announcement, digest_of_stores
+from pipeline.service.aws_pairs import check_master
 from pipeline.service.keyring import Keyring
 from pipeline.settings import Settings
 from pipeline.tracing import traced
@@ -80,6 +81,7 @@ def serve(
             door=door,
             cursor_key=settings.service_cursor_key.get_secret_value(),
             per_minute=settings.service_requests_per_minute,
+            aws_key=_aws_key(settings),
         )
         run(
             application,
@@ -89,6 +91,17 @@ def serve(
             on_stop=backend.stopping.set,
             on_ready=lambda url: _on_ready(url, backend.keys, door, announced),
         )
+
+
+def _aws_key(settings: Settings) -> str:
+    """ "" where AWS clients find nothing. Raises ConfigError: a setting cannot work."""
+    if settings.rekognition == "off":
+        return ""
+    from pipeline.api.rekognition.scale import read_file
+
+    if settings.calibration is not None:
+        read_file(settings.calibration)
+    return check_master(settings.rekognition_key.get_secret_value())
 
 
 def _metrics_of(backend: "Backend") -> AbstractContextManager[None]:

@@ -36,6 +36,17 @@ def enter_job(job_id: str, request: JobRequest, answers_to: Accountability, call
     answers_to.record([record])
 
 
+def enter_indexing(
+    image_ids: Sequence[str], source: str, target: CollectionRef, answers_to: Accountability, caller: Caller
+) -> None:
+    """Somebody indexes a picture without a job. Raises AuditError as `enter_job` does."""
+    details: dict[str, Json] = {"source": source, "image_ids": list(image_ids)}
+    record = record_of(
+        AuditKind.JOB, caller, reference_db=_reference(target), outcome="indexed", details=details
+    )
+    answers_to.record([record])
+
+
 def enter_deletion(
     image_ids: Sequence[str], collection: str, answers_to: Accountability, caller: Caller
 ) -> None:

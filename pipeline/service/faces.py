@@ -63,7 +63,7 @@ def detect_faces(
     """
     require(caller, Permission.SEARCH)
     require_names(caller, collection=collection)
-    target = _target_of_faces(collection, ports)
+    target = target_of_faces(collection, ports)
     found = find_views_of(picture, sources_of(target, ports), limits)
     return FoundFaces(width=found.width, height=found.height, faces=tuple(_faces_of(found)))
 
@@ -93,7 +93,7 @@ def compare_faces(
         AuditError: it could not be recorded. Nothing is told.
     """
     terms = terms_of([first], _within_policy(request, ports), caller, ports.answers_to)
-    target = _target_of_faces(request.collection, ports)
+    target = target_of_faces(request.collection, ports)
     examples = read_examples([first, second], target, sources_of(target, ports), limits)
     (probe, *_), others = (
         _checked(found, name) for found, name in zip(examples, ("first", "second"), strict=True)
@@ -120,7 +120,7 @@ def _within_policy(request: SearchRequest, ports: SearchPorts) -> SearchRequest:
     return replace(request, k=min(MAX_VIEWS, version.policy.max_k or MAX_VIEWS) if version else MAX_VIEWS)
 
 
-def _target_of_faces(collection: str, ports: SearchPorts) -> CollectionRef:
+def target_of_faces(collection: str, ports: SearchPorts) -> CollectionRef:
     try:
         target = ports.index.live(collection)
     except TargetError:

@@ -71,6 +71,19 @@ class Keyring:
             raise UnknownCallerError(_NOT_VALID)
         return self._valid(known.key, is_fresh)
 
+    def check_claim(self, key_id: str) -> None:
+        """The same for whoever names a key and has yet to show that it is theirs: no use of it is noted."""
+        known, _ = self._find(key_id)
+        if known is None or not known.key.is_valid(self._now()):
+            raise UnknownCallerError(_NOT_VALID)
+
+    def signer(self, key_id: str) -> ApiKey:
+        """The key of a request that was signed with its secret. Raises UnknownCallerError, as `check`."""
+        known, _ = self._find(key_id)
+        if known is None:
+            raise UnknownCallerError(_NOT_VALID)
+        return self._valid(known.key, is_fresh=True)  # the claim has just looked it up
+
     def sign_in(self, text: str) -> str:
         """The text of a session for the holder of a key. Raises UnknownCallerError, as `holder_of`."""
         key = self.holder_of(text)

@@ -98,9 +98,13 @@ _BOX = re.compile(r"(\d{1,9}),(\d{1,9}),(\d{1,9}),(\d{1,9})")
 
 def view_metadata(view: View) -> Mapping[str, str]:
     """What a row has of its view. Numbers have leading zeros, since texts are compared letter by letter."""
-    box, face = view.box, view.face
-    if box is None or face is None:
+    if view.box is None or view.face is None:
         return {}
+    return face_metadata(view.box, view.face)
+
+
+def face_metadata(box: Box, face: Face) -> Mapping[str, str]:
+    """The same of a face that no row has."""
     texts = {
         "box": f"{box.left},{box.top},{box.width},{box.height}",
         "points": " ".join(f"{x:.1f},{y:.1f}" for x, y in face.points),

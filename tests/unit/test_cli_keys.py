@@ -101,3 +101,21 @@ def test_no_key_is_made_that_can_be_handed_to_nobody(tmp_path: Path) -> None:
     assert there.read_text() == "mine"
     with wiring.open_ledger(Settings.from_env()) as ledger:
         assert ledger.keys.list_keys() == []
+
+
+def test_a_pair_for_aws_clients_is_printed_once_and_its_secret_kept_nowhere(
+    monkeypatch: pytest.MonkeyPatch, capsys: Output, home: Path
+) -> None:
+    create = ("keys", "create", "matcher", "--role", "searcher", "--aws")
+    assert pictor(monkeypatch, *create) == 2
+    assert "PICTOR_REKOGNITION_KEY" in capsys.readouterr().err
+    monkeypatch.setenv("PICTOR_REKOGNITION_KEY", "m" * 32)
+    assert pictor(monkeypatch, *create, "--json") == 0
+    made = json.loads(capsys.readouterr().out)
+    assert made["aws_access_key_id"] == f"PKIA{made['id']}"
+    assert "secret" not in made
+    secret = made["aws_secret_access_key"].encode()
+    assert all(secret not in path.read_bytes() for path in home.rglob("*") if path.is_file())
+    assert pictor(monkeypatch, *create) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.partition(" = ")[0] for line in lines] == ["aws_access_key_id", "aws_secret_access_key"]

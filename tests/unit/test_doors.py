@@ -191,6 +191,9 @@ OVER_HTTP: Mapping[str, Knock] = {
 OTHERS = {
     "task search",
     "pictor search",
+    "POST /rekognition/CompareFaces",  # test_rekognition.py looks at these three
+    "POST /rekognition/SearchFaces",
+    "POST /rekognition/SearchFacesByImage",
 }  # check_entries of tests/integration/test_main_path.py looks at the command
 
 

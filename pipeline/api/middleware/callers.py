@@ -87,7 +87,7 @@ class KnownCallers:
         self._door = door
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and not is_open(scope["path"]):
+        if scope["type"] == "http" and not is_open(scope["path"]) and "pictor.caller" not in scope:
             try:
                 caller = await self._door.caller_of(scope)
             except PictorError as err:

@@ -27,7 +27,7 @@ class BoundedRates:
     """Counts per caller and process, in windows that begin with a caller's first request.
 
     Args:
-        per_minute: requests of one caller to `/v1/`, and searches by a page; 0 for any number.
+        per_minute: requests of one caller to `/v1/` and `/rekognition`, and searches by a page. 0: any number
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class BoundedRates:
 def _is_counted(scope: Scope) -> bool:
     """A page that searches or estimates is no way around the bound. One that only shows itself is free."""
     path: str = scope["path"]
-    if path.startswith("/v1/") or path == "/results":
+    if path.startswith(("/v1/", "/rekognition/")) or path == "/results":
         return True
     sends_form = scope["method"] == "POST" and path in ("/", "/jobs")
     return sends_form or (path == "/" and bool(scope["query_string"]))

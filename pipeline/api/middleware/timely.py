@@ -14,7 +14,9 @@ from pipeline.api.problems import RETRY_AFTER_S, problem
 from pipeline.api.rate_fields import Limit
 from pipeline.api.request_id import request_id_of
 
-SEARCHES = re.compile(r"/v1/(collections/[^/]+/search(/.*)?|embeddings)|/results")  # also of the search page
+SEARCHES = re.compile(  # also of the search page
+    r"/v1/(collections/[^/]+/search(/.*)?|embeddings)|/results|/rekognition/(Search|Compare)Faces(ByImage)?"
+)
 MOST_WAIT_S = 0.25
 AT_ONCE_PER_CORE = 4  # a search mostly waits for the index; a fifth gains nothing
 

@@ -1,0 +1,1 @@
+"""The face collections of Amazon Rekognition's API, for clients that speak it (decision 0124)."""

@@ -1,0 +1,125 @@
+"""IndexFaces, ListFaces, DeleteFaces."""
+
+from collections.abc import Iterator
+from itertools import islice
+from typing import Annotated
+
+from fastapi import APIRouter, Request
+
+from pipeline.api.aws.errors import AwsError
+from pipeline.api.aws.middleware import FOLDER
+from pipeline.api.backend import Asks, Backend, Ports
+from pipeline.api.cursors import cursors_of
+from pipeline.api.rekognition import members as m
+from pipeline.api.rekognition.names import collection_of
+from pipeline.api.rekognition.paging import read_token
+from pipeline.api.rekognition.pictures import read_picture, source_of
+from pipeline.api.rekognition.quality import reasons_against
+from pipeline.api.rekognition.shapes import Shape, compared_face, face, model_version
+from pipeline.ports.image_rows import MAX_VIEWS, image_id_of_row
+from pipeline.service.access import Permission, require, require_names
+from pipeline.service.faces import target_of_faces
+from pipeline.service.index_faces import FacesToIndex, LeftOut, find_faces, remove_faces
+from pipeline.types import CollectionRef, IndexRow, place_of
+
+router = APIRouter(prefix=FOLDER)
+
+IMAGES_AT_ONCE = 200  # of a listing
+
+
+@router.post("/IndexFaces")
+def index(body: Annotated[m.IndexFaces, m.members(m.IndexFaces)], ports: Ports, caller: Asks) -> Shape:
+    """The largest faces of a picture, at once. The same picture with the same external id changes nothing."""
+    require(caller, Permission.WRITE)  # before the picture is read
+    wanted = FacesToIndex(
+        collection=collection_of(body.CollectionId),
+        external_id=body.ExternalImageId,
+        source=source_of(body.Image),
+        most=min(body.MaxFaces, MAX_VIEWS),
+        left_out=lambda metadata: reasons_against(metadata, body.QualityFilter),
+    )
+    found = ports.index_faces(read_picture(body.Image, ports, caller), wanted, caller)
+    version = _version_of(found.target, ports)
+    return {
+        "FaceRecords": [_record(row, version) for row in found.rows],
+        "UnindexedFaces": [_unindexed(each) for each in found.left_out],
+        "FaceModelVersion": version,
+    }
+
+
+def _record(row: IndexRow, version: str) -> Shape:
+    place = place_of(row.metadata, width=row.width, height=row.height)
+    assert place is not None, "it was just written"
+    return {"Face": face(row, version), "FaceDetail": compared_face(row.metadata, place)}
+
+
+def _unindexed(left: LeftOut) -> Shape:
+    assert left.face.face is not None, "pictures of this collection's model show faces"
+    detail = compared_face(left.face.metadata, left.face.face)
+    return {"Reasons": list(left.reasons), "FaceDetail": detail}
+
+
+@router.post("/ListFaces")
+def list_faces(
+    body: Annotated[m.ListFaces, m.members(m.ListFaces)], ports: Ports, caller: Asks, request: Request
+) -> Shape:
+    """By id, of all faces or of those that are named."""
+    target = _readable(body.CollectionId, ports, caller)
+    cursors, of = cursors_of(request), f"rekognition\0{caller.tenant}\0{target.generation}"
+    version, most = _version_of(target, ports), body.MaxResults or m.MAX_PAGE
+    after = read_token(body.NextToken, cursors, of=of)
+    if body.FaceIds is not None:
+        rows = iter(find_faces(body.FaceIds, target, ports.search_ports()).values())
+    else:
+        rows = _rows_after(after, target, ports)
+    page = list(islice(rows, most))
+    made: Shape = {"Faces": [face(row, version) for row in page], "FaceModelVersion": version}
+    has_more = next(rows, None) is not None
+    return made | ({"NextToken": cursors.sign(page[-1].id, of=of)} if has_more else {})
+
+
+def _rows_after(row_id: str, target: CollectionRef, ports: Backend) -> Iterator[IndexRow]:
+    last = image_id_of_row(row_id)
+    if last:
+        of_last = ports.index.get_images(target, [last]).get(last, ())
+        yield from (row for row in of_last if row.id > row_id)
+    images = ports.index.list_images(target, start_after=last)
+    while some := [image.ref.image_id for image in islice(images, IMAGES_AT_ONCE)]:
+        found = ports.index.get_images(target, some)
+        for image_id in some:
+            yield from found.get(image_id, ())
+
+
+@router.post("/DeleteFaces")
+def delete_faces(
+    body: Annotated[m.DeleteFaces, m.members(m.DeleteFaces)], ports: Ports, caller: Asks
+) -> Shape:
+    """Those that came with a job's picture of several faces stay: the next job would bring them back."""
+    target = _readable(body.CollectionId, ports, caller)
+    found = find_faces(body.FaceIds, target, ports.search_ports())
+    kept = remove_faces([*found.values()], target, ports.search_ports(), ports.uploads, caller)
+    stays = {row.id for row in kept}
+    if stays:
+        raise AwsError(
+            "InvalidParameterException",
+            f"{len(stays)} of these faces came by a job with a picture of several faces, and stay; delete "
+            "the image from the collection instead. All others are deleted",
+        )
+    missing = [face_id for face_id in body.FaceIds if face_id not in found]
+    return {
+        "DeletedFaces": list(dict.fromkeys(face_id for face_id in body.FaceIds if face_id in found)),
+        "UnsuccessfulFaceDeletions": [
+            {"FaceId": face_id, "Reasons": ["FACE_NOT_FOUND"]} for face_id in dict.fromkeys(missing)
+        ],
+    }
+
+
+def _readable(collection_id: str, ports: Backend, caller: Asks) -> CollectionRef:
+    name = collection_of(collection_id)
+    require(caller, Permission.READ)
+    require_names(caller, collection=name)
+    return target_of_faces(name, ports.search_ports())
+
+
+def _version_of(target: CollectionRef, ports: Backend) -> str:
+    return model_version(ports.index.model_of(target).name, target.fingerprint)

@@ -1,0 +1,26 @@
+"""A CollectionId may have signs that no name of a collection has. Each becomes `_` and two hex digits."""
+
+import re
+
+from pipeline.errors import ArgumentError
+from pipeline.names import check_collection_name
+
+_PREFIX = "rk_id"  # of a name that was written so. A sign may come next, and two `_` in a row may not
+_WRITTEN = re.compile(r"_([0-9a-f]{2})")
+
+
+def collection_of(collection_id: str) -> str:
+    """The name, which is the id itself wherever it can be. Raises ArgumentError: it becomes too long."""
+    try:
+        if not collection_id.startswith(_PREFIX):
+            return check_collection_name(collection_id)
+    except ArgumentError:
+        pass
+    written = re.sub(r"[^A-Za-z0-9]", lambda sign: f"_{ord(sign[0]):02x}", collection_id)
+    return check_collection_name(_PREFIX + written)
+
+
+def id_of_collection(name: str) -> str:
+    if not name.startswith(_PREFIX):
+        return name
+    return _WRITTEN.sub(lambda digits: chr(int(digits[1], 16)), name.removeprefix(_PREFIX))

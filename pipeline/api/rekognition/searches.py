@@ -1,0 +1,273 @@
+"""SearchFaces, SearchFacesByImage, CompareFaces, DetectFaces. All pass the gate that every search passes."""
+
+from collections.abc import Sequence
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Response
+
+from pipeline.api.aws.errors import AwsError
+from pipeline.api.aws.middleware import FOLDER
+from pipeline.api.backend import Asks, Backend, Ports
+from pipeline.api.rekognition import members as m
+from pipeline.api.rekognition.names import collection_of
+from pipeline.api.rekognition.pictures import read_picture
+from pipeline.api.rekognition.quality import reasons_against
+from pipeline.api.rekognition.scale import DEFAULT_THRESHOLD, HEADER, Scale, scale_of
+from pipeline.api.rekognition.shapes import Shape, box, compared_face, face, model_version
+from pipeline.api.routes.search import RECEIPT_HEADER
+from pipeline.api.stated import StatedInHeaders
+from pipeline.errors import DeniedError, PolicyError
+from pipeline.search.query import Bytes, Object, Query, Stored
+from pipeline.service.access import Caller, Permission, require, require_names
+from pipeline.service.arguments import read_justification, read_search
+from pipeline.service.faces import FoundFaces, target_of_faces
+from pipeline.service.index_faces import find_faces
+from pipeline.service.search import SearchRequest
+from pipeline.service.search_values import SearchAnswer
+from pipeline.types import (
+    AuditReceipt,
+    CollectionRef,
+    Face,
+    FacePlace,
+    Justification,
+    RefusalReason,
+    SearchHit,
+    face_metadata,
+)
+from pipeline.types import Box as BoxPx
+
+router = APIRouter(prefix=FOLDER)
+
+DEFAULT_MAX_FACES = 80  # where neither the request nor the policy says how many
+INDEX_HEADER = "x-pictor-receipt-index"
+Named = Annotated[str, Header(max_length=255)]
+
+
+@router.post("/SearchFaces")
+def search_faces(
+    body: Annotated[m.SearchFaces, m.members(m.SearchFaces)],
+    ports: Ports,
+    caller: Asks,
+    stated: StatedInHeaders,
+    response: Response,
+) -> Shape:
+    """The faces that are like a stored one, without itself."""
+    why = read_justification(**stated.model_dump())
+    target = _target(collection_of(body.CollectionId), why, ports, caller)
+    row = find_faces([body.FaceId], target, ports.search_ports(), latest=False) or find_faces(
+        [body.FaceId], target, ports.search_ports()
+    )
+    stored = row.get(body.FaceId)
+    # One that is not there is looked for, too: the gate refuses and records before it says so.
+    row_id = stored.id if stored else f"{body.FaceId.replace('-', '')}:00"
+    scale = scale_of(target, ports.settings)
+    request = _request(target, body.MaxFaces, body.FaceMatchThreshold, why, scale, ports, itself=1)
+    answer = _searched(Stored(text=body.FaceId, id=row_id), request, scale, ports, caller, response)
+    if answer.error:
+        raise AwsError(
+            "InvalidParameterException", f"FaceId: there is no face {body.FaceId} in the collection"
+        )
+    hits = [hit for hit in answer.hits if hit.id != row_id]
+    return {"SearchedFaceId": body.FaceId} | _matches(
+        hits[: body.MaxFaces or len(hits)], scale, answer.target or target, ports
+    )
+
+
+@router.post("/SearchFacesByImage")
+def search_faces_by_image(
+    body: Annotated[m.SearchFacesByImage, m.members(m.SearchFacesByImage)],
+    ports: Ports,
+    caller: Asks,
+    stated: StatedInHeaders,
+    response: Response,
+) -> Shape:
+    """The faces that are like the largest one of a picture. Its other faces are not looked for."""
+    why = read_justification(**stated.model_dump())
+    target = _target(collection_of(body.CollectionId), why, ports, caller)
+    picture = read_picture(body.Image, ports, caller)
+    largest, known = _largest(picture, target, body.QualityFilter, ports, caller)
+    scale = scale_of(target, ports.settings)
+    request = _request(target, body.MaxFaces, body.FaceMatchThreshold, why, scale, ports)
+    answer = _searched(_query(body.Image, picture, largest.box), request, scale, ports, caller, response)
+    if answer.error:
+        raise AwsError("InvalidParameterException", answer.error)
+    return {
+        "SearchedFaceBoundingBox": box(largest),
+        "SearchedFaceConfidence": round(100 * known.confidence, 3),
+    } | _matches(answer.hits, scale, answer.target or target, ports)
+
+
+def _largest(
+    picture: bytes, target: CollectionRef, quality: str, ports: Backend, caller: Caller
+) -> tuple[FacePlace, Face]:
+    """Raises AwsError: the picture shows no face that is good enough."""
+    found = ports.detect_faces(Bytes(text="picture", body=picture), target.name, caller)
+    for place, known in _faces_of(found):
+        if not reasons_against(face_metadata(place.box, known), quality):
+            return place, known
+    raise AwsError("InvalidParameterException", "There are no faces in the image. Should be at least 1.")
+
+
+def _query(image: m.Picture, picture: bytes, chosen: BoxPx) -> Query:
+    if image.S3Object is None:
+        return Bytes(text="picture", body=picture, box=chosen)
+    bucket, key = image.S3Object.Bucket, image.S3Object.Name
+    return Object(text=f"{bucket}/{key}", bucket=bucket, key=key, box=chosen)
+
+
+@router.post("/DetectFaces")
+def detect_faces(
+    body: Annotated[m.DetectFaces, m.members(m.DetectFaces)],
+    ports: Ports,
+    caller: Asks,
+    x_pictor_collection: Named = "",
+) -> Shape:
+    """The faces of a picture, the largest first, by the model of a collection. Nobody is looked for."""
+    name = _collection_for("DetectFaces", x_pictor_collection, ports)
+    picture = Bytes(text="picture", body=read_picture(body.Image, ports, caller))
+    found = ports.detect_faces(picture, name, caller)
+    details = [compared_face(face_metadata(place.box, known), place) for place, known in _faces_of(found)]
+    return {"FaceDetails": details}
+
+
+@router.post("/CompareFaces")
+def compare_faces(
+    body: Annotated[m.CompareFaces, m.members(m.CompareFaces)],
+    ports: Ports,
+    caller: Asks,
+    stated: StatedInHeaders,
+    response: Response,
+    x_pictor_collection: Named = "",
+) -> Shape:
+    """The largest face of one picture with each of another, as the policy of a collection allows it."""
+    name = _collection_for("CompareFaces", x_pictor_collection, ports)
+    why = read_justification(**stated.model_dump())
+    target = _target(name, why, ports, caller)
+    scale = scale_of(target, ports.settings)
+    request = _request(target, None, body.SimilarityThreshold, why, scale, ports)
+    first = Bytes(text="SourceImage", body=read_picture(body.SourceImage, ports, caller))
+    second = Bytes(text="TargetImage", body=read_picture(body.TargetImage, ports, caller))
+    with _Words(scale, ports, name):
+        found = ports.compare_faces(first, second, request, caller)
+    _say(response, found.receipt, scale)
+    source = _by_box(ports.detect_faces(first, name, caller))
+    seen = _by_box(ports.detect_faces(second, name, caller))
+    place, known = source[found.face]
+    return {
+        "SourceImageFace": {"BoundingBox": box(place), "Confidence": round(100 * known.confidence, 3)},
+        "FaceMatches": [
+            {"Similarity": scale.similarity_of(score), "Face": _compared(seen[where])}
+            for where, score in found.matches
+        ],
+        "UnmatchedFaces": [_compared(seen[where]) for where in found.unmatched],
+    }
+
+
+def _compared(found: tuple[FacePlace, Face]) -> Shape:
+    place, known = found
+    return compared_face(face_metadata(place.box, known), place)
+
+
+def _by_box(found: FoundFaces) -> dict[BoxPx, tuple[FacePlace, Face]]:
+    return {place.box: (place, known) for place, known in _faces_of(found)}
+
+
+def _faces_of(found: FoundFaces) -> list[tuple[FacePlace, Face]]:
+    return [
+        (FacePlace(box=where, width=found.width, height=found.height), known) for where, known in found.faces
+    ]
+
+
+def _collection_for(operation: str, named: str, ports: Backend) -> str:
+    """Raises AwsError: nobody says which collection answers for an operation that names none."""
+    collection_id = named or ports.settings.rekognition_collection
+    if not collection_id:
+        raise AwsError(
+            "InvalidParameterException",
+            f"{operation} names no collection, and its model and policy are those of one: send the header "
+            "X-Pictor-Collection, or whoever runs the service sets PICTOR_REKOGNITION_COLLECTION",
+        )
+    return collection_of(collection_id)
+
+
+def _target(name: str, why: Justification, ports: Backend, caller: Caller) -> CollectionRef:
+    try:
+        require(caller, Permission.SEARCH)
+        require_names(caller, collection=name)
+    except DeniedError:  # the gate says so, too, and records that somebody tried
+        ports.search([Stored(text="", id="")], read_search(collection=name, justification=why), caller)
+        raise
+    return target_of_faces(name, ports.search_ports())
+
+
+def _request(
+    target: CollectionRef,
+    most: int | None,
+    threshold: float | None,
+    why: Justification,
+    scale: Scale,
+    ports: Backend,
+    *,
+    itself: int = 0,
+) -> SearchRequest:
+    """What is left out is the API's default, or what the policy allows if that is less.
+
+    Args:
+        itself: hits beside those that are wanted.
+    """
+    version = ports.answers_to.policy_of(target.name)
+    policy = version.policy if version else None
+    k = (most or DEFAULT_MAX_FACES) + itself
+    if policy is not None and policy.max_k is not None and (most is None or most <= policy.max_k):
+        k = min(k, policy.max_k)
+    least = scale.cosine_of(DEFAULT_THRESHOLD if threshold is None else threshold)
+    if threshold is None and policy is not None and policy.min_score is not None:
+        least = max(least, policy.min_score)
+    return read_search(collection=target.name, k=k, min_score=least, justification=why)
+
+
+def _searched(
+    query: Query, request: SearchRequest, scale: Scale, ports: Backend, caller: Caller, response: Response
+) -> SearchAnswer:
+    with _Words(scale, ports, request.collection):
+        (answer,) = ports.search([query], request, caller)
+    _say(response, answer.receipt, scale)
+    return answer
+
+
+class _Words:
+    """Says the floor of a policy as the similarity that a client knows."""
+
+    def __init__(self, scale: Scale, ports: Backend, collection: str) -> None:
+        self._scale, self._ports, self._collection = scale, ports, collection
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, err: BaseException | None, trace: object) -> None:
+        if not isinstance(err, PolicyError) or err.reason != RefusalReason.THRESHOLD_BELOW_FLOOR:
+            return
+        version = self._ports.answers_to.policy_of(self._collection)
+        if version is None or version.policy.min_score is None:
+            return
+        floor = self._scale.similarity_of(version.policy.min_score)
+        detail = str(err).removeprefix(f"{err.reason}: ")
+        said = f"{detail}, which is a FaceMatchThreshold or SimilarityThreshold of {floor:.4f}"
+        raise PolicyError(err.reason, said, err.record_id) from err
+
+
+def _say(response: Response, receipt: AuditReceipt | None, scale: Scale) -> None:
+    response.headers[RECEIPT_HEADER] = receipt.record_id if receipt else "recording off"
+    if receipt is not None:
+        response.headers[INDEX_HEADER] = str(receipt.index)
+    response.headers[HEADER] = scale.version
+
+
+def _matches(hits: Sequence[SearchHit], scale: Scale, target: CollectionRef, ports: Backend) -> Shape:
+    version = model_version(ports.index.model_of(target).name, target.fingerprint)
+    return {
+        "FaceMatches": [
+            {"Similarity": scale.similarity_of(hit.score), "Face": face(hit, version)} for hit in hits
+        ],
+        "FaceModelVersion": version,
+    }

@@ -1,0 +1,64 @@
+"""Faces as answers have them, from what a row or a picture has of one."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from pipeline.service.face_ids import face_id_of
+from pipeline.service.index_faces import EXTERNAL_ID, IMAGE_ID
+from pipeline.types import CollectionInfo, FacePlace, IndexRow, SearchHit, place_of
+
+Shape = dict[str, Any]
+_LANDMARKS = ("eyeLeft", "eyeRight", "nose", "mouthLeft", "mouthRight")
+_QUALITY = {"Brightness": "face_brightness", "Sharpness": "face_sharpness"}
+_POSE = {"Roll": "face_roll", "Yaw": "face_yaw", "Pitch": "face_pitch"}
+
+
+def model_version(name: str, fingerprint: str) -> str:
+    return f"{name}-{fingerprint[:8]}"
+
+
+def version_of(info: CollectionInfo) -> str:
+    return model_version(info.model_name, info.fingerprint)
+
+
+def box(place: FacePlace) -> Shape:
+    left, top, width, height = place.share
+    return {"Left": left, "Top": top, "Width": width, "Height": height}
+
+
+def face(row: IndexRow | SearchHit, version: str) -> Shape:
+    """A face of a collection."""
+    made: Shape = {"FaceId": face_id_of(row.id), "IndexFacesModelVersion": version}
+    if (place := place_of(row.metadata, width=row.width, height=row.height)) is not None:
+        made["BoundingBox"] = box(place)
+    if image_id := row.metadata.get(IMAGE_ID):
+        made["ImageId"] = image_id
+    if external_id := row.metadata.get(EXTERNAL_ID):
+        made["ExternalImageId"] = external_id
+    return made | _confidence(row.metadata)
+
+
+def compared_face(metadata: Mapping[str, str], place: FacePlace) -> Shape:
+    """A face of a picture that nobody keeps, with what is known of it beside its box."""
+    made: Shape = {"BoundingBox": box(place)} | _confidence(metadata)
+    if landmarks := _landmarks(metadata, place):
+        made["Landmarks"] = landmarks
+    for name, fields in (("Pose", _POSE), ("Quality", _QUALITY)):
+        if all(field in metadata for field in fields.values()):
+            made[name] = {member: float(metadata[field]) for member, field in fields.items()}
+    return made
+
+
+def _confidence(metadata: Mapping[str, str]) -> Shape:
+    text = metadata.get("face_confidence")
+    return {"Confidence": round(100 * float(text), 3)} if text else {}
+
+
+def _landmarks(metadata: Mapping[str, str], place: FacePlace) -> list[Shape]:
+    points = [tuple(map(float, point.split(","))) for point in metadata.get("face_points", "").split()]
+    if len(points) != len(_LANDMARKS):
+        return []
+    return [
+        {"Type": name, "X": (x + 0.5) / place.width, "Y": (y + 0.5) / place.height}
+        for name, (x, y) in zip(_LANDMARKS, points, strict=True)
+    ]

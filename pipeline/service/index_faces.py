@@ -1,0 +1,190 @@
+"""Index the faces of one picture at once, each as an image of its own, and take faces out again.
+
+A face that comes alone can go alone, and keeps its id while others of its picture go (decision 0125).
+"""
+
+import hashlib
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from pipeline.errors import ImageError
+from pipeline.location import Location
+from pipeline.ports import ImageLimits, ObjectStore
+from pipeline.ports.image_rows import image_id_of_row, view_row_id
+from pipeline.search.examples import Example, read_examples
+from pipeline.search.query import Bytes
+from pipeline.service.access import ALL_TENANTS, Caller, Permission, require, require_names
+from pipeline.service.act_records import enter_deletion, enter_indexing
+from pipeline.service.face_ids import rows_that_may_be
+from pipeline.service.faces import target_of_faces
+from pipeline.service.search import SearchPorts, sources_of
+from pipeline.types import DEFAULT_TENANT, CollectionRef, IndexRow, ObjectRef, Reason
+
+EXTERNAL_ID = "external_image_id"  # metadata of a row
+IMAGE_ID = "rekognition_image_id"
+SOURCE = "source_object"
+FACES_AT_ONCE = 100  # that are looked for: 9,900 ids
+NOWHERE = Location(url="", bucket="rekognition", prefix="")  # of faces whose picture is not kept
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FacesToIndex:
+    """`left_out` says why a face of this metadata is not wanted, or nothing. `source` is bucket and key."""
+
+    collection: str
+    external_id: str = ""
+    source: str = ""
+    most: int
+    left_out: Callable[[Mapping[str, str]], Sequence[str]]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LeftOut:
+    face: Example
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class IndexedFaces:
+    rows: tuple[IndexRow, ...]
+    left_out: tuple[LeftOut, ...]
+    target: CollectionRef
+
+
+def index_faces(
+    body: bytes,
+    wanted: FacesToIndex,
+    place: Location | None,
+    ports: SearchPorts,
+    limits: ImageLimits,
+    caller: Caller,
+) -> IndexedFaces:
+    """The largest faces first. The same picture with the same external id makes the same rows.
+
+    Args:
+        place: for uploads. With it the picture is kept there, once for each of its faces, under the key that
+            the row names.
+
+    Raises:
+        DeniedError: the caller may not write, or not into this collection.
+        NotFoundError, ArgumentError: there is no such collection, or it is not one of faces.
+        ImageError: the picture cannot be read.
+        AuditError: it could not be recorded. Nothing is written.
+    """
+    require(caller, Permission.WRITE)
+    require_names(caller, collection=wanted.collection)
+    target = target_of_faces(wanted.collection, ports)
+    (faces,) = read_examples([Bytes(text="picture", body=body)], target, sources_of(target, ports), limits)
+    if faces[0].code in tuple(Reason):
+        raise ImageError(Reason(faces[0].code), faces[0].error.removeprefix(f"{faces[0].code}: "))
+    taken: list[Example] = []
+    left_out: list[LeftOut] = []
+    for face in (face for face in faces if face.vector is not None):
+        reasons = tuple(wanted.left_out(face.metadata))
+        if not reasons and len(taken) >= wanted.most:
+            reasons = ("EXCEEDS_MAX_FACES",)
+        if reasons:
+            left_out.append(LeftOut(face=face, reasons=reasons))
+        else:
+            taken.append(face)
+    rows = [_row_of(face, body, wanted, place, caller) for face in taken]
+    enter_indexing(
+        [row.ref.image_id for row in rows], wanted.source or "request", target, ports.answers_to, caller
+    )
+    _write(rows, body, target, ports, keep=place is not None)
+    return IndexedFaces(rows=tuple(rows), left_out=tuple(left_out), target=target)
+
+
+def _row_of(
+    face: Example, body: bytes, wanted: FacesToIndex, place: Location | None, caller: Caller
+) -> IndexRow:
+    assert face.vector is not None, "it was looked at"
+    assert face.face is not None, "pictures of this collection's model show faces"
+    content = hashlib.sha256(body).hexdigest()
+    digest = hashlib.sha256(f"{wanted.collection}\0{wanted.external_id}\0{content}".encode()).hexdigest()
+    kept, box = place or NOWHERE, face.face.box
+    tenant = DEFAULT_TENANT if caller.tenant == ALL_TENANTS else caller.tenant
+    sides = f"{box.left}-{box.top}-{box.width}-{box.height}"
+    ref = ObjectRef(
+        bucket=kept.bucket,
+        key=f"{kept.prefix}{tenant}/faces/{digest}/{sides}",
+        etag=content[:32],
+        size_bytes=len(body),
+    )
+    known = {EXTERNAL_ID: wanted.external_id, SOURCE: wanted.source}
+    return IndexRow(
+        id=view_row_id(ref.image_id, 0),
+        ref=ref,
+        vector=face.vector,
+        width=face.face.width,
+        height=face.face.height,
+        indexed_at=datetime.now(UTC),
+        metadata={
+            **{name: text for name, text in known.items() if text},
+            IMAGE_ID: str(uuid.UUID(digest[:32])),
+            **face.metadata,
+        },
+    )
+
+
+def _write(
+    rows: Sequence[IndexRow], body: bytes, target: CollectionRef, ports: SearchPorts, *, keep: bool
+) -> None:
+    """Pictures before rows: a row whose picture is missing could not be shown or embedded again."""
+    for row in rows if keep else ():
+        ports.store.put(row.ref.bucket, row.ref.key, body)
+    if rows:
+        ports.index.replace_images(target, {row.ref.image_id: [row] for row in rows})
+
+
+def find_faces(
+    face_ids: Sequence[str], target: CollectionRef, ports: SearchPorts, *, latest: bool = True
+) -> dict[str, IndexRow]:
+    """The rows that are there, by the id of the face. Raises ValueError: no UUID."""
+    found: dict[str, IndexRow] = {}
+    candidates = {face_id: rows_that_may_be(face_id) for face_id in face_ids}
+    for places in (slice(0, 1), slice(1, None)):  # nearly all are the first of their image
+        left = [face_id for face_id in candidates if face_id not in found]
+        for start in range(0, len(left), FACES_AT_ONCE):
+            some = left[start : start + FACES_AT_ONCE]
+            of = {row_id: face_id for face_id in some for row_id in candidates[face_id][places]}
+            found |= {of[row.id]: row for row in ports.index.get_rows(target, list(of), latest=latest)}
+    return {face_id: found[face_id] for face_id in candidates if face_id in found}
+
+
+def remove_faces(
+    rows: Sequence[IndexRow],
+    target: CollectionRef,
+    ports: SearchPorts,
+    place: Location | None,
+    caller: Caller,
+) -> list[IndexRow]:
+    """Take faces out, and the pictures that were kept with them.
+
+    Returns:
+        Those that stay: they came by a job, with a picture of several faces.
+
+    Raises:
+        DeniedError: the caller may not write, or not into this collection.
+        AuditError: it could not be recorded. Nothing is deleted.
+    """
+    require(caller, Permission.WRITE)
+    require_names(caller, collection=target.name)
+    image_ids = [image_id_of_row(row.id) for row in rows]
+    stored = ports.index.get_images(target, image_ids)
+    gone = [row for row in rows if len(stored.get(image_id_of_row(row.id), ())) <= 1]
+    if gone:
+        ids = [image_id_of_row(row.id) for row in gone]
+        enter_deletion(ids, target.name, ports.answers_to, caller)
+        for info in ports.index.list_generations(target.name):
+            ports.index.delete_images(info.ref, ids)
+    for row in gone:
+        _forget_picture(row, place, ports.store)
+    return [row for row in rows if row not in gone]
+
+
+def _forget_picture(row: IndexRow, place: Location | None, store: ObjectStore) -> None:
+    if place is not None and row.metadata.get(IMAGE_ID) and row.ref.bucket == place.bucket:
+        store.delete(row.ref.bucket, row.ref.key)
