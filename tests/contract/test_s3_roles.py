@@ -37,7 +37,7 @@ MAY = {
     "prepare": READS_IMAGES | {"put block", "delete block"},
     "embed": READS_IMAGES | {"get block", "list block", "delete block"},
     "search": READS_IMAGES | PUBLISHES,
-    "api": READS_IMAGES | PUBLISHES | {"put upload"},
+    "api": READS_IMAGES | PUBLISHES | {"put upload", "delete upload"},
     "sweep": {"list block", "delete block"},
 }
 

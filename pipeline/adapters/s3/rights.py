@@ -22,7 +22,7 @@ class Right(Enum):
     READ_BLOCKS = auto()
     LIST_BLOCKS = auto()
     DELETE_BLOCKS = auto()
-    PUT_UPLOADS = auto()
+    KEEP_UPLOADS = auto()  # put them, and delete the pictures that are kept for a while
     PUBLISH_LOG = auto()
     READ_WEIGHTS = auto()
 
@@ -34,7 +34,7 @@ ROLE_RIGHTS: Mapping[str, frozenset[Right]] = {
     "prepare": frozenset({Right.READ_SOURCES, Right.PUT_BLOCKS, Right.DELETE_BLOCKS, *_OF_A_MODEL}),
     "embed": frozenset({Right.READ_SOURCES, Right.READ_BLOCKS, Right.DELETE_BLOCKS, *_OF_A_MODEL}),
     "search": frozenset({Right.READ_SOURCES, Right.PUBLISH_LOG, *_OF_A_MODEL}),
-    "api": frozenset({Right.READ_SOURCES, Right.PUT_UPLOADS, Right.PUBLISH_LOG, *_OF_A_MODEL}),
+    "api": frozenset({Right.READ_SOURCES, Right.KEEP_UPLOADS, Right.PUBLISH_LOG, *_OF_A_MODEL}),
     "sweep": frozenset({Right.LIST_BLOCKS, Right.DELETE_BLOCKS}),
 }
 
@@ -83,8 +83,8 @@ def _grants(rights: frozenset[Right], places: StorePlaces) -> Iterable[_Grant]:
         yield (LIST,), (places.staging,)
     blocks = {Right.READ_BLOCKS: GET, Right.PUT_BLOCKS: PUT, Right.DELETE_BLOCKS: DELETE}
     yield [action for right, action in blocks.items() if right in rights], (f"{places.staging}/*",)
-    if Right.PUT_UPLOADS in rights:
-        yield (PUT,), [*map(_all_of, uploads)]
+    if Right.KEEP_UPLOADS in rights:
+        yield (PUT, DELETE), [*map(_all_of, uploads)]
     if Right.PUBLISH_LOG in rights:
         yield (LIST,), [place.bucket for place in log]
         yield (GET, PUT), [*map(_all_of, log)]
