@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 def check_receipts(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="What a search wrote with --receipt.")],
-    vkey: Annotated[str, typer.Option(help="Public key of the log, its text or a file.")],
+    vkey: Annotated[str, typer.Option(help="Public key of the log, as text or as a file.")],
     record: Annotated[
-        Path | None, typer.Option(help="JSON of the record, if the file has one receipt.")
+        Path | None, typer.Option(help="File with the record as JSON. FILE must then have one receipt.")
     ] = None,
 ) -> None:
     """Check receipts without the log: that each entry is in it, under a signed checkpoint.

@@ -37,10 +37,11 @@ def report(
     collection: Collection = "",
     rates: Annotated[
         Path | None,
-        typer.Option(help="Measured error rates, the JSON of an evaluation, for an accountability report."),
+        typer.Option(help="Error rates for an accountability report, from `pictor evaluate SOURCE --json`."),
     ] = None,
     recipient: Annotated[
-        str, typer.Option(help="To whom you give the report. It stands in its entry.", metavar="NAME")
+        str,
+        typer.Option(help="To whom you give the report. The entry of the report names them.", metavar="NAME"),
     ] = "",
     form: Annotated[
         str, typer.Option("--format", help="html, json or csv. Default: as the file is called, or json.")

@@ -57,12 +57,19 @@ def evaluate(
         typer.Option(help="A column of the CSV file whose values are measured apart. You can repeat it."),
     ] = None,
     not_enrolled: Annotated[
-        float, typer.Option(help="Share of persons who are left out of the gallery.", min=0, max=0.9)
+        float,
+        typer.Option(
+            help="Share of persons who are left out of the gallery, to measure FPIR.", min=0, max=0.9
+        ),
     ] = 0.3,
-    seed: Annotated[int, typer.Option(help="Of the choice of persons and of the resamples.", min=0)] = 0,
+    seed: Annotated[
+        int, typer.Option(help="Seed of the random choice and resampling of persons.", min=0)
+    ] = 0,
     ignore: Annotated[
         Ignored | None,
-        typer.Option(help="Images that gave no vector are left out, and else count as searches that miss."),
+        typer.Option(
+            help="Leave images that gave no vector out of the searches. Otherwise they count as misses."
+        ),
     ] = None,
     description: Annotated[str, typer.Option(help="Your words about the images, for the report.")] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,

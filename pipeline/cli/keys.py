@@ -44,7 +44,11 @@ def create_key(
     ] = False,
     expires: Expires = "",
     aws: Annotated[
-        bool, typer.Option("--aws", help="Print the pair that AWS clients sign with, and not the key.")
+        bool,
+        typer.Option(
+            "--aws",
+            help="Print the pair that AWS clients sign with, not the key. Needs PICTOR_REKOGNITION_KEY.",
+        ),
     ] = False,
     as_json: AsJson = False,
 ) -> None:

@@ -14,9 +14,13 @@ from pipeline.service.arguments import read_age, read_person
 from pipeline.settings import Settings
 from pipeline.types import MatchDecision
 
-app = typer.Typer(no_args_is_help=True, help="List matches of searches, and decide whether they are ones.")
+app = typer.Typer(
+    no_args_is_help=True, help="List matches of searches that persons must verify, and decide on them."
+)
 
-MatchId = Annotated[str, typer.Argument(metavar="MATCH", help="The receipt of the search, and a rank.")]
+MatchId = Annotated[
+    str, typer.Argument(metavar="MATCH", help="Receipt of the search, `-` and the rank of the hit.")
+]
 Fields = Mapping[str, object]
 
 
@@ -72,7 +76,7 @@ def decide(
     reason: Annotated[str, typer.Option(help="Why. It is recorded.")],
     on_behalf_of: Annotated[str, typer.Option(help="The person who decides, if that is not you.")] = "",
 ) -> None:
-    """Say whether a match is one. It cannot be changed afterwards. You cannot decide over your own search."""
+    """Decide whether both pictures show the same. You cannot change it, nor decide on your own search."""
     with _opened(read_person(on_behalf_of)) as verifications:
         match = verifications.decide(match_id, decision, reason)
     note(f"recorded; match {match['id']} is {match['state']}{' and closed' if match['closed'] else ''}")
@@ -93,7 +97,7 @@ def sweep(
 
 @app.command("rebuild")
 def rebuild() -> None:
-    """Make the tables of verifications anew, of the entries of the log."""
+    """Make the tables of verifications anew, from the entries of the log."""
     from pipeline import wiring_audit
 
     require(local_caller(), Permission.OPERATE)
