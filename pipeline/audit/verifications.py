@@ -1,6 +1,6 @@
 """From entries of the log to the matches that persons verify: the one place that says what entries mean."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -28,20 +28,25 @@ def concerns_matches(record: AuditRecord) -> bool:
 
 def matches_in(index: int, record: Mapping[str, Any]) -> list[Match]:
     """The matches that the entry of a search opens. Args: `record` is its JSON."""
-    if record["kind"] != AuditKind.SEARCH or not (needed := record["details"].get(VERIFICATIONS)):
+    needed = record["details"].get(VERIFICATIONS)
+    if record["kind"] != AuditKind.SEARCH or not (isinstance(needed, int) and needed):
         return []
+    collection = tenant_beginning(record["tenant"]) + record["reference_db"]["collection"]
+    opened_at = datetime.fromisoformat(record["started_at"])
+    searched_by = person_key(name_without_key(record["actor"]["id"]))
+    searched_for = person_key(record["on_behalf_of"])
     return [
         Match(
             search_id=record["record_id"],
             rank=candidate["rank"],
             candidate_id=candidate["id"],
             score=float(candidate["score"]),
-            collection=tenant_beginning(record["tenant"]) + record["reference_db"]["collection"],
+            collection=collection,
             opened=index,
-            opened_at=datetime.fromisoformat(record["started_at"]),
+            opened_at=opened_at,
             persons_needed=needed,
-            searched_by=person_key(name_without_key(record["actor"]["id"])),
-            searched_for=person_key(record["on_behalf_of"]),
+            searched_by=searched_by,
+            searched_for=searched_for,
         )
         for candidate in record["candidates"]
     ]
@@ -76,9 +81,14 @@ class MatchesOfEntries:
     matches: dict[MatchPlace, Match] = field(default_factory=dict)
 
     def take(self, index: int, record: Mapping[str, Any]) -> None:
-        for match in matches_in(index, record):
-            self.matches[match.search_id, match.rank] = match
+        self.open(matches_in(index, record))
         if (found := decision_in(record)) is not None:
-            place, made = found
-            if place in self.matches:
-                self.matches[place] = self.matches[place].with_decision(made)
+            self.decide(*found)
+
+    def open(self, matches: Iterable[Match]) -> None:
+        self.matches |= {(match.search_id, match.rank): match for match in matches}
+
+    def decide(self, place: MatchPlace, made: PersonDecision) -> None:
+        """Nothing where no entry that was taken opens the match."""
+        if place in self.matches:
+            self.matches[place] = self.matches[place].with_decision(made)

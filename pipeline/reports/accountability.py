@@ -44,7 +44,7 @@ def accountability_tables(acts: Iterable[tuple[Act, bool]], *, rates: ErrorRates
                 searches=1,
                 refused=act.is_refused,
                 with_hits=bool(act.candidates),
-                to_verify=bool(act.persons_needed),
+                to_verify=bool(act.opens),
             )
         elif act.kind == AuditKind.POLICY_CHANGE:
             changes.append(_change(act))

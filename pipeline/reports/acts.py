@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from pipeline.audit.verifications import MatchPlace, decision_in, matches_in
+from pipeline.types import Match, PersonDecision
 from pipeline.types.audit import UNKNOWN, AuditEntry, AuditKind, AuditOutcome
 
 WITHOUT_ID = ("upload", "vector", "text")  # sources of a probe; any other is the id of a stored image
@@ -13,7 +15,10 @@ WITHOUT_ID = ("upload", "vector", "text")  # sources of a probe; any other is th
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Act:
-    """`kind` may be one that is not in `AuditKind` yet. `candidates` are ids and ranks of the hits."""
+    """`kind` may be one that is not in `AuditKind` yet. `candidates` are ids and ranks of the hits.
+
+    `opens` are the matches that persons verify after this search. `decides` is what one says of a match.
+    """
 
     index: int
     record_id: str
@@ -46,18 +51,13 @@ class Act:
     retention_class: str = ""
     refers_to: tuple[str, ...] = ()
     software_version: str = ""
-    verifiers: tuple[tuple[str, str], ...] = ()  # persons and what they decided
+    opens: tuple[Match, ...] = ()
+    decides: tuple[MatchPlace, PersonDecision] | None = None
     details: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def is_search(self) -> bool:
         return self.kind == AuditKind.SEARCH
-
-    @property
-    def persons_needed(self) -> int:
-        """Who must look at each of its hits."""
-        needed = self.details.get("verifications") if self.is_search and self.candidates else None
-        return needed if isinstance(needed, int) else 0
 
 
 def act_in(entry: AuditEntry) -> Act | None:
@@ -99,7 +99,8 @@ def act_in(entry: AuditEntry) -> Act | None:
         retention_class=record["retention_class"],
         refers_to=tuple(record["refers_to"]),
         software_version=record["software_version"],
-        verifiers=tuple((one["id"], one["decision"]) for one in record["verifiers"]),
+        opens=tuple(matches_in(entry.index, record)),
+        decides=decision_in(record),
         details=record["details"],
     )
 

@@ -4,13 +4,13 @@ For AI Act art. 26(10) and Md. Crim. Proc. § 2-510.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 from pipeline.reports.acts import Act
 from pipeline.reports.kinds import count_kind, kinds_table, kinds_tally
-from pipeline.reports.matches import Matches, Verified
+from pipeline.reports.matches import SearchMatches, Verified
 from pipeline.reports.report import Table
 from pipeline.reports.tally import Key, Tally
+from pipeline.types import Match
 from pipeline.types.audit import AuditKind
 
 TITLE = "Use of image search"
@@ -19,15 +19,6 @@ TO_WRITE = (
     "Age, race and gender of the persons whose matches led on. Pictor does not record them.",
     "Breaches and unauthorised uses. The command pictor audit review lists entries to look at.",
 )
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Verifiable:
-    """What is kept of a search until all verifications are read."""
-
-    key: Key
-    ranks: tuple[int, ...]
-    persons_needed: int
 
 
 def annual_tables(acts: Iterable[tuple[Act, bool]]) -> Sequence[Table]:
@@ -40,9 +31,9 @@ def annual_tables(acts: Iterable[tuple[Act, bool]]) -> Sequence[Table]:
     refusals = Tally(named=("reason",), counted=("searches",))
     authorised = Tally(named=("authorisation",), counted=("searches",))
     cases = Tally(named=("authority said",), counted=("cases",))
-    matches, verifiable = Matches(), dict[str, _Verifiable]()
+    matches, verifiable = SearchMatches(), list[tuple[Key, Sequence[Match]]]()
     for act, in_period in acts:
-        matches.take(act)
+        matches.take(act, in_period=in_period)
         if not in_period:
             continue
         count_kind(kinds, act)
@@ -55,13 +46,12 @@ def annual_tables(acts: Iterable[tuple[Act, bool]]) -> Sequence[Table]:
         authorised.add((act.authorisation,), searches=1)
         if act.is_refused:
             refusals.add((act.reason,), searches=1)
-        if act.persons_needed:
-            ranks = tuple(rank for _, rank in act.candidates)
-            verifiable[act.record_id] = _Verifiable(key=key, ranks=ranks, persons_needed=act.persons_needed)
-    for search_id, search in verifiable.items():
-        said = matches.of(search_id, search.ranks, search.persons_needed)
+        if act.opens:
+            verifiable.append((key, act.opens))
+    for system, opened in verifiable:
+        said = matches.of(opened)
         systems.add(
-            search.key,
+            system,
             to_verify=1,
             led_on=said is Verified.CONFIRMED,
             rejected=said is Verified.REJECTED,

@@ -7,7 +7,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from pipeline.reports.acts import Act
-from pipeline.reports.matches import Matches, Verified
+from pipeline.reports.matches import SearchMatches, Verified
 from pipeline.reports.thresholds import Thresholds
 from pipeline.types.audit import AuditKind
 
@@ -50,9 +50,9 @@ def find_all(
     Raises:
         OverflowError: there are more.
     """
-    searches, matches, granted = list[Act](), Matches(), set[tuple[str, str]]()
+    searches, matches, granted = list[Act](), SearchMatches(), set[tuple[str, str]]()
     for act, in_period in acts:
-        matches.take(act)
+        matches.take(act, in_period=in_period)
         if act.kind == AuditKind.AUTHORISATION and act.granted:
             granted.add((act.collection, act.case))
         if act.is_search and in_period:
@@ -112,15 +112,13 @@ def one_purpose(by_person: Mapping[str, Sequence[Act]], thresholds: Thresholds) 
 
 
 def not_verified(
-    by_person: Mapping[str, Sequence[Act]], matches: Matches, thresholds: Thresholds, now: datetime
+    by_person: Mapping[str, Sequence[Act]], matches: SearchMatches, thresholds: Thresholds, now: datetime
 ) -> Iterator[Finding]:
     for person, searches in by_person.items():
         waiting = [
             search
             for search in searches
-            if now - search.ended_at > thresholds.verify_within
-            and matches.of(search.record_id, (rank for _, rank in search.candidates), search.persons_needed)
-            is Verified.OPEN
+            if now - search.ended_at > thresholds.verify_within and matches.of(search.opens) is Verified.OPEN
         ]
         if waiting:
             days = thresholds.verify_within.days

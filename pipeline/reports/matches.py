@@ -1,14 +1,12 @@
-"""What persons made of the hits of a search, as far as entries say so."""
+"""What became of the searches whose hits persons verify."""
 
-from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from pipeline.audit.verifications import MatchesOfEntries
 from pipeline.reports.acts import Act
-from pipeline.types.audit import AuditKind
-
-CONFIRM, REJECT = "confirm", "reject"
+from pipeline.types import Match, MatchState
 
 
 class Verified(StrEnum):
@@ -16,29 +14,28 @@ class Verified(StrEnum):
 
     NOT_ASKED = "not_asked"  # its policy wants nobody to look
     CONFIRMED = "confirmed"  # at least one of its hits: it led on
-    REJECTED = "rejected"  # all that were decided, and the last one is
+    REJECTED = "rejected"  # all of its hits
     OPEN = "open"
 
 
 @dataclass(kw_only=True)
-class Matches:
-    """Takes verifications, in the order of the log. A person counts once for each hit."""
+class SearchMatches:
+    """Takes acts, in the order of the log. Which decisions count is said in `audit.verifications` alone."""
 
-    _said: dict[tuple[str, int], dict[str, str]] = field(default_factory=lambda: defaultdict(dict))
+    _given: MatchesOfEntries = field(default_factory=MatchesOfEntries)
 
-    def take(self, act: Act) -> None:
-        if act.kind != AuditKind.VERIFICATION or len(act.refers_to) != 1:
-            return
-        for _, rank in act.candidates:
-            for person, decision in act.verifiers:
-                self._said[act.refers_to[0], rank].setdefault(person, decision)
+    def take(self, act: Act, *, in_period: bool) -> None:
+        """Searches outside the period are not kept. Decisions count whenever they came."""
+        if in_period:
+            self._given.open(act.opens)
+        if act.decides is not None:
+            self._given.decide(*act.decides)
 
-    def of(self, search_id: str, ranks: Iterable[int], persons_needed: int) -> Verified:
-        if not persons_needed:
+    def of(self, opened: Iterable[Match]) -> Verified:
+        """Args: `opened` are the matches of one search that was taken, as it opened them."""
+        states = {self._given.matches[match.search_id, match.rank].state for match in opened}
+        if not states:
             return Verified.NOT_ASKED
-        said = [list(self._said.get((search_id, rank), {}).values()) for rank in ranks]
-        if any(words.count(CONFIRM) >= persons_needed for words in said):
+        if MatchState.CONFIRMED in states:
             return Verified.CONFIRMED
-        if all(words.count(REJECT) >= persons_needed for words in said):
-            return Verified.REJECTED
-        return Verified.OPEN
+        return Verified.REJECTED if states == {MatchState.REJECTED} else Verified.OPEN

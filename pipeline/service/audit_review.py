@@ -15,7 +15,7 @@ from pipeline.service.audit_search import enter, is_seen, said_of
 from pipeline.types.audit import AuditKind
 
 USUAL = timedelta(days=30)
-MAX_SEARCHES = 200_000  # kept at once, some 400 MB
+MAX_SEARCHES = 200_000  # kept at once, some 500 MB, and 1 GB if each has ten hits to verify
 MAX_ENTRIES_TOLD = 100  # of one finding, as JSON
 
 
