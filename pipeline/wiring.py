@@ -184,13 +184,15 @@ def _store_places(settings: Settings) -> "StorePlaces":
     )
 
 
-def _weights_in_store(address: str) -> Location | None:
+def _weights_in_store(address: str) -> list[Location]:
     if not address.endswith(".toml"):
-        return None
+        return []
+    from pipeline.adapters.models.faces.face_file import read_face_file
     from pipeline.adapters.models.model_file import read_model_file
 
-    weights = read_model_file(Path(address)).weights.location
-    return parse_location(weights) if weights.startswith("s3://") else None
+    faces = read_face_file(address)
+    files = (faces.detector, faces.network) if faces else (read_model_file(Path(address)).weights,)
+    return [parse_location(file.location) for file in files if file.location.startswith("s3://")]
 
 
 class OpenIndex(VectorIndex, AbstractContextManager[Any], Protocol):

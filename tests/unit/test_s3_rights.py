@@ -3,6 +3,7 @@
 import json
 from fnmatch import fnmatchcase
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -16,6 +17,8 @@ from pipeline.adapters.s3.rights import ROLE_RIGHTS, StorePlaces, policy_of
 from pipeline.adapters.s3.users import make_users, read_users
 from pipeline.errors import ArgumentError, ConfigError, CredentialsError, TransientError
 from pipeline.location import parse_location
+from pipeline.settings import Settings
+from pipeline.wiring import store_policy
 
 PLACES = StorePlaces(sources=("photos-*", "press"), staging="pictor-staging")
 OWNER = S3Config(endpoint="http://store:9000", access_key="owner", secret_key="owner-secret")
@@ -63,9 +66,30 @@ def test_a_user_of_two_roles_may_do_the_work_of_both() -> None:
 
 def test_weights_in_the_store_may_be_read_and_nothing_beside_them() -> None:
     weights = parse_location("s3://models/resnet.safetensors")
-    policy = policy_of(["plan"], StorePlaces(sources=("press",), staging="blocks", weights=weights))
+    policy = policy_of(["plan"], StorePlaces(sources=("press",), staging="blocks", weights=[weights]))
     assert allows(policy, "s3:GetObject", "models/resnet.safetensors")
     assert not allows(policy, "s3:GetObject", "models/other.safetensors")
+
+
+def test_both_networks_of_a_face_model_may_be_read(tmp_path: Path) -> None:
+    file = tmp_path / "faces.toml"
+    file.write_text(
+        f"""name = "faces"
+[finder]
+detector = "yunet"
+weights = "s3://models/finder.onnx"
+sha256 = "{"a" * 64}"
+[aligner]
+[embedder]
+weights = "s3://models/embedder.onnx"
+sha256 = "{"b" * 64}"
+dim = 128
+"""
+    )
+    policy = store_policy(Settings(model=str(file)), ["plan"])
+    for network in ("finder", "embedder"):
+        assert allows(policy, "s3:GetObject", f"models/{network}.onnx")
+    assert not allows(policy, "s3:GetObject", "models/other.onnx")
 
 
 def test_what_has_no_form_in_a_policy_is_refused_with_its_name() -> None:

@@ -15,12 +15,12 @@ from pipeline.adapters.models.builtin_spec import (
     builtin_spec,
     fingerprint_of,
 )
+from pipeline.adapters.models.faces.face_file import read_face_file
 from pipeline.adapters.models.faces.face_model import (
     face_spec,
     find_networks,
     load_face_embedder,
     load_face_finder,
-    read_face_file,
 )
 from pipeline.adapters.models.inference import has_native_bfloat16, pick_dtype, quicken
 from pipeline.adapters.models.model_file import ARCHITECTURE_PREFIX, ModelFile, read_model_file

@@ -48,7 +48,7 @@ class StorePlaces:
     uploads: Location | None = None
     tiles: Location | None = None
     checkpoints: Location | None = None
-    weights: Location | None = None  # of one object
+    weights: Sequence[Location] = ()  # an object each
 
 
 def policy_of(roles: Iterable[str], places: StorePlaces) -> Policy:
@@ -90,7 +90,7 @@ def _grants(rights: frozenset[Right], places: StorePlaces) -> Iterable[_Grant]:
         yield (GET, PUT), [*map(_all_of, log)]
         yield (DELETE,), [*map(_all_of, _present(places.tiles))]  # short tiles, once there is a full one
     if Right.READ_WEIGHTS in rights:
-        yield (GET,), [f"{place.bucket}/{place.prefix}" for place in _present(places.weights)]
+        yield (GET,), [f"{place.bucket}/{place.prefix}" for place in places.weights]
 
 
 def _denied(rights: frozenset[Right], places: StorePlaces) -> Iterable[Policy]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.adapters.models.model_file import MAX_SIDE_PX, resolve_weights
+from pipeline.adapters.models.model_file import MAX_SIDE_PX, read_table, resolve_weights
 from pipeline.adapters.models.model_keys import (
     DIGEST,
     MEAN,
@@ -71,9 +71,12 @@ class FaceFile:
         return Preprocessing(resize=side_px, crop=side_px, mean=given.mean, std=given.std, fit="stretch")
 
 
-def is_face_table(table: Mapping[str, object]) -> bool:
-    """Whether a model file is that of a face model."""
-    return bool(table.keys() & _SECTIONS.keys())
+def read_face_file(address: str) -> FaceFile | None:
+    """None for a model that looks at whole images. Raises ModelError: the file is not as it should be."""
+    if not address.endswith(".toml"):
+        return None
+    table = read_table(Path(address))
+    return read_face_table(table, Path(address)) if table.keys() & _SECTIONS.keys() else None
 
 
 def read_face_table(table: Mapping[str, object], path: Path) -> FaceFile:

@@ -7,26 +7,17 @@ from dataclasses import asdict
 from pathlib import Path
 
 from pipeline.adapters.models.builtin_spec import fingerprint_of
-from pipeline.adapters.models.faces.face_file import ONNX_SUFFIX, FaceFile, is_face_table, read_face_table
+from pipeline.adapters.models.faces.face_file import ONNX_SUFFIX, FaceFile
 from pipeline.adapters.models.faces.finder import FaceFinder
 from pipeline.adapters.models.faces.onnx_embedder import OnnxEmbedder
 from pipeline.adapters.models.faces.onnx_network import OnnxNetwork, has_cuda
 from pipeline.adapters.models.faces.yunet import YuNet
-from pipeline.adapters.models.model_file import read_table
 from pipeline.adapters.models.torch_embedder import pick_device, share_cores
 from pipeline.adapters.models.weights import FetchS3, WeightsRef, find_weights
 from pipeline.types import Capability, ModelSpec
 
 # Part of the fingerprint. Change it with anything here that moves a crop or a vector.
 VERSION = "1"
-
-
-def read_face_file(address: str) -> FaceFile | None:
-    """None for a model that looks at whole images. Raises ModelError: the file is not as it should be."""
-    if not address.endswith(".toml"):
-        return None
-    table = read_table(Path(address))
-    return read_face_table(table, Path(address)) if is_face_table(table) else None
 
 
 def face_spec(file: FaceFile, address: str) -> ModelSpec:
