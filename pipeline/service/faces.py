@@ -5,7 +5,7 @@ recorded like a search of it.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -38,16 +38,22 @@ class FoundFaces:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Comparison:
-    """`face` is that of the first picture. `matches` are faces of the second one, the most similar first.
+    """`probe` is the face of the first picture. `matches` are of the second one, the most similar first.
 
-    The scores of faces that are `unmatched` are under the least one, and are not told.
+    The scores of faces that are `unmatched` are under the least one, and are not told. `others` has what is
+    known of each face of the second picture.
     """
 
-    face: Box
+    probe: Example
+    others: Mapping[Box, Example]
     matches: tuple[tuple[Box, float], ...]  # with the cosine of each
     unmatched: tuple[Box, ...]
     receipt: AuditReceipt | None
     to_verify: int
+
+    @property
+    def face(self) -> Box:
+        return _box_of(self.probe)
 
 
 def detect_faces(
@@ -106,7 +112,8 @@ def compare_faces(
     found = _found(first, second, probe, hits, target, terms)
     (answer,) = recorded([[found]], [first], terms, ports.answers_to, ports.probes)
     return Comparison(
-        face=_box_of(probe),
+        probe=probe,
+        others={_box_of(other): other for other in others},
         matches=tuple((_box_of(others[number]), float(scores[number])) for number in matched),
         unmatched=tuple(_box_of(other) for number, other in enumerate(others) if number not in matched),
         receipt=answer.receipt,

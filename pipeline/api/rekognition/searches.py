@@ -17,6 +17,7 @@ from pipeline.api.rekognition.shapes import Shape, box, compared_face, face, mod
 from pipeline.api.routes.search import RECEIPT_HEADER
 from pipeline.api.stated import StatedInHeaders
 from pipeline.errors import DeniedError, PolicyError
+from pipeline.search.examples import Example
 from pipeline.search.query import Bytes, Object, Query, Stored
 from pipeline.service.access import Caller, Permission, require, require_names
 from pipeline.service.arguments import read_justification, read_search
@@ -150,26 +151,20 @@ def compare_faces(
     with _Words(scale, ports, name):
         found = ports.compare_faces(first, second, request, caller)
     _say(response, found.receipt, scale)
-    source = _by_box(ports.detect_faces(first, name, caller))
-    seen = _by_box(ports.detect_faces(second, name, caller))
-    place, known = source[found.face]
+    source = _compared(found.probe)
     return {
-        "SourceImageFace": {"BoundingBox": box(place), "Confidence": round(100 * known.confidence, 3)},
+        "SourceImageFace": {name: source[name] for name in ("BoundingBox", "Confidence")},
         "FaceMatches": [
-            {"Similarity": scale.similarity_of(score), "Face": _compared(seen[where])}
+            {"Similarity": scale.similarity_of(score), "Face": _compared(found.others[where])}
             for where, score in found.matches
         ],
-        "UnmatchedFaces": [_compared(seen[where]) for where in found.unmatched],
+        "UnmatchedFaces": [_compared(found.others[where]) for where in found.unmatched],
     }
 
 
-def _compared(found: tuple[FacePlace, Face]) -> Shape:
-    place, known = found
-    return compared_face(face_metadata(place.box, known), place)
-
-
-def _by_box(found: FoundFaces) -> dict[BoxPx, tuple[FacePlace, Face]]:
-    return {place.box: (place, known) for place, known in _faces_of(found)}
+def _compared(found: Example) -> Shape:
+    assert found.face is not None, "pictures of this collection's model show faces"
+    return compared_face(found.metadata, found.face)
 
 
 def _faces_of(found: FoundFaces) -> list[tuple[FacePlace, Face]]:
