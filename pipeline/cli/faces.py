@@ -63,12 +63,7 @@ def compare(
     """Compare the largest face of A with all faces of B. It is recorded like a search of the collection."""
     wanted = SearchOptions(
         collection=collection,
-        k=1,
         min_score=min_score,
-        prefix="",
-        bucket="",
-        metadata=(),
-        where="",
         purpose=purpose,
         case=case,
         offence=offence,

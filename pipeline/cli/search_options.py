@@ -9,12 +9,12 @@ class SearchOptions:
     """`collection` is "" for PICTOR_COLLECTION; `metadata` holds texts as `camera=7`."""
 
     collection: str
-    k: int
-    min_score: float | None
-    prefix: str
-    bucket: str
-    metadata: Sequence[str]
-    where: str  # a condition as JSON, or ""
+    k: int = 10
+    min_score: float | None = None
+    prefix: str = ""
+    bucket: str = ""
+    metadata: Sequence[str] = ()
+    where: str = ""  # a condition as JSON
     purpose: str = ""
     case: str = ""
     offence: str = ""
