@@ -123,6 +123,7 @@ def _answer(
             code=example.code,
             to_verify=terms.policy.verifications if terms.policy else 0,
             face=example.face,
+            face_metadata=example.metadata if example.face else {},
         )
         return Found(query=query, probe=probe_of(query, reader.digests, example), answer=answer)
 

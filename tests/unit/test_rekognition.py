@@ -306,6 +306,20 @@ def test_two_pictures_are_compared_and_a_picture_is_looked_at(people: Any) -> No
     assert len(found["FaceDetails"]) == 2
 
 
+def test_faces_that_are_not_good_enough_are_neither_searched_for_nor_compared(people: Any) -> None:
+    small, large = {"Bytes": picture([BERTA])}, {"Bytes": picture([LARGE, BERTA])}
+    with_filter = {"QualityFilter": "HIGH"}
+    for operation, members in (
+        ("search_faces_by_image", {"CollectionId": "people", "Image": small}),
+        ("compare_faces", {"SourceImage": small, "TargetImage": large}),
+        ("compare_faces", {"SourceImage": large, "TargetImage": small}),
+    ):
+        assert refusal(people, operation, **members, **with_filter)[0] == "InvalidParameterException"
+        held(people, operation, **members)
+    compared = held(people, "compare_faces", SourceImage=large, TargetImage=large, **with_filter)
+    assert (len(compared["FaceMatches"]), compared["UnmatchedFaces"]) == (1, [])
+
+
 @pytest.mark.parametrize("operation", ["search_faces", "search_faces_by_image", "compare_faces"])
 def test_a_search_is_recorded_or_not_answered(people: Any, log: MemoryAuditLog, operation: str) -> None:
     image = {"Bytes": picture([BERTA])}
