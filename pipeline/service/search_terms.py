@@ -12,7 +12,14 @@ from pipeline.service.accountability import Accountability
 from pipeline.service.policy_rules import Asked, Rule, refusal_of, starts_clock, threshold_of
 from pipeline.service.search_records import refusal_records
 from pipeline.service.search_values import SearchRequest, Terms
-from pipeline.types import AuthorisationRule, CollectionPolicy, CollectionRef, PolicyVersion, RefusalReason
+from pipeline.types import (
+    AuthorisationRule,
+    CollectionPolicy,
+    CollectionRef,
+    Justification,
+    PolicyVersion,
+    RefusalReason,
+)
 
 
 def terms_of(
@@ -25,6 +32,7 @@ def terms_of(
         PolicyError: the policy does not allow it.
         AuditError: the refusal could not be recorded.
     """
+    request = _with_justification(request, caller)
     terms = Terms(request=request, caller=caller, started_at=answers_to.now())
     try:
         _check_rights(queries, request, caller)
@@ -78,6 +86,13 @@ def _floor_of(
     return scale.cosine_of(policy.min_similarity), scale.version
 
 
+def _with_justification(request: SearchRequest, caller: Caller) -> SearchRequest:
+    """The key's for a search that states nothing: one case must not meet the authorisation of another."""
+    if request.justification == Justification():
+        return replace(request, justification=caller.justification)
+    return request
+
+
 def _check_rights(queries: Sequence[Query], request: SearchRequest, caller: Caller) -> None:
     require(caller, Permission.SEARCH)
     buckets = [query.bucket for query in queries if isinstance(query, Object)]
@@ -115,7 +130,8 @@ def _words(rule: Rule, version: PolicyVersion, terms: Terms) -> str:
     match rule.reason:
         case RefusalReason.PURPOSE_MISSING | RefusalReason.PURPOSE_NOT_ALLOWED:
             codes = ", ".join(purpose.code for purpose in policy.purposes) or "none"
-            return f"{said}purpose {why.purpose or 'none'} is stated; allowed are {codes}"
+            stated = f"purpose {why.purpose}" if why.purpose else "no purpose"
+            return f"{said}{stated} is stated; allowed are {codes}"
         case RefusalReason.CASE_MISSING:
             return f"{said}a case is needed, and none is stated"
         case RefusalReason.CASE_MALFORMED:

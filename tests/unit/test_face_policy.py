@@ -192,7 +192,8 @@ def test_over_http_a_search_below_it_is_refused_and_recorded(client: TestClient,
             headers={"x-pictor-purpose": "test", "content-type": "application/octet-stream"},
         )
 
-    assert len(ask().json()["hits"]) == 1
+    [answer] = ask().json()["answers"]
+    assert len(answer["hits"]) == 1
     refused = ask(min_score="0.9")
     assert (refused.status_code, refused.json()["reason"]) == (403, "threshold_below_floor")
     assert "0.98 (similarity 99 without a calibration) or more" in refused.json()["detail"]

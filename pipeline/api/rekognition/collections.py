@@ -70,7 +70,7 @@ def _set_policy_of_template(name: str, ports: Backend, caller: Caller) -> None:
         raise AwsError(
             "AccessDeniedException",
             f"version {newest.version} of the policy of {name!r} is looser than policies of faces are, in "
-            f"{', '.join(newest.loosens)}. Another person approves it, and then you can create the collection",
+            f"{', '.join(newest.loosens)}. Another person approves it, then create the collection",
         )
 
 
