@@ -31,13 +31,19 @@ class SearchRequest:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Terms:
-    """An allowed search. `request` has the floor of the policy in it, and `clock` is that of its case."""
+    """An allowed search. `request` has the floor of the policy in it, and `clock` is that of its case.
+
+    `floor` is the similarity of the policy as a cosine of the collection's model. `calibration` is the
+    version of the calibration that says so.
+    """
 
     request: SearchRequest
     caller: Caller
     started_at: datetime
     version: PolicyVersion | None = None
     clock: CaseClock | None = None
+    floor: float | None = None
+    calibration: str = ""
 
     @property
     def policy(self) -> CollectionPolicy | None:

@@ -28,6 +28,7 @@ from pipeline.service.search import SearchRequest
 from pipeline.service.search_values import SearchAnswer
 from pipeline.types import (
     AuditReceipt,
+    CollectionPolicy,
     CollectionRef,
     Face,
     FacePlace,
@@ -207,9 +208,16 @@ def _request(
     if policy is not None and policy.max_k is not None and (most is None or most <= policy.max_k):
         k = min(k, policy.max_k)
     least = scale.cosine_of(DEFAULT_THRESHOLD if threshold is None else threshold)
-    if threshold is None and policy is not None and policy.min_score is not None:
-        least = max(least, policy.min_score)
+    if threshold is None and policy is not None:
+        least = max(least, *_floors(policy, scale))
     return read_search(collection=target.name, k=k, min_score=least, justification=why)
+
+
+def _floors(policy: CollectionPolicy, scale: Scale) -> tuple[float, ...]:
+    """The cosines that a policy wants at least."""
+    similarity = policy.min_similarity
+    of_similarity = None if similarity is None else scale.cosine_of(similarity)
+    return tuple(floor for floor in (policy.min_score, of_similarity) if floor is not None)
 
 
 def _searched(
@@ -234,9 +242,10 @@ class _Words:
         if not isinstance(err, PolicyError) or err.reason != RefusalReason.THRESHOLD_BELOW_FLOOR:
             return
         version = self._ports.answers_to.policy_of(self._collection)
-        if version is None or version.policy.min_score is None:
+        floors = _floors(version.policy, self._scale) if version else ()
+        if not floors:
             return
-        floor = self._scale.similarity_of(version.policy.min_score)
+        floor = self._scale.similarity_of(max(floors))
         detail = str(err).removeprefix(f"{err.reason}: ")
         said = f"{detail}, which is a FaceMatchThreshold or SimilarityThreshold of {floor:.4f}"
         raise PolicyError(err.reason, said, err.record_id) from err
