@@ -1,5 +1,6 @@
 """Models in Hugging Face's layout: each family against the library's own processor and forward pass."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 from transformers import AutoImageProcessor, AutoModel
 
 from pipeline.adapters.models.catalogue import load_embedder, load_spec
@@ -53,7 +55,7 @@ def answers_of(folder: Path, rgb: NDArray[np.uint8]) -> Any:
         return (model.get_image_features if hasattr(model, "get_image_features") else model)(**pixels)
 
 
-EXPECTED = {
+EXPECTED: dict[str, tuple[str, int, Callable[[Any], Tensor]]] = {
     "clip": ("hf/clip projection", 24, lambda answer: answer.pooler_output),
     "siglip": ("hf/siglip projection", 32, lambda answer: answer.pooler_output),
     "dinov2": ("hf/dinov2 pooler", 32, lambda answer: answer.pooler_output),
