@@ -57,11 +57,8 @@ def main() -> None:
         hits = command.search(sorted(vectors))
         cpu_s = _cpu_s_of_an_image(command, options.pictures, Path(home))
     found = {"pictures": len(identities), "faces": len(vectors), "job": job["indexed"]}
-    print(
-        json.dumps(
-            found | accuracy(vectors, identities, hits) | speed(options, identities, job, seconds, cpu_s)
-        )
-    )
+    rates = accuracy(vectors, identities, hits)
+    print(json.dumps(found | rates | speed(options, identities, job, seconds, cpu_s)))
 
 
 def accuracy(

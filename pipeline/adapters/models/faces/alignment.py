@@ -1,8 +1,8 @@
 """Cuts a face out of a picture so that its five points come to lie where the embedder expects them.
 
 The similarity (rotation, scale, shift, no mirror) with the least squared distance is that of Umeyama, "Least-
-squares estimation of transformation parameters between two point patterns", PAMI 13 (1991). In the plane it is
-one complex number: what is regressed on what, with points as complex numbers.
+squares estimation of transformation parameters between two point patterns", PAMI 13 (1991). In the
+plane a rotation with a scale is one complex number, and it is found by a linear regression.
 """
 
 import math

@@ -65,7 +65,7 @@ class OnnxEmbedder:
         return np.concatenate([np.empty((0, self.spec.dim), np.float32), *rows])
 
     def _share(self, items: int) -> int:
-        """How many of these faces are given to a thread at once. Each time costs as much as preparing a face."""
+        """How many of these faces a thread gets at once. A hand-over costs as much as cutting out a face."""
         fixed = self._fixed_items
         if not fixed:
             return self.group_items
