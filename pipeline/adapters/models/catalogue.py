@@ -1,12 +1,15 @@
 """From a model's address to its spec or its embedder: "builtin", "torchvision/resnet50" or a model file."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import nn
 
+from pipeline.adapters.models.backends.choose import FOLDER, make_ready, plan_work, try_backends
+from pipeline.adapters.models.backends.networks import Work
+from pipeline.adapters.models.backends.trial import Trial
 from pipeline.adapters.models.builtin_descriptor import BuiltinDescriptor
 from pipeline.adapters.models.builtin_spec import (
     BUILTIN,
@@ -22,13 +25,11 @@ from pipeline.adapters.models.faces.face_model import (
     load_face_embedder,
     load_face_finder,
 )
-from pipeline.adapters.models.inference import has_native_bfloat16, pick_dtype, quicken
 from pipeline.adapters.models.model_file import ARCHITECTURE_PREFIX, ModelFile, read_model_file
 from pipeline.adapters.models.torch_embedder import (
     TorchEmbedder,
     do_nothing,
     pick_device,
-    share_cores,
 )
 from pipeline.adapters.models.torchvision_models import (
     check_architecture,
@@ -99,6 +100,7 @@ def load_embedder(
     weights_dir: Path,
     device: str,
     precision: str = "float32",
+    backend: str = "torch",
     group_items: int,
     batches: int = 0,
     threads: int | None = None,
@@ -111,6 +113,7 @@ def load_embedder(
     Args:
         precision: auto, float32 or bfloat16. The builtin model has no weights to be fast with: its histograms
             are float32 always, and so is a face model.
+        backend: auto, torch, onnxruntime or openvino, for a trained model on a CPU. See `make_ready`.
         batches: at once in this process; 0 for single queries. See `share_cores`.
         threads: for forward passes on a CPU. By default as many as torch takes.
         before_pass: see `TorchEmbedder`.
@@ -133,22 +136,44 @@ def load_embedder(
         )
     chosen = pick_device(device)  # before the weights are read: it is the cheaper mistake
     spec, module = _open_model(address, weights_dir, fetch_s3, open_url)
-    wanted = "float32" if address == BUILTIN else precision
-    dtype = pick_dtype(wanted, native=has_native_bfloat16(chosen))
-    quick, dtype = quicken(module, spec, device=chosen, dtype=dtype, required=wanted == "bfloat16")
-    passes, pass_threads = share_cores(
-        chosen, threads=threads or torch.get_num_threads(), batches=batches, group_items=group_items
+    is_builtin = address == BUILTIN
+    work = plan_work(
+        chosen,
+        precision="float32" if is_builtin else precision,
+        group_items=group_items,
+        batches=batches,
+        threads=threads or torch.get_num_threads(),
+    )
+    network = make_ready(
+        module, spec, work, backend="torch" if is_builtin else backend, folder=weights_dir / FOLDER
     )
     return TorchEmbedder(
-        quick,
+        network.features,
         spec,
         device=chosen,
+        backend=network.backend,
         group_items=group_items,
-        dtype=dtype,
-        passes=passes,
-        pass_threads=pass_threads,
+        dtype=network.dtype,
+        memory_format=network.memory_format,
+        passes=work.passes,
+        # The threads of another backend are its own. torch moves bytes for it, which takes one.
+        pass_threads=work.pass_threads if network.backend == "torch" else 1,
         before_pass=before_pass,
     )
+
+
+def bench_backends(
+    address: str, work: Work, *, weights_dir: Path, fetch_s3: FetchS3 | None = None
+) -> Sequence[Trial]:
+    """Try all backends and remember what was found. The first is torch.
+
+    Raises:
+        ModelError: as `load_spec` does, or the model has no choice of backends.
+    """
+    if address == BUILTIN or read_face_file(address) is not None:
+        raise ModelError(f"model {address!r} has no choice of backends: only networks of torch have one")
+    spec, module = _open_model(address, weights_dir, fetch_s3, open_url)
+    return try_backends(module, spec, work, folder=weights_dir / FOLDER)
 
 
 def list_models(*, weights_dir: Path) -> list[CatalogueEntry]:
