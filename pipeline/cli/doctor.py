@@ -189,7 +189,10 @@ def _backend(settings: Settings) -> str:
         return f"{settings.backend}, by PICTOR_BACKEND"
     if not any(is_installed(other) for other in OTHERS):
         return "torch; nothing else is installed"
-    trials = wiring.known_trials(wiring.load_model_spec(address, settings), settings)
+    spec = wiring.load_model_spec(address, settings)
+    if spec.has_views:
+        return "onnxruntime, as always for faces"
+    trials = wiring.known_trials(spec, settings)
     if trials is None:
         return f"auto; the first job tries them, or `pictor models bench {address}`"
     chosen = wiring.pick_trial(trials)
