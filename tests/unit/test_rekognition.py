@@ -18,6 +18,7 @@ from pipeline.errors import TransientError
 from pipeline.ports import Deps, ImageEmbedder
 from pipeline.service.access import local_caller
 from pipeline.service.accountability import Accountability
+from pipeline.service.face_pictures import forget_pictures
 from pipeline.service.keys import KeyRequest, create_key, revoke_key
 from pipeline.service.policies import decide_policy
 from pipeline.settings import Settings
@@ -237,6 +238,28 @@ def test_the_picture_of_a_face_is_kept_as_long_as_the_face(people: Any, backend:
     assert len(kept) == 4
     held(people, "delete_faces", CollectionId="people", FaceIds=ids_of(people))
     assert list(backend.store.list_objects(BUCKET, "uploads/")) == []
+
+
+@pytest.mark.parametrize("tenant", ["default", "acme"])
+def test_the_pictures_of_a_collection_go_with_it_whoever_drops_it(
+    ask: Ask, served: TestClient, backend: Backend, tenant: str
+) -> None:
+    def kept() -> int:
+        return len(list(backend.store.list_objects(BUCKET, "uploads/")))
+
+    found = ask(tenant=tenant)
+    for name in ("people", "people2", "people3"):
+        held(found, "create_collection", CollectionId=name)
+        image = {"Bytes": picture([ANNA, BERTA])}
+        held(found, "index_faces", CollectionId=name, Image=image, **EVERY)
+    assert kept() == 6
+    held(found, "delete_collection", CollectionId="people")
+    assert kept() == 4
+    stored = "people2" if tenant == "default" else f"tenant_{tenant}_people2"
+    forget_pictures(stored, backend.uploads, backend.store, local_caller())
+    assert kept() == 2
+    forget_pictures("people3", None, backend.store, local_caller())
+    assert kept() == 2
 
 
 def test_a_stored_face_finds_others_and_not_itself(people: Any, log: MemoryAuditLog) -> None:
