@@ -124,6 +124,7 @@ def _answer(
             code=example.code,
             to_verify=terms.policy.verifications if terms.policy else 0,
             face=example.face,
+            face_metadata=example.metadata if example.face else {},
         )
         probe = probe_of(query, reader.digests, example)
         return Found(query=query, probe=probe, answer=answer, details=turn_of(example))

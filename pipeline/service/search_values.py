@@ -58,8 +58,8 @@ class SearchAnswer:
     `target` is the generation that was searched. `seconds` are those of all queries answered at once.
     `receipt` is None where recording is off.
     `to_verify` is how many persons must look at each hit before it counts.
-    `face` is where the face is that was searched for, in the query's picture. Each further face of it has an
-    answer of its own among `other_faces`.
+    `face` is where the face is that was searched for, in the query's picture, and `face_metadata` is what is
+    known of it. Each further face of the picture has an answer of its own among `other_faces`.
     """
 
     query: str
@@ -72,4 +72,5 @@ class SearchAnswer:
     receipt: AuditReceipt | None = None
     to_verify: int = 0
     face: FacePlace | None = None
+    face_metadata: Mapping[str, str] = field(default_factory=dict)
     other_faces: tuple["SearchAnswer", ...] = ()
