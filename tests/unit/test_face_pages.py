@@ -96,7 +96,7 @@ def test_the_chosen_face_is_searched_for_alone_and_its_hits_have_boxes(
     client: TestClient, log: MemoryAuditLog
 ) -> None:
     box = f"{ANNA.left},{ANNA.top},{ANNA.side_px},{ANNA.side_px}"
-    asked = {"params": HERE | {"box": box}, "content": picture([ANNA, LARGE])}
+    asked: dict[str, Any] = {"params": HERE | {"box": box}, "content": picture([ANNA, LARGE])}
     refused = client.post("/results", **asked)
     assert (refused.status_code, "purpose_missing" in refused.text) == (403, True)
     shown = client.post("/results", **asked, headers=STATED).text
