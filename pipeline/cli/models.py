@@ -88,3 +88,34 @@ def show_model(
     lists = {"capabilities": " ".join(spec.capabilities), "queues": " ".join(queues)}
     rows = fields | asdict(spec.preprocessing) | lists
     write_table(("field", "value"), list(rows.items()))
+
+
+@app.command("bench")
+def bench_model(
+    address: Annotated[str, typer.Argument(metavar="MODEL", help="torchvision/NAME or FILE.toml.")],
+    as_json: AsJson = False,
+) -> None:
+    """Try every backend with a model on this CPU, and keep the fastest for the jobs to come."""
+    settings = Settings.from_env()
+    trials = wiring.bench_backends(address, settings)
+    chosen = wiring.pick_trial(trials)
+    if as_json:
+        for trial in trials:
+            write_json(asdict(trial) | {"chosen": trial == chosen})
+        return
+    write_table(
+        ("backend", "precision", "images/s", "cosine", "chosen"),
+        [
+            (
+                trial.backend.value,
+                trial.precision,
+                f"{trial.images_per_s:.1f}" if trial.images_per_s else "",
+                f"{trial.cosine:.5f}" if trial.images_per_s else "",
+                "yes" if trial == chosen else trial.refused,
+            )
+            for trial in trials
+        ],
+    )
+    note("Images per second are those of one pass. A job makes several side by side.")
+    if settings.backend != "auto":
+        note(f"PICTOR_BACKEND is {settings.backend}, so the choice is not used.")

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import torch
 
+from pipeline.adapters.models.backends.networks import Work
+from pipeline.adapters.models.backends.trial import Trial
 from pipeline.adapters.models.builtin_spec import BUILTIN, BUILTIN_DIM, BUILTIN_PREPROCESSING
 from pipeline.adapters.models.families.builtin import BuiltinFamily
 from pipeline.adapters.models.families.faces import FaceFamily
@@ -62,6 +64,7 @@ def load_embedder(
     weights_dir: Path,
     device: str,
     precision: str = "float32",
+    backend: str = "torch",
     group_items: int,
     batches: int = 0,
     threads: int | None = None,
@@ -73,6 +76,7 @@ def load_embedder(
 
     Args:
         precision: auto, float32 or bfloat16. Models that can only be computed in one way take that.
+        backend: auto, torch, onnxruntime or openvino, for a network of torch on a CPU. See `make_ready`.
         batches: at once in this process; 0 for single queries. See `share_cores`.
         threads: for forward passes on a CPU. By default as many as torch takes.
         before_pass: see `TorchEmbedder`.
@@ -88,12 +92,26 @@ def load_embedder(
         Use(
             device=device,
             precision=precision,
+            backend=backend,
             group_items=group_items,
             batches=batches,
             threads=threads or torch.get_num_threads(),
             before_pass=before_pass,
         ),
     )
+
+
+def bench_backends(
+    address: str, work: Work, *, weights_dir: Path, fetch_s3: FetchS3 | None = None
+) -> Sequence[Trial]:
+    """Try all backends with a model and remember what was found. The first is torch.
+
+    Raises:
+        ModelError: as `load_spec` does, or the model has no choice of backends.
+        ConfigError: as `load_spec` does.
+    """
+    family, found = _family_of(address)
+    return family.try_backends(found, Places(weights_dir=weights_dir, fetch_s3=fetch_s3), work)
 
 
 def load_text_embedder(

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from pipeline.adapters.models.backends.networks import Work
+from pipeline.adapters.models.backends.trial import Trial
 from pipeline.adapters.models.model_address import ModelAddress
 from pipeline.adapters.models.weights import FetchS3, OpenUrl, WeightsRef, open_url
 from pipeline.errors import ModelError
@@ -35,6 +37,7 @@ class Use:
     batches: int
     threads: int  # for forward passes on a CPU
     before_pass: Callable[[], None]
+    backend: str = "torch"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -93,6 +96,10 @@ class ModelFamily(Protocol):
             ModelError: it has nothing to download, is not to be had, or is not what was promised.
         """
         raise ModelError(f"model {address.text!r} has nothing to download")
+
+    def try_backends(self, address: ModelAddress, _places: Places, _work: Work, /) -> Sequence[Trial]:
+        """Of a family whose models are run by a choice of backends. Raises as `read_spec` does."""
+        raise ModelError(f"model {address.text!r} has no choice of backends")
 
     def load_texts(self, spec: ModelSpec, places: Places, /) -> TextEmbedder:  # noqa: ARG002
         """Make the tower of texts ready, on the CPU, without the tower of images.
