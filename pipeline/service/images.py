@@ -26,8 +26,8 @@ def show_image(image_id: str, collection: str, index: VectorIndex, caller: Calle
     for latest in (False, True):  # the second look costs more, and sees rows of the last seconds
         if rows := index.get_rows(live, [image_id], latest=latest):
             return rows[0]
-    for row in index.get_images(live, [image_id]).get(image_id, ()):
-        return row
+    if faces := index.get_images(live, [image_id]).get(image_id):
+        return faces[0]
     raise NotFoundError(f"no image {image_id} in collection {collection}")
 
 
