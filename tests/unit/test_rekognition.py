@@ -481,7 +481,7 @@ def test_a_picture_that_cannot_be_read_has_the_error_of_the_model(
 def test_a_hostile_picture_has_an_error_of_the_model(
     people: tuple[BaseClient, Wire], deps: Deps, operation: str
 ) -> None:
-    """As an object where it is indexed, and as bytes where it is searched for: both ways meet in the decoder."""
+    """As an object where it is indexed, and as bytes where it is searched for."""
     client, wire = people
     model = client.meta.service_model.operation_model(client.meta.method_to_api_mapping[operation])
     modelled = {shape.name for shape in model.error_shapes}
