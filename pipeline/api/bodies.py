@@ -295,6 +295,8 @@ class JobBody(BaseModel):
     pending: int
     ignored: int
     removed: int
+    faces: Annotated[int, Field(description="Of the images that were new or changed. 0 for other models")] = 0
+    without_faces: Annotated[int, Field(description="How many of these images show no face")] = 0
     planned: bool
     error: str
     created_at: str
