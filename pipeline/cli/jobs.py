@@ -22,7 +22,7 @@ COLUMNS = (
 )  # fmt: skip
 
 
-OF_FACES = ("faces", "without_faces")  # shown of jobs that have found some, or images without one
+OF_FACES = ("faces_found", "without_faces")  # shown of jobs that have found some, or images without one
 
 
 class Jobs(Protocol):

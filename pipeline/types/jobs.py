@@ -75,7 +75,7 @@ class JobRequest:
 class JobCounts:
     """`scanned = indexed + unchanged + failed + pending`, in every state of a job.
 
-    `removed` objects are in the index no more because they are in the source no more. `faces` are those of
+    `removed` objects are in the index no more because they are in the source no more. `faces_found` are of
     the images that its batches have dealt with, and `without_faces` how many of these images show none. Both
     are 0 for a model of whole images.
     """
@@ -87,7 +87,7 @@ class JobCounts:
     pending: int
     ignored: int
     removed: int = 0
-    faces: int = 0
+    faces_found: int = 0
     without_faces: int = 0
 
 

@@ -246,7 +246,7 @@ def counted(job: Job) -> tuple[JobState, int, int, int, int]:
 
 def faces_counted(job: Job) -> tuple[int, int]:
     """Faces, and images without one, of what was new or changed."""
-    return job.counts.faces, job.counts.without_faces
+    return job.counts.faces_found, job.counts.without_faces
 
 
 FOUR = [ANNA, BERTA, CLARA, LARGE]

@@ -87,7 +87,7 @@ def job_of(row: sa.Row[Any]) -> Job:
             pending=row.pending,
             ignored=row.ignored,
             removed=row.removed,
-            faces=row.faces,
+            faces_found=row.faces,
             without_faces=row.without_faces,
         ),
         error=row.error,
