@@ -99,6 +99,13 @@ from pipeline.types.objects import (
     Rejected,
     image_id_of,
 )
+from pipeline.types.persons import (
+    MAX_FACES_OF_PERSON,
+    MAX_TAGS,
+    Person,
+    PersonFace,
+    PersonState,
+)
 from pipeline.types.policy import (
     BROKER_ROLE,
     CLOCK,
@@ -136,6 +143,11 @@ from pipeline.types.views import (
 )
 
 __all__ = [
+    "MAX_FACES_OF_PERSON",
+    "MAX_TAGS",
+    "Person",
+    "PersonFace",
+    "PersonState",
     "ALL_TENANTS",
     "BROKER_ROLE",
     "CLOCK",
