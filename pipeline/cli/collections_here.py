@@ -40,4 +40,4 @@ class CollectionsHere:
             wiring.open_ledger(self._settings) as ledger,
             open_accountability(self._settings, ledger.policies) as answers_to,
         ):
-            delete.drop_collection(name, self._index, ledger.book, answers_to, local_caller())
+            delete.drop_collection(name, self._index, ledger.book, ledger.persons, answers_to, local_caller())

@@ -9,8 +9,8 @@ from pipeline.types import Person, PersonFace
 class PersonBook(Protocol):
     """Safe to share between threads and processes. What one has written, the next call of any other sees.
 
-    A face is of one person of its collection at most. The book does not know whether it is still in the index:
-    see `PersonFace.is_in`.
+    A face is of one person of its collection at most. The book does not know whether it is still in the
+    index: see `PersonFace.is_in`.
     """
 
     def create(self, person: Person) -> bool:
@@ -75,4 +75,3 @@ class PersonBook(Protocol):
     def remove_tags(self, collection: str, keys: Sequence[str]) -> None:
         """Safe to run twice."""
         ...
-

@@ -61,7 +61,9 @@ class MemoryPersonBook:
             left |= {place: held for place, held in self._faces.items() if place[0] != collection}
             for face in faces:
                 left.setdefault((collection, face.row_id), (person_id, face))
-            mine = [place for place, (owner, _) in left.items() if (place[0], owner) == (collection, person_id)]
+            mine = [
+                place for place, (owner, _) in left.items() if (place[0], owner) == (collection, person_id)
+            ]
             if len(mine) > MAX_FACES_OF_PERSON:
                 raise LimitError(f"person {person_id!r} would have {len(mine)} faces")
             self._faces = left

@@ -143,11 +143,6 @@ from pipeline.types.views import (
 )
 
 __all__ = [
-    "MAX_FACES_OF_PERSON",
-    "MAX_TAGS",
-    "Person",
-    "PersonFace",
-    "PersonState",
     "ALL_TENANTS",
     "BROKER_ROLE",
     "CLOCK",
@@ -157,6 +152,8 @@ __all__ = [
     "EMBEDDED",
     "LASTING_REASONS",
     "LOCAL_ROLE",
+    "MAX_FACES_OF_PERSON",
+    "MAX_TAGS",
     "NOT_FOLLOWED",
     "RETRIED_FROM",
     "WORKERS",
@@ -213,7 +210,10 @@ __all__ = [
     "OneOf",
     "Order",
     "Pace",
+    "Person",
     "PersonDecision",
+    "PersonFace",
+    "PersonState",
     "Pixels",
     "PlanClaim",
     "PlannedBatch",

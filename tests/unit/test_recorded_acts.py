@@ -27,6 +27,7 @@ from pipeline.service.act_records import IDS_OF_ENTRY, enter_deletion
 from pipeline.service.keys import KeyRequest
 from pipeline.service.submit import Submission
 from pipeline.testing.memory_audit import MemoryAuditLog
+from pipeline.testing.memory_persons import MemoryPersonBook
 from pipeline.testing.memory_store import MemoryStore
 from pipeline.types import WORKERS, CaseClock, CollectionPolicy, KeyRole, image_id_of
 from tests.audit_records import search_by
@@ -205,7 +206,9 @@ ACTS: Mapping[str, tuple[str, Act]] = {
     ),
     "delete.drop_collection": (
         "deletion",
-        lambda w: delete.drop_collection(COLLECTION, w.deps.index, w.deps.ledger.book, w.answers_to, BOB),
+        lambda w: delete.drop_collection(
+            COLLECTION, w.deps.index, w.deps.ledger.book, MemoryPersonBook(), w.answers_to, BOB
+        ),
     ),
     "drop_generation.drop_generation": (
         "deletion",

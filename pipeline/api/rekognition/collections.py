@@ -114,7 +114,7 @@ def delete_collection(
 ) -> Shape:
     """With all its faces. Its policy stays, and so do the pictures that were kept."""
     name = collection_of(body.CollectionId)
-    delete.drop_collection(name, ports.index, ports.ledger.book, ports.answers_to, caller)
+    delete.drop_collection(name, ports.index, ports.ledger.book, ports.persons, ports.answers_to, caller)
     return {"StatusCode": 200}
 
 

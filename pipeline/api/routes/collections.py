@@ -45,4 +45,4 @@ def list_generations(name: str, ports: Ports, caller: Asks) -> Generations:
 @router.delete("/{name}", status_code=204)
 def drop_collection(name: str, ports: Ports, caller: Asks) -> None:
     """Delete a collection and all its vectors. The images themselves are not touched."""
-    delete.drop_collection(name, ports.index, ports.ledger.book, ports.answers_to, caller)
+    delete.drop_collection(name, ports.index, ports.ledger.book, ports.persons, ports.answers_to, caller)
