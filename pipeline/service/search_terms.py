@@ -10,7 +10,7 @@ from pipeline.service.accountability import Accountability
 from pipeline.service.policy_rules import Asked, Rule, refusal_of, starts_clock, threshold_of
 from pipeline.service.search_records import refusal_records
 from pipeline.service.search_values import SearchRequest, Terms
-from pipeline.types import AuthorisationRule, PolicyVersion, RefusalReason
+from pipeline.types import AuthorisationRule, Justification, PolicyVersion, RefusalReason
 
 
 def terms_of(
@@ -23,6 +23,7 @@ def terms_of(
         PolicyError: the policy does not allow it.
         AuditError: the refusal could not be recorded.
     """
+    request = _with_justification(request, caller)
     terms = Terms(request=request, caller=caller, started_at=answers_to.now())
     try:
         _check_rights(queries, request, caller)
@@ -44,6 +45,13 @@ def terms_of(
         )
         return replace(terms, clock=clock)
     return terms
+
+
+def _with_justification(request: SearchRequest, caller: Caller) -> SearchRequest:
+    """The key's for a search that states nothing: one case must not meet the authorisation of another."""
+    if request.justification == Justification():
+        return replace(request, justification=caller.justification)
+    return request
 
 
 def _check_rights(queries: Sequence[Query], request: SearchRequest, caller: Caller) -> None:
@@ -87,7 +95,8 @@ def _words(rule: Rule, version: PolicyVersion, request: SearchRequest) -> str:
     match rule.reason:
         case RefusalReason.PURPOSE_MISSING | RefusalReason.PURPOSE_NOT_ALLOWED:
             codes = ", ".join(purpose.code for purpose in policy.purposes) or "none"
-            return f"{said}purpose {why.purpose or 'none'} is stated; allowed are {codes}"
+            stated = f"purpose {why.purpose}" if why.purpose else "no purpose"
+            return f"{said}{stated} is stated; allowed are {codes}"
         case RefusalReason.CASE_MISSING:
             return f"{said}a case is needed, and none is stated"
         case RefusalReason.CASE_MALFORMED:

@@ -22,7 +22,7 @@ from pipeline.service.keys import KeyRequest, create_key, revoke_key
 from pipeline.service.policy_body import policy_json
 from pipeline.settings import Settings
 from pipeline.testing.memory_audit import MemoryAuditLog
-from pipeline.types import CollectionPolicy, KeyRole, Purpose
+from pipeline.types import CollectionPolicy, Justification, KeyRole, Purpose
 from tests.accountable import NO_LOG
 from tests.face_models import DrawnFace, picture, write_face_model
 from tests.unit.api_client import ORIGIN, backend_of
@@ -360,6 +360,19 @@ def test_a_search_without_a_purpose_is_refused_with_what_is_missing(people: Any,
         bare, "search_faces_by_image", CollectionId="people", Image={"Bytes": picture([BERTA])}
     )
     assert (code, "purpose" in words) == ("AccessDeniedException", True)
+
+
+def test_a_client_that_sends_no_header_searches_for_what_its_key_states(
+    people: Any, ask: Ask, log: MemoryAuditLog
+) -> None:
+    of_key = Justification(purpose="test", case="AB-1")
+    members = {"CollectionId": "people", "Image": {"Bytes": picture([BERTA])}}
+    held(ask(KeyRole.SEARCHER, stated={}, justification=of_key), "search_faces_by_image", **members)
+    record = json.loads([*log.entries()][-1].record or b"")
+    assert (record["purpose_code"], record["case_ref"]) == ("test", "AB-1")
+    of_request = ask(KeyRole.SEARCHER, stated={"X-Pictor-Case": "CD-2"}, justification=of_key)
+    code, words = refusal(of_request, "search_faces_by_image", **members)
+    assert (code, "no purpose is stated" in words) == ("AccessDeniedException", True), "no mixture of both"
 
 
 @pytest.mark.parametrize(
