@@ -56,8 +56,8 @@ def check_tags(tags: Mapping[str, str]) -> None:
         for what, text, most in (("key", key, MAX_KEY_CHARS), ("value", value, MAX_VALUE_CHARS)):
             if len(text) > most or not all(map(_is_allowed, text)):
                 raise ArgumentError(
-                    f"tag {what} {shown(text)}: at most {most} letters, digits, spaces and {' '.join(_SIGNS)} "
-                    "are expected"
+                    f"tag {what} {shown(text)}: at most {most} letters, digits, spaces and "
+                    f"{' '.join(_SIGNS)} are expected"
                 )
 
 

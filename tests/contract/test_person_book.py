@@ -1,7 +1,8 @@
-"""What every book of persons keeps to: a face is one person's, a hundred are a person's, in each collection."""
+"""What every book of persons keeps to: a face is one person's at most, and a person has a hundred at most."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -138,10 +139,8 @@ def test_of_two_who_add_at_once_one_gets_the_face_and_nobody_more_than_a_hundred
     """Each asks for faces that another asks for, too, and both persons would get too many."""
 
     def add(number: int) -> None:
-        try:
+        with suppress(LimitError):
             book.add_faces("faces", ("anna", "Berta:1")[number % 2], faces(60, start=1 + 30 * number))
-        except LimitError:
-            pass
 
     with ThreadPoolExecutor(4) as threads:
         list(threads.map(add, range(4)))

@@ -26,7 +26,7 @@ class BatchState(StrEnum):
     SPLIT = "split"  # its halves stand in its place and it counts for nothing
 
 
-REVISION = "0011"  # of the migration that makes these tables
+REVISION = "0012"  # of the migration that makes these tables
 
 job = sa.Table(
     "job",
