@@ -42,7 +42,9 @@ def read_faces(
     return found
 
 
-def owners_of(rows: Sequence[IndexRow], target: CollectionRef, book: PersonBook) -> Mapping[str, str]:
+def owners_of(
+    rows: Sequence[IndexRow | SearchHit], target: CollectionRef, book: PersonBook
+) -> Mapping[str, str]:
     """Whose faces these rows are, by the row's id."""
     held = book.owners(target.name, [row.id for row in rows])
     return {row.id: held[row.id][0] for row in rows if row.id in held and is_still(held[row.id][1], row)}

@@ -1,4 +1,4 @@
-"""The entries of the log about what callers change: jobs, persons, keys and more. Each comes before its act."""
+"""The entries of the log about what callers change: jobs, persons, keys and more. Each precedes its act."""
 
 from collections.abc import Sequence
 from dataclasses import asdict

@@ -4,7 +4,7 @@ Each change is recorded before it is made. Searches for persons pass the gate, s
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -12,7 +12,7 @@ from pipeline.errors import ArgumentError, ConflictError, NotFoundError
 from pipeline.names import shown
 from pipeline.ports import PersonBook
 from pipeline.ports.image_rows import image_id_of_row
-from pipeline.search.persons import owners_of, read_faces
+from pipeline.search.persons import read_faces
 from pipeline.service.access import Caller, Permission, require, require_names
 from pipeline.service.act_records import enter_person_change
 from pipeline.service.faces import target_of_faces
@@ -127,14 +127,6 @@ def count_persons(collection: str, ports: SearchPorts, caller: Caller) -> int:
     require(caller, Permission.READ)
     require_names(caller, collection=collection)
     return ports.known_persons.count(collection)
-
-
-def persons_of(
-    rows: Sequence[IndexRow], target: CollectionRef, ports: SearchPorts, caller: Caller
-) -> Mapping[str, str]:
-    """Whose faces these rows are, by the row's id. Those that are nobody's are missing."""
-    require(caller, Permission.READ)
-    return owners_of(rows, target, ports.known_persons)
 
 
 def writable(collection: str, ports: SearchPorts, caller: Caller) -> tuple[CollectionRef, PersonBook]:

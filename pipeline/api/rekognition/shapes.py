@@ -26,8 +26,8 @@ def box(place: FacePlace) -> Shape:
     return {"Left": left, "Top": top, "Width": width, "Height": height}
 
 
-def face(row: IndexRow | SearchHit, version: str) -> Shape:
-    """A face of a collection."""
+def face(row: IndexRow | SearchHit, version: str, user_id: str | None = None) -> Shape:
+    """A face of a collection. Args: `user_id`: whose it is."""
     made: Shape = {"FaceId": face_id_of(row.id), "IndexFacesModelVersion": version}
     if (place := place_of(row.metadata, width=row.width, height=row.height)) is not None:
         made["BoundingBox"] = box(place)
@@ -35,6 +35,7 @@ def face(row: IndexRow | SearchHit, version: str) -> Shape:
         made["ImageId"] = image_id
     if external_id := row.metadata.get(EXTERNAL_ID):
         made["ExternalImageId"] = external_id
+    made |= {"UserId": user_id} if user_id else {}
     return made | _confidence(row.metadata)
 
 
