@@ -61,6 +61,12 @@ class Settings(BaseSettings):
             description="Precision of a trained model. `auto` is bfloat16 where the device has it and embeddings keep a cosine of 0.999 to float32"
         ),
     ] = "auto"
+    backend: Annotated[
+        Literal["auto", "torch", "onnxruntime", "openvino"],
+        Field(
+            description="What runs a trained model on a CPU. `auto` tries those that are installed when a job first loads the model, and keeps the fastest whose embeddings have a cosine of 0.999 to torch. A GPU is always torch's"
+        ),
+    ] = "auto"
     jpeg_decoder: Annotated[
         Literal["cpu", "cuda"],
         Field(
@@ -414,7 +420,7 @@ class Settings(BaseSettings):
     calibration: Annotated[
         Path | None,
         Field(
-            description="File of a calibration that `pictor evaluate` made. It says which similarity, 0 to 100, AWS clients are told for a cosine"
+            description="File of a calibration that `pictor evaluate` made. It says which similarity, 0 to 100, a cosine is, for the floors of policies and for AWS clients"
         ),
     ] = None
     otlp_endpoint: Annotated[

@@ -119,7 +119,7 @@ class Backend:
             self,
             index=index,
             policies=policies,
-            answers_to=Accountability(log=self.answers_to.log, policies=policies, index=index),
+            answers_to=replace(self.answers_to, policies=policies, index=index),
             verifications=ConfinedVerifications(self.verifications, scope),
             persons=ConfinedPersons(self.persons, scope),
             ledger=ledger,

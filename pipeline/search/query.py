@@ -3,7 +3,7 @@
 In a collection of faces, a picture asks with each of its faces, and so does the id of an image.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -30,6 +30,10 @@ class Object:
     bucket: str
     key: str
     box: Box | None = None  # of the face that is meant; None: each face
+    counts: Callable[[Mapping[str, str]], bool] | None = (
+        None  # by the metadata of a face: whether it is meant
+    )
+    only_largest: bool = False  # of these faces
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,7 +42,9 @@ class Bytes:
 
     text: str
     body: bytes
-    box: Box | None = None  # as above
+    box: Box | None = None  # these three as above
+    counts: Callable[[Mapping[str, str]], bool] | None = None
+    only_largest: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -57,4 +63,5 @@ class Person:
     id: str
 
 
-Query = Stored | Object | Bytes | Vector | Person
+Picture = Object | Bytes
+Query = Stored | Picture | Vector | Person

@@ -18,11 +18,12 @@ from pipeline.errors import TransientError
 from pipeline.ports import Deps, ImageEmbedder
 from pipeline.service.access import local_caller
 from pipeline.service.accountability import Accountability
+from pipeline.service.face_pictures import forget_pictures
 from pipeline.service.keys import KeyRequest, create_key, revoke_key
-from pipeline.service.policy_body import policy_json
+from pipeline.service.policies import decide_policy
 from pipeline.settings import Settings
 from pipeline.testing.memory_audit import MemoryAuditLog
-from pipeline.types import CollectionPolicy, Justification, KeyRole, Purpose
+from pipeline.types import Justification, KeyRole
 from tests.accountable import NO_LOG
 from tests.face_models import DrawnFace, picture, write_face_model
 from tests.unit.api_client import ORIGIN, backend_of
@@ -31,10 +32,8 @@ from tests.unit.face_world import ANNA, BERTA, CLARA, LARGE, deps_of_faces, embe
 from tests.unit.fakes import BUCKET
 
 PURPOSE = {"X-Pictor-Purpose": "test"}
-POLICY = CollectionPolicy(
-    purposes=(Purpose(code="test", text="A test"),), roles=("admin", "searcher"), min_score=0.9
-)
-OF_POLICY = 95.0  # its floor, by the scale without a calibration
+POLICY = {"purposes": [{"code": "test", "text": "A test"}], "roles": ["admin", "searcher"]}
+OF_POLICY = 99.0  # its floor, since it names none
 EVERY = {"QualityFilter": "NONE"}
 
 
@@ -62,7 +61,7 @@ def deps(deps: Deps, model_file: Path, face_embedder: ImageEmbedder) -> Deps:
 def backend(deps: Deps, tmp_path: Path, log: MemoryAuditLog) -> Backend:
     made = backend_of(deps, tmp_path, log=log)
     template = tmp_path / "policy.json"
-    template.write_text(json.dumps(policy_json(POLICY)), encoding="utf-8")
+    template.write_text(json.dumps(POLICY), encoding="utf-8")
     settings = made.settings.model_copy(
         update={"rekognition_policy": template, "model": "tiny-faces", "rekognition_collection": "people"}
     )
@@ -241,6 +240,28 @@ def test_the_picture_of_a_face_is_kept_as_long_as_the_face(people: Any, backend:
     assert list(backend.store.list_objects(BUCKET, "uploads/")) == []
 
 
+@pytest.mark.parametrize("tenant", ["default", "acme"])
+def test_the_pictures_of_a_collection_go_with_it_whoever_drops_it(
+    ask: Ask, served: TestClient, backend: Backend, tenant: str
+) -> None:
+    def kept() -> int:
+        return len(list(backend.store.list_objects(BUCKET, "uploads/")))
+
+    found = ask(tenant=tenant)
+    for name in ("people", "people2", "people3"):
+        held(found, "create_collection", CollectionId=name)
+        image = {"Bytes": picture([ANNA, BERTA])}
+        held(found, "index_faces", CollectionId=name, Image=image, **EVERY)
+    assert kept() == 6
+    held(found, "delete_collection", CollectionId="people")
+    assert kept() == 4
+    stored = "people2" if tenant == "default" else f"tenant_{tenant}_people2"
+    forget_pictures(stored, backend.uploads, backend.store, local_caller())
+    assert kept() == 2
+    forget_pictures("people3", None, backend.store, local_caller())
+    assert kept() == 2
+
+
 def test_a_stored_face_finds_others_and_not_itself(people: Any, log: MemoryAuditLog) -> None:
     faces = held(people, "list_faces", CollectionId="people")["Faces"]
     [single] = [face["FaceId"] for face in faces if face["ExternalImageId"] == "berta"]
@@ -306,6 +327,41 @@ def test_two_pictures_are_compared_and_a_picture_is_looked_at(people: Any) -> No
     assert len(found["FaceDetails"]) == 2
 
 
+def test_what_names_no_collection_needs_one_that_is_there(ask: Ask) -> None:
+    image = {"Bytes": picture([BERTA])}
+    found, known = ask(), ("PICTOR_REKOGNITION_COLLECTION", "X-Pictor-Collection")
+    for operation, members in (
+        ("detect_faces", {"Image": image}),
+        ("compare_faces", {"SourceImage": image, "TargetImage": image}),
+    ):
+        code, words = refusal(found, operation, **members)
+        assert (code, "'people', which is not there" in words) == ("InvalidParameterException", True)
+        assert all(way in words for way in known)
+    by_header = ask(stated={"X-Pictor-Collection": "images"})
+    assert len(held(by_header, "detect_faces", Image=image)["FaceDetails"]) == 1
+
+
+def test_what_names_no_collection_says_so_where_the_service_names_none(ask: Ask, backend: Backend) -> None:
+    unset = backend.settings.model_copy(update={"rekognition_collection": ""})
+    object.__setattr__(backend, "settings", unset)
+    code, words = refusal(ask(), "detect_faces", Image={"Bytes": picture([BERTA])})
+    assert (code, "names no collection" in words) == ("InvalidParameterException", True)
+
+
+def test_faces_that_are_not_good_enough_are_neither_searched_for_nor_compared(people: Any) -> None:
+    small, large = {"Bytes": picture([BERTA])}, {"Bytes": picture([LARGE, BERTA])}
+    with_filter = {"QualityFilter": "HIGH"}
+    for operation, members in (
+        ("search_faces_by_image", {"CollectionId": "people", "Image": small}),
+        ("compare_faces", {"SourceImage": small, "TargetImage": large}),
+        ("compare_faces", {"SourceImage": large, "TargetImage": small}),
+    ):
+        assert refusal(people, operation, **members, **with_filter)[0] == "InvalidParameterException"
+        held(people, operation, **members)
+    compared = held(people, "compare_faces", SourceImage=large, TargetImage=large, **with_filter)
+    assert (len(compared["FaceMatches"]), compared["UnmatchedFaces"]) == (1, [])
+
+
 @pytest.mark.parametrize("operation", ["search_faces", "search_faces_by_image", "compare_faces"])
 def test_a_search_is_recorded_or_not_answered(people: Any, log: MemoryAuditLog, operation: str) -> None:
     image = {"Bytes": picture([BERTA])}
@@ -350,8 +406,36 @@ def test_a_threshold_under_the_floor_of_the_policy_is_refused_in_the_clients_ter
         FaceMatchThreshold=80.0,
     )
     assert (code, f"of {OF_POLICY:.4f}" in words) == ("AccessDeniedException", True)
-    assert len(list(log.entries())) == before + 1, "the refusal is recorded"
-    assert people[1].answers[-1].headers["x-pictor-receipt"]
+    [entry] = list(log.entries())[before:]
+    record = json.loads(entry.record or b"")
+    assert record["decision"]["reason_code"] == "threshold_below_floor"
+    assert record["params"]["threshold"] == pytest.approx(0.6), "80, as it was asked for"
+    assert record["details"]["min_similarity"] == OF_POLICY
+    assert people[1].answers[-1].headers["x-pictor-receipt"] == entry.record_id
+
+
+def test_a_search_without_a_threshold_has_that_of_the_policy_and_not_the_one_of_aws(
+    people: Any, log: MemoryAuditLog
+) -> None:
+    held(people, "search_faces_by_image", CollectionId="people", Image={"Bytes": picture([BERTA])})
+    record = json.loads(list(log.entries())[-1].record or b"")
+    assert record["params"]["threshold"] == pytest.approx(0.98)
+    assert (record["outcome"], record["details"]["verifications"]) == ("to_be_verified", 2)
+
+
+def test_a_template_that_allows_more_than_faces_do_waits_for_another_person(
+    ask: Ask, backend: Backend
+) -> None:
+    template = backend.settings.rekognition_policy
+    assert template is not None
+    template.write_text(json.dumps({**POLICY, "min_similarity": 80}), encoding="utf-8")
+    for _ in range(2):  # asking again proposes nothing more
+        code, words = refusal(ask(), "create_collection", CollectionId="people")
+        assert (code, "version 1" in words) == ("AccessDeniedException", True)
+        assert "looser in min_similarity" in words
+    other = replace(local_caller(), who="another person")
+    decide_policy("people", 1, backend.answers_to, other, agree=True)
+    assert held(ask(), "create_collection", CollectionId="people")["StatusCode"] == 200
 
 
 def test_a_search_without_a_purpose_is_refused_with_what_is_missing(people: Any, ask: Ask) -> None:

@@ -9,7 +9,7 @@ import re
 import tempfile
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,7 +85,7 @@ def find_weights(
     if path.suffix not in suffixes:
         raise ModelError(f"{model}: weights {path.name}: the name must end in one of {', '.join(suffixes)}")
     if path.is_file():
-        found = _digest_file(path) if ref.sha256 else ""
+        found = digest_file(path) if ref.sha256 else ""
         if found.startswith(ref.sha256):
             return path
         if not ref.is_remote:
@@ -97,6 +97,12 @@ def find_weights(
     else:
         _store(_download(ref, model, path, open_url), path, ref, model)
     return path
+
+
+def digest_file(path: Path) -> str:
+    """SHA-256 as 64 hex digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read_tensors(path: Path, *, model: str) -> dict[str, Tensor]:
@@ -113,11 +119,17 @@ def read_tensors(path: Path, *, model: str) -> dict[str, Tensor]:
     return _check_state_dict(_load_checkpoint(path, model), path, model)
 
 
-def digest_tensors(module: nn.Module) -> str:
-    """SHA-256 over every tensor that takes part in the forward pass: the same for any file it came from."""
+def digest_tensors(module: nn.Module, *, only: Container[str] | None = None) -> str:
+    """SHA-256 over every tensor that takes part in the forward pass: the same for any file it came from.
+
+    Args:
+        only: names of the tensors that take part. Default: all of the module.
+    """
     digest = hashlib.sha256()
     for name, tensor in sorted(module.state_dict().items()):
         if name.endswith("num_batches_tracked"):  # a counter of training
+            continue
+        if only is not None and name not in only:
             continue
         digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
         digest.update(tensor.detach().contiguous().reshape(-1).numpy())
@@ -205,11 +217,6 @@ def _removed_at_the_end(part: Path) -> Iterator[Path]:
         yield part
     finally:
         part.unlink(missing_ok=True)
-
-
-def _digest_file(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 PUBLISHED_DIGEST = re.compile(r"-([0-9a-f]{8,64})\.pth$")

@@ -17,11 +17,12 @@ from pipeline.errors import ConfigError, TargetError
 from pipeline.ports.model_binding import DEFAULT_MODEL
 from pipeline.service import create, delete, show
 from pipeline.service.access import Caller, Permission, require
+from pipeline.service.face_pictures import forget_pictures
 from pipeline.service.persons import count_persons
 from pipeline.service.policies import set_policy
 from pipeline.service.policy_body import read_policy
 from pipeline.service.tags import check_tags, set_tags
-from pipeline.types import CollectionInfo
+from pipeline.types import CollectionInfo, PolicyState
 
 router = APIRouter(prefix=FOLDER)
 
@@ -59,11 +60,24 @@ def create_collection(
 
 
 def _set_policy_of_template(name: str, ports: Backend, caller: Caller) -> None:
-    """The policy of new collections, unless this one has its own, by whoever may set one."""
+    """The policy of new collections, unless this one has its own, by whoever may set one.
+
+    Raises:
+        AwsError: it allows more than policies of faces do, and nobody else has agreed to it.
+    """
     template = ports.settings.rekognition_policy
     if template is None or ports.policies.in_force(name) is not None:
         return
-    set_policy(name, read_policy(_text_of(template)), ports.answers_to, caller)
+    newest = next(iter(ports.policies.history(name)), None)
+    if newest is None or newest.state is not PolicyState.PROPOSED:
+        policy = read_policy(_text_of(template), of_faces=True)
+        newest = set_policy(name, policy, ports.answers_to, caller)
+    if newest.state is PolicyState.PROPOSED:
+        raise AwsError(
+            "AccessDeniedException",
+            f"version {newest.version} of the policy of {name!r} is looser than policies of faces are, in "
+            f"{', '.join(newest.loosens)}. Another person approves it, then create the collection",
+        )
 
 
 def _text_of(template: Path) -> bytes:
@@ -118,7 +132,8 @@ def _is_behind(info: CollectionInfo, name: str) -> bool:
 def delete_collection(
     body: Annotated[m.OfCollection, m.members(m.OfCollection)], ports: Ports, caller: Asks
 ) -> Shape:
-    """With all its faces and users. Its policy stays, and so do the pictures that were kept."""
+    """With all its faces and users, and the pictures that were kept with them. Its policy stays."""
     name = collection_of(body.CollectionId)
     delete.drop_collection(name, ports.index, ports.ledger.book, ports.persons, ports.answers_to, caller)
+    forget_pictures(name, ports.uploads, ports.store, caller)
     return {"StatusCode": 200}

@@ -1,7 +1,7 @@
 """SearchUsers and SearchUsersByImage. Both pass the gate that every search passes."""
 
-from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Response
@@ -11,27 +11,27 @@ from pipeline.api.aws.middleware import FOLDER
 from pipeline.api.backend import Asks, Backend, Ports
 from pipeline.api.rekognition import members as m
 from pipeline.api.rekognition.names import collection_of
-from pipeline.api.rekognition.pictures import read_picture
-from pipeline.api.rekognition.quality import reasons_against
-from pipeline.api.rekognition.scale import HEADER, Scale, scale_of
+from pipeline.api.rekognition.pictures import query_of, read_picture
+from pipeline.api.rekognition.quality import is_good_enough, reasons_against
+from pipeline.api.rekognition.scale import Scale, scale_of
 from pipeline.api.rekognition.searches import (
     asked_of_gate,
+    error_of,
     faces_of,
-    query_of_picture,
     row_id_of,
     search_request,
     search_target,
 )
 from pipeline.api.rekognition.shapes import Shape, compared_face, model_version
 from pipeline.api.stated import StatedInHeaders
-from pipeline.errors import NotFoundError
+from pipeline.errors import ErrorCode, NotFoundError
 from pipeline.search.groups import GroupBy
 from pipeline.search.query import Bytes, Person, Query, Stored
+from pipeline.service.access import Caller
 from pipeline.service.arguments import read_justification
 from pipeline.service.search import SearchRequest
 from pipeline.service.search_values import SearchAnswer
 from pipeline.types import CollectionRef, FacePlace, PersonState, face_metadata
-from pipeline.types import Face as KnownFace
 
 router = APIRouter(prefix=FOLDER)
 
@@ -75,42 +75,40 @@ def search_users_by_image(
     stated: StatedInHeaders,
     response: Response,
 ) -> Shape:
-    """The users who are like the largest face of a picture. Without a face, nobody is looked for."""
+    """The users who are like the largest face of a picture. Without a face, nobody is found."""
     why = read_justification(**stated.model_dump())
     target = search_target(collection_of(body.CollectionId), why, ports, caller)
-    picture = read_picture(body.Image, ports, caller)
+    query = query_of(body.Image, ports, caller, counts=partial(is_good_enough, level=body.QualityFilter))
     scale = scale_of(target, ports.settings)
-    found = ports.detect_faces(Bytes(text="picture", body=picture), target.name, caller)
-    chosen, others = _largest(faces_of(found), body.QualityFilter)
-    if chosen is None:
-        response.headers[HEADER] = scale.version
-        return {"UserMatches": [], "FaceModelVersion": _version(target, ports), "UnsearchedFaces": others}
     request = _of_persons(search_request(target, body.MaxUsers, body.UserMatchThreshold, why, scale, ports))
-    query = query_of_picture(body.Image, picture, chosen[0].box)
     answer = asked_of_gate(query, request, scale, ports, caller, response)
-    if answer.error:
-        raise AwsError("InvalidParameterException", answer.error)
-    seen: Shape = {"SearchedFace": {"FaceDetail": _detail(*chosen)}, "UnsearchedFaces": others}
+    if answer.face is None and answer.code != ErrorCode.INVALID_ARGUMENT:
+        raise error_of(answer)
+    seen: Shape = {"UnsearchedFaces": _unsearched(body, answer.face, target, ports, caller)}
+    if answer.face is not None:
+        seen["SearchedFace"] = {"FaceDetail": compared_face(answer.face_metadata, answer.face)}
     return seen | _matches(answer, scale, target, ports)
 
 
-def _largest(
-    faces: Sequence[tuple[FacePlace, KnownFace]], quality: str
-) -> tuple[tuple[FacePlace, KnownFace] | None, list[Shape]]:
-    """The first that is good enough, and all others with the reason why they are not searched for."""
-    chosen: tuple[FacePlace, KnownFace] | None = None
-    others: list[Shape] = []
-    for place, known in faces:
-        reasons = reasons_against(face_metadata(place.box, known), quality)
-        if not reasons and chosen is None:
-            chosen = place, known
-        else:
-            others.append({"FaceDetails": _detail(place, known), "Reasons": reasons or ["FACE_NOT_LARGEST"]})
-    return chosen, others
-
-
-def _detail(place: FacePlace, known: KnownFace) -> Shape:
-    return compared_face(face_metadata(place.box, known), place)
+def _unsearched(
+    body: m.SearchUsersByImage,
+    searched: FacePlace | None,
+    target: CollectionRef,
+    ports: Backend,
+    caller: Caller,
+) -> list[Shape]:
+    """The other faces of the picture, each with the reasons why it was not searched for."""
+    picture = Bytes(text="picture", body=read_picture(body.Image, ports, caller))
+    faces = faces_of(ports.detect_faces(picture, target.name, caller))
+    metadata = [face_metadata(place.box, known) for place, known in faces]
+    return [
+        {
+            "FaceDetails": compared_face(of, place),
+            "Reasons": reasons_against(of, body.QualityFilter) or ["FACE_NOT_LARGEST"],
+        }
+        for (place, _), of in zip(faces, metadata, strict=True)
+        if searched is None or place.box != searched.box
+    ]
 
 
 def _of_persons(request: SearchRequest) -> SearchRequest:
