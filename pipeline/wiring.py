@@ -25,10 +25,11 @@ from pipeline.ports import (
     Ledger,
     ObjectStore,
     PolicyBook,
+    TextEmbedder,
     VectorIndex,
     ViewFinder,
 )
-from pipeline.ports.lazy import LazyEmbedder, LazyFinder, LazyStore
+from pipeline.ports.lazy import LazyEmbedder, LazyFinder, LazyStore, LazyTexts
 from pipeline.ports.model_binding import (
     DEFAULT_MODEL,
     check_binding,
@@ -376,6 +377,22 @@ def finder_of(spec: ModelSpec, settings: Settings) -> ViewFinder | None:
         return load_finder(spec, weights_dir=settings.weights_dir, fetch_s3=_weights_fetcher(settings))
 
     return LazyFinder(load)
+
+
+def load_texts(address: str, settings: Settings) -> TextEmbedder:
+    """The text tower of a model, without its image tower. Raises ModelError: it has none."""
+    return _load_texts(load_model_spec(address, settings), settings)
+
+
+def _load_texts(spec: ModelSpec, settings: Settings) -> TextEmbedder:
+    from pipeline.adapters.models.catalogue import load_text_embedder
+
+    return load_text_embedder(spec, weights_dir=settings.weights_dir, fetch_s3=_weights_fetcher(settings))
+
+
+def texts_of(spec: ModelSpec, settings: Settings) -> TextEmbedder | None:
+    """Of a model that reads text. It is loaded when it is first asked."""
+    return LazyTexts(spec, lambda: _load_texts(spec, settings)) if spec.reads_text else None
 
 
 def list_models(settings: Settings) -> "list[CatalogueEntry]":

@@ -11,8 +11,10 @@ import numpy as np
 from pipeline.errors import TargetError
 from pipeline.names import check_bucket_or_folder
 from pipeline.ports import Concurrency, ImageLimits, ObjectReader, ObjectStore, VectorIndex
-from pipeline.search.examples import Example, ExampleSources, read_examples
-from pipeline.search.query import Object, Query
+from pipeline.search.examples import Example, ExampleSources
+from pipeline.search.points import scores_of
+from pipeline.search.query import Object, Query, picture_of
+from pipeline.search.reading import read_queries
 from pipeline.service.access import Caller
 from pipeline.service.accountability import Accountability
 from pipeline.service.kept_probes import KeptProbes
@@ -33,7 +35,7 @@ class SearchPorts:
     store: ObjectStore
     index: VectorIndex
     answers_to: Accountability
-    models: Models  # asked only when a query holds an image: stored ids need none
+    models: Models  # asked only when a query holds an image or words: stored ids need none
     concurrency: Concurrency = field(default_factory=Concurrency)
     probes: KeptProbes | None = None  # where a picture is kept while persons verify what it found
     decode_slots: Semaphore | None = None  # of pictures of all searches at once, as there is memory for
@@ -58,8 +60,8 @@ def search_images(
 
 def _check_names(queries: Sequence[Query]) -> None:
     for query in queries:
-        if isinstance(query, Object):
-            check_bucket_or_folder(query.bucket)
+        if isinstance(picture := picture_of(query), Object):
+            check_bucket_or_folder(picture.bucket)
 
 
 def sources_of(
@@ -73,6 +75,7 @@ def sources_of(
         concurrency=ports.concurrency,
         finder=lambda: ports.models.finding(target),
         decode_slots=ports.decode_slots,
+        texts=lambda: ports.models.reading(target),
     )
 
 
@@ -103,7 +106,7 @@ def _answer(
     """All by one generation: the vectors of two models cannot be compared."""
     reader = DigestingReader(ports.store)
     started_s = time.perf_counter()
-    examples = read_examples(queries, target, sources_of(target, ports, reader), limits)
+    examples = read_queries(queries, target, sources_of(target, ports, reader), limits)
     embedded_s = time.perf_counter()
     every = [example for of_one in examples for example in of_one]
     hits = iter(_nearest(every, target, terms.request, ports.index))
@@ -139,7 +142,23 @@ def _nearest(
     found = index.search(
         target, np.stack(vectors), k=request.k, where=request.where, min_score=request.min_score
     )
+    found = [
+        _with_parts(hits, example, target, index) if example.parts else hits
+        for hits, example in zip(found, [one for one in examples if one.vector is not None], strict=True)
+    ]
     return _with_vectors(found, target, index) if request.with_vector else found
+
+
+def _with_parts(
+    hits: Sequence[SearchHit], example: Example, target: CollectionRef, index: VectorIndex
+) -> list[SearchHit]:
+    """The cosine of each hit with each part of a query. One query at a time bounds the vectors in memory."""
+    assert example.parts is not None, "the query has several"
+    ((*with_vectors,),) = _with_vectors([hits], target, index)
+    return [
+        replace(hit, parts=scores_of(seen.vector, example.parts)) if seen.vector is not None else hit
+        for hit, seen in zip(hits, with_vectors, strict=True)
+    ]
 
 
 def _with_vectors(

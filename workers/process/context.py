@@ -13,7 +13,7 @@ from pipeline import wiring, wiring_audit
 from pipeline.capacity import Load
 from pipeline.errors import FatalError, PictorError
 from pipeline.ports import Deps, ImageLimits, Ledger, PolicyBook, VectorIndex
-from pipeline.ports.embedder import warm_model
+from pipeline.ports.embedder import warm_model, warm_texts
 from pipeline.ports.model_binding import DEFAULT_MODEL
 from pipeline.service.accountability import Accountability
 from pipeline.settings import Settings
@@ -65,6 +65,8 @@ def warm_up(app: Celery) -> Context:
     opened = open_context(settings, identity, app)
     if EMBED in identity.queues or SEARCH in identity.queues:
         warm_model(opened.deps.embedder)
+    if opened.deps.texts is not None:
+        warm_texts(opened.deps.texts)
     make_current(opened)
     seconds = round(time.perf_counter() - started, 2)
     logger.info("warm", extra={"queues": identity.queues, "seconds": seconds})
@@ -111,6 +113,7 @@ def open_deps(
         driver=WORKERS,
         concurrency=wiring.concurrency_of(settings, load_of(identity, embedder.spec)),
         finder=wiring.finder_of(embedder.spec, settings),
+        texts=wiring.texts_of(embedder.spec, settings) if SEARCH in identity.queues else None,
         policies=policies,
     )
 

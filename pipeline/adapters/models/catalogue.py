@@ -48,8 +48,9 @@ from pipeline.adapters.models.weights import (
     read_tensors,
 )
 from pipeline.errors import ModelError
-from pipeline.ports import ImageEmbedder, ViewFinder
-from pipeline.types import ModelSpec
+from pipeline.ports import ImageEmbedder, TextEmbedder, ViewFinder
+from pipeline.ports.embedder import require_capability
+from pipeline.types import Capability, ModelSpec
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -149,6 +150,13 @@ def load_embedder(
         pass_threads=pass_threads,
         before_pass=before_pass,
     )
+
+
+def load_text_embedder(
+    spec: ModelSpec, *, weights_dir: Path, fetch_s3: FetchS3 | None = None
+) -> TextEmbedder:
+    require_capability(spec, Capability.TEXT)
+    raise ModelError(f"model {spec.name!r} cannot be asked for {Capability.TEXT}")
 
 
 def list_models(*, weights_dir: Path) -> list[CatalogueEntry]:

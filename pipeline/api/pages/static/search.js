@@ -20,7 +20,7 @@ async function search(picture) {
   const asked = new URLSearchParams(new FormData(document.getElementById("ask")));
   asked.delete("id");
   const headers = { "content-type": "application/octet-stream" };
-  for (const name of ["purpose", "case"]) { // not in the address, which is logged
+  for (const name of ["purpose", "case", "text", "not"]) { // not in the address, which is logged
     const text = asked.get(name);
     asked.delete(name);
     if (text) headers[`x-pictor-${name}`] = utf8(text);
