@@ -9,6 +9,7 @@ from pipeline.bounds import MAX_HITS
 from pipeline.cli.running_service import find_service
 from pipeline.cli.search_options import SearchOptions
 from pipeline.cli.search_output import print_answers, write_receipts
+from pipeline.errors import ArgumentError
 
 
 def search(
@@ -79,6 +80,8 @@ def search(
         authority=authority,
         on_behalf_of=on_behalf_of,
     )
+    if not query and not wanted.has_words:
+        raise ArgumentError("nothing to search with; a QUERY or --text is expected")
     if (service := find_service()) is not None:
         from pipeline.cli.search_there import search_there
 

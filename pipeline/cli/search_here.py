@@ -29,12 +29,12 @@ def search_here(
     limits = wiring.limits_of(settings)
     queries = [
         read_words(
-            read_query(text, locate_file=wiring.locate_file) if text else None,
+            None if text is None else read_query(text, locate_file=wiring.locate_file),
             text=wanted.text,
             unwanted=wanted.unwanted,
             weights=read_pairs(wanted.weights, of="--weight"),
         )
-        for text in texts or [""]  # words alone
+        for text in texts or [None]  # words alone
     ]
     request = read_search(
         collection=wanted.collection or settings.collection,

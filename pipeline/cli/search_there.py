@@ -21,18 +21,16 @@ def search_there(
     texts: Sequence[str], wanted: SearchOptions, service: RunningService, html: Path | None
 ) -> list[Mapping[str, object]]:
     """As `search_here`. A file is named to a service beside, and sent to any other."""
-    asked = texts or [""]  # words alone
-    queries = [_with_words(_picture_of(text, service) if text else None, wanted) for text in asked]
+    asked = texts or [None]  # words alone
+    queries = [_with_words(None if text is None else _picture_of(text, service), wanted) for text in asked]
+    # The service knows no more than where the picture is. What was asked for is known here.
+    told = [described(wanted.text, wanted.unwanted, text or "") for text in asked]
     collection = wanted.collection or ClientSettings.from_env().collection
     with service.connect() as pictor:
         answers = list(_answers(queries, collection, wanted, pictor))
         if html is not None:
-            _write_page(html, collection, list(zip(asked, queries, answers, strict=True)), service, pictor)
-    # The service knows no more than where the picture is. What was asked for is known here.
-    return [
-        {**answer.raw, "query": described(wanted.text, wanted.unwanted, text)}
-        for text, answer in zip(asked, answers, strict=True)
-    ]
+            _write_page(html, collection, list(zip(told, queries, answers, strict=True)), service, pictor)
+    return [{**answer.raw, "query": text} for text, answer in zip(told, answers, strict=True)]
 
 
 def _with_words(picture: Example | None, wanted: SearchOptions) -> Query:
