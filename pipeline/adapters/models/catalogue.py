@@ -1,56 +1,33 @@
-"""From a model's address to its spec or its embedder: "builtin", "torchvision/resnet50" or a model file."""
+"""From a model's address to its spec or its embedder, by the first family that recognises it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import nn
 
-from pipeline.adapters.models.builtin_descriptor import BuiltinDescriptor
-from pipeline.adapters.models.builtin_spec import (
-    BUILTIN,
-    BUILTIN_DIM,
-    BUILTIN_PREPROCESSING,
-    builtin_spec,
-    fingerprint_of,
-)
-from pipeline.adapters.models.faces.face_file import read_face_file
-from pipeline.adapters.models.faces.face_model import (
-    face_spec,
-    find_networks,
-    load_face_embedder,
-    load_face_finder,
-)
-from pipeline.adapters.models.inference import has_native_bfloat16, pick_dtype, quicken
-from pipeline.adapters.models.model_file import ARCHITECTURE_PREFIX, ModelFile, read_model_file
-from pipeline.adapters.models.torch_embedder import (
-    TorchEmbedder,
-    do_nothing,
-    pick_device,
-    share_cores,
-)
-from pipeline.adapters.models.torchvision_models import (
-    check_architecture,
-    feature_dim,
-    fill,
-    lay_out,
-    list_architectures,
-    published_model,
-)
-from pipeline.adapters.models.weights import (
-    FetchS3,
-    OpenUrl,
-    cached_path,
-    digest_tensors,
-    find_weights,
-    open_url,
-    read_tensors,
-)
+from pipeline.adapters.models.builtin_spec import BUILTIN, BUILTIN_DIM, BUILTIN_PREPROCESSING
+from pipeline.adapters.models.families.builtin import BuiltinFamily
+from pipeline.adapters.models.families.faces import FaceFamily
+from pipeline.adapters.models.families.hf import HfFamily
+from pipeline.adapters.models.families.torchvision import TorchvisionFamily
+from pipeline.adapters.models.family import ModelFamily, Places, Use
+from pipeline.adapters.models.model_address import ModelAddress, read_address
+from pipeline.adapters.models.model_file import ARCHITECTURE_PREFIX
+from pipeline.adapters.models.torch_embedder import do_nothing
+from pipeline.adapters.models.torchvision_models import feature_dim, list_architectures, published_model
+from pipeline.adapters.models.weights import FetchS3, OpenUrl, WeightsRef, cached_path, open_url
 from pipeline.errors import ModelError
-from pipeline.ports import ImageEmbedder, TextEmbedder, ViewFinder
-from pipeline.ports.embedder import require_capability
+from pipeline.ports import ImageEmbedder, ViewFinder
+from pipeline.ports.embedder import TextEmbedder, require_capability
 from pipeline.types import Capability, ModelSpec
+
+FAMILIES: Sequence[ModelFamily] = (
+    BuiltinFamily(),
+    FaceFamily(),
+    TorchvisionFamily(),
+    HfFamily(),
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -67,31 +44,14 @@ class CatalogueEntry:
 def load_spec(
     address: str, *, weights_dir: Path, fetch_s3: FetchS3 | None = None, open_url: OpenUrl = open_url
 ) -> ModelSpec:
-    """Reads the weights, or downloads them once, as the fingerprint covers them. No forward pass.
+    """Reads the weights, as the fingerprint covers them. Published ones of torchvision are downloaded once.
 
     Raises:
         ModelError: the address is unknown, or its file or weights cannot be found, read or trusted.
+        ConfigError: a library that it needs is not installed.
     """
-    if (faces := read_face_file(address)) is not None:
-        find_networks(faces, weights_dir=weights_dir, fetch_s3=fetch_s3)
-        return face_spec(faces, address)
-    return _open_model(address, weights_dir, fetch_s3, open_url)[0]
-
-
-def load_finder(spec: ModelSpec, *, weights_dir: Path, fetch_s3: FetchS3 | None = None) -> ViewFinder:
-    """The finder of a model that looks at views, from its model file.
-
-    Raises:
-        ModelError: as `load_spec` does, or the file is that of another model now.
-        ConfigError: what it needs is not installed.
-    """
-    faces = read_face_file(spec.address)
-    if faces is None or face_spec(faces, spec.address).fingerprint != spec.fingerprint:
-        raise ModelError(
-            f"model file {spec.address} has changed since its model {spec.fingerprint[:8]} was read; "
-            "start this again"
-        )
-    return load_face_finder(faces, weights_dir=weights_dir, fetch_s3=fetch_s3)
+    family, found = _family_of(address)
+    return family.read_spec(found, Places(weights_dir=weights_dir, fetch_s3=fetch_s3, open_url=open_url))
 
 
 def load_embedder(
@@ -110,53 +70,59 @@ def load_embedder(
     """Load a model and make it ready for its device.
 
     Args:
-        precision: auto, float32 or bfloat16. The builtin model has no weights to be fast with: its histograms
-            are float32 always, and so is a face model.
+        precision: auto, float32 or bfloat16. Models that can only be computed in one way take that.
         batches: at once in this process; 0 for single queries. See `share_cores`.
         threads: for forward passes on a CPU. By default as many as torch takes.
         before_pass: see `TorchEmbedder`.
 
     Raises:
         ModelError: as `load_spec` does.
-        ConfigError: the device is not there.
+        ConfigError: as `load_spec` does, or the device is not there.
     """
-    if (faces := read_face_file(address)) is not None:
-        return load_face_embedder(
-            faces,
-            address,
-            weights_dir=weights_dir,
+    family, found = _family_of(address)
+    return family.load_images(
+        found,
+        Places(weights_dir=weights_dir, fetch_s3=fetch_s3, open_url=open_url),
+        Use(
             device=device,
+            precision=precision,
             group_items=group_items,
             batches=batches,
             threads=threads or torch.get_num_threads(),
             before_pass=before_pass,
-            fetch_s3=fetch_s3,
-        )
-    chosen = pick_device(device)  # before the weights are read: it is the cheaper mistake
-    spec, module = _open_model(address, weights_dir, fetch_s3, open_url)
-    wanted = "float32" if address == BUILTIN else precision
-    dtype = pick_dtype(wanted, native=has_native_bfloat16(chosen))
-    quick, dtype = quicken(module, spec, device=chosen, dtype=dtype, required=wanted == "bfloat16")
-    passes, pass_threads = share_cores(
-        chosen, threads=threads or torch.get_num_threads(), batches=batches, group_items=group_items
-    )
-    return TorchEmbedder(
-        quick,
-        spec,
-        device=chosen,
-        group_items=group_items,
-        dtype=dtype,
-        passes=passes,
-        pass_threads=pass_threads,
-        before_pass=before_pass,
+        ),
     )
 
 
 def load_text_embedder(
     spec: ModelSpec, *, weights_dir: Path, fetch_s3: FetchS3 | None = None
 ) -> TextEmbedder:
+    """The tower of texts of a model that has one.
+
+    Raises:
+        ModelError: the model has none, its files cannot be found, read or trusted, or are others now.
+        ConfigError: what it needs is not installed.
+    """
     require_capability(spec, Capability.TEXT)
-    raise ModelError(f"model {spec.name!r} cannot be asked for {Capability.TEXT}")
+    family, _ = _family_of(spec.address)
+    return family.load_texts(spec, Places(weights_dir=weights_dir, fetch_s3=fetch_s3))
+
+
+def load_finder(spec: ModelSpec, *, weights_dir: Path, fetch_s3: FetchS3 | None = None) -> ViewFinder:
+    """The finder of a model that looks at views, from its model file.
+
+    Raises:
+        ModelError: as `load_spec` does, or the file is that of another model now.
+        ConfigError: what it needs is not installed.
+    """
+    family, _ = _family_of(spec.address)
+    return family.load_finder(spec, Places(weights_dir=weights_dir, fetch_s3=fetch_s3))
+
+
+def list_files(address: str) -> Sequence[WeightsRef]:
+    """The files that a model file names. None for a model without one. Raises ModelError."""
+    family, found = _family_of(address)
+    return family.files(found)
 
 
 def list_models(*, weights_dir: Path) -> list[CatalogueEntry]:
@@ -183,45 +149,17 @@ def _describe(architecture: str, weights_dir: Path) -> CatalogueEntry:
     )
 
 
-def _open_model(
-    address: str, weights_dir: Path, fetch_s3: FetchS3 | None, open_url: OpenUrl
-) -> tuple[ModelSpec, nn.Module]:
-    if address == BUILTIN:
-        return builtin_spec(), BuiltinDescriptor()
-    model = _resolve(address)
-    file = find_weights(
-        model.weights, model=model.name, weights_dir=weights_dir, fetch_s3=fetch_s3, open_url=open_url
-    )
-    features = lay_out(model.architecture, side=model.preprocessing.crop)
-    tensors = read_tensors(file, model=model.name)
-    where = f"{model.name}: weights {file} for {ARCHITECTURE_PREFIX}{model.architecture}"
-    module = fill(features, tensors, where=where)
-    spec = ModelSpec(
-        name=model.name,
-        # Absolute: a collection remembers it and is opened from other folders.
-        address=address if address.startswith(ARCHITECTURE_PREFIX) else str(Path(address).resolve()),
-        architecture=f"{ARCHITECTURE_PREFIX}{model.architecture}",
-        fingerprint=fingerprint_of(digest_tensors(module), model.architecture, model.preprocessing),
-        dim=features.dim,
-        preprocessing=model.preprocessing,
-    )
-    return spec, module
-
-
-def _resolve(address: str) -> ModelFile:
-    if address.endswith(".toml"):
-        return read_model_file(Path(address))
-    if not address.startswith(ARCHITECTURE_PREFIX):
+def _family_of(text: str) -> tuple[ModelFamily, ModelAddress]:
+    address = read_address(text)
+    for family in FAMILIES:
+        if family.recognises(address):
+            return family, address
+    if address.table is None:
+        forms = ", ".join(family.form for family in FAMILIES if family.form)
         raise ModelError(
-            f"model {address!r} is none of {BUILTIN}, {ARCHITECTURE_PREFIX}NAME, "
+            f"model {text!r} is none of {forms}, a folder in Hugging Face's layout, "
             "or the path of a model file (.toml)"
         )
-    architecture = address.removeprefix(ARCHITECTURE_PREFIX)
-    check_architecture(architecture)
-    published = published_model(architecture)
-    return ModelFile(
-        name=address,
-        architecture=architecture,
-        weights=published.weights,
-        preprocessing=published.preprocessing,
-    )
+    known = ", ".join(name for family in FAMILIES for name in family.architectures)
+    found = f"architecture = {address.architecture!r}" if address.architecture else "no architecture"
+    raise ModelError(f"model file {text}: {found}, it must be one of {known}")
