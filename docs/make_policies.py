@@ -3,6 +3,7 @@
 import sys
 from pathlib import Path
 
+from pipeline.service.face_policy import FACE_DEFAULTS
 from pipeline.service.policy_change import LOOSENINGS
 from pipeline.service.policy_rules import RULES
 
@@ -33,7 +34,7 @@ too.
 
 A new version is in force at once, unless it is looser than the one before in one of these fields. Then it
 waits until an approver who is another person has agreed. The first policy of a collection is in force at
-once.
+once. The first one with `faces` is then held against the defaults for faces ({defaults}).
 
 | Field | Looser when |
 |---|---|
@@ -46,10 +47,12 @@ LOOSER = {
     "case_required": "it was required and is not any more",
     "case_patterns": "a pattern is added to others, or the last one is taken away",
     "min_score": "the floor is lower, or there is none any more",
+    "min_similarity": "the floor is lower, or there is none any more",
     "max_k": "it is higher, or there is none any more",
     "authorisation": "it is further to the end of the list `ex_ante`, `48h`, `none`",
     "retention_days": "records go earlier, or go at all where they stayed",
     "verifications": "fewer persons look at a match",
+    "faces": "it was one of faces and is not any more",
 }
 
 
@@ -59,7 +62,8 @@ def make_page() -> str:
         for number, rule in enumerate(RULES, 1)
     )
     fields = "".join(f"| `{name}` | {LOOSER[name]} |\n" for name in LOOSENINGS)
-    return HEAD + rules + AFTER + fields
+    defaults = ", ".join(f"`{name}` {value:g}" for name, value in FACE_DEFAULTS.items())
+    return HEAD + rules + AFTER.format(defaults=defaults) + fields
 
 
 if __name__ == "__main__":

@@ -414,7 +414,7 @@ class Settings(BaseSettings):
     calibration: Annotated[
         Path | None,
         Field(
-            description="File of a calibration that `pictor evaluate` made. It says which similarity, 0 to 100, AWS clients are told for a cosine"
+            description="File of a calibration that `pictor evaluate` made. It says which similarity, 0 to 100, a cosine is, for the floors of policies and for AWS clients"
         ),
     ] = None
     otlp_endpoint: Annotated[

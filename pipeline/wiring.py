@@ -188,11 +188,9 @@ def _store_places(settings: Settings) -> "StorePlaces":
 def _weights_in_store(address: str) -> list[Location]:
     if not address.endswith(".toml"):
         return []
-    from pipeline.adapters.models.faces.face_file import read_face_file
-    from pipeline.adapters.models.model_file import read_model_file
+    from pipeline.adapters.models.catalogue import list_files
 
-    faces = read_face_file(address)
-    files = (faces.detector, faces.network) if faces else (read_model_file(Path(address)).weights,)
+    files = list_files(address)
     return [parse_location(file.location) for file in files if file.location.startswith("s3://")]
 
 

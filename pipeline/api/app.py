@@ -5,7 +5,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from fastapi import APIRouter, FastAPI
+from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
 from fastapi.telemetry import TelemetryConfig
 
@@ -93,13 +93,14 @@ def make_app(
     app.state.door = door
     answer_errors_as_problems(app)
     answer_aws_errors(app)
-    resources = APIRouter(responses=_problem_answers())
+    # FastAPI asks one after the other for each request, so that searches come first. A router of routers is
+    # asked twice.
     for room in (
+        search,
         policies,
         collections,
         jobs,
         images,
-        search,
         faces,
         embeddings,
         keys,
@@ -107,8 +108,7 @@ def make_app(
         log_entries,
         verifications,
     ):
-        resources.include_router(room.router)
-    app.include_router(resources)
+        app.include_router(room.router, responses=_problem_answers())
     app.include_router(health.router)
     app.include_router(rekognition.router)
     for page in (search_page, jobs_page, verify_page, audit_pages, sign_in, reference, problem_pages):

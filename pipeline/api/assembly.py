@@ -11,6 +11,7 @@ from pipeline.api.backend import Backend, Runner
 from pipeline.api.places import Places, known_places
 from pipeline.api.readiness import Part
 from pipeline.capacity import Load
+from pipeline.evaluation.scale import calibration_in
 from pipeline.location import Location
 from pipeline.ports import (
     AuditLog,
@@ -88,7 +89,12 @@ def make_backend(
         policies=ledger.policies,
         verifications=ledger.verifications,
         requests=ledger.requests,
-        answers_to=Accountability(log=log, policies=ledger.policies, index=index),
+        answers_to=Accountability(
+            log=log,
+            policies=ledger.policies,
+            index=index,
+            calibration=calibration_in(settings.calibration),
+        ),
         models=models,
         model_for=model_for,
         limits=wiring.limits_of(settings),

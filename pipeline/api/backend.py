@@ -116,7 +116,7 @@ class Backend:
             self,
             index=index,
             policies=policies,
-            answers_to=Accountability(log=self.answers_to.log, policies=policies, index=index),
+            answers_to=replace(self.answers_to, policies=policies, index=index),
             verifications=ConfinedVerifications(self.verifications, scope),
             ledger=ledger,
             models=ConfinedModels(self.models, scope),

@@ -431,6 +431,9 @@ class NewKey(Strict):
     acts_for_others: Annotated[
         bool, Field(description="It may say on whose behalf it asks, with X-Pictor-On-Behalf-Of")
     ] = False
+    justification: Annotated[Stated, Field(description="Of its searches that state nothing themselves")] = (
+        Stated()
+    )
     expires_in_days: Annotated[float | None, Field(gt=0, le=36_500, description="Left out: never")] = None
 
 
@@ -448,6 +451,7 @@ class Key(BaseModel):
     collections: list[str]
     buckets: list[str]
     acts_for_others: bool
+    justification: Stated
     created_at: str
     created_by: str
     expires_at: str | None

@@ -10,7 +10,7 @@ from pipeline.api.header_text import header_text
 Text = Annotated[str, Header(max_length=MAX_STATED_CHARS)]
 
 
-def stated_in(
+async def stated_in(  # waits for nothing, and so needs no other thread: see `backend`
     x_pictor_purpose: Text = "",
     x_pictor_case: Text = "",
     x_pictor_offence: Text = "",

@@ -15,7 +15,7 @@ from pipeline.service import keys
 from pipeline.service.access import local_caller
 from pipeline.service.accountability import Accountability
 from pipeline.service.answers import key_json
-from pipeline.service.arguments import read_age
+from pipeline.service.arguments import read_age, read_justification
 from pipeline.service.aws_pairs import access_key_id_of, check_master, secret_of
 from pipeline.service.keys import KeyRequest, MadeKey
 from pipeline.settings import Settings
@@ -42,6 +42,13 @@ def create_key(
     on_behalf: Annotated[
         bool, typer.Option("--on-behalf", help="It may say on whose behalf it asks.")
     ] = False,
+    purpose: Annotated[
+        str, typer.Option(help="Purpose of its searches that state nothing themselves. So are the next four.")
+    ] = "",
+    case: Annotated[str, typer.Option(help="Reference of the case.")] = "",
+    offence: Annotated[str, typer.Option(help="Offence.")] = "",
+    authorisation: Annotated[str, typer.Option(help="Reference of the authorisation.")] = "",
+    authority: Annotated[str, typer.Option(help="Who gave the authorisation.")] = "",
     expires: Expires = "",
     aws: Annotated[
         bool,
@@ -62,6 +69,9 @@ def create_key(
         collections=collection or ["*"],
         buckets=bucket or ["*"],
         acts_for_others=on_behalf,
+        justification=read_justification(
+            purpose=purpose, case=case, offence=offence, authorisation=authorisation, authority=authority
+        ),
         expires_in=_duration(expires),
     )
     with _opened() as (book, answers_to):

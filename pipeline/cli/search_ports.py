@@ -6,6 +6,7 @@ from functools import partial
 
 from pipeline import wiring, wiring_audit
 from pipeline.capacity import Load
+from pipeline.evaluation.scale import calibration_in
 from pipeline.service.accountability import Accountability
 from pipeline.service.models import LoadedOnDemand
 from pipeline.service.search import SearchPorts
@@ -23,7 +24,12 @@ def open_search_ports(settings: Settings, *, model: str = "") -> Iterator[Search
         yield SearchPorts(
             store=wiring.open_store(settings),
             index=index,
-            answers_to=Accountability(log=log, policies=ledger.policies, index=index),
+            answers_to=Accountability(
+                log=log,
+                policies=ledger.policies,
+                index=index,
+                calibration=calibration_in(settings.calibration),
+            ),
             models=LoadedOnDemand(
                 index,
                 wiring.model_loader(settings),

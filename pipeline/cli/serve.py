@@ -97,10 +97,6 @@ def _aws_key(settings: Settings) -> str:
     """ "" where AWS clients find nothing. Raises ConfigError: a setting cannot work."""
     if settings.rekognition == "off":
         return ""
-    from pipeline.api.rekognition.scale import read_file
-
-    if settings.calibration is not None:
-        read_file(settings.calibration)
     return check_master(settings.rekognition_key.get_secret_value())
 
 

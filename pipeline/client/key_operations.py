@@ -1,6 +1,6 @@
 """Operations on the keys of the service, for a key with the role `admin`."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from pipeline.client.calls import JSON_HEADERS, Call, json_body, new_key, nothing, quoted, read_json
 from pipeline.client.results import Key, NewSecret, read_all, reader_of
@@ -29,6 +29,7 @@ def create_key(
     collections: Sequence[str] = EVERYTHING,
     buckets: Sequence[str] = EVERYTHING,
     acts_for_others: bool = False,
+    justification: Mapping[str, str] | None = None,
     expires_in_days: float | None = None,
     idempotency_key: str = "",
 ) -> Call[NewSecret]:
@@ -38,6 +39,7 @@ def create_key(
         roles: of admin, writer and searcher.
         collections, buckets: globs of the names that it may reach.
         acts_for_others: it may say on whose behalf it asks.
+        justification: of its searches that state none: purpose, case, offence, authorisation, authority.
         expires_in_days: None for as long as your own key is valid.
         idempotency_key: the same twice makes one key. "" makes a new one for this call.
 
@@ -51,6 +53,7 @@ def create_key(
         "collections": list(collections),
         "buckets": list(buckets),
         "acts_for_others": acts_for_others,
+        "justification": dict(justification or {}),
         "expires_in_days": expires_in_days,
     }
     return Call(

@@ -350,6 +350,7 @@ class Key(AnswerObject):
     revoked_at: str | None
     last_used_at: str | None
     replaces: str
+    justification: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -24,11 +24,11 @@ from pipeline.ports import (
 from pipeline.ports.embedder import check_finder
 from pipeline.ports.image_rows import image_id_of_row
 from pipeline.search import query as ask
+from pipeline.search.chosen import choose_faces, words_for_none
 from pipeline.search.given import GivenImages
 from pipeline.search.points import Parts
 from pipeline.search.quality import QualityMeter, quality_of_face, quality_of_row
 from pipeline.types import (
-    Box,
     CollectionRef,
     Embedded,
     FacePlace,
@@ -90,7 +90,7 @@ Examples = tuple[Example, ...]  # of one query: one, or one for each face of its
 
 
 def read_examples(
-    queries: Sequence[ask.Picture], target: CollectionRef, sources: ExampleSources, limits: ImageLimits
+    queries: Sequence[ask.Shown], target: CollectionRef, sources: ExampleSources, limits: ImageLimits
 ) -> list[Examples]:
     """Of each query, in order: stored rows in one lookup, images in groups through the model.
 
@@ -116,7 +116,7 @@ def read_examples(
     return examples
 
 
-def _of(queries: Sequence[ask.Picture], kind: type[Q]) -> list[Q]:
+def _of(queries: Sequence[ask.Shown], kind: type[Q]) -> list[Q]:
     return [query for query in queries if isinstance(query, kind)]
 
 
@@ -156,13 +156,13 @@ def _object_examples(
     queries: Sequence[ask.Object], sources: ExampleSources, limits: ImageLimits
 ) -> list[Examples]:
     versions = [_present_version(query, sources.store) for query in queries]
-    refs = [ref for ref in versions if isinstance(ref, ObjectRef)]
+    asked = [(ref, query) for ref, query in zip(versions, queries, strict=True) if isinstance(ref, ObjectRef)]
     meter = QualityMeter()
-    outcomes = _embed_refs(refs, sources.store, sources, limits, meter)
+    outcomes = _embed_refs(asked, sources.store, sources, limits, meter)
     return [
         tuple(
             replace(example, location=(query.bucket, query.key))
-            for example in _version_examples(version, outcomes, meter, query.box)
+            for example in _version_examples(version, outcomes, meter, query)
         )
         for query, version in zip(queries, versions, strict=True)
     ]
@@ -172,11 +172,11 @@ def _version_examples(
     version: ObjectRef | ImageError,
     outcomes: Mapping[int, Embedded | Rejected],
     meter: QualityMeter,
-    wanted: Box | None,
+    query: ask.Picture,
 ) -> Examples:
     if isinstance(version, ImageError):
-        return _examples(version, wanted)
-    found = _with_quality(_examples(outcomes[id(version)], wanted), meter.of(version))
+        return _examples(version, query)
+    found = _with_quality(_examples(outcomes[id(version)], query), meter.of(version))
     return tuple(replace(example, etag=version.etag) for example in found)
 
 
@@ -202,26 +202,29 @@ def _given_examples(
 ) -> list[Examples]:
     given = GivenImages([query.body for query in queries])
     meter = QualityMeter()
-    outcomes = _embed_refs(given.refs, given, sources, limits, meter)
+    asked = [*zip(given.refs, queries, strict=True)]
+    outcomes = _embed_refs(asked, given, sources, limits, meter)
     return [
-        _with_quality(_examples(outcomes[id(ref)], query.box), meter.of(ref))
+        _with_quality(_examples(outcomes[id(ref)], query), meter.of(ref))
         for query, ref in zip(queries, given.refs, strict=True)
     ]
 
 
 def _embed_refs(
-    refs: Sequence[ObjectRef],
+    asked: Sequence[tuple[ObjectRef, ask.Picture]],
     store: ObjectReader,
     sources: ExampleSources,
     limits: ImageLimits,
     meter: QualityMeter,
 ) -> Mapping[int, Embedded | Rejected]:
     """Outcomes by the identity, not the value, of the reference: one image may be asked for twice."""
-    if not refs:
+    if not asked:
         return {}
     embedder, clock = sources.embedder(), PhaseClock()
-    with closing(_prepare_refs(refs, store, sources, limits, clock)) as prepared:
-        outcomes = embed_all(meter.through(prepared), embedder, sources.concurrency.group_items, clock)
+    queries = {id(ref): query for ref, query in asked}
+    with closing(_prepare_refs([ref for ref, _ in asked], store, sources, limits, clock)) as prepared:
+        meant = choose_faces(meter.through(prepared), queries)
+        outcomes = embed_all(meant, embedder, sources.concurrency.group_items, clock)
         return {id(outcome.ref): outcome for outcome in outcomes}
 
 
@@ -246,7 +249,7 @@ def _prepare_refs(
     )
 
 
-def find_views_of(query: ask.Object | ask.Bytes, sources: ExampleSources, limits: ImageLimits) -> Prepared:
+def find_views_of(query: ask.Picture, sources: ExampleSources, limits: ImageLimits) -> Prepared:
     """The picture of a query, and what its model looks at in it. Raises ImageError."""
     store, ref = sources.store, None
     match query:
@@ -264,39 +267,26 @@ def find_views_of(query: ask.Object | ask.Bytes, sources: ExampleSources, limits
     return outcome
 
 
-def _examples(outcome: Embedded | Rejected | ImageError, wanted: Box | None) -> Examples:
+def _examples(outcome: Embedded | Rejected | ImageError, query: ask.Picture) -> Examples:
     match outcome:
         case Embedded(vectors=()):
-            return (failed_example(ErrorCode.INVALID_ARGUMENT, "the model finds nothing in this picture"),)
+            return (failed_example(ErrorCode.INVALID_ARGUMENT, words_for_none(query)),)
         case Embedded():
-            return _of_faces(outcome, wanted) or (Example(vector=outcome.vectors[0]),)  # the best view
+            return _of_faces(outcome) or (Example(vector=outcome.vectors[0]),)  # the best view
         case Rejected() | ImageError():
             return (failed_example(outcome.reason, outcome.detail),)
         case _:
             assert_never(outcome)
 
 
-def _of_faces(outcome: Embedded, wanted: Box | None) -> Examples:
-    """Each face, or the one that lies in the wanted box. None where the views are no faces."""
+def _of_faces(outcome: Embedded) -> Examples:
+    """None where the views are no faces."""
     known = zip(outcome.vectors, outcome.of_views or [{}] * len(outcome.vectors), strict=True)
-    found = [
+    return tuple(
         Example(vector=vector, face=face, metadata=metadata)
         for vector, metadata in known
         if (face := place_of(metadata, width=outcome.width, height=outcome.height)) is not None
-    ]
-    if wanted is None or not found:
-        return tuple(found)
-    best = max(found, key=lambda example: _overlap(example, wanted))
-    if not _overlap(best, wanted):
-        sides = f"{wanted.left},{wanted.top},{wanted.width},{wanted.height}"
-        return (
-            failed_example(ErrorCode.INVALID_ARGUMENT, f"no face lies in the box {sides} of this picture"),
-        )
-    return (best,)
-
-
-def _overlap(example: Example, box: Box) -> float:
-    return example.face.box.overlap(box) if example.face else 0.0
+    )
 
 
 def _vector_examples(

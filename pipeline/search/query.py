@@ -4,7 +4,7 @@ In a collection of faces, a picture asks with each of its faces, and so does the
 Words can have any of the others beside them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -31,6 +31,10 @@ class Object:
     bucket: str
     key: str
     box: Box | None = None  # of the face that is meant; None: each face
+    counts: Callable[[Mapping[str, str]], bool] | None = (
+        None  # by the metadata of a face: whether it is meant
+    )
+    only_largest: bool = False  # of these faces
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,7 +43,9 @@ class Bytes:
 
     text: str
     body: bytes
-    box: Box | None = None  # as above
+    box: Box | None = None  # these three as above
+    counts: Callable[[Mapping[str, str]], bool] | None = None
+    only_largest: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -50,7 +56,8 @@ class Vector:
     values: "NDArray[np.float32] | Sequence[float]"
 
 
-Picture = Stored | Object | Bytes | Vector  # what the hits are to look like
+Picture = Object | Bytes
+Shown = Stored | Picture | Vector  # what the hits are to look like
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -72,13 +79,13 @@ class Text:
     text: str
     prompts: tuple[str, ...] = ()
     unwanted: tuple[str, ...] = ()
-    picture: Picture | None = None
+    picture: Shown | None = None
     weights: Weights = field(default_factory=Weights)
 
 
-Query = Picture | Text
+Query = Shown | Text
 
 
-def picture_of(query: Query) -> Picture | None:
+def picture_of(query: Query) -> Shown | None:
     """What a query shows. Words may have nothing beside them."""
     return query.picture if isinstance(query, Text) else query

@@ -8,7 +8,7 @@ from pipeline.errors import ErrorCode
 from pipeline.ports import ImageLimits
 from pipeline.search.examples import Example, Examples, ExampleSources, failed_example, read_examples
 from pipeline.search.points import Parts, point_of
-from pipeline.search.query import Bytes, Object, Query, Stored, Text, Vector, picture_of
+from pipeline.search.query import Bytes, Object, Query, Shown, Stored, Text, Vector, picture_of
 from pipeline.search.words import embed_words, reads_no_text
 from pipeline.types import CollectionRef
 from pipeline.types import Vector as Point
@@ -30,7 +30,7 @@ def read_queries(
     return [_examples(query, found, pictures) for query in queries]
 
 
-def _pictures_of(queries: Sequence[Query], *, of_texts: bool) -> list[Stored | Object | Bytes | Vector]:
+def _pictures_of(queries: Sequence[Query], *, of_texts: bool) -> list[Shown]:
     return [
         picture
         for query in queries

@@ -12,7 +12,7 @@ from fnmatch import fnmatchcase
 from pipeline.errors import DeniedError
 from pipeline.names import is_of_tenant, shown
 from pipeline.types import ALL_TENANTS as ALL_TENANTS
-from pipeline.types import DEFAULT_TENANT, LOCAL_ROLE, KeyRole
+from pipeline.types import DEFAULT_TENANT, LOCAL_ROLE, Justification, KeyRole
 
 
 class Permission(StrEnum):
@@ -62,6 +62,7 @@ class Caller:
     key_id: str = ""  # of the key that was shown
     expires_at: datetime | None = None  # of that key
     roles: tuple[str, ...] = ()
+    justification: Justification = field(default_factory=Justification)  # of searches that state none
     address: str = ""  # of the network, where there is one
     request_id: str = field(default_factory=lambda: uuid.uuid4().hex)
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from pipeline.errors import AuditError, PictorError
+from pipeline.evaluation.calibration import Calibration
+from pipeline.evaluation.scale import Scale, scale_for
 from pipeline.ports import AuditLog, PolicyBook, VectorIndex
 from pipeline.service.remembered import Remembered
 from pipeline.types import AuditReceipt, AuditRecord, CollectionRef, PolicyVersion
@@ -30,6 +32,7 @@ class Accountability:
     Args:
         index: whose rows are counted for records; None where nobody searches.
         log: None where `PICTOR_AUDIT` is `off`.
+        calibration: says which cosine the similarity of a policy is.
         clock_s: seconds, never back.
         now: the time of day.
     """
@@ -37,6 +40,7 @@ class Accountability:
     log: AuditLog | None
     policies: PolicyBook
     index: VectorIndex | None
+    calibration: Calibration | None = None
     clock_s: Callable[[], float] = time.monotonic
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     _policies: Remembered[str, PolicyVersion | None] = field(init=False)
@@ -53,6 +57,9 @@ class Accountability:
     def policy_of(self, collection: str) -> PolicyVersion | None:
         """The policy in force, as it was half a second ago at most."""
         return self._policies.find(collection, lambda: self.policies.in_force(collection))
+
+    def scale_of(self, target: CollectionRef) -> Scale:
+        return scale_for(self.calibration, target.fingerprint)
 
     def row_count(self, target: CollectionRef) -> RowCount:
         """Of the generation, as it was ten minutes ago at most."""

@@ -1,6 +1,7 @@
 """The entries of the log about what callers change: jobs, deletions and keys. Each comes before its act."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 
 from pipeline.service.access import Caller
 from pipeline.service.accountability import Accountability
@@ -92,6 +93,7 @@ def enter_key_change(act: str, key: ApiKey, answers_to: Accountability, caller: 
         "collections": list(key.collections),
         "buckets": list(key.buckets),
         "acts_for_others": key.acts_for_others,
+        "justification": asdict(key.justification),
         "expires_at": key.expires_at.isoformat() if key.expires_at else None,
         "replaces": key.replaces,
     }

@@ -252,6 +252,7 @@ def key_json(key: ApiKey) -> dict[str, object]:
         "collections": list(key.collections),
         "buckets": list(key.buckets),
         "acts_for_others": key.acts_for_others,
+        "justification": asdict(key.justification),
         "created_at": key.created_at.isoformat(),
         "created_by": key.created_by,
         "expires_at": key.expires_at.isoformat() if key.expires_at else None,

@@ -29,12 +29,15 @@ def check_policy(name: str, spec: ModelSpec, policies: PolicyBook | None) -> Non
         policies: None where none are known. No collection of faces can be made there.
 
     Raises:
-        TargetError: the model is one for faces, and no policy is in force for a collection of this name.
+        TargetError: the model is one for faces, and no policy of faces is in force for this name.
     """
     if not spec.has_views:
         return
-    if policies is None or policies.in_force(name) is None:
-        raise TargetError(
-            f"collection {name!r} is for faces (model {spec.name!r}) and has no policy. Set one first: "
-            f"`pictor policies set {name} FILE`, see docs/how-to/faces.md"
-        )
+    version = policies.in_force(name) if policies else None
+    if version is not None and version.policy.faces:
+        return
+    found = "has no policy" if version is None else f"its policy (version {version.version}) is not"
+    raise TargetError(
+        f"collection {name!r} is for faces (model {spec.name!r}) and {found}. Set one first: "
+        f'`pictor policies set {name} FILE` with "faces": true in the file, see docs/how-to/faces.md'
+    )

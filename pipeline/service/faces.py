@@ -22,7 +22,7 @@ from pipeline.service.access import Caller, Permission, require, require_names
 from pipeline.service.probes import probe_of
 from pipeline.service.search import SearchPorts, sources_of
 from pipeline.service.search_records import Found, recorded
-from pipeline.service.search_terms import terms_of
+from pipeline.service.search_terms import check_floor, terms_of
 from pipeline.service.search_values import SearchAnswer, SearchRequest, Terms
 from pipeline.types import AuditReceipt, Box, CollectionRef, Face, Prepared, Reason, SearchHit
 
@@ -100,6 +100,7 @@ def compare_faces(
     """
     terms = terms_of([first], _within_policy(request, ports), caller, ports.answers_to)
     target = target_of_faces(request.collection, ports)
+    check_floor(target, terms, ports.answers_to)
     examples = read_examples([first, second], target, sources_of(target, ports), limits)
     (probe, *_), others = (
         _checked(found, name) for found, name in zip(examples, ("first", "second"), strict=True)

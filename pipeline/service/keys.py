@@ -1,7 +1,7 @@
 """Make, list, revoke and rotate the keys of the HTTP service."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from pipeline.errors import ArgumentError, ConflictError, DeniedError, NotFoundError
@@ -11,7 +11,7 @@ from pipeline.service.access import ALL_TENANTS, Caller, Permission, is_like_any
 from pipeline.service.accountability import Accountability
 from pipeline.service.act_records import enter_key_change
 from pipeline.service.key_text import digest_of, id_in_text, new_key_text
-from pipeline.types import DEFAULT_TENANT, ApiKey, KeyRole, KnownKey
+from pipeline.types import DEFAULT_TENANT, ApiKey, Justification, KeyRole, KnownKey
 
 MAX_NAME_CHARS = 100
 MAX_GLOBS = 100
@@ -29,6 +29,7 @@ class KeyRequest:
     collections: Sequence[str] = ("*",)
     buckets: Sequence[str] = ("*",)
     acts_for_others: bool = False
+    justification: Justification = field(default_factory=Justification)
     expires_in: timedelta | None = None
 
 
@@ -135,6 +136,7 @@ def rotate_key(
         collections=former.collections,
         buckets=former.buckets,
         acts_for_others=former.acts_for_others,
+        justification=former.justification,
         expires_in=expires_in or lasted,
     )
     made = _make(request, caller)
@@ -165,6 +167,7 @@ def _make(request: KeyRequest, caller: Caller) -> MadeKey:
         collections=_globs(request.collections, "collections"),
         buckets=_globs(request.buckets, "buckets"),
         acts_for_others=request.acts_for_others,
+        justification=request.justification,
         created_at=now,
         created_by=caller.who,
         expires_at=_expiry(request.expires_in, now, caller),

@@ -7,6 +7,7 @@ from pipeline.names import check_collection_name
 from pipeline.service.access import Caller, Permission, require, require_names
 from pipeline.service.accountability import Accountability
 from pipeline.service.audit_entries import record_of
+from pipeline.service.face_policy import check_face_policy
 from pipeline.service.policy_body import policy_json
 from pipeline.service.policy_change import loosened
 from pipeline.types import (
@@ -46,12 +47,14 @@ def set_policy(
     """Write the next version. It is in force at once unless it is looser than the present one.
 
     Raises:
-        ArgumentError: no collection can have this name, or the policy is the one in force.
+        ArgumentError: no collection can have this name, the policy is the one in force, or it is of faces and
+            does not say what for or by whom.
         ConflictError: somebody else changes it at the same time.
         AuditError: the change could not be recorded. Nothing is changed.
     """
     require(caller, Permission.OPERATE)
     require_names(caller, collection=check_collection_name(collection))
+    check_face_policy(policy)
     history = answers_to.policies.history(collection)
     present = next((v for v in history if v.state is PolicyState.IN_FORCE), None)
     if present is not None and present.policy == policy:

@@ -1,12 +1,15 @@
 """A policy as JSON: what a file or a request may say, and how a policy is shown."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import from_json
 
 from pipeline.bounds import MAX_HITS
 from pipeline.errors import ArgumentError
 from pipeline.service.case_pattern import MAX_PATTERN_CHARS
+from pipeline.service.face_policy import FACE_DEFAULTS
 from pipeline.types import (
     BROKER_ROLE,
     LOCAL_ROLE,
@@ -19,6 +22,7 @@ from pipeline.types import (
 
 ROLES = (*(role.value for role in KeyRole), LOCAL_ROLE, BROKER_ROLE)
 MAX_FAULTS_SHOWN = 5
+_FACE_DEFAULTS = ", ".join(f"`{name}` {value:g}" for name, value in FACE_DEFAULTS.items())
 
 
 class _Strict(BaseModel):
@@ -47,6 +51,10 @@ class PolicyBody(_Strict):
         Field(max_length=20, description="`#` is a digit, `@` a letter A to Z", examples=[["@@-####"]]),
     ] = []
     min_score: Annotated[float | None, Field(ge=-1, le=1, description="Floor of the threshold")] = None
+    min_similarity: Annotated[
+        float | None,
+        Field(ge=0, le=100, description="Floor of the threshold, by the calibration of the model"),
+    ] = None
     max_k: Annotated[int | None, Field(ge=1, le=MAX_HITS)] = None
     authorisation: AuthorisationRule = AuthorisationRule.NONE
     retention_days: Annotated[
@@ -55,6 +63,15 @@ class PolicyBody(_Strict):
     verifications: Annotated[
         int, Field(ge=0, le=2, description="Persons who look at each hit before it counts")
     ] = 0
+    faces: Annotated[
+        bool, Field(description=f"For a collection of faces. What is left out is then {_FACE_DEFAULTS}")
+    ] = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_defaults(cls, given: Any) -> Any:
+        is_of_faces = isinstance(given, Mapping) and given.get("faces") is True
+        return {**FACE_DEFAULTS, **given} if is_of_faces else given
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
@@ -75,18 +92,29 @@ class PolicyBody(_Strict):
             case_required=self.case_required,
             case_patterns=tuple(self.case_patterns),
             min_score=self.min_score,
+            min_similarity=self.min_similarity,
             max_k=self.max_k,
             authorisation=self.authorisation,
             retention_days=self.retention_days,
             verifications=self.verifications,
+            faces=self.faces,
         )
 
 
-def read_policy(text: str | bytes) -> CollectionPolicy:
-    """Raises ArgumentError: no JSON, or not of a policy; the wrong fields are named."""
+def read_policy(text: str | bytes, *, of_faces: bool = False) -> CollectionPolicy:
+    """Args: `of_faces`: what `faces` is where the text does not say it.
+
+    Raises:
+        ArgumentError: no JSON, or not of a policy; the wrong fields are named.
+    """
     try:
-        return PolicyBody.model_validate_json(text).policy()
-    except ValidationError as err:
+        given = from_json(text)
+        if of_faces and isinstance(given, dict):
+            given = {"faces": True, **given}
+        return PolicyBody.model_validate(given).policy()
+    except ValueError as err:
+        if not isinstance(err, ValidationError):
+            raise ArgumentError("policy: this is not JSON") from None
         faults = [f"{'.'.join(map(str, e['loc'])) or 'policy'}: {e['msg']}" for e in err.errors()]
         raise ArgumentError(f"policy: {'; '.join(faults[:MAX_FAULTS_SHOWN])}") from None
 
@@ -100,10 +128,12 @@ def policy_json(policy: CollectionPolicy) -> dict[str, Any]:
         "case_required": policy.case_required,
         "case_patterns": list(policy.case_patterns),
         "min_score": policy.min_score,
+        "min_similarity": policy.min_similarity,
         "max_k": policy.max_k,
         "authorisation": policy.authorisation.value,
         "retention_days": policy.retention_days,
         "verifications": policy.verifications,
+        "faces": policy.faces,
     }
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
+from pipeline.service.face_policy import as_strict_as_defaults
 from pipeline.types import AuthorisationRule, CollectionPolicy
 
 _STRICTNESS = {AuthorisationRule.NONE: 0, AuthorisationRule.WITHIN_48H: 1, AuthorisationRule.EX_ANTE: 2}
@@ -26,6 +27,11 @@ def _floor(before: CollectionPolicy, after: CollectionPolicy) -> bool:
     return before.min_score is not None and (after.min_score is None or after.min_score < before.min_score)
 
 
+def _similarity(before: CollectionPolicy, after: CollectionPolicy) -> bool:
+    floor = before.min_similarity
+    return floor is not None and (after.min_similarity is None or after.min_similarity < floor)
+
+
 def _max_k(before: CollectionPolicy, after: CollectionPolicy) -> bool:
     return before.max_k is not None and (after.max_k is None or after.max_k > before.max_k)
 
@@ -44,18 +50,26 @@ LOOSENINGS: Mapping[str, Callable[[CollectionPolicy, CollectionPolicy], bool]] =
     "case_required": lambda before, after: before.case_required and not after.case_required,
     "case_patterns": _case_patterns,
     "min_score": _floor,
+    "min_similarity": _similarity,
     "max_k": _max_k,
     "authorisation": lambda before, after: (
         _STRICTNESS[after.authorisation] < _STRICTNESS[before.authorisation]
     ),
     "retention_days": _retention,
     "verifications": lambda before, after: after.verifications < before.verifications,
+    "faces": lambda before, after: before.faces and not after.faces,
 }
 """For each field of a policy, whether the change allows more, or keeps less."""
 
 
 def loosened(before: CollectionPolicy | None, after: CollectionPolicy) -> tuple[str, ...]:
-    """The fields that are looser than before. Where there was no policy, each one is a restriction."""
-    if before is None:
-        return ()
-    return tuple(name for name, is_looser in LOOSENINGS.items() if is_looser(before, after))
+    """The fields that are looser than before. Where there was no policy, each one is a restriction.
+
+    The first policy of faces is held against the defaults for faces, too.
+    """
+    compared = [before] if before is not None else []
+    if after.faces and not (before is not None and before.faces):
+        compared.append(as_strict_as_defaults(after))
+    return tuple(
+        name for name, is_looser in LOOSENINGS.items() if any(is_looser(one, after) for one in compared)
+    )

@@ -15,7 +15,8 @@ from pipeline.types import AuthorisationRule, CaseClock, CollectionPolicy, Justi
 class Asked:
     """A search as the rules see it.
 
-    `roles` and `key_id` are those of the caller. `clock` is that of the case, if it was started.
+    `roles` and `key_id` are those of the caller. `clock` is that of the case, if it was started. `floor` is
+    the similarity of the policy as a cosine of the collection's model, if it has one.
     """
 
     justification: Justification
@@ -26,6 +27,7 @@ class Asked:
     key_id: str = ""
     clock: CaseClock | None = None
     is_recorded: bool = True
+    floor: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +55,7 @@ def _case_malformed(policy: CollectionPolicy, asked: Asked) -> bool:
 
 
 def _below_floor(policy: CollectionPolicy, asked: Asked) -> bool:
-    return None not in (policy.min_score, asked.min_score) and threshold_of(policy, asked) != asked.min_score
+    return asked.min_score is not None and threshold_of(policy, asked) != asked.min_score
 
 
 def _undecided_in_time(policy: CollectionPolicy, asked: Asked) -> bool:
@@ -150,8 +152,8 @@ def refusal_of(policy: CollectionPolicy, asked: Asked) -> Rule | None:
 
 def threshold_of(policy: CollectionPolicy | None, asked: Asked) -> float | None:
     """The least score of hits: what was asked for, and the policy's floor at least."""
-    given = [s for s in (policy.min_score if policy else None, asked.min_score) if s is not None]
-    return max(given, default=None)
+    scores = (policy.min_score if policy else None, asked.floor, asked.min_score)
+    return max((score for score in scores if score is not None), default=None)
 
 
 def starts_clock(policy: CollectionPolicy, asked: Asked) -> bool:

@@ -7,7 +7,7 @@ from typing import TypedDict
 
 from pipeline.errors import ArgumentError
 from pipeline.names import shown
-from pipeline.search.query import Picture, Query, Text, Weights
+from pipeline.search.query import Query, Shown, Text, Weights
 
 MAX_PROMPTS = 16  # of one query, wanted and unwanted together
 MAX_PROMPT_CHARS = 1000  # no model of today reads more than a few hundred
@@ -25,7 +25,7 @@ class WordsOfQuery(TypedDict):
 
 
 def read_words(
-    picture: Picture | None,
+    picture: Shown | None,
     *,
     text: Sequence[str] = (),
     unwanted: Sequence[str] = (),
@@ -86,7 +86,7 @@ def _read_prompt(text: str, *, of: str) -> str:
     return words
 
 
-def _given(prompts: Sequence[str], unwanted: Sequence[str], picture: Picture | None) -> list[str]:
+def _given(prompts: Sequence[str], unwanted: Sequence[str], picture: Shown | None) -> list[str]:
     parts = {"text": bool(prompts), "not": bool(unwanted), "picture": picture is not None}
     return [name for name, is_given in parts.items() if is_given]
 

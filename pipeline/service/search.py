@@ -21,7 +21,7 @@ from pipeline.service.kept_probes import KeptProbes
 from pipeline.service.models import Models
 from pipeline.service.probes import DigestingReader, probe_of
 from pipeline.service.search_records import Found, recorded
-from pipeline.service.search_terms import terms_of
+from pipeline.service.search_terms import check_floor, terms_of
 from pipeline.service.search_values import SearchAnswer, SearchRequest, Terms
 from pipeline.types import CollectionRef, IndexRow, SearchHit, Vector
 
@@ -104,6 +104,7 @@ def _answer(
     limits: ImageLimits,
 ) -> list[Found]:
     """All by one generation: the vectors of two models cannot be compared."""
+    check_floor(target, terms, ports.answers_to)
     reader = DigestingReader(ports.store)
     started_s = time.perf_counter()
     examples = read_queries(queries, target, sources_of(target, ports, reader), limits)
@@ -126,6 +127,7 @@ def _answer(
             code=example.code,
             to_verify=terms.policy.verifications if terms.policy else 0,
             face=example.face,
+            face_metadata=example.metadata if example.face else {},
         )
         return Found(query=query, probe=probe_of(query, reader.digests, example), answer=answer)
 

@@ -107,7 +107,7 @@ def refusal_records(
             probe=probe_of(query),
             decision=decision,
             outcome=AuditOutcome.REFUSED.value,
-            details={"query": query.text, **_words(query)},
+            details={"query": query.text, **_words(query), **_floor(terms)},
         )
         for query in queries
     ]
@@ -139,6 +139,7 @@ def _answer_record(found: Found, terms: Terms, answers_to: Accountability) -> Au
             "rows_counted_at": count.at.isoformat(),
             "verifications": answer.to_verify,
             **_words(found.query),
+            **_floor(terms),
             **_place_of_probe(found),
             **found.details,
         },
@@ -149,6 +150,17 @@ def _recipients(terms: Terms) -> tuple[str, ...]:
     """Who gets the answer: the person it is for, where one is named, and whoever holds the key."""
     caller = terms.caller
     return tuple(filter(None, (caller.on_behalf_of, caller.who)))
+
+
+def _floor(terms: Terms) -> dict[str, Json]:
+    """Which similarity the policy wants, as the cosine that it was, and by which calibration."""
+    if terms.policy is None or terms.floor is None:
+        return {}
+    return {
+        "min_similarity": terms.policy.min_similarity,
+        "similarity_floor": round(terms.floor, SCORE_DIGITS),
+        "calibration": terms.calibration,
+    }
 
 
 def _place_of_probe(found: Found) -> dict[str, Json]:

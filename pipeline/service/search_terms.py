@@ -1,16 +1,25 @@
 """On which terms somebody may search a collection: their rights and its policy. A refusal is recorded."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
-from pipeline.errors import DeniedError, PolicyError
+from pipeline.errors import DeniedError, PolicyError, TargetError, TransientError
+from pipeline.evaluation.scale import UNCALIBRATED
 from pipeline.search.query import Object, Query, picture_of
 from pipeline.service.access import Caller, Permission, require, require_names
 from pipeline.service.accountability import Accountability
 from pipeline.service.policy_rules import Asked, Rule, refusal_of, starts_clock, threshold_of
 from pipeline.service.search_records import refusal_records
 from pipeline.service.search_values import SearchRequest, Terms
-from pipeline.types import AuthorisationRule, PolicyVersion, RefusalReason
+from pipeline.types import (
+    AuthorisationRule,
+    CollectionPolicy,
+    CollectionRef,
+    Justification,
+    PolicyVersion,
+    RefusalReason,
+)
 
 
 def terms_of(
@@ -23,6 +32,7 @@ def terms_of(
         PolicyError: the policy does not allow it.
         AuditError: the refusal could not be recorded.
     """
+    request = _with_justification(request, caller)
     terms = Terms(request=request, caller=caller, started_at=answers_to.now())
     try:
         _check_rights(queries, request, caller)
@@ -30,20 +40,57 @@ def terms_of(
         _record_refusal(queries, terms, RefusalReason.ACCESS_DENIED, answers_to)
         raise
     version = answers_to.policy_of(request.collection)
-    terms = replace(terms, version=version)
-    asked = _asked(terms, answers_to)
-    terms = replace(terms, clock=asked.clock, request=_with_floor(request, version, asked))
     if version is None:
         return terms
+    terms = _with_scale(replace(terms, version=version), version.policy, answers_to)
+    asked = _asked(terms, answers_to)
     if rule := refusal_of(version.policy, asked):
         record_id = _record_refusal(queries, terms, rule.reason, answers_to)
-        raise PolicyError(rule.reason, _words(rule, version, request), record_id)
+        raise PolicyError(rule.reason, _words(rule, version, terms), record_id)
+    least = threshold_of(version.policy, asked)
+    terms = replace(terms, clock=asked.clock, request=replace(request, min_score=least))
     if starts_clock(version.policy, asked):
         clock = answers_to.policies.start_clock(
             request.collection, request.justification.case, terms.started_at
         )
         return replace(terms, clock=clock)
     return terms
+
+
+def check_floor(target: CollectionRef, terms: Terms, answers_to: Accountability) -> None:
+    """Raises TransientError: another model answers than the one whose cosine the floor is."""
+    floor, _ = _floor_of(terms.policy, target, answers_to) if terms.policy else (None, "")
+    if floor is not None and (terms.request.min_score is None or terms.request.min_score < floor):
+        raise TransientError(f"collection {target.name!r} was given another model just now; search again")
+
+
+def _with_scale(terms: Terms, policy: CollectionPolicy, answers_to: Accountability) -> Terms:
+    """With the similarity of the policy as a cosine of the model that answers."""
+    if policy.min_similarity is None or answers_to.index is None:
+        return terms
+    try:
+        target = answers_to.index.live(terms.request.collection)
+    except TargetError:
+        return terms  # the search itself says that there is no such collection
+    floor, calibration = _floor_of(policy, target, answers_to)
+    return replace(terms, floor=floor, calibration=calibration)
+
+
+def _floor_of(
+    policy: CollectionPolicy, target: CollectionRef, answers_to: Accountability
+) -> tuple[float | None, str]:
+    """The least cosine, and the version of the calibration that says so."""
+    if policy.min_similarity is None:
+        return None, ""
+    scale = answers_to.scale_of(target)
+    return scale.cosine_of(policy.min_similarity), scale.version
+
+
+def _with_justification(request: SearchRequest, caller: Caller) -> SearchRequest:
+    """The key's for a search that states nothing: one case must not meet the authorisation of another."""
+    if request.justification == Justification():
+        return replace(request, justification=caller.justification)
+    return request
 
 
 def _check_rights(queries: Sequence[Query], request: SearchRequest, caller: Caller) -> None:
@@ -65,12 +112,8 @@ def _asked(terms: Terms, answers_to: Accountability) -> Asked:
         at=terms.started_at,
         clock=answers_to.policies.find_clock(request.collection, why.case) if has_clock else None,
         is_recorded=answers_to.is_recording,
+        floor=terms.floor,
     )
-
-
-def _with_floor(request: SearchRequest, version: PolicyVersion | None, asked: Asked) -> SearchRequest:
-    floor = threshold_of(version.policy if version else None, asked)
-    return replace(request, min_score=floor)
 
 
 def _record_refusal(
@@ -82,21 +125,31 @@ def _record_refusal(
     return records[0].record_id if records and answers_to.is_recording else ""
 
 
-def _words(rule: Rule, version: PolicyVersion, request: SearchRequest) -> str:
-    policy, why = version.policy, request.justification
+def _words(rule: Rule, version: PolicyVersion, terms: Terms) -> str:
+    policy, request, why = version.policy, terms.request, terms.request.justification
     said = f"policy {version.version} of collection {version.collection!r}: "
     match rule.reason:
         case RefusalReason.PURPOSE_MISSING | RefusalReason.PURPOSE_NOT_ALLOWED:
             codes = ", ".join(purpose.code for purpose in policy.purposes) or "none"
-            return f"{said}purpose {why.purpose or 'none'} is stated; allowed are {codes}"
+            stated = f"purpose {why.purpose}" if why.purpose else "no purpose"
+            return f"{said}{stated} is stated; allowed are {codes}"
         case RefusalReason.CASE_MISSING:
             return f"{said}a case is needed, and none is stated"
         case RefusalReason.CASE_MALFORMED:
             patterns = " or ".join(policy.case_patterns)
             return f"{said}case {why.case!r} is stated; {patterns} is expected (# is a digit, @ a letter)"
         case RefusalReason.THRESHOLD_BELOW_FLOOR:
-            return f"{said}the least score is {request.min_score}; {policy.min_score} or more is allowed"
+            return f"{said}the least score is {request.min_score}; {_least(policy, terms)} or more is allowed"
         case RefusalReason.K_ABOVE_MAXIMUM:
             return f"{said}k is {request.k}; at most {policy.max_k} hits are allowed"
         case _:
             return f"{said}{rule.when}. {rule.remedy}"
+
+
+def _least(policy: CollectionPolicy, terms: Terms) -> str:
+    if terms.floor is None or (policy.min_score is not None and policy.min_score > terms.floor):
+        return str(policy.min_score)
+    said = terms.calibration
+    how = "without a calibration" if said == UNCALIBRATED else f"by calibration {said}"
+    shown = math.ceil(terms.floor * 10_000) / 10_000  # what is typed off the message is enough
+    return f"{shown} (similarity {policy.min_similarity:g} {how})"

@@ -31,13 +31,19 @@ class SearchRequest:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Terms:
-    """An allowed search. `request` has the floor of the policy in it, and `clock` is that of its case."""
+    """An allowed search. `request` has the floor of the policy in it, and `clock` is that of its case.
+
+    `floor` is the similarity of the policy as a cosine of the collection's model. `calibration` is the
+    version of the calibration that says so.
+    """
 
     request: SearchRequest
     caller: Caller
     started_at: datetime
     version: PolicyVersion | None = None
     clock: CaseClock | None = None
+    floor: float | None = None
+    calibration: str = ""
 
     @property
     def policy(self) -> CollectionPolicy | None:
@@ -52,8 +58,8 @@ class SearchAnswer:
     `target` is the generation that was searched. `seconds` are those of all queries answered at once.
     `receipt` is None where recording is off.
     `to_verify` is how many persons must look at each hit before it counts.
-    `face` is where the face is that was searched for, in the query's picture. Each further face of it has an
-    answer of its own among `other_faces`.
+    `face` is where the face is that was searched for, in the query's picture, and `face_metadata` is what is
+    known of it. Each further face of the picture has an answer of its own among `other_faces`.
     """
 
     query: str
@@ -66,4 +72,5 @@ class SearchAnswer:
     receipt: AuditReceipt | None = None
     to_verify: int = 0
     face: FacePlace | None = None
+    face_metadata: Mapping[str, str] = field(default_factory=dict)
     other_faces: tuple["SearchAnswer", ...] = ()

@@ -1,8 +1,10 @@
 """Keys of the HTTP service: whom a key stands for, and what it may reach."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+
+from pipeline.types.policy import Justification
 
 DEFAULT_TENANT = "default"
 ALL_TENANTS = "*"  # of the user of this machine alone. No tenant can have this name
@@ -28,7 +30,8 @@ class KeyRole(StrEnum):
 class ApiKey:
     """What is known of a key. Its secret is known to its holder alone.
 
-    `collections` and `buckets` are globs of the names that it may reach.
+    `collections` and `buckets` are globs of the names that it may reach. `justification` is that of searches
+    that state none.
     """
 
     key_id: str
@@ -38,6 +41,7 @@ class ApiKey:
     collections: tuple[str, ...] = ("*",)
     buckets: tuple[str, ...] = ("*",)
     acts_for_others: bool = False  # it may say on whose behalf it asks
+    justification: Justification = field(default_factory=Justification)
     created_at: datetime
     created_by: str
     expires_at: datetime | None = None

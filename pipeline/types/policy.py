@@ -49,6 +49,7 @@ class CollectionPolicy:
 
     `case_patterns` are described in `service.case_pattern`; with none, any case reference is taken.
     `keys` are ids of keys and `roles` names of roles: a caller of either may search.
+    `faces` is true of a policy under which a collection of faces may be made.
     """
 
     purposes: tuple[Purpose, ...] = ()
@@ -57,10 +58,12 @@ class CollectionPolicy:
     case_required: bool = False
     case_patterns: tuple[str, ...] = ()
     min_score: float | None = None  # floor of the threshold, cosine -1..1
+    min_similarity: float | None = None  # floor of the threshold, 0..100 by the calibration of the model
     max_k: int | None = None
     authorisation: AuthorisationRule = AuthorisationRule.NONE
     retention_days: int | None = None  # of the records of its searches; None: for ever
     verifications: int = 0  # persons, 0 to 2, who look at each match before it counts
+    faces: bool = False
 
     @property
     def retention_class(self) -> str:

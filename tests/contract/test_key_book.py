@@ -9,7 +9,7 @@ import pytest
 from pipeline.adapters.ledger.sql_key_book import SqlKeyBook
 from pipeline.adapters.ledger.sql_ledger import SqlLedger
 from pipeline.errors import ConflictError
-from pipeline.types import ApiKey, KeyRole, KnownKey, Session
+from pipeline.types import ApiKey, Justification, KeyRole, KnownKey, Session
 
 NOW = datetime(2026, 11, 27, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -34,6 +34,7 @@ def test_a_key_is_found_as_it_was_added_and_never_written_over(book: SqlKeyBook)
         collections=("x", "y*"),
         buckets=(),
         acts_for_others=True,
+        justification=Justification(purpose="p", case="Ä-1"),
         expires_at=NOW + HOUR,
     )
     book.add_key(every_field)

@@ -47,7 +47,9 @@ METHODS = {
     "purpose case offence authorisation authority on_behalf_of",
     "list_keys": "",
     "show_key": "key_id",
-    "create_key": "name roles collections buckets acts_for_others expires_in_days idempotency_key",
+    "create_key": (
+        "name roles collections buckets acts_for_others justification expires_in_days idempotency_key"
+    ),
     "rotate_key": "key_id overlap_hours idempotency_key",
     "revoke_key": "key_id",
     "show_policy": "collection",

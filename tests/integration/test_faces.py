@@ -13,7 +13,7 @@ from pipeline.ports import ImageLimits
 from tests.cli import Pictor
 from tests.face_models import DrawnFace, digest_of, picture, write_face_model
 
-POLICY = {"purposes": [{"code": "test", "text": "A test"}], "roles": ["local"]}
+POLICY = {"purposes": [{"code": "test", "text": "A test"}], "roles": ["local"], "faces": True}
 ANNA, BERTA = DrawnFace(person=1, column=2, row=3), DrawnFace(person=2, column=20, row=3)
 PERSONS = 40  # with two portraits each
 

@@ -103,7 +103,10 @@ def test_a_stretched_input_has_no_resize_of_its_own(tmp_path: Path, tensors: dic
 FAULTS = {
     "unknown key": ({"colour": "1"}, r"unknown key 'colour'; known are name, architecture"),
     "no weights": ({"weights": ""}, r"key 'weights' is missing; required are name, architecture, weights"),
-    "another source": ({"architecture": '"timm/x"'}, r"architecture = 'timm/x', it must be torchvision/NAME"),
+    "another source": (
+        {"architecture": '"keras/x"'},
+        r"'keras/x', it must be one of torchvision/NAME",
+    ),
     "misspelt": ({"architecture": '"torchvision/squeezenet"'}, r"did you mean squeezenet1_"),
     "text for a number": ({"crop": '"64"'}, r"crop = '64', it must be a whole number of 1 to 2048"),
     "true for a number": ({"crop": "true"}, r"crop = True, it must be a whole number"),

@@ -155,7 +155,7 @@ def test_a_header_may_be_utf_8(sent: bytes, meant: str) -> None:
 def test_every_header_that_is_recorded_is_read_so() -> None:
     sent = "Zo\u00eb".encode().decode("latin-1")
     assert person_of(Headers({"x-pictor-on-behalf-of": sent})) == "Zo\u00eb"
-    stated = stated_in(sent, sent, sent, sent, sent).model_dump()
+    stated = asyncio.run(stated_in(sent, sent, sent, sent, sent)).model_dump()
     assert set(stated.values()) == {"Zo\u00eb"}
 
 

@@ -34,10 +34,12 @@ def test_a_key_is_printed_alone_and_once(monkeypatch: pytest.MonkeyPatch, capsys
 
 def test_keys_are_listed_revoked_and_rotated(monkeypatch: pytest.MonkeyPatch, capsys: Output) -> None:
     create = ("keys", "create", "acme", "--role", "writer", "--role", "auditor", "--tenant", "acme")
-    assert pictor(monkeypatch, *create, "--collection", "a*", "--bucket", "b", "--on-behalf", "--json") == 0
+    more = ("--collection", "a*", "--bucket", "b", "--on-behalf", "--purpose", "test", "--json")
+    assert pictor(monkeypatch, *create, *more) == 0
     made = json.loads(capsys.readouterr().out)
     assert (made["tenant"], made["roles"], made["collections"]) == ("acme", ["auditor", "writer"], ["a*"])
     assert made["acts_for_others"]
+    assert made["justification"]["purpose"] == "test"
     assert pictor(monkeypatch, "keys", "rotate", made["id"], "--overlap", "1h") == 0
     successor = capsys.readouterr().out.strip()
     assert pictor(monkeypatch, "keys", "revoke", made["id"]) == 0
@@ -49,6 +51,7 @@ def test_keys_are_listed_revoked_and_rotated(monkeypatch: pytest.MonkeyPatch, ca
     listed = {key["id"]: key for key in map(json.loads, capsys.readouterr().out.splitlines())}
     assert listed[made["id"]]["revoked_at"]
     assert listed[id_in_text(successor)]["replaces"] == made["id"]
+    assert listed[id_in_text(successor)]["justification"] == made["justification"]
 
 
 @pytest.mark.parametrize(
@@ -58,6 +61,7 @@ def test_keys_are_listed_revoked_and_rotated(monkeypatch: pytest.MonkeyPatch, ca
         ("create", "shop", "--role", "king"),
         ("create", "shop", "--role", "admin", "--expires", "soon"),
         ("create", "shop", "--role", "admin", "--tenant", "A_b"),
+        ("create", "shop", "--role", "searcher", "--purpose", "x" * 101),
         ("revoke", "none"),
         ("rotate", "none"),
     ],

@@ -188,7 +188,7 @@ def policies_with(name: str, state: PolicyState) -> PolicyBook:
         PolicyVersion(
             collection=name,
             version=1,
-            policy=CollectionPolicy(),
+            policy=CollectionPolicy(faces=True),
             state=state,
             replaces=0,
             loosens=(),
@@ -201,7 +201,7 @@ def policies_with(name: str, state: PolicyState) -> PolicyBook:
 
 NO_POLICY = (
     "collection 'persons' is for faces (model 'tiny-faces') and has no policy. Set one first: "
-    "`pictor policies set persons FILE`, see docs/how-to/faces.md"
+    '`pictor policies set persons FILE` with "faces": true in the file, see docs/how-to/faces.md'
 )
 SUBMISSION = Submission(
     location=Location(url=f"s3://{BUCKET}/", bucket=BUCKET, prefix=""), collection="persons", batch_items=4

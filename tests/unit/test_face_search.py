@@ -164,6 +164,36 @@ def test_a_box_says_which_face_is_meant(ports: SearchPorts, log: MemoryAuditLog)
     assert nowhere.error.endswith("no face lies in the box 300,200,5,5 of this picture")
 
 
+@pytest.mark.parametrize(
+    "query", [Object(text="q", bucket=BUCKET, key=GROUP), given(LARGE, ANNA, BERTA, CLARA)]
+)
+def test_the_largest_of_the_faces_that_count_is_the_only_one_that_is_embedded(
+    ports: SearchPorts, deps: Deps, query: Object | Bytes
+) -> None:
+    counted = CountingEmbedder(deps.embedder)
+    ports = replace(ports, models=ResidentModel(counted, deps.index, deps.finder))
+    small = replace(query, counts=lambda of: float(of["face_eyes_px"]) < 40, only_largest=True)
+    answer = search(small, ports)
+    assert answer.face is not None
+    assert (answer.face.box, answer.other_faces, counted.views) == (box_of(ANNA), (), 1)
+    assert answer.face_metadata["face_confidence"]
+    nobody = search(replace(query, counts=lambda _: False), ports)
+    assert (nobody.code, counted.views) == ("invalid_argument", 1)
+    assert nobody.error.endswith("no face in this picture that is good enough")
+
+
+class CountingEmbedder:
+    """Implements `ports.ImageEmbedder`."""
+
+    def __init__(self, embedder: ImageEmbedder) -> None:
+        self.spec, self.device, self.views = embedder.spec, embedder.device, 0
+        self._embedder = embedder
+
+    def embed_images(self, images: Any) -> Any:
+        self.views += len(images)
+        return self._embedder.embed_images(images)
+
+
 def test_a_stored_picture_asks_with_each_of_its_faces_and_a_row_with_one(
     ports: SearchPorts, log: MemoryAuditLog
 ) -> None:

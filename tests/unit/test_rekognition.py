@@ -19,10 +19,10 @@ from pipeline.ports import Deps, ImageEmbedder
 from pipeline.service.access import local_caller
 from pipeline.service.accountability import Accountability
 from pipeline.service.keys import KeyRequest, create_key, revoke_key
-from pipeline.service.policy_body import policy_json
+from pipeline.service.policies import decide_policy
 from pipeline.settings import Settings
 from pipeline.testing.memory_audit import MemoryAuditLog
-from pipeline.types import CollectionPolicy, KeyRole, Purpose
+from pipeline.types import Justification, KeyRole
 from tests.accountable import NO_LOG
 from tests.face_models import DrawnFace, picture, write_face_model
 from tests.unit.api_client import ORIGIN, backend_of
@@ -31,10 +31,8 @@ from tests.unit.face_world import ANNA, BERTA, CLARA, LARGE, deps_of_faces, embe
 from tests.unit.fakes import BUCKET
 
 PURPOSE = {"X-Pictor-Purpose": "test"}
-POLICY = CollectionPolicy(
-    purposes=(Purpose(code="test", text="A test"),), roles=("admin", "searcher"), min_score=0.9
-)
-OF_POLICY = 95.0  # its floor, by the scale without a calibration
+POLICY = {"purposes": [{"code": "test", "text": "A test"}], "roles": ["admin", "searcher"]}
+OF_POLICY = 99.0  # its floor, since it names none
 EVERY = {"QualityFilter": "NONE"}
 
 
@@ -62,7 +60,7 @@ def deps(deps: Deps, model_file: Path, face_embedder: ImageEmbedder) -> Deps:
 def backend(deps: Deps, tmp_path: Path, log: MemoryAuditLog) -> Backend:
     made = backend_of(deps, tmp_path, log=log)
     template = tmp_path / "policy.json"
-    template.write_text(json.dumps(policy_json(POLICY)), encoding="utf-8")
+    template.write_text(json.dumps(POLICY), encoding="utf-8")
     settings = made.settings.model_copy(
         update={"rekognition_policy": template, "model": "tiny-faces", "rekognition_collection": "people"}
     )
@@ -306,6 +304,20 @@ def test_two_pictures_are_compared_and_a_picture_is_looked_at(people: Any) -> No
     assert len(found["FaceDetails"]) == 2
 
 
+def test_faces_that_are_not_good_enough_are_neither_searched_for_nor_compared(people: Any) -> None:
+    small, large = {"Bytes": picture([BERTA])}, {"Bytes": picture([LARGE, BERTA])}
+    with_filter = {"QualityFilter": "HIGH"}
+    for operation, members in (
+        ("search_faces_by_image", {"CollectionId": "people", "Image": small}),
+        ("compare_faces", {"SourceImage": small, "TargetImage": large}),
+        ("compare_faces", {"SourceImage": large, "TargetImage": small}),
+    ):
+        assert refusal(people, operation, **members, **with_filter)[0] == "InvalidParameterException"
+        held(people, operation, **members)
+    compared = held(people, "compare_faces", SourceImage=large, TargetImage=large, **with_filter)
+    assert (len(compared["FaceMatches"]), compared["UnmatchedFaces"]) == (1, [])
+
+
 @pytest.mark.parametrize("operation", ["search_faces", "search_faces_by_image", "compare_faces"])
 def test_a_search_is_recorded_or_not_answered(people: Any, log: MemoryAuditLog, operation: str) -> None:
     image = {"Bytes": picture([BERTA])}
@@ -350,8 +362,36 @@ def test_a_threshold_under_the_floor_of_the_policy_is_refused_in_the_clients_ter
         FaceMatchThreshold=80.0,
     )
     assert (code, f"of {OF_POLICY:.4f}" in words) == ("AccessDeniedException", True)
-    assert len(list(log.entries())) == before + 1, "the refusal is recorded"
-    assert people[1].answers[-1].headers["x-pictor-receipt"]
+    [entry] = list(log.entries())[before:]
+    record = json.loads(entry.record or b"")
+    assert record["decision"]["reason_code"] == "threshold_below_floor"
+    assert record["params"]["threshold"] == pytest.approx(0.6), "80, as it was asked for"
+    assert record["details"]["min_similarity"] == OF_POLICY
+    assert people[1].answers[-1].headers["x-pictor-receipt"] == entry.record_id
+
+
+def test_a_search_without_a_threshold_has_that_of_the_policy_and_not_the_one_of_aws(
+    people: Any, log: MemoryAuditLog
+) -> None:
+    held(people, "search_faces_by_image", CollectionId="people", Image={"Bytes": picture([BERTA])})
+    record = json.loads(list(log.entries())[-1].record or b"")
+    assert record["params"]["threshold"] == pytest.approx(0.98)
+    assert (record["outcome"], record["details"]["verifications"]) == ("to_be_verified", 2)
+
+
+def test_a_template_that_allows_more_than_faces_do_waits_for_another_person(
+    ask: Ask, backend: Backend
+) -> None:
+    template = backend.settings.rekognition_policy
+    assert template is not None
+    template.write_text(json.dumps({**POLICY, "min_similarity": 80}), encoding="utf-8")
+    for _ in range(2):  # asking again proposes nothing more
+        code, words = refusal(ask(), "create_collection", CollectionId="people")
+        assert (code, "version 1" in words) == ("AccessDeniedException", True)
+        assert "looser in min_similarity" in words
+    other = replace(local_caller(), who="another person")
+    decide_policy("people", 1, backend.answers_to, other, agree=True)
+    assert held(ask(), "create_collection", CollectionId="people")["StatusCode"] == 200
 
 
 def test_a_search_without_a_purpose_is_refused_with_what_is_missing(people: Any, ask: Ask) -> None:
@@ -360,6 +400,19 @@ def test_a_search_without_a_purpose_is_refused_with_what_is_missing(people: Any,
         bare, "search_faces_by_image", CollectionId="people", Image={"Bytes": picture([BERTA])}
     )
     assert (code, "purpose" in words) == ("AccessDeniedException", True)
+
+
+def test_a_client_that_sends_no_header_searches_for_what_its_key_states(
+    people: Any, ask: Ask, log: MemoryAuditLog
+) -> None:
+    of_key = Justification(purpose="test", case="AB-1")
+    members = {"CollectionId": "people", "Image": {"Bytes": picture([BERTA])}}
+    held(ask(KeyRole.SEARCHER, stated={}, justification=of_key), "search_faces_by_image", **members)
+    record = json.loads([*log.entries()][-1].record or b"")
+    assert (record["purpose_code"], record["case_ref"]) == ("test", "AB-1")
+    of_request = ask(KeyRole.SEARCHER, stated={"X-Pictor-Case": "CD-2"}, justification=of_key)
+    code, words = refusal(of_request, "search_faces_by_image", **members)
+    assert (code, "no purpose is stated" in words) == ("AccessDeniedException", True), "no mixture of both"
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from pipeline.ingest.run_batch import run_batch
 from pipeline.location import Location
 from pipeline.ports import Deps
 from pipeline.search.points import Parts, point_of, scores_of
-from pipeline.search.query import Bytes, Object, Picture, Query, Stored, Vector, Weights
+from pipeline.search.query import Bytes, Object, Query, Shown, Stored, Vector, Weights
 from pipeline.service.access import Caller, local_caller
 from pipeline.service.accountability import Accountability
 from pipeline.service.kept_probes import KeptProbes
@@ -90,7 +90,7 @@ def ports(deps: Deps, log: MemoryAuditLog) -> SearchPorts:
 def words(
     *text: str,
     unwanted: Sequence[str] = (),
-    picture: Picture | None = None,
+    picture: Shown | None = None,
     weights: Mapping[str, float] | None = None,
 ) -> Query:
     return read_words(picture, text=text, unwanted=unwanted, weights=weights)
@@ -159,7 +159,7 @@ def test_what_is_not_wanted_comes_later(ports: SearchPorts) -> None:
     ],
     ids=lambda picture: type(picture).__name__,
 )
-def test_a_picture_of_each_kind_goes_together_with_words(ports: SearchPorts, picture: Picture) -> None:
+def test_a_picture_of_each_kind_goes_together_with_words(ports: SearchPorts, picture: Shown) -> None:
     both, mostly_red = search(
         ports, words("blue", picture=picture), words("blue", picture=picture, weights={"text": 0.01}), k=1
     )

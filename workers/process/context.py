@@ -12,6 +12,7 @@ from celery import Celery
 from pipeline import wiring, wiring_audit
 from pipeline.capacity import Load
 from pipeline.errors import FatalError, PictorError
+from pipeline.evaluation.scale import calibration_in
 from pipeline.ports import Deps, ImageLimits, Ledger, PolicyBook, VectorIndex
 from pipeline.ports.embedder import warm_model, warm_texts
 from pipeline.ports.model_binding import DEFAULT_MODEL
@@ -89,7 +90,9 @@ def _open_accountability(settings: Settings, policies: PolicyBook, index: Vector
     log = ExitStack().enter_context(
         wiring_audit.open_recording(settings)
     )  # open as long as the process, as all is
-    return Accountability(log=log, policies=policies, index=index)
+    return Accountability(
+        log=log, policies=policies, index=index, calibration=calibration_in(settings.calibration)
+    )
 
 
 def open_deps(

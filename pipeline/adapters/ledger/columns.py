@@ -1,7 +1,7 @@
 """Types of columns that mean the same in SQLite and in PostgreSQL."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -36,6 +36,19 @@ class TextTuple(TypeDecorator[tuple[str, ...]]):
 
     def process_result_value(self, value: Any | None, _dialect: Dialect) -> tuple[str, ...]:
         return tuple(json.loads(value or "[]"))
+
+
+class TextMap(TypeDecorator[Mapping[str, str]]):
+    """A JSON object of texts in a text column."""
+
+    impl = sa.Text
+    cache_ok = True
+
+    def process_bind_param(self, value: Mapping[str, str] | None, _dialect: Dialect) -> str:
+        return json.dumps(dict(value or {}), ensure_ascii=False)
+
+    def process_result_value(self, value: Any | None, _dialect: Dialect) -> Mapping[str, str]:
+        return dict(json.loads(value or "{}"))
 
 
 # Byte order in both databases: a PostgreSQL server sorts by its locale unless told otherwise.

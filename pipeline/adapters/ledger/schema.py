@@ -14,7 +14,7 @@ from pipeline.adapters.ledger import audit_schema as audit_schema  # its tables 
 from pipeline.adapters.ledger import policy_schema as policy_schema
 from pipeline.adapters.ledger import request_schema as request_schema
 from pipeline.adapters.ledger import verification_schema as verification_schema
-from pipeline.adapters.ledger.columns import ByteText, TextTuple, UtcTime
+from pipeline.adapters.ledger.columns import ByteText, TextMap, TextTuple, UtcTime
 from pipeline.adapters.ledger.columns import metadata as metadata
 from pipeline.types import WORKERS
 
@@ -25,7 +25,7 @@ class BatchState(StrEnum):
     SPLIT = "split"  # its halves stand in its place and it counts for nothing
 
 
-REVISION = "0010"  # of the migration that makes these tables
+REVISION = "0011"  # of the migration that makes these tables
 
 job = sa.Table(
     "job",
@@ -212,6 +212,7 @@ api_key = sa.Table(
     sa.Column("collections", TextTuple, nullable=False),
     sa.Column("buckets", TextTuple, nullable=False),
     sa.Column("acts_for_others", sa.Boolean, nullable=False),
+    sa.Column("justification", TextMap, nullable=False, server_default=sa.text("'{}'")),
     sa.Column("created_at", UtcTime, nullable=False),
     sa.Column("created_by", sa.Text, nullable=False),
     sa.Column("expires_at", UtcTime),

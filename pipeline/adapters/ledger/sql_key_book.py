@@ -11,7 +11,7 @@ from pipeline.adapters.ledger.engine import InTransactions
 from pipeline.adapters.ledger.schema import api_key, api_session
 from pipeline.adapters.ledger.statements import insert_into
 from pipeline.errors import ConflictError
-from pipeline.types import ApiKey, KeyRole, KnownKey, Session
+from pipeline.types import ApiKey, Justification, KeyRole, KnownKey, Session
 
 FIRST_KEY_LOCK = 0x706963746F6B  # no other application of this database takes it: "pictok"
 
@@ -103,4 +103,5 @@ def _insert(connection: sa.Connection, known: KnownKey) -> None:
 
 def _key_of(row: sa.Row[Any]) -> ApiKey:
     fields = {name: value for name, value in row._mapping.items() if name != "digest"}
-    return ApiKey(**(fields | {"roles": tuple(KeyRole(role) for role in row.roles)}))
+    read = {"roles": tuple(map(KeyRole, row.roles)), "justification": Justification(**row.justification)}
+    return ApiKey(**(fields | read))

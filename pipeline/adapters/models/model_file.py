@@ -35,12 +35,16 @@ class ModelFile:
 
 
 def read_model_file(path: Path) -> ModelFile:
+    """Raises ModelError: no such file, not TOML, or as `read_model_table` does."""
+    return read_model_table(read_table(path), path)
+
+
+def read_model_table(table: Mapping[str, object], path: Path) -> ModelFile:
     """Preprocessing that is not given is that of the architecture's published weights.
 
     Raises:
-        ModelError: no such file, not TOML, or a key that is missing, unknown or of an unusable value.
+        ModelError: a key is missing, unknown or of an unusable value.
     """
-    table = read_table(path)
     check_keys(table, _KEYS, _REQUIRED, where=f"model file {path}")
     architecture = str(table["architecture"]).removeprefix(ARCHITECTURE_PREFIX)
     check_architecture(architecture)

@@ -9,7 +9,7 @@ import re
 import tempfile
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -113,11 +113,17 @@ def read_tensors(path: Path, *, model: str) -> dict[str, Tensor]:
     return _check_state_dict(_load_checkpoint(path, model), path, model)
 
 
-def digest_tensors(module: nn.Module) -> str:
-    """SHA-256 over every tensor that takes part in the forward pass: the same for any file it came from."""
+def digest_tensors(module: nn.Module, *, only: Container[str] | None = None) -> str:
+    """SHA-256 over every tensor that takes part in the forward pass: the same for any file it came from.
+
+    Args:
+        only: names of the tensors that take part. Default: all of the module.
+    """
     digest = hashlib.sha256()
     for name, tensor in sorted(module.state_dict().items()):
         if name.endswith("num_batches_tracked"):  # a counter of training
+            continue
+        if only is not None and name not in only:
             continue
         digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
         digest.update(tensor.detach().contiguous().reshape(-1).numpy())

@@ -20,7 +20,7 @@ from pipeline.api.pages.forms import FormBody, read_form
 from pipeline.api.pages.rendering import render
 from pipeline.api.stated import StatedInHeaders
 from pipeline.errors import PictorError
-from pipeline.search.query import Bytes, Picture, Stored
+from pipeline.search.query import Bytes, Shown, Stored
 from pipeline.search.query import Query as SearchQuery
 from pipeline.service import show
 from pipeline.service.access import Caller
@@ -76,7 +76,7 @@ class Words(BaseModel):
     text: Annotated[str, Field(max_length=MAX_WORDS_CHARS)] = ""
     unwanted: Annotated[str, Field(max_length=MAX_WORDS_CHARS, alias="not")] = ""
 
-    def beside(self, picture: Picture | None) -> SearchQuery:
+    def beside(self, picture: Shown | None) -> SearchQuery:
         return read_words(
             picture, text=[self.text] if self.text else [], unwanted=[self.unwanted] if self.unwanted else []
         )

@@ -19,7 +19,7 @@ from pipeline.service import create, delete, show
 from pipeline.service.access import Caller, Permission, require
 from pipeline.service.policies import set_policy
 from pipeline.service.policy_body import read_policy
-from pipeline.types import CollectionInfo
+from pipeline.types import CollectionInfo, PolicyState
 
 router = APIRouter(prefix=FOLDER)
 
@@ -54,11 +54,24 @@ def create_collection(
 
 
 def _set_policy_of_template(name: str, ports: Backend, caller: Caller) -> None:
-    """The policy of new collections, unless this one has its own, by whoever may set one."""
+    """The policy of new collections, unless this one has its own, by whoever may set one.
+
+    Raises:
+        AwsError: it allows more than policies of faces do, and nobody else has agreed to it.
+    """
     template = ports.settings.rekognition_policy
     if template is None or ports.policies.in_force(name) is not None:
         return
-    set_policy(name, read_policy(_text_of(template)), ports.answers_to, caller)
+    newest = next(iter(ports.policies.history(name)), None)
+    if newest is None or newest.state is not PolicyState.PROPOSED:
+        policy = read_policy(_text_of(template), of_faces=True)
+        newest = set_policy(name, policy, ports.answers_to, caller)
+    if newest.state is PolicyState.PROPOSED:
+        raise AwsError(
+            "AccessDeniedException",
+            f"version {newest.version} of the policy of {name!r} is looser than policies of faces are, in "
+            f"{', '.join(newest.loosens)}. Another person approves it, then create the collection",
+        )
 
 
 def _text_of(template: Path) -> bytes:

@@ -43,4 +43,8 @@ def reasons_against(metadata: Mapping[str, str], level: str) -> list[str]:
     return [reason for reason, is_fault in faults.items() if is_fault]
 
 
+def is_good_enough(metadata: Mapping[str, str], *, level: str) -> bool:
+    return not reasons_against(metadata, level)
+
+
 _MEASURED = ("confidence", "sharpness", "brightness", "eyes_px", "turn")

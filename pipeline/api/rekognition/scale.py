@@ -1,61 +1,15 @@
-"""Similarity, 0 to 100, for the cosines of one collection."""
+"""What AWS clients are told of similarity, 0 to 100."""
 
-from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
-
-from pipeline.errors import ConfigError, ModelMismatchError
-from pipeline.evaluation.calibration import Calibration, read_calibration
+from pipeline.evaluation.scale import UNCALIBRATED, Scale, calibration_in, scale_for
 from pipeline.settings import Settings
 from pipeline.types import CollectionRef
 
+__all__ = ["DEFAULT_THRESHOLD", "HEADER", "UNCALIBRATED", "Scale", "scale_of"]
+
 HEADER = "x-pictor-calibration"
-UNCALIBRATED = "none"
 DEFAULT_THRESHOLD = 80.0  # of the API
-MAX_CALIBRATION_BYTES = 2**20
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Scale:
-    """Without a calibration of the model, similarity is `50 (1 + cosine)`: it rises, and says no rate."""
-
-    calibration: Calibration | None
-
-    @property
-    def version(self) -> str:
-        return self.calibration.version if self.calibration else UNCALIBRATED
-
-    def similarity_of(self, cosine: float) -> float:
-        if self.calibration is None:
-            return max(0.0, min(100.0, 50 * (1 + cosine)))
-        return self.calibration.similarity_of(cosine)
-
-    def cosine_of(self, similarity: float) -> float:
-        if self.calibration is None:
-            return similarity / 50 - 1
-        return self.calibration.cosine_of(similarity)
 
 
 def scale_of(target: CollectionRef, settings: Settings) -> Scale:
     """That of the file of PICTOR_CALIBRATION if it is of this model."""
-    if settings.calibration is None:
-        return Scale(calibration=None)
-    calibration = read_file(settings.calibration)
-    try:
-        calibration.check_model("", target.fingerprint)
-    except ModelMismatchError:
-        return Scale(calibration=None)
-    return Scale(calibration=calibration)
-
-
-@cache
-def read_file(path: Path) -> Calibration:
-    """Once in a process. Raises ConfigError: it is missing, or is no calibration."""
-    try:
-        with path.open("rb") as file:
-            text = file.read(MAX_CALIBRATION_BYTES + 1)
-        if len(text) > MAX_CALIBRATION_BYTES:
-            raise ConfigError(f"PICTOR_CALIBRATION: {path} is over {MAX_CALIBRATION_BYTES} bytes")
-        return read_calibration(text.decode(), of=f"PICTOR_CALIBRATION: {path}")
-    except (OSError, UnicodeDecodeError) as err:
-        raise ConfigError(f"PICTOR_CALIBRATION: {path} cannot be read: {type(err).__name__}") from err
+    return scale_for(calibration_in(settings.calibration), target.fingerprint)

@@ -1,24 +1,25 @@
 """SearchFaces, SearchFacesByImage, CompareFaces, DetectFaces. All pass the gate that every search passes."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Response
 
-from pipeline.api.aws.errors import AwsError
+from pipeline.api.aws.errors import AwsError, aws_name
 from pipeline.api.aws.middleware import FOLDER
 from pipeline.api.backend import Asks, Backend, Ports
 from pipeline.api.rekognition import members as m
 from pipeline.api.rekognition.names import collection_of
-from pipeline.api.rekognition.pictures import read_picture
-from pipeline.api.rekognition.quality import reasons_against
+from pipeline.api.rekognition.pictures import query_of, read_picture
+from pipeline.api.rekognition.quality import is_good_enough
 from pipeline.api.rekognition.scale import DEFAULT_THRESHOLD, HEADER, Scale, scale_of
-from pipeline.api.rekognition.shapes import Shape, box, compared_face, face, model_version
+from pipeline.api.rekognition.shapes import Shape, box, compared_face, confidence_of, face, model_version
 from pipeline.api.routes.search import RECEIPT_HEADER
 from pipeline.api.stated import StatedInHeaders
-from pipeline.errors import DeniedError, PolicyError
+from pipeline.errors import DeniedError, ErrorCode, PolicyError
 from pipeline.search.examples import Example
-from pipeline.search.query import Bytes, Object, Query, Stored
+from pipeline.search.query import Bytes, Query, Stored
 from pipeline.service.access import Caller, Permission, require, require_names
 from pipeline.service.arguments import read_justification, read_search
 from pipeline.service.faces import FoundFaces, target_of_faces
@@ -27,6 +28,7 @@ from pipeline.service.search import SearchRequest
 from pipeline.service.search_values import SearchAnswer
 from pipeline.types import (
     AuditReceipt,
+    CollectionPolicy,
     CollectionRef,
     Face,
     FacePlace,
@@ -35,7 +37,6 @@ from pipeline.types import (
     SearchHit,
     face_metadata,
 )
-from pipeline.types import Box as BoxPx
 
 router = APIRouter(prefix=FOLDER)
 
@@ -85,35 +86,24 @@ def search_faces_by_image(
     """The faces that are like the largest one of a picture. Its other faces are not looked for."""
     why = read_justification(**stated.model_dump())
     target = _target(collection_of(body.CollectionId), why, ports, caller)
-    picture = read_picture(body.Image, ports, caller)
-    largest, known = _largest(picture, target, body.QualityFilter, ports, caller)
+    query = query_of(body.Image, ports, caller, counts=partial(is_good_enough, level=body.QualityFilter))
     scale = scale_of(target, ports.settings)
     request = _request(target, body.MaxFaces, body.FaceMatchThreshold, why, scale, ports)
-    answer = _searched(_query(body.Image, picture, largest.box), request, scale, ports, caller, response)
-    if answer.error:
-        raise AwsError("InvalidParameterException", answer.error)
-    return {
-        "SearchedFaceBoundingBox": box(largest),
-        "SearchedFaceConfidence": round(100 * known.confidence, 3),
-    } | _matches(answer.hits, scale, answer.target or target, ports)
+    answer = _searched(query, request, scale, ports, caller, response)
+    if answer.face is None:
+        raise _error_of(answer)
+    searched: Shape = {"SearchedFaceBoundingBox": box(answer.face)}
+    if (confidence := confidence_of(answer.face_metadata)) is not None:
+        searched["SearchedFaceConfidence"] = confidence
+    return searched | _matches(answer.hits, scale, answer.target or target, ports)
 
 
-def _largest(
-    picture: bytes, target: CollectionRef, quality: str, ports: Backend, caller: Caller
-) -> tuple[FacePlace, Face]:
-    """Raises AwsError: the picture shows no face that is good enough."""
-    found = ports.detect_faces(Bytes(text="picture", body=picture), target.name, caller)
-    for place, known in _faces_of(found):
-        if not reasons_against(face_metadata(place.box, known), quality):
-            return place, known
-    raise AwsError("InvalidParameterException", "There are no faces in the image. Should be at least 1.")
-
-
-def _query(image: m.Picture, picture: bytes, chosen: BoxPx) -> Query:
-    if image.S3Object is None:
-        return Bytes(text="picture", body=picture, box=chosen)
-    bucket, key = image.S3Object.Bucket, image.S3Object.Name
-    return Object(text=f"{bucket}/{key}", bucket=bucket, key=key, box=chosen)
+def _error_of(answer: SearchAnswer) -> AwsError:
+    """Of a search with a picture that could not be read, or that shows no face that is good enough."""
+    if answer.code == ErrorCode.INVALID_ARGUMENT:
+        return AwsError("InvalidParameterException", "There are no faces in the image. Should be at least 1.")
+    detail = answer.error.removeprefix(f"{answer.code}: ")
+    return AwsError(aws_name(ErrorCode.IMAGE_REJECTED, answer.code), f"{answer.code}: {detail}")
 
 
 @router.post("/DetectFaces")
@@ -146,14 +136,16 @@ def compare_faces(
     target = _target(name, why, ports, caller)
     scale = scale_of(target, ports.settings)
     request = _request(target, None, body.SimilarityThreshold, why, scale, ports)
-    first = Bytes(text="SourceImage", body=read_picture(body.SourceImage, ports, caller))
-    second = Bytes(text="TargetImage", body=read_picture(body.TargetImage, ports, caller))
+    counts = partial(is_good_enough, level=body.QualityFilter)
+    source = read_picture(body.SourceImage, ports, caller)
+    first = Bytes(text="SourceImage", body=source, counts=counts, only_largest=True)
+    second = Bytes(text="TargetImage", body=read_picture(body.TargetImage, ports, caller), counts=counts)
     with _Words(scale, ports, name):
         found = ports.compare_faces(first, second, request, caller)
     _say(response, found.receipt, scale)
-    source = _compared(found.probe)
+    probe = _compared(found.probe)
     return {
-        "SourceImageFace": {name: source[name] for name in ("BoundingBox", "Confidence")},
+        "SourceImageFace": {name: probe[name] for name in ("BoundingBox", "Confidence")},
         "FaceMatches": [
             {"Similarity": scale.similarity_of(score), "Face": _compared(found.others[where])}
             for where, score in found.matches
@@ -216,9 +208,16 @@ def _request(
     if policy is not None and policy.max_k is not None and (most is None or most <= policy.max_k):
         k = min(k, policy.max_k)
     least = scale.cosine_of(DEFAULT_THRESHOLD if threshold is None else threshold)
-    if threshold is None and policy is not None and policy.min_score is not None:
-        least = max(least, policy.min_score)
+    if threshold is None and policy is not None:
+        least = max(least, *_floors(policy, scale))
     return read_search(collection=target.name, k=k, min_score=least, justification=why)
+
+
+def _floors(policy: CollectionPolicy, scale: Scale) -> tuple[float, ...]:
+    """The cosines that a policy wants at least."""
+    similarity = policy.min_similarity
+    of_similarity = None if similarity is None else scale.cosine_of(similarity)
+    return tuple(floor for floor in (policy.min_score, of_similarity) if floor is not None)
 
 
 def _searched(
@@ -243,9 +242,10 @@ class _Words:
         if not isinstance(err, PolicyError) or err.reason != RefusalReason.THRESHOLD_BELOW_FLOOR:
             return
         version = self._ports.answers_to.policy_of(self._collection)
-        if version is None or version.policy.min_score is None:
+        floors = _floors(version.policy, self._scale) if version else ()
+        if not floors:
             return
-        floor = self._scale.similarity_of(version.policy.min_score)
+        floor = self._scale.similarity_of(max(floors))
         detail = str(err).removeprefix(f"{err.reason}: ")
         said = f"{detail}, which is a FaceMatchThreshold or SimilarityThreshold of {floor:.4f}"
         raise PolicyError(err.reason, said, err.record_id) from err

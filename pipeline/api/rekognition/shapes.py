@@ -49,9 +49,15 @@ def compared_face(metadata: Mapping[str, str], place: FacePlace) -> Shape:
     return made
 
 
-def _confidence(metadata: Mapping[str, str]) -> Shape:
+def confidence_of(metadata: Mapping[str, str]) -> float | None:
+    """0 to 100."""
     text = metadata.get("face_confidence")
-    return {"Confidence": round(100 * float(text), 3)} if text else {}
+    return round(100 * float(text), 3) if text else None
+
+
+def _confidence(metadata: Mapping[str, str]) -> Shape:
+    confidence = confidence_of(metadata)
+    return {} if confidence is None else {"Confidence": confidence}
 
 
 def _landmarks(metadata: Mapping[str, str], place: FacePlace) -> list[Shape]:

@@ -2,6 +2,7 @@
 
 import base64
 import time
+from collections.abc import Mapping
 from typing import Annotated
 
 import numpy as np
@@ -26,7 +27,7 @@ from pipeline.api.bodies import (
 from pipeline.api.stated import StatedInHeaders
 from pipeline.errors import ArgumentError, ErrorCode, ImageError, ModelError, NotFoundError, TargetError
 from pipeline.ports.model_binding import find_collection
-from pipeline.search.query import Bytes, Object, Picture, Query, Stored, Vector
+from pipeline.search.query import Bytes, Object, Query, Shown, Stored, Vector
 from pipeline.service.access import Caller
 from pipeline.service.answers import answer_json
 from pipeline.service.arguments import ROW_ID, read_justification, read_search
@@ -40,40 +41,38 @@ RECEIPT_HEADER = "x-pictor-receipt"
 router = APIRouter(prefix="/v1/collections/{collection}/search", tags=["search"])
 
 
-@router.post("", response_model_exclude_none=True)
+@router.post("", response_model=SearchAnswerBody, response_model_exclude_none=True)
 def search(
     collection: str,
     body: SearchBody,
     ports: Ports,
     caller: Asks,
     stated: StatedInHeaders,
-    response: Response,
-) -> SearchAnswerBody:
+) -> Response:
     """The stored images nearest to one example. A query that cannot be read is an error of the request."""
     found = _search(collection, [read_body(body.query, ports)], body, stated, ports, caller)
-    return _single(found, response)
+    return _single(found)
 
 
-@router.post("/batch", response_model_exclude_none=True)
+@router.post("/batch", response_model=SearchAnswerBody, response_model_exclude_none=True)
 def search_batch(
     collection: str, body: SearchBatchBody, ports: Ports, caller: Asks, stated: StatedInHeaders
-) -> SearchAnswerBody:
+) -> Response:
     """An answer for each of several examples, in order.
 
     A query that cannot be read has `error` and `code` in its own answer, and costs nobody else's.
     """
     queries = [read_body(query, ports) for query in body.queries]
-    return _search(collection, queries, body, stated, ports, caller)
+    return _sent(_search(collection, queries, body, stated, ports, caller))
 
 
-@router.post("/image", response_model_exclude_none=True)
+@router.post("/image", response_model=SearchAnswerBody, response_model_exclude_none=True)
 def search_image(
     collection: str,
     picture: Annotated[bytes, Body(media_type="application/octet-stream", description="Of any known format")],
     ports: Ports,
     caller: Asks,
     stated: StatedInHeaders,
-    response: Response,
     k: Annotated[int, Parameter(ge=1, le=MAX_HITS_OVER_HTTP)] = 10,
     min_score: Annotated[float | None, Parameter(ge=-1, le=1)] = None,
     bucket: Annotated[str, Parameter(max_length=MAX_TEXT_CHARS)] = "",
@@ -82,7 +81,7 @@ def search_image(
         str, Parameter(max_length=MAX_WHERE_CHARS, description="A Condition, as JSON text")
     ] = "",
     with_vector: Annotated[bool, Parameter(description="Also the vector of each hit")] = False,
-) -> SearchAnswerBody:
+) -> Response:
     """The stored images nearest to the picture that is the body of the request. It is not kept."""
     request = read_search(
         collection=collection,
@@ -94,7 +93,7 @@ def search_image(
         with_vector=with_vector,
         justification=read_justification(**stated.model_dump()),
     )
-    return _single(_answered(request, [Bytes(text="picture", body=picture)], ports, caller), response)
+    return _single(_answered(request, [Bytes(text="picture", body=picture)], ports, caller))
 
 
 def read_body(body: QueryBody, ports: Backend) -> Query:
@@ -107,7 +106,7 @@ def read_body(body: QueryBody, ports: Backend) -> Query:
     return read_words(_picture_of(body, ports), **body.words)
 
 
-def _picture_of(body: QueryBody, ports: Backend) -> Picture | None:
+def _picture_of(body: QueryBody, ports: Backend) -> Shown | None:
     if body.id is not None:
         if not ROW_ID.fullmatch(body.id):
             raise ArgumentError(f"id {body.id[:80]!r}: 32 hex digits are expected")
@@ -190,16 +189,20 @@ def _answer(answer: SearchAnswer) -> Answer:
     return Answer.model_validate(answer_json(answer))
 
 
-def _single(found: SearchAnswerBody, response: Response) -> SearchAnswerBody:
+def _single(found: SearchAnswerBody) -> Response:
     """Raises the fault of the only query, so that the status of the answer says so."""
     (answer,) = found.answers
     if answer.error is None:
-        response.headers[RECEIPT_HEADER] = answer.receipt or "recording off"
-        return found
+        return _sent(found, {RECEIPT_HEADER: answer.receipt or "recording off"})
     detail = answer.error.removeprefix(f"{answer.code}: ")
     if answer.code in {reason.value for reason in Reason}:
         raise _error_of(Reason(answer.code), detail)
     raise ModelError(detail) if answer.code == ErrorCode.MODEL_UNUSABLE else ArgumentError(detail)
+
+
+def _sent(found: SearchAnswerBody, headers: Mapping[str, str] | None = None) -> Response:
+    """As JSON that is made here: FastAPI would hand the answer to another thread and back for it."""
+    return Response(found.model_dump_json(exclude_none=True), headers=headers, media_type="application/json")
 
 
 def _error_of(reason: Reason, detail: str) -> ImageError | NotFoundError:

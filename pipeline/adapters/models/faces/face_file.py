@@ -76,7 +76,12 @@ def read_face_file(address: str) -> FaceFile | None:
     if not address.endswith(".toml"):
         return None
     table = read_table(Path(address))
-    return read_face_table(table, Path(address)) if table.keys() & _SECTIONS.keys() else None
+    return read_face_table(table, Path(address)) if is_face_table(table) else None
+
+
+def is_face_table(table: Mapping[str, object]) -> bool:
+    """Whether a model file speaks of faces."""
+    return bool(table.keys() & _SECTIONS.keys())
 
 
 def read_face_table(table: Mapping[str, object], path: Path) -> FaceFile:

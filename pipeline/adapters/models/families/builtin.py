@@ -1,0 +1,19 @@
+"""The descriptor without training. See `builtin_descriptor`."""
+
+from pipeline.adapters.models.builtin_descriptor import BuiltinDescriptor
+from pipeline.adapters.models.builtin_spec import BUILTIN, builtin_spec
+from pipeline.adapters.models.family import Places
+from pipeline.adapters.models.model_address import ModelAddress
+from pipeline.adapters.models.torch_family import OpenedModel, TorchFamily
+
+
+class BuiltinFamily(TorchFamily):
+    form = BUILTIN
+    architectures = ()
+
+    def recognises(self, address: ModelAddress) -> bool:
+        return address.text == BUILTIN
+
+    def open(self, _address: ModelAddress, _places: Places, /) -> OpenedModel:
+        # It has no weights to be fast with: its histograms are float32 always.
+        return OpenedModel(spec=builtin_spec(), module=BuiltinDescriptor(), precision="float32")

@@ -1,0 +1,73 @@
+"""Networks in Hugging Face's layout: hf/ORG/NAME, a folder, or a model file that names one of them."""
+
+import hashlib
+import json
+from typing import Any
+
+from pipeline.adapters.models.builtin_spec import fingerprint_of
+from pipeline.adapters.models.embedding import cut
+from pipeline.adapters.models.family import Places
+from pipeline.adapters.models.hf.address import ARCHITECTURE, PROJECTION, find_folder
+from pipeline.adapters.models.hf.folder import PREFIX
+from pipeline.adapters.models.model_address import ModelAddress
+from pipeline.adapters.models.torch_family import OpenedModel, TorchFamily
+from pipeline.adapters.models.weights import digest_tensors
+from pipeline.types import Capability, ModelSpec
+
+# Keys of a configuration that change nothing that a network computes.
+_ASIDE = (
+    "_name_or_path", "architectures", "auto_map", "dtype", "id2label", "label2id", "torch_dtype",
+    "transformers_version",
+)  # fmt: skip
+
+
+class HfFamily(TorchFamily):
+    form = f"{PREFIX}ORG/NAME"
+    architectures = (ARCHITECTURE,)
+
+    def recognises(self, address: ModelAddress) -> bool:
+        if address.table is not None:
+            return address.architecture == ARCHITECTURE
+        return address.text.startswith(PREFIX) or address.is_folder
+
+    def open(self, address: ModelAddress, places: Places) -> OpenedModel:
+        # Both import torch's and torchvision's larger parts, which other families do without.
+        from pipeline.adapters.models.hf.network import load_network
+        from pipeline.adapters.models.hf.processor import read_preprocessing
+        from pipeline.adapters.models.hf.tower import image_tower
+
+        folder, settings = find_folder(address, places)
+        preprocessing = read_preprocessing(folder)
+        network = load_network(folder)
+        tower = image_tower(network, side_px=preprocessing.crop, pooling=settings.pooling, name=folder.name)
+        module, dim = cut(tower.module, tower.dim, settings.embedding, name=folder.name)
+        architecture = f"{ARCHITECTURE}/{folder.config['model_type']} {tower.pooling}"
+        content = digest_tensors(network.module, only=tower.used) + _digest_config(folder.config)
+        spec = ModelSpec(
+            name=settings.name,
+            address=address.kept,
+            architecture=architecture,
+            fingerprint=fingerprint_of(content, f"{architecture} {dim}", preprocessing),
+            dim=dim,
+            preprocessing=preprocessing,
+            capabilities=_capabilities(tower.pooling),
+        )
+        return OpenedModel(spec=spec, module=module, precision=settings.embedding.dtype)
+
+
+def _capabilities(pooling: str) -> tuple[Capability, ...]:
+    """Texts share the space of projected images alone."""
+    return (Capability.IMAGES, Capability.TEXT) if pooling == PROJECTION else (Capability.IMAGES,)
+
+
+def _digest_config(config: dict[str, Any]) -> str:
+    """The same tensors are another network with, for example, another number of heads."""
+    kept = {key: _without_names(value) for key, value in config.items() if key not in _ASIDE}
+    return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
+
+
+def _without_names(value: Any) -> Any:
+    """Of a part, as of one tower, too."""
+    if not isinstance(value, dict):
+        return value
+    return {key: _without_names(part) for key, part in value.items() if key not in _ASIDE}

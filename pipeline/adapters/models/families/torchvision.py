@@ -1,0 +1,62 @@
+"""torchvision's classifiers by name, with their published weights or those that a model file names."""
+
+from collections.abc import Sequence
+
+from pipeline.adapters.models.builtin_spec import fingerprint_of
+from pipeline.adapters.models.family import Places
+from pipeline.adapters.models.model_address import ModelAddress
+from pipeline.adapters.models.model_file import ARCHITECTURE_PREFIX, ModelFile, read_model_table
+from pipeline.adapters.models.torch_family import OpenedModel, TorchFamily
+from pipeline.adapters.models.torchvision_models import check_architecture, fill, lay_out, published_model
+from pipeline.adapters.models.weights import WeightsRef, digest_tensors, find_weights, read_tensors
+from pipeline.types import ModelSpec
+
+
+class TorchvisionFamily(TorchFamily):
+    form = f"{ARCHITECTURE_PREFIX}NAME"
+    architectures = (form,)
+
+    def recognises(self, address: ModelAddress) -> bool:
+        return address.text.startswith(ARCHITECTURE_PREFIX) or address.architecture.startswith(
+            ARCHITECTURE_PREFIX
+        )
+
+    def files(self, address: ModelAddress) -> Sequence[WeightsRef]:
+        return (_resolve(address).weights,) if address.table is not None else ()
+
+    def open(self, address: ModelAddress, places: Places) -> OpenedModel:
+        model = _resolve(address)
+        file = find_weights(
+            model.weights,
+            model=model.name,
+            weights_dir=places.weights_dir,
+            fetch_s3=places.fetch_s3,
+            open_url=places.open_url,
+        )
+        features = lay_out(model.architecture, side=model.preprocessing.crop)
+        tensors = read_tensors(file, model=model.name)
+        where = f"{model.name}: weights {file} for {ARCHITECTURE_PREFIX}{model.architecture}"
+        module = fill(features, tensors, where=where)
+        spec = ModelSpec(
+            name=model.name,
+            address=address.kept,
+            architecture=f"{ARCHITECTURE_PREFIX}{model.architecture}",
+            fingerprint=fingerprint_of(digest_tensors(module), model.architecture, model.preprocessing),
+            dim=features.dim,
+            preprocessing=model.preprocessing,
+        )
+        return OpenedModel(spec=spec, module=module)
+
+
+def _resolve(address: ModelAddress) -> ModelFile:
+    if address.table is not None:
+        return read_model_table(address.table, address.path)
+    architecture = address.text.removeprefix(ARCHITECTURE_PREFIX)
+    check_architecture(architecture)
+    published = published_model(architecture)
+    return ModelFile(
+        name=address.text,
+        architecture=architecture,
+        weights=published.weights,
+        preprocessing=published.preprocessing,
+    )

@@ -1,0 +1,86 @@
+"""What a family of models can do: know its addresses, describe a model, and make it ready.
+
+A new family is one module in `families`, and one line in `catalogue.FAMILIES`.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from pipeline.adapters.models.model_address import ModelAddress
+from pipeline.adapters.models.weights import FetchS3, OpenUrl, WeightsRef, open_url
+from pipeline.errors import ModelError
+from pipeline.ports import ImageEmbedder, ViewFinder
+from pipeline.ports.embedder import TextEmbedder
+from pipeline.types import Capability, ModelSpec
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Places:
+    """Where the files of models are found, and how they come here."""
+
+    weights_dir: Path
+    fetch_s3: FetchS3 | None = None
+    open_url: OpenUrl = open_url
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Use:
+    """How a model will be used. See `catalogue.load_embedder`."""
+
+    device: str
+    precision: str
+    group_items: int
+    batches: int
+    threads: int  # for forward passes on a CPU
+    before_pass: Callable[[], None]
+
+
+class ModelFamily(Protocol):
+    """Models that are found, described and loaded in the same way."""
+
+    form: str  # of an address that is a name, for messages: "torchvision/NAME". Empty: it has none
+    architectures: Sequence[str]  # that a model file can name, for messages
+
+    def recognises(self, address: ModelAddress) -> bool:
+        """Whether the address is of this family. Nothing is fetched, and no large library is imported."""
+        ...
+
+    def files(self, address: ModelAddress, /) -> Sequence[WeightsRef]:  # noqa: ARG002
+        """The files that a model file names, for who gives rights to read them. Raises ModelError."""
+        return ()
+
+    def read_spec(self, address: ModelAddress, places: Places, /) -> ModelSpec:
+        """Read the weights, as the fingerprint covers them. No forward pass of an image.
+
+        A model with two towers has `Capability.TEXT` beside `IMAGES`, and its fingerprint covers both towers.
+
+        Raises:
+            ModelError: the files cannot be found, read or trusted.
+            ConfigError: a library that it needs is not installed.
+        """
+        ...
+
+    def load_images(self, address: ModelAddress, places: Places, use: Use, /) -> ImageEmbedder:
+        """Make the model, or its tower of images, ready for a device.
+
+        Raises:
+            ModelError, ConfigError: as `read_spec` does, or the device is not there.
+        """
+        ...
+
+    def load_texts(self, spec: ModelSpec, places: Places, /) -> TextEmbedder:  # noqa: ARG002
+        """Make the tower of texts ready, on the CPU, without the tower of images.
+
+        Asked for a spec with `Capability.TEXT` alone. The embedder gives rows of `spec.dim` numbers in the
+        space of the images: projected and cut as these are.
+
+        Raises:
+            ModelError, ConfigError: as `read_spec` does, or the files are those of another model now.
+        """
+        raise ModelError(f"model {spec.name!r} cannot be asked for {Capability.TEXT}")
+
+    def load_finder(self, spec: ModelSpec, places: Places, /) -> ViewFinder:  # noqa: ARG002
+        """Asked for a spec with `Capability.VIEWS` alone. Raises as `load_texts` does."""
+        raise ModelError(f"model {spec.name!r} cannot be asked for {Capability.VIEWS}")

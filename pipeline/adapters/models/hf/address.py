@@ -1,0 +1,54 @@
+"""From an address to a folder in Hugging Face's layout, and what a model file adds to it."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pipeline.adapters.models.embedding import EMBEDDING, SECTION, EmbeddingSettings, read_embedding
+from pipeline.adapters.models.family import Places
+from pipeline.adapters.models.hf.folder import PREFIX, ModelFolder, hub_folder, open_folder
+from pipeline.adapters.models.model_address import ModelAddress
+from pipeline.adapters.models.model_file import resolve_weights
+from pipeline.adapters.models.model_keys import NAME, WEIGHTS, Rules, check_keys, one_of
+
+ARCHITECTURE = "hf"
+POOLINGS = PROJECTION, POOLER, CLS, MEAN = ("projection", "pooler", "cls", "mean")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FolderSettings:
+    """`pooling` is one of `POOLINGS`, or empty for the first of them that the network has."""
+
+    name: str
+    pooling: str = ""
+    embedding: EmbeddingSettings = field(default_factory=EmbeddingSettings)
+
+
+def find_folder(address: ModelAddress, places: Places) -> tuple[ModelFolder, FolderSettings]:
+    """Raises ModelError: the model file is faulty, or its folder is not there or cannot be trusted."""
+    if address.table is None:
+        return _open(address.text, places), FolderSettings(name=address.text)
+    check_keys(address.table, _KEYS, _REQUIRED, where=f"model file {address.path}")
+    weights = str(address.table["weights"])
+    location = weights if weights.startswith(PREFIX) else resolve_weights(weights, address.path)
+    settings = FolderSettings(
+        name=str(address.table["name"]),
+        pooling=str(address.table.get("pooling", "")),
+        embedding=read_embedding(address.table, address.path),
+    )
+    return _open(location, places), settings
+
+
+_KEYS: Rules = {
+    "name": NAME,
+    "architecture": (f'"{ARCHITECTURE}"', lambda value: value == ARCHITECTURE),
+    "weights": WEIGHTS,
+    "pooling": one_of(*POOLINGS),
+    SECTION: EMBEDDING,
+}
+_REQUIRED = ("name", "architecture", "weights")
+
+
+def _open(location: str, places: Places) -> ModelFolder:
+    is_hub = location.startswith(PREFIX)
+    path = hub_folder(location, places.weights_dir) if is_hub else Path(location)
+    return open_folder(path, location)

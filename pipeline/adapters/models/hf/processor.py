@@ -1,0 +1,137 @@
+"""A model's own image processor as `Preprocessing`, checked on pictures against the processor itself."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.adapters.models.hf.folder import PROCESSOR, ModelFolder, read_json
+from pipeline.adapters.models.hf.library import transformers
+from pipeline.adapters.models.probe_pictures import probe_pictures
+from pipeline.errors import ModelError
+from pipeline.image.preprocess import to_model_input
+from pipeline.types import Preprocessing
+
+MIN_COSINE = 0.999  # between our input of a picture and the processor's
+_RESAMPLING = {1: "lanczos", 2: "bilinear", 3: "bicubic"}  # Pillow's numbers
+
+
+def read_preprocessing(folder: ModelFolder) -> Preprocessing:
+    """Raises ModelError: there is no processor, or it does what Pictor does not, which is named."""
+    settings = read_json(folder.path / PROCESSOR, folder.name)
+    processor = _load(folder, settings)
+    found = _translate(processor, folder.name)
+    _check(processor, found, folder.name)
+    return found
+
+
+def _load(folder: ModelFolder, settings: dict[str, Any]) -> Any:
+    try:
+        return transformers().AutoImageProcessor.from_pretrained(
+            folder.path, local_files_only=True, trust_remote_code=False
+        )
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, ImportError) as err:
+        kind = settings.get("image_processor_type") or settings.get("feature_extractor_type") or "unnamed"
+        raise ModelError(
+            f"{folder.name}: {PROCESSOR}: transformers cannot make its processor {kind!r}"
+        ) from err
+
+
+def _translate(processor: Any, name: str) -> Preprocessing:
+    where = f"{name}: {PROCESSOR}"
+    resize, fit = _resize(processor, where)
+    crop = _crop(processor, where) or resize
+    mean, std = _normalisation(processor)
+    return Preprocessing(
+        resize=resize, crop=crop, mean=mean, std=std, interpolation=_interpolation(processor, where), fit=fit
+    )
+
+
+def _resize(processor: Any, where: str) -> tuple[int, str]:
+    """The side and the fit."""
+    if not _says(processor, "do_resize"):
+        raise ModelError(f"{where}: do_resize is false, and images have sizes of all kinds")
+    if _says(processor, "do_pad"):
+        raise ModelError(f"{where}: do_pad is not supported")
+    size = {key: value for key, value in dict(getattr(processor, "size", None) or {}).items() if value}
+    match size:
+        case {"shortest_edge": side, **rest} if not rest:
+            share = getattr(processor, "crop_pct", None)
+            return _scaled(side, share) if share else (side, "crop")
+        case {"height": height, "width": width, **rest} if not rest and height == width:
+            return height, "stretch"
+    raise ModelError(
+        f"{where}: size = {size}; one shortest_edge, or height and width of a square are supported"
+    )
+
+
+def _scaled(side: int, share: float) -> tuple[int, str]:
+    """ConvNeXT's rule: small inputs are the middle of a larger picture, large ones the whole of it."""
+    return (int(side / share), "crop") if side < 384 else (side, "stretch")
+
+
+def _crop(processor: Any, where: str) -> int:
+    """0: the processor does not say."""
+    if not _says(processor, "do_center_crop"):
+        share, size = getattr(processor, "crop_pct", None), dict(getattr(processor, "size", None) or {})
+        return int(size.get("shortest_edge") or 0) if share else 0
+    size = {key: value for key, value in dict(processor.crop_size).items() if value}
+    if size.keys() != {"height", "width"} or size["height"] != size["width"]:
+        raise ModelError(f"{where}: crop_size = {size}; height and width of a square are supported")
+    return int(size["height"])
+
+
+def _interpolation(processor: Any, where: str) -> str:
+    number = int(getattr(processor, "resample", 2))
+    if number not in _RESAMPLING:
+        raise ModelError(f"{where}: resample = {number}; {_RESAMPLING} are supported")
+    return _RESAMPLING[number]
+
+
+def _normalisation(processor: Any) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
+    """Mean and std in 0..1 units, with the processor's own scale in them."""
+    factor = float(processor.rescale_factor) if _says(processor, "do_rescale") else 1.0
+    unit = 255 * factor
+    if not _says(processor, "do_normalize"):
+        return _over((0, 0, 0), unit), _over((1, 1, 1), unit)
+    return _over(processor.image_mean, unit), _over(processor.image_std, unit)
+
+
+def _over(values: Sequence[float], unit: float) -> tuple[float, float, float]:
+    if math.isclose(unit, 1, rel_tol=1e-6):
+        unit = 1.0  # 1/255 is written with as many digits as somebody liked
+    red, green, blue = (value / unit for value in values)
+    return red, green, blue
+
+
+def _says(processor: Any, key: str) -> bool:
+    return bool(getattr(processor, key, False))
+
+
+def _check(processor: Any, found: Preprocessing, name: str) -> None:
+    """What is not in the settings, such as another order of steps, shows on pictures."""
+    for rgb in probe_pictures():
+        theirs = np.asarray(processor(images=rgb, return_tensors="np")["pixel_values"], np.float32)
+        if theirs.shape != (1, 3, found.crop, found.crop):
+            raise ModelError(
+                f"{name}: its processor {type(processor).__name__} makes {list(theirs.shape)} of an image, "
+                f"[1, 3, {found.crop}, {found.crop}] was expected"
+            )
+        cosine = _cosine(theirs[0], _normalise(to_model_input(rgb, found), found))
+        if cosine < MIN_COSINE:
+            raise ModelError(
+                f"{name}: its processor {type(processor).__name__} does what Pictor cannot repeat: "
+                f"the input of a picture has cosine {cosine:.4f} to its own, under {MIN_COSINE}"
+            )
+
+
+def _normalise(pixels: NDArray[np.uint8], spec: Preprocessing) -> NDArray[np.float32]:
+    mean, std = (np.array(values, np.float32).reshape(3, 1, 1) for values in (spec.mean, spec.std))
+    return ((pixels.astype(np.float32) / 255 - mean) / std).astype(np.float32)
+
+
+def _cosine(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
+    lengths = float(np.linalg.norm(one) * np.linalg.norm(other))
+    return float(np.vdot(one, other)) / lengths if lengths else float(not one.any() and not other.any())
