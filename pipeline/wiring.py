@@ -379,18 +379,28 @@ def finder_of(spec: ModelSpec, settings: Settings) -> ViewFinder | None:
 
 def load_texts(address: str, settings: Settings) -> TextEmbedder:
     """The text tower of a model, without its image tower. Raises ModelError: it has none."""
-    return _load_texts(load_model_spec(address, settings), settings)
-
-
-def _load_texts(spec: ModelSpec, settings: Settings) -> TextEmbedder:
     from pipeline.adapters.models.catalogue import load_text_embedder
 
-    return load_text_embedder(spec, weights_dir=settings.weights_dir, fetch_s3=_weights_fetcher(settings))
+    return load_text_embedder(address, weights_dir=settings.weights_dir, fetch_s3=_weights_fetcher(settings))
 
 
 def texts_of(spec: ModelSpec, settings: Settings) -> TextEmbedder | None:
     """Of a model that reads text. It is loaded when it is first asked."""
-    return LazyTexts(spec, lambda: _load_texts(spec, settings)) if spec.reads_text else None
+
+    def load() -> TextEmbedder:
+        loaded = load_texts(spec.address, settings)
+        _check_same(loaded.spec, spec)
+        return loaded
+
+    return LazyTexts(spec, load) if spec.reads_text else None
+
+
+def _check_same(loaded: ModelSpec, known: ModelSpec) -> None:
+    if loaded.fingerprint != known.fingerprint:
+        raise ModelError(
+            f"model {known.address} was {known.fingerprint[:8]} when this was started and is "
+            f"{loaded.fingerprint[:8]} now; start it again"
+        )
 
 
 def list_models(settings: Settings) -> "list[CatalogueEntry]":
@@ -432,11 +442,7 @@ def lazy_model(
 
     def load() -> ImageEmbedder:
         loaded = load_model(address, settings, precision=precision, batches=batches, processes=processes)
-        if loaded.spec.fingerprint != known.fingerprint:
-            raise ModelError(
-                f"model {address} was {known.fingerprint[:8]} when this was started and is "
-                f"{loaded.spec.fingerprint[:8]} now; start it again"
-            )
+        _check_same(loaded.spec, known)
         return loaded
 
     return LazyEmbedder(known, load)

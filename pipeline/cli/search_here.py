@@ -27,6 +27,7 @@ def search_here(
     """
     settings = Settings.from_env()
     limits = wiring.limits_of(settings)
+    asked: Sequence[str | None] = texts or [None]  # words alone
     queries = [
         read_words(
             None if text is None else read_query(text, locate_file=wiring.locate_file),
@@ -34,7 +35,7 @@ def search_here(
             unwanted=wanted.unwanted,
             weights=read_pairs(wanted.weights, of="--weight"),
         )
-        for text in texts or [None]  # words alone
+        for text in asked
     ]
     request = read_search(
         collection=wanted.collection or settings.collection,

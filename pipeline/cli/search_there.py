@@ -21,7 +21,7 @@ def search_there(
     texts: Sequence[str], wanted: SearchOptions, service: RunningService, html: Path | None
 ) -> list[Mapping[str, object]]:
     """As `search_here`. A file is named to a service beside, and sent to any other."""
-    asked = texts or [None]  # words alone
+    asked: Sequence[str | None] = texts or [None]  # words alone
     queries = [_with_words(None if text is None else _picture_of(text, service), wanted) for text in asked]
     # The service knows no more than where the picture is. What was asked for is known here.
     told = [described(wanted.text, wanted.unwanted, text or "") for text in asked]

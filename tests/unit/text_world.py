@@ -61,7 +61,8 @@ class FakeTexts:
         named = [COLOURS[word] for word in text.split() if word in COLOURS] or [(128, 128, 128)]
         shown = np.stack([_pixels(colour) for colour in named])
         mean = self._pictures.embed_images(shown).mean(axis=0)
-        return (mean / np.linalg.norm(mean)).astype(np.float32)
+        vector: NDArray[np.float32] = (mean / np.linalg.norm(mean)).astype(np.float32)
+        return vector
 
 
 def _pixels(colour: tuple[int, int, int]) -> NDArray[np.uint8]:
@@ -70,7 +71,8 @@ def _pixels(colour: tuple[int, int, int]) -> NDArray[np.uint8]:
 
 
 def vector_of(text: str) -> NDArray[np.float32]:
-    return FakeTexts().embed_texts([text])[0]
+    vector: NDArray[np.float32] = FakeTexts().embed_texts([text])[0]
+    return vector
 
 
 def text_index() -> MemoryIndex:
