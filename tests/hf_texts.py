@@ -6,7 +6,7 @@ from typing import Any
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
-WORDS = ["a", "picture", "red", "green", "blue", "shoes", "on", "snow", "ein", "roter", "schuh", "赤い", "靴"]
+WORDS = "a picture of shoe red green blue shoes on snow ein roter schuh 赤い 靴".split()
 START, END, PAD, UNKNOWN = "<start>", "<end>", "<pad>", "<unk>"
 
 

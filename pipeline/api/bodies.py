@@ -156,6 +156,10 @@ class SearchBatchBody(SearchOptions):
 class PartScores(BaseModel):
     """The cosine of a hit with each part of its query, in the order of the query."""
 
+    model_config = ConfigDict(
+        serialize_by_alias=True
+    )  # whoever writes the answer: `not` is no name in Python
+
     text: list[float] | None = None
     unwanted: Annotated[list[float] | None, Field(alias="not")] = None
     picture: float | None = None

@@ -15,6 +15,7 @@ from pipeline.errors import ModelError
 from pipeline.types import ModelSpec
 
 _OF_IMAGES = ("vision_model", "visual_projection")
+_PROBES = ["a picture of a red shoe", "snow"]
 _PADDED = ("siglip", "siglip2")  # they were taught on texts of full length, and read the last token
 
 
@@ -63,11 +64,17 @@ class HfTexts:
         known, words = int(self._text_config.vocab_size), len(self._tokenizer)
         if words > known:
             raise ModelError(f"{name}: its tokenizer has {words} words, and its network knows {known}")
-        rows = self.embed_texts(["a picture"])
-        if rows.shape != (1, self.spec.dim) or not np.isfinite(rows).all():
+        if self._tokenizer.pad_token is None:
+            raise ModelError(f"{name}: its tokenizer has no padding token")
+        rows = self.embed_texts(_PROBES)
+        if rows.shape != (len(_PROBES), self.spec.dim) or not np.isfinite(rows).all():
             raise ModelError(
-                f"{name}: its network gives {list(rows.shape)} for a text; finite numbers of shape "
-                f"[1, {self.spec.dim}] were expected"
+                f"{name}: its network gives {list(rows.shape)} for {len(_PROBES)} texts; finite numbers of "
+                f"shape [{len(_PROBES)}, {self.spec.dim}] were expected"
+            )
+        if np.allclose(*rows):
+            raise ModelError(
+                f"{name}: two texts give the same numbers; its tokenizer is not that of its network"
             )
 
 
