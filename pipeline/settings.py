@@ -61,6 +61,12 @@ class Settings(BaseSettings):
             description="Precision of a trained model. `auto` is bfloat16 where the device has it and embeddings keep a cosine of 0.999 to float32"
         ),
     ] = "auto"
+    backend: Annotated[
+        Literal["auto", "torch", "onnxruntime", "openvino"],
+        Field(
+            description="What runs a trained model on a CPU. `auto` tries those that are installed when a job first loads the model, and keeps the fastest whose embeddings have a cosine of 0.999 to torch. A GPU is always torch's"
+        ),
+    ] = "auto"
     jpeg_decoder: Annotated[
         Literal["cpu", "cuda"],
         Field(

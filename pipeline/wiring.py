@@ -42,8 +42,11 @@ from pipeline.types import WORKERS, CollectionInfo, CollectionRef, ModelSpec, em
 
 if TYPE_CHECKING:
     from pipeline.adapters.ledger.sql_ledger import SqlLedger
+    from pipeline.adapters.models.backends.networks import Work
+    from pipeline.adapters.models.backends.trial import Trial
     from pipeline.adapters.models.catalogue import CatalogueEntry
     from pipeline.adapters.models.faces.known import KnownNetwork
+    from pipeline.adapters.models.family import PulledModel
     from pipeline.adapters.s3.config import S3Config
     from pipeline.adapters.s3.rights import StorePlaces
     from pipeline.adapters.s3.store import S3Store
@@ -356,11 +359,49 @@ def load_model(
         weights_dir=settings.weights_dir,
         device=settings.device,
         precision=precision,
+        backend=settings.backend,
         group_items=settings.group_items,
         batches=batches,
-        threads=settings.device_threads or max(1, read_share().cores // processes),
+        threads=_device_threads(settings, processes),
         before_pass=before_pass,
         fetch_s3=_weights_fetcher(settings),
+    )
+
+
+def _device_threads(settings: Settings, processes: int) -> int:
+    return settings.device_threads or max(1, read_share().cores // processes)
+
+
+def bench_backends(address: str, settings: Settings) -> "Sequence[Trial]":
+    """Try all backends on this machine's CPU, as a job does that runs alone. The first is torch."""
+    from pipeline.adapters.models.catalogue import bench_backends as bench
+
+    return bench(
+        address, _job_work(settings), weights_dir=settings.weights_dir, fetch_s3=_weights_fetcher(settings)
+    )
+
+
+def known_trials(spec: ModelSpec, settings: Settings) -> "Sequence[Trial] | None":
+    """What `bench_backends` or the first load of a job found. None: there was neither here."""
+    from pipeline.adapters.models.backends.choose import FOLDER, remembered_trials
+
+    return remembered_trials(spec, _job_work(settings), folder=settings.weights_dir / FOLDER)
+
+
+def pick_trial(trials: "Sequence[Trial]") -> "Trial":
+    from pipeline.adapters.models.backends.trial import pick
+
+    return pick(trials)
+
+
+def _job_work(settings: Settings) -> "Work":
+    from pipeline.adapters.models.backends.choose import plan_work
+
+    return plan_work(
+        precision=settings.precision,
+        group_items=settings.group_items,
+        batches=settings.batch_threads,
+        threads=_device_threads(settings, 1),
     )
 
 
@@ -407,6 +448,13 @@ def list_models(settings: Settings) -> "list[CatalogueEntry]":
     from pipeline.adapters.models.catalogue import list_models as list_catalogue
 
     return list_catalogue(weights_dir=settings.weights_dir)
+
+
+def pull_model(address: str, settings: Settings, *, revision: str) -> "PulledModel":
+    from pipeline.adapters.models.catalogue import pull_model as pull
+
+    make_home(settings)
+    return pull(address, weights_dir=settings.weights_dir, revision=revision)
 
 
 def list_face_networks() -> "Sequence[KnownNetwork]":

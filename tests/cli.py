@@ -91,7 +91,8 @@ class Pictor:
         }
         return (
             clean
-            | {"PICTOR_HOME": str(self.home), "PYTHONPATH": str(REPOSITORY)}
+            # torch: each test would try the backends anew.
+            | {"PICTOR_HOME": str(self.home), "PYTHONPATH": str(REPOSITORY), "PICTOR_BACKEND": "torch"}
             | dict(self.env)
             | dict(more)
         )

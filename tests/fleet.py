@@ -90,6 +90,7 @@ def own_place(
         "PICTOR_RUN_DIR": str(folder / "run"),
         "PICTOR_BATCH_ITEMS": "16",
         "PICTOR_DEVICE": "cpu",
+        "PICTOR_BACKEND": "torch",  # each fleet would try the backends anew
         S3_IS_OURS: "yes" if s3.service is not None else "",
         **more,
     }

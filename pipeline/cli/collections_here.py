@@ -9,6 +9,7 @@ from pipeline.ports import VectorIndex
 from pipeline.service import delete, show
 from pipeline.service.access import local_caller
 from pipeline.service.answers import collection_json, generation_json
+from pipeline.service.face_pictures import forget_pictures
 from pipeline.settings import Settings
 
 Fields = Mapping[str, object]
@@ -41,3 +42,5 @@ class CollectionsHere:
             open_accountability(self._settings, ledger.policies) as answers_to,
         ):
             delete.drop_collection(name, self._index, ledger.book, answers_to, local_caller())
+        place = wiring.open_uploads(self._settings, driver=wiring.driver_here(self._settings))
+        forget_pictures(name, place, wiring.open_store(self._settings), local_caller())

@@ -17,7 +17,7 @@ from pipeline.capacity import Load, Threads, fit_threads, needed_bytes
 from pipeline.cgroup import Share, read_share
 from pipeline.cli.output import write_json, write_table
 from pipeline.errors import PictorError
-from pipeline.ports.model_binding import choose_model
+from pipeline.ports.model_binding import DEFAULT_MODEL, choose_model
 from pipeline.settings import Settings
 
 EMBEDDED_INDEX_BYTES = 2 * 2**30  # a million vectors of 512 floats
@@ -66,6 +66,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
     yield _try("broker", _broker, "start RabbitMQ, or unset PICTOR_BROKER_URL to work without it", settings)
     yield _try("model", _model, "see `pictor models list`, or set PICTOR_MODEL", settings)
     yield _try("device", _device, "set PICTOR_DEVICE to cpu, or install the driver", settings)
+    yield _try("backend", _backend, "set PICTOR_BACKEND to auto, or install what it names", settings)
 
 
 def _try(component: str, check: Callable[[Settings], str], remedy: str, settings: Settings) -> Finding:
@@ -172,3 +173,28 @@ def _device(settings: Settings) -> str:
     from pipeline.adapters.models.torch_embedder import pick_device
 
     return str(pick_device(settings.device))
+
+
+def _backend(settings: Settings) -> str:
+    """What runs the model in jobs, and why."""
+    from pipeline.adapters.models.backends.backend import OTHERS, Backend, check_installed, is_installed
+
+    if _device(settings) != "cpu":
+        return "torch, as always on a GPU"
+    address = choose_model(settings.model, None)
+    if address == DEFAULT_MODEL:
+        return "torch, as always for the builtin model"
+    if settings.backend != "auto":
+        check_installed(Backend(settings.backend))
+        return f"{settings.backend}, by PICTOR_BACKEND"
+    if not any(is_installed(other) for other in OTHERS):
+        return "torch; nothing else is installed"
+    spec = wiring.load_model_spec(address, settings)
+    if spec.has_views:
+        return "onnxruntime, as always for faces"
+    trials = wiring.known_trials(spec, settings)
+    if trials is None:
+        return f"auto; the first job tries them, or `pictor models bench {address}`"
+    chosen = wiring.pick_trial(trials)
+    gain = chosen.images_per_s / trials[0].images_per_s
+    return f"{chosen.backend} in {chosen.precision}, {gain:.2f} times the rate of torch in its trial"

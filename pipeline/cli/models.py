@@ -50,6 +50,26 @@ def _list_face_networks(*, as_json: bool) -> None:
     )
 
 
+@app.command("pull")
+def pull_model(
+    address: Annotated[
+        str, typer.Argument(metavar="MODEL", help="hf/ORG/NAME, timm/NAME or torchvision/NAME.")
+    ],
+    revision: Annotated[
+        str, typer.Option(help="Branch, tag or commit of a model of Hugging Face's hub.")
+    ] = "main",
+    as_json: AsJson = False,
+) -> None:
+    """Download a model's files into PICTOR_MODEL_DIR. Run it again to go on where it broke off."""
+    pulled = wiring.pull_model(address, Settings.from_env(), revision=revision)
+    fields = asdict(pulled) | {"folder": str(pulled.folder)}
+    if as_json:
+        write_json(fields)
+        return
+    note(f"{address} is in {pulled.folder}: {pulled.size_bytes / 1e6:.1f} MB {pulled.commit}".rstrip())
+    write_table(("file", "SHA-256"), list(pulled.files.items()))
+
+
 @app.command("show")
 def show_model(
     address: Annotated[str, typer.Argument(metavar="MODEL", help="builtin, torchvision/NAME or FILE.toml.")],
@@ -68,3 +88,34 @@ def show_model(
     lists = {"capabilities": " ".join(spec.capabilities), "queues": " ".join(queues)}
     rows = fields | asdict(spec.preprocessing) | lists
     write_table(("field", "value"), list(rows.items()))
+
+
+@app.command("bench")
+def bench_model(
+    address: Annotated[str, typer.Argument(metavar="MODEL", help="torchvision/NAME or FILE.toml.")],
+    as_json: AsJson = False,
+) -> None:
+    """Try every backend with a model on this CPU, and keep the fastest for the jobs to come."""
+    settings = Settings.from_env()
+    trials = wiring.bench_backends(address, settings)
+    chosen = wiring.pick_trial(trials)
+    if as_json:
+        for trial in trials:
+            write_json(asdict(trial) | {"chosen": trial == chosen})
+        return
+    write_table(
+        ("backend", "precision", "images/s", "cosine", "chosen"),
+        [
+            (
+                trial.backend.value,
+                trial.precision,
+                f"{trial.images_per_s:.1f}" if trial.images_per_s else "",
+                f"{trial.cosine:.5f}" if trial.images_per_s else "",
+                "yes" if trial == chosen else trial.refused,
+            )
+            for trial in trials
+        ],
+    )
+    note("Images per second are those of one pass. A job makes several side by side.")
+    if settings.backend != "auto":
+        note(f"PICTOR_BACKEND is {settings.backend}, so the choice is not used.")

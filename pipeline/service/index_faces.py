@@ -15,12 +15,13 @@ from pipeline.ports import ImageLimits, ObjectStore
 from pipeline.ports.image_rows import image_id_of_row, view_row_id
 from pipeline.search.examples import Example, read_examples
 from pipeline.search.query import Bytes
-from pipeline.service.access import ALL_TENANTS, Caller, Permission, require, require_names
+from pipeline.service.access import Caller, Permission, require, require_names
 from pipeline.service.act_records import enter_deletion, enter_indexing
 from pipeline.service.face_ids import rows_that_may_be
+from pipeline.service.face_pictures import folder_of
 from pipeline.service.faces import target_of_faces
 from pipeline.service.search import SearchPorts, sources_of
-from pipeline.types import DEFAULT_TENANT, CollectionRef, IndexRow, ObjectRef, Reason
+from pipeline.types import CollectionRef, IndexRow, ObjectRef, Reason
 
 EXTERNAL_ID = "external_image_id"  # metadata of a row
 IMAGE_ID = "rekognition_image_id"
@@ -105,11 +106,10 @@ def _row_of(
     content = hashlib.sha256(body).hexdigest()
     digest = hashlib.sha256(f"{wanted.collection}\0{wanted.external_id}\0{content}".encode()).hexdigest()
     kept, box = place or NOWHERE, face.face.box
-    tenant = DEFAULT_TENANT if caller.tenant == ALL_TENANTS else caller.tenant
     sides = f"{box.left}-{box.top}-{box.width}-{box.height}"
     ref = ObjectRef(
         bucket=kept.bucket,
-        key=f"{kept.prefix}{tenant}/faces/{digest}/{sides}",
+        key=f"{folder_of(wanted.collection, kept, caller)}{digest}/{sides}",
         etag=content[:32],
         size_bytes=len(body),
     )

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import json
 import os
 import re
 import subprocess
@@ -15,12 +16,16 @@ import pytest
 import safetensors.torch
 import torch
 from torch import Tensor
+from typer.testing import CliRunner
 
 from pipeline.adapters.models.catalogue import list_models, load_embedder, load_spec
 from pipeline.adapters.models.torchvision_models import lay_out, published_model
 from pipeline.adapters.models.weights import WeightsRef, cached_path, find_weights, published_ref
+from pipeline.cli.app import app
 from pipeline.errors import ImageError, ModelError
+from pipeline.settings import Settings
 from pipeline.types import ModelSpec, Preprocessing, Reason
+from tests.unit.test_doctor import find as find_component
 
 ARCHITECTURE = "squeezenet1_1"  # 3 MB
 
@@ -84,6 +89,25 @@ def test_a_model_file_gives_an_embedder(tmp_path: Path, tensors: dict[str, Tenso
     assert np.allclose(np.linalg.norm(rows, axis=1), 1, atol=1e-5)
 
 
+def test_the_trial_of_backends_is_shown_and_named_by_doctor(
+    tmp_path: Path, tensors: dict[str, Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save(tensors, tmp_path / "w.safetensors")
+    model = write_model(tmp_path)
+    settings = Settings.model_validate(
+        {"home": tmp_path, "model": str(model), "device": "cpu", "backend": "auto"}
+    )
+    assert "the first job tries them" in find_component("backend", settings).found
+    for name, value in {"HOME": tmp_path, "BACKEND": "auto"}.items():
+        monkeypatch.setenv(f"PICTOR_{name}", str(value))
+    shown = CliRunner().invoke(app, ["models", "bench", str(model), "--json"])
+    lines = [json.loads(line) for line in shown.stdout.splitlines()]
+    assert [line["backend"] for line in lines] == ["torch", "onnxruntime", "openvino"]
+    [chosen] = [line for line in lines if line["chosen"]]
+    assert chosen["cosine"] >= 0.999
+    assert f"{chosen['backend']} in {chosen['precision']}, " in find_component("backend", settings).found
+
+
 def test_missing_preprocessing_is_that_of_the_published_weights(
     tmp_path: Path, tensors: dict[str, Tensor]
 ) -> None:
@@ -115,8 +139,8 @@ FAULTS = {
     "not a number": ({"mean": "[nan, 0, 0]"}, r"it must be three numbers"),
     "zero std": ({"std": "[0, 1, 1]"}, r"std = \[0, 1, 1\], it must be three numbers above zero"),
     "bad digest": ({"sha256": '"abc"'}, r"sha256 = 'abc', it must be 64 hexadecimal digits"),
-    "nearest": ({"interpolation": '"nearest"'}, r'it must be "bilinear" or "bicubic"'),
-    "list for text": ({"fit": "[1]"}, r'fit = \[1\], it must be "crop" or "stretch"'),
+    "nearest": ({"interpolation": '"nearest"'}, r'it must be "bilinear" or "bicubic" or "lanczos"'),
+    "list for text": ({"fit": "[1]"}, r'fit = \[1\], it must be "crop" or "stretch" or "squash" or "pad"'),
     "resize under crop": ({"resize": "32"}, r"resize = 32 is under crop = 64"),
     "a web page": ({"weights": '"https://example.org/w.pth"'}, r"it must be a path or s3:// URL"),
     "too small": ({"crop": "4"}, r"cannot take images of 4x4 px"),

@@ -86,3 +86,17 @@ def test_a_server_is_shown_without_its_secrets_and_with_its_tls(url: str, secure
 
 def test_without_a_broker_there_is_nothing_to_examine(home: Path) -> None:
     assert find("broker", Settings.from_env()).found == "none; a job runs in the process that starts it"
+
+
+@pytest.mark.parametrize(
+    ("settings", "ok", "found"),
+    [
+        ({}, True, "torch, as always for the builtin model"),
+        ({"model": "torchvision/resnet18", "backend": "torch"}, True, "torch, by PICTOR_BACKEND"),
+    ],
+)
+def test_the_backend_is_named_with_the_reason(
+    tmp_path: Path, settings: dict[str, str], ok: bool, found: str
+) -> None:
+    finding = find("backend", Settings.model_validate({"home": tmp_path, "device": "cpu", **settings}))
+    assert (finding.ok, finding.found) == (ok, found)

@@ -18,6 +18,7 @@ from pipeline.errors import TransientError
 from pipeline.ports import Deps, ImageEmbedder
 from pipeline.service.access import local_caller
 from pipeline.service.accountability import Accountability
+from pipeline.service.face_pictures import forget_pictures
 from pipeline.service.keys import KeyRequest, create_key, revoke_key
 from pipeline.service.policies import decide_policy
 from pipeline.settings import Settings
@@ -239,6 +240,28 @@ def test_the_picture_of_a_face_is_kept_as_long_as_the_face(people: Any, backend:
     assert list(backend.store.list_objects(BUCKET, "uploads/")) == []
 
 
+@pytest.mark.parametrize("tenant", ["default", "acme"])
+def test_the_pictures_of_a_collection_go_with_it_whoever_drops_it(
+    ask: Ask, served: TestClient, backend: Backend, tenant: str
+) -> None:
+    def kept() -> int:
+        return len(list(backend.store.list_objects(BUCKET, "uploads/")))
+
+    found = ask(tenant=tenant)
+    for name in ("people", "people2", "people3"):
+        held(found, "create_collection", CollectionId=name)
+        image = {"Bytes": picture([ANNA, BERTA])}
+        held(found, "index_faces", CollectionId=name, Image=image, **EVERY)
+    assert kept() == 6
+    held(found, "delete_collection", CollectionId="people")
+    assert kept() == 4
+    stored = "people2" if tenant == "default" else f"tenant_{tenant}_people2"
+    forget_pictures(stored, backend.uploads, backend.store, local_caller())
+    assert kept() == 2
+    forget_pictures("people3", None, backend.store, local_caller())
+    assert kept() == 2
+
+
 def test_a_stored_face_finds_others_and_not_itself(people: Any, log: MemoryAuditLog) -> None:
     faces = held(people, "list_faces", CollectionId="people")["Faces"]
     [single] = [face["FaceId"] for face in faces if face["ExternalImageId"] == "berta"]
@@ -302,6 +325,27 @@ def test_two_pictures_are_compared_and_a_picture_is_looked_at(people: Any) -> No
     assert len(answer["UnmatchedFaces"]) == 1
     found = held(people, "detect_faces", Image={"Bytes": picture([ANNA, LARGE])}, Attributes=["ALL"])
     assert len(found["FaceDetails"]) == 2
+
+
+def test_what_names_no_collection_needs_one_that_is_there(ask: Ask) -> None:
+    image = {"Bytes": picture([BERTA])}
+    found, known = ask(), ("PICTOR_REKOGNITION_COLLECTION", "X-Pictor-Collection")
+    for operation, members in (
+        ("detect_faces", {"Image": image}),
+        ("compare_faces", {"SourceImage": image, "TargetImage": image}),
+    ):
+        code, words = refusal(found, operation, **members)
+        assert (code, "'people', which is not there" in words) == ("InvalidParameterException", True)
+        assert all(way in words for way in known)
+    by_header = ask(stated={"X-Pictor-Collection": "images"})
+    assert len(held(by_header, "detect_faces", Image=image)["FaceDetails"]) == 1
+
+
+def test_what_names_no_collection_says_so_where_the_service_names_none(ask: Ask, backend: Backend) -> None:
+    unset = backend.settings.model_copy(update={"rekognition_collection": ""})
+    object.__setattr__(backend, "settings", unset)
+    code, words = refusal(ask(), "detect_faces", Image={"Bytes": picture([BERTA])})
+    assert (code, "names no collection" in words) == ("InvalidParameterException", True)
 
 
 def test_faces_that_are_not_good_enough_are_neither_searched_for_nor_compared(people: Any) -> None:

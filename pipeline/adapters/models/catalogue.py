@@ -6,12 +6,15 @@ from pathlib import Path
 
 import torch
 
+from pipeline.adapters.models.backends.networks import Work
+from pipeline.adapters.models.backends.trial import Trial
 from pipeline.adapters.models.builtin_spec import BUILTIN, BUILTIN_DIM, BUILTIN_PREPROCESSING
 from pipeline.adapters.models.families.builtin import BuiltinFamily
 from pipeline.adapters.models.families.faces import FaceFamily
 from pipeline.adapters.models.families.hf import HfFamily
+from pipeline.adapters.models.families.timm import TimmFamily
 from pipeline.adapters.models.families.torchvision import TorchvisionFamily
-from pipeline.adapters.models.family import ModelFamily, Places, Use
+from pipeline.adapters.models.family import ModelFamily, Places, PulledModel, Use
 from pipeline.adapters.models.model_address import ModelAddress, read_address
 from pipeline.adapters.models.model_file import ARCHITECTURE_PREFIX
 from pipeline.adapters.models.torch_embedder import do_nothing
@@ -26,6 +29,7 @@ FAMILIES: Sequence[ModelFamily] = (
     BuiltinFamily(),
     FaceFamily(),
     TorchvisionFamily(),
+    TimmFamily(),  # before the next one: folders of both look alike
     HfFamily(),
 )
 
@@ -60,6 +64,7 @@ def load_embedder(
     weights_dir: Path,
     device: str,
     precision: str = "float32",
+    backend: str = "torch",
     group_items: int,
     batches: int = 0,
     threads: int | None = None,
@@ -71,6 +76,7 @@ def load_embedder(
 
     Args:
         precision: auto, float32 or bfloat16. Models that can only be computed in one way take that.
+        backend: auto, torch, onnxruntime or openvino, for a network of torch on a CPU. See `make_ready`.
         batches: at once in this process; 0 for single queries. See `share_cores`.
         threads: for forward passes on a CPU. By default as many as torch takes.
         before_pass: see `TorchEmbedder`.
@@ -86,12 +92,26 @@ def load_embedder(
         Use(
             device=device,
             precision=precision,
+            backend=backend,
             group_items=group_items,
             batches=batches,
             threads=threads or torch.get_num_threads(),
             before_pass=before_pass,
         ),
     )
+
+
+def bench_backends(
+    address: str, work: Work, *, weights_dir: Path, fetch_s3: FetchS3 | None = None
+) -> Sequence[Trial]:
+    """Try all backends with a model and remember what was found. The first is torch.
+
+    Raises:
+        ModelError: as `load_spec` does, or the model has no choice of backends.
+        ConfigError: as `load_spec` does.
+    """
+    family, found = _family_of(address)
+    return family.try_backends(found, Places(weights_dir=weights_dir, fetch_s3=fetch_s3), work)
 
 
 def load_text_embedder(address: str, *, weights_dir: Path, fetch_s3: FetchS3 | None = None) -> TextEmbedder:
@@ -114,6 +134,17 @@ def load_finder(spec: ModelSpec, *, weights_dir: Path, fetch_s3: FetchS3 | None 
     """
     family, _ = _family_of(spec.address)
     return family.load_finder(spec, Places(weights_dir=weights_dir, fetch_s3=fetch_s3))
+
+
+def pull_model(address: str, *, weights_dir: Path, revision: str = "main") -> PulledModel:
+    """Download a model's files, and note what they are. Nothing else here reaches a hub.
+
+    Raises:
+        ModelError: it has nothing to download, is not to be had, or is not what was promised.
+        ConfigError: a library that it needs is not installed.
+    """
+    family, found = _family_of(address)
+    return family.pull(found, Places(weights_dir=weights_dir), revision=revision)
 
 
 def list_files(address: str) -> Sequence[WeightsRef]:

@@ -3,11 +3,13 @@
 A new family is one module in `families`, and one line in `catalogue.FAMILIES`.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from pipeline.adapters.models.backends.networks import Work
+from pipeline.adapters.models.backends.trial import Trial
 from pipeline.adapters.models.model_address import ModelAddress
 from pipeline.adapters.models.weights import FetchS3, OpenUrl, WeightsRef, open_url
 from pipeline.errors import ModelError
@@ -35,6 +37,20 @@ class Use:
     batches: int
     threads: int  # for forward passes on a CPU
     before_pass: Callable[[], None]
+    backend: str = "torch"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PulledModel:
+    """A model whose files are on this machine now. `files` maps their names in `folder` to SHA-256.
+
+    `commit` is the version of a hub's copy; empty where there are none.
+    """
+
+    folder: Path
+    files: Mapping[str, str]
+    size_bytes: int
+    commit: str = ""
 
 
 class ModelFamily(Protocol):
@@ -69,6 +85,21 @@ class ModelFamily(Protocol):
             ModelError, ConfigError: as `read_spec` does, or the device is not there.
         """
         ...
+
+    def pull(self, address: ModelAddress, places: Places, /, *, revision: str) -> PulledModel:  # noqa: ARG002
+        """Download the model's files. Safe to run twice: what is there and whole is not fetched again.
+
+        Args:
+            revision: a branch, tag or commit of a hub's copy.
+
+        Raises:
+            ModelError: it has nothing to download, is not to be had, or is not what was promised.
+        """
+        raise ModelError(f"model {address.text!r} has nothing to download")
+
+    def try_backends(self, address: ModelAddress, _places: Places, _work: Work, /) -> Sequence[Trial]:
+        """Of a family whose models are run by a choice of backends. Raises as `read_spec` does."""
+        raise ModelError(f"model {address.text!r} has no choice of backends")
 
     def load_texts(self, address: ModelAddress, places: Places, /) -> TextEmbedder:
         """Make the tower of texts ready, on the CPU, and keep no tower of images.

@@ -5,6 +5,7 @@ has it. Both are checked against the network as it was given before they are use
 import copy
 import logging
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -60,16 +61,15 @@ def quicken(
     folded = _fold_batch_norms(exact)
     if folded is exact and dtype is torch.float32:
         return exact, dtype  # nothing was made faster, so nothing is compared
-    probes = _probes(spec, device)
-    with PASSES.one():
-        wanted = _unit(exact(probes))
-    if folded is not exact and _least_cosine(folded, probes, wanted) < MIN_COSINE:
+    probes = make_probes(spec, device)
+    wanted = wanted_rows(exact, probes)
+    if folded is not exact and least_cosine(folded, probes, wanted) < MIN_COSINE:
         folded = exact
     if dtype is torch.float32:
         return folded, torch.float32
     # Weights too. A forward pass then reads half the bytes, and no cast is left in it.
     lowered = copy.deepcopy(folded).to(torch.bfloat16)
-    cosine = _least_cosine(lowered, probes.to(torch.bfloat16), wanted)
+    cosine = least_cosine(lowered, probes.to(torch.bfloat16), wanted)
     if cosine >= MIN_COSINE:
         return lowered, torch.bfloat16
     message = f"{spec.name}: an embedding in bfloat16 has cosine {cosine:.4f} to float32, under {MIN_COSINE}"
@@ -92,7 +92,7 @@ def _fold_batch_norms(module: nn.Module) -> nn.Module:
         return module
 
 
-def _probes(spec: ModelSpec, device: torch.device) -> Tensor:
+def make_probes(spec: ModelSpec, device: torch.device) -> Tensor:
     """[4, 3, S, S] of normalised noise at several scales, as in pictures. The same everywhere."""
     side = spec.preprocessing.crop
     source = torch.Generator().manual_seed(0)
@@ -106,16 +106,24 @@ def _probes(spec: ModelSpec, device: torch.device) -> Tensor:
     return ((rgb - mean) / std).to(device).contiguous(memory_format=torch.channels_last)
 
 
-def _least_cosine(module: nn.Module, probes: Tensor, wanted: Tensor) -> float:
-    """-1 when the module cannot compute it, or not a number comes out."""
+@torch.inference_mode()
+def wanted_rows(module: nn.Module, probes: Tensor) -> Tensor:
+    """[N, D] of unit length: the embeddings as the network was given."""
+    with PASSES.one():
+        return unit_rows(module.eval()(probes))
+
+
+@torch.inference_mode()
+def least_cosine(features: Callable[[Tensor], Tensor], probes: Tensor, wanted: Tensor) -> float:
+    """To the `wanted` rows of unit length. -1 when it cannot compute it, or not a number comes out."""
     try:
         with PASSES.one():
-            cosines = (_unit(module(probes)) * wanted).sum(1)
+            cosines = (unit_rows(features(probes)) * wanted).sum(1)
     except RuntimeError:  # an operation that does not exist in this type
         return -1.0
     least = float(cosines.min())
     return -1.0 if math.isnan(least) else least
 
 
-def _unit(features: Tensor) -> Tensor:
+def unit_rows(features: Tensor) -> Tensor:
     return functional.normalize(features.flatten(1).float(), dim=1)

@@ -9,10 +9,10 @@ from contextlib import AbstractContextManager, nullcontext
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from pipeline.adapters.models.passes import PASSES
-from pipeline.errors import ConfigError, FatalError, TransientError
+from pipeline.errors import ConfigError, FatalError, ModelError, TransientError
 from pipeline.types import ModelSpec
 
 DEVICE = re.compile(r"cpu|cuda(?::(\d{1,3}))?")
@@ -65,7 +65,10 @@ class TorchEmbedder:
     """Owns a module on a device. Safe to share between threads.
 
     Args:
-        module: on the device, channels last; [N, 3, S, S] of normalised `dtype` to [N, D] features.
+        module: on the device; [N, 3, S, S] of normalised `dtype` to [N, D] features. A module of torch, or a
+            network that another backend runs.
+        backend: that runs it. `device` names it, unless it is torch.
+        memory_format: of the images that it is given.
         group_items: images per forward pass, on a CPU at most `CPU_PASS_ITEMS`; lowered for good when the
             device runs out of memory.
         passes: forward passes at once, by as many threads, which share the groups of all calls. On a GPU
@@ -80,12 +83,14 @@ class TorchEmbedder:
 
     def __init__(
         self,
-        module: nn.Module,
+        module: Callable[[Tensor], Tensor],
         spec: ModelSpec,
         *,
         device: torch.device,
         group_items: int,
+        backend: str = "torch",
         dtype: torch.dtype = torch.float32,
+        memory_format: torch.memory_format = torch.channels_last,
         passes: int = 1,
         pass_threads: int = 0,
         before_pass: Callable[[], None] = do_nothing,
@@ -94,14 +99,15 @@ class TorchEmbedder:
         if group_items < 1:
             raise ConfigError(f"group_items is {group_items}, it must be at least 1")
         self.spec = spec
-        self.device = str(device)
+        self.device = str(device) if backend == "torch" else f"{device} ({backend})"
         self.group_items = group_items if device.type == "cuda" else min(group_items, CPU_PASS_ITEMS)
         self._device = device
         self._dtype = dtype
+        self._memory_format = memory_format
         self._pad_groups = device.type == "cuda" if pad_groups is None else pad_groups
         self._lock = threading.Lock()
         self._passes = ThreadPoolExecutor(
-            passes, thread_name_prefix="device", initializer=_take_threads, initargs=(pass_threads,)
+            passes, thread_name_prefix="device", initializer=take_threads, initargs=(pass_threads,)
         )
         self._before_pass = before_pass
         self._lane = threading.local()
@@ -160,7 +166,7 @@ class TorchEmbedder:
                 return rows
         except torch.OutOfMemoryError:
             return None
-        except RuntimeError as err:
+        except (RuntimeError, ModelError) as err:
             # A CUDA context does not recover from a fault: every later call would fail the same way.
             raise FatalError(
                 f"{self.spec.name} failed on {self._device} in a forward pass of {len(group)} images"
@@ -176,7 +182,7 @@ class TorchEmbedder:
         if self._pad_groups and len(block) < padded_items:
             padding = block.new_zeros((padded_items - len(block), *block.shape[1:]))
             block = torch.cat([block, padding])
-        scaled = block.contiguous(memory_format=torch.channels_last).float().div_(255)
+        scaled = block.contiguous(memory_format=self._memory_format).float().div_(255)
         return scaled.sub_(self._mean).div_(self._std).to(self._dtype)
 
     def _lower_group_items(self, tried: int) -> None:
@@ -198,7 +204,7 @@ def check_pixels(pixels: NDArray[np.uint8], spec: ModelSpec) -> None:
         )
 
 
-def _take_threads(count: int) -> None:
+def take_threads(count: int) -> None:
     """Set the CPU threads of passes of this thread alone: models of one process need not agree."""
     if count:
         torch.get_num_threads()  # a thread takes over the number of the process when it first asks

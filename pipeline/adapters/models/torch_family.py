@@ -1,14 +1,19 @@
 """Families whose models are torch modules: they differ in how a module is made, and not in how it runs."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from torch import nn
 
+from pipeline.adapters.models.backends.backend import Backend
+from pipeline.adapters.models.backends.choose import FOLDER, make_ready, plan_work, try_backends
+from pipeline.adapters.models.backends.networks import Work
+from pipeline.adapters.models.backends.trial import Trial
 from pipeline.adapters.models.family import ModelFamily, Places, Use
-from pipeline.adapters.models.inference import has_native_bfloat16, pick_dtype, quicken
 from pipeline.adapters.models.model_address import ModelAddress
-from pipeline.adapters.models.torch_embedder import TorchEmbedder, pick_device, share_cores
+from pipeline.adapters.models.torch_embedder import TorchEmbedder, pick_device
+from pipeline.errors import ModelError
 from pipeline.ports import ImageEmbedder
 from pipeline.types import ModelSpec
 
@@ -17,12 +22,14 @@ from pipeline.types import ModelSpec
 class OpenedModel:
     """`module` maps normalised [N, 3, S, S] to [N, dim].
 
-    `precision` is what the model must be computed in, whatever was asked for. Empty: as it was asked for.
+    `precision` is what the model must be computed in and `backend` what must run it, whatever was asked for.
+    Empty: as it was asked for.
     """
 
     spec: ModelSpec
     module: nn.Module
     precision: str = ""
+    backend: str = ""
 
 
 class TorchFamily(ModelFamily, Protocol):
@@ -36,21 +43,38 @@ class TorchFamily(ModelFamily, Protocol):
     def load_images(self, address: ModelAddress, places: Places, use: Use) -> ImageEmbedder:
         device = pick_device(use.device)  # before the weights are read: it is the cheaper mistake
         opened = self.open(address, places)
-        precision = opened.precision or use.precision
-        dtype = pick_dtype(precision, native=has_native_bfloat16(device))
-        module, dtype = quicken(
-            opened.module, opened.spec, device=device, dtype=dtype, required=precision == "bfloat16"
+        work = plan_work(
+            device,
+            precision=opened.precision or use.precision,
+            group_items=use.group_items,
+            batches=use.batches,
+            threads=use.threads,
         )
-        passes, pass_threads = share_cores(
-            device, threads=use.threads, batches=use.batches, group_items=use.group_items
+        network = make_ready(
+            opened.module,
+            opened.spec,
+            work,
+            backend=opened.backend or use.backend,
+            folder=places.weights_dir / FOLDER,
         )
         return TorchEmbedder(
-            module,
+            network.features,
             opened.spec,
             device=device,
+            backend=network.backend,
             group_items=use.group_items,
-            dtype=dtype,
-            passes=passes,
-            pass_threads=pass_threads,
+            dtype=network.dtype,
+            memory_format=network.memory_format,
+            passes=work.passes,
+            # Another backend has threads of its own. What torch does for it takes one.
+            pass_threads=work.pass_threads if network.backend is Backend.TORCH else 1,
             before_pass=use.before_pass,
         )
+
+    def try_backends(self, address: ModelAddress, places: Places, work: Work) -> Sequence[Trial]:
+        opened = self.open(address, places)
+        if opened.backend:
+            raise ModelError(f"model {address.text!r} has no choice of backends: {opened.backend} runs it")
+        if opened.precision:
+            work = replace(work, precision=opened.precision)
+        return try_backends(opened.module, opened.spec, work, folder=places.weights_dir / FOLDER)

@@ -23,6 +23,7 @@ _FORM = re.compile(
     rf"{ALGORITHM} Credential=(?P<id>[^/,\s]+)/(?P<date>\d{{8}})/(?P<region>[^/,\s]+)/(?P<service>[^/,\s]+)"
     r"/aws4_request,\s*SignedHeaders=(?P<headers>[a-z0-9;_.-]+),\s*Signature=(?P<signature>[0-9a-f]{64})"
 )
+_DIGEST = re.compile(r"[0-9a-f]{64}")
 _TIME = "%Y%m%dT%H%M%SZ"
 
 Headers = Sequence[tuple[str, str]]  # names in lower case, in the order in which they came
@@ -116,6 +117,9 @@ def _check_headers(request: Signed, signed: Sequence[str]) -> None:
     sent = {name for name, _ in request.headers if name.startswith(SIGNED_IF_SENT)}
     if missing := (ALWAYS_SIGNED | sent) - set(signed):
         raise _invalid(f"these headers must be signed: {', '.join(sorted(missing))}")
+    digest = request.header("x-amz-content-sha256")
+    if digest and not _DIGEST.fullmatch(digest):
+        raise _invalid(f"{digest[:40]} is no digest of the body; the body must be signed")
     if list(signed) != sorted(set(signed)):
         raise AwsError("IncompleteSignatureException", "SignedHeaders: names in order are expected")
 

@@ -5,6 +5,7 @@ the page of a collection with a policy sends its fields as a form, and a link to
 the same way, since they may name a person.
 """
 
+from dataclasses import dataclass
 from typing import Annotated
 from urllib.parse import urlencode
 
@@ -20,6 +21,7 @@ from pipeline.api.pages.forms import FormBody, read_form
 from pipeline.api.pages.rendering import render
 from pipeline.api.stated import StatedInHeaders
 from pipeline.errors import PictorError
+from pipeline.evaluation.scale import Scale
 from pipeline.search.query import Bytes, Shown, Stored
 from pipeline.search.query import Query as SearchQuery
 from pipeline.service import show
@@ -34,12 +36,23 @@ from pipeline.service.conditions import read_condition, read_condition_text
 from pipeline.service.images import show_image
 from pipeline.service.query_words import MAX_PROMPT_CHARS, read_words
 from pipeline.service.search import SearchAnswer
-from pipeline.types import AllOf, CollectionInfo, CollectionPolicy, Condition, IndexRow
+from pipeline.types import (
+    AllOf,
+    Box,
+    CollectionInfo,
+    CollectionPolicy,
+    Condition,
+    FacePlace,
+    IndexRow,
+    SearchHit,
+    place_of,
+)
 
 router = APIRouter()
 
 HITS_SHOWN = 60
 MAX_WORDS_CHARS = 2 * MAX_PROMPT_CHARS  # what is over the bound of a text is said in words
+BOX = r"^(\d{1,9},\d{1,9},\d{1,9},\d{1,9})?$"
 
 
 class Asked(BaseModel):
@@ -126,11 +139,16 @@ def results(
     asked: Annotated[Asked, Query()],
     stated: StatedInHeaders,
     words: Annotated[Words, Depends(words_in)],
+    box: Annotated[str, Query(max_length=60, pattern=BOX)] = "",
 ) -> HTMLResponse:
-    """The part of the page that shows the neighbours of a picture, for the page's script."""
+    """The part of the page that shows the neighbours of a picture, for the page's script.
+
+    Args:
+        box: of the face that is looked for, px.
+    """
     found, error, status = None, "", 200
     try:
-        query = words.beside(Bytes(text="your picture", body=picture))
+        query = words.beside(Bytes(text="your picture", body=picture, box=_read_box(box)))
         found = _find(query, asked, stated, ports, caller)
         error = found.error
     except PictorError as err:
@@ -143,10 +161,11 @@ def results(
         words=words,
         stated=stated,
         policy=None if error else _policy_of(asked.collection, ports),
-        answer=found,
+        answers=_answers_of(found),
         example=None,
         mine=True,
         error=error,
+        looks=_looks_of(found, ports),
     )
 
 
@@ -187,11 +206,43 @@ def _page(
         stated=stated or Stated(),
         must_say_why=must_say_why and bool(asked.id),
         policy=policy,
-        answer=found,
+        answers=_answers_of(found),
         example=example,
         mine=False,
         error=error,
+        looks=_looks_of(found, ports),
+        is_of_faces=any(info.has_views for info in collections if info.name == chosen),
     )
+
+
+def _read_box(text: str) -> Box | None:
+    if not text:
+        return None
+    left, top, width, height = map(int, text.split(","))
+    return Box(left=left, top=top, width=width, height=height)
+
+
+def _answers_of(found: SearchAnswer | None) -> list[SearchAnswer]:
+    """One for each face of the example that was looked for."""
+    return [found, *found.other_faces] if found else []
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Looks:
+    """What a page shows of a hit beside its picture."""
+
+    scale: Scale | None  # where similarities mean something
+
+    def face(self, hit: SearchHit | IndexRow) -> FacePlace | None:
+        return place_of(hit.metadata, width=hit.width, height=hit.height)
+
+    def similarity(self, score: float) -> float | None:
+        return self.scale.similarity_of(score) if self.scale else None
+
+
+def _looks_of(found: SearchAnswer | None, ports: Backend) -> Looks:
+    scale = ports.answers_to.scale_of(found.target) if found and found.target else None
+    return Looks(scale=scale if scale and scale.calibration else None)
 
 
 def _policy_of(collection: str, ports: Backend) -> CollectionPolicy | None:

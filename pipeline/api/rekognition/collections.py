@@ -17,6 +17,7 @@ from pipeline.errors import ConfigError, TargetError
 from pipeline.ports.model_binding import DEFAULT_MODEL
 from pipeline.service import create, delete, show
 from pipeline.service.access import Caller, Permission, require
+from pipeline.service.face_pictures import forget_pictures
 from pipeline.service.policies import set_policy
 from pipeline.service.policy_body import read_policy
 from pipeline.types import CollectionInfo, PolicyState
@@ -125,9 +126,10 @@ def _is_behind(info: CollectionInfo, name: str) -> bool:
 def delete_collection(
     body: Annotated[m.OfCollection, m.members(m.OfCollection)], ports: Ports, caller: Asks
 ) -> Shape:
-    """With all its faces. Its policy stays, and so do the pictures that were kept."""
+    """With all its faces, and the pictures that were kept with them. Its policy stays."""
     name = collection_of(body.CollectionId)
     delete.drop_collection(name, ports.index, ports.ledger.book, ports.answers_to, caller)
+    forget_pictures(name, ports.uploads, ports.store, caller)
     return {"StatusCode": 200}
 
 

@@ -8,6 +8,7 @@ from pipeline.api.idempotency import TAKES_KEY
 from pipeline.service import create, delete, show
 from pipeline.service.access import Permission, require
 from pipeline.service.answers import collection_json, generation_json
+from pipeline.service.face_pictures import forget_pictures
 
 router = APIRouter(prefix="/v1/collections", tags=["collections"])
 
@@ -44,5 +45,6 @@ def list_generations(name: str, ports: Ports, caller: Asks) -> Generations:
 
 @router.delete("/{name}", status_code=204)
 def drop_collection(name: str, ports: Ports, caller: Asks) -> None:
-    """Delete a collection and all its vectors. The images themselves are not touched."""
+    """Delete a collection and all its vectors. Images are not touched, but for those that IndexFaces kept."""
     delete.drop_collection(name, ports.index, ports.ledger.book, ports.answers_to, caller)
+    forget_pictures(name, ports.uploads, ports.store, caller)

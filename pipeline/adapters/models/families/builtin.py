@@ -16,4 +16,6 @@ class BuiltinFamily(TorchFamily):
 
     def open(self, _address: ModelAddress, _places: Places, /) -> OpenedModel:
         # It has no weights to be fast with: its histograms are float32 always.
-        return OpenedModel(spec=builtin_spec(), module=BuiltinDescriptor(), precision="float32")
+        return OpenedModel(
+            spec=builtin_spec(), module=BuiltinDescriptor(), precision="float32", backend="torch"
+        )
