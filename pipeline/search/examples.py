@@ -64,6 +64,9 @@ class ExampleSources:
     finder: Callable[[], ViewFinder | None] = lambda: None
     decode_slots: Semaphore | None = None  # see `prepare_all`
     texts: Callable[[], TextEmbedder] = no_texts
+    persons: Callable[[Sequence[str]], Mapping[str, Vector]] = (
+        lambda _ids: {}
+    )  # the vectors of those there are
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -84,6 +87,7 @@ class Example:
     etag: str = ""
     quality: ProbeQuality | None = None
     parts: Parts | None = None  # of a query of several
+    person: str = ""  # who is meant, where the query names one
 
 
 Examples = tuple[Example, ...]  # of one query: one, or one for each face of its picture
@@ -100,6 +104,7 @@ def read_examples(
     objects = iter(_object_examples(_of(queries, ask.Object), sources, limits))
     given = iter(_given_examples(_of(queries, ask.Bytes), sources, limits))
     vectors = iter(_vector_examples(_of(queries, ask.Vector), target, sources.index))
+    persons = iter(_person_examples(_of(queries, ask.Person), target, sources))
     examples: list[Examples] = []
     for query in queries:
         match query:
@@ -111,6 +116,8 @@ def read_examples(
                 examples.append(next(given))
             case ask.Vector():
                 examples.append(next(vectors))
+            case ask.Person():
+                examples.append(next(persons))
             case _:
                 assert_never(query)
     return examples
@@ -310,6 +317,24 @@ def _vector_example(query: ask.Vector, dim: int) -> Example:
             ErrorCode.INVALID_ARGUMENT, "a vector of finite numbers that are not all 0 is expected"
         )
     return Example(vector=(values / length).astype(np.float32))
+
+
+def _person_examples(
+    queries: Sequence[ask.Person], target: CollectionRef, sources: ExampleSources
+) -> list[Examples]:
+    if not queries:
+        return []
+    vectors, where = sources.persons([query.id for query in queries]), f"in collection {target.name}"
+    return [
+        (Example(vector=vectors[query.id], person=query.id),)
+        if query.id in vectors
+        else (
+            failed_example(
+                Reason.NOT_FOUND, f"no person {query.id!r} with a face in collection {target.name}"
+            ),
+        )
+        for query in queries
+    ]
 
 
 def failed_example(code: Reason | ErrorCode, detail: str) -> Example:

@@ -1,4 +1,4 @@
-"""The kinds of queries: a row of the collection, an image in a store, the bytes of one, a vector, or words.
+"""The kinds of queries: a row or person of the collection, a picture in a store, its bytes, a vector, words.
 
 In a collection of faces, a picture asks with each of its faces, and so does the id of an image.
 Words can have any of the others beside them.
@@ -56,8 +56,16 @@ class Vector:
     values: "NDArray[np.float32] | Sequence[float]"
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Person:
+    """A person of the collection, by the mean of the faces that are theirs."""
+
+    text: str
+    id: str
+
+
 Picture = Object | Bytes
-Shown = Stored | Picture | Vector  # what the hits are to look like
+Shown = Stored | Picture | Vector | Person  # what the hits are to look like
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -8,7 +8,7 @@ from pipeline.errors import ErrorCode
 from pipeline.ports import ImageLimits
 from pipeline.search.examples import Example, Examples, ExampleSources, failed_example, read_examples
 from pipeline.search.points import Parts, point_of
-from pipeline.search.query import Bytes, Object, Query, Shown, Stored, Text, Vector, picture_of
+from pipeline.search.query import Bytes, Object, Person, Query, Shown, Stored, Text, Vector, picture_of
 from pipeline.search.words import embed_words, reads_no_text
 from pipeline.types import CollectionRef
 from pipeline.types import Vector as Point
@@ -44,7 +44,7 @@ def _examples(query: Query, found: Found, pictures: Iterator[Examples]) -> Examp
             return (_mixed(query, found, Example()),)
         case Text():
             return tuple(_mixed(query, found, example) for example in next(pictures))
-        case Stored() | Object() | Bytes() | Vector():
+        case Stored() | Object() | Bytes() | Vector() | Person():
             return next(pictures)
         case _:
             assert_never(query)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from pipeline.errors import AuditError, ErrorCode, PictorError
+from pipeline.search.groups import GroupBy
 from pipeline.search.query import Bytes, Object, Query, Text, picture_of
 from pipeline.service.accountability import Accountability
 from pipeline.service.audit_entries import record_of
@@ -141,6 +142,7 @@ def _answer_record(found: Found, terms: Terms, answers_to: Accountability) -> Au
             **_words(found.query),
             **_floor(terms),
             **_place_of_probe(found),
+            **_grouping(found, terms),
             **found.details,
         },
     )
@@ -183,6 +185,16 @@ def _words(query: Query) -> dict[str, Json]:
             "weights": {"text": weights.text, "not": weights.unwanted, "picture": weights.picture},
         }
     }
+
+
+def _grouping(found: Found, terms: Terms) -> dict[str, Json]:
+    """Of a search whose hits stand for persons or images, and who they are."""
+    group_by = terms.request.group_by
+    if not group_by:
+        return {}
+    return {"group_by": group_by.value} | (
+        {"persons": list(found.answer.persons)} if group_by is GroupBy.PERSON else {}
+    )
 
 
 def _keep_probes(
