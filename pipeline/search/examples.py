@@ -324,7 +324,7 @@ def _person_examples(
 ) -> list[Examples]:
     if not queries:
         return []
-    vectors, where = sources.persons([query.id for query in queries]), f"in collection {target.name}"
+    vectors = sources.persons([query.id for query in queries])
     return [
         (Example(vector=vectors[query.id], person=query.id),)
         if query.id in vectors
