@@ -49,6 +49,7 @@ from pipeline.types.index import (
     CollectionRef,
     IndexedImage,
     IndexRow,
+    PartScores,
     SearchFilter,
     SearchHit,
     StoredVersion,
@@ -99,6 +100,13 @@ from pipeline.types.objects import (
     Rejected,
     image_id_of,
 )
+from pipeline.types.persons import (
+    MAX_FACES_OF_PERSON,
+    MAX_TAGS,
+    Person,
+    PersonFace,
+    PersonState,
+)
 from pipeline.types.policy import (
     BROKER_ROLE,
     CLOCK,
@@ -148,6 +156,8 @@ __all__ = [
     "EMBEDDED",
     "LASTING_REASONS",
     "LOCAL_ROLE",
+    "MAX_FACES_OF_PERSON",
+    "MAX_TAGS",
     "NOT_FOLLOWED",
     "RETRIED_FROM",
     "WORKERS",
@@ -205,7 +215,11 @@ __all__ = [
     "OneOf",
     "Order",
     "Pace",
+    "PartScores",
+    "Person",
     "PersonDecision",
+    "PersonFace",
+    "PersonState",
     "Pixels",
     "PlanClaim",
     "PlannedBatch",
