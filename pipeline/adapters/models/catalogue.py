@@ -192,8 +192,8 @@ def _family_of(text: str) -> tuple[ModelFamily, ModelAddress]:
         )
     if address.architecture == "torch.export":
         raise ModelError(
-            f"model file {text}: files of torch.export are not read, as torch can run code of theirs while it "
-            "loads them; export the network to ONNX"
+            f"model file {text}: files of torch.export are refused, as torch can run code of theirs when it "
+            "reads them; export the network to ONNX"
         )
     known = ", ".join(name for family in FAMILIES for name in family.architectures)
     found = f"architecture = {address.architecture!r}" if address.architecture else "no architecture"
