@@ -41,12 +41,12 @@ class RunningService:
 
 
 @contextmanager
-def running_service(env: Mapping[str, str], folder: Path) -> Iterator[RunningService]:
+def running_service(env: Mapping[str, str], folder: Path, *options: str) -> Iterator[RunningService]:
     """`pictor serve` on a free port, warm. Args: `folder` holds what it says."""
     said = folder / "serve.log"
     with said.open("wb") as log:
         process = subprocess.Popen(
-            [*_dies_with_us(), sys.executable, "-m", "pipeline.cli", "serve", "--port", "0"],
+            [*_dies_with_us(), sys.executable, "-m", "pipeline.cli", "serve", "--port", "0", *options],
             env=clean_environment(env),
             stderr=log,
         )

@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from pipeline.adapters.models.backends.trial import Trial
     from pipeline.adapters.models.catalogue import CatalogueEntry
     from pipeline.adapters.models.faces.known import KnownNetwork
+    from pipeline.adapters.models.family import PulledModel
     from pipeline.adapters.s3.config import S3Config
     from pipeline.adapters.s3.rights import StorePlaces
     from pipeline.adapters.s3.store import S3Store
@@ -437,6 +438,13 @@ def list_models(settings: Settings) -> "list[CatalogueEntry]":
     from pipeline.adapters.models.catalogue import list_models as list_catalogue
 
     return list_catalogue(weights_dir=settings.weights_dir)
+
+
+def pull_model(address: str, settings: Settings, *, revision: str) -> "PulledModel":
+    from pipeline.adapters.models.catalogue import pull_model as pull
+
+    make_home(settings)
+    return pull(address, weights_dir=settings.weights_dir, revision=revision)
 
 
 def list_face_networks() -> "Sequence[KnownNetwork]":

@@ -24,7 +24,15 @@ from pipeline.api.middleware.origins import OwnOrigins
 from pipeline.api.middleware.rates import BoundedRates
 from pipeline.api.middleware.shares import FairShares
 from pipeline.api.middleware.timely import AT_ONCE_PER_CORE, TimelySearches
-from pipeline.api.pages import audit_pages, jobs_page, reference, search_page, sign_in, verify_page
+from pipeline.api.pages import (
+    audit_pages,
+    faces_page,
+    jobs_page,
+    reference,
+    search_page,
+    sign_in,
+    verify_page,
+)
 from pipeline.api.pages import problems as problem_pages
 from pipeline.api.problems import MEDIA_TYPE, answer_errors_as_problems
 from pipeline.api.rekognition import routes as rekognition
@@ -111,7 +119,16 @@ def make_app(
         app.include_router(room.router, responses=_problem_answers())
     app.include_router(health.router)
     app.include_router(rekognition.router)
-    for page in (search_page, jobs_page, verify_page, audit_pages, sign_in, reference, problem_pages):
+    for page in (
+        search_page,
+        faces_page,
+        jobs_page,
+        verify_page,
+        audit_pages,
+        sign_in,
+        reference,
+        problem_pages,
+    ):
         app.include_router(page.router, include_in_schema=False)
     static = StaticFiles(directory=Path(__file__).parent / "pages" / "static")
     app.mount("/static", static, name="static")

@@ -52,6 +52,26 @@ def _list_face_networks(*, as_json: bool) -> None:
     )
 
 
+@app.command("pull")
+def pull_model(
+    address: Annotated[
+        str, typer.Argument(metavar="MODEL", help="hf/ORG/NAME, timm/NAME or torchvision/NAME.")
+    ],
+    revision: Annotated[
+        str, typer.Option(help="Branch, tag or commit of a model of Hugging Face's hub.")
+    ] = "main",
+    as_json: AsJson = False,
+) -> None:
+    """Download a model's files into PICTOR_MODEL_DIR. Run it again to go on where it broke off."""
+    pulled = wiring.pull_model(address, Settings.from_env(), revision=revision)
+    fields = asdict(pulled) | {"folder": str(pulled.folder)}
+    if as_json:
+        write_json(fields)
+        return
+    note(f"{address} is in {pulled.folder}: {pulled.size_bytes / 1e6:.1f} MB {pulled.commit}".rstrip())
+    write_table(("file", "SHA-256"), list(pulled.files.items()))
+
+
 @app.command("show")
 def show_model(
     address: Annotated[str, typer.Argument(metavar="MODEL", help="builtin, torchvision/NAME or FILE.toml.")],

@@ -344,12 +344,19 @@ def show_image(image_id: str, *, collection: str = DEFAULT_COLLECTION) -> Call[I
     return Call(method="GET", path=_image_path(collection, image_id), read=reader_of(Image))
 
 
-def thumbnail(image_id: str, *, collection: str = DEFAULT_COLLECTION, side_px: int = 220) -> Call[bytes]:
-    """A JPEG of the version that is indexed, upright. Args: `side_px` is of its longer side, 16..1024."""
+def thumbnail(
+    image_id: str, *, collection: str = DEFAULT_COLLECTION, side_px: int = 220, only_face: bool = False
+) -> Call[bytes]:
+    """A JPEG of the version that is indexed, upright.
+
+    Args:
+        side_px: of its longer side, 16..1024.
+        only_face: where the row is a face, that face alone.
+    """
     return Call(
         method="GET",
         path=f"{_image_path(collection, image_id)}/thumbnail",
-        params={"side_px": str(side_px)},
+        params={"side_px": str(side_px), "only_face": str(only_face).lower()},
         read=bytes,
     )
 
@@ -439,9 +446,15 @@ def show_verification(match_id: str) -> Call[ShownMatch]:
     return Call(method="GET", path=match_path(match_id), read=reader_of(ShownMatch))
 
 
-def probe_picture(match_id: str, *, side_px: int = 480) -> Call[bytes]:
-    """A JPEG of what was searched with. Args: `side_px` is of its longer side, 16..1024."""
-    path, params = f"{match_path(match_id)}/probe", {"side_px": str(side_px)}
+def probe_picture(match_id: str, *, side_px: int = 480, only_face: bool = False) -> Call[bytes]:
+    """A JPEG of what was searched with.
+
+    Args:
+        side_px: of its longer side, 16..1024.
+        only_face: the face that was searched for alone.
+    """
+    path = f"{match_path(match_id)}/probe"
+    params = {"side_px": str(side_px), "only_face": str(only_face).lower()}
     return Call(method="GET", path=path, params=params, read=bytes)
 
 

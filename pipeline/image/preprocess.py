@@ -34,8 +34,8 @@ def planes_to_model_input(planes: Tensor, spec: Preprocessing) -> Pixels:
     if spec.fit == "crop":
         planes = _cut_to_aspect(planes)
     resized = _resize(planes, _resized_size(planes, spec), spec.interpolation)
-    if spec.fit == "crop":
-        resized = _cut_centre(resized, spec.crop)
+    if spec.fit != "stretch":
+        resized = _cut_centre(_fill_up(resized, spec), spec.crop)
     pixels: Pixels = resized.contiguous().cpu().numpy()
     return pixels
 
@@ -50,7 +50,12 @@ def _resized_size(planes: Tensor, spec: Preprocessing) -> tuple[int, int]:
     """Height and width."""
     if spec.fit == "stretch":
         return spec.crop, spec.crop
+    if spec.fit == "squash":
+        return spec.resize, spec.resize
     height, width = planes.shape[1:]
+    if spec.fit == "pad":
+        longest = max(height, width)
+        return max(1, round(height * spec.resize / longest)), max(1, round(width * spec.resize / longest))
     longer = spec.resize * max(height, width) // min(height, width)
     return (longer, spec.resize) if height > width else (spec.resize, longer)
 
@@ -59,15 +64,29 @@ def _resize(planes: Tensor, size: tuple[int, int], interpolation: str) -> Tensor
     """As torchvision does it, bit for bit: on bytes where torch is fast on them, else on rounded floats."""
     if planes.shape[1:] == size:
         return planes
+    if interpolation == "lanczos":
+        planes = planes.cpu()  # torch has it nowhere else
     # A batch of one with the channels innermost, if they were: torch keeps this order and need not repack.
     batch = planes.permute(1, 2, 0)[None].permute(0, 3, 1, 2)
-    on_bytes = planes.device.type == "cpu" and (interpolation == "bicubic" or _FAST_ON_BYTES)
+    on_bytes = planes.device.type == "cpu" and (interpolation != "bilinear" or _FAST_ON_BYTES)
     resized = functional.interpolate(
         batch if on_bytes else batch.float(), size, mode=interpolation, align_corners=False, antialias=True
     )
     if not on_bytes:
-        resized = resized.clamp_(0, 255).round_().to(torch.uint8)  # bicubic overshoots
+        resized = resized.clamp_(0, 255).round_().to(torch.uint8)  # bicubic and lanczos overshoot
     return resized[0]
+
+
+def _fill_up(planes: Tensor, spec: Preprocessing) -> Tensor:
+    """At least `spec.crop` in both directions, with the image in the middle."""
+    height, width = planes.shape[1:]
+    across, down = max(0, spec.crop - width), max(0, spec.crop - height)
+    if not across and not down:
+        return planes
+    colour = torch.tensor(spec.fill, dtype=torch.uint8, device=planes.device).view(3, 1, 1)
+    filled = colour.expand(3, height + down, width + across).clone()
+    filled[:, down // 2 : down // 2 + height, across // 2 : across // 2 + width] = planes
+    return filled
 
 
 def _cut_centre(planes: Tensor, side: int) -> Tensor:

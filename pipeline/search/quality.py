@@ -2,7 +2,7 @@
 
 from collections.abc import Generator, Iterable, Mapping
 
-from pipeline.image.quality import brightness, sharpness
+from pipeline.image.quality import brightness, grey_of, sharpness
 from pipeline.types import FacePlace, IndexRow, ObjectRef, Prepared, ProbeQuality, Rejected
 from pipeline.types.views import METADATA_PREFIX
 
@@ -30,12 +30,12 @@ class QualityMeter:
 def _measured(image: Prepared) -> ProbeQuality:
     if not image.views or image.views[0].box is not None:
         return ProbeQuality(width_px=image.width, height_px=image.height)
-    pixels = image.views[0].pixels
+    grey = grey_of(image.views[0].pixels)
     return ProbeQuality(
         width_px=image.width,
         height_px=image.height,
-        sharpness=round(sharpness(pixels), DIGITS),
-        brightness=round(brightness(pixels), DIGITS),
+        sharpness=round(sharpness(grey), DIGITS),
+        brightness=round(brightness(grey), DIGITS),
     )
 
 

@@ -19,7 +19,7 @@ from pipeline.ports.model_binding import find_collection
 from pipeline.search.examples import Example, Examples, find_views_of, read_examples
 from pipeline.search.query import Bytes
 from pipeline.service.access import Caller, Permission, require, require_names
-from pipeline.service.probes import probe_of
+from pipeline.service.probes import probe_of, turn_of
 from pipeline.service.search import SearchPorts, sources_of
 from pipeline.service.search_records import Found, recorded
 from pipeline.service.search_terms import check_floor, terms_of
@@ -193,5 +193,5 @@ def _found(
         to_verify=terms.policy.verifications if terms.policy else 0,
         face=probe.face,
     )
-    details = {"compared_with": hashlib.sha256(second.body).hexdigest()}
+    details = {**turn_of(probe), "compared_with": hashlib.sha256(second.body).hexdigest()}
     return Found(query=first, probe=probe_of(first, example=probe), answer=answer, details=details)

@@ -13,7 +13,7 @@ from pipeline.types import IndexRow
 
 
 def show_image(image_id: str, collection: str, index: VectorIndex, caller: Caller) -> IndexRow:
-    """The row of an image.
+    """The row of an image, or the first one of an image of several faces.
 
     Raises:
         ArgumentError: no id.
@@ -26,6 +26,8 @@ def show_image(image_id: str, collection: str, index: VectorIndex, caller: Calle
     for latest in (False, True):  # the second look costs more, and sees rows of the last seconds
         if rows := index.get_rows(live, [image_id], latest=latest):
             return rows[0]
+    if faces := index.get_images(live, [image_id]).get(image_id):
+        return faces[0]
     raise NotFoundError(f"no image {image_id} in collection {collection}")
 
 

@@ -8,6 +8,7 @@ from pipeline.ports import ImageLimits, ObjectStore, VectorIndex
 from pipeline.service.access import Caller, require_names
 from pipeline.service.images import show_image
 from pipeline.service.kept_probes import check_digest
+from pipeline.service.small_picture import drawn
 from pipeline.service.verifications import ShownMatch, VerificationPorts, show_match
 
 
@@ -22,18 +23,22 @@ class PicturePorts:
     check_object: Callable[[str, str], None]
 
 
-def probe_picture(match_id: str, ports: PicturePorts, caller: Caller, *, side_px: int) -> bytes:
+def probe_picture(
+    match_id: str, ports: PicturePorts, caller: Caller, *, side_px: int, only_face: bool = False
+) -> bytes:
     """JPEG bytes, upright, neither side over `side_px`.
+
+    Args:
+        only_face: the face that was searched for. It is the whole picture where it was searched with no face.
 
     Raises:
         NotFoundError: no such match, or no picture of what was searched with.
         DeniedError: the caller may not verify, or not see this object.
         ImageError: it has changed since, or cannot be decoded now.
     """
-    from pipeline.image.thumbnail import make_thumbnail  # torch and Pillow: only who draws pays for them
-
     shown = show_match(match_id, ports.verifications, caller)
-    return make_thumbnail(_body(shown, ports, caller), limits=ports.limits, side_px=side_px)
+    face = shown.probe_face if only_face else None
+    return drawn(_body(shown, ports, caller), limits=ports.limits, side_px=side_px, face=face)
 
 
 def _body(shown: ShownMatch, ports: PicturePorts, caller: Caller) -> bytes:

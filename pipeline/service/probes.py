@@ -10,8 +10,8 @@ import numpy as np
 from pipeline.ports import ObjectReader
 from pipeline.search.examples import Example
 from pipeline.search.query import Bytes, Object, Query, Stored, Vector
-from pipeline.types import FetchedObject, ObjectRef, Probe, image_id_of
-from pipeline.types.audit import UNKNOWN
+from pipeline.types import FetchedObject, ObjectRef, Probe, image_id_of, roll_of
+from pipeline.types.audit import UNKNOWN, Json
 
 
 class DigestingReader:
@@ -45,6 +45,11 @@ def probe_of(
         return probe
     share = example.face.share if example.face else None
     return replace(probe, face_box=share, etag=example.etag, quality=example.quality)
+
+
+def turn_of(example: Example) -> dict[str, Json]:
+    """For the details of a record: whoever verifies is shown the face upright."""
+    return {"face_roll": roll_of(example.metadata)} if example.face else {}
 
 
 def _picture_of(query: Query, digests: Mapping[tuple[str, str], str]) -> Probe:

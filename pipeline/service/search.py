@@ -17,7 +17,7 @@ from pipeline.service.access import Caller
 from pipeline.service.accountability import Accountability
 from pipeline.service.kept_probes import KeptProbes
 from pipeline.service.models import Models
-from pipeline.service.probes import DigestingReader, probe_of
+from pipeline.service.probes import DigestingReader, probe_of, turn_of
 from pipeline.service.search_records import Found, recorded
 from pipeline.service.search_terms import check_floor, terms_of
 from pipeline.service.search_values import SearchAnswer, SearchRequest, Terms
@@ -126,7 +126,8 @@ def _answer(
             face=example.face,
             face_metadata=example.metadata if example.face else {},
         )
-        return Found(query=query, probe=probe_of(query, reader.digests, example), answer=answer)
+        probe = probe_of(query, reader.digests, example)
+        return Found(query=query, probe=probe, answer=answer, details=turn_of(example))
 
     each = [[found(query, one) for one in of_it] for query, of_it in zip(queries, examples, strict=True)]
     return [replace(first, other_faces=tuple(others)) for first, *others in each]

@@ -18,6 +18,7 @@ from pipeline.types import (
     AuditKind,
     AuditRecord,
     Candidate,
+    FaceOutline,
     Match,
     MatchDecision,
     PersonDecision,
@@ -55,6 +56,7 @@ class ShownMatch:
     case: str
     probe: Probe
     probe_object: tuple[str, str] | None  # bucket and key, if it was an object of a store
+    probe_face: FaceOutline | None  # of what was searched with
 
 
 def person_of(caller: Caller) -> str:
@@ -100,7 +102,16 @@ def show_match(match_id: str, ports: VerificationPorts, caller: Caller) -> Shown
         case=record["case_ref"],
         probe=Probe(sha256=record["probe"]["sha256"], source=record["probe"]["source"]),
         probe_object=(place[0], place[1]) if place else None,
+        probe_face=_face_of(record),
     )
+
+
+def _face_of(record: Mapping[str, Any]) -> FaceOutline | None:
+    share = record["probe"]["face_box"]
+    if share is None:
+        return None
+    left, top, width, height = share
+    return FaceOutline(share=(left, top, width, height), roll=record["details"].get("face_roll", 0.0))
 
 
 def decide_match(

@@ -21,14 +21,18 @@ class Preprocessing:
 
     `fit="crop"`: the shorter side becomes `resize`, then the centre `crop` x `crop` is taken.
     `fit="stretch"`: the whole image becomes `crop` x `crop`. The aspect ratio is lost, no pixel is.
+    `fit="squash"`: the whole image becomes `resize` x `resize`, then the centre `crop` x `crop` is taken.
+    `fit="pad"`: the longer side becomes `resize`, then the centre `crop` x `crop` is taken.
+    Where a side is shorter than `crop`, it is filled up with the colour `fill`.
     """
 
     resize: int
     crop: int
     mean: tuple[float, float, float]  # in 0..1 units
     std: tuple[float, float, float]
-    interpolation: str = "bilinear"  # or "bicubic"; always antialiased
+    interpolation: str = "bilinear"  # or "bicubic" or "lanczos"; always antialiased
     fit: str = "crop"
+    fill: tuple[int, int, int] = (0, 0, 0)  # RGB, 0..255
 
 
 class Capability(StrEnum):

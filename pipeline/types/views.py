@@ -90,9 +90,18 @@ class FacePlace:
         )
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FaceOutline:
+    """Where a face is in a picture of any size: left, top, width and height, 0..1, and how it is turned."""
+
+    share: tuple[float, float, float, float]
+    roll: float = 0.0  # degrees, above 0: clockwise
+
+
 METADATA_PREFIX = "face_"
 """Metadata of a row that begins so is of the face, and not of the object."""
 
+_ANGLE = re.compile(r"-?\d{1,3}\.\d")
 _BOX = re.compile(r"(\d{1,9}),(\d{1,9}),(\d{1,9}),(\d{1,9})")
 
 
@@ -129,6 +138,20 @@ def place_of(metadata: Mapping[str, str], *, width: int, height: int) -> FacePla
     return FacePlace(
         box=Box(left=left, top=top, width=box_width, height=box_height), width=width, height=height
     )
+
+
+def outline_of(metadata: Mapping[str, str], *, width: int, height: int) -> FaceOutline | None:
+    """What a small picture of the face needs. None where the view is no face."""
+    place = place_of(metadata, width=width, height=height)
+    if place is None:
+        return None
+    return FaceOutline(share=place.share, roll=roll_of(metadata))
+
+
+def roll_of(metadata: Mapping[str, str]) -> float:
+    """0 where it is not known."""
+    text = metadata.get(f"{METADATA_PREFIX}roll", "")
+    return float(text) if _ANGLE.fullmatch(text) else 0.0
 
 
 def split_metadata(metadata: Mapping[str, str]) -> tuple[Mapping[str, str], Mapping[str, str]]:

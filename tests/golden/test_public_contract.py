@@ -200,6 +200,7 @@ def test_a_model_has_these_fields() -> None:
             "std": (0.2, 0.2, 0.2),
             "interpolation": "bilinear",
             "fit": "crop",
+            "fill": (0, 0, 0),
         },
         "capabilities": ["images"],
     }

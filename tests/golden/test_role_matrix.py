@@ -136,6 +136,7 @@ EXAMPLES: dict[Route, Example] = {
     ("GET", "/"): Example(params={"collection": "COLLECTION", "id": "IMAGE"}),
     ("POST", "/"): Example(content=b"collection=COLLECTION&id=IMAGE"),
     ("POST", "/results"): Example(params={"collection": "COLLECTION"}, content=PICTURE),
+    ("POST", "/faces"): Example(params={"collection": "COLLECTION"}, content=PICTURE),
     ("GET", "/jobs"): Example(),
     ("POST", "/jobs"): Example(
         content=f"source=s3://{BUCKET}/images/&collection=COLLECTION&token=COLLECTION".encode()

@@ -88,7 +88,7 @@ def aws_client(
 def unknown_members(client: BaseClient, operation: str, body: bytes) -> list[str]:
     """The members of an answer that the API's model does not have, or has with another type."""
     shape = client.meta.service_model.operation_model(operation).output_shape
-    return _walk(shape, json.loads(body), operation)
+    return faults_of(shape, json.loads(body), operation)
 
 
 _JSON: Mapping[str, tuple[type, ...]] = {
@@ -102,7 +102,8 @@ _JSON: Mapping[str, tuple[type, ...]] = {
 }
 
 
-def _walk(shape: Shape, value: Any, at: str) -> list[str]:
+def faults_of(shape: Shape, value: Any, at: str) -> list[str]:
+    """What of an answer the model does not have, or has with another type. Args: `at`: where it stands."""
     match shape:
         case StructureShape():
             if not isinstance(value, dict):
@@ -112,17 +113,17 @@ def _walk(shape: Shape, value: Any, at: str) -> list[str]:
                 fault
                 for name, each in value.items()
                 for fault in (
-                    _walk(shape.members[name], each, f"{at}.{name}")
+                    faults_of(shape.members[name], each, f"{at}.{name}")
                     if name in shape.members
                     else [f"{at}.{name}"]
                 )
             ]
         case ListShape():
             return [
-                fault for n, each in enumerate(value) for fault in _walk(shape.member, each, f"{at}[{n}]")
+                fault for n, each in enumerate(value) for fault in faults_of(shape.member, each, f"{at}[{n}]")
             ]
         case MapShape():
-            return [fault for each in value.values() for fault in _walk(shape.value, each, at)]
+            return [fault for each in value.values() for fault in faults_of(shape.value, each, at)]
         case _:
             if not isinstance(value, _JSON[shape.type_name]):
                 return [at]

@@ -337,7 +337,7 @@ def test_a_page_loads_nothing_from_elsewhere_and_holds_no_script_of_its_own(
 
 def test_scripts_and_styles_name_no_other_host() -> None:
     files = [path for path in STATIC.iterdir() if path.suffix in (".js", ".css")]
-    assert len(files) == 5
+    assert len(files) == 6
     for path in files:
         assert re.findall(r"(?:https?|wss?):|url\(|@import|[\"'`]//", path.read_text()) == []
 

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from PIL import Image
 
 from pipeline.adapters.models.faces.alignment import (
     ARCFACE,
@@ -108,6 +109,20 @@ def test_what_lies_outside_of_the_picture_is_black() -> None:
     crop = cut_face(white, similarity(0, 1, 16, 0), 32)
     assert (crop[:, :, :15].max(), crop[:, :, 17:].min()) == (0, 255)
     assert cut_face(white, similarity(0, 1, 500, 500), 32).max() == 0
+
+
+@pytest.mark.parametrize(("angle", "scale"), [(0.0, 1.0), (0.4, 0.7), (-1.1, 1.9), (2.8, 0.3)])
+def test_a_crop_is_what_pillow_makes_of_it_to_one_level(angle: float, scale: float) -> None:
+    """Fingerprints go on from crops that Pillow made. The face lies half outside."""
+    rgb = np.random.default_rng(2).integers(0, 256, (70, 50, 3)).astype(np.uint8)
+    back = similarity(angle, scale, 20.3, 30.6)
+    (a, b), (c, d) = back.matrix.tolist()
+    x, y = (back.shift + 0.5 - back.matrix.sum(axis=1) / 2).tolist()  # its first corner is at 0
+    bilinear = Image.Resampling.BILINEAR
+    made = Image.fromarray(rgb).transform((64, 64), Image.Transform.AFFINE, (a, b, x, c, d, y), bilinear)
+    crop = cut_face(rgb, back.inverse(), 64)
+    assert np.abs(crop.astype(int) - np.asarray(made).transpose(2, 0, 1)).max() <= 1
+    assert crop.max(axis=0).min() == 0, "a part of it is outside"
 
 
 def test_a_face_of_many_pixels_is_averaged_and_not_sampled() -> None:

@@ -8,7 +8,7 @@ from PIL import Image, ImageFilter
 
 from pipeline.adapters.models.faces.alignment import ARCFACE, Points
 from pipeline.adapters.models.faces.quality import HEAD, pose_of
-from pipeline.image.quality import brightness, sharpness
+from pipeline.image.quality import brightness, grey_of, sharpness
 from pipeline.types import Pixels, split_metadata, view_metadata
 from pipeline.types.views import Box, Face, View
 
@@ -61,23 +61,23 @@ def planes(image: Image.Image) -> Pixels:
 
 def test_sharpness_falls_with_each_blur() -> None:
     image = Image.fromarray(noise())
-    found = [sharpness(planes(image.filter(ImageFilter.GaussianBlur(radius)))) for radius in (0, 1, 2, 4, 8)]
+    found = [sharpness(grey_of(planes(image.filter(ImageFilter.GaussianBlur(px))))) for px in (0, 1, 2, 4, 8)]
     assert found == sorted(found, reverse=True)
     assert found[0] > 95
     assert found[-1] < 20
-    assert sharpness(np.full((3, 112, 112), 90, np.uint8)) == 0
+    assert sharpness(grey_of(np.full((3, 112, 112), 90, np.uint8))) == 0
 
 
 @pytest.mark.parametrize(("level", "expected"), [(0, 0.0), (51, 20.0), (255, 100.0)])
 def test_brightness_is_the_mean_in_percent(level: int, expected: float) -> None:
-    assert brightness(np.full((3, 112, 112), level, np.uint8)) == pytest.approx(expected)
+    assert brightness(grey_of(np.full((3, 112, 112), level, np.uint8))) == pytest.approx(expected)
 
 
 def test_brightness_weighs_colours_as_the_eye_does() -> None:
     green, blue = np.zeros((2, 3, 8, 8), np.uint8)
     green[1], blue[2] = 255, 255
-    assert brightness(green) == pytest.approx(71.52)
-    assert brightness(blue) == pytest.approx(7.22)
+    assert brightness(grey_of(green)) == pytest.approx(71.52)
+    assert brightness(grey_of(blue)) == pytest.approx(7.22)
 
 
 FACE = Face(

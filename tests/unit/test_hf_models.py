@@ -83,7 +83,10 @@ def test_two_towers_can_be_asked_for_texts_and_one_cannot(models: Folders) -> No
 
 
 def test_a_name_of_the_hub_that_is_not_here_says_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match=r"hf/acme/clip is no folder. Nothing is downloaded by itself"):
+    with pytest.raises(
+        ModelError,
+        match=r"acme/clip is no folder.*`pictor models pull hf/acme/clip` where",
+    ):
         spec_of("hf/acme/clip", weights_dir=tmp_path)
 
 

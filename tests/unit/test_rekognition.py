@@ -327,6 +327,27 @@ def test_two_pictures_are_compared_and_a_picture_is_looked_at(people: Any) -> No
     assert len(found["FaceDetails"]) == 2
 
 
+def test_what_names_no_collection_needs_one_that_is_there(ask: Ask) -> None:
+    image = {"Bytes": picture([BERTA])}
+    found, known = ask(), ("PICTOR_REKOGNITION_COLLECTION", "X-Pictor-Collection")
+    for operation, members in (
+        ("detect_faces", {"Image": image}),
+        ("compare_faces", {"SourceImage": image, "TargetImage": image}),
+    ):
+        code, words = refusal(found, operation, **members)
+        assert (code, "'people', which is not there" in words) == ("InvalidParameterException", True)
+        assert all(way in words for way in known)
+    by_header = ask(stated={"X-Pictor-Collection": "images"})
+    assert len(held(by_header, "detect_faces", Image=image)["FaceDetails"]) == 1
+
+
+def test_what_names_no_collection_says_so_where_the_service_names_none(ask: Ask, backend: Backend) -> None:
+    unset = backend.settings.model_copy(update={"rekognition_collection": ""})
+    object.__setattr__(backend, "settings", unset)
+    code, words = refusal(ask(), "detect_faces", Image={"Bytes": picture([BERTA])})
+    assert (code, "names no collection" in words) == ("InvalidParameterException", True)
+
+
 def test_faces_that_are_not_good_enough_are_neither_searched_for_nor_compared(people: Any) -> None:
     small, large = {"Bytes": picture([BERTA])}, {"Bytes": picture([LARGE, BERTA])}
     with_filter = {"QualityFilter": "HIGH"}

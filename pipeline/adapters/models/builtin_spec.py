@@ -35,5 +35,8 @@ def fingerprint_of(weights: str, architecture: str, preprocessing: Preprocessing
     Args:
         weights: a digest of the tensors that take part in the forward pass.
     """
-    content = {"weights": weights, "architecture": architecture, "preprocessing": asdict(preprocessing)}
+    how = asdict(preprocessing)
+    if not any(preprocessing.fill):
+        del how["fill"]  # models that were there before it keep their fingerprints
+    content = {"weights": weights, "architecture": architecture, "preprocessing": how}
     return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()

@@ -16,8 +16,9 @@ from pipeline.adapters.models.builtin_spec import BUILTIN, BUILTIN_DIM, BUILTIN_
 from pipeline.adapters.models.families.builtin import BuiltinFamily
 from pipeline.adapters.models.families.faces import FaceFamily
 from pipeline.adapters.models.families.hf import HfFamily
+from pipeline.adapters.models.families.timm import TimmFamily
 from pipeline.adapters.models.families.torchvision import TorchvisionFamily
-from pipeline.adapters.models.family import ModelFamily, Places, Use
+from pipeline.adapters.models.family import ModelFamily, Places, PulledModel, Use
 from pipeline.adapters.models.model_address import ModelAddress, read_address
 from pipeline.adapters.models.model_file import ARCHITECTURE_PREFIX
 from pipeline.adapters.models.torch_embedder import do_nothing
@@ -32,6 +33,7 @@ FAMILIES: Sequence[ModelFamily] = (
     BuiltinFamily(),
     FaceFamily(),
     TorchvisionFamily(),
+    TimmFamily(),  # before the next one: folders of both look alike
     HfFamily(),
 )
 
@@ -157,6 +159,17 @@ def load_finder(spec: ModelSpec, *, weights_dir: Path, fetch_s3: FetchS3 | None 
     """
     family, _ = _family_of(spec.address)
     return family.load_finder(spec, Places(weights_dir=weights_dir, fetch_s3=fetch_s3))
+
+
+def pull_model(address: str, *, weights_dir: Path, revision: str = "main") -> PulledModel:
+    """Download a model's files, and note what they are. Nothing else here reaches a hub.
+
+    Raises:
+        ModelError: it has nothing to download, is not to be had, or is not what was promised.
+        ConfigError: a library that it needs is not installed.
+    """
+    family, found = _family_of(address)
+    return family.pull(found, Places(weights_dir=weights_dir), revision=revision)
 
 
 def list_files(address: str) -> Sequence[WeightsRef]:

@@ -58,6 +58,11 @@ def kept_dim(dim: int, settings: EmbeddingSettings, *, name: str) -> int:
     return settings.dim or dim
 
 
+def name_cut(architecture: str, dim: int, *, of: int) -> str:
+    """What the fingerprint covers: a model that is not cut is what it was before models could be."""
+    return architecture if dim == of else f"{architecture} first {dim}"
+
+
 class FirstNumbers(nn.Module):
     """A Matryoshka embedding, cut. The rows are made unit length after it."""
 

@@ -3,7 +3,7 @@
 A new family is one module in `families`, and one line in `catalogue.FAMILIES`.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -44,6 +44,19 @@ class Use:
     backend: str = "torch"
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PulledModel:
+    """A model whose files are on this machine now. `files` maps their names in `folder` to SHA-256.
+
+    `commit` is the version of a hub's copy; empty where there are none.
+    """
+
+    folder: Path
+    files: Mapping[str, str]
+    size_bytes: int
+    commit: str = ""
+
+
 class ModelFamily(Protocol):
     """Models that are found, described and loaded in the same way."""
 
@@ -76,6 +89,17 @@ class ModelFamily(Protocol):
             ModelError, ConfigError: as `read_spec` does, or the device is not there.
         """
         ...
+
+    def pull(self, address: ModelAddress, places: Places, /, *, revision: str) -> PulledModel:  # noqa: ARG002
+        """Download the model's files. Safe to run twice: what is there and whole is not fetched again.
+
+        Args:
+            revision: a branch, tag or commit of a hub's copy.
+
+        Raises:
+            ModelError: it has nothing to download, is not to be had, or is not what was promised.
+        """
+        raise ModelError(f"model {address.text!r} has nothing to download")
 
     def try_backends(self, address: ModelAddress, _places: Places, _work: Work, /) -> Sequence[Trial]:
         """Of a family whose models are run by a choice of backends. Raises as `read_spec` does."""

@@ -3,10 +3,12 @@
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from pipeline.adapters.models.embedding import EMBEDDING, SECTION, EmbeddingSettings, read_embedding
 from pipeline.adapters.models.model_keys import (
+    COLOUR,
     DIGEST,
     MEAN,
     NAME,
@@ -32,6 +34,7 @@ class ModelFile:
     architecture: str  # without the prefix
     weights: WeightsRef
     preprocessing: Preprocessing
+    embedding: EmbeddingSettings = field(default_factory=EmbeddingSettings)
 
 
 def read_model_file(path: Path) -> ModelFile:
@@ -55,7 +58,8 @@ def read_model_table(table: Mapping[str, object], path: Path) -> ModelFile:
             location=resolve_weights(str(table["weights"]), path),
             sha256=str(table.get("sha256", "")).lower(),
         ),
-        preprocessing=_read_preprocessing(table, published_model(architecture).preprocessing, path),
+        preprocessing=read_preprocessing(table, published_model(architecture).preprocessing, path),
+        embedding=read_embedding(table, path),
     )
 
 
@@ -73,6 +77,15 @@ def read_table(path: Path) -> dict[str, object]:
         raise ModelError(f"model file {path} is not TOML{at}") from err
 
 
+PREPROCESSING: Rules = {
+    "resize": whole_number(1, MAX_SIDE_PX),
+    "crop": whole_number(1, MAX_SIDE_PX),
+    "mean": MEAN,
+    "std": STD,
+    "interpolation": one_of("bilinear", "bicubic", "lanczos"),
+    "fit": one_of("crop", "stretch", "squash", "pad"),
+    "fill": COLOUR,
+}
 _KEYS: Rules = {
     "name": NAME,
     "architecture": (
@@ -81,12 +94,8 @@ _KEYS: Rules = {
     ),
     "weights": WEIGHTS,
     "sha256": DIGEST,
-    "resize": whole_number(1, MAX_SIDE_PX),
-    "crop": whole_number(1, MAX_SIDE_PX),
-    "mean": MEAN,
-    "std": STD,
-    "interpolation": one_of("bilinear", "bicubic"),
-    "fit": one_of("crop", "stretch"),
+    **PREPROCESSING,
+    SECTION: EMBEDDING,
 }
 _REQUIRED = ("name", "architecture", "weights")
 
@@ -96,12 +105,13 @@ def resolve_weights(weights: str, path: Path) -> str:
     return weights if weights.startswith("s3://") else str((path.parent / weights).resolve())
 
 
-def _read_preprocessing(table: Mapping[str, object], preset: Preprocessing, path: Path) -> Preprocessing:
+def read_preprocessing(table: Mapping[str, object], preset: Preprocessing, path: Path) -> Preprocessing:
+    """Args: `table` was checked, `preset` has what is not given. Raises ModelError: sizes do not fit."""
     crop = _side(table.get("crop"), preset.crop)
     fit = str(table.get("fit", preset.fit))
     # A stretched image is never resized to anything but the crop; one value keeps one fingerprint.
-    resize = _side(table.get("resize"), preset.resize) if fit == "crop" else crop
-    if resize < crop:
+    resize = crop if fit == "stretch" else _side(table.get("resize"), preset.resize)
+    if resize < crop and fit != "pad":
         raise ModelError(f"model file {path}: resize = {resize} is under crop = {crop}")
     return Preprocessing(
         resize=resize,
@@ -110,11 +120,19 @@ def _read_preprocessing(table: Mapping[str, object], preset: Preprocessing, path
         std=_triple(table.get("std"), preset.std),
         interpolation=str(table.get("interpolation", preset.interpolation)),
         fit=fit,
+        fill=_colour(table.get("fill"), preset.fill),
     )
 
 
 def _side(value: object, otherwise: int) -> int:
     return value if isinstance(value, int) else otherwise
+
+
+def _colour(value: object, otherwise: tuple[int, int, int]) -> tuple[int, int, int]:
+    if not isinstance(value, list):
+        return otherwise
+    red, green, blue = value
+    return red, green, blue
 
 
 def _triple(value: object, otherwise: tuple[float, float, float]) -> tuple[float, float, float]:

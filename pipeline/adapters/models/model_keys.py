@@ -38,6 +38,13 @@ STD: Rule = (
 )
 
 
+def _is_colour(value: object) -> bool:
+    return _is_triple(value) and isinstance(value, list) and all(part in range(256) for part in value)
+
+
+COLOUR: Rule = ("three whole numbers of 0 to 255", _is_colour)
+
+
 def one_of(*values: str) -> Rule:
     return (" or ".join(f'"{value}"' for value in values), lambda value: value in values)
 

@@ -85,7 +85,7 @@ def find_weights(
     if path.suffix not in suffixes:
         raise ModelError(f"{model}: weights {path.name}: the name must end in one of {', '.join(suffixes)}")
     if path.is_file():
-        found = _digest_file(path) if ref.sha256 else ""
+        found = digest_file(path) if ref.sha256 else ""
         if found.startswith(ref.sha256):
             return path
         if not ref.is_remote:
@@ -97,6 +97,12 @@ def find_weights(
     else:
         _store(_download(ref, model, path, open_url), path, ref, model)
     return path
+
+
+def digest_file(path: Path) -> str:
+    """SHA-256 as 64 hex digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read_tensors(path: Path, *, model: str) -> dict[str, Tensor]:
@@ -211,11 +217,6 @@ def _removed_at_the_end(part: Path) -> Iterator[Path]:
         yield part
     finally:
         part.unlink(missing_ok=True)
-
-
-def _digest_file(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 PUBLISHED_DIGEST = re.compile(r"-([0-9a-f]{8,64})\.pth$")

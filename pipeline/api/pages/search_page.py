@@ -4,6 +4,7 @@ Why somebody searches never stands in an address, since those land in logs and i
 the page of a collection with a policy sends its fields as a form, and a link to a search asks again.
 """
 
+from dataclasses import dataclass
 from typing import Annotated
 from urllib.parse import urlencode
 
@@ -18,6 +19,7 @@ from pipeline.api.pages.forms import FormBody, read_form
 from pipeline.api.pages.rendering import render
 from pipeline.api.stated import StatedInHeaders
 from pipeline.errors import PictorError
+from pipeline.evaluation.scale import Scale
 from pipeline.search.query import Bytes, Stored
 from pipeline.search.query import Query as SearchQuery
 from pipeline.service import show
@@ -31,11 +33,22 @@ from pipeline.service.arguments import (
 from pipeline.service.conditions import read_condition, read_condition_text
 from pipeline.service.images import show_image
 from pipeline.service.search import SearchAnswer
-from pipeline.types import AllOf, CollectionInfo, CollectionPolicy, Condition, IndexRow
+from pipeline.types import (
+    AllOf,
+    Box,
+    CollectionInfo,
+    CollectionPolicy,
+    Condition,
+    FacePlace,
+    IndexRow,
+    SearchHit,
+    place_of,
+)
 
 router = APIRouter()
 
 HITS_SHOWN = 60
+BOX = r"^(\d{1,9},\d{1,9},\d{1,9},\d{1,9})?$"
 
 
 class Asked(BaseModel):
@@ -95,11 +108,17 @@ def results(
     caller: Asks,
     asked: Annotated[Asked, Query()],
     stated: StatedInHeaders,
+    box: Annotated[str, Query(max_length=60, pattern=BOX)] = "",
 ) -> HTMLResponse:
-    """The part of the page that shows the neighbours of a picture, for the page's script."""
+    """The part of the page that shows the neighbours of a picture, for the page's script.
+
+    Args:
+        box: of the face that is looked for, px.
+    """
     found, error, status = None, "", 200
     try:
-        found = _find(Bytes(text="your picture", body=picture), asked, stated, ports, caller)
+        query = Bytes(text="your picture", body=picture, box=_read_box(box))
+        found = _find(query, asked, stated, ports, caller)
         error = found.error
     except PictorError as err:
         error, status = str(err), http_status_of(err.code)
@@ -110,9 +129,10 @@ def results(
         asked=asked,
         stated=stated,
         policy=None if error else _policy_of(asked.collection, ports),
-        answer=found,
+        answers=_answers_of(found),
         example=None,
         error=error,
+        looks=_looks_of(found, ports),
     )
 
 
@@ -144,10 +164,42 @@ def _page(
         stated=stated or Stated(),
         must_say_why=must_say_why and bool(asked.id),
         policy=policy,
-        answer=found,
+        answers=_answers_of(found),
         example=example,
         error=error,
+        looks=_looks_of(found, ports),
+        is_of_faces=any(info.has_views for info in collections if info.name == chosen),
     )
+
+
+def _read_box(text: str) -> Box | None:
+    if not text:
+        return None
+    left, top, width, height = map(int, text.split(","))
+    return Box(left=left, top=top, width=width, height=height)
+
+
+def _answers_of(found: SearchAnswer | None) -> list[SearchAnswer]:
+    """One for each face of the example that was looked for."""
+    return [found, *found.other_faces] if found else []
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Looks:
+    """What a page shows of a hit beside its picture."""
+
+    scale: Scale | None  # where similarities mean something
+
+    def face(self, hit: SearchHit | IndexRow) -> FacePlace | None:
+        return place_of(hit.metadata, width=hit.width, height=hit.height)
+
+    def similarity(self, score: float) -> float | None:
+        return self.scale.similarity_of(score) if self.scale else None
+
+
+def _looks_of(found: SearchAnswer | None, ports: Backend) -> Looks:
+    scale = ports.answers_to.scale_of(found.target) if found and found.target else None
+    return Looks(scale=scale if scale and scale.calibration else None)
 
 
 def _policy_of(collection: str, ports: Backend) -> CollectionPolicy | None:

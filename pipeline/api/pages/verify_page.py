@@ -20,7 +20,7 @@ from pipeline.service.verifications import (
     list_matches,
     show_match,
 )
-from pipeline.types import IndexRow, Match, MatchDecision
+from pipeline.types import FacePlace, IndexRow, Match, MatchDecision, place_of
 
 router = APIRouter()
 
@@ -38,6 +38,11 @@ class Queue:
     matches: list[Match]
     chosen: ShownMatch | None
     candidate: IndexRow | None  # None where the image is not in the collection any more
+
+    @property
+    def candidate_face(self) -> FacePlace | None:
+        row = self.candidate
+        return place_of(row.metadata, width=row.width, height=row.height) if row else None
 
     def link_to(self, match_id: str) -> str:
         given = {"collection": self.collection, "match": match_id}

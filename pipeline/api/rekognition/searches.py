@@ -166,7 +166,7 @@ def _faces_of(found: FoundFaces) -> list[tuple[FacePlace, Face]]:
 
 
 def _collection_for(operation: str, named: str, ports: Backend) -> str:
-    """Raises AwsError: nobody says which collection answers for an operation that names none."""
+    """Raises AwsError: no collection is named that answers for such an operation, or it is not there."""
     collection_id = named or ports.settings.rekognition_collection
     if not collection_id:
         raise AwsError(
@@ -174,7 +174,14 @@ def _collection_for(operation: str, named: str, ports: Backend) -> str:
             f"{operation} names no collection, and its model and policy are those of one: send the header "
             "X-Pictor-Collection, or whoever runs the service sets PICTOR_REKOGNITION_COLLECTION",
         )
-    return collection_of(collection_id)
+    name = collection_of(collection_id)
+    if ports.index.get_collection(name) is None:  # the model of the API has no better error for these two
+        raise AwsError(
+            "InvalidParameterException",
+            f"{operation} is answered by collection {collection_id!r}, which is not there: make it, or name "
+            "another one with the header X-Pictor-Collection or PICTOR_REKOGNITION_COLLECTION",
+        )
+    return name
 
 
 def _target(name: str, why: Justification, ports: Backend, caller: Caller) -> CollectionRef:

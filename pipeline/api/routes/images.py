@@ -22,7 +22,7 @@ from pipeline.service.index_image import (
 )
 from pipeline.service.show import find_job_if_any
 from pipeline.service.small_picture import small_picture
-from pipeline.types import CollectionInfo
+from pipeline.types import CollectionInfo, outline_of
 
 router = APIRouter(prefix="/v1/collections/{collection}/images", tags=["images"])
 
@@ -103,9 +103,11 @@ def thumbnail(
     ports: Ports,
     caller: Asks,
     side_px: Annotated[int, Query(ge=16, le=1024, description="Longer side")] = 220,
+    only_face: Annotated[bool, Query(description="Where the row is a face, that face, upright")] = False,
 ) -> Response:
     """A small picture of the version that is indexed. One that has changed since is not shown."""
     row = show_image(image_id, collection, ports.index, caller)
+    face = outline_of(row.metadata, width=row.width, height=row.height) if only_face else None
     with ports.decoding:
         body = small_picture(
             row.ref,
@@ -114,6 +116,7 @@ def thumbnail(
             limits=ports.limits,
             caller=caller,
             side_px=side_px,
+            face=face,
         )
     # A browser keeps it for who is signed in now, and not for the next one.
     headers = {"cache-control": f"private, max-age={THUMBNAIL_MAX_AGE_S}", "vary": "Authorization, Cookie"}

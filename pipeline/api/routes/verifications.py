@@ -64,10 +64,11 @@ def probe(
     ports: Ports,
     caller: Asks,
     side_px: Annotated[int, Query(ge=16, le=1024, description="Longer side")] = 480,
+    only_face: Annotated[bool, Query(description="The face that was searched for, upright")] = False,
 ) -> Response:
     """A small picture of what was searched with. A picture that came with a search is erased at the end."""
     with ports.decoding:
-        body = probe_picture(match_id, picture_ports(ports), caller, side_px=side_px)
+        body = probe_picture(match_id, picture_ports(ports), caller, side_px=side_px, only_face=only_face)
     return Response(body, media_type="image/jpeg", headers={"cache-control": "no-store"})
 
 

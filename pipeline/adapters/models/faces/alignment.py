@@ -1,15 +1,18 @@
 """Cuts a face out of a picture so that its five points come to lie where the embedder expects them.
 
 The similarity (rotation, scale, shift, no mirror) with the least squared distance is that of Umeyama, "Least-
-squares estimation of transformation parameters between two point patterns", PAMI 13 (1991).
+squares estimation of transformation parameters between two point patterns", PAMI 13 (1991). In the
+plane a rotation with a scale is one complex number, and it is found by a linear regression.
 """
 
 import math
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from PIL import Image
+from torch.nn import functional
 
 from pipeline.types import Pixels
 
@@ -21,6 +24,7 @@ ARCFACE: Points = np.array(
     [[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]]
 )
 ARCFACE_SIDE_PX = 112
+FLOAT_NOISE = 0.003  # levels: 6.9999 is meant to be 7
 MIN_SHRINK = 2  # source pixels for each of the crop, from which they are averaged and not picked
 
 
@@ -51,17 +55,21 @@ def fit_similarity(source: Points, target: Points) -> Similarity | None:
     """The best similarity from one set of points to the other. None where all of `source` are one point."""
     if not np.isfinite(source).all():
         return None
-    source_mean, target_mean = source.mean(axis=0), target.mean(axis=0)
-    centred, wanted = source - source_mean, target - target_mean
-    variance = float((centred**2).sum()) / len(source)
-    if variance < 1e-6:
+    numbers, wanted = source @ _AS_COMPLEX, target @ _AS_COMPLEX
+    mean, wanted_mean = numbers.mean(), wanted.mean()
+    centred = numbers - mean
+    spread = float(np.vdot(centred, centred).real)
+    if spread < 1e-6 * len(source):
         return None
-    u, stretch, vt = np.linalg.svd(wanted.T @ centred / len(source))
-    signs = np.array([1.0, np.sign(np.linalg.det(u) * np.linalg.det(vt)) or 1.0])  # never a mirror
-    matrix = (u * signs) @ vt * (float(stretch @ signs) / variance)
-    if np.linalg.det(matrix) <= 1e-12:
+    turn = complex(np.vdot(centred, wanted - wanted_mean)) / spread
+    if abs(turn) <= 1e-6:
         return None
-    return Similarity(matrix, target_mean - matrix @ source_mean)
+    shift = complex(wanted_mean) - turn * complex(mean)
+    matrix = np.array([[turn.real, -turn.imag], [turn.imag, turn.real]])
+    return Similarity(matrix, np.array([shift.real, shift.imag]))
+
+
+_AS_COMPLEX = np.array([1, 1j])
 
 
 def cut_face(rgb: Pixels, to_crop: Similarity, side_px: int) -> Pixels:
@@ -76,28 +84,48 @@ def cut_face(rgb: Pixels, to_crop: Similarity, side_px: int) -> Pixels:
         return np.zeros((3, side_px, side_px), np.uint8)
     factor = max(1, min(int(back.scale), right - left, bottom - top)) if back.scale >= MIN_SHRINK else 1
     part = shrink(rgb[top:bottom, left:right], factor)
-    a, b, c, d = (back.matrix / factor).ravel().tolist()
-    # Pillow's coordinates begin at the corner of the first pixel, half a pixel before its centre.
-    x = (back.shift[0] + 0.5 - left) / factor - (a + b) / 2
-    y = (back.shift[1] + 0.5 - top) / factor - (c + d) / 2
-    crop = Image.fromarray(part).transform(
-        (side_px, side_px),
-        Image.Transform.AFFINE,
-        (a, b, float(x), c, d, float(y)),
-        Image.Resampling.BILINEAR,
+    # A pixel of the reduced part has its centre in the middle of the square that it was averaged from.
+    begin = (back.shift + 0.5 - [left, top]) / factor - 0.5
+    return _pick(part, Similarity(back.matrix / factor, begin), side_px)
+
+
+def _pick(part: Pixels, to_part: Similarity, side_px: int) -> Pixels:
+    """The crop, each value from the four pixels around its place. Args: `to_part` maps from the crop."""
+    places = _places(to_part, side_px, part.shape[1], part.shape[0])
+    planes = part.transpose(2, 0, 1).astype(np.float32)  # by numpy, which starts no threads for it
+    picked = functional.grid_sample(
+        torch.from_numpy(planes[None]),
+        torch.from_numpy(places[None]),
+        padding_mode="border",
+        align_corners=False,
     )
-    return np.ascontiguousarray(np.asarray(crop).transpose(2, 0, 1))
+    crop: Pixels = (picked[0].numpy() + FLOAT_NOISE).astype(np.uint8)  # the fraction is cut off
+    if np.abs(places[[0, 0, -1, -1], [0, -1, 0, -1]]).max() > 1:  # a corner
+        crop[:, (np.abs(places) > 1).any(axis=2)] = 0
+    return crop
+
+
+def _places(to_part: Similarity, side_px: int, width: int, height: int) -> NDArray[np.float32]:
+    """[S, S, 2]: where each pixel of the crop lies in the part, whose outer edges are at -1 and 1."""
+    steps = np.arange(side_px)
+    places = np.empty((side_px, side_px, 2), np.float32)
+    for axis, size in enumerate((width, height)):
+        along, down = (to_part.matrix[axis] * (2 / size)).tolist()
+        begin = (float(to_part.shift[axis]) + 0.5) * (2 / size) - 1
+        of_rows, of_columns = (down * steps).astype(np.float32), (along * steps + begin).astype(np.float32)
+        np.add(of_rows[:, None], of_columns, out=places[:, :, axis])
+    return places
 
 
 def _part(back: Similarity, side_px: int, width: int, height: int) -> tuple[int, int, int, int]:
     """The rectangle of the picture that the crop shows, with a margin to pick from."""
-    corners = np.array([[0, 0], [side_px, 0], [0, side_px], [side_px, side_px]], np.float64) - 0.5
-    there = back.apply(corners)
+    end = side_px - 0.5
+    corners = back.apply(np.array([[-0.5, -0.5], [end, -0.5], [-0.5, end], [end, end]]))
     margin = 2 * max(1.0, back.scale)
-    low, high = there.min(axis=0) - margin, there.max(axis=0) + margin
-    left, top = (int(np.clip(value, 0, most)) for value, most in zip(low, (width, height), strict=True))
+    (low_x, low_y), (high_x, high_y) = corners.min(axis=0).tolist(), corners.max(axis=0).tolist()
+    left, top = (int(min(max(low - margin, 0), most)) for low, most in ((low_x, width), (low_y, height)))
     right, bottom = (
-        math.ceil(np.clip(value, 0, most)) for value, most in zip(high, (width, height), strict=True)
+        math.ceil(min(max(high + margin, 0), most)) for high, most in ((high_x, width), (high_y, height))
     )
     return left, top, right, bottom
 

@@ -36,6 +36,9 @@ class Detections:
         return np.asarray(sides[:, 0] * sides[:, 1])
 
 
+NO_FACE = Detections(boxes=np.empty((0, 4)), points=np.empty((0, 5, 2)), scores=np.empty(0))
+
+
 def join(parts: Sequence[Detections]) -> Detections:
     """All of them in one, in order. Args: `parts`, one or more."""
     return Detections(

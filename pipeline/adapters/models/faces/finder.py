@@ -11,7 +11,7 @@ from pipeline.adapters.models.faces.detections import Detections, join, largest_
 from pipeline.adapters.models.faces.face_file import AlignerSettings, FinderSettings
 from pipeline.adapters.models.faces.looks import Look, Tile, make_small, plan_looks
 from pipeline.adapters.models.faces.quality import pose_of
-from pipeline.image.quality import brightness, sharpness
+from pipeline.image.quality import brightness, grey_of, sharpness
 from pipeline.ports.embedder import never_late
 from pipeline.types import Box, Face, Pixels, View
 
@@ -92,12 +92,12 @@ def _box(sides: NDArray[np.float64], rgb: Pixels) -> Box:
 
 def _face(points: Points, crop: Pixels, confidence: float) -> Face:
     first, second, third, fourth, fifth = ((float(x), float(y)) for x, y in points)
-    pose = pose_of(points)
+    pose, grey = pose_of(points), grey_of(crop)
     return Face(
         points=(first, second, third, fourth, fifth),
         confidence=confidence,
-        sharpness=sharpness(crop),
-        brightness=brightness(crop),
+        sharpness=sharpness(grey),
+        brightness=brightness(grey),
         yaw=pose.yaw,
         pitch=pose.pitch,
         roll=pose.roll,

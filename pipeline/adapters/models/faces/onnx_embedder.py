@@ -18,7 +18,7 @@ class OnnxEmbedder:
 
     Args:
         group_items: faces in one run, on a CPU at most `CPU_PASS_ITEMS`. A network for a fixed number gets
-            that number, filled up with black.
+            that number, filled up with black, and a thread makes several runs of it in turn.
         passes: runs at once, by as many threads, which share the groups of all calls.
         before_pass: called before each run by the thread that makes it, which it may hold up.
 
@@ -42,12 +42,12 @@ class OnnxEmbedder:
         self._output = network.outputs[0]
         self._is_bgr, self._is_nhwc = settings.channels == "bgr", settings.layout == "nhwc"
         self._mean, self._std = (
-            np.array(values, np.float32).reshape(1, 3, 1, 1) * 255 for values in (settings.mean, settings.std)
+            np.array(values, np.float32).reshape(3, 1, 1) * 255 for values in (settings.mean, settings.std)
         )
         self._fixed_items = _fixed_items(network)
-        most = group_items if self.device != "cpu" else min(group_items, CPU_PASS_ITEMS)
-        self.group_items = self._fixed_items or most
+        self.group_items = group_items if self.device != "cpu" else min(group_items, CPU_PASS_ITEMS)
         self._before_pass = before_pass
+        self._threads = passes
         self._passes = ThreadPoolExecutor(passes, thread_name_prefix="device")
         self._check_dim()
 
@@ -59,19 +59,34 @@ class OnnxEmbedder:
             FatalError: the device failed.
         """
         check_pixels(pixels, self.spec)
-        starts = range(0, len(pixels), self.group_items)
-        groups = [pixels[start : start + self.group_items] for start in starts]
+        items = self._share(len(pixels))
+        groups = [pixels[start : start + items] for start in range(0, len(pixels), items)]
         rows = self._passes.map(self._embed_group, groups)
         return np.concatenate([np.empty((0, self.spec.dim), np.float32), *rows])
 
+    def _share(self, items: int) -> int:
+        """How many of these faces a thread gets at once. A hand-over costs as much as cutting out a face."""
+        fixed = self._fixed_items
+        if not fixed:
+            return self.group_items
+        runs = -(-items // (fixed * self._threads))
+        return fixed * max(1, min(runs, self.group_items // fixed))
+
     def _embed_group(self, group: NDArray[np.uint8]) -> NDArray[np.float32]:
+        items = self._fixed_items or len(group)
+        runs = [self._run(group[start : start + items]) for start in range(0, len(group), items)]
+        return _to_unit_rows(np.concatenate(runs))
+
+    def _run(self, faces: NDArray[np.uint8]) -> NDArray[np.float32]:
         self._before_pass()
-        (features,) = self._network.run(self._to_input(group), [self._output])
-        return _to_unit_rows(features.reshape(len(features), -1)[: len(group)])
+        (features,) = self._network.run(self._to_input(faces), [self._output])
+        return features.reshape(len(features), -1)[: len(faces)]
 
     def _to_input(self, group: NDArray[np.uint8]) -> NDArray[np.float32]:
         planes = group[:, ::-1] if self._is_bgr else group
-        blob = (planes.astype(np.float32) - self._mean) / self._std
+        blob = planes.astype(np.float32, order="C")
+        blob -= self._mean  # in place: a copy of a group is megabytes of fresh memory
+        blob /= self._std
         if self._fixed_items > len(blob):
             padding = np.zeros((self._fixed_items - len(blob), *blob.shape[1:]), np.float32)
             blob = np.concatenate([blob, padding])

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.adapters.models.faces.detections import Detections, join
+from pipeline.adapters.models.faces.detections import NO_FACE, Detections, join
 from pipeline.adapters.models.faces.onnx_network import OnnxNetwork
 from pipeline.errors import ModelError
 from pipeline.types import Pixels
@@ -49,6 +49,8 @@ class YuNet:
         scores = np.sqrt(np.clip(cls[:, 0], 0, 1) * np.clip(obj[:, 0], 0, 1))
         cells = np.flatnonzero(scores >= self._min_score)  # NaN is never chosen
         cells = cells[np.argsort(-scores[cells], kind="stable")[:MOST_CELLS]]
+        if not len(cells):
+            return NO_FACE
         corner = np.column_stack([cells % columns, cells // columns])
         boxes, points = boxes[cells].astype(np.float64), points[cells].astype(np.float64)
         centre = (corner + boxes[:, :2]) * stride

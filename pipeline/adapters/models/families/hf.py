@@ -5,10 +5,12 @@ import json
 from typing import Any
 
 from pipeline.adapters.models.builtin_spec import fingerprint_of
-from pipeline.adapters.models.embedding import cut
-from pipeline.adapters.models.family import Places
-from pipeline.adapters.models.hf.address import ARCHITECTURE, PROJECTION, find_folder
+from pipeline.adapters.models.embedding import cut, name_cut
+from pipeline.adapters.models.family import Places, PulledModel
+from pipeline.adapters.models.hf.address import ARCHITECTURE, PROJECTION, find_folder, hub_name
 from pipeline.adapters.models.hf.folder import PREFIX
+from pipeline.adapters.models.hf.hub import HuggingFaceHub
+from pipeline.adapters.models.hf.pull import pull
 from pipeline.adapters.models.model_address import ModelAddress
 from pipeline.adapters.models.torch_family import OpenedModel, TorchFamily
 from pipeline.adapters.models.weights import digest_tensors
@@ -47,12 +49,17 @@ class HfFamily(TorchFamily):
             name=settings.name,
             address=address.kept,
             architecture=architecture,
-            fingerprint=fingerprint_of(content, f"{architecture} {dim}", preprocessing),
+            fingerprint=fingerprint_of(content, name_cut(architecture, dim, of=tower.dim), preprocessing),
             dim=dim,
             preprocessing=preprocessing,
             capabilities=_capabilities(tower.pooling),
         )
         return OpenedModel(spec=spec, module=module, precision=settings.embedding.dtype)
+
+    def pull(self, address: ModelAddress, places: Places, /, *, revision: str) -> PulledModel:
+        return pull(
+            hub_name(address), weights_dir=places.weights_dir, revision=revision, hub=HuggingFaceHub()
+        )
 
 
 def _capabilities(pooling: str) -> tuple[Capability, ...]:

@@ -3,12 +3,20 @@
 from collections.abc import Sequence
 
 from pipeline.adapters.models.builtin_spec import fingerprint_of
-from pipeline.adapters.models.family import Places
+from pipeline.adapters.models.embedding import cut, name_cut
+from pipeline.adapters.models.family import Places, PulledModel
 from pipeline.adapters.models.model_address import ModelAddress
 from pipeline.adapters.models.model_file import ARCHITECTURE_PREFIX, ModelFile, read_model_table
 from pipeline.adapters.models.torch_family import OpenedModel, TorchFamily
 from pipeline.adapters.models.torchvision_models import check_architecture, fill, lay_out, published_model
-from pipeline.adapters.models.weights import WeightsRef, digest_tensors, find_weights, read_tensors
+from pipeline.adapters.models.weights import (
+    WeightsRef,
+    digest_file,
+    digest_tensors,
+    find_weights,
+    read_tensors,
+)
+from pipeline.errors import ModelError
 from pipeline.types import ModelSpec
 
 
@@ -37,15 +45,30 @@ class TorchvisionFamily(TorchFamily):
         tensors = read_tensors(file, model=model.name)
         where = f"{model.name}: weights {file} for {ARCHITECTURE_PREFIX}{model.architecture}"
         module = fill(features, tensors, where=where)
+        digest = digest_tensors(module)
+        module, dim = cut(module, features.dim, model.embedding, name=model.name)
         spec = ModelSpec(
             name=model.name,
             address=address.kept,
             architecture=f"{ARCHITECTURE_PREFIX}{model.architecture}",
-            fingerprint=fingerprint_of(digest_tensors(module), model.architecture, model.preprocessing),
-            dim=features.dim,
+            fingerprint=fingerprint_of(
+                digest, name_cut(model.architecture, dim, of=features.dim), model.preprocessing
+            ),
+            dim=dim,
             preprocessing=model.preprocessing,
         )
-        return OpenedModel(spec=spec, module=module)
+        return OpenedModel(spec=spec, module=module, precision=model.embedding.dtype)
+
+    def pull(self, address: ModelAddress, places: Places, /, *, revision: str) -> PulledModel:  # noqa: ARG002
+        weights = _resolve(address).weights
+        if not weights.location.startswith("https://"):
+            raise ModelError(f"model {address.text!r} has nothing to download")
+        file = find_weights(
+            weights, model=address.text, weights_dir=places.weights_dir, open_url=places.open_url
+        )
+        return PulledModel(
+            folder=file.parent, files={file.name: digest_file(file)}, size_bytes=file.stat().st_size
+        )
 
 
 def _resolve(address: ModelAddress) -> ModelFile:

@@ -5,10 +5,12 @@ from pathlib import Path
 
 from pipeline.adapters.models.embedding import EMBEDDING, SECTION, EmbeddingSettings, read_embedding
 from pipeline.adapters.models.family import Places
-from pipeline.adapters.models.hf.folder import PREFIX, ModelFolder, hub_folder, open_folder
+from pipeline.adapters.models.hf.digests import open_checked
+from pipeline.adapters.models.hf.folder import PREFIX, ModelFolder, hub_folder
 from pipeline.adapters.models.model_address import ModelAddress
 from pipeline.adapters.models.model_file import resolve_weights
 from pipeline.adapters.models.model_keys import NAME, WEIGHTS, Rules, check_keys, one_of
+from pipeline.errors import ModelError
 
 ARCHITECTURE = "hf"
 POOLINGS = PROJECTION, POOLER, CLS, MEAN = ("projection", "pooler", "cls", "mean")
@@ -38,6 +40,14 @@ def find_folder(address: ModelAddress, places: Places) -> tuple[ModelFolder, Fol
     return _open(location, places), settings
 
 
+def hub_name(address: ModelAddress) -> str:
+    """Of what a model takes from the hub. Raises ModelError: it takes nothing from there."""
+    name = address.text if address.table is None else str(address.table.get("weights"))
+    if not name.startswith(PREFIX):
+        raise ModelError(f"model {address.text!r} has nothing to download: its weights are {name}")
+    return name
+
+
 _KEYS: Rules = {
     "name": NAME,
     "architecture": (f'"{ARCHITECTURE}"', lambda value: value == ARCHITECTURE),
@@ -51,4 +61,4 @@ _REQUIRED = ("name", "architecture", "weights")
 def _open(location: str, places: Places) -> ModelFolder:
     is_hub = location.startswith(PREFIX)
     path = hub_folder(location, places.weights_dir) if is_hub else Path(location)
-    return open_folder(path, location)
+    return open_checked(path, location)

@@ -57,7 +57,7 @@ def open_folder(path: Path, name: str) -> ModelFolder:
     if not path.is_dir():
         raise ModelError(
             f"{name} is not on this machine: {path} is no folder. Nothing is downloaded by itself: "
-            "copy the folder there"
+            f"run `pictor models pull {name}` where there is internet, or copy the folder there"
         )
     folder = ModelFolder(name=name, path=path, config=read_json(path / CONFIG, name))
     _check_weights(folder)

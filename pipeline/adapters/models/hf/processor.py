@@ -9,12 +9,10 @@ from numpy.typing import NDArray
 
 from pipeline.adapters.models.hf.folder import PROCESSOR, ModelFolder, read_json
 from pipeline.adapters.models.hf.library import transformers
-from pipeline.adapters.models.probe_pictures import probe_pictures
+from pipeline.adapters.models.own_pipeline import check_against_own
 from pipeline.errors import ModelError
-from pipeline.image.preprocess import to_model_input
-from pipeline.types import Preprocessing
+from pipeline.types import Pixels, Preprocessing
 
-MIN_COSINE = 0.999  # between our input of a picture and the processor's
 _RESAMPLING = {1: "lanczos", 2: "bilinear", 3: "bicubic"}  # Pillow's numbers
 
 
@@ -111,27 +109,7 @@ def _says(processor: Any, key: str) -> bool:
 
 
 def _check(processor: Any, found: Preprocessing, name: str) -> None:
-    """What is not in the settings, such as another order of steps, shows on pictures."""
-    for rgb in probe_pictures():
-        theirs = np.asarray(processor(images=rgb, return_tensors="np")["pixel_values"], np.float32)
-        if theirs.shape != (1, 3, found.crop, found.crop):
-            raise ModelError(
-                f"{name}: its processor {type(processor).__name__} makes {list(theirs.shape)} of an image, "
-                f"[1, 3, {found.crop}, {found.crop}] was expected"
-            )
-        cosine = _cosine(theirs[0], _normalise(to_model_input(rgb, found), found))
-        if cosine < MIN_COSINE:
-            raise ModelError(
-                f"{name}: its processor {type(processor).__name__} does what Pictor cannot repeat: "
-                f"the input of a picture has cosine {cosine:.4f} to its own, under {MIN_COSINE}"
-            )
+    def own(rgb: Pixels) -> NDArray[np.float32]:
+        return np.asarray(processor(images=rgb, return_tensors="np")["pixel_values"][0], np.float32)
 
-
-def _normalise(pixels: NDArray[np.uint8], spec: Preprocessing) -> NDArray[np.float32]:
-    mean, std = (np.array(values, np.float32).reshape(3, 1, 1) for values in (spec.mean, spec.std))
-    return ((pixels.astype(np.float32) / 255 - mean) / std).astype(np.float32)
-
-
-def _cosine(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
-    lengths = float(np.linalg.norm(one) * np.linalg.norm(other))
-    return float(np.vdot(one, other)) / lengths if lengths else float(not one.any() and not other.any())
+    check_against_own(found, own, where=f"{name}: its processor {type(processor).__name__}")

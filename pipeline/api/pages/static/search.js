@@ -6,20 +6,32 @@ const results = document.getElementById("results");
 const file = document.getElementById("file");
 const drop = document.getElementById("drop");
 
+const form = document.getElementById("ask");
+
 function choose(picture) {
-  if (picture) search(picture);
+  if (!picture) return;
+  addresses.splice(0).forEach((address) => URL.revokeObjectURL(address));
+  if (document.getElementById("faces")) findFaces(picture);
+  else if (form.reportValidity()) search(picture, "");
 }
 
-let own; // the address of the picture that was chosen, for as long as it is shown
+const addresses = []; // of the picture that was chosen and of parts of it, until another one is chosen
+
+function addressOf(picture) {
+  addresses.push(URL.createObjectURL(picture));
+  return addresses.at(-1);
+}
+
 let latest = 0; // an answer that a later question has overtaken is not shown
 
-async function search(picture) {
+async function search(picture, box) {
   const mine = ++latest;
   results.setAttribute("aria-busy", "true");
   results.replaceChildren(document.getElementById("busy").content.cloneNode(true));
-  const asked = new URLSearchParams(new FormData(document.getElementById("ask")));
+  const asked = new URLSearchParams(new FormData(form));
   asked.delete("id");
-  const headers = { "content-type": "application/octet-stream" };
+  if (box) asked.set("box", box);
+  const headers = {};
   for (const name of ["purpose", "case"]) { // not in the address, which is logged
     const text = asked.get(name);
     asked.delete(name);
@@ -27,39 +39,48 @@ async function search(picture) {
   }
   let html;
   try {
-    const answer = await fetch(`/results?${asked}`, {
-      method: "POST",
-      headers,
-      body: picture,
-    });
-    html = answer.headers.get("content-type").startsWith("text/html") ? await answer.text() : null;
-    if (html === null) return mine === latest && fail((await answer.json()).detail);
-  } catch {
-    return mine === latest && fail("The service does not answer. Is it still running?");
+    html = await part(`/results?${asked}`, picture, headers);
+  } catch (error) {
+    return mine === latest && fail(results, error.message);
   }
   if (mine !== latest) return;
   results.innerHTML = html; // rendered and escaped by the service
   results.setAttribute("aria-busy", "false");
   const shown = document.getElementById("mine");
   if (shown) {
-    if (own) URL.revokeObjectURL(own);
-    own = shown.src = URL.createObjectURL(picture);
+    shown.src = box ? pressed().querySelector("img").src : addressOf(picture);
     shown.onerror = () => shown.remove(); // a format that the browser does not know
   }
   history.replaceState(null, "", "/");
   listen();
 }
 
+// A part of the page for a picture. An error says in words what is wrong.
+async function part(address, picture, headers) {
+  let answer;
+  try {
+    answer = await fetch(address, {
+      method: "POST",
+      headers: { "content-type": "application/octet-stream", ...headers },
+      body: picture,
+    });
+  } catch {
+    throw new Error("The service does not answer. Is it still running?");
+  }
+  if (answer.headers.get("content-type").startsWith("text/html")) return answer.text();
+  throw new Error((await answer.json()).detail);
+}
+
 function utf8(text) {
   return String.fromCharCode(...new TextEncoder().encode(text)); // a header takes nothing but bytes
 }
 
-function fail(words) {
+function fail(place, words) {
   const line = document.createElement("p");
   line.className = "error";
   line.setAttribute("role", "alert");
   line.textContent = words;
-  results.replaceChildren(line);
+  place.replaceChildren(line);
   results.setAttribute("aria-busy", "false");
 }
 
@@ -67,7 +88,7 @@ function fail(words) {
 const dialog = document.getElementById("compare");
 let shownHit;
 
-function show(side, picture, words) {
+function put(side, picture, words) {
   const figure = document.getElementById(side);
   figure.querySelector("img").src = picture.src.replace("side_px=320", "side_px=800").replace("?v=", "?side_px=800&v=");
   figure.querySelector("img").alt = picture.alt;
@@ -80,11 +101,11 @@ function visibleHits() {
 
 function showHit(hit) {
   shownHit = hit;
-  show("right", hit.querySelector("img"), describe(hit));
+  put("right", hit.querySelector("img"), describe(hit));
 }
 
 function describe(hit) {
-  return `${hit.querySelector(".key").textContent}\n${hit.querySelector(".score").textContent.trim()} alike`;
+  return `${hit.querySelector(".key").textContent}\n${hit.querySelector(".alike").textContent}`;
 }
 
 function step(by) {
@@ -94,12 +115,12 @@ function step(by) {
 }
 
 function hold() {
-  show("left", shownHit.querySelector("img"), describe(shownHit));
+  put("left", shownHit.querySelector("img"), describe(shownHit));
 }
 
 function compare(hit) {
-  const example = document.querySelector(".example img");
-  if (example) show("left", example, document.querySelector(".example .key").textContent);
+  const example = results.querySelector(".example img");
+  if (example) put("left", example, results.querySelector(".example .key").textContent);
   showHit(hit);
   if (!example) hold();
   dialog.showModal();
@@ -131,11 +152,16 @@ function listen() {
       if (!hit.hidden) shown += 1;
     }
     document.getElementById("shown-threshold").value = least <= -1 ? "any" : least.toFixed(2);
-    document.getElementById("count").textContent = shown === 1 ? "1 image" : `${shown} images`;
+    const count = document.getElementById("count");
+    count.textContent = `${shown} ${shown === 1 ? count.dataset.one : count.dataset.more}`;
   });
 }
 
 if (file) {
+  // Another collection asks for other fields.
+  document.getElementById("collection").addEventListener("change", (event) => {
+    location.assign(`/?${new URLSearchParams({ collection: event.target.value })}`);
+  });
   file.addEventListener("change", () => choose(file.files[0]));
   drop.addEventListener("dragover", (event) => {
     event.preventDefault();

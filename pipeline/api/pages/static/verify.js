@@ -39,7 +39,7 @@ for (const picture of document.querySelectorAll("img[data-none]")) {
     const none = document.createElement("span");
     none.className = "none";
     none.textContent = picture.dataset.none;
-    picture.replaceWith(none);
+    (picture.closest(".framed") || picture).replaceWith(none); // and the box that was drawn on it
   };
   picture.addEventListener("error", say);
   if (picture.complete && !picture.naturalWidth) say(); // it was refused before this ran

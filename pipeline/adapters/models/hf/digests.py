@@ -1,0 +1,48 @@
+"""The note beside a fetched model that says what its files were."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from pipeline.adapters.models.hf.folder import ModelFolder, open_folder, read_json
+from pipeline.adapters.models.weights import digest_file
+from pipeline.errors import ModelError
+
+DIGESTS = "pictor-digests.json"
+
+
+def write_digests(folder: Path, *, name: str, commit: str, files: Mapping[str, str]) -> None:
+    """Whole or not at all. Args: `files` maps names to SHA-256. Raises ModelError: it cannot be written."""
+    note = {"model": name, "commit": commit, "files": dict(sorted(files.items()))}
+    written = folder / f".{DIGESTS}"
+    try:
+        written.write_text(json.dumps(note, indent=1) + "\n", encoding="utf-8")
+        written.replace(folder / DIGESTS)
+    except OSError as err:
+        raise ModelError(f"{name}: {folder / DIGESTS} cannot be written: {err.strerror}") from err
+
+
+def open_checked(path: Path, name: str) -> ModelFolder:
+    """Raises ModelError: as `open_folder` and `check_digests` do."""
+    folder = open_folder(path, name)
+    check_digests(path, name=name)
+    return folder
+
+
+def check_digests(folder: Path, *, name: str) -> None:
+    """Nothing is checked in a folder without a note.
+
+    Raises:
+        ModelError: a file is not what it was when it was fetched.
+    """
+    if not (folder / DIGESTS).is_file():
+        return
+    files = read_json(folder / DIGESTS, name).get("files")
+    if not isinstance(files, dict):
+        raise ModelError(f"{name}: {folder / DIGESTS} names no files")
+    for file, promised in files.items():
+        path = folder / file
+        if "/" in file or not path.is_file():
+            raise ModelError(f"{name}: {path}, which {DIGESTS} names, is not there")
+        if (found := digest_file(path)) != promised:
+            raise ModelError(f"{name}: {path}: SHA-256 is {found}, {promised} was fetched")
