@@ -9,7 +9,6 @@ from pipeline import wiring
 from pipeline.capacity import Load
 from pipeline.cli.output import note, write_json, write_table
 from pipeline.service.answers import model_json
-from pipeline.service.sample_pixels import sample_pixels
 from pipeline.settings import Settings
 
 app = typer.Typer(no_args_is_help=True, help="List models and show one.")
@@ -134,6 +133,8 @@ def calibrate_model(
     as_json: AsJson = False,
 ) -> None:
     """Make a model ready for PICTOR_PRECISION=int8, if it finds the same neighbours as in float32."""
+    from pipeline.service.sample_pixels import sample_pixels  # with all that decodes
+
     settings = Settings.from_env()
     pixels = sample_pixels(
         source,
