@@ -295,6 +295,10 @@ class JobBody(BaseModel):
     pending: int
     ignored: int
     removed: int
+    faces_found: Annotated[
+        int, Field(description="In the images that were new or changed. 0 for models of whole images")
+    ] = 0
+    without_faces: Annotated[int, Field(description="How many of these images show no face")] = 0
     planned: bool
     error: str
     created_at: str

@@ -61,15 +61,23 @@ class Publisher:
 
     def publish(self) -> None:
         """Once, in this thread. Goes on until nothing is newer, so that the last of two processes wins."""
-        while (head := self._log.head()).size > self._published:
-            if self._tiles is not None:
-                write_tiles(self._log, self._tiles, head.size, since=self._size_there(self._tiles))
-            checkpoint = self._cosigned(head.checkpoint)
-            if self._tiles is not None:
-                write_checkpoint(self._log, self._tiles, checkpoint, self._key)
-            for copy in self._copies:
-                write_checkpoint(self._log, copy, checkpoint, self._key, days=True)
-            self._published = head.size
+        while self.publish_newest():
+            pass
+
+    def publish_newest(self) -> bool:
+        """Whether anything was newer. More may be by now: a busy log grows while it is written."""
+        head = self._log.head()
+        if head.size <= self._published:
+            return False
+        if self._tiles is not None:
+            write_tiles(self._log, self._tiles, head.size, since=self._size_there(self._tiles))
+        checkpoint = self._cosigned(head.checkpoint)
+        if self._tiles is not None:
+            write_checkpoint(self._log, self._tiles, checkpoint, self._key)
+        for copy in self._copies:
+            write_checkpoint(self._log, copy, checkpoint, self._key, days=True)
+        self._published = head.size
+        return True
 
     def _cosigned(self, text: str) -> str:
         if self._cosign is None:
@@ -89,16 +97,21 @@ class Publisher:
             self._wanted.wait()
             self._wanted.clear()
             pause_s = INTERVAL_S
-            if not self._try("the audit log could not be published"):
+            if not self._try(self._publish_in_turn, "the audit log could not be published"):
                 pause_s = RETRY_S
                 self._wanted.set()
             if self._closing.wait(pause_s):
                 break
-        self._try("the audit log could not be published at the end")
+        self._try(self.publish, "the audit log could not be published at the end")
 
-    def _try(self, words: str) -> bool:
+    def _publish_in_turn(self) -> None:
+        """Once in each interval. On a busy log, one pass after the other would never end."""
+        if self.publish_newest():
+            self._wanted.set()  # to look again: another process may have written an older one over it
+
+    def _try(self, work: Callable[[], None], words: str) -> bool:
         try:
-            self.publish()
+            work()
         except PictorError as err:
             logger.error(words, extra={"error": str(err)})
             return False

@@ -7,14 +7,13 @@ which record it was, so that erasing both leaves a tree that says nothing of the
 import hashlib
 import json
 import secrets
-from collections.abc import Mapping, Sequence
-from dataclasses import fields
-from datetime import UTC, datetime
+from collections.abc import Sequence
 
 import rfc8785
 
+from pipeline.audit.canonical import fields_of, to_canonical
 from pipeline.errors import ArgumentError, NotFoundError
-from pipeline.types.audit import RECORD_VERSION, AuditEntry, AuditKind, AuditRecord, Json
+from pipeline.types.audit import RECORD_VERSION, AuditEntry, AuditKind, AuditRecord
 
 SALT_BYTES = 32
 MAX_RECORD_BYTES = 4 * 2**20  # the most hits of a search are 1.3 MB, and the largest condition is 1 MB
@@ -36,7 +35,7 @@ def canonical_json(record: AuditRecord) -> bytes:
         ArgumentError: the record holds what JSON cannot say, or is too large.
     """
     try:
-        canonical = rfc8785.dumps(_plain({"v": RECORD_VERSION} | _fields_of(record)))
+        canonical = to_canonical({"v": RECORD_VERSION, **fields_of(record)})
     except rfc8785.CanonicalizationError as err:
         raise ArgumentError(f"record {record.record_id} cannot be written as JSON: {err}") from err
     if len(canonical) > MAX_RECORD_BYTES:
@@ -44,27 +43,6 @@ def canonical_json(record: AuditRecord) -> bytes:
             f"record {record.record_id} has {len(canonical)} bytes; up to {MAX_RECORD_BYTES} are allowed"
         )
     return canonical
-
-
-def _fields_of(value: object) -> dict[str, object]:
-    return {field.name: getattr(value, field.name) for field in fields(value)}  # type: ignore[arg-type]
-
-
-def _plain(value: object) -> Json:
-    match value:
-        case str():
-            # Keys of a folder may be no Unicode. Their bytes are then shown, as in every message of ours.
-            return value.encode("utf-8", "backslashreplace").decode()
-        case None | bool() | int() | float():  # before the mappings, which take longer to tell
-            return value
-        case datetime():
-            return value.astimezone(UTC).isoformat(timespec="microseconds")
-        case Mapping():
-            return {str(_plain(key)): _plain(part) for key, part in value.items()}
-        case list() | tuple():
-            return [_plain(part) for part in value]
-        case _:
-            return _plain(_fields_of(value))
 
 
 def check_erasure(erasure: AuditRecord, erased: Sequence[AuditEntry]) -> None:

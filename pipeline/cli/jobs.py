@@ -22,6 +22,9 @@ COLUMNS = (
 )  # fmt: skip
 
 
+OF_FACES = ("faces_found", "without_faces")  # shown of jobs that have found some, or images without one
+
+
 class Jobs(Protocol):
     """The jobs of a ledger, opened here or asked for through a service. Fields are those of `job_json`."""
 
@@ -84,9 +87,11 @@ def show_job(job_id: JobId, as_json: AsJson = False) -> None:
     if as_json:
         write_json(fields)
         return
-    write_table(
-        ("field", "value"), [(name, value) for name, value in fields.items() if value not in ("", None)]
-    )
+    blank: tuple[object, ...] = ("", None)
+    shown = [(name, value) for name, value in fields.items() if value not in blank]
+    if not any(fields.get(name) for name in OF_FACES):
+        shown = [(name, value) for name, value in shown if name not in OF_FACES]
+    write_table(("field", "value"), shown)
 
 
 @app.command("failures")

@@ -55,13 +55,23 @@ def print_counts(
         of_run = {"seconds": round(seconds, 3), "images_per_s": rate, "refused": refused}
         write_json({"job_id": job_id, **asdict(counts), **of_run})
         return
+    of_faces = (
+        f", {counts.faces_found} faces found, {counts.without_faces} images without"
+        if has_faces(counts)
+        else ""
+    )
     write_line(
         f"job {job_id}: {counts.scanned} scanned = {counts.indexed} indexed + "
         f"{counts.unchanged} unchanged + {counts.failed} failed + {counts.pending} pending; "
-        f"{counts.ignored} ignored, {counts.removed} removed; {seconds:.1f} s, {rate} images/s"
+        f"{counts.ignored} ignored, {counts.removed} removed{of_faces}; {seconds:.1f} s, {rate} images/s"
     )
     if counts.failed and sys.stdout.isatty():
         note(f"Why they failed: pictor jobs failures {job_id}")
+
+
+def has_faces(counts: JobCounts) -> bool:
+    """Whether they are of a model that looks for faces, and has looked."""
+    return bool(counts.faces_found or counts.without_faces)
 
 
 def check_failure_rate(counts: JobCounts, max_failure_rate: float) -> None:

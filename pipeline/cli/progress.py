@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from types import TracebackType
 from typing import Self, cast
 
@@ -26,14 +26,14 @@ class ProgressState:
         return cls(state=job.state, planned=job.planned, counts=job.counts, error=job.error)
 
     @classmethod
-    def of_fields(cls, fields: Mapping[str, object]) -> Self:
-        """Args: `fields` are those of `job_json`."""
-        names = ("scanned", "indexed", "unchanged", "failed", "pending", "ignored", "removed")
+    def of_fields(cls, told: Mapping[str, object]) -> Self:
+        """Args: `told` has the fields of `job_json`."""
+        names = [field.name for field in fields(JobCounts)]
         return cls(
-            state=JobState(str(fields["state"])),
-            planned=bool(fields["planned"]),
-            counts=JobCounts(**{name: cast("int", fields.get(name, 0)) for name in names}),
-            error=str(fields["error"]),
+            state=JobState(str(told["state"])),
+            planned=bool(told["planned"]),
+            counts=JobCounts(**{name: cast("int", told.get(name, 0)) for name in names}),
+            error=str(told["error"]),
         )
 
 

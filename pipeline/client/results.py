@@ -51,6 +51,7 @@ class Generation(AnswerObject):
 class Job(AnswerObject):
     """`scanned = indexed + unchanged + failed + pending`. Times are ISO 8601 in UTC.
 
+    `faces_found` are in the images that were new or changed, and `without_faces` counts those without one.
     `stage_seconds` and `bottleneck` are there when the job was asked for alone. `resumed` is there when it
     was submitted: an unfinished job of the same source goes on.
     """
@@ -73,6 +74,8 @@ class Job(AnswerObject):
     created_at: str
     finished_at: str | None = None
     pruned_at: str | None = None
+    faces_found: int = 0
+    without_faces: int = 0
     stage_seconds: Mapping[str, float] = field(default_factory=dict)
     bottleneck: str = ""
     resumed: bool = False

@@ -123,6 +123,7 @@ def index_prepared(
         rejected=tuple(rejected),
         seconds=_sum(prepared.seconds, clock.seconds()),
         versions=tuple(version for version in versions if version.ref.image_id not in dropped),
+        of_faces=deps.embedder.spec.has_views,
     )
 
 

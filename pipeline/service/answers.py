@@ -127,6 +127,8 @@ def job_json(job: Job) -> dict[str, object]:
         "pending": counts.pending,
         "ignored": counts.ignored,
         "removed": counts.removed,
+        "faces_found": counts.faces_found,
+        "without_faces": counts.without_faces,
         "planned": job.planned,
         "error": job.error,
         "created_at": job.created_at.isoformat(),

@@ -126,7 +126,8 @@ def indexed_version(ref: ObjectRef, vectors: int = 1) -> VersionEntry:
 class BatchReport:
     """The outcome of one batch. `items = indexed + unchanged + len(rejected)`, always.
 
-    `versions` go into the version book in the transaction of the report.
+    `versions` go into the version book in the transaction of the report. `of_faces` says that their vectors
+    are of faces.
     """
 
     job_id: str
@@ -136,6 +137,19 @@ class BatchReport:
     rejected: tuple[Rejected, ...]
     seconds: Mapping[str, float] = field(default_factory=dict)  # by stage, summed over threads
     versions: tuple[VersionEntry, ...] = ()
+    of_faces: bool = False
+
+    @property
+    def faces(self) -> int:
+        """Of the images that are indexed or unchanged. So a batch that is done twice counts them once."""
+        return sum(version.vectors for version in self.versions if self._counts(version))
+
+    @property
+    def without_faces(self) -> int:
+        return sum(not version.vectors for version in self.versions if self._counts(version))
+
+    def _counts(self, version: VersionEntry) -> bool:
+        return self.of_faces and version.state is not VersionState.FAILED
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

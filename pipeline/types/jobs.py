@@ -75,7 +75,9 @@ class JobRequest:
 class JobCounts:
     """`scanned = indexed + unchanged + failed + pending`, in every state of a job.
 
-    `removed` objects are in the index no more because they are in the source no more.
+    `removed` objects are in the index no more because they are in the source no more. `faces_found` are of
+    the images that its batches have dealt with, and `without_faces` how many of these images show none. Both
+    are 0 for a model of whole images.
     """
 
     scanned: int
@@ -85,6 +87,8 @@ class JobCounts:
     pending: int
     ignored: int
     removed: int = 0
+    faces_found: int = 0
+    without_faces: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

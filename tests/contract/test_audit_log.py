@@ -12,10 +12,11 @@ import pytest
 from pipeline.adapters.ledger.sql_audit_log import open_audit_log
 from pipeline.audit.note import SigningKey
 from pipeline.audit.records import canonical_json, commit
+from pipeline.audit.verify import verify_log
 from pipeline.errors import ArgumentError, NotFoundError
 from pipeline.ports.audit import PublishedLog
 from pipeline.testing.memory_audit import MemoryAuditLog
-from pipeline.types import AuditKind, AuditQuery, Candidate, Probe
+from pipeline.types import AuditKind, AuditQuery, AuditReceipt, Candidate, Probe
 from tests.audit_records import NOON, erasure_of, proves, search_by
 from tests.contract.ledger_databases import empty_tables
 
@@ -83,6 +84,32 @@ def test_a_record_that_is_appended_twice_keeps_its_place(log: KeyedLog) -> None:
     (again,) = log.append([record])
     assert (again.index, log.head().size) == (0, 2)
     assert proves(again, record, log.key.verifier)
+
+
+def test_two_processes_go_on_from_each_other(database: str) -> None:
+    records = [search_by("ann", minute=minute) for minute in range(262)]
+    receipts: list[AuditReceipt] = []
+    empty_tables(database)
+    with open_audit_log(database, KEY) as one, open_audit_log(database, KEY) as other:
+        receipts += one.append(records[:250])
+        for number, log in enumerate((one, one, other, other, one, other) * 2, start=250):  # past a tile
+            receipts += log.append([records[number]])
+        verified = verify_log(other, KEY.verifier)
+    assert (verified.entries, verified.faults) == (262, ())
+    assert [receipt.index for receipt in receipts] == list(range(262))
+    assert all(proves(r, record, KEY.verifier) for r, record in zip(receipts, records, strict=True))
+
+
+def test_a_record_of_another_process_keeps_its_place(database: str) -> None:
+    """As when that one was killed before it could answer."""
+    record = search_by("ann")
+    empty_tables(database)
+    with open_audit_log(database, KEY) as one, open_audit_log(database, KEY) as other:
+        one.append([record])
+        other.append([search_by("bob")])
+        again, more = other.append([record, search_by("eve")])
+        assert [again.index, more.index, other.head().size] == [0, 2, 3]
+    assert proves(again, record, KEY.verifier)
 
 
 def test_equal_records_have_different_commitments(log: KeyedLog) -> None:

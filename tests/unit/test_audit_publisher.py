@@ -166,6 +166,23 @@ def test_the_thread_publishes_what_it_is_told_of_and_the_rest_at_the_end(
     assert read_checkpoints(place(store), log.key.verifier)[0].checkpoint.size == 7
 
 
+def test_one_pass_ends_however_fast_the_log_grows(store: MemoryStore, log: MemoryAuditLog) -> None:
+    """A service that answers searches all the time would else publish all the time."""
+
+    def cosign(checkpoint: Checkpoint, _nodes: NodeReader) -> Checkpoint:
+        if log.head().size < 100:
+            grow(log, 10)  # while the first are being written
+        return checkpoint
+
+    publisher = Publisher(log, log.key.verifier, tiles=place(store), cosign=cosign)
+    grow(log, 10)
+    assert publisher.publish_newest()
+    assert read_checkpoints(place(store), log.key.verifier)[0].checkpoint.size == 10
+    publisher.publish()
+    assert read_checkpoints(place(store), log.key.verifier)[0].checkpoint.size == 100
+    assert not publisher.publish_newest()
+
+
 def test_a_store_that_is_away_is_tried_again_at_the_end(
     store: MemoryStore, log: MemoryAuditLog, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -274,8 +274,9 @@ def test_nothing_is_signed_after_a_rollback_under_a_process_that_runs(world: Wor
         for table, column in (("audit_entry", "entry_index"), ("audit_tile", "number")):
             world.sql(f"DELETE FROM {table} WHERE {column} >= 300")  # noqa: S608
         world.sql("UPDATE audit_tree SET size = 300")
-        with pytest.raises(FatalError, match="was put back"):
-            log.append([search_by("bob")])
+        for _ in range(3):  # and not the first time alone
+            with pytest.raises(FatalError, match="was put back"):
+                log.append([search_by("bob")])
 
 
 def test_nothing_is_signed_on_top_of_a_damaged_tree(world: World) -> None:

@@ -160,6 +160,8 @@ def test_ingest_prints_its_counts_as_one_object(gallery: Deps, capsys: Output) -
         "pending": 0,
         "ignored": 1,
         "removed": 0,
+        "faces_found": 0,
+        "without_faces": 0,
         "refused": "",
     }
     assert images_per_s == pytest.approx(4 / seconds, rel=0.05, abs=0.051)  # both are rounded

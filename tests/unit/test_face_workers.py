@@ -244,11 +244,18 @@ def counted(job: Job) -> tuple[JobState, int, int, int, int]:
     return job.state, counts.indexed, counts.unchanged, counts.failed, counts.removed
 
 
+def faces_counted(job: Job) -> tuple[int, int]:
+    """Faces, and images without one, of what was new or changed."""
+    return job.counts.faces_found, job.counts.without_faces
+
+
 FOUR = [ANNA, BERTA, CLARA, LARGE]
 
 
-def test_counts_are_of_images_and_each_face_has_a_row(workers: Workers) -> None:
-    assert counted(workers.ingest()) == (JobState.COMPLETED, 3, 0, 0, 0)
+def test_counts_are_of_images_and_of_faces_and_each_face_has_a_row(workers: Workers) -> None:
+    job = workers.ingest()
+    assert counted(job) == (JobState.COMPLETED, 3, 0, 0, 0)
+    assert faces_counted(job) == (5, 1)
     assert rows_of(workers.deps) == places(group=FOUR, one=[BERTA])
     assert book_of(workers.deps) == {
         "group.png": (VersionState.INDEXED, 4),
@@ -353,6 +360,7 @@ def test_a_kill_at_any_call_leaves_no_face_twice_and_none_lost(
         job = workers.ingest(fate)
         assert job.state is JobState.COMPLETED
         assert job.counts.pending == 0
+        assert faces_counted(job) == (3, 1)
         assert rows_of(workers.deps) == places(group=[CLARA], new=[ANNA, LARGE]), moment
         assert {key: vectors for key, (_, vectors) in book_of(workers.deps).items()} == {
             "group.png": 1,

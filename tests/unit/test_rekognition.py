@@ -14,8 +14,10 @@ from starlette.testclient import TestClient
 
 from pipeline.api.app import make_app
 from pipeline.api.backend import Backend
+from pipeline.api.rekognition.shapes import face
 from pipeline.errors import TransientError
 from pipeline.ports import Deps, ImageEmbedder
+from pipeline.ports.image_rows import view_row_id
 from pipeline.service.access import local_caller
 from pipeline.service.accountability import Accountability
 from pipeline.service.face_pictures import forget_pictures
@@ -23,7 +25,7 @@ from pipeline.service.keys import KeyRequest, create_key, revoke_key
 from pipeline.service.policies import decide_policy
 from pipeline.settings import Settings
 from pipeline.testing.memory_audit import MemoryAuditLog
-from pipeline.types import Justification, KeyRole
+from pipeline.types import Justification, KeyRole, image_id_of
 from tests.accountable import NO_LOG
 from tests.face_models import DrawnFace, picture, write_face_model
 from tests.unit.api_client import ORIGIN, backend_of
@@ -477,16 +479,28 @@ def test_a_picture_that_cannot_be_read_has_the_error_of_the_model(
 def test_faces_that_a_job_has_indexed_are_searched_listed_and_not_deleted_one_by_one(
     ask: Ask, deps: Deps, backend: Backend
 ) -> None:
-    index_faces(deps, {"group.png": [LARGE, ANNA, BERTA]})
+    index_faces(deps, {"anna & co/group.png": [LARGE, ANNA, BERTA]})
     found = ask()
     held(found, "create_collection", CollectionId="people")  # its policy is not that of `images`
     listed = held(found, "list_faces", CollectionId="images")["Faces"]
     assert len({face["FaceId"] for face in listed}) == 3
+    assert {face["ExternalImageId"] for face in listed} == {"anna:::co:group.png"}, "the signs of an id"
+    assert len({face["ImageId"] for face in listed}) == 1
     by_id = held(found, "list_faces", CollectionId="images", FaceIds=[listed[2]["FaceId"]])["Faces"]
     assert by_id == [listed[2]]
     code, words = refusal(found, "delete_faces", CollectionId="images", FaceIds=[listed[1]["FaceId"]])
     assert (code, "came by a job" in words) == ("InvalidParameterException", True)
     assert len(held(found, "list_faces", CollectionId="images")["Faces"]) == 3
+
+
+@pytest.mark.parametrize("name", ["external_image_id", "external-image-id"])
+def test_an_object_may_say_the_external_id_of_its_faces(deps: Deps, name: str) -> None:
+    index_faces(deps, {"group.png": [ANNA]})
+    [row] = deps.index.get_rows(deps.index.live("images"), [view_row_id(image_id_of(BUCKET, "group.png"), 0)])
+    of_object = replace(row, metadata={**row.metadata, name: "anna/" + "x" * 300})
+    assert face(of_object, "v")["ExternalImageId"] == "x" * 255
+    of_client = replace(row, metadata={**row.metadata, "rekognition_image_id": "i"})
+    assert "ExternalImageId" not in face(of_client, "v"), "whoever gave none has none"
 
 
 # Who asks

@@ -78,6 +78,14 @@ class Metrics:
             "Images taken out of the index because they are in their source no more",
             registry=registry,
         )
+        self._faces = Counter(
+            "pictor_faces_total", "Faces of the images in reported batches", registry=registry
+        )
+        self._without_faces = Counter(
+            "pictor_images_without_faces_total",
+            "Images in reported batches of a model of faces that show none",
+            registry=registry,
+        )
         self._failures = Counter(
             "pictor_image_failures_total", "Images that failed, by reason", ["reason"], registry=registry
         )
@@ -202,6 +210,8 @@ class Metrics:
         self._images.labels("indexed").inc(report.indexed)
         self._images.labels("unchanged").inc(report.unchanged)
         self._images.labels("failed").inc(len(report.rejected))
+        self._faces.inc(report.faces)
+        self._without_faces.inc(report.without_faces)
         for rejected in report.rejected:
             self._failures.labels(rejected.reason.value).inc()
 

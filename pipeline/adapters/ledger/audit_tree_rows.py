@@ -6,6 +6,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from pipeline.adapters.ledger.audit_schema import audit_entry, audit_tile, audit_tree
+from pipeline.adapters.ledger.rows import Values
 from pipeline.audit.edge import Edge, FullTile
 from pipeline.audit.hashes import leaf_hash
 from pipeline.audit.tile_nodes import TileNodes
@@ -24,12 +25,18 @@ COMMITMENTS = (
 )
 
 
+# Be the one writer until the transaction ends, in a statement that takes no values. In SQLite the transaction
+# itself is the lock. Whatever PostgreSQL's usual setting is: what was signed must not be forgotten.
+LOCK_IN = {
+    "sqlite": "",
+    "postgresql": f"SELECT pg_advisory_xact_lock({AUDIT_LOCK}); SET LOCAL synchronous_commit = on",
+}
+ADD_TILES = audit_tile.insert()
+
+
 def lock_tree(connection: sa.Connection) -> None:
-    """Be the one writer until the transaction ends. In SQLite the transaction itself is the lock."""
-    if connection.dialect.name == "postgresql":
-        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(AUDIT_LOCK)))
-        # Whatever the server's usual setting is: what was signed must not be forgotten.
-        connection.execute(sa.text("SET LOCAL synchronous_commit = on"))
+    if lock := LOCK_IN[connection.dialect.name]:
+        connection.exec_driver_sql(lock, execution_options={"no_parameters": True})
 
 
 def select_tree(connection: sa.Connection) -> sa.Row[Any] | None:
@@ -69,10 +76,8 @@ def tree_nodes(connection: sa.Connection, size: int) -> TileNodes:
     return TileNodes(lambda level, number: read_tile(connection, level, number, size))
 
 
-def insert_tiles(connection: sa.Connection, tiles: Iterable[FullTile]) -> None:
-    rows = [
+def tile_rows(tiles: Iterable[FullTile]) -> list[Values]:
+    return [
         {"level": tile.level, "number": tile.number, "root": tile.root, "hashes": tile.hashes}
         for tile in tiles
     ]
-    if rows:
-        connection.execute(audit_tile.insert(), rows)

@@ -16,14 +16,22 @@ from pipeline.adapters.ledger.audit_rows import (
     reference_values,
     select_by_ids,
 )
-from pipeline.adapters.ledger.audit_schema import audit_entry, audit_reference, audit_tree
+from pipeline.adapters.ledger.audit_schema import (
+    audit_entry,
+    audit_reference,
+    audit_tile,
+    audit_tree,
+)
 from pipeline.adapters.ledger.audit_tree_rows import (
-    insert_tiles,
+    ADD_TILES,
+    LOCK_IN,
     lock_tree,
     read_edge,
     select_tree,
+    tile_rows,
     tree_nodes,
 )
+from pipeline.adapters.ledger.prepared import Prepared
 from pipeline.adapters.ledger.statements import slices
 from pipeline.adapters.ledger.verification_rows import make_anew_without, take_entry
 from pipeline.audit.checkpoint import NamedCheckpoint, open_checkpoint, sign_checkpoint
@@ -43,6 +51,15 @@ ADD_ENTRIES = audit_entry.insert()
 SET_TREE = audit_tree.update().values(
     size=sa.bindparam("to_size"), root=sa.bindparam("to_root"), checkpoint=sa.bindparam("to_checkpoint")
 )
+IS_AS_LEFT = (
+    audit_tree.c.vkey == sa.bindparam("by_vkey"),
+    audit_tree.c.size == sa.bindparam("of_size"),
+    audit_tree.c.root == sa.bindparam("of_root"),
+)
+
+
+class ChangedTreeError(Exception):
+    """The tree is not as this process left it, so that the usual way has to look."""
 
 
 class AuditWriter:
@@ -52,9 +69,15 @@ class AuditWriter:
         guard: gives checkpoints that were published elsewhere. Asked before the first entry of this process.
     """
 
-    def __init__(self, key: SigningKey, guard: Guard) -> None:
+    def __init__(self, key: SigningKey, guard: Guard, dialect: str) -> None:
         self._key, self._guard = key, guard
+        self._vkey = str(key.verifier)
+        self._lock = LOCK_IN[dialect]
+        self._move_tree = Prepared(SET_TREE.where(*IS_AS_LEFT), dialect)
+        self._add_entries = Prepared(ADD_ENTRIES, dialect, of=list(audit_entry.c))
+        self._add_tiles = Prepared(ADD_TILES, dialect, of=list(audit_tile.c))
         self._edge: Edge | None = None  # of what this process committed last
+        self._committed = 0  # size of that tree, also while the edge is not known
         self._written: Edge | None = None  # and of what it is about to commit
         self._published: Sequence[NamedCheckpoint] | None = None  # until they are compared
         self._is_compared = False
@@ -97,9 +120,52 @@ class AuditWriter:
             for entry in new
         ]
 
+    def can_go_on(self, new: Sequence[NewEntry]) -> bool:
+        """Whether `go_on` is for these: entries that are about themselves alone, after others of ours."""
+        return self._edge is not None and not any(
+            entry.record.refers_to or concerns_matches(entry.record) for entry in new
+        )
+
+    def go_on(self, cursor: Any, new: Sequence[NewEntry]) -> list[AuditReceipt]:
+        """Append where this process was the last that wrote. Inside a transaction, as `write`.
+
+        Two statements: the first moves the tree on if it is as it was left, and the second adds the entries.
+        Each record is new, or the database refuses its id.
+
+        Raises:
+            ChangedTreeError: it is not as it was left. Nothing is written.
+        """
+        edge, self._edge = self._edge, None  # see `_take_edge`
+        assert edge is not None
+        edge.forget_full()
+        left = {"by_vkey": self._vkey, "of_size": edge.size, "of_root": edge.root()}
+        first, tiles = edge.size, _grown(edge, new)
+        moved = self._signed(edge)
+        if self._lock:
+            cursor.execute(self._lock)
+        if self._move_tree.run(cursor, left | moved) != 1:
+            raise ChangedTreeError
+        rows = [entry_values(index, entry) for index, entry in enumerate(new, start=first)]
+        self._add_entries.run_each(cursor, rows)
+        self._add_tiles.run_each(cursor, tile_rows(tiles))
+        self._written = edge
+        return [
+            prove_entry(
+                entry.record_id,
+                index,
+                entry.commitment,
+                entry.salt,
+                edge.node,
+                edge.size,
+                moved["to_checkpoint"],
+            )
+            for index, entry in enumerate(new, start=first)
+        ]
+
     def settle(self) -> None:
         """What was written is committed: the next transaction may go on from there."""
         self._edge, self._written = self._written, None
+        self._committed = self._edge.size if self._edge else 0
         self._is_compared, self._published = True, None
 
     def _take_edge(self, connection: sa.Connection) -> Edge:
@@ -107,19 +173,21 @@ class AuditWriter:
         tree = select_tree(connection)
         if tree is None:
             check_not_behind(self._published or (), 0, Edge().node)
-            first = {"vkey": str(self._key.verifier), "size": 0, "root": EMPTY_ROOT}
+            first = {"vkey": self._vkey, "size": 0, "root": EMPTY_ROOT}
             connection.execute(audit_tree.insert(), first | {"checkpoint": "", "cosigned": ""})
             return Edge()
-        if tree.vkey != str(self._key.verifier):
+        if tree.vkey != self._vkey:
             raise ConfigError(
                 f"the log is signed by {tree.vkey}, and this process has the key of "
                 f"{self._key.verifier}; give all processes of one ledger the same PICTOR_AUDIT_KEY"
             )
+        if self._committed > tree.size:
+            raise FatalError(
+                f"the log had {self._committed} entries and has {tree.size}: the ledger was put back"
+            )
         if mine and mine.size == tree.size and mine.root() == tree.root:
             mine.forget_full()
             return mine
-        if mine and mine.size > tree.size:
-            raise FatalError(f"the log had {mine.size} entries and has {tree.size}: the ledger was put back")
         return self._read_edge(connection, tree)
 
     def _read_edge(self, connection: sa.Connection, tree: sa.Row[Any]) -> Edge:
@@ -135,10 +203,15 @@ class AuditWriter:
         return edge
 
     def _sign(self, connection: sa.Connection, edge: Edge) -> str:
+        signed = self._signed(edge)
+        connection.execute(SET_TREE, signed)
+        return str(signed["to_checkpoint"])
+
+    def _signed(self, edge: Edge) -> dict[str, Any]:
+        """The values of `SET_TREE`."""
         root = edge.root()
         checkpoint = str(sign_checkpoint(self._key, edge.size, root))
-        connection.execute(SET_TREE, {"to_size": edge.size, "to_root": root, "to_checkpoint": checkpoint})
-        return checkpoint
+        return {"to_size": edge.size, "to_root": root, "to_checkpoint": checkpoint}
 
 
 def prove_entry(
@@ -156,9 +229,7 @@ def prove_entry(
 
 def _append(connection: sa.Connection, edge: Edge, fresh: Sequence[NewEntry]) -> dict[str, int]:
     """Returns the places of the entries by record id."""
-    first, tiles = edge.size, list[FullTile]()
-    for entry in fresh:
-        tiles += edge.append(leaf_hash(entry.commitment))
+    first, tiles = edge.size, _grown(edge, fresh)
     if fresh:
         rows = [entry_values(index, entry) for index, entry in enumerate(fresh, start=first)]
         connection.execute(ADD_ENTRIES, rows)
@@ -170,8 +241,14 @@ def _append(connection: sa.Connection, edge: Edge, fresh: Sequence[NewEntry]) ->
     ]
     if references:
         connection.execute(audit_reference.insert(), references)
-    insert_tiles(connection, tiles)
+    if tiles:
+        connection.execute(ADD_TILES, tile_rows(tiles))
     return {entry.record_id: index for index, entry in enumerate(fresh, start=first)}
+
+
+def _grown(edge: Edge, new: Sequence[NewEntry]) -> list[FullTile]:
+    """Returns the tiles that are full with these entries."""
+    return [tile for entry in new for tile in edge.append(leaf_hash(entry.commitment))]
 
 
 def _erase(connection: sa.Connection, erasure: AuditRecord, erased: Sequence[str]) -> None:

@@ -23,7 +23,7 @@ _is_refused = job.c.fingerprint == ""  # a submission that could not be read: no
 _is_cancelled = job.c.state == JobState.CANCELLED.value
 # Batches that no retry and no resume can need: done without a failure, or split.
 _is_settled = sa.and_(batch.c.state != BatchState.PENDING.value, batch.c.failed == 0)
-_COUNTS = ("indexed", "unchanged", "failed")
+_COUNTS = ("indexed", "unchanged", "failed", "faces", "without_faces")
 
 
 def find_prunable(connection: sa.Connection, older_than: timedelta) -> list[Prunable]:

@@ -35,6 +35,8 @@ def select_jobs(which: sa.ColumnElement[bool]) -> sa.Select[Any]:
         (job.c.kept_indexed + _sum(batch.c.indexed, done)).label("indexed"),
         (job.c.kept_unchanged + _sum(batch.c.unchanged, done)).label("unchanged"),
         (job.c.kept_failed + _sum(batch.c.failed, done)).label("failed"),
+        (job.c.kept_faces + _sum(batch.c.faces, done)).label("faces"),
+        (job.c.kept_without_faces + _sum(batch.c.without_faces, done)).label("without_faces"),
     )
     return (
         sa.select(job, *sums)
@@ -85,6 +87,8 @@ def job_of(row: sa.Row[Any]) -> Job:
             pending=row.pending,
             ignored=row.ignored,
             removed=row.removed,
+            faces_found=row.faces,
+            without_faces=row.without_faces,
         ),
         error=row.error,
         created_at=row.created_at,

@@ -25,7 +25,7 @@ class BatchState(StrEnum):
     SPLIT = "split"  # its halves stand in its place and it counts for nothing
 
 
-REVISION = "0011"  # of the migration that makes these tables
+REVISION = "0012"  # of the migration that makes these tables
 
 job = sa.Table(
     "job",
@@ -72,6 +72,8 @@ job = sa.Table(
     sa.Column("kept_unchanged", sa.BigInteger, nullable=False, server_default=sa.text("0")),
     sa.Column("kept_failed", sa.BigInteger, nullable=False, server_default=sa.text("0")),
     sa.Column("kept_seconds", sa.JSON(none_as_null=True)),  # by stage
+    sa.Column("kept_faces", sa.BigInteger, nullable=False, server_default=sa.text("0")),
+    sa.Column("kept_without_faces", sa.BigInteger, nullable=False, server_default=sa.text("0")),
     sa.CheckConstraint(
         "state IN ('running', 'paused', 'cancelled', 'completed', 'failed')", name="job_state_is_known"
     ),
@@ -97,6 +99,9 @@ batch = sa.Table(
     sa.Column("seconds", sa.JSON(none_as_null=True)),
     sa.Column("body", sa.LargeBinary),  # late: SQLite then reads the counts without touching it
     sa.Column("sequence", sa.BigInteger, nullable=False, server_default=sa.text("0")),  # of its plan
+    # Of the images that are indexed or unchanged: their faces, and how many show none.
+    sa.Column("faces", sa.Integer, nullable=False, server_default=sa.text("0")),
+    sa.Column("without_faces", sa.Integer, nullable=False, server_default=sa.text("0")),
     sa.CheckConstraint("state IN ('pending', 'done', 'split')", name="batch_state_is_known"),
     sa.CheckConstraint(
         "items >= 0 AND indexed >= 0 AND unchanged >= 0 AND failed >= 0", name="batch_counts_not_negative"
@@ -121,6 +126,8 @@ sa.Index(
     batch.c.indexed,
     batch.c.unchanged,
     batch.c.failed,
+    batch.c.faces,
+    batch.c.without_faces,
 )
 
 failure = sa.Table(

@@ -77,6 +77,8 @@ class SqlBatches(InTransactions):
             "indexed": report.indexed,
             "unchanged": report.unchanged,
             "failed": len(report.rejected),
+            "faces": report.faces,
+            "without_faces": report.without_faces,
             "seconds": dict(report.seconds),
             "reported_at": now,
         }

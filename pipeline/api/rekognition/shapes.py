@@ -1,13 +1,19 @@
 """Faces as answers have them, from what a row or a picture has of one."""
 
+import re
+import uuid
 from collections.abc import Mapping
 from typing import Any
 
+from pipeline.ports.image_rows import image_id_of_row
 from pipeline.service.face_ids import face_id_of
 from pipeline.service.index_faces import EXTERNAL_ID, IMAGE_ID
 from pipeline.types import CollectionInfo, FacePlace, IndexRow, SearchHit, place_of
 
 Shape = dict[str, Any]
+MAX_EXTERNAL_CHARS = 255
+_NO_SIGN = re.compile(r"[^a-zA-Z0-9_.\-:]")  # as the API has it
+_OF_OBJECTS = (EXTERNAL_ID, EXTERNAL_ID.replace("_", "-"))  # some proxies drop headers with an underscore
 _LANDMARKS = ("eyeLeft", "eyeRight", "nose", "mouthLeft", "mouthRight")
 _QUALITY = {"Brightness": "face_brightness", "Sharpness": "face_sharpness"}
 _POSE = {"Roll": "face_roll", "Yaw": "face_yaw", "Pitch": "face_pitch"}
@@ -31,11 +37,22 @@ def face(row: IndexRow | SearchHit, version: str) -> Shape:
     made: Shape = {"FaceId": face_id_of(row.id), "IndexFacesModelVersion": version}
     if (place := place_of(row.metadata, width=row.width, height=row.height)) is not None:
         made["BoundingBox"] = box(place)
-    if image_id := row.metadata.get(IMAGE_ID):
-        made["ImageId"] = image_id
-    if external_id := row.metadata.get(EXTERNAL_ID):
+    if external_id := _external_id(row):
         made["ExternalImageId"] = external_id
-    return made | _confidence(row.metadata)
+    return made | {"ImageId": _image_id(row)} | _confidence(row.metadata)
+
+
+def _image_id(row: IndexRow | SearchHit) -> str:
+    """Of IndexFaces, or else that of the picture that a job read."""
+    return row.metadata.get(IMAGE_ID) or str(uuid.UUID(image_id_of_row(row.id)))
+
+
+def _external_id(row: IndexRow | SearchHit) -> str:
+    """That of IndexFaces, or of the metadata of the object that a job read, or else its key."""
+    given = next((row.metadata[name] for name in _OF_OBJECTS if row.metadata.get(name)), "")
+    if not given and IMAGE_ID not in row.metadata:
+        given = row.ref.key if isinstance(row, IndexRow) else row.key
+    return _NO_SIGN.sub(":", given)[-MAX_EXTERNAL_CHARS:]
 
 
 def compared_face(metadata: Mapping[str, str], place: FacePlace) -> Shape:

