@@ -37,7 +37,7 @@ class Calibration:
 
 
 def calibrate(
-    module: nn.Module, spec: ModelSpec, pixels: Pixels, *, folder: Path, clock: Clock = time.perf_counter
+    module: nn.Module, spec: ModelSpec, pixels: Pixels, *, folder: Path, clock: Clock = time.process_time
 ) -> Calibration:
     """Calibrate, check, measure and keep.
 

@@ -109,7 +109,7 @@ def may_be_tried(module: nn.Module) -> bool:
 
 
 def try_backends(
-    module: nn.Module, spec: ModelSpec, work: Work, *, folder: Path, clock: Clock = time.perf_counter
+    module: nn.Module, spec: ModelSpec, work: Work, *, folder: Path, clock: Clock = time.process_time
 ) -> Sequence[Trial]:
     """Try them all and remember what was found. The first is torch."""
 
