@@ -18,6 +18,7 @@ from pipeline.ports import (
     ImageEmbedder,
     KeyBook,
     Ledger,
+    PersonBook,
     PolicyBook,
     RequestBook,
     VectorIndex,
@@ -40,6 +41,9 @@ class WholeLedger(Ledger, Protocol):
 
     @property
     def policies(self) -> PolicyBook: ...
+
+    @property
+    def persons(self) -> PersonBook: ...
 
     @property
     def verifications(self) -> VerificationBook: ...
@@ -86,6 +90,7 @@ def make_backend(
         ledger=ledger,
         keys=ledger.keys,
         policies=ledger.policies,
+        persons=ledger.persons,
         verifications=ledger.verifications,
         requests=ledger.requests,
         answers_to=Accountability(

@@ -37,5 +37,6 @@ def open_search_ports(settings: Settings, *, model: str = "") -> Iterator[Search
                 precision=settings.precision,
                 finder_of=partial(wiring.finder_of, settings=settings),
             ),
+            persons=ledger.persons,
             concurrency=wiring.concurrency_of(settings, Load()),
         )
