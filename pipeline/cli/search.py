@@ -13,7 +13,8 @@ from pipeline.cli.search_output import print_answers, write_receipts
 
 def search(
     query: Annotated[
-        list[str], typer.Argument(help="An image file, s3://bucket/key, file:///path or stored id.")
+        list[str],
+        typer.Argument(help="An image file, s3://bucket/key, stored id or person:ID."),
     ],
     collection: Annotated[str, typer.Option(help="Collection to search. Default PICTOR_COLLECTION.")] = "",
     k: Annotated[int, typer.Option("-k", help="Hits per query.", min=1, max=MAX_HITS)] = 10,
@@ -31,6 +32,10 @@ def search(
         typer.Option(
             help="""Only images that fulfil this condition, for example '{"field": "width", "gte": 1024}'."""
         ),
+    ] = "",
+    group_by: Annotated[
+        str,
+        typer.Option(help="image: the best view of each image. person: persons by their faces."),
     ] = "",
     model: Annotated[
         str, typer.Option(help="Where the collection's model file is now, if you have moved it.")
@@ -56,6 +61,7 @@ def search(
         bucket=bucket,
         metadata=metadata or (),
         where=where,
+        group_by=group_by,
         purpose=purpose,
         case=case,
         offence=offence,

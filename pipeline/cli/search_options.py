@@ -15,6 +15,7 @@ class SearchOptions:
     bucket: str = ""
     metadata: Sequence[str] = ()
     where: str = ""  # a condition as JSON
+    group_by: str = ""
     purpose: str = ""
     case: str = ""
     offence: str = ""

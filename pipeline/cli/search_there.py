@@ -7,12 +7,12 @@ from pathlib import Path
 from pipeline.adapters.folder.keys import locate_file
 from pipeline.cli.running_service import RunningService
 from pipeline.cli.search_options import SearchOptions
-from pipeline.client import Answer, Pictor, Query, StoredObject
+from pipeline.client import Answer, Pictor, Query, StoredObject, StoredPerson
 from pipeline.client.operations import MAX_QUERIES
 from pipeline.client_settings import ClientSettings
 from pipeline.errors import ArgumentError
 from pipeline.location import local_path
-from pipeline.search.query import Object
+from pipeline.search.query import Object, Person
 from pipeline.service.query_text import read_pairs, read_query
 
 
@@ -32,6 +32,8 @@ def search_there(
 
 def _query_of(text: str, service: RunningService) -> Query:
     query = read_query(text, locate_file=locate_file)
+    if isinstance(query, Person):
+        return StoredPerson(query.id)
     if not isinstance(query, Object):
         return query.id
     if service.is_beside or text.startswith("s3://"):
@@ -54,6 +56,7 @@ def _answers(
             bucket=wanted.bucket,
             metadata=metadata,
             where=where,
+            group_by=wanted.group_by,
             on_behalf_of=wanted.on_behalf_of,
             purpose=wanted.purpose,
             case=wanted.case,

@@ -6,7 +6,7 @@ It knows no torch, no Milvus and no web framework: `pip install 'pictor[client]'
 """
 
 from pipeline.client.aio import AsyncPictor
-from pipeline.client.queries import Query, StoredObject
+from pipeline.client.queries import Query, StoredObject, StoredPerson
 from pipeline.client.results import (
     AcceptedImage,
     Answer,
@@ -16,6 +16,7 @@ from pipeline.client.results import (
     Comparison,
     Estimate,
     FaceMatch,
+    FacesChanged,
     Failure,
     Finding,
     FoundFace,
@@ -27,7 +28,9 @@ from pipeline.client.results import (
     Key,
     Match,
     NewSecret,
+    Person,
     PolicyVersion,
+    RefusedFace,
     Retried,
     Review,
     SearchResult,
@@ -47,6 +50,7 @@ __all__ = [
     "Comparison",
     "Estimate",
     "FaceMatch",
+    "FacesChanged",
     "Failure",
     "Finding",
     "FoundFace",
@@ -58,9 +62,11 @@ __all__ = [
     "Key",
     "Match",
     "NewSecret",
+    "Person",
     "Pictor",
     "PolicyVersion",
     "Query",
+    "RefusedFace",
     "Retried",
     "Retries",
     "Review",
@@ -68,4 +74,5 @@ __all__ = [
     "SearchState",
     "ShownMatch",
     "StoredObject",
+    "StoredPerson",
 ]

@@ -17,6 +17,13 @@ class StoredObject:
     key: str
 
 
+@dataclass(frozen=True, slots=True)
+class StoredPerson:
+    """A person of a collection of faces, by the mean of the faces that are theirs."""
+
+    id: str
+
+
 @runtime_checkable
 class Array(Protocol):
     """A vector of numpy or torch."""
@@ -24,8 +31,8 @@ class Array(Protocol):
     def tolist(self) -> object: ...
 
 
-Query = str | StoredObject | Path | bytes | Sequence[float] | Array
-"""A stored id, s3://bucket/key, an object, a file of this machine, the bytes of a picture, or a vector."""
+Query = str | StoredObject | StoredPerson | Path | bytes | Sequence[float] | Array
+"""A stored id, s3://bucket/key, an object, a person, a file of this machine, a picture, or a vector."""
 
 
 def query_json(query: Query) -> Mapping[str, object]:
@@ -37,6 +44,8 @@ def query_json(query: Query) -> Mapping[str, object]:
             return {"id": query}
         case StoredObject(bucket=bucket, key=key):
             return {"object": {"bucket": bucket, "key": key}}
+        case StoredPerson(id=person_id):
+            return {"person": person_id}
         case Path() | bytes():
             return {"image": base64.b64encode(picture_of(query)).decode()}
         case Array():
