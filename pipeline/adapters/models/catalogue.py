@@ -12,6 +12,7 @@ from pipeline.adapters.models.builtin_spec import BUILTIN, BUILTIN_DIM, BUILTIN_
 from pipeline.adapters.models.families.builtin import BuiltinFamily
 from pipeline.adapters.models.families.faces import FaceFamily
 from pipeline.adapters.models.families.hf import HfFamily
+from pipeline.adapters.models.families.onnx import OnnxFamily
 from pipeline.adapters.models.families.timm import TimmFamily
 from pipeline.adapters.models.families.torchvision import TorchvisionFamily
 from pipeline.adapters.models.family import ModelFamily, Places, PulledModel, Use
@@ -31,6 +32,7 @@ FAMILIES: Sequence[ModelFamily] = (
     TorchvisionFamily(),
     TimmFamily(),  # before the next one: folders of both look alike
     HfFamily(),
+    OnnxFamily(),
 )
 
 

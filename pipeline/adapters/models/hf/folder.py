@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pipeline.adapters.models.room import check_room
 from pipeline.errors import ModelError
 
 PREFIX = "hf/"
@@ -85,6 +86,7 @@ def _check_weights(folder: ModelFolder) -> None:
     for file in folder.weights:
         if not file.is_file():
             raise ModelError(f"{folder.name}: weights {file}: there is no such file")
+    check_room(folder.weights, model=folder.name)
 
 
 def _plain(name: str, model: str) -> str:
