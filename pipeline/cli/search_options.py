@@ -16,12 +16,19 @@ class SearchOptions:
     metadata: Sequence[str] = ()
     where: str = ""  # a condition as JSON
     group_by: str = ""
+    text: Sequence[str] = ()
+    unwanted: Sequence[str] = ()
+    weights: Sequence[str] = ()  # as `not=0.3`
     purpose: str = ""
     case: str = ""
     offence: str = ""
     authorisation: str = ""
     authority: str = ""
     on_behalf_of: str = ""
+
+    @property
+    def has_words(self) -> bool:
+        return bool(self.text or self.unwanted)
 
     @property
     def stated(self) -> dict[str, str]:

@@ -36,6 +36,7 @@ def open_search_ports(settings: Settings, *, model: str = "") -> Iterator[Search
                 requested=model or settings.model,
                 precision=settings.precision,
                 finder_of=partial(wiring.finder_of, settings=settings),
+                load_texts=partial(wiring.load_texts, settings=settings),
             ),
             persons=ledger.persons,
             concurrency=wiring.concurrency_of(settings, Load()),

@@ -6,7 +6,7 @@ It knows no torch, no Milvus and no web framework: `pip install 'pictor[client]'
 """
 
 from pipeline.client.aio import AsyncPictor
-from pipeline.client.queries import Query, StoredObject, StoredPerson
+from pipeline.client.queries import Example, Query, StoredObject, StoredPerson, Words
 from pipeline.client.results import (
     AcceptedImage,
     Answer,
@@ -49,6 +49,7 @@ __all__ = [
     "Collection",
     "Comparison",
     "Estimate",
+    "Example",
     "FaceMatch",
     "FacesChanged",
     "Failure",
@@ -75,4 +76,5 @@ __all__ = [
     "ShownMatch",
     "StoredObject",
     "StoredPerson",
+    "Words",
 ]

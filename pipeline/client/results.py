@@ -152,8 +152,9 @@ class Image(AnswerObject):
 class Hit(AnswerObject):
     """`score` is a cosine, -1..1. `width` and `height` are those of the upright original, px.
 
-    `vector` is [D] where it was asked for, and None if the row has changed meanwhile. `person` is whose face
-    it is where persons were searched for, and the score is then that of the person.
+    `vector` is [D] where it was asked for, and None if the row has changed meanwhile. `parts` has the
+    cosine with each part of a query that has several, under "text", "not" and "picture". `person` is whose
+    face it is where persons were searched for, and the score is then that of the person.
     """
 
     id: str
@@ -168,6 +169,7 @@ class Hit(AnswerObject):
     metadata: Mapping[str, str]
     vector: Sequence[float] | None = None
     person: str = ""
+    parts: Mapping[str, Sequence[float] | float] | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -3,6 +3,7 @@
 config.json                 which network it is
 preprocessor_config.json    how an image becomes its input
 model.safetensors           its weights, or several files and model.safetensors.index.json
+tokenizer.json              how a text becomes tokens, or another of `TOKENIZERS`; to search with words
 """
 
 import json
@@ -18,6 +19,7 @@ PREFIX = "hf/"
 HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(?:/[A-Za-z0-9][\w.-]{0,95})?")
 CONFIG, PROCESSOR = "config.json", "preprocessor_config.json"
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
+TOKENIZERS = ("tokenizer.json", "vocab.json", "vocab.txt", "spiece.model", "tokenizer.model")
 _PICKLES = (".bin", ".pth", ".pt", ".ckpt", ".pkl")
 
 
@@ -63,6 +65,11 @@ def open_folder(path: Path, name: str) -> ModelFolder:
     folder = ModelFolder(name=name, path=path, config=read_json(path / CONFIG, name))
     _check_weights(folder)
     return folder
+
+
+def has_tokenizer(folder: ModelFolder) -> bool:
+    """Without one, the tower of texts cannot be asked."""
+    return any((folder.path / file).is_file() for file in TOKENIZERS)
 
 
 def read_json(path: Path, name: str) -> dict[str, Any]:
