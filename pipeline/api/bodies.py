@@ -91,7 +91,7 @@ Prompts = Annotated[
 
 
 class QueryBody(Strict):
-    """An example, words or both: at most one of `id`, `object`, `image`, `vector`, `person`, and any words."""
+    """An example, words or both: at most one of `id`, `object`, `image`, `vector` and `person`, and words."""
 
     id: Annotated[str | None, Field(description="Of a stored image", examples=[EXAMPLE_ID])] = None
     object: ObjectPlace | None = None
