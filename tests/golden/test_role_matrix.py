@@ -209,7 +209,7 @@ EXAMPLES: dict[Route, Example] = {
     ("GET", "/v1/keys/{key_id}"): Example(),
     ("DELETE", "/v1/keys/{key_id}"): Example(),
     ("POST", "/v1/keys/{key_id}/rotate"): Example(json={}),
-    # A signature lets in, and no key by its text: test_rekognition.py has the roles of those who sign.
+    # A signature lets in, and no key by its text: test_rekognition_matrix.py has the roles of those who sign.
     **{
         ("POST", f"/rekognition/{operation}"): Example(json={})
         for operation in (
