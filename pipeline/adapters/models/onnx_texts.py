@@ -53,11 +53,15 @@ class OnnxTexts:
         return [sum(encoded.attention_mask) for encoded in self._tokenizer.encode_batch(list(texts))]
 
     def embed_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        encoded = self._tokenizer.encode_batch(list(texts))
+        # One by one: a network whose numbers are quantized as it runs answers otherwise in other company.
+        return np.concatenate([self._embed(text) for text in texts])
+
+    def _embed(self, text: str) -> NDArray[np.float32]:
+        one = self._tokenizer.encode(text)
         known = {
-            "input_ids": np.array([one.ids for one in encoded], np.int64),
-            "attention_mask": np.array([one.attention_mask for one in encoded], np.int64),
-            "token_type_ids": np.array([one.type_ids for one in encoded], np.int64),
+            "input_ids": np.array([one.ids], np.int64),
+            "attention_mask": np.array([one.attention_mask], np.int64),
+            "token_type_ids": np.array([one.type_ids], np.int64),
         }
         given = {name: known[name].astype(kind) for name, kind in self._inputs.items() if kind}
         try:
