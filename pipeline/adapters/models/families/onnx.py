@@ -25,6 +25,7 @@ from pipeline.types import Capability, ModelSpec
 
 ARCHITECTURE = "onnx"
 SUFFIX = ".onnx"
+_TAKES = {"float": "float", "bytes": "uint8"}
 
 
 class OnnxFamily(ModelFamily):
@@ -40,7 +41,8 @@ class OnnxFamily(ModelFamily):
     def read_spec(self, address: ModelAddress, places: Places, /) -> ModelSpec:
         file = _read(address)
         paths = _find(file, places)
-        return _spec(file, address, paths, _describe(file, OnnxNetwork(paths[0], model=file.name)))
+        network = OnnxNetwork(paths[0], model=file.name, takes=_TAKES[file.values])
+        return _spec(file, address, paths, _describe(file, network))
 
     def load_texts(self, address: ModelAddress, places: Places, /) -> TextEmbedder:
         file, spec = _read(address), self.read_spec(address, places)
@@ -56,9 +58,10 @@ class OnnxFamily(ModelFamily):
         passes, pass_threads = share_cores(
             device, threads=use.threads, batches=use.batches, group_items=use.group_items
         )
-        network = _describe(
-            file, OnnxNetwork(paths[0], model=file.name, device=str(device), threads=pass_threads)
+        session = OnnxNetwork(
+            paths[0], model=file.name, device=str(device), threads=pass_threads, takes=_TAKES[file.values]
         )
+        network = _describe(file, session)
         return TorchEmbedder(
             network,
             _spec(file, address, paths, network),
