@@ -167,6 +167,7 @@ FAULTS = {
         {"architecture": '"keras/x"'},
         r"'keras/x', it must be one of torchvision/NAME",
     ),
+    "may run code": ({"architecture": '"torch.export"'}, r"torch can run code of theirs.*to ONNX"),
     "misspelt": ({"architecture": '"torchvision/squeezenet"'}, r"did you mean squeezenet1_"),
     "text for a number": ({"crop": '"64"'}, r"crop = '64', it must be a whole number of 1 to 2048"),
     "true for a number": ({"crop": "true"}, r"crop = True, it must be a whole number"),

@@ -212,6 +212,11 @@ def _family_of(text: str) -> tuple[ModelFamily, ModelAddress]:
             f"model {text!r} is none of {forms}, a folder in Hugging Face's layout, "
             "or the path of a model file (.toml)"
         )
+    if address.architecture == "torch.export":
+        raise ModelError(
+            f"model file {text}: files of torch.export are refused, as torch can run code of theirs when it "
+            "reads them; export the network to ONNX"
+        )
     known = ", ".join(name for family in FAMILIES for name in family.architectures)
     found = f"architecture = {address.architecture!r}" if address.architecture else "no architecture"
     raise ModelError(f"model file {text}: {found}, it must be one of {known}")
