@@ -107,7 +107,7 @@ def providers_of(device: str, name: str, available: Sequence[str]) -> list[Any]:
         "device_id": int(device.partition(":")[2] or 0),
         # Memory grows by what is asked for. By default it doubles, and a GPU is shared with other processes.
         "arena_extend_strategy": "kSameAsRequested",
-        # The last group of a batch is smaller. An exhaustive search would try all algorithms for its size anew.
+        # The last group of a batch is smaller, and an exhaustive search would begin anew for its size.
         "cudnn_conv_algo_search": "HEURISTIC",
     }
     return [(CUDA, options), CPU]
