@@ -45,7 +45,7 @@ def main() -> None:
     options = _parse()
     identities = read_identities(options.pictures)
     with tempfile.TemporaryDirectory() as home:
-        command = _Command(Path(home), options.model)
+        command = _Command(Path(home), options.model, options.device)
         policy = Path(home, "policy.json")
         policy.write_text(json.dumps(POLICY), encoding="utf-8")
         command.run("policies", "set", COLLECTION, str(policy))
@@ -98,7 +98,9 @@ def speed(
     """
     first, last = (np.datetime64(str(job[name])[:26]) for name in ("created_at", "finished_at"))
     job_s = float((last - first) / np.timedelta64(1, "s"))
-    detector_s, embedder_s, faces = _networks_s(options.model, [options.pictures / key for key in identities])
+    detector_s, embedder_s, faces = _networks_s(
+        options.model, [options.pictures / key for key in identities], options.device
+    )
     limit = (os.cpu_count() or 1) / (detector_s + embedder_s)
     per_s = len(identities) / job_s
     return {
@@ -119,13 +121,13 @@ def read_identities(folder: Path) -> dict[str, str]:
         return {row["path"]: row["identity"] for row in csv.DictReader(file)}
 
 
-def _networks_s(model: Path, pictures: Sequence[Path]) -> tuple[float, float, int]:
+def _networks_s(model: Path, pictures: Sequence[Path], device: str) -> tuple[float, float, int]:
     """Of an image: processor time of the detector, and of the embedder. Last, the faces of all images."""
     weights_dir = model.parent
     spec = load_spec(str(model), weights_dir=weights_dir)
     finder = load_finder(spec, weights_dir=weights_dir)
     assert isinstance(finder, FaceFinder)
-    embedder = load_embedder(str(model), weights_dir=weights_dir, device="cpu", group_items=8, threads=1)
+    embedder = load_embedder(str(model), weights_dir=weights_dir, device=device, group_items=8, threads=1)
     looked_at, crops = [], []
     for path in pictures:
         rgb = decode_image(path.read_bytes(), limits=ImageLimits(), target_px=finder.min_side_px).rgb
@@ -184,9 +186,10 @@ def _best_s(work: Callable[[], object]) -> float:
 class _Command:
     """`pictor` with a home of its own."""
 
-    def __init__(self, home: Path, model: Path) -> None:
+    def __init__(self, home: Path, model: Path, device: str) -> None:
         self._home = home / "home"
         self._env = dict(os.environ) | {"PICTOR_HOME": str(self._home), "PICTOR_MODEL": str(model)}
+        self._env["PICTOR_DEVICE"] = device
 
     def run(self, *arguments: str) -> list[dict[str, object]]:
         """The JSON objects that it prints."""
@@ -224,6 +227,7 @@ def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.faces", description=__doc__)
     parser.add_argument("--model", type=Path, required=True, help="the model file (.toml)")
     parser.add_argument("--pictures", type=Path, required=True, help="a folder with faces.csv")
+    parser.add_argument("--device", default="cpu", help="of the embedder: cpu or cuda:N; default cpu")
     options = parser.parse_args()
     options.model, options.pictures = options.model.resolve(), options.pictures.resolve()
     return options
