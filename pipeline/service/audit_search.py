@@ -10,6 +10,7 @@ from pipeline.errors import ArgumentError, AuditError, PictorError
 from pipeline.ports import AuditLog
 from pipeline.service.access import ALL_TENANTS, Caller, Permission, is_like_any, require
 from pipeline.service.audit_entries import record_of
+from pipeline.service.audit_subject import Subject
 from pipeline.types.audit import AuditEntry, AuditKind, AuditOutcome, AuditQuery, AuditRecord, Json
 
 MAX_PAGE_ENTRIES = 1000  # of one question, and so of one entry about it
@@ -21,7 +22,7 @@ class Sought:
     """All conditions that are given must hold. Those that are empty are not given.
 
     "Who searched for this picture?" is `probe_sha256`, `probe_image` or both: one of them must hold then.
-    "Who was shown it?" is `candidate`.
+    "Who was shown it?" is `candidate`. "Who searched for this person?" is `subject`, which is either of them.
     """
 
     query: AuditQuery = field(default_factory=AuditQuery)  # without a digest
@@ -29,10 +30,13 @@ class Sought:
     probe_sha256: str = ""
     probe_image: str = ""  # id of the stored image that was searched with
     candidate: str = ""  # id of an image that was among the hits
+    subject: Subject | None = None
 
     def said(self) -> dict[str, Json]:
         """What was asked for, for the entry of the question."""
-        return said_of({**asdict(self.query), **asdict(replace(self, query=AuditQuery())), "query": None})
+        rest = {name: getattr(self, name) for name in ("outcome", "probe_sha256", "probe_image", "candidate")}
+        subject = self.subject.text if self.subject else ""
+        return said_of({**asdict(self.query), **rest, "subject": subject})
 
     def indexed(self) -> AuditQuery:
         """The part that the ledger has an index for. A digest alone is, a digest or an id is not."""
@@ -46,6 +50,7 @@ class Sought:
             (self.outcome is None or record["decision"]["outcome"] == self.outcome)
             and (not (self.probe_sha256 or self.probe_image) or self._is_probe(record["probe"]))
             and (not self.candidate or any(hit["id"] == self.candidate for hit in record["candidates"]))
+            and (self.subject is None or self.subject.matches(record))
         )
 
     def _is_probe(self, probe: Mapping[str, Any]) -> bool:

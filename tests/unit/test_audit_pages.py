@@ -6,16 +6,19 @@ from collections.abc import Iterator
 from datetime import timedelta
 from html import unescape
 from pathlib import Path
+from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
 
 from pipeline.api.backend import Backend
 from pipeline.ports import Deps
+from pipeline.service.face_ids import face_id_of
 from pipeline.testing.memory_audit import MemoryAuditLog
-from pipeline.types import AuditKind, KeyRole, ReferenceDb
+from pipeline.types import AuditKind, AuditRecord, Candidate, KeyRole, Probe, ReferenceDb
 from tests.audit_records import NOON, erasure_of, search_by
 from tests.unit.api_client import backend_of, client_of, client_with_keys, key_for
+from tests.verifications import decision_on, search_to_verify
 
 ODD = "<script>alert(1)</script>\n\"'é\u2028"
 
@@ -64,9 +67,95 @@ def test_the_page_lists_what_its_fields_ask_for(
     assert shown_entries(page.text) == entries
 
 
+ROW = f"{'5' * 32}:07"
+OTHER_ROW = f"{'5' * 32}:08"
+QUESTIONS = [
+    ("ab" * 32, ["by_picture", "by_row_and_shown"]),
+    ("AB" * 32, ["by_picture", "by_row_and_shown"]),
+    (ROW, ["by_row", "by_image", "shown", "by_row_and_shown"]),
+    (face_id_of(ROW), ["by_row", "by_image", "shown", "by_row_and_shown"]),
+    ("5" * 32, ["by_row", "by_image", "shown", "shown_another", "by_row_and_shown"]),
+    ("7" * 32, []),
+]
+
+
+def searches_of_one_person() -> list[AuditRecord]:
+    def by(actor: str, source: str, *shown: str) -> AuditRecord:
+        is_upload = source == "upload"
+        candidates = tuple(Candidate(id=id_, score=0.9, rank=rank) for rank, id_ in enumerate(shown, 1))
+        probe = Probe(sha256="ab" * 32 if is_upload else "unknown", source=source)
+        return search_by(actor, probe=probe, candidates=candidates)
+
+    return [
+        by("by_picture", "upload"),
+        by("by_row", ROW, "9" * 32),
+        by("by_image", "5" * 32),
+        by("shown", "6" * 32, "9" * 32, ROW),
+        by("shown_another", "6" * 32, OTHER_ROW),
+        by("by_row_and_shown", "upload", ROW),
+        by("nobody", "6" * 32, "9" * 32),
+    ]
+
+
+@pytest.mark.parametrize(("subject", "expected"), QUESTIONS)
+def test_who_searched_for_a_person_is_found_by_picture_row_or_face(
+    deps: Deps, tmp_path: Path, subject: str, expected: list[str]
+) -> None:
+    log = MemoryAuditLog()
+    erased = search_by("gone")
+    log.append([erased, *searches_of_one_person()])
+    log.erase([erased.record_id], erasure_of([erased]))
+    with client_of(backend_of(deps, tmp_path, log=log)) as client:
+        page = client.get("/audit", params={"subject": subject})
+        assert page.status_code == 200, page.text
+        actors = [log_record(log, index)["actor"]["id"] for index in shown_entries(page.text)]
+    assert actors == expected[::-1]
+    asked = json.loads(list(log.entries())[-1].record or b"")
+    assert asked["details"]["query"]["subject"] == subject.lower(), "the question is an entry"
+
+
+def log_record(log: MemoryAuditLog, index: int) -> Any:
+    return json.loads(next(log.entries(start=index)).record or b"")
+
+
+def test_the_list_says_what_the_person_has_to_do_with_each_search(
+    client: TestClient, log: MemoryAuditLog
+) -> None:
+    log.append(searches_of_one_person())
+    page = client.get("/audit", params={"subject": ROW}).text
+    assert page.count("searched for<") + page.count("searched for</td>") >= 2
+    assert "found, rank 2, 0.900 alike" in page
+    assert "found, rank" not in client.get("/audit").text
+
+
+def test_the_page_of_a_search_has_its_chain_of_verification(backend: Backend, log: MemoryAuditLog) -> None:
+    """Who searched, with what result, and who decided over it: each is a link to its entry."""
+    search = search_to_verify("ann", candidates=(Candidate(id="0" * 32, score=0.9, rank=1),))
+    log.append([search])
+    for person in ("bob", "cat"):
+        log.append([decision_on(search, person)])
+    with client_of(backend) as client:
+        page = client.get(f"/audit/entries/{search.record_id}").text
+        assert "confirmed" in page
+        links = re.findall(r'<a href="/audit/entries/([0-9a-f]{32})">(bob|cat)</a>: confirm', page)
+        assert [person for _, person in links] == ["bob", "cat"]
+        for record_id, person in links:
+            decided = client.get(f"/audit/entries/{record_id}").text
+            assert person in decided
+            assert f'href="/audit/entries/{search.record_id}"' in decided
+        assert f'href="/audit?subject={"0" * 32}"' in page
+        assert f'href="/audit?subject={"ab" * 32}"' in page
+        listed = client.get("/audit", params={"subject": "0" * 32, "actor": "ann"}).text
+    assert "1 confirmed" in listed
+
+
 @pytest.mark.parametrize(
     ("params", "said"),
-    [({"probe": "abc"}, "Searched with: a SHA-256"), ({"since": "yesterday"}, "From: a time such as")],
+    [
+        ({"probe": "abc"}, "Searched with: a SHA-256"),
+        ({"subject": "abc"}, "Person: the SHA-256"),
+        ({"since": "yesterday"}, "From: a time such as"),
+    ],
 )
 def test_a_field_that_cannot_be_is_said_on_the_page(
     client: TestClient, params: dict[str, str], said: str

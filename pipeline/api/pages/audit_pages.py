@@ -4,7 +4,8 @@ Whoever looks leaves an entry, as by every other door.
 """
 
 import json
-import re
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -27,13 +28,14 @@ from pipeline.service.arguments import ROW_ID, as_utc
 from pipeline.service.audit import log_of, show_entry
 from pipeline.service.audit_review import review_log, usual_period
 from pipeline.service.audit_search import Sought, search_log
+from pipeline.service.audit_subject import SHA256, Subject, read_subject
+from pipeline.types import Match
 from pipeline.types.audit import AuditEntry, AuditKind, AuditOutcome, AuditQuery
 
 router = APIRouter(prefix="/audit")
 
 ENTRIES_SHOWN = 50
 FINDINGS_ENTRIES_SHOWN = 12
-SHA256 = re.compile(r"[0-9a-f]{64}")
 
 Text = Annotated[str, Query(max_length=200)]
 Place = Annotated[str, Path(max_length=64)]
@@ -50,6 +52,7 @@ class Filters:
     collection: Text = ""
     probe: Text = ""  # a SHA-256 or the id of a stored image
     candidate: Text = ""
+    subject: Text = ""  # either of them, or a FaceId
     decision: Text = ""
     since: Text = ""
     until: Text = ""
@@ -82,6 +85,7 @@ class Filters:
             probe_sha256=probe if SHA256.fullmatch(probe) else "",
             probe_image="" if SHA256.fullmatch(probe) else probe,
             candidate=self.candidate.strip(),
+            subject=read_subject(self.subject),
         )
 
 
@@ -106,14 +110,14 @@ def log_page(
 ) -> HTMLResponse:
     """The newest entries that match, and where the log is kept besides."""
     try:
-        log = log_of(ports.answers_to.log)
-        page = search_log(filters.sought, log, caller, limit=ENTRIES_SHOWN, before=before)
+        log, sought = log_of(ports.answers_to.log), filters.sought
+        page = search_log(sought, log, caller, limit=ENTRIES_SHOWN, before=before)
     except PictorError as err:
         return _refused(request, err)
     return render(
         request,
         "audit.html",
-        entries=[_row(entry) for entry in page.entries],
+        entries=[_row(entry, sought.subject, ports) for entry in page.entries],
         next=filters.link_to(page.before) if page.before is not None else "",
         filters=filters,
         kinds=list(AuditKind),
@@ -133,6 +137,7 @@ def entry_page(request: Request, entry: Place, ports: Ports, caller: Asks) -> HT
         return _refused(request, err)
     record = json.loads(found.record) if found.record is not None else None
     shown = json.dumps(record, ensure_ascii=False, indent=2) if record else ""
+    matches = _matches_of(found.record_id, record, ports) if record else {}
     return render(
         request,
         "audit_entry.html",
@@ -141,6 +146,7 @@ def entry_page(request: Request, entry: Place, ports: Ports, caller: Asks) -> HT
         record=record,
         shown=shown,
         vkey=log.vkey,
+        matches=matches,
     )
 
 
@@ -165,16 +171,44 @@ def _refused(request: Request, err: PictorError) -> HTMLResponse:
     return render(request, "error.html", status=http_status_of(err.code), error=str(err))
 
 
-def _row(entry: AuditEntry) -> dict[str, Any]:
+def _row(entry: AuditEntry, subject: Subject | None, ports: Backend) -> dict[str, Any]:
     record = json.loads(entry.record or b"{}")
     decision = record.get("decision", {})
+    matches = _matches_of(entry.record_id, record, ports)
     return {
         "index": entry.index,
         "began": str(record.get("started_at", ""))[:19].replace("T", " "),
         "decision": decision.get("reason_code") or decision.get("outcome", ""),
         "hits": len(record.get("candidates", ())),
+        "states": Counter(match.state.value for match in matches.values()),
+        "parts": _parts_of(subject, record, matches) if subject and record else (),
         **entry.found_by,
     }
+
+
+def _matches_of(record_id: str, record: Mapping[str, Any], ports: Backend) -> dict[int, Match]:
+    """The matches of a search by their rank, as far as persons verify them."""
+    if record.get("kind") != AuditKind.SEARCH or not record["details"].get("verifications"):
+        return {}
+    return {match.rank: match for match in ports.verifying.book.of_search(record_id)}
+
+
+def _parts_of(
+    subject: Subject, record: Mapping[str, Any], matches: Mapping[int, Match]
+) -> tuple[tuple[str, str], ...]:
+    """What the person of the question has to do with the entry, and the state of the match."""
+    if record["kind"] == AuditKind.VERIFICATION:
+        return (("decided on a match", record["outcome"]),)
+    searched = [("searched for", "")] if subject.was_searched_with(record) else []
+    shown = [
+        (f"found, rank {hit['rank']}, {hit['score']:.3f} alike", _state_of(matches.get(hit["rank"])))
+        for hit in subject.shown_in(record)
+    ]
+    return (*searched, *shown)
+
+
+def _state_of(match: Match | None) -> str:
+    return match.state.value if match else ""
 
 
 def _elsewhere(log: AuditLog, ports: Backend) -> Elsewhere:

@@ -175,8 +175,8 @@ if (picture) {
     }
     const [file] = picture.files;
     if (!file) return;
-    const probe = document.getElementById("probe");
-    probe.value = hexOf(await sha256(file));
-    probe.form.requestSubmit();
+    const subject = document.getElementById("subject");
+    subject.value = hexOf(await sha256(file));
+    subject.form.requestSubmit();
   });
 }
