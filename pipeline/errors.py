@@ -8,6 +8,7 @@ PictorError                 internal_error
 │       └── ModelMismatchError  model_mismatch: a collection belongs to another model
 ├── NotFoundError           not_found: what was asked for by its name or id is not there
 ├── ConflictError           conflict: it is there, and in a state in which this cannot be done
+│   └── LimitError              conflict: it would have more of something than it may
 ├── DeniedError             denied: the caller may not do this
 │   └── PolicyError         refused_by_policy: the policy of the collection does not allow this search
 ├── UnknownCallerError      unauthenticated: nobody knows who asks
@@ -102,6 +103,10 @@ class ConflictError(PictorError):
     """It is there, in a state in which this cannot be done: a job has ended, or another process runs it."""
 
     code = ErrorCode.CONFLICT
+
+
+class LimitError(ConflictError):
+    """It would have more of something than it may: faces of a person, or tags."""
 
 
 class DeniedError(PictorError):

@@ -17,6 +17,7 @@ from pipeline.ports import (
     ImageEmbedder,
     KeyBook,
     Ledger,
+    PersonBook,
     PolicyBook,
     RequestBook,
     VectorIndex,
@@ -39,6 +40,9 @@ class WholeLedger(Ledger, Protocol):
 
     @property
     def policies(self) -> PolicyBook: ...
+
+    @property
+    def persons(self) -> PersonBook: ...
 
     @property
     def verifications(self) -> VerificationBook: ...
@@ -85,6 +89,7 @@ def make_backend(
         ledger=ledger,
         keys=ledger.keys,
         policies=ledger.policies,
+        persons=ledger.persons,
         verifications=ledger.verifications,
         requests=ledger.requests,
         answers_to=Accountability(

@@ -24,6 +24,7 @@ from pipeline.ports import (
     KeyBook,
     Ledger,
     ObjectStore,
+    PersonBook,
     PolicyBook,
     RequestBook,
     VectorIndex,
@@ -39,6 +40,7 @@ from pipeline.service.confined import (
     ConfinedIndex,
     ConfinedLedger,
     ConfinedModels,
+    ConfinedPersons,
     ConfinedPolicies,
     ConfinedVerifications,
     Scope,
@@ -78,6 +80,7 @@ class Backend:
     ledger: Ledger
     keys: KeyBook
     policies: PolicyBook
+    persons: PersonBook
     verifications: VerificationBook
     requests: RequestBook
     answers_to: Accountability
@@ -118,6 +121,7 @@ class Backend:
             policies=policies,
             answers_to=replace(self.answers_to, policies=policies, index=index),
             verifications=ConfinedVerifications(self.verifications, scope),
+            persons=ConfinedPersons(self.persons, scope),
             ledger=ledger,
             models=ConfinedModels(self.models, scope),
             model_for=lambda address, collection: self.model_for(address, scope.stored(collection)),
@@ -179,6 +183,7 @@ class Backend:
             # The pictures of one request come one after another: other requests have the other threads.
             concurrency=replace(self.concurrency, decode_threads=1, fetch_threads=1),
             decode_slots=self.decoding,
+            persons=self.persons,
             probes=self._probes,
         )
 

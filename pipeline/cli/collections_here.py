@@ -41,6 +41,6 @@ class CollectionsHere:
             wiring.open_ledger(self._settings) as ledger,
             open_accountability(self._settings, ledger.policies) as answers_to,
         ):
-            delete.drop_collection(name, self._index, ledger.book, answers_to, local_caller())
+            delete.drop_collection(name, self._index, ledger.book, ledger.persons, answers_to, local_caller())
         place = wiring.open_uploads(self._settings, driver=wiring.driver_here(self._settings))
         forget_pictures(name, place, wiring.open_store(self._settings), local_caller())

@@ -38,5 +38,6 @@ def open_search_ports(settings: Settings, collection: str, *, model: str = "") -
                 precision=settings.precision,
                 finder_of=partial(wiring.finder_of, settings=settings),
             ),
+            persons=ledger.persons,
             concurrency=wiring.concurrency_of(settings, wiring.load_of_searches(searched)),
         )

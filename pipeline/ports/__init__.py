@@ -27,6 +27,9 @@ from pipeline.ports.ledger import (
     PrunedLedger,
     WatchedLedger,
 )
+from pipeline.ports.persons import (
+    PersonBook,
+)
 from pipeline.ports.policies import (
     PolicyBook,
 )
@@ -70,6 +73,7 @@ __all__ = [
     "Limits",
     "ObjectReader",
     "ObjectStore",
+    "PersonBook",
     "PolicyBook",
     "PrunedLedger",
     "RequestBook",

@@ -16,8 +16,16 @@ class RequestBook(Protocol):
         """
         ...
 
-    def end(self, request: KeyedRequest, *, kept_until: datetime) -> None:
-        """It was answered. Safe to run twice. An attempt that took too long is not the request's any more."""
+    def end(self, request: KeyedRequest, *, kept_until: datetime, answer: str = "") -> None:
+        """It was answered. Safe to run twice. An attempt that took too long is not the request's any more.
+
+        Args:
+            answer: to be given again, where it would not follow from what the request has made.
+        """
+        ...
+
+    def answer_of(self, request: KeyedRequest) -> str:
+        """What was kept of an answer to the same request, or ""."""
         ...
 
     def forget(self, request: KeyedRequest) -> None:

@@ -19,6 +19,7 @@ OPERATIONS: Mapping[str, str] = {
     AuditKind.READ: "consultation of the log",
     AuditKind.EXPORT: "disclosure of the log",
     AuditKind.JOB: "collection or alteration",
+    AuditKind.PERSON_CHANGE: "collection or alteration",
     AuditKind.ERASURE: "erasure",
     "deletion": "erasure",
     AuditKind.POLICY_CHANGE: "administration",

@@ -46,6 +46,9 @@ class ExampleSources:
     concurrency: Concurrency = field(default_factory=Concurrency)
     finder: Callable[[], ViewFinder | None] = lambda: None
     decode_slots: Semaphore | None = None  # see `prepare_all`
+    persons: Callable[[Sequence[str]], Mapping[str, Vector]] = (
+        lambda _ids: {}
+    )  # the vectors of those there are
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -65,6 +68,7 @@ class Example:
     metadata: Mapping[str, str] = field(default_factory=dict)
     etag: str = ""
     quality: ProbeQuality | None = None
+    person: str = ""  # who is meant, where the query names one
 
 
 Examples = tuple[Example, ...]  # of one query: one, or one for each face of its picture
@@ -81,6 +85,7 @@ def read_examples(
     objects = iter(_object_examples(_of(queries, ask.Object), sources, limits))
     given = iter(_given_examples(_of(queries, ask.Bytes), sources, limits))
     vectors = iter(_vector_examples(_of(queries, ask.Vector), target, sources.index))
+    persons = iter(_person_examples(_of(queries, ask.Person), target, sources))
     examples: list[Examples] = []
     for query in queries:
         match query:
@@ -92,6 +97,8 @@ def read_examples(
                 examples.append(next(given))
             case ask.Vector():
                 examples.append(next(vectors))
+            case ask.Person():
+                examples.append(next(persons))
             case _:
                 assert_never(query)
     return examples
@@ -291,6 +298,20 @@ def _vector_example(query: ask.Vector, dim: int) -> Example:
             ErrorCode.INVALID_ARGUMENT, "a vector of finite numbers that are not all 0 is expected"
         )
     return Example(vector=(values / length).astype(np.float32))
+
+
+def _person_examples(
+    queries: Sequence[ask.Person], target: CollectionRef, sources: ExampleSources
+) -> list[Examples]:
+    if not queries:
+        return []
+    vectors = sources.persons([query.id for query in queries])
+    return [
+        (Example(vector=vectors[query.id], person=query.id),)
+        if query.id in vectors
+        else (_failed(Reason.NOT_FOUND, f"no person {query.id!r} with a face in collection {target.name}"),)
+        for query in queries
+    ]
 
 
 def _failed(code: Reason | ErrorCode, detail: str) -> Example:

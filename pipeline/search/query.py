@@ -1,4 +1,4 @@
-"""The kinds of queries: a row of the collection, an image in a store, the bytes of one, or a vector.
+"""The kinds of queries: a row or a person of the collection, an image in a store, its bytes, or a vector.
 
 In a collection of faces, a picture asks with each of its faces, and so does the id of an image.
 """
@@ -55,5 +55,13 @@ class Vector:
     values: "NDArray[np.float32] | Sequence[float]"
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Person:
+    """A person of the collection, by the mean of the faces that are theirs."""
+
+    text: str
+    id: str
+
+
 Picture = Object | Bytes
-Query = Stored | Picture | Vector
+Query = Stored | Picture | Vector | Person

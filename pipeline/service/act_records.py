@@ -1,4 +1,4 @@
-"""The entries of the log about what callers change: jobs, deletions and keys. Each comes before its act."""
+"""The entries of the log about what callers change: jobs, persons, keys and more. Each precedes its act."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -65,6 +65,27 @@ def enter_deletion(
             )
             for part in parts
         ]
+    )
+
+
+def enter_person_change(
+    act: str,
+    person_id: str,
+    target: CollectionRef,
+    answers_to: Accountability,
+    caller: Caller,
+    *,
+    faces: Sequence[str] = (),
+) -> None:
+    """Somebody makes or deletes a person, or says which faces are theirs. Raises AuditError as `enter_job`.
+
+    Args:
+        faces: ids of the rows that change hands.
+    """
+    details: dict[str, Json] = {"person": person_id, "faces": list(faces)}
+    where = _reference(target)
+    answers_to.record(
+        [record_of(AuditKind.PERSON_CHANGE, caller, reference_db=where, outcome=act, details=details)]
     )
 
 

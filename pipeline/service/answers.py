@@ -23,7 +23,10 @@ from pipeline.types import (
 
 
 def answer_json(answer: SearchAnswer) -> dict[str, object]:
-    found: dict[str, object] = {"query": answer.query, "hits": [hit_json(hit) for hit in answer.hits]}
+    hits = [hit_json(hit) for hit in answer.hits]
+    for hit, person in zip(hits, answer.persons, strict=False):  # none, or one for each hit
+        hit["person"] = person
+    found: dict[str, object] = {"query": answer.query, "hits": hits}
     found |= _receipt_json(answer.receipt) if answer.receipt else {"recording": "off"}
     found |= {"to_verify": answer.to_verify} if answer.to_verify else {}
     found |= {"face": asdict(answer.face.box)} if answer.face else {}

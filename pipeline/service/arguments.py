@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pipeline.errors import ArgumentError
 from pipeline.names import check_bucket_or_folder, check_collection_name, check_prefix, shown
 from pipeline.ports import MAX_HITS
+from pipeline.search.groups import GroupBy
 from pipeline.search.query import Bytes, Object, Query, Stored, Vector
 from pipeline.service.query_text import ROW_ID, read_pairs, read_query
 from pipeline.service.search import SearchRequest
@@ -34,6 +35,7 @@ def read_search(
     metadata: Mapping[str, str] | None = None,
     condition: Condition | None = None,
     with_vector: bool = False,
+    group_by: str = "",
     justification: Justification | None = None,
 ) -> SearchRequest:
     """Raises ArgumentError: a name that no collection, bucket or key can have, a number out of its range."""
@@ -44,12 +46,15 @@ def read_search(
         raise ArgumentError(f"k is {k}; 1 to {MAX_HITS} hits can be asked for")
     if min_score is not None and not -1 <= min_score <= 1:
         raise ArgumentError(f"min_score is {min_score}; a cosine from -1 to 1 is expected")
+    if group_by not in tuple(GroupBy):
+        raise ArgumentError(f"group_by is {shown(group_by)}; {GroupBy.IMAGE} or {GroupBy.PERSON} is expected")
     return SearchRequest(
         collection=check_collection_name(collection),
         k=k,
         min_score=min_score,
         where=SearchFilter(bucket=bucket, key_prefix=prefix, metadata=metadata or {}, condition=condition),
         with_vector=with_vector,
+        group_by=GroupBy(group_by),
         justification=justification or Justification(),
     )
 

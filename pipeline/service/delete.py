@@ -7,7 +7,7 @@ from datetime import datetime
 from pipeline.errors import TargetError
 from pipeline.ingest.removal import take_out
 from pipeline.names import check_bucket_or_folder, check_collection_name
-from pipeline.ports import Ledger, VectorIndex, VersionBook
+from pipeline.ports import Ledger, PersonBook, VectorIndex, VersionBook
 from pipeline.ports.model_binding import find_collection, missing_collection
 from pipeline.service.access import Caller, Permission, require, require_names
 from pipeline.service.accountability import Accountability
@@ -65,9 +65,14 @@ def delete_objects(
 
 
 def drop_collection(
-    name: str, index: VectorIndex, book: VersionBook, answers_to: Accountability, caller: Caller
+    name: str,
+    index: VectorIndex,
+    book: VersionBook,
+    persons: PersonBook,
+    answers_to: Accountability,
+    caller: Caller,
 ) -> CollectionInfo:
-    """Delete a collection with all its generations, their vectors and their entries of the book.
+    """Delete a collection with all its generations, their vectors, their entries of the book and its persons.
 
     Returns:
         The generation that was live.
@@ -80,6 +85,7 @@ def drop_collection(
     info = find_collection(name, index)
     generations = index.list_generations(name)
     enter_drop("collection", info, answers_to, caller)
+    persons.forget_collection(name)  # first: once the collection is gone, nobody can drop it again
     index.drop_collection(name)
     for each in generations:
         book.forget_generation(each.ref.generation)

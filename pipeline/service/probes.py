@@ -9,9 +9,11 @@ import numpy as np
 
 from pipeline.ports import ObjectReader
 from pipeline.search.examples import Example
-from pipeline.search.query import Bytes, Object, Query, Stored, Vector
+from pipeline.search.query import Bytes, Object, Person, Query, Stored, Vector
 from pipeline.types import FetchedObject, ObjectRef, Probe, image_id_of, roll_of
 from pipeline.types.audit import UNKNOWN, Json
+
+PERSON = "person:"  # before an id, as the source of a probe
 
 
 class DigestingReader:
@@ -64,6 +66,8 @@ def _picture_of(query: Query, digests: Mapping[tuple[str, str], str]) -> Probe:
         case Vector():
             numbers = np.asarray(query.values, dtype="<f4")
             return Probe(sha256=_sha256(numbers.tobytes()), source="vector")
+        case Person():
+            return Probe(sha256=UNKNOWN, source=f"{PERSON}{query.id}")
         case _:
             assert_never(query)
 

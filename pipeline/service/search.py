@@ -4,14 +4,16 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from threading import Semaphore
-from typing import Literal
+from typing import Literal, assert_never
 
 import numpy as np
 
-from pipeline.errors import TargetError
+from pipeline.errors import ArgumentError, TargetError
 from pipeline.names import check_bucket_or_folder
-from pipeline.ports import Concurrency, ImageLimits, ObjectReader, ObjectStore, VectorIndex
+from pipeline.ports import Concurrency, ImageLimits, ObjectReader, ObjectStore, PersonBook, VectorIndex
 from pipeline.search.examples import Example, ExampleSources, read_examples
+from pipeline.search.groups import GroupBy, PersonsNearby, Ranked, best_of_images
+from pipeline.search.persons import read_vectors
 from pipeline.search.query import Object, Query
 from pipeline.service.access import Caller
 from pipeline.service.accountability import Accountability
@@ -37,6 +39,14 @@ class SearchPorts:
     concurrency: Concurrency = field(default_factory=Concurrency)
     probes: KeptProbes | None = None  # where a picture is kept while persons verify what it found
     decode_slots: Semaphore | None = None  # of pictures of all searches at once, as there is memory for
+    persons: PersonBook | None = None  # None behind a door that knows no persons
+
+    @property
+    def known_persons(self) -> PersonBook:
+        """Raises ArgumentError: this door knows none."""
+        if self.persons is None:
+            raise ArgumentError("persons are searched for by HTTP and by commands, and not by tasks")
+        return self.persons
 
 
 def search_images(
@@ -73,6 +83,7 @@ def sources_of(
         concurrency=ports.concurrency,
         finder=lambda: ports.models.finding(target),
         decode_slots=ports.decode_slots,
+        persons=lambda ids: dict(read_vectors(ids, target, ports.index, ports.known_persons)),
     )
 
 
@@ -107,19 +118,21 @@ def _answer(
     examples = read_examples(queries, target, sources_of(target, ports, reader), limits)
     embedded_s = time.perf_counter()
     every = [example for of_one in examples for example in of_one]
-    hits = iter(_nearest(every, target, terms.request, ports.index))
+    ranked = iter(_nearest(every, target, terms.request, ports))
     seconds: Mapping[Literal["embed", "search"], float] = {
         "embed": embedded_s - started_s,
         "search": time.perf_counter() - embedded_s,
     }
 
     def found(query: Query, example: Example) -> Found:
+        of_example = next(ranked) if example.vector is not None else Ranked()
         answer = SearchAnswer(
             query=query.text,
             target=target,
             seconds=seconds,
             location=example.location,
-            hits=tuple(next(hits)) if example.vector is not None else (),
+            hits=of_example.hits,
+            persons=of_example.persons,
             error=example.error,
             code=example.code,
             to_verify=terms.policy.verifications if terms.policy else 0,
@@ -134,24 +147,64 @@ def _answer(
 
 
 def _nearest(
-    examples: Sequence[Example], target: CollectionRef, request: SearchRequest, index: VectorIndex
-) -> list[list[SearchHit]]:
+    examples: Sequence[Example], target: CollectionRef, request: SearchRequest, ports: SearchPorts
+) -> list[Ranked]:
+    """Of each example that has a vector, in order."""
     vectors = [example.vector for example in examples if example.vector is not None]
     if not vectors:
         return []
-    found = index.search(
-        target, np.stack(vectors), k=request.k, where=request.where, min_score=request.min_score
-    )
-    return _with_vectors(found, target, index) if request.with_vector else found
+    if request.group_by is GroupBy.NOTHING:
+        found = _hits(vectors, target, request, ports.index, request.k, request.min_score)
+        ranked = [Ranked(hits=tuple(hits)) for hits in found]
+    else:
+        ranked = [
+            _grouped(example, example.vector, target, request, ports)
+            for example in examples
+            if example.vector is not None
+        ]
+    return _with_vectors(ranked, target, ports.index) if request.with_vector else ranked
 
 
-def _with_vectors(
-    found: Sequence[Sequence[SearchHit]], target: CollectionRef, index: VectorIndex
+def _hits(
+    vectors: Sequence[Vector],
+    target: CollectionRef,
+    request: SearchRequest,
+    index: VectorIndex,
+    k: int,
+    min_score: float | None,
 ) -> list[list[SearchHit]]:
+    return index.search(target, np.stack(vectors), k=k, where=request.where, min_score=min_score)
+
+
+def _grouped(
+    example: Example, vector: Vector, target: CollectionRef, request: SearchRequest, ports: SearchPorts
+) -> Ranked:
+    def nearest(k: int, min_score: float | None) -> list[SearchHit]:
+        return _hits([vector], target, request, ports.index, k, min_score)[0]
+
+    match request.group_by:
+        case GroupBy.IMAGE:
+            return best_of_images(request.k, request.min_score, nearest)
+        case GroupBy.PERSON:
+            near = PersonsNearby(target=target, index=ports.index, book=ports.known_persons)
+            return near.find(vector, request.k, request.min_score, nearest, without=example.person)
+        case GroupBy.NOTHING:
+            raise AssertionError("all vectors are asked for at once")
+        case _:
+            assert_never(request.group_by)
+
+
+def _with_vectors(found: Sequence[Ranked], target: CollectionRef, index: VectorIndex) -> list[Ranked]:
     """A row that was replaced or deleted since the search has none: it would be of another picture."""
-    ids = sorted({hit.id for hits in found for hit in hits})
+    ids = sorted({hit.id for ranked in found for hit in ranked.hits})
     rows = {(row.id, row.ref.etag): row for row in index.get_rows(target, ids, latest=False)}
-    return [[replace(hit, vector=_vector_of(rows.get((hit.id, hit.etag)))) for hit in hits] for hits in found]
+    return [
+        replace(
+            ranked,
+            hits=tuple(replace(hit, vector=_vector_of(rows.get((hit.id, hit.etag)))) for hit in ranked.hits),
+        )
+        for ranked in found
+    ]
 
 
 def _vector_of(row: IndexRow | None) -> Vector | None:

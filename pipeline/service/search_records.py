@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from pipeline.errors import AuditError, ErrorCode, PictorError
+from pipeline.search.groups import GroupBy
 from pipeline.search.query import Bytes, Object, Query
 from pipeline.service.accountability import Accountability
 from pipeline.service.audit_entries import record_of
@@ -140,6 +141,7 @@ def _answer_record(found: Found, terms: Terms, answers_to: Accountability) -> Au
             "verifications": answer.to_verify,
             **_floor(terms),
             **_place_of_probe(found),
+            **_grouping(found, terms),
             **found.details,
         },
     )
@@ -167,6 +169,16 @@ def _place_of_probe(found: Found) -> dict[str, Json]:
     if isinstance(found.query, Object) and found.answer.to_verify:
         return {"probe_object": [found.query.bucket, found.query.key]}
     return {}
+
+
+def _grouping(found: Found, terms: Terms) -> dict[str, Json]:
+    """Of a search whose hits stand for persons or images, and who they are."""
+    group_by = terms.request.group_by
+    if not group_by:
+        return {}
+    return {"group_by": group_by.value} | (
+        {"persons": list(found.answer.persons)} if group_by is GroupBy.PERSON else {}
+    )
 
 
 def _keep_probes(

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
+from pipeline.search.groups import GroupBy
 from pipeline.service.access import Caller
 from pipeline.types import (
     AuditReceipt,
@@ -26,6 +27,7 @@ class SearchRequest:
     min_score: float | None = None
     where: SearchFilter = field(default_factory=SearchFilter)
     with_vector: bool = False  # of each hit
+    group_by: GroupBy = GroupBy.NOTHING
     justification: Justification = field(default_factory=Justification)
 
 
@@ -58,6 +60,7 @@ class SearchAnswer:
     `target` is the generation that was searched. `seconds` are those of all queries answered at once.
     `receipt` is None where recording is off.
     `to_verify` is how many persons must look at each hit before it counts.
+    `persons` says whose each hit is, where persons were searched for. Its score is then that of the person.
     `face` is where the face is that was searched for, in the query's picture, and `face_metadata` is what is
     known of it. Each further face of the picture has an answer of its own among `other_faces`.
     """
@@ -67,6 +70,7 @@ class SearchAnswer:
     seconds: Mapping[Literal["embed", "search"], float] = field(default_factory=dict)
     location: tuple[str, str] | None = None
     hits: tuple[SearchHit, ...] = ()
+    persons: tuple[str, ...] = ()
     error: str = ""
     code: str = ""
     receipt: AuditReceipt | None = None

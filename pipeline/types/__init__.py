@@ -99,6 +99,13 @@ from pipeline.types.objects import (
     Rejected,
     image_id_of,
 )
+from pipeline.types.persons import (
+    MAX_FACES_OF_PERSON,
+    MAX_TAGS,
+    Person,
+    PersonFace,
+    PersonState,
+)
 from pipeline.types.policy import (
     BROKER_ROLE,
     CLOCK,
@@ -148,6 +155,8 @@ __all__ = [
     "EMBEDDED",
     "LASTING_REASONS",
     "LOCAL_ROLE",
+    "MAX_FACES_OF_PERSON",
+    "MAX_TAGS",
     "NOT_FOLLOWED",
     "RETRIED_FROM",
     "WORKERS",
@@ -205,7 +214,10 @@ __all__ = [
     "OneOf",
     "Order",
     "Pace",
+    "Person",
     "PersonDecision",
+    "PersonFace",
+    "PersonState",
     "Pixels",
     "PlanClaim",
     "PlannedBatch",

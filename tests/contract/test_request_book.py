@@ -26,6 +26,17 @@ def test_a_request_is_new_then_in_flight_then_answered_and_then_forgotten(ledger
     assert book.begin(attempt(6, digest="b", until=NOW + 9 * MINUTE), now=NOW + 3 * MINUTE) is NEW
 
 
+def test_an_answer_is_kept_with_its_request_and_no_longer(ledger: SqlLedger) -> None:
+    book, first = ledger.requests, attempt(1)
+    book.begin(first, now=NOW)
+    book.end(attempt(2), kept_until=NOW + 3 * MINUTE, answer="another attempt's")
+    assert book.answer_of(first) == ""
+    book.end(first, kept_until=NOW + 3 * MINUTE, answer='{"a": 1}')
+    assert book.answer_of(attempt(3)) == '{"a": 1}'
+    book.begin(attempt(4, until=NOW + 9 * MINUTE), now=NOW + 3 * MINUTE)
+    assert book.answer_of(attempt(4)) == ""
+
+
 def test_an_attempt_that_took_too_long_is_not_the_request_s_any_more(ledger: SqlLedger) -> None:
     book, slow, second = ledger.requests, attempt(1), attempt(2, until=NOW + 9 * MINUTE)
     book.begin(slow, now=NOW)

@@ -206,17 +206,27 @@ EXAMPLES: dict[Route, Example] = {
     **{
         ("POST", f"/rekognition/{operation}"): Example(json={})
         for operation in (
+            "AssociateFaces",
             "CompareFaces",
             "CreateCollection",
+            "CreateUser",
             "DeleteCollection",
             "DeleteFaces",
+            "DeleteUser",
             "DescribeCollection",
             "DetectFaces",
+            "DisassociateFaces",
             "IndexFaces",
             "ListCollections",
             "ListFaces",
+            "ListTagsForResource",
+            "ListUsers",
             "SearchFaces",
             "SearchFacesByImage",
+            "SearchUsers",
+            "SearchUsersByImage",
+            "TagResource",
+            "UntagResource",
             "{operation}",
         )
     },

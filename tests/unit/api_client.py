@@ -67,6 +67,7 @@ def backend_of(
         ledger=deps.ledger,
         keys=deps.ledger.keys,
         policies=deps.ledger.policies,
+        persons=deps.ledger.persons,
         verifications=MemoryVerificationBook(log),
         requests=deps.ledger.requests,
         answers_to=Accountability(log=log, policies=deps.ledger.policies, index=deps.index),

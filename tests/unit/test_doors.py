@@ -194,6 +194,8 @@ OTHERS = {
     "POST /rekognition/CompareFaces",  # test_rekognition.py looks at these three
     "POST /rekognition/SearchFaces",
     "POST /rekognition/SearchFacesByImage",
+    "POST /rekognition/SearchUsers",  # test_rekognition_users.py looks at these two
+    "POST /rekognition/SearchUsersByImage",
 }  # check_entries of tests/integration/test_main_path.py looks at the command
 
 

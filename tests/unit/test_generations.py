@@ -32,6 +32,7 @@ from pipeline.service.search import SearchAnswer, SearchPorts, SearchRequest, se
 from pipeline.service.show import list_generations
 from pipeline.service.submit import Submission, submit_embedded
 from pipeline.testing.memory_index import MemoryIndex
+from pipeline.testing.memory_persons import MemoryPersonBook
 from pipeline.testing.memory_store import MemoryStore
 from pipeline.types import WORKERS, CollectionRef, Job, VersionState
 from tests.accountable import NO_LOG, accountability
@@ -166,7 +167,7 @@ def test_a_search_that_meets_a_dropped_generation_goes_on_with_the_live_one(
     drop_generation(COLLECTION, SPEC.fingerprint, index, deps.ledger.book, NO_LOG, ME)
     assert [hit.key for hit in search(deps, late).hits] == ["3.png"]
     assert (late.latest_asked, late.live(COLLECTION)) == (1, SECOND)
-    drop_collection(COLLECTION, index, deps.ledger.book, NO_LOG, ME)
+    drop_collection(COLLECTION, index, deps.ledger.book, MemoryPersonBook(), NO_LOG, ME)
     with pytest.raises(TargetError, match="does not exist"):
         search(deps, late)
 
@@ -256,7 +257,7 @@ def test_dropping_the_collection_forgets_the_books_of_all(
 ) -> None:
     ingest(deps)
     ingest(other)
-    drop_collection(COLLECTION, index, ledger.book, NO_LOG, ME)
+    drop_collection(COLLECTION, index, ledger.book, MemoryPersonBook(), NO_LOG, ME)
     for ref in (TARGET, SECOND):
         assert list(ledger.book.list_by_id(ref.generation)) == []
 

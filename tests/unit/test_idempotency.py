@@ -55,10 +55,13 @@ class WatchedRequests:
     def begin(self, request: KeyedRequest, *, now: datetime) -> RequestState:
         return self.book.begin(request, now=now)
 
-    def end(self, request: KeyedRequest, *, kept_until: datetime) -> None:
+    def end(self, request: KeyedRequest, *, kept_until: datetime, answer: str = "") -> None:
         then, self.meanwhile = self.meanwhile, lambda: None
         then()
-        self.book.end(request, kept_until=kept_until)
+        self.book.end(request, kept_until=kept_until, answer=answer)
+
+    def answer_of(self, request: KeyedRequest) -> str:
+        return self.book.answer_of(request)
 
     def forget(self, request: KeyedRequest) -> None:
         self.book.forget(request)

@@ -27,6 +27,7 @@ from pipeline.service.act_records import IDS_OF_ENTRY, enter_deletion
 from pipeline.service.keys import KeyRequest
 from pipeline.service.submit import Submission
 from pipeline.testing.memory_audit import MemoryAuditLog
+from pipeline.testing.memory_persons import MemoryPersonBook
 from pipeline.testing.memory_store import MemoryStore
 from pipeline.types import WORKERS, CaseClock, CollectionPolicy, KeyRole, image_id_of
 from tests.audit_records import search_by
@@ -62,11 +63,23 @@ NEED_NO_ENTRY: Mapping[str, str] = {
     "promote.promote_generation": "the record of each search names its generation",
     "prune.prune_jobs": "deletes what jobs noted of themselves, and no images",
     "retry.retry_failures": "of a job that has its entry",
+    "persons.writable": "changes nothing",
+    "tags.remove_tags": "tags decide nothing and are about nobody",
+    "tags.set_tags": "tags decide nothing and are about nobody",
     "verify.verify": "brings book and index in step, and changes no image",
 }
 
-# They need a model of faces, so `test_a_change_is_recorded_or_not_made` of test_rekognition.py tries them.
-OF_FACES = frozenset({"index_faces.index_faces", "index_faces.remove_faces"})
+# They need a model of faces, so test_rekognition.py and test_rekognition_users.py try them.
+OF_FACES = frozenset(
+    {
+        "associations.associate_faces",
+        "associations.dissociate_faces",
+        "index_faces.index_faces",
+        "index_faces.remove_faces",
+        "persons.create_person",
+        "persons.delete_person",
+    }
+)
 
 
 def asks(function: ast.AST) -> bool:
@@ -205,7 +218,9 @@ ACTS: Mapping[str, tuple[str, Act]] = {
     ),
     "delete.drop_collection": (
         "deletion",
-        lambda w: delete.drop_collection(COLLECTION, w.deps.index, w.deps.ledger.book, w.answers_to, BOB),
+        lambda w: delete.drop_collection(
+            COLLECTION, w.deps.index, w.deps.ledger.book, MemoryPersonBook(), w.answers_to, BOB
+        ),
     ),
     "drop_generation.drop_generation": (
         "deletion",

@@ -28,6 +28,7 @@ from pipeline.testing.memory_audit import MemoryAuditLog
 from pipeline.types import Justification, KeyRole, image_id_of
 from tests.accountable import NO_LOG
 from tests.face_models import DrawnFace, picture, write_face_model
+from tests.hostile_files import make_hostile_files
 from tests.unit.api_client import ORIGIN, backend_of
 from tests.unit.aws_client import MASTER, Wire, aws_client, unknown_members
 from tests.unit.face_world import ANNA, BERTA, CLARA, LARGE, deps_of_faces, embedder_of, index_faces
@@ -474,6 +475,37 @@ def test_a_picture_that_cannot_be_read_has_the_error_of_the_model(
     people: Any, operation: str, body: bytes, expected: str
 ) -> None:
     assert refusal(people, operation, CollectionId="people", Image={"Bytes": body})[0] == expected
+
+
+@pytest.mark.parametrize("operation", ["index_faces", "search_faces_by_image"])
+def test_a_hostile_picture_has_an_error_of_the_model(
+    people: tuple[BaseClient, Wire], deps: Deps, operation: str
+) -> None:
+    """As an object where it is indexed, and as bytes where it is searched for."""
+    client, wire = people
+    model = client.meta.service_model.operation_model(client.meta.method_to_api_mapping[operation])
+    modelled = {shape.name for shape in model.error_shapes}
+    for file in make_hostile_files():
+        key = f"hostile/{file.name}"
+        deps.store.put(BUCKET, key, file.body)
+        stored, given = {"S3Object": {"Bucket": BUCKET, "Name": key}}, {"Bytes": file.body}
+        image = stored if operation == "index_faces" else given
+        code = error_code(people, operation, CollectionId="people", Image=image)
+        assert (code in UNREADABLE) == bool(file.reasons), (file.name, code)
+        assert code in {"", *modelled}, file.name
+        assert wire.answers[-1].status_code < 500, file.name
+
+
+UNREADABLE = ("InvalidImageFormatException", "ImageTooLargeException")
+
+
+def error_code(found: tuple[BaseClient, Wire], operation: str, **members: Any) -> str:
+    """ "" for an answer."""
+    try:
+        held(found, operation, **members)
+    except ClientError as err:
+        return str(err.response["Error"]["Code"])
+    return ""
 
 
 def test_faces_that_a_job_has_indexed_are_searched_listed_and_not_deleted_one_by_one(

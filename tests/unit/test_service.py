@@ -37,6 +37,7 @@ from pipeline.service.show import (
 from pipeline.service.submit import Submission, record_refusal, submit_embedded, submit_to_workers
 from pipeline.service.verify import verify
 from pipeline.testing.memory_index import MemoryIndex
+from pipeline.testing.memory_persons import MemoryPersonBook
 from pipeline.testing.memory_store import MemoryStore
 from pipeline.types import WORKERS, JobState
 from tests.accountable import NO_LOG
@@ -87,7 +88,7 @@ USE_CASES: dict[str, tuple[Permission, UseCase]] = {
     ),
     "drop": (
         Permission.OPERATE,
-        lambda d, c: drop_collection(COLLECTION, d.index, d.ledger.book, NO_LOG, c),
+        lambda d, c: drop_collection(COLLECTION, d.index, d.ledger.book, MemoryPersonBook(), NO_LOG, c),
     ),
     "pause": (Permission.OPERATE, lambda d, c: pause_job("j", d.ledger, c)),
     "resume": (Permission.OPERATE, lambda d, c: resume_job("j", d.ledger, c)),
@@ -234,7 +235,7 @@ def test_objects_are_deleted_by_key_whether_or_not_they_are_there(deps: Deps, st
 
 
 def test_a_dropped_collection_is_told_for_the_last_time(index: MemoryIndex, ledger: SqlLedger) -> None:
-    assert drop_collection(COLLECTION, index, ledger.book, NO_LOG, ME).name == COLLECTION
+    assert drop_collection(COLLECTION, index, ledger.book, MemoryPersonBook(), NO_LOG, ME).name == COLLECTION
     assert list_collections(index, ME) == []
 
 
@@ -245,7 +246,10 @@ def test_a_collection_that_is_not_there_is_said_alike_by_whoever_looks_for_it(
         models = LoadedOnDemand(index, never_loaded, requested="", precision="auto")
         return {
             error_of(lambda: show_collection("nowhere", index, ME), NotFoundError),
-            error_of(lambda: drop_collection("nowhere", index, deps.ledger.book, NO_LOG, ME), NotFoundError),
+            error_of(
+                lambda: drop_collection("nowhere", index, deps.ledger.book, MemoryPersonBook(), NO_LOG, ME),
+                NotFoundError,
+            ),
             error_of(lambda: models.answering(replace(TARGET, name="nowhere")), NotFoundError),
         }
 

@@ -13,5 +13,8 @@ api_request = sa.Table(
     sa.Column("attempt", sa.Text, nullable=False),
     sa.Column("answered", sa.Boolean, nullable=False),
     sa.Column("until", UtcTime, nullable=False),
+    sa.Column(
+        "answer", sa.Text, nullable=False, server_default=sa.text("''")
+    ),  # given again, where it is kept
     sa.Index("api_request_until", "until"),
 )

@@ -11,6 +11,7 @@ from enum import StrEnum
 import sqlalchemy as sa
 
 from pipeline.adapters.ledger import audit_schema as audit_schema  # its tables are the ledger's, too
+from pipeline.adapters.ledger import person_schema as person_schema
 from pipeline.adapters.ledger import policy_schema as policy_schema
 from pipeline.adapters.ledger import request_schema as request_schema
 from pipeline.adapters.ledger import verification_schema as verification_schema
@@ -25,7 +26,7 @@ class BatchState(StrEnum):
     SPLIT = "split"  # its halves stand in its place and it counts for nothing
 
 
-REVISION = "0012"  # of the migration that makes these tables
+REVISION = "0013"  # of the migration that makes these tables
 
 job = sa.Table(
     "job",

@@ -18,6 +18,7 @@ from pipeline.adapters.ledger.sql_batches import SqlBatches
 from pipeline.adapters.ledger.sql_jobs import SqlJobs
 from pipeline.adapters.ledger.sql_key_book import SqlKeyBook
 from pipeline.adapters.ledger.sql_outbox import SqlOutbox
+from pipeline.adapters.ledger.sql_person_book import SqlPersonBook
 from pipeline.adapters.ledger.sql_plan import SqlPlan
 from pipeline.adapters.ledger.sql_policy_book import SqlPolicyBook
 from pipeline.adapters.ledger.sql_pruning import SqlPruning
@@ -47,6 +48,7 @@ class SqlLedger(SqlJobs, SqlPlan, SqlBatches, SqlOutbox, SqlWatch, SqlPruning):
         self._writer = transactions.writer
         self.book = SqlVersionBook(transactions)
         self.keys = SqlKeyBook(transactions)
+        self.persons = SqlPersonBook(transactions)
         self.policies = SqlPolicyBook(transactions)
         self.verifications = SqlVerificationBook(transactions)
         self.requests = SqlRequestBook(transactions)

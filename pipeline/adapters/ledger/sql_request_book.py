@@ -26,9 +26,14 @@ class SqlRequestBook(InTransactions):
 
         return self._write(begin)
 
-    def end(self, request: KeyedRequest, *, kept_until: datetime) -> None:
-        ended = api_request.update().where(*_is_mine(request)).values(answered=True, until=kept_until)
+    def end(self, request: KeyedRequest, *, kept_until: datetime, answer: str = "") -> None:
+        values = {"answered": True, "until": kept_until, "answer": answer}
+        ended = api_request.update().where(*_is_mine(request)).values(values)
         self._write(lambda connection: connection.execute(ended))
+
+    def answer_of(self, request: KeyedRequest) -> str:
+        found = sa.select(api_request.c.answer).where(api_request.c.name == request.name)
+        return self._read(lambda connection: connection.scalar(found) or "")
 
     def forget(self, request: KeyedRequest) -> None:
         forgotten = api_request.delete().where(*_is_mine(request))

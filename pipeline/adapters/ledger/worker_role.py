@@ -9,14 +9,16 @@ import sqlalchemy as sa
 from pipeline.adapters.ledger.audit_schema import audit_entry, audit_reference, audit_tile, audit_tree
 from pipeline.adapters.ledger.engine import make_engine, read_url, translated
 from pipeline.adapters.ledger.migrate import ADVISORY_LOCK, VERSION_TABLE
+from pipeline.adapters.ledger.person_schema import collection_tag, person, person_face
 from pipeline.adapters.ledger.policy_schema import case_clock, collection_policy
 from pipeline.adapters.ledger.request_schema import api_request
 from pipeline.adapters.ledger.schema import api_key, api_session, metadata
 from pipeline.adapters.ledger.verification_schema import verification, verification_decision
 from pipeline.errors import ConfigError
 
-# Who could write these could make a key for everything, or have the requests of others refused.
-OF_THE_SERVICE = (api_key, api_session, api_request)
+# Who could write these could make a key for everything, have the requests of others refused, or say whose
+# faces are whose.
+OF_THE_SERVICE = (api_key, api_session, api_request, person, person_face, collection_tag)
 # A worker adds to the log, opens matches to verify, and starts the clock of a case. It changes none of them.
 APPENDED = (audit_entry, audit_reference, audit_tile, case_clock, verification)
 OF_PERSONS = (verification, verification_decision)  # who decide at the service

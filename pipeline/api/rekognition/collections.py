@@ -10,7 +10,7 @@ from pipeline.api.aws.middleware import FOLDER
 from pipeline.api.backend import Asks, Backend, Ports
 from pipeline.api.cursors import cursors_of
 from pipeline.api.rekognition import members as m
-from pipeline.api.rekognition.names import collection_of, id_of_collection
+from pipeline.api.rekognition.names import arn_of, collection_of, id_of_collection
 from pipeline.api.rekognition.paging import read_token
 from pipeline.api.rekognition.shapes import Shape, model_version, version_of
 from pipeline.errors import ConfigError, TargetError
@@ -18,8 +18,10 @@ from pipeline.ports.model_binding import DEFAULT_MODEL
 from pipeline.service import create, delete, show
 from pipeline.service.access import Caller, Permission, require
 from pipeline.service.face_pictures import forget_pictures
+from pipeline.service.persons import count_persons
 from pipeline.service.policies import set_policy
 from pipeline.service.policy_body import read_policy
+from pipeline.service.tags import check_tags, set_tags
 from pipeline.types import CollectionInfo, PolicyState
 
 router = APIRouter(prefix=FOLDER)
@@ -32,6 +34,7 @@ def create_collection(
     """A collection of faces needs a policy before it is there."""
     require(caller, Permission.WRITE)
     name = collection_of(body.CollectionId)
+    check_tags(body.Tags)
     if ports.index.get_collection(name) is not None:
         raise AwsError("ResourceAlreadyExistsException", f"collection {body.CollectionId!r} is there already")
     spec = ports.model_for(ports.settings.model or DEFAULT_MODEL, name).spec
@@ -47,9 +50,11 @@ def create_collection(
     except TargetError as err:
         hint = "or whoever runs the service names a policy for new collections with PICTOR_REKOGNITION_POLICY"
         raise AwsError("InvalidParameterException", f"{err}; {hint}") from err
+    if body.Tags:
+        set_tags(name, body.Tags, ports.index, ports.persons, caller)
     return {
         "StatusCode": 200,
-        "CollectionArn": _arn(body.CollectionId, caller),
+        "CollectionArn": arn_of(body.CollectionId, caller),
         "FaceModelVersion": model_version(spec.name, spec.fingerprint),
     }
 
@@ -93,8 +98,9 @@ def describe_collection(
     first = [version.proposed_at for version in ports.policies.history(info.name)][-1:]
     made: Shape = {
         "FaceCount": info.rows,
+        "UserCount": count_persons(info.name, ports.search_ports(), caller),
         "FaceModelVersion": version_of(info),
-        "CollectionARN": _arn(body.CollectionId, caller),
+        "CollectionARN": arn_of(body.CollectionId, caller),
     }
     return made | ({"CreationTimestamp": first[0].timestamp()} if first else {})
 
@@ -126,12 +132,8 @@ def _is_behind(info: CollectionInfo, name: str) -> bool:
 def delete_collection(
     body: Annotated[m.OfCollection, m.members(m.OfCollection)], ports: Ports, caller: Asks
 ) -> Shape:
-    """With all its faces, and the pictures that were kept with them. Its policy stays."""
+    """With all its faces and users, and the pictures that were kept with them. Its policy stays."""
     name = collection_of(body.CollectionId)
-    delete.drop_collection(name, ports.index, ports.ledger.book, ports.answers_to, caller)
+    delete.drop_collection(name, ports.index, ports.ledger.book, ports.persons, ports.answers_to, caller)
     forget_pictures(name, ports.uploads, ports.store, caller)
     return {"StatusCode": 200}
-
-
-def _arn(collection_id: str, caller: Caller) -> str:
-    return f"aws:rekognition:pictor:{caller.tenant}:collection/{collection_id}"

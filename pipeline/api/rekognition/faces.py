@@ -17,9 +17,12 @@ from pipeline.api.rekognition.pictures import read_picture, source_of
 from pipeline.api.rekognition.quality import reasons_against
 from pipeline.api.rekognition.shapes import Shape, compared_face, face, model_version
 from pipeline.ports.image_rows import MAX_VIEWS, image_id_of_row
-from pipeline.service.access import Permission, require, require_names
+from pipeline.search.persons import owners_of
+from pipeline.service.access import Caller, Permission, require, require_names
+from pipeline.service.face_ids import face_id_of
 from pipeline.service.faces import target_of_faces
 from pipeline.service.index_faces import FacesToIndex, LeftOut, find_faces, remove_faces
+from pipeline.service.persons import show_person
 from pipeline.types import CollectionRef, IndexRow, place_of
 
 router = APIRouter(prefix=FOLDER)
@@ -40,17 +43,18 @@ def index(body: Annotated[m.IndexFaces, m.members(m.IndexFaces)], ports: Ports, 
     )
     found = ports.index_faces(read_picture(body.Image, ports, caller), wanted, caller)
     version = _version_of(found.target, ports)
+    users = owners_of(found.rows, found.target, ports.persons)  # of a picture that comes again
     return {
-        "FaceRecords": [_record(row, version) for row in found.rows],
+        "FaceRecords": [_record(row, version, users.get(row.id)) for row in found.rows],
         "UnindexedFaces": [_unindexed(each) for each in found.left_out],
         "FaceModelVersion": version,
     }
 
 
-def _record(row: IndexRow, version: str) -> Shape:
+def _record(row: IndexRow, version: str, user_id: str | None) -> Shape:
     place = place_of(row.metadata, width=row.width, height=row.height)
     assert place is not None, "it was just written"
-    return {"Face": face(row, version), "FaceDetail": compared_face(row.metadata, place)}
+    return {"Face": face(row, version, user_id), "FaceDetail": compared_face(row.metadata, place)}
 
 
 def _unindexed(left: LeftOut) -> Shape:
@@ -63,19 +67,32 @@ def _unindexed(left: LeftOut) -> Shape:
 def list_faces(
     body: Annotated[m.ListFaces, m.members(m.ListFaces)], ports: Ports, caller: Asks, request: Request
 ) -> Shape:
-    """By id, of all faces or of those that are named."""
+    """By id, of all faces, of those that are named or of those of a user."""
     target = _readable(body.CollectionId, ports, caller)
     cursors, of = cursors_of(request), f"rekognition\0{caller.tenant}\0{target.generation}"
     version, most = _version_of(target, ports), body.MaxResults or m.MAX_PAGE
     after = read_token(body.NextToken, cursors, of=of)
-    if body.FaceIds is not None:
-        rows = iter(find_faces(body.FaceIds, target, ports.search_ports()).values())
-    else:
-        rows = _rows_after(after, target, ports)
+    rows = _listed(body, after, target, ports, caller)
     page = list(islice(rows, most))
-    made: Shape = {"Faces": [face(row, version) for row in page], "FaceModelVersion": version}
+    users = owners_of(page, target, ports.persons)
+    made: Shape = {
+        "Faces": [face(row, version, users.get(row.id)) for row in page],
+        "FaceModelVersion": version,
+    }
     has_more = next(rows, None) is not None
     return made | ({"NextToken": cursors.sign(page[-1].id, of=of)} if has_more else {})
+
+
+def _listed(
+    body: m.ListFaces, after: str, target: CollectionRef, ports: Backend, caller: Caller
+) -> Iterator[IndexRow]:
+    if body.UserId is None and body.FaceIds is None:
+        return _rows_after(after, target, ports)
+    if body.UserId is None:
+        return iter(find_faces(body.FaceIds or [], target, ports.search_ports()).values())
+    _, rows = show_person(target.name, body.UserId, ports.search_ports(), caller)
+    wanted = None if body.FaceIds is None else set(body.FaceIds)
+    return (row for row in rows if row.id > after and (wanted is None or face_id_of(row.id) in wanted))
 
 
 def _rows_after(row_id: str, target: CollectionRef, ports: Backend) -> Iterator[IndexRow]:
@@ -94,10 +111,12 @@ def _rows_after(row_id: str, target: CollectionRef, ports: Backend) -> Iterator[
 def delete_faces(
     body: Annotated[m.DeleteFaces, m.members(m.DeleteFaces)], ports: Ports, caller: Asks
 ) -> Shape:
-    """Those that came with a job's picture of several faces stay: the next job would bring them back."""
+    """Those of a user stay, and those of a job's picture of several: the next job would bring them back."""
     target = _readable(body.CollectionId, ports, caller)
     found = find_faces(body.FaceIds, target, ports.search_ports())
-    kept = remove_faces([*found.values()], target, ports.search_ports(), ports.uploads, caller)
+    users = owners_of([*found.values()], target, ports.persons)
+    free = {face_id: row for face_id, row in found.items() if row.id not in users}
+    kept = remove_faces([*free.values()], target, ports.search_ports(), ports.uploads, caller)
     stays = {row.id for row in kept}
     if stays:
         raise AwsError(
@@ -105,13 +124,21 @@ def delete_faces(
             f"{len(stays)} of these faces came by a job with a picture of several faces, and stay; delete "
             "the image from the collection instead. All others are deleted",
         )
-    missing = [face_id for face_id in body.FaceIds if face_id not in found]
+    wanted = list(dict.fromkeys(body.FaceIds))
     return {
-        "DeletedFaces": list(dict.fromkeys(face_id for face_id in body.FaceIds if face_id in found)),
+        "DeletedFaces": [face_id for face_id in wanted if face_id in free],
         "UnsuccessfulFaceDeletions": [
-            {"FaceId": face_id, "Reasons": ["FACE_NOT_FOUND"]} for face_id in dict.fromkeys(missing)
+            _undeleted(face_id, users[found[face_id].id] if face_id in found else None)
+            for face_id in wanted
+            if face_id not in free
         ],
     }
+
+
+def _undeleted(face_id: str, user_id: str | None) -> Shape:
+    if user_id is None:
+        return {"FaceId": face_id, "Reasons": ["FACE_NOT_FOUND"]}
+    return {"FaceId": face_id, "UserId": user_id, "Reasons": ["ASSOCIATED_TO_AN_EXISTING_USER"]}
 
 
 def _readable(collection_id: str, ports: Backend, caller: Asks) -> CollectionRef:

@@ -24,6 +24,11 @@ Percent = Annotated[float, Field(ge=0, le=100)]
 Page = Annotated[int, Field(ge=0, le=MAX_PAGE)]
 Token = Annotated[str, Field(max_length=255)]
 Most = Annotated[int, Field(ge=1, le=4096)]
+UserName = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[a-zA-Z0-9_.\-:]+$")]
+MostUsers = Annotated[int, Field(ge=1, le=500)]
+Arn = Annotated[str, Field(min_length=20, max_length=2048)]
+TagKey = Annotated[str, Field(min_length=1, max_length=128)]
+TagMap = Annotated[dict[TagKey, Annotated[str, Field(max_length=256)]], Field(max_length=200)]
 Names = Annotated[list[Annotated[str, Field(max_length=40)]], Field(max_length=20)]
 
 M = TypeVar("M", bound=BaseModel)
@@ -49,7 +54,7 @@ class OfCollection(_Strict):
 
 
 class CreateCollection(OfCollection):
-    Tags: Annotated[dict[str, str], Field(max_length=0)] = {}
+    Tags: TagMap = {}
 
 
 class ListCollections(_Strict):
@@ -66,6 +71,7 @@ class IndexFaces(OfCollection):
 
 
 class ListFaces(OfCollection):
+    UserId: UserName | None = None
     NextToken: Token | None = None
     MaxResults: Page = 1000
     FaceIds: Annotated[list[FaceUuid], Field(min_length=1, max_length=4096)] | None = None
@@ -99,6 +105,71 @@ class CompareFaces(_Strict):
     TargetImage: Picture
     SimilarityThreshold: Percent | None = None
     QualityFilter: Quality = "NONE"
+
+
+class WithToken(OfCollection):
+    ClientRequestToken: Annotated[
+        str | None, Field(min_length=1, max_length=64, pattern=r"^[a-zA-Z0-9\-_]+$")
+    ] = None
+
+
+class OfUser(WithToken):
+    UserId: UserName
+
+
+class CreateUser(OfUser):
+    pass
+
+
+class DeleteUser(OfUser):
+    pass
+
+
+class ListUsers(OfCollection):
+    NextToken: Token | None = None
+    MaxResults: MostUsers = 500
+
+
+class FacesOfUser(OfUser):
+    FaceIds: Annotated[list[FaceUuid], Field(min_length=1, max_length=100)]
+
+
+class AssociateFaces(FacesOfUser):
+    UserMatchThreshold: Percent = 75
+
+
+class DisassociateFaces(FacesOfUser):
+    pass
+
+
+class SearchUsers(OfCollection):
+    UserId: UserName | None = None
+    FaceId: FaceUuid | None = None
+    MaxUsers: MostUsers | None = None
+    UserMatchThreshold: Percent | None = None
+
+
+class SearchUsersByImage(OfCollection):
+    Image: Picture
+    MaxUsers: MostUsers | None = None
+    UserMatchThreshold: Percent | None = None
+    QualityFilter: Quality = "NONE"
+
+
+class OfResource(_Strict):
+    ResourceArn: Arn
+
+
+class TagResource(OfResource):
+    Tags: TagMap
+
+
+class UntagResource(OfResource):
+    TagKeys: Annotated[list[TagKey], Field(max_length=200)]
+
+
+class ListTagsForResource(OfResource):
+    pass
 
 
 def members(kind: type[M]) -> Any:

@@ -4,7 +4,7 @@ from fastapi import APIRouter, Depends, HTTPException, Request
 
 from pipeline.api.aws.errors import AwsError
 from pipeline.api.aws.middleware import FOLDER, NO_TARGET, SIGNED_PATH
-from pipeline.api.rekognition import collections, faces, searches
+from pipeline.api.rekognition import collections, faces, searches, tags, user_searches, users
 
 
 async def _signed(request: Request) -> None:
@@ -14,7 +14,7 @@ async def _signed(request: Request) -> None:
 
 
 router = APIRouter(dependencies=[Depends(_signed)], include_in_schema=False)
-for room in (collections, faces, searches):
+for room in (collections, faces, searches, users, user_searches, tags):
     router.include_router(room.router)
 
 

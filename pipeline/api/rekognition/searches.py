@@ -18,7 +18,9 @@ from pipeline.api.rekognition.shapes import Shape, box, compared_face, confidenc
 from pipeline.api.routes.search import RECEIPT_HEADER
 from pipeline.api.stated import StatedInHeaders
 from pipeline.errors import DeniedError, ErrorCode, PolicyError
+from pipeline.ports.image_rows import view_row_id
 from pipeline.search.examples import Example
+from pipeline.search.persons import owners_of
 from pipeline.search.query import Bytes, Query, Stored
 from pipeline.service.access import Caller, Permission, require, require_names
 from pipeline.service.arguments import read_justification, read_search
@@ -55,16 +57,11 @@ def search_faces(
 ) -> Shape:
     """The faces that are like a stored one, without itself."""
     why = read_justification(**stated.model_dump())
-    target = _target(collection_of(body.CollectionId), why, ports, caller)
-    row = find_faces([body.FaceId], target, ports.search_ports(), latest=False) or find_faces(
-        [body.FaceId], target, ports.search_ports()
-    )
-    stored = row.get(body.FaceId)
-    # One that is not there is looked for, too: the gate refuses and records before it says so.
-    row_id = stored.id if stored else f"{body.FaceId.replace('-', '')}:00"
+    target = search_target(collection_of(body.CollectionId), why, ports, caller)
+    row_id = row_id_of(body.FaceId, target, ports)
     scale = scale_of(target, ports.settings)
-    request = _request(target, body.MaxFaces, body.FaceMatchThreshold, why, scale, ports, itself=1)
-    answer = _searched(Stored(text=body.FaceId, id=row_id), request, scale, ports, caller, response)
+    request = search_request(target, body.MaxFaces, body.FaceMatchThreshold, why, scale, ports, itself=1)
+    answer = asked_of_gate(Stored(text=body.FaceId, id=row_id), request, scale, ports, caller, response)
     if answer.error:
         raise AwsError(
             "InvalidParameterException", f"FaceId: there is no face {body.FaceId} in the collection"
@@ -73,6 +70,14 @@ def search_faces(
     return {"SearchedFaceId": body.FaceId} | _matches(
         hits[: body.MaxFaces or len(hits)], scale, answer.target or target, ports
     )
+
+
+def row_id_of(face_id: str, target: CollectionRef, ports: Backend) -> str:
+    """One that is not there is looked for, too: the gate refuses and records before it says so."""
+    found = find_faces([face_id], target, ports.search_ports(), latest=False) or find_faces(
+        [face_id], target, ports.search_ports()
+    )
+    return found[face_id].id if face_id in found else view_row_id(face_id.replace("-", ""), 0)
 
 
 @router.post("/SearchFacesByImage")
@@ -85,20 +90,20 @@ def search_faces_by_image(
 ) -> Shape:
     """The faces that are like the largest one of a picture. Its other faces are not looked for."""
     why = read_justification(**stated.model_dump())
-    target = _target(collection_of(body.CollectionId), why, ports, caller)
+    target = search_target(collection_of(body.CollectionId), why, ports, caller)
     query = query_of(body.Image, ports, caller, counts=partial(is_good_enough, level=body.QualityFilter))
     scale = scale_of(target, ports.settings)
-    request = _request(target, body.MaxFaces, body.FaceMatchThreshold, why, scale, ports)
-    answer = _searched(query, request, scale, ports, caller, response)
+    request = search_request(target, body.MaxFaces, body.FaceMatchThreshold, why, scale, ports)
+    answer = asked_of_gate(query, request, scale, ports, caller, response)
     if answer.face is None:
-        raise _error_of(answer)
+        raise error_of(answer)
     searched: Shape = {"SearchedFaceBoundingBox": box(answer.face)}
     if (confidence := confidence_of(answer.face_metadata)) is not None:
         searched["SearchedFaceConfidence"] = confidence
     return searched | _matches(answer.hits, scale, answer.target or target, ports)
 
 
-def _error_of(answer: SearchAnswer) -> AwsError:
+def error_of(answer: SearchAnswer) -> AwsError:
     """Of a search with a picture that could not be read, or that shows no face that is good enough."""
     if answer.code == ErrorCode.INVALID_ARGUMENT:
         return AwsError("InvalidParameterException", "There are no faces in the image. Should be at least 1.")
@@ -117,7 +122,7 @@ def detect_faces(
     name = _collection_for("DetectFaces", x_pictor_collection, ports)
     picture = Bytes(text="picture", body=read_picture(body.Image, ports, caller))
     found = ports.detect_faces(picture, name, caller)
-    details = [compared_face(face_metadata(place.box, known), place) for place, known in _faces_of(found)]
+    details = [compared_face(face_metadata(place.box, known), place) for place, known in faces_of(found)]
     return {"FaceDetails": details}
 
 
@@ -133,9 +138,9 @@ def compare_faces(
     """The largest face of one picture with each of another, as the policy of a collection allows it."""
     name = _collection_for("CompareFaces", x_pictor_collection, ports)
     why = read_justification(**stated.model_dump())
-    target = _target(name, why, ports, caller)
+    target = search_target(name, why, ports, caller)
     scale = scale_of(target, ports.settings)
-    request = _request(target, None, body.SimilarityThreshold, why, scale, ports)
+    request = search_request(target, None, body.SimilarityThreshold, why, scale, ports)
     counts = partial(is_good_enough, level=body.QualityFilter)
     source = read_picture(body.SourceImage, ports, caller)
     first = Bytes(text="SourceImage", body=source, counts=counts, only_largest=True)
@@ -159,7 +164,7 @@ def _compared(found: Example) -> Shape:
     return compared_face(found.metadata, found.face)
 
 
-def _faces_of(found: FoundFaces) -> list[tuple[FacePlace, Face]]:
+def faces_of(found: FoundFaces) -> list[tuple[FacePlace, Face]]:
     return [
         (FacePlace(box=where, width=found.width, height=found.height), known) for where, known in found.faces
     ]
@@ -184,7 +189,7 @@ def _collection_for(operation: str, named: str, ports: Backend) -> str:
     return name
 
 
-def _target(name: str, why: Justification, ports: Backend, caller: Caller) -> CollectionRef:
+def search_target(name: str, why: Justification, ports: Backend, caller: Caller) -> CollectionRef:
     try:
         require(caller, Permission.SEARCH)
         require_names(caller, collection=name)
@@ -194,7 +199,7 @@ def _target(name: str, why: Justification, ports: Backend, caller: Caller) -> Co
     return target_of_faces(name, ports.search_ports())
 
 
-def _request(
+def search_request(
     target: CollectionRef,
     most: int | None,
     threshold: float | None,
@@ -227,7 +232,7 @@ def _floors(policy: CollectionPolicy, scale: Scale) -> tuple[float, ...]:
     return tuple(floor for floor in (policy.min_score, of_similarity) if floor is not None)
 
 
-def _searched(
+def asked_of_gate(
     query: Query, request: SearchRequest, scale: Scale, ports: Backend, caller: Caller, response: Response
 ) -> SearchAnswer:
     with _Words(scale, ports, request.collection):
@@ -254,7 +259,8 @@ class _Words:
             return
         floor = self._scale.similarity_of(max(floors))
         detail = str(err).removeprefix(f"{err.reason}: ")
-        said = f"{detail}, which is a FaceMatchThreshold or SimilarityThreshold of {floor:.4f}"
+        of_api = "FaceMatchThreshold, UserMatchThreshold or SimilarityThreshold"
+        said = f"{detail}, which is a {of_api} of {floor:.4f}"
         raise PolicyError(err.reason, said, err.record_id) from err
 
 
@@ -267,9 +273,11 @@ def _say(response: Response, receipt: AuditReceipt | None, scale: Scale) -> None
 
 def _matches(hits: Sequence[SearchHit], scale: Scale, target: CollectionRef, ports: Backend) -> Shape:
     version = model_version(ports.index.model_of(target).name, target.fingerprint)
+    users = owners_of(hits, target, ports.persons)
     return {
         "FaceMatches": [
-            {"Similarity": scale.similarity_of(hit.score), "Face": face(hit, version)} for hit in hits
+            {"Similarity": scale.similarity_of(hit.score), "Face": face(hit, version, users.get(hit.id))}
+            for hit in hits
         ],
         "FaceModelVersion": version,
     }

@@ -32,13 +32,14 @@ def box(place: FacePlace) -> Shape:
     return {"Left": left, "Top": top, "Width": width, "Height": height}
 
 
-def face(row: IndexRow | SearchHit, version: str) -> Shape:
-    """A face of a collection."""
+def face(row: IndexRow | SearchHit, version: str, user_id: str | None = None) -> Shape:
+    """A face of a collection. Args: `user_id`: whose it is."""
     made: Shape = {"FaceId": face_id_of(row.id), "IndexFacesModelVersion": version}
     if (place := place_of(row.metadata, width=row.width, height=row.height)) is not None:
         made["BoundingBox"] = box(place)
     if external_id := _external_id(row):
         made["ExternalImageId"] = external_id
+    made |= {"UserId": user_id} if user_id else {}
     return made | {"ImageId": _image_id(row)} | _confidence(row.metadata)
 
 

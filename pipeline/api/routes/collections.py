@@ -46,5 +46,5 @@ def list_generations(name: str, ports: Ports, caller: Asks) -> Generations:
 @router.delete("/{name}", status_code=204)
 def drop_collection(name: str, ports: Ports, caller: Asks) -> None:
     """Delete a collection and all its vectors. Images are not touched, but for those that IndexFaces kept."""
-    delete.drop_collection(name, ports.index, ports.ledger.book, ports.answers_to, caller)
+    delete.drop_collection(name, ports.index, ports.ledger.book, ports.persons, ports.answers_to, caller)
     forget_pictures(name, ports.uploads, ports.store, caller)

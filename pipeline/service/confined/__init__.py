@@ -6,6 +6,7 @@ No other place confines anybody. A use case is given these ports and cannot reac
 from pipeline.service.confined.index import ConfinedIndex
 from pipeline.service.confined.ledger import ConfinedLedger
 from pipeline.service.confined.models import ConfinedModels
+from pipeline.service.confined.persons import ConfinedPersons
 from pipeline.service.confined.policies import ConfinedPolicies
 from pipeline.service.confined.scope import Scope, scope_of
 from pipeline.service.confined.verifications import ConfinedVerifications
@@ -14,6 +15,7 @@ __all__ = [
     "ConfinedIndex",
     "ConfinedLedger",
     "ConfinedModels",
+    "ConfinedPersons",
     "ConfinedPolicies",
     "ConfinedVerifications",
     "Scope",

@@ -14,6 +14,7 @@ from pipeline.errors import (
     ArgumentError,
     ConflictError,
     DeniedError,
+    LimitError,
     ModelMismatchError,
     NotFoundError,
     PictorError,
@@ -120,4 +121,4 @@ def _as_same_kind(err: PictorError, text: str) -> PictorError:
     return kind(text)
 
 
-_MOST_DERIVED = (ModelMismatchError, TargetError, ArgumentError, NotFoundError, ConflictError)
+_MOST_DERIVED = (ModelMismatchError, LimitError, TargetError, ArgumentError, NotFoundError, ConflictError)
