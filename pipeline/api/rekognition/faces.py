@@ -97,7 +97,15 @@ def delete_faces(
     """Those that came with a job's picture of several faces stay: the next job would bring them back."""
     target = _readable(body.CollectionId, ports, caller)
     found = find_faces(body.FaceIds, target, ports.search_ports())
-    kept = remove_faces([*found.values()], target, ports.search_ports(), ports.uploads, caller)
+    kept = remove_faces(
+        [*found.values()],
+        target,
+        ports.search_ports(),
+        ports.ledger,
+        ports.uploads,
+        caller,
+        driver=ports.driver,
+    )
     stays = {row.id for row in kept}
     if stays:
         raise AwsError(
