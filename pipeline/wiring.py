@@ -25,10 +25,11 @@ from pipeline.ports import (
     Ledger,
     ObjectStore,
     PolicyBook,
+    TextEmbedder,
     VectorIndex,
     ViewFinder,
 )
-from pipeline.ports.lazy import LazyEmbedder, LazyFinder, LazyStore
+from pipeline.ports.lazy import LazyEmbedder, LazyFinder, LazyStore, LazyTexts
 from pipeline.ports.model_binding import (
     DEFAULT_MODEL,
     check_binding,
@@ -435,6 +436,32 @@ def finder_of(spec: ModelSpec, settings: Settings) -> ViewFinder | None:
     return LazyFinder(load)
 
 
+def load_texts(address: str, settings: Settings) -> TextEmbedder:
+    """The text tower of a model, without its image tower. Raises ModelError: it has none."""
+    from pipeline.adapters.models.catalogue import load_text_embedder
+
+    return load_text_embedder(address, weights_dir=settings.weights_dir, fetch_s3=_weights_fetcher(settings))
+
+
+def texts_of(spec: ModelSpec, settings: Settings) -> TextEmbedder | None:
+    """Of a model that reads text. It is loaded when it is first asked."""
+
+    def load() -> TextEmbedder:
+        loaded = load_texts(spec.address, settings)
+        _check_same(loaded.spec, spec)
+        return loaded
+
+    return LazyTexts(spec, load) if spec.reads_text else None
+
+
+def _check_same(loaded: ModelSpec, known: ModelSpec) -> None:
+    if loaded.fingerprint != known.fingerprint:
+        raise ModelError(
+            f"model {known.address} was {known.fingerprint[:8]} when this was started and is "
+            f"{loaded.fingerprint[:8]} now; start it again"
+        )
+
+
 def list_models(settings: Settings) -> "list[CatalogueEntry]":
     from pipeline.adapters.models.catalogue import list_models as list_catalogue
 
@@ -481,11 +508,7 @@ def lazy_model(
 
     def load() -> ImageEmbedder:
         loaded = load_model(address, settings, precision=precision, batches=batches, processes=processes)
-        if loaded.spec.fingerprint != known.fingerprint:
-            raise ModelError(
-                f"model {address} was {known.fingerprint[:8]} when this was started and is "
-                f"{loaded.spec.fingerprint[:8]} now; start it again"
-            )
+        _check_same(loaded.spec, known)
         return loaded
 
     return LazyEmbedder(known, load)

@@ -36,6 +36,7 @@ _SIZE = {"height": SIDE_PX, "width": SIDE_PX}
 _HEADS = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
 _VISION = {**_HEADS, "intermediate_size": 64, "image_size": SIDE_PX, "patch_size": 8}
 _TEXTS = {**_HEADS, "intermediate_size": 64, "vocab_size": 99, "max_position_embeddings": 16}
+_TEXTS |= {"pad_token_id": 0, "bos_token_id": 2, "eos_token_id": 3}  # as tests/hf_texts.py numbers them
 _NAFLEX = {key: value for key, value in _VISION.items() if key != "image_size"} | {"num_patches": 16}
 
 _NETWORKS: dict[str, Callable[[], tuple[Any, Any]]] = {

@@ -136,8 +136,11 @@ class PictorClient:
 
     def search(
         self,
-        query: str,
+        query: str = "",
         *,
+        text: Sequence[str] = (),
+        unwanted: Sequence[str] = (),
+        weights: Mapping[str, float] | None = None,
         k: int = 10,
         collection: str | None = None,
         min_score: float | None = None,
@@ -153,9 +156,12 @@ class PictorClient:
         on_behalf_of: str = "",
         timeout_s: float = 30.0,
     ) -> Answer:
-        """Search by `s3://bucket/key` or stored image id.
+        """Search by `s3://bucket/key` or stored image id, by words, or by both.
 
         Args:
+            text: what the images are to show. Several texts are averaged.
+            unwanted: what they are not to show.
+            weights: of "text", "not" and "picture".
             bucket, prefix, metadata: only objects of this bucket, with such keys, with this metadata.
             where: only images for which this condition holds, see docs/reference/filters.md.
             purpose, case, offence, authorisation, authority: what the policy of the collection asks for, see
@@ -168,7 +174,7 @@ class PictorClient:
         """
         arguments = {
             "v": 1,
-            "query": query,
+            "query": query or None,
             "k": k,
             "collection": collection,
             "min_score": min_score,
@@ -177,6 +183,9 @@ class PictorClient:
             "metadata": dict(metadata) if metadata else None,
             "where": where,
             # Only when given: workers of the version before refuse arguments that they do not know.
+            "text": list(text) or None,
+            "not": list(unwanted) or None,
+            "weights": dict(weights) if weights else None,
             "purpose": purpose or None,
             "case": case or None,
             "offence": offence or None,

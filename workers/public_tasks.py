@@ -29,6 +29,7 @@ from pipeline.service.conditions import read_condition
 from pipeline.service.confined import ConfinedLedger, scope_of
 from pipeline.service.delete import delete_objects
 from pipeline.service.models import ResidentModel
+from pipeline.service.query_words import read_words
 from pipeline.service.search import SearchPorts, search_images
 from pipeline.service.show import find_job
 from pipeline.service.submit import Submission, record_refusal, submit_to_workers
@@ -173,7 +174,7 @@ def _hits(task: Task, args: Sequence[object], kwargs: Arguments) -> dict[str, ob
     )
     deps = context.deps
     caller = replace(_caller(task), on_behalf_of=read_person(arguments.on_behalf_of))
-    models = ResidentModel(deps.embedder, deps.index, deps.finder)
+    models = ResidentModel(deps.embedder, deps.index, deps.finder, deps.texts)
     ports = SearchPorts(
         store=deps.store,
         index=deps.index,
@@ -181,7 +182,9 @@ def _hits(task: Task, args: Sequence[object], kwargs: Arguments) -> dict[str, ob
         models=models,
         concurrency=deps.concurrency,
     )
-    (answer,) = search_images([read_query(arguments.query)], request, ports, context.limits, caller)
+    picture = None if arguments.query is None else read_query(arguments.query)
+    query = read_words(picture, **arguments.words)
+    (answer,) = search_images([query], request, ports, context.limits, caller)
     return answer_json(answer)
 
 

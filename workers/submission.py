@@ -10,7 +10,7 @@ docs/reference/tasks.md is the page for their authors.
 
 import re
 from collections.abc import Callable, Mapping
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Literal, Self, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -21,12 +21,14 @@ from pydantic import (
     ValidationError,
     ValidationInfo,
     field_validator,
+    model_validator,
 )
 
 from pipeline.errors import ArgumentError, MessageError
 from pipeline.ingest.globs import MAX_PATTERNS, what_is_wrong
 from pipeline.location import split_s3_url
 from pipeline.names import check_bucket_or_folder, check_key, check_prefix
+from pipeline.search.query import Stored
 from pipeline.service.arguments import (
     MAX_JUSTIFICATION_CHARS,
     MAX_PERSON_CHARS,
@@ -34,6 +36,7 @@ from pipeline.service.arguments import (
     read_person,
 )
 from pipeline.service.conditions import read_condition
+from pipeline.service.query_words import WordsOfQuery, read_weights, read_words
 from workers.broker.meant_at import MAX_TIME_S
 
 T = TypeVar("T")
@@ -124,9 +127,12 @@ class DeleteArguments(Arguments):
 
 
 class SearchArguments(Arguments):
-    """`query` is an s3:// object or a stored image id."""
+    """`query` is an s3:// object or a stored image id. It can be left out where `text` is given."""
 
-    query: Annotated[str, Field(min_length=1, max_length=2048), _STORABLE]
+    query: Annotated[str, Field(min_length=1, max_length=2048), _STORABLE] | None = None
+    text: list[str] = []
+    unwanted: Annotated[list[str], Field(alias="not")] = []
+    weights: Annotated[dict[str, float], _checked_by(read_weights)] = {}
     collection: CollectionName | None = None
     k: Annotated[int, Field(ge=1, le=1000)] = 10
     min_score: Annotated[float, Field(ge=-1, le=1)] | None = None
@@ -140,6 +146,17 @@ class SearchArguments(Arguments):
     authority: Stated = ""
     on_behalf_of: Annotated[str, Field(max_length=MAX_PERSON_CHARS), _checked_by(read_person)] = ""
     where: Annotated[dict[str, JsonValue], _checked_by(read_condition)] | None = None
+
+    @model_validator(mode="after")
+    def _check_words(self) -> Self:
+        if self.query is None or self.text or self.unwanted or self.weights:
+            picture = Stored(text="", id="") if self.query is not None else None
+            _valid(lambda _: read_words(picture, **self.words), None)
+        return self
+
+    @property
+    def words(self) -> WordsOfQuery:
+        return {"text": self.text, "unwanted": self.unwanted, "weights": self.weights}
 
 
 class JobArguments(Arguments):

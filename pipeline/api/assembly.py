@@ -23,7 +23,7 @@ from pipeline.ports import (
     VectorIndex,
     VerificationBook,
 )
-from pipeline.ports.embedder import warm_model
+from pipeline.ports.embedder import warm_model, warm_texts
 from pipeline.ports.lazy import LazyEmbedder
 from pipeline.search.micro_batches import MicroBatches
 from pipeline.service.accountability import Accountability
@@ -72,6 +72,7 @@ def make_backend(
         requested=settings.model if runs_jobs else "",  # workers of several models may share a cluster
         precision=settings.precision,
         finder_of=partial(wiring.finder_of, settings=settings),
+        load_texts=partial(wiring.load_texts, settings=settings),
     )
 
     def model_for(address: str, collection: str) -> ImageEmbedder:
@@ -121,8 +122,13 @@ def make_backend(
 
 
 def _warm(collection: str, index: VectorIndex, models: Models) -> None:
-    """Load the model of the usual collection, if there is one, so that the first picture need not wait."""
+    """Load the model of the usual collection, if there is one, so that the first search need not wait.
+
+    The text tower comes first: words are quick, and do not wait for an image tower.
+    """
     if (info := index.get_collection(collection)) is not None:
+        if info.reads_text:
+            warm_texts(models.reading(info.ref))
         warm_model(models.answering(info.ref))
 
 

@@ -8,6 +8,7 @@ from pipeline.ports import MAX_HITS
 from pipeline.reports.findings import FindingKind
 from pipeline.service.arguments import MAX_JUSTIFICATION_CHARS
 from pipeline.service.policy_body import PolicyBody
+from pipeline.service.query_words import MAX_PROMPT_CHARS, MAX_PROMPTS, MAX_WEIGHT, WordsOfQuery
 from pipeline.types import KeyRole
 
 MAX_QUERIES = 100  # of one call
@@ -24,6 +25,10 @@ class Strict(BaseModel):
     """A field that nobody knows is a mistake, and is said."""
 
     model_config = ConfigDict(extra="forbid")
+
+
+def _texts(texts: str | list[str] | None) -> list[str]:
+    return [texts] if isinstance(texts, str) else texts or []
 
 
 class ObjectPlace(Strict):
@@ -60,8 +65,27 @@ class BoxBody(Strict):
     height: Annotated[int, Field(ge=1)]
 
 
+class WeightsBody(Strict):
+    """How much each part of a query counts. Only their ratio matters."""
+
+    text: Annotated[float | None, Field(gt=0, le=MAX_WEIGHT, description="1 where it is left out")] = None
+    unwanted: Annotated[
+        float | None, Field(alias="not", gt=0, le=MAX_WEIGHT, description="0.5 where it is left out")
+    ] = None
+    picture: Annotated[float | None, Field(gt=0, le=MAX_WEIGHT, description="1 where it is left out")] = None
+
+
+Prompts = Annotated[
+    str | list[str] | None,
+    Field(
+        description=f"At most {MAX_PROMPTS} texts of {MAX_PROMPT_CHARS} characters in one query. "
+        "The collection's model must read text"
+    ),
+]
+
+
 class QueryBody(Strict):
-    """An example: exactly one of `id`, `object`, `image` and `vector`."""
+    """An example, words, or both: at most one of `id`, `object`, `image` and `vector`, and any words."""
 
     id: Annotated[str | None, Field(description="Of a stored image", examples=[EXAMPLE_ID])] = None
     object: ObjectPlace | None = None
@@ -73,12 +97,24 @@ class QueryBody(Strict):
         BoxBody | None, Field(description="The face of a picture that is meant. Without it, each face is")
     ] = None
 
+    text: Annotated[Prompts, Field(examples=["red shoes on snow"])] = None
+    unwanted: Annotated[Prompts, Field(alias="not")] = None
+    weights: WeightsBody | None = None
+
+    @property
+    def words(self) -> WordsOfQuery:
+        weights = self.weights.model_dump(by_alias=True, exclude_none=True) if self.weights else {}
+        return {"text": _texts(self.text), "unwanted": _texts(self.unwanted), "weights": weights}
+
     @model_validator(mode="after")
     def _one_example(self) -> Self:
-        given = [name for name, value in self if value is not None and name != "box"]
-        if len(given) != 1:
+        given = [name for name in ("id", "object", "image", "vector") if getattr(self, name) is not None]
+        has_words = self.text is not None or self.unwanted is not None
+        if len(given) > 1 or not (given or has_words):
             found = ", ".join(given) or "none"
-            raise ValueError(f"exactly one of id, object, image and vector is expected, found {found}")
+            raise ValueError(
+                f"exactly one of id, object, image and vector is expected, or text, found {found}"
+            )
         return self
 
 
@@ -117,6 +153,18 @@ class SearchBatchBody(SearchOptions):
     queries: Annotated[list[QueryBody], Field(min_length=1, max_length=MAX_QUERIES)]
 
 
+class PartScores(BaseModel):
+    """The cosine of a hit with each part of its query, in the order of the query."""
+
+    model_config = ConfigDict(
+        serialize_by_alias=True
+    )  # whoever writes the answer: `not` is no name in Python
+
+    text: list[float] | None = None
+    unwanted: Annotated[list[float] | None, Field(alias="not")] = None
+    picture: float | None = None
+
+
 class Hit(BaseModel):
     id: Annotated[str, Field(examples=[EXAMPLE_ID])]
     bucket: str
@@ -132,6 +180,7 @@ class Hit(BaseModel):
         list[float] | None,
         Field(description="Where it was asked for. Left out if the row has changed meanwhile"),
     ] = None
+    parts: Annotated[PartScores | None, Field(description="Where the query has several parts")] = None
 
 
 class Inclusion(BaseModel):

@@ -7,7 +7,7 @@ from pathlib import Path
 from pipeline import wiring
 from pipeline.cli.html_page import write_page
 from pipeline.cli.output import note
-from pipeline.client import Answer, Hit, Pictor, Query, StoredObject
+from pipeline.client import Answer, Hit, Pictor, Query, StoredObject, Words
 from pipeline.errors import NotFoundError
 from pipeline.service.search import SearchAnswer
 from pipeline.settings import Settings
@@ -45,6 +45,8 @@ def write_page_there(
 
 
 def _location_of(query: Query, collection: str, pictor: Pictor) -> tuple[str, str] | None:
+    if isinstance(query, Words):
+        return None if query.picture is None else _location_of(query.picture, collection, pictor)
     if isinstance(query, StoredObject):
         return query.bucket, query.key
     try:

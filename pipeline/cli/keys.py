@@ -28,6 +28,15 @@ AsJson = Annotated[bool, typer.Option("--json", help="One JSON object per line."
 Expires = Annotated[str, typer.Option(help="For how long it is valid, for example 90d or 12h.")]
 
 
+ForAws = Annotated[
+    bool,
+    typer.Option(
+        "--aws",
+        help="Print the pair that AWS clients sign with, not the key. Needs PICTOR_REKOGNITION_KEY.",
+    ),
+]
+
+
 @app.command("create")
 def create_key(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Who or what holds it.")],
@@ -50,18 +59,11 @@ def create_key(
     authorisation: Annotated[str, typer.Option(help="Reference of the authorisation.")] = "",
     authority: Annotated[str, typer.Option(help="Who gave the authorisation.")] = "",
     expires: Expires = "",
-    aws: Annotated[
-        bool,
-        typer.Option(
-            "--aws",
-            help="Print the pair that AWS clients sign with, not the key. Needs PICTOR_REKOGNITION_KEY.",
-        ),
-    ] = False,
+    aws: ForAws = False,
     as_json: AsJson = False,
 ) -> None:
     """Make a key and print it. It is shown this once."""
-    settings = Settings.from_env()
-    master = check_master(settings.rekognition_key.get_secret_value()) if aws else ""
+    master = _master() if aws else ""
     request = KeyRequest(
         name=name,
         roles=role,
@@ -76,10 +78,7 @@ def create_key(
     )
     with _opened() as (book, answers_to):
         made = keys.create_key(request, book, answers_to, local_caller())
-    if aws:
-        _print_pair(made.key, master, as_json=as_json)
-    else:
-        _print_once(made, as_json=as_json)
+    _print_new(made, master, as_json=as_json)
 
 
 @app.command("list")
@@ -108,14 +107,16 @@ def rotate_key(
     key_id: KeyId,
     overlap: Annotated[str, typer.Option(help="How long the former key stays valid.")] = "24h",
     expires: Expires = "",
+    aws: ForAws = False,
     as_json: AsJson = False,
 ) -> None:
     """Make another key of the same kind and print it. The former expires after the overlap."""
+    master = _master() if aws else ""
     with _opened() as (book, answers_to):
         made = keys.rotate_key(
             key_id, book, answers_to, local_caller(), overlap=read_age(overlap), expires_in=_duration(expires)
         )
-    _print_once(made, as_json=as_json)
+    _print_new(made, master, as_json=as_json)
     note(f"key {key_id} stays valid for {overlap}")
 
 
@@ -131,6 +132,18 @@ def _opened() -> Iterator[tuple[KeyBook, Accountability]]:
 
 def _duration(text: str) -> timedelta | None:
     return read_age(text) if text else None
+
+
+def _master() -> str:
+    return check_master(Settings.from_env().rekognition_key.get_secret_value())
+
+
+def _print_new(made: MadeKey, master: str, *, as_json: bool) -> None:
+    """Args: `master`: of AWS clients, for the pair of such a client in the place of the key."""
+    if master:
+        _print_pair(made.key, master, as_json=as_json)
+    else:
+        _print_once(made, as_json=as_json)
 
 
 def _print_once(made: MadeKey, *, as_json: bool) -> None:

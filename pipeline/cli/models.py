@@ -70,9 +70,24 @@ def pull_model(
     write_table(("file", "SHA-256"), list(pulled.files.items()))
 
 
+@app.command("compare")
+def compare_models(
+    first: Annotated[str, typer.Argument(metavar="A", help="A model, as --model takes it.")],
+    second: Annotated[str, typer.Argument(metavar="B", help="Another one.")],
+    images: Annotated[
+        str, typer.Option(help="A folder or s3://bucket/prefix of images. Default: a few drawn pictures.")
+    ] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Show whether two models give the same vectors, for example one network in two formats."""
+    from pipeline.cli.compare_models import compare_models_here
+
+    compare_models_here(first, second, images, as_json=as_json)
+
+
 @app.command("show")
 def show_model(
-    address: Annotated[str, typer.Argument(metavar="MODEL", help="builtin, torchvision/NAME or FILE.toml.")],
+    address: Annotated[str, typer.Argument(metavar="MODEL", help="A model, as --model takes it.")],
     as_json: AsJson = False,
 ) -> None:
     """Show a model's dimension, fingerprint, preprocessing and queues. Reads or downloads its weights."""

@@ -12,7 +12,7 @@ from pipeline.cli.running_service import find_service
 from pipeline.cli.search_options import SearchOptions
 
 ONCE = ("--collection", "-k", "--min-score", "--prefix", "--bucket", "--where")
-REPEATED = ("--metadata",)
+REPEATED = ("--metadata", "--text", "--not", "--weight")
 AS_JSON = "--json"
 
 
@@ -47,7 +47,7 @@ def read_words(words: Sequence[str]) -> tuple[list[str], SearchOptions, bool] | 
     """The queries, the options, and whether JSON is asked for. None for anything that is not plain."""
     queries: list[str] = []
     once: dict[str, str] = {}
-    repeated: list[str] = []
+    repeated: dict[str, list[str]] = {name: [] for name in REPEATED}
     as_json = False
     rest = iter(words)
     for word in rest:
@@ -60,16 +60,18 @@ def read_words(words: Sequence[str]) -> tuple[list[str], SearchOptions, bool] | 
             if word in ONCE:
                 once[word] = value
             else:
-                repeated.append(value)
+                repeated[word].append(value)
         elif word.startswith("-"):
             return None
         else:
             queries.append(word)
     options = _options_of(once, repeated)
-    return (queries, options, as_json) if queries and options is not None else None
+    if options is None or not (queries or options.has_words):
+        return None
+    return queries, options, as_json
 
 
-def _options_of(once: dict[str, str], repeated: list[str]) -> SearchOptions | None:
+def _options_of(once: dict[str, str], repeated: dict[str, list[str]]) -> SearchOptions | None:
     try:
         k, min_score = int(once.get("-k", "10")), float(once.get("--min-score", "0"))
     except ValueError:
@@ -82,6 +84,9 @@ def _options_of(once: dict[str, str], repeated: list[str]) -> SearchOptions | No
         min_score=min_score if "--min-score" in once else None,
         prefix=once.get("--prefix", ""),
         bucket=once.get("--bucket", ""),
-        metadata=tuple(repeated),
+        metadata=tuple(repeated["--metadata"]),
+        text=tuple(repeated["--text"]),
+        unwanted=tuple(repeated["--not"]),
+        weights=tuple(repeated["--weight"]),
         where=once.get("--where", ""),
     )

@@ -9,12 +9,26 @@ from pipeline.bounds import MAX_HITS
 from pipeline.cli.running_service import find_service
 from pipeline.cli.search_options import SearchOptions
 from pipeline.cli.search_output import print_answers, write_receipts
+from pipeline.errors import ArgumentError
 
 
 def search(
     query: Annotated[
-        list[str], typer.Argument(help="An image file, s3://bucket/key, file:///path or stored id.")
-    ],
+        list[str] | None,
+        typer.Argument(help="An image file, s3://bucket/key, file:///path or stored id.", show_default=False),
+    ] = None,
+    text: Annotated[
+        list[str] | None,
+        typer.Option(help="What the images are to show, in words. Several texts are averaged."),
+    ] = None,
+    unwanted: Annotated[
+        list[str] | None,
+        typer.Option("--not", help="What they are not to show, in words. You can repeat it."),
+    ] = None,
+    weight: Annotated[
+        list[str] | None,
+        typer.Option(help="How much text, not or picture count, such as not=0.3. You can repeat it."),
+    ] = None,
     collection: Annotated[str, typer.Option(help="Collection to search. Default PICTOR_COLLECTION.")] = "",
     k: Annotated[int, typer.Option("-k", help="Hits per query.", min=1, max=MAX_HITS)] = 10,
     min_score: Annotated[
@@ -47,7 +61,7 @@ def search(
     ] = None,
     html: Annotated[Path | None, typer.Option(help="Also write a page with thumbnails to this file.")] = None,
 ) -> None:
-    """Find the images nearest to each QUERY."""
+    """Find the images nearest to each QUERY, or to words. Words go together with each QUERY."""
     wanted = SearchOptions(
         collection=collection,
         k=k,
@@ -56,6 +70,9 @@ def search(
         bucket=bucket,
         metadata=metadata or (),
         where=where,
+        text=text or (),
+        unwanted=unwanted or (),
+        weights=weight or (),
         purpose=purpose,
         case=case,
         offence=offence,
@@ -63,15 +80,17 @@ def search(
         authority=authority,
         on_behalf_of=on_behalf_of,
     )
+    if not query and not wanted.has_words:
+        raise ArgumentError("nothing to search with; a QUERY or --text is expected")
     if (service := find_service()) is not None:
         from pipeline.cli.search_there import search_there
 
         service.refuse({"--model": model})
-        answers = search_there(query, wanted, service, html)
+        answers = search_there(query or (), wanted, service, html)
     else:
         from pipeline.cli.search_here import search_here
 
-        answers = search_here(query, wanted, model, html)
+        answers = search_here(query or (), wanted, model, html)
     if receipt is not None:
         write_receipts(receipt, answers)
     print_answers(answers, as_json=as_json)

@@ -12,6 +12,7 @@ from pipeline.service.access import local_caller
 from pipeline.service.answers import answer_json
 from pipeline.service.arguments import read_justification, read_pairs, read_person, read_query, read_search
 from pipeline.service.conditions import read_condition_text
+from pipeline.service.query_words import read_words
 from pipeline.service.search import search_images
 from pipeline.settings import Settings
 
@@ -19,10 +20,23 @@ from pipeline.settings import Settings
 def search_here(
     texts: Sequence[str], wanted: SearchOptions, model: str, html: Path | None
 ) -> list[Mapping[str, object]]:
-    """An answer for each text, with the fields of `answer_json`. Args: `html` is the page to write."""
+    """An answer for each text, or for words alone, with the fields of `answer_json`.
+
+    Args:
+        html: the page to write.
+    """
     settings = Settings.from_env()
     limits = wiring.limits_of(settings)
-    queries = [read_query(text, locate_file=wiring.locate_file) for text in texts]
+    asked: Sequence[str | None] = texts or [None]  # words alone
+    queries = [
+        read_words(
+            None if text is None else read_query(text, locate_file=wiring.locate_file),
+            text=wanted.text,
+            unwanted=wanted.unwanted,
+            weights=read_pairs(wanted.weights, of="--weight"),
+        )
+        for text in asked
+    ]
     request = read_search(
         collection=wanted.collection or settings.collection,
         k=wanted.k,

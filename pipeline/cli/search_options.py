@@ -15,12 +15,19 @@ class SearchOptions:
     bucket: str = ""
     metadata: Sequence[str] = ()
     where: str = ""  # a condition as JSON
+    text: Sequence[str] = ()
+    unwanted: Sequence[str] = ()
+    weights: Sequence[str] = ()  # as `not=0.3`
     purpose: str = ""
     case: str = ""
     offence: str = ""
     authorisation: str = ""
     authority: str = ""
     on_behalf_of: str = ""
+
+    @property
+    def has_words(self) -> bool:
+        return bool(self.text or self.unwanted)
 
     @property
     def stated(self) -> dict[str, str]:

@@ -37,6 +37,7 @@ def open_search_ports(settings: Settings, collection: str, *, model: str = "") -
                 requested=model or settings.model,
                 precision=settings.precision,
                 finder_of=partial(wiring.finder_of, settings=settings),
+                load_texts=partial(wiring.load_texts, settings=settings),
             ),
             persons=ledger.persons,
             concurrency=wiring.concurrency_of(settings, wiring.load_of_searches(searched)),

@@ -7,30 +7,40 @@ from pathlib import Path
 from pipeline.adapters.folder.keys import locate_file
 from pipeline.cli.running_service import RunningService
 from pipeline.cli.search_options import SearchOptions
-from pipeline.client import Answer, Pictor, Query, StoredObject
+from pipeline.client import Answer, Example, Pictor, Query, StoredObject, Words
 from pipeline.client.operations import MAX_QUERIES
 from pipeline.client_settings import ClientSettings
 from pipeline.errors import ArgumentError
 from pipeline.location import local_path
 from pipeline.search.query import Object
 from pipeline.service.query_text import read_pairs, read_query
+from pipeline.service.query_words import described, read_weights
 
 
 def search_there(
     texts: Sequence[str], wanted: SearchOptions, service: RunningService, html: Path | None
 ) -> list[Mapping[str, object]]:
     """As `search_here`. A file is named to a service beside, and sent to any other."""
-    queries = [_query_of(text, service) for text in texts]
+    asked: Sequence[str | None] = texts or [None]  # words alone
+    queries = [_with_words(None if text is None else _picture_of(text, service), wanted) for text in asked]
+    # The service knows no more than where the picture is. What was asked for is known here.
+    told = [described(wanted.text, wanted.unwanted, text or "") for text in asked]
     collection = wanted.collection or ClientSettings.from_env().collection
     with service.connect() as pictor:
         answers = list(_answers(queries, collection, wanted, pictor))
         if html is not None:
-            _write_page(html, collection, list(zip(texts, queries, answers, strict=True)), service, pictor)
-    # The service knows no more than where the picture is. What was asked for is known here.
-    return [{**answer.raw, "query": text} for text, answer in zip(texts, answers, strict=True)]
+            _write_page(html, collection, list(zip(told, queries, answers, strict=True)), service, pictor)
+    return [{**answer.raw, "query": text} for text, answer in zip(told, answers, strict=True)]
 
 
-def _query_of(text: str, service: RunningService) -> Query:
+def _with_words(picture: Example | None, wanted: SearchOptions) -> Query:
+    weights = read_weights(read_pairs(wanted.weights, of="--weight"))
+    if picture is not None and not wanted.has_words and not weights:
+        return picture
+    return Words(wanted.text, unwanted=wanted.unwanted, picture=picture, weights=weights)
+
+
+def _picture_of(text: str, service: RunningService) -> Example:
     query = read_query(text, locate_file=locate_file)
     if not isinstance(query, Object):
         return query.id

@@ -6,7 +6,7 @@ It knows no torch, no Milvus and no web framework: `pip install 'pictor[client]'
 """
 
 from pipeline.client.aio import AsyncPictor
-from pipeline.client.queries import Query, StoredObject
+from pipeline.client.queries import Example, Query, StoredObject, Words
 from pipeline.client.results import (
     AcceptedImage,
     Answer,
@@ -46,6 +46,7 @@ __all__ = [
     "Collection",
     "Comparison",
     "Estimate",
+    "Example",
     "FaceMatch",
     "Failure",
     "Finding",
@@ -68,4 +69,5 @@ __all__ = [
     "SearchState",
     "ShownMatch",
     "StoredObject",
+    "Words",
 ]

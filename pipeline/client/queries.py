@@ -2,7 +2,7 @@
 
 import base64
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -24,8 +24,28 @@ class Array(Protocol):
     def tolist(self) -> object: ...
 
 
-Query = str | StoredObject | Path | bytes | Sequence[float] | Array
+Example = str | StoredObject | Path | bytes | Sequence[float] | Array
 """A stored id, s3://bucket/key, an object, a file of this machine, the bytes of a picture, or a vector."""
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """What the images are to show, in words, with a picture beside them or without.
+
+    Args:
+        text: one text, or several, which are averaged.
+        unwanted: what the images are not to show.
+        weights: of "text", "not" and "picture".
+    """
+
+    text: str | Sequence[str] = ()
+    _: KW_ONLY
+    unwanted: str | Sequence[str] = ()
+    picture: Example | None = None
+    weights: Mapping[str, float] = field(default_factory=dict)
+
+
+Query = Example | Words
 
 
 def query_json(query: Query) -> Mapping[str, object]:
@@ -37,12 +57,24 @@ def query_json(query: Query) -> Mapping[str, object]:
             return {"id": query}
         case StoredObject(bucket=bucket, key=key):
             return {"object": {"bucket": bucket, "key": key}}
+        case Words():
+            return _words_json(query)
         case Path() | bytes():
             return {"image": base64.b64encode(picture_of(query)).decode()}
         case Array():
             return {"vector": query.tolist()}
         case _:
             return {"vector": [float(value) for value in query]}
+
+
+def _words_json(words: Words) -> Mapping[str, object]:
+    shown = {} if words.picture is None else query_json(words.picture)
+    given = {"text": _texts(words.text), "not": _texts(words.unwanted), "weights": dict(words.weights)}
+    return {**shown, **{name: value for name, value in given.items() if value}}
+
+
+def _texts(texts: str | Sequence[str]) -> list[str]:
+    return [texts] if isinstance(texts, str) else list(texts)
 
 
 def picture_of(query: Path | bytes) -> bytes:

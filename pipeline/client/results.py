@@ -152,7 +152,8 @@ class Image(AnswerObject):
 class Hit(AnswerObject):
     """`score` is a cosine, -1..1. `width` and `height` are those of the upright original, px.
 
-    `vector` is [D] where it was asked for, and None if the row has changed meanwhile.
+    `vector` is [D] where it was asked for, and None if the row has changed meanwhile. `parts` has the
+    cosine with each part of a query that has several, under "text", "not" and "picture".
     """
 
     id: str
@@ -166,6 +167,7 @@ class Hit(AnswerObject):
     indexed_at: str
     metadata: Mapping[str, str]
     vector: Sequence[float] | None = None
+    parts: Mapping[str, Sequence[float] | float] | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from pipeline.ports.embedder import ImageEmbedder, ViewFinder
+from pipeline.ports.embedder import ImageEmbedder, TextEmbedder, ViewFinder
 from pipeline.ports.index import VectorIndex
 from pipeline.ports.ledger import Ledger
 from pipeline.ports.policies import PolicyBook
@@ -45,4 +45,5 @@ class Deps:
     driver: str = ""  # whose jobs this process does; "" when it is told of no others
     concurrency: Concurrency = field(default_factory=Concurrency)
     finder: ViewFinder | None = None  # of a model that looks at views
+    texts: TextEmbedder | None = None  # of a model that reads text, where searches are answered
     policies: PolicyBook | None = None  # without them, no collection of faces can be made

@@ -39,8 +39,24 @@ class TextEmbedder(Protocol):
     @property
     def spec(self) -> ModelSpec: ...
 
+    @property
+    def max_tokens(self) -> int:
+        """The longest text that it reads, with the tokens that it adds itself."""
+        ...
+
+    def count_tokens(self, texts: Sequence[str]) -> Sequence[int]:
+        """Of each text, whole: nothing is cut off."""
+        ...
+
     def embed_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Returns: [N, D], rows of unit length. Any N >= 1."""
+        """Embed one group.
+
+        Args:
+            texts: any N >= 1, none of more than `max_tokens`.
+
+        Returns:
+            [N, D], rows of unit length.
+        """
         ...
 
 
@@ -78,6 +94,11 @@ def warm_model(embedder: ImageEmbedder) -> None:
     """Load the weights and run them once, so that the first image is as fast as the next."""
     side_px = embedder.spec.preprocessing.crop
     embedder.embed_images(np.zeros((1, 3, side_px, side_px), dtype=np.uint8))
+
+
+def warm_texts(embedder: TextEmbedder) -> None:
+    """The same for texts."""
+    embedder.embed_texts(["warm"])
 
 
 def require_capability(spec: ModelSpec, capability: Capability) -> None:

@@ -7,7 +7,7 @@ from typing import Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.ports import ImageEmbedder, ObjectStore, ViewFinder
+from pipeline.ports import ImageEmbedder, ObjectStore, TextEmbedder, ViewFinder
 from pipeline.ports.embedder import never_late
 from pipeline.ports.passing import PassingStore
 from pipeline.types import ModelSpec, View
@@ -49,6 +49,24 @@ class LazyEmbedder:
 
     def embed_images(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         return self._embedder().embed_images(pixels)
+
+
+class LazyTexts:
+    """The same for a text tower."""
+
+    def __init__(self, spec: ModelSpec, load: Callable[[], TextEmbedder]) -> None:
+        self.spec = spec
+        self._texts = Lazy(load)
+
+    @property
+    def max_tokens(self) -> int:
+        return self._texts().max_tokens
+
+    def count_tokens(self, texts: Sequence[str]) -> Sequence[int]:
+        return self._texts().count_tokens(texts)
+
+    def embed_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        return self._texts().embed_texts(texts)
 
 
 class LazyFinder:

@@ -21,7 +21,7 @@ TO_WRITE = (
     "(h) Where the public can ask and complain, and how you answer.",
 )
 STORED = "a stored image"
-UPLOADED = {"upload": "a picture that came with the search", "vector": "a vector"}
+UPLOADED = {"upload": "a picture that came with the search", "vector": "a vector", "text": "words"}
 
 
 def accountability_tables(acts: Iterable[tuple[Act, bool]], *, rates: ErrorRates | None) -> Sequence[Table]:

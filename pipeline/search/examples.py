@@ -8,16 +8,25 @@ from typing import TypeVar, assert_never
 
 import numpy as np
 
-from pipeline.errors import ErrorCode, ImageError
+from pipeline.errors import ErrorCode, ImageError, ModelError
 from pipeline.ingest.embed import embed_all
 from pipeline.ingest.phase_clock import PhaseClock
 from pipeline.ingest.prepare import prepare_all
-from pipeline.ports import Concurrency, ImageEmbedder, ImageLimits, ObjectReader, VectorIndex, ViewFinder
+from pipeline.ports import (
+    Concurrency,
+    ImageEmbedder,
+    ImageLimits,
+    ObjectReader,
+    TextEmbedder,
+    VectorIndex,
+    ViewFinder,
+)
 from pipeline.ports.embedder import check_finder
 from pipeline.ports.image_rows import image_id_of_row
 from pipeline.search import query as ask
 from pipeline.search.chosen import choose_faces, words_for_none
 from pipeline.search.given import GivenImages
+from pipeline.search.points import Parts
 from pipeline.search.quality import QualityMeter, quality_of_face, quality_of_row
 from pipeline.types import (
     CollectionRef,
@@ -36,9 +45,17 @@ from pipeline.types import (
 Q = TypeVar("Q")
 
 
+def no_texts() -> TextEmbedder:
+    """For who searches with pictures alone."""
+    raise ModelError("nothing here reads the texts of a query")
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ExampleSources:
-    """Where examples come from. `embedder` and `finder` are called only for images: it may take seconds."""
+    """Where examples come from. `embedder` and `finder` are called only for images, `texts` only for words.
+
+    Each may take seconds.
+    """
 
     store: ObjectReader
     index: VectorIndex
@@ -46,6 +63,7 @@ class ExampleSources:
     concurrency: Concurrency = field(default_factory=Concurrency)
     finder: Callable[[], ViewFinder | None] = lambda: None
     decode_slots: Semaphore | None = None  # see `prepare_all`
+    texts: Callable[[], TextEmbedder] = no_texts
     persons: Callable[[Sequence[str]], Mapping[str, Vector]] = (
         lambda _ids: {}
     )  # the vectors of those there are
@@ -68,6 +86,7 @@ class Example:
     metadata: Mapping[str, str] = field(default_factory=dict)
     etag: str = ""
     quality: ProbeQuality | None = None
+    parts: Parts | None = None  # of a query of several
     person: str = ""  # who is meant, where the query names one
 
 
@@ -75,7 +94,7 @@ Examples = tuple[Example, ...]  # of one query: one, or one for each face of its
 
 
 def read_examples(
-    queries: Sequence[ask.Query], target: CollectionRef, sources: ExampleSources, limits: ImageLimits
+    queries: Sequence[ask.Shown], target: CollectionRef, sources: ExampleSources, limits: ImageLimits
 ) -> list[Examples]:
     """Of each query, in order: stored rows in one lookup, images in groups through the model.
 
@@ -104,7 +123,7 @@ def read_examples(
     return examples
 
 
-def _of(queries: Sequence[ask.Query], kind: type[Q]) -> list[Q]:
+def _of(queries: Sequence[ask.Shown], kind: type[Q]) -> list[Q]:
     return [query for query in queries if isinstance(query, kind)]
 
 
@@ -123,7 +142,7 @@ def _stored_examples(
     return [
         tuple(map(_row_example, found[query.id]))
         if found.get(query.id)
-        else (_failed(Reason.NOT_FOUND, f"no image {query.id} in collection {target.name}"),)
+        else (failed_example(Reason.NOT_FOUND, f"no image {query.id} in collection {target.name}"),)
         for query in queries
     ]
 
@@ -258,11 +277,11 @@ def find_views_of(query: ask.Picture, sources: ExampleSources, limits: ImageLimi
 def _examples(outcome: Embedded | Rejected | ImageError, query: ask.Picture) -> Examples:
     match outcome:
         case Embedded(vectors=()):
-            return (_failed(ErrorCode.INVALID_ARGUMENT, words_for_none(query)),)
+            return (failed_example(ErrorCode.INVALID_ARGUMENT, words_for_none(query)),)
         case Embedded():
             return _of_faces(outcome) or (Example(vector=outcome.vectors[0]),)  # the best view
         case Rejected() | ImageError():
-            return (_failed(outcome.reason, outcome.detail),)
+            return (failed_example(outcome.reason, outcome.detail),)
         case _:
             assert_never(outcome)
 
@@ -289,12 +308,12 @@ def _vector_examples(
 def _vector_example(query: ask.Vector, dim: int) -> Example:
     values = np.asarray(query.values, dtype=np.float32)
     if values.shape != (dim,):
-        return _failed(
+        return failed_example(
             ErrorCode.INVALID_ARGUMENT, f"a vector of {dim} numbers is expected, found shape {values.shape}"
         )
     length = float(np.linalg.norm(values.astype(np.float64)))
     if not np.isfinite(length) or length == 0:
-        return _failed(
+        return failed_example(
             ErrorCode.INVALID_ARGUMENT, "a vector of finite numbers that are not all 0 is expected"
         )
     return Example(vector=(values / length).astype(np.float32))
@@ -309,10 +328,15 @@ def _person_examples(
     return [
         (Example(vector=vectors[query.id], person=query.id),)
         if query.id in vectors
-        else (_failed(Reason.NOT_FOUND, f"no person {query.id!r} with a face in collection {target.name}"),)
+        else (
+            failed_example(
+                Reason.NOT_FOUND, f"no person {query.id!r} with a face in collection {target.name}"
+            ),
+        )
         for query in queries
     ]
 
 
-def _failed(code: Reason | ErrorCode, detail: str) -> Example:
+def failed_example(code: Reason | ErrorCode, detail: str) -> Example:
+    """Of a query that cannot be read."""
     return Example(error=f"{code}: {detail}", code=code.value)

@@ -1,10 +1,11 @@
-"""The kinds of queries: a row or a person of the collection, an image in a store, its bytes, or a vector.
+"""The kinds of queries: a row or person of the collection, a picture in a store, its bytes, a vector, words.
 
 In a collection of faces, a picture asks with each of its faces, and so does the id of an image.
+Words can have any of the others beside them.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pipeline.types import Box
@@ -64,4 +65,35 @@ class Person:
 
 
 Picture = Object | Bytes
-Query = Stored | Picture | Vector | Person
+Shown = Stored | Picture | Vector | Person  # what the hits are to look like
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Weights:
+    """How much each part of a query counts. All are above 0, and only their ratio matters."""
+
+    text: float = 1.0
+    unwanted: float = 0.5
+    picture: float = 1.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Text:
+    """What the hits are to show, in words, and what they are not to show. See `search.points`.
+
+    At least one prompt or a picture is there.
+    """
+
+    text: str
+    prompts: tuple[str, ...] = ()
+    unwanted: tuple[str, ...] = ()
+    picture: Shown | None = None
+    weights: Weights = field(default_factory=Weights)
+
+
+Query = Shown | Text
+
+
+def picture_of(query: Query) -> Shown | None:
+    """What a query shows. Words may have nothing beside them."""
+    return query.picture if isinstance(query, Text) else query

@@ -17,6 +17,7 @@ from pipeline.types import (
     Job,
     Match,
     ModelSpec,
+    PartScores,
     PersonDecision,
     SearchHit,
 )
@@ -98,20 +99,31 @@ def http_status_of(code: ErrorCode) -> int:
 
 
 def hit_json(hit: SearchHit) -> dict[str, object]:
-    """`vector` is there where it was asked for."""
+    """`vector` is there where it was asked for, and `parts` where a query has several."""
     vector = {} if hit.vector is None else {"vector": hit.vector.tolist()}
-    return vector | {
-        "id": hit.id,
-        "bucket": hit.bucket,
-        "key": hit.key,
-        "score": round(hit.score, 6),
-        "width": hit.width,
-        "height": hit.height,
-        "size_bytes": hit.size_bytes,
-        "etag": hit.etag,
-        "indexed_at": hit.indexed_at.isoformat(),
-        "metadata": dict(hit.metadata),
-    }
+    parts = {} if hit.parts is None else {"parts": _parts_json(hit.parts)}
+    return (
+        vector
+        | parts
+        | {
+            "id": hit.id,
+            "bucket": hit.bucket,
+            "key": hit.key,
+            "score": round(hit.score, 6),
+            "width": hit.width,
+            "height": hit.height,
+            "size_bytes": hit.size_bytes,
+            "etag": hit.etag,
+            "indexed_at": hit.indexed_at.isoformat(),
+            "metadata": dict(hit.metadata),
+        }
+    )
+
+
+def _parts_json(parts: PartScores) -> dict[str, object]:
+    told: dict[str, object] = {"text": list(parts.texts)} if parts.texts else {}
+    told |= {"not": list(parts.unwanted)} if parts.unwanted else {}
+    return told | ({} if parts.picture is None else {"picture": parts.picture})
 
 
 def job_json(job: Job) -> dict[str, object]:

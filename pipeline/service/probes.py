@@ -1,4 +1,4 @@
-"""What was searched with, for the record: a digest of it, and never the picture."""
+"""What was searched with, for the record: a digest of it, and never the picture. Words stand beside it."""
 
 import hashlib
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ import numpy as np
 
 from pipeline.ports import ObjectReader
 from pipeline.search.examples import Example
-from pipeline.search.query import Bytes, Object, Person, Query, Stored, Vector
+from pipeline.search.query import Bytes, Object, Person, Query, Stored, Text, Vector
 from pipeline.types import FetchedObject, ObjectRef, Probe, image_id_of, roll_of
 from pipeline.types.audit import UNKNOWN, Json
 
@@ -66,6 +66,10 @@ def _picture_of(query: Query, digests: Mapping[tuple[str, str], str]) -> Probe:
         case Vector():
             numbers = np.asarray(query.values, dtype="<f4")
             return Probe(sha256=_sha256(numbers.tobytes()), source="vector")
+        case Text():
+            if query.picture is not None:
+                return _picture_of(query.picture, digests)
+            return Probe(sha256=_sha256("\n".join(query.prompts).encode()), source="text")
         case Person():
             return Probe(sha256=UNKNOWN, source=f"{PERSON}{query.id}")
         case _:

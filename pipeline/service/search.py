@@ -11,10 +11,12 @@ import numpy as np
 from pipeline.errors import ArgumentError, TargetError
 from pipeline.names import check_bucket_or_folder
 from pipeline.ports import Concurrency, ImageLimits, ObjectReader, ObjectStore, PersonBook, VectorIndex
-from pipeline.search.examples import Example, ExampleSources, read_examples
+from pipeline.search.examples import Example, ExampleSources
 from pipeline.search.groups import GroupBy, PersonsNearby, Ranked, best_of_images
 from pipeline.search.persons import read_vectors
-from pipeline.search.query import Object, Query
+from pipeline.search.points import Parts, scores_of
+from pipeline.search.query import Object, Query, picture_of
+from pipeline.search.reading import read_queries
 from pipeline.service.access import Caller
 from pipeline.service.accountability import Accountability
 from pipeline.service.kept_probes import KeptProbes
@@ -35,7 +37,7 @@ class SearchPorts:
     store: ObjectStore
     index: VectorIndex
     answers_to: Accountability
-    models: Models  # asked only when a query holds an image: stored ids need none
+    models: Models  # asked only when a query holds an image or words: stored ids need none
     concurrency: Concurrency = field(default_factory=Concurrency)
     probes: KeptProbes | None = None  # where a picture is kept while persons verify what it found
     decode_slots: Semaphore | None = None  # of pictures of all searches at once, as there is memory for
@@ -68,8 +70,8 @@ def search_images(
 
 def _check_names(queries: Sequence[Query]) -> None:
     for query in queries:
-        if isinstance(query, Object):
-            check_bucket_or_folder(query.bucket)
+        if isinstance(picture := picture_of(query), Object):
+            check_bucket_or_folder(picture.bucket)
 
 
 def sources_of(
@@ -83,6 +85,7 @@ def sources_of(
         concurrency=ports.concurrency,
         finder=lambda: ports.models.finding(target),
         decode_slots=ports.decode_slots,
+        texts=lambda: ports.models.reading(target),
         persons=lambda ids: dict(read_vectors(ids, target, ports.index, ports.known_persons)),
     )
 
@@ -115,7 +118,7 @@ def _answer(
     check_floor(target, terms, ports.answers_to)
     reader = DigestingReader(ports.store)
     started_s = time.perf_counter()
-    examples = read_examples(queries, target, sources_of(target, ports, reader), limits)
+    examples = read_queries(queries, target, sources_of(target, ports, reader), limits)
     embedded_s = time.perf_counter()
     every = [example for of_one in examples for example in of_one]
     ranked = iter(_nearest(every, target, terms.request, ports))
@@ -162,7 +165,22 @@ def _nearest(
             for example in examples
             if example.vector is not None
         ]
+    parts = [example.parts for example in examples if example.vector is not None]
+    ranked = [
+        _with_parts(one, of_it, target, ports.index) if of_it else one
+        for one, of_it in zip(ranked, parts, strict=True)
+    ]
     return _with_vectors(ranked, target, ports.index) if request.with_vector else ranked
+
+
+def _with_parts(ranked: Ranked, parts: Parts, target: CollectionRef, index: VectorIndex) -> Ranked:
+    """The cosine of each hit with each part of a query. One query at a time bounds the vectors in memory."""
+    (seen,) = _with_vectors([ranked], target, index)
+    scored = [
+        replace(hit, parts=scores_of(known.vector, parts)) if known.vector is not None else hit
+        for hit, known in zip(ranked.hits, seen.hits, strict=True)
+    ]
+    return replace(ranked, hits=tuple(scored))
 
 
 def _hits(

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from pipeline.errors import AuditError, ErrorCode, PictorError
 from pipeline.search.groups import GroupBy
-from pipeline.search.query import Bytes, Object, Query
+from pipeline.search.query import Bytes, Object, Query, Text, picture_of
 from pipeline.service.accountability import Accountability
 from pipeline.service.audit_entries import record_of
 from pipeline.service.conditions import condition_json
@@ -92,7 +92,7 @@ def _failure_record(query: Query, terms: Terms, error: Exception, answers_to: Ac
         probe=probe_of(query),
         decision=Decision(policy_version=_version(terms)),
         outcome=FAILED,
-        details={"query": query.text, "error": code.value},
+        details={"query": query.text, "error": code.value, **_words(query)},
     )
 
 
@@ -108,7 +108,7 @@ def refusal_records(
             probe=probe_of(query),
             decision=decision,
             outcome=AuditOutcome.REFUSED.value,
-            details={"query": query.text, **_floor(terms)},
+            details={"query": query.text, **_words(query), **_floor(terms)},
         )
         for query in queries
     ]
@@ -139,6 +139,7 @@ def _answer_record(found: Found, terms: Terms, answers_to: Accountability) -> Au
             "error": answer.error,
             "rows_counted_at": count.at.isoformat(),
             "verifications": answer.to_verify,
+            **_words(found.query),
             **_floor(terms),
             **_place_of_probe(found),
             **_grouping(found, terms),
@@ -166,9 +167,24 @@ def _floor(terms: Terms) -> dict[str, Json]:
 
 def _place_of_probe(found: Found) -> dict[str, Json]:
     """Whoever verifies has the object fetched again."""
-    if isinstance(found.query, Object) and found.answer.to_verify:
-        return {"probe_object": [found.query.bucket, found.query.key]}
+    picture = picture_of(found.query)
+    if isinstance(picture, Object) and found.answer.to_verify:
+        return {"probe_object": [picture.bucket, picture.key]}
     return {}
+
+
+def _words(query: Query) -> dict[str, Json]:
+    """The texts themselves: a digest would not tell who was searched for (decision 0147)."""
+    if not isinstance(query, Text):
+        return {}
+    weights = query.weights
+    return {
+        "words": {
+            "text": list(query.prompts),
+            "not": list(query.unwanted),
+            "weights": {"text": weights.text, "not": weights.unwanted, "picture": weights.picture},
+        }
+    }
 
 
 def _grouping(found: Found, terms: Terms) -> dict[str, Json]:
@@ -187,8 +203,9 @@ def _keep_probes(
     # After the records, so that no picture is kept of which the log does not know.
     for found, receipt in zip(every, receipts, strict=True):
         is_wanted = found.answer.to_verify and found.answer.hits
-        if probes is not None and receipt is not None and is_wanted and isinstance(found.query, Bytes):
-            probes.keep(receipt.record_id, found.query.body)
+        picture = picture_of(found.query)
+        if probes is not None and receipt is not None and is_wanted and isinstance(picture, Bytes):
+            probes.keep(receipt.record_id, picture.body)
 
 
 def _outcome(answer: SearchAnswer) -> str:

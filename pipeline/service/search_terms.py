@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from pipeline.errors import DeniedError, PolicyError, TargetError, TransientError
 from pipeline.evaluation.scale import UNCALIBRATED
-from pipeline.search.query import Object, Query
+from pipeline.search.query import Object, Query, picture_of
 from pipeline.service.access import Caller, Permission, require, require_names
 from pipeline.service.accountability import Accountability
 from pipeline.service.policy_rules import Asked, Rule, refusal_of, starts_clock, threshold_of
@@ -95,7 +95,8 @@ def _with_justification(request: SearchRequest, caller: Caller) -> SearchRequest
 
 def _check_rights(queries: Sequence[Query], request: SearchRequest, caller: Caller) -> None:
     require(caller, Permission.SEARCH)
-    buckets = [query.bucket for query in queries if isinstance(query, Object)]
+    pictures = map(picture_of, queries)
+    buckets = [picture.bucket for picture in pictures if isinstance(picture, Object)]
     require_names(caller, collection=request.collection, buckets=buckets)
 
 

@@ -114,7 +114,7 @@ class MemoryIndex:
     def model_of(self, ref: CollectionRef) -> BoundModel:
         with self._lock:
             info = self._get(ref).info
-        return BoundModel(name=info.model_name, dim=info.dim)
+        return BoundModel(name=info.model_name, dim=info.dim, reads_text=info.reads_text)
 
     def replace_images(self, ref: CollectionRef, images: Mapping[str, Sequence[IndexRow]]) -> None:
         with self._lock:
@@ -220,6 +220,7 @@ def _bind(name: str, model: ModelSpec) -> CollectionInfo:
         precision="float32",
         rows=0,
         has_views=model.has_views,
+        reads_text=model.reads_text,
     )
 
 

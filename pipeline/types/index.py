@@ -32,6 +32,7 @@ class BoundModel:
 
     name: str
     dim: int
+    reads_text: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,6 +52,7 @@ class CollectionInfo:
     rows: int
     live: bool = True
     has_views: bool = False  # rows are of parts of an image, so it may have none or several
+    reads_text: bool = False  # it can be searched with words
 
     @property
     def ref(self) -> CollectionRef:
@@ -97,6 +99,15 @@ class SearchFilter:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class PartScores:
+    """The cosine of a hit with each part of a query, in the order of the query."""
+
+    texts: tuple[float, ...] = ()
+    unwanted: tuple[float, ...] = ()
+    picture: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class SearchHit:
     id: str
     bucket: str
@@ -109,3 +120,4 @@ class SearchHit:
     indexed_at: datetime
     metadata: Mapping[str, str] = field(default_factory=dict)
     vector: Vector | None = None  # [D], where it was asked for
+    parts: PartScores | None = None  # of a query of several parts

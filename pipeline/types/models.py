@@ -62,3 +62,7 @@ class ModelSpec:
     @property
     def has_views(self) -> bool:
         return Capability.VIEWS in self.capabilities
+
+    @property
+    def reads_text(self) -> bool:
+        return Capability.TEXT in self.capabilities

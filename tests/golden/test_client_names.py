@@ -68,9 +68,9 @@ METHODS = {
 def test_the_client_has_these_names() -> None:
     assert sorted(client.__all__) == [
         "AcceptedImage", "Answer", "AsyncPictor", "AuditEntry", "CaseState", "Collection", "Comparison",
-        "Estimate", "FaceMatch", "Failure", "Finding", "FoundFace", "FoundFaces", "Generation", "Hit",
-        "Image", "Job", "Key", "Match", "NewSecret", "Pictor", "PolicyVersion", "Query", "Retried",
-        "Retries", "Review", "SearchResult", "SearchState", "ShownMatch", "StoredObject",
+        "Estimate", "Example", "FaceMatch", "Failure", "Finding", "FoundFace", "FoundFaces", "Generation",
+        "Hit", "Image", "Job", "Key", "Match", "NewSecret", "Pictor", "PolicyVersion", "Query", "Retried",
+        "Retries", "Review", "SearchResult", "SearchState", "ShownMatch", "StoredObject", "Words",
     ]  # fmt: skip
 
 

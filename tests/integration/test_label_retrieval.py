@@ -22,7 +22,7 @@ from benchmarks.model_file import make_model_file
 from pipeline.adapters.milvus.index import MilvusIndex
 from pipeline.demo.gallery import write_edits
 from pipeline.evaluation.retrieval import average_precision
-from pipeline.ports import ImageEmbedder, ImageLimits, ViewFinder
+from pipeline.ports import ImageEmbedder, ImageLimits, TextEmbedder, ViewFinder
 from pipeline.search.query import Stored
 from pipeline.service.access import local_caller
 from pipeline.service.search import SearchPorts, SearchRequest, search_images
@@ -218,6 +218,9 @@ def search_all(
 class NoModel:
     def answering(self, target: CollectionRef) -> ImageEmbedder:
         raise AssertionError("a search by stored id asked for the model")
+
+    def reading(self, target: CollectionRef) -> TextEmbedder:
+        raise AssertionError("the model is not needed")
 
     def finding(self, target: CollectionRef) -> ViewFinder | None:
         raise AssertionError("a search by stored id asked for the model")

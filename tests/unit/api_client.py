@@ -71,7 +71,7 @@ def backend_of(
         verifications=MemoryVerificationBook(log),
         requests=deps.ledger.requests,
         answers_to=Accountability(log=log, policies=deps.ledger.policies, index=deps.index),
-        models=ResidentModel(deps.embedder, deps.index, deps.finder),
+        models=ResidentModel(deps.embedder, deps.index, deps.finder, deps.texts),
         model_for=model_for,
         limits=LIMITS,
         concurrency=CONCURRENCY,

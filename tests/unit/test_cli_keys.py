@@ -123,3 +123,7 @@ def test_a_pair_for_aws_clients_is_printed_once_and_its_secret_kept_nowhere(
     assert pictor(monkeypatch, *create) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.partition(" = ")[0] for line in lines] == ["aws_access_key_id", "aws_secret_access_key"]
+    assert pictor(monkeypatch, "keys", "rotate", made["id"], "--aws", "--json") == 0
+    successor = json.loads(capsys.readouterr().out)
+    assert successor["replaces"] == made["id"]
+    assert successor["aws_secret_access_key"] not in ("", made["aws_secret_access_key"])

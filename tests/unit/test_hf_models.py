@@ -17,6 +17,7 @@ from pipeline.errors import ModelError
 from pipeline.image.preprocess import to_model_input
 from pipeline.types import Capability, ModelSpec
 from tests.hf_models import save_model
+from tests.hf_texts import add_tokenizer
 
 MIN_COSINE = 0.999
 
@@ -77,8 +78,10 @@ def test_a_family_gives_what_the_library_gives(models: Folders, kind: str) -> No
         assert float(row @ own / np.linalg.norm(own)) >= MIN_COSINE
 
 
-def test_two_towers_can_be_asked_for_texts_and_one_cannot(models: Folders) -> None:
-    assert spec_of(models["clip"]).capabilities == (Capability.IMAGES, Capability.TEXT)
+def test_two_towers_can_be_asked_for_texts_and_one_cannot(models: Folders, tmp_path: Path) -> None:
+    with_tokenizer = add_tokenizer(save_model("clip", tmp_path / "clip"), "clip")
+    assert spec_of(with_tokenizer).capabilities == (Capability.IMAGES, Capability.TEXT)
+    assert spec_of(models["clip"]).capabilities == (Capability.IMAGES,), "nothing would read the texts"
     assert spec_of(models["vit"]).capabilities == (Capability.IMAGES,)
 
 

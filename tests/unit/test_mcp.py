@@ -88,7 +88,10 @@ def offered() -> dict[str, Tool]:
 
 def test_these_tools_are_offered_with_these_arguments() -> None:
     assert {name: list(tool.input_schema["properties"]) for name, tool in offered().items()} == {
-        "search_images": ["query", "image_base64", "collection", "k", "min_score", "prefix", "purpose"],
+        "search_images": [
+            *("query", "image_base64", "text", "unwanted"),
+            *("collection", "k", "min_score", "prefix", "purpose"),
+        ],
         "show_image": ["image_id", "collection"],
         "list_collections": [],
         "job_status": ["job_id", "failures"],

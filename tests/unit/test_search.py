@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from pipeline.errors import DeniedError, ModelMismatchError, TransientError
 from pipeline.ingest.run_batch import run_batch
-from pipeline.ports import Deps, ImageEmbedder, ViewFinder
+from pipeline.ports import Deps, ImageEmbedder, TextEmbedder, ViewFinder
 from pipeline.search.query import Bytes, Object, Query, Stored, Vector
 from pipeline.service.access import Caller, Permission, local_caller
 from pipeline.service.models import ResidentModel
@@ -91,6 +91,9 @@ def search_ports(deps: Deps, store: MemoryStore) -> SearchPorts:
 
 class NoModel:
     def answering(self, target: CollectionRef) -> ImageEmbedder:
+        raise AssertionError("the model is not needed")
+
+    def reading(self, target: CollectionRef) -> TextEmbedder:
         raise AssertionError("the model is not needed")
 
     def finding(self, target: CollectionRef) -> ViewFinder | None:

@@ -14,7 +14,7 @@ from pipeline.capacity import Load
 from pipeline.errors import FatalError, PictorError
 from pipeline.evaluation.scale import calibration_in
 from pipeline.ports import Deps, ImageLimits, Ledger, PolicyBook, VectorIndex
-from pipeline.ports.embedder import warm_model
+from pipeline.ports.embedder import warm_model, warm_texts
 from pipeline.ports.model_binding import DEFAULT_MODEL
 from pipeline.service.accountability import Accountability
 from pipeline.settings import Settings
@@ -66,6 +66,8 @@ def warm_up(app: Celery) -> Context:
     opened = open_context(settings, identity, app)
     if EMBED in identity.queues or SEARCH in identity.queues:
         warm_model(opened.deps.embedder)
+    if opened.deps.texts is not None:
+        warm_texts(opened.deps.texts)
     make_current(opened)
     seconds = round(time.perf_counter() - started, 2)
     logger.info("warm", extra={"queues": identity.queues, "seconds": seconds})
@@ -114,6 +116,7 @@ def open_deps(
         driver=WORKERS,
         concurrency=wiring.concurrency_of(settings, load_of(identity, embedder.spec)),
         finder=wiring.finder_of(embedder.spec, settings),
+        texts=wiring.texts_of(embedder.spec, settings) if SEARCH in identity.queues else None,
         policies=policies,
     )
 

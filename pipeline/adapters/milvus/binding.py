@@ -29,6 +29,7 @@ class Binding:
     vector_type: str
     precision: str = "float32"  # collections that do not say are from before there was a choice
     has_views: bool = False
+    reads_text: bool = False
 
     @property
     def physical(self) -> str:
@@ -40,7 +41,7 @@ class Binding:
 
     @property
     def model(self) -> BoundModel:
-        return BoundModel(name=self.model_name, dim=self.dim)
+        return BoundModel(name=self.model_name, dim=self.dim, reads_text=self.reads_text)
 
     def to_info(self, rows: int, *, live: bool = True) -> CollectionInfo:
         return CollectionInfo(
@@ -54,6 +55,7 @@ class Binding:
             rows=rows,
             live=live,
             has_views=self.has_views,
+            reads_text=self.reads_text,
         )
 
 
@@ -68,6 +70,7 @@ def bind(name: str, model: ModelSpec, vector_type: str, precision: str) -> Bindi
         vector_type=vector_type,
         precision=precision,
         has_views=model.has_views,
+        reads_text=model.reads_text,
     )
 
 

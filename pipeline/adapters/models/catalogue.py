@@ -12,6 +12,7 @@ from pipeline.adapters.models.builtin_spec import BUILTIN, BUILTIN_DIM, BUILTIN_
 from pipeline.adapters.models.families.builtin import BuiltinFamily
 from pipeline.adapters.models.families.faces import FaceFamily
 from pipeline.adapters.models.families.hf import HfFamily
+from pipeline.adapters.models.families.onnx import OnnxFamily
 from pipeline.adapters.models.families.timm import TimmFamily
 from pipeline.adapters.models.families.torchvision import TorchvisionFamily
 from pipeline.adapters.models.family import ModelFamily, Places, PulledModel, Use
@@ -22,8 +23,8 @@ from pipeline.adapters.models.torchvision_models import feature_dim, list_archit
 from pipeline.adapters.models.weights import FetchS3, OpenUrl, WeightsRef, cached_path, open_url
 from pipeline.errors import ModelError
 from pipeline.ports import ImageEmbedder, ViewFinder
-from pipeline.ports.embedder import TextEmbedder, require_capability
-from pipeline.types import Capability, ModelSpec
+from pipeline.ports.embedder import TextEmbedder
+from pipeline.types import ModelSpec
 
 FAMILIES: Sequence[ModelFamily] = (
     BuiltinFamily(),
@@ -31,6 +32,7 @@ FAMILIES: Sequence[ModelFamily] = (
     TorchvisionFamily(),
     TimmFamily(),  # before the next one: folders of both look alike
     HfFamily(),
+    OnnxFamily(),
 )
 
 
@@ -114,18 +116,15 @@ def bench_backends(
     return family.try_backends(found, Places(weights_dir=weights_dir, fetch_s3=fetch_s3), work)
 
 
-def load_text_embedder(
-    spec: ModelSpec, *, weights_dir: Path, fetch_s3: FetchS3 | None = None
-) -> TextEmbedder:
+def load_text_embedder(address: str, *, weights_dir: Path, fetch_s3: FetchS3 | None = None) -> TextEmbedder:
     """The tower of texts of a model that has one.
 
     Raises:
-        ModelError: the model has none, its files cannot be found, read or trusted, or are others now.
+        ModelError: the model has none, or its files cannot be found, read or trusted.
         ConfigError: what it needs is not installed.
     """
-    require_capability(spec, Capability.TEXT)
-    family, _ = _family_of(spec.address)
-    return family.load_texts(spec, Places(weights_dir=weights_dir, fetch_s3=fetch_s3))
+    family, found = _family_of(address)
+    return family.load_texts(found, Places(weights_dir=weights_dir, fetch_s3=fetch_s3))
 
 
 def load_finder(spec: ModelSpec, *, weights_dir: Path, fetch_s3: FetchS3 | None = None) -> ViewFinder:

@@ -14,7 +14,7 @@ from pipeline.adapters.models.model_address import ModelAddress
 from pipeline.adapters.models.weights import FetchS3, OpenUrl, WeightsRef, open_url
 from pipeline.errors import ModelError
 from pipeline.ports import ImageEmbedder, ViewFinder
-from pipeline.ports.embedder import TextEmbedder
+from pipeline.ports.embedder import TextEmbedder, require_capability
 from pipeline.types import Capability, ModelSpec
 
 
@@ -101,16 +101,18 @@ class ModelFamily(Protocol):
         """Of a family whose models are run by a choice of backends. Raises as `read_spec` does."""
         raise ModelError(f"model {address.text!r} has no choice of backends")
 
-    def load_texts(self, spec: ModelSpec, places: Places, /) -> TextEmbedder:  # noqa: ARG002
-        """Make the tower of texts ready, on the CPU, without the tower of images.
+    def load_texts(self, address: ModelAddress, places: Places, /) -> TextEmbedder:
+        """Make the tower of texts ready, on the CPU, and keep no tower of images.
 
-        Asked for a spec with `Capability.TEXT` alone. The embedder gives rows of `spec.dim` numbers in the
-        space of the images: projected and cut as these are.
+        The embedder has the spec of the whole model, and gives rows of `spec.dim` numbers in the space of the
+        images: projected and cut as these are.
 
         Raises:
-            ModelError, ConfigError: as `read_spec` does, or the files are those of another model now.
+            ModelError, ConfigError: as `read_spec` does, or the model has no such tower.
         """
-        raise ModelError(f"model {spec.name!r} cannot be asked for {Capability.TEXT}")
+        spec = self.read_spec(address, places)
+        require_capability(spec, Capability.TEXT)
+        raise ModelError(f"model {spec.name!r} has a tower of texts that cannot be loaded")
 
     def load_finder(self, spec: ModelSpec, places: Places, /) -> ViewFinder:  # noqa: ARG002
         """Asked for a spec with `Capability.VIEWS` alone. Raises as `load_texts` does."""

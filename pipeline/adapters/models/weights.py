@@ -20,6 +20,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
+from pipeline.adapters.models.room import check_room
 from pipeline.errors import ImageError, ModelError
 
 FetchS3 = Callable[[str], bytes]
@@ -85,6 +86,7 @@ def find_weights(
     if path.suffix not in suffixes:
         raise ModelError(f"{model}: weights {path.name}: the name must end in one of {', '.join(suffixes)}")
     if path.is_file():
+        check_room([path], model=model)
         found = digest_file(path) if ref.sha256 else ""
         if found.startswith(ref.sha256):
             return path

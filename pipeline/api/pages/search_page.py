@@ -1,26 +1,28 @@
-"""The search page: drop a picture or follow a link, and see its nearest images.
+"""The search page: drop a picture, follow a link or write words, and see the nearest images.
 
 Why somebody searches never stands in an address, since those land in logs and in histories of browsers. So
-the page of a collection with a policy sends its fields as a form, and a link to a search asks again.
+the page of a collection with a policy sends its fields as a form, and a link to a search asks again. Words go
+the same way, since they may name a person.
 """
 
 from dataclasses import dataclass
 from typing import Annotated
 from urllib.parse import urlencode
 
-from fastapi import APIRouter, Body, Query, Request
+from fastapi import APIRouter, Body, Depends, Header, Query, Request
 from fastapi.responses import HTMLResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from pipeline.api.backend import Asks, Backend, Ports
 from pipeline.api.bodies import MAX_STATED_CHARS, MAX_WHERE_CHARS, Stated
+from pipeline.api.header_text import header_text
 from pipeline.api.metrics import PAGE
 from pipeline.api.pages.forms import FormBody, read_form
 from pipeline.api.pages.rendering import render
 from pipeline.api.stated import StatedInHeaders
 from pipeline.errors import PictorError
 from pipeline.evaluation.scale import Scale
-from pipeline.search.query import Bytes, Stored
+from pipeline.search.query import Bytes, Shown, Stored
 from pipeline.search.query import Query as SearchQuery
 from pipeline.service import show
 from pipeline.service.access import Caller
@@ -32,6 +34,7 @@ from pipeline.service.arguments import (
 )
 from pipeline.service.conditions import read_condition, read_condition_text
 from pipeline.service.images import show_image
+from pipeline.service.query_words import MAX_PROMPT_CHARS, read_words
 from pipeline.service.search import SearchAnswer
 from pipeline.types import (
     AllOf,
@@ -48,6 +51,7 @@ from pipeline.types import (
 router = APIRouter()
 
 HITS_SHOWN = 60
+MAX_WORDS_CHARS = 2 * MAX_PROMPT_CHARS  # what is over the bound of a text is said in words
 BOX = r"^(\d{1,9},\d{1,9},\d{1,9},\d{1,9})?$"
 
 
@@ -77,11 +81,28 @@ class Asked(BaseModel):
         return f"/?{urlencode(self.fields_for(image_id))}"
 
 
-class SearchForm(Asked):
+class Words(BaseModel):
+    """What the images are to show, and what not. They stand in no address."""
+
+    model_config = ConfigDict(frozen=True)
+
+    text: Annotated[str, Field(max_length=MAX_WORDS_CHARS)] = ""
+    unwanted: Annotated[str, Field(max_length=MAX_WORDS_CHARS, alias="not")] = ""
+
+    def beside(self, picture: Shown | None) -> SearchQuery:
+        return read_words(
+            picture, text=[self.text] if self.text else [], unwanted=[self.unwanted] if self.unwanted else []
+        )
+
+
+class SearchForm(Asked, Words):
     """The same with the reasons that the policy of the collection asks for."""
 
     purpose: Annotated[str, Field(max_length=MAX_STATED_CHARS)] = ""
     case: Annotated[str, Field(max_length=MAX_STATED_CHARS)] = ""
+
+
+NO_WORDS = Words()
 
 
 @router.get("/")
@@ -97,7 +118,16 @@ def search_with_reasons(request: Request, form: FormBody, ports: Ports, caller: 
     """The page with the neighbours of a stored image, for a form that says why."""
     fields = read_form(form, SearchForm)
     asked = Asked.model_validate(fields.model_dump(include=set(Asked.model_fields)))
-    return _page(request, asked, Stated(purpose=fields.purpose, case=fields.case), ports, caller)
+    words = Words.model_validate(fields.model_dump(include=set(Words.model_fields), by_alias=True))
+    return _page(request, asked, Stated(purpose=fields.purpose, case=fields.case), ports, caller, words)
+
+
+def words_in(
+    x_pictor_text: Annotated[str, Header(max_length=MAX_WORDS_CHARS)] = "",
+    x_pictor_not: Annotated[str, Header(max_length=MAX_WORDS_CHARS)] = "",
+) -> Words:
+    """The words beside a picture, as headers have them."""
+    return Words.model_validate({"text": header_text(x_pictor_text), "not": header_text(x_pictor_not)})
 
 
 @router.post("/results")
@@ -108,6 +138,7 @@ def results(
     caller: Asks,
     asked: Annotated[Asked, Query()],
     stated: StatedInHeaders,
+    words: Annotated[Words, Depends(words_in)],
     box: Annotated[str, Query(max_length=60, pattern=BOX)] = "",
 ) -> HTMLResponse:
     """The part of the page that shows the neighbours of a picture, for the page's script.
@@ -117,7 +148,7 @@ def results(
     """
     found, error, status = None, "", 200
     try:
-        query = Bytes(text="your picture", body=picture, box=_read_box(box))
+        query = words.beside(Bytes(text="your picture", body=picture, box=_read_box(box)))
         found = _find(query, asked, stated, ports, caller)
         error = found.error
     except PictorError as err:
@@ -127,17 +158,24 @@ def results(
         "results.html",
         status=status,
         asked=asked,
+        words=words,
         stated=stated,
         policy=None if error else _policy_of(asked.collection, ports),
         answers=_answers_of(found),
         example=None,
+        mine=True,
         error=error,
         looks=_looks_of(found, ports),
     )
 
 
 def _page(
-    request: Request, asked: Asked, stated: Stated | None, ports: Backend, caller: Caller
+    request: Request,
+    asked: Asked,
+    stated: Stated | None,
+    ports: Backend,
+    caller: Caller,
+    words: Words = NO_WORDS,
 ) -> HTMLResponse:
     """Args: `stated` is None where nobody was asked for it."""
     collections = show.list_collections(ports.index, caller)
@@ -148,11 +186,13 @@ def _page(
     example: IndexRow | None = None
     error, status = "", 200
     must_say_why = policy is not None and stated is None
-    if asked.id and not must_say_why:
+    if (asked.id or words != NO_WORDS) and not must_say_why:
         try:
-            example = show_image(asked.id, chosen, ports.index, caller)
-            query = Stored(text=asked.id, id=asked.id)
+            if asked.id:
+                example = show_image(asked.id, chosen, ports.index, caller)
+            query = words.beside(Stored(text=asked.id, id=asked.id) if asked.id else None)
             found = _find(query, asked, stated or Stated(), ports, caller)
+            error = found.error
         except PictorError as err:
             error, status = str(err), http_status_of(err.code)
     return render(
@@ -161,11 +201,14 @@ def _page(
         status=status,
         collections=collections,
         asked=asked,
+        words=words,
+        reads_text=any(info.reads_text for info in collections if info.name == chosen),
         stated=stated or Stated(),
         must_say_why=must_say_why and bool(asked.id),
         policy=policy,
         answers=_answers_of(found),
         example=example,
+        mine=False,
         error=error,
         looks=_looks_of(found, ports),
         is_of_faces=any(info.has_views for info in collections if info.name == chosen),

@@ -25,13 +25,14 @@ from pipeline.api.bodies import (
     Stated,
 )
 from pipeline.api.stated import StatedInHeaders
-from pipeline.errors import ArgumentError, ImageError, NotFoundError, TargetError
+from pipeline.errors import ArgumentError, ErrorCode, ImageError, ModelError, NotFoundError, TargetError
 from pipeline.ports.model_binding import find_collection
-from pipeline.search.query import Bytes, Object, Query, Stored, Vector
+from pipeline.search.query import Bytes, Object, Query, Shown, Stored, Vector
 from pipeline.service.access import Caller
 from pipeline.service.answers import answer_json
 from pipeline.service.arguments import ROW_ID, read_justification, read_search
 from pipeline.service.conditions import read_condition, read_condition_text
+from pipeline.service.query_words import read_words
 from pipeline.service.search import SearchAnswer, SearchRequest
 from pipeline.types import Box, Condition, Reason
 
@@ -99,9 +100,13 @@ def read_body(body: QueryBody, ports: Backend) -> Query:
     """The query that the body means.
 
     Raises:
-        ArgumentError: no id, no base64.
+        ArgumentError: no id, no base64, words that nobody can read.
         DeniedError: an object in a place that this service may not read.
     """
+    return read_words(_picture_of(body, ports), **body.words)
+
+
+def _picture_of(body: QueryBody, ports: Backend) -> Shown | None:
     if body.id is not None:
         if not ROW_ID.fullmatch(body.id):
             raise ArgumentError(f"id {body.id[:80]!r}: 32 hex digits are expected")
@@ -112,7 +117,8 @@ def read_body(body: QueryBody, ports: Backend) -> Query:
         return Object(text=f"{bucket}/{key}", bucket=bucket, key=key, box=read_box(body.box))
     if body.vector is not None:
         return Vector(text="vector", values=np.asarray(body.vector, dtype=np.float32))
-    assert body.image is not None, "one of the four is given"
+    if body.image is None:
+        return None
     try:
         picture = base64.b64decode(body.image, validate=True)
     except ValueError as err:
@@ -191,7 +197,7 @@ def _single(found: SearchAnswerBody) -> Response:
     detail = answer.error.removeprefix(f"{answer.code}: ")
     if answer.code in {reason.value for reason in Reason}:
         raise _error_of(Reason(answer.code), detail)
-    raise ArgumentError(detail)
+    raise ModelError(detail) if answer.code == ErrorCode.MODEL_UNUSABLE else ArgumentError(detail)
 
 
 def _sent(found: SearchAnswerBody, headers: Mapping[str, str] | None = None) -> Response:

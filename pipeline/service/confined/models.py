@@ -1,6 +1,6 @@
 """The models of the caller's collections."""
 
-from pipeline.ports import ImageEmbedder, ViewFinder
+from pipeline.ports import ImageEmbedder, TextEmbedder, ViewFinder
 from pipeline.service.confined.scope import Scope
 from pipeline.service.models import Models
 from pipeline.types import CollectionRef
@@ -16,6 +16,10 @@ class ConfinedModels:
     def answering(self, target: CollectionRef) -> ImageEmbedder:
         with self._scope.words():
             return self._models.answering(self._scope.stored_ref(target))
+
+    def reading(self, target: CollectionRef) -> TextEmbedder:
+        with self._scope.words():
+            return self._models.reading(self._scope.stored_ref(target))
 
     def finding(self, target: CollectionRef) -> ViewFinder | None:
         with self._scope.words():

@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 CUDA, CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
 _ONLY_FATAL = 4  # what fails here is raised, and its own lines name paths and addresses
-_MISSING = "face models need ONNX Runtime; `pip install 'pictor[faces]'` installs it"
+_MISSING = "models in ONNX files need ONNX Runtime; `pip install 'pictor[faces]'` installs it"
 
 
 class OnnxNetwork:
@@ -44,14 +44,14 @@ class OnnxNetwork:
         if len(inputs) != 1 or inputs[0].type != "tensor(float)":
             kinds = ", ".join(f"{one.name} {one.type}" for one in inputs)
             raise ModelError(f"{self.name}: one input of tensor(float) is expected, found {kinds}")
-        self._input = str(inputs[0].name)
+        self.input = str(inputs[0].name)
         self.input_shape: Sequence[int | str | None] = inputs[0].shape
         self.outputs = tuple(str(output.name) for output in self._session.get_outputs())
 
     def run(self, blob: Values, outputs: Sequence[str]) -> list[Values]:
         """Raises FatalError: the device failed. ModelError: the network does not take this input."""
         try:
-            answers: list[Values] = self._session.run(list(outputs), {self._input: blob})
+            answers: list[Values] = self._session.run(list(outputs), {self.input: blob})
         except Exception as err:
             _raise_failed(err, self.name, self.device, blob)
             raise

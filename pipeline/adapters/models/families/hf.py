@@ -2,19 +2,24 @@
 
 import hashlib
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipeline.adapters.models.builtin_spec import fingerprint_of
 from pipeline.adapters.models.embedding import cut, name_cut
 from pipeline.adapters.models.family import Places, PulledModel
 from pipeline.adapters.models.hf.address import ARCHITECTURE, PROJECTION, find_folder, hub_name
-from pipeline.adapters.models.hf.folder import PREFIX
+from pipeline.adapters.models.hf.folder import PREFIX, ModelFolder, has_tokenizer
 from pipeline.adapters.models.hf.hub import HuggingFaceHub
 from pipeline.adapters.models.hf.pull import pull
 from pipeline.adapters.models.model_address import ModelAddress
 from pipeline.adapters.models.torch_family import OpenedModel, TorchFamily
 from pipeline.adapters.models.weights import digest_tensors
+from pipeline.ports import TextEmbedder
+from pipeline.ports.embedder import require_capability
 from pipeline.types import Capability, ModelSpec
+
+if TYPE_CHECKING:
+    from pipeline.adapters.models.hf.network import Network
 
 # Keys of a configuration that change nothing that a network computes.
 _ASIDE = (
@@ -33,6 +38,16 @@ class HfFamily(TorchFamily):
         return address.text.startswith(PREFIX) or address.is_folder
 
     def open(self, address: ModelAddress, places: Places) -> OpenedModel:
+        return self._open(address, places)[0]
+
+    def load_texts(self, address: ModelAddress, places: Places) -> TextEmbedder:
+        from pipeline.adapters.models.hf.texts import HfTexts
+
+        opened, network, folder = self._open(address, places)
+        require_capability(opened.spec, Capability.TEXT)
+        return HfTexts(network.module, folder, opened.spec)
+
+    def _open(self, address: ModelAddress, places: Places) -> "tuple[OpenedModel, Network, ModelFolder]":
         # Both import torch's and torchvision's larger parts, which other families do without.
         from pipeline.adapters.models.hf.network import load_network
         from pipeline.adapters.models.hf.processor import read_preprocessing
@@ -52,9 +67,10 @@ class HfFamily(TorchFamily):
             fingerprint=fingerprint_of(content, name_cut(architecture, dim, of=tower.dim), preprocessing),
             dim=dim,
             preprocessing=preprocessing,
-            capabilities=_capabilities(tower.pooling),
+            capabilities=_capabilities(tower.pooling, folder),
         )
-        return OpenedModel(spec=spec, module=module, precision=settings.embedding.dtype)
+        opened = OpenedModel(spec=spec, module=module, precision=settings.embedding.dtype)
+        return opened, network, folder
 
     def pull(self, address: ModelAddress, places: Places, /, *, revision: str) -> PulledModel:
         return pull(
@@ -62,9 +78,10 @@ class HfFamily(TorchFamily):
         )
 
 
-def _capabilities(pooling: str) -> tuple[Capability, ...]:
-    """Texts share the space of projected images alone."""
-    return (Capability.IMAGES, Capability.TEXT) if pooling == PROJECTION else (Capability.IMAGES,)
+def _capabilities(pooling: str, folder: ModelFolder) -> tuple[Capability, ...]:
+    """Texts share the space of projected images alone, and need a tokenizer."""
+    reads_text = pooling == PROJECTION and has_tokenizer(folder)
+    return (Capability.IMAGES, Capability.TEXT) if reads_text else (Capability.IMAGES,)
 
 
 def _digest_config(config: dict[str, Any]) -> str:

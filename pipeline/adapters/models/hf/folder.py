@@ -3,6 +3,7 @@
 config.json                 which network it is
 preprocessor_config.json    how an image becomes its input
 model.safetensors           its weights, or several files and model.safetensors.index.json
+tokenizer.json              how a text becomes tokens, or another of `TOKENIZERS`; to search with words
 """
 
 import json
@@ -11,12 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pipeline.adapters.models.room import check_room
 from pipeline.errors import ModelError
 
 PREFIX = "hf/"
 HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(?:/[A-Za-z0-9][\w.-]{0,95})?")
 CONFIG, PROCESSOR = "config.json", "preprocessor_config.json"
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
+TOKENIZERS = ("tokenizer.json", "vocab.json", "vocab.txt", "spiece.model", "tokenizer.model")
 _PICKLES = (".bin", ".pth", ".pt", ".ckpt", ".pkl")
 
 
@@ -64,6 +67,11 @@ def open_folder(path: Path, name: str) -> ModelFolder:
     return folder
 
 
+def has_tokenizer(folder: ModelFolder) -> bool:
+    """Without one, the tower of texts cannot be asked."""
+    return any((folder.path / file).is_file() for file in TOKENIZERS)
+
+
 def read_json(path: Path, name: str) -> dict[str, Any]:
     """Raises ModelError: no such file, or not a JSON object."""
     try:
@@ -85,6 +93,7 @@ def _check_weights(folder: ModelFolder) -> None:
     for file in folder.weights:
         if not file.is_file():
             raise ModelError(f"{folder.name}: weights {file}: there is no such file")
+    check_room(folder.weights, model=folder.name)
 
 
 def _plain(name: str, model: str) -> str:

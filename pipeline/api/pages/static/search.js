@@ -32,7 +32,7 @@ async function search(picture, box) {
   asked.delete("id");
   if (box) asked.set("box", box);
   const headers = {};
-  for (const name of ["purpose", "case"]) { // not in the address, which is logged
+  for (const name of ["purpose", "case", "text", "not"]) { // not in the address, which is logged
     const text = asked.get(name);
     asked.delete(name);
     if (text) headers[`x-pictor-${name}`] = utf8(text);

@@ -1,0 +1,111 @@
+"""Networks in ONNX files, described by a model file and run by ONNX Runtime."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from pipeline.adapters.models.backends.backend import Backend
+from pipeline.adapters.models.builtin_spec import fingerprint_of
+from pipeline.adapters.models.described_network import DescribedNetwork
+from pipeline.adapters.models.embedding import name_cut
+from pipeline.adapters.models.faces.onnx_network import OnnxNetwork, has_cuda
+from pipeline.adapters.models.family import ModelFamily, Places, Use
+from pipeline.adapters.models.model_address import ModelAddress
+from pipeline.adapters.models.network_file import NetworkFile, read_network_table
+from pipeline.adapters.models.torch_embedder import TorchEmbedder, pick_device, share_cores
+from pipeline.adapters.models.weights import WeightsRef, digest_file, find_weights
+from pipeline.errors import ModelError
+from pipeline.ports import ImageEmbedder
+from pipeline.types import ModelSpec
+
+ARCHITECTURE = "onnx"
+SUFFIX = ".onnx"
+
+
+class OnnxFamily(ModelFamily):
+    form = ""
+    architectures = (ARCHITECTURE,)
+
+    def recognises(self, address: ModelAddress) -> bool:
+        return address.architecture == ARCHITECTURE
+
+    def files(self, address: ModelAddress, /) -> Sequence[WeightsRef]:
+        return (_read(address).weights,)
+
+    def read_spec(self, address: ModelAddress, places: Places, /) -> ModelSpec:
+        file = _read(address)
+        path = _find(file, places)
+        return _spec(file, address, path, _describe(file, OnnxNetwork(path, model=file.name)))
+
+    def load_images(self, address: ModelAddress, places: Places, use: Use, /) -> ImageEmbedder:
+        file = _read(address)
+        device = pick_device("cpu" if use.device == "auto" and not has_cuda() else use.device)
+        path = _find(file, places)
+        passes, pass_threads = share_cores(
+            device, threads=use.threads, batches=use.batches, group_items=use.group_items
+        )
+        network = _describe(
+            file, OnnxNetwork(path, model=file.name, device=str(device), threads=pass_threads)
+        )
+        return TorchEmbedder(
+            network,
+            _spec(file, address, path, network),
+            device=device,
+            backend=Backend.ONNXRUNTIME,
+            group_items=use.group_items,
+            memory_format=torch.contiguous_format,
+            passes=passes,
+            pass_threads=1,  # the network has its own; what torch does beside it takes one
+            before_pass=use.before_pass,
+        )
+
+
+def _read(address: ModelAddress) -> NetworkFile:
+    assert address.table is not None, "it was recognised"
+    return read_network_table(address.table, address.path, suffix=SUFFIX)
+
+
+def _find(file: NetworkFile, places: Places) -> Path:
+    return find_weights(
+        file.weights,
+        model=file.name,
+        weights_dir=places.weights_dir,
+        fetch_s3=places.fetch_s3,
+        suffixes=(SUFFIX,),
+    )
+
+
+def _spec(file: NetworkFile, address: ModelAddress, path: Path, network: DescribedNetwork) -> ModelSpec:
+    return ModelSpec(
+        name=file.name,
+        address=address.kept,
+        architecture=file.architecture,
+        fingerprint=fingerprint_of(
+            digest_file(path), name_cut(file.answer, network.dim, of=network.full_dim), file.preprocessing
+        ),
+        dim=network.dim,
+        preprocessing=file.preprocessing,
+    )
+
+
+def _describe(file: NetworkFile, network: OnnxNetwork) -> DescribedNetwork:
+    _check_names(file, network)
+    output = file.output or network.outputs[0]
+
+    def run(images: Tensor) -> Tensor:
+        (answer,) = network.run(images.cpu().numpy(), [output])
+        return torch.from_numpy(answer).to(images.device)
+
+    items = network.input_shape[0] if network.input_shape else None
+    fixed_items = items if isinstance(items, int) else 0
+    return DescribedNetwork(run, file, fixed_items=fixed_items, where=f"{network.name}: output {output!r}")
+
+
+def _check_names(file: NetworkFile, network: OnnxNetwork) -> None:
+    if file.input not in ("", network.input):
+        raise ModelError(f"{network.name}: it has the input {network.input!r}, and no {file.input!r}")
+    if file.output and file.output not in network.outputs:
+        outputs = ", ".join(network.outputs)
+        raise ModelError(f"{network.name}: it has the outputs {outputs}, and no {file.output!r}")

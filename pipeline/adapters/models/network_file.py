@@ -1,0 +1,94 @@
+"""Reads the model file of a network that is a file of its own: ONNX or torch.export.
+
+Such a file says nothing of pictures. So the model file says how one becomes its input, and what of its answer
+is the embedding.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.adapters.models.embedding import EMBEDDING, SECTION, EmbeddingSettings, read_embedding
+from pipeline.adapters.models.model_file import (
+    MAX_SIDE_PX,
+    PREPROCESSING,
+    read_preprocessing,
+    resolve_weights,
+)
+from pipeline.adapters.models.model_keys import (
+    DIGEST,
+    NAME,
+    WEIGHTS,
+    Rules,
+    check_keys,
+    one_of,
+    whole_number,
+)
+from pipeline.adapters.models.weights import WeightsRef
+from pipeline.errors import ModelError
+from pipeline.types import Preprocessing
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NetworkFile:
+    name: str
+    architecture: str
+    weights: WeightsRef
+    input: str  # empty: the only one
+    output: str  # empty: the first one
+    layout: str  # "nchw" or "nhwc"
+    channels: str  # "rgb" or "bgr"
+    pooling: str  # "none", "cls" or "mean"
+    preprocessing: Preprocessing
+    embedding: EmbeddingSettings
+
+    @property
+    def answer(self) -> str:
+        """What the fingerprint covers beside weights and preprocessing."""
+        parts = (self.architecture, self.input, self.output, self.layout, self.channels, self.pooling)
+        return " ".join(part or "-" for part in parts)
+
+
+def read_network_table(table: Mapping[str, object], path: Path, *, suffix: str) -> NetworkFile:
+    """Args: `suffix` of its weights. Raises ModelError: a key is missing, unknown or of an unusable value."""
+    where = f"model file {path}"
+    check_keys(table, _KEYS, _REQUIRED, where=where)
+    weights = resolve_weights(str(table["weights"]), path)
+    if not weights.endswith(suffix):
+        raise ModelError(f"{where}: weights {table['weights']}: the name of a {suffix} file is expected")
+    return NetworkFile(
+        name=str(table["name"]),
+        architecture=str(table["architecture"]),
+        weights=WeightsRef(location=weights, sha256=str(table.get("sha256", "")).lower()),
+        input=str(table.get("input", "")),
+        output=str(table.get("output", "")),
+        layout=str(table.get("layout", "nchw")),
+        channels=str(table.get("channels", "rgb")),
+        pooling=str(table.get("pooling", "none")),
+        preprocessing=_preprocessing(table, path),
+        embedding=read_embedding(table, path),
+    )
+
+
+_KEYS: Rules = {
+    "name": NAME,
+    "architecture": NAME,
+    "weights": WEIGHTS,
+    "sha256": DIGEST,
+    "input": NAME,
+    "output": NAME,
+    "layout": one_of("nchw", "nhwc"),
+    "channels": one_of("rgb", "bgr"),
+    "pooling": one_of("none", "cls", "mean"),
+    **PREPROCESSING,
+    "crop": whole_number(1, MAX_SIDE_PX),
+    SECTION: EMBEDDING,
+}
+_REQUIRED = ("name", "architecture", "weights", "crop", "mean", "std")
+
+
+def _preprocessing(table: Mapping[str, object], path: Path) -> Preprocessing:
+    side_px = table["crop"]
+    assert isinstance(side_px, int), "it was checked"
+    preset = Preprocessing(resize=side_px, crop=side_px, mean=(0, 0, 0), std=(1, 1, 1))
+    return read_preprocessing(table, preset, path)
