@@ -62,6 +62,8 @@ MARKS = (
     Mark(part="search", figure="service ÷ pymilvus, stored id, 1 at once: p50", at_most=1.3),
     Mark(part="service", figure="HTTP ÷ pymilvus, stored id, 1 client: p50", at_most=1.35),
     Mark(part="service", figure="HTTP ÷ pymilvus, stored id, 8 clients: rate", at_least=0.85),
+    Mark(part="service", figure="log on − off, 1 client: p50", at_most=3),  # ms
+    Mark(part="service", figure="log on ÷ off, 8 clients: rate", at_least=0.95),
     Mark(part="service", figure="during a backfill ÷ without: p99", at_most=1.5),
     Mark(part="service", figure="backfill, beside searches ÷ alone: rate", at_least=0.7),
     Mark(part="service", figure="crowd: errors but 429", at_most=0),

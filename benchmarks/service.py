@@ -26,6 +26,7 @@ from benchmarks.searched_collection import draw_vectors, fill_collection
 from benchmarks.servers import VERSIONS, running_stack
 from benchmarks.service_figures import (
     HTTP,
+    UNRECORDED,
     Beside,
     Turn,
     backfill_figures,
@@ -42,6 +43,7 @@ from tests.fleet import settings_of
 ROWS, QUICK_ROWS = 100_000, 2_000
 TURN_S, QUICK_TURN_S = 4.0, 0.5
 ROUNDS, QUICK_ROUNDS = 5, 1
+UNRECORDED_ENV = {"PICTOR_AUDIT": "off"}
 OF_WORKERS = ("PICTOR_BROKER_URL", "PICTOR_LEDGER_URL")  # the service stands alone, with a ledger in a file
 BACKFILL_TURN_S = 8.0  # a second of it is a hundred searches, and one of them is the 99th percentile
 QUICK_BACKFILL_S = 3.0  # some batches are written in this time, however busy the machine is
@@ -74,8 +76,14 @@ def measure(options: argparse.Namespace) -> Measured:
         bare = search_ways(index, client, settings.collection, ids, vectors)
         service = opened.enter_context(running_service(env, folder))
         by_http = http_search(service.url, settings.collection, ids)
-        ways = {HTTP: by_http, BARE: bare[BARE], BARE_VECTOR: bare[BARE_VECTOR]}
-        turns = interleave(_turns(ways, service, turn_s), rounds, tell, _show)
+        silent = opened.enter_context(running_service(env | UNRECORDED_ENV, _new(folder / "unrecorded")))
+        ways = {
+            HTTP: by_http,
+            UNRECORDED: http_search(silent.url, settings.collection, ids),
+            BARE: bare[BARE],
+            BARE_VECTOR: bare[BARE_VECTOR],
+        }
+        turns = interleave(_turns(ways, {UNRECORDED: silent}, service, turn_s), rounds, tell, _show)
         memory_before = service.resident_bytes()
         ask = asker_of(service.url, settings.collection)
         crowded = crowd(ask, ids, clients=clients, seconds=crowd_s)
@@ -97,16 +105,26 @@ def measure(options: argparse.Namespace) -> Measured:
             f"{rows} vectors of 512 numbers, HNSW as Pictor makes it, top {K}. Both read the row of a stored "
             "id and then search with its vector; “vector” only searches.",
             "The service is one process on the same machine as its clients, Milvus and pymilvus.",
-            "Beside a backfill one client asks, in turn with and without it. Its rate is that of rows.",
+            "The log is in SQLite, in the folder for temporary files. A second service does not record.",
+            "Beside a backfill one client asks, in turn with and without it. Its rate is that of rows. Linux "
+            "runs the backfill in idle moments alone (SCHED_IDLE), as docs/how-to/operate.md advises.",
             f"{clients} clients ask again at once, whatever they were told.",
         ],
         versions=VERSIONS,
     )
 
 
-def _turns(ways: Mapping[str, Ask], service: RunningService, turn_s: float) -> "dict[str, partial[Turn]]":
+def _new(folder: Path) -> Path:
+    folder.mkdir()
+    return folder
+
+
+def _turns(
+    ways: Mapping[str, Ask], others: Mapping[str, RunningService], service: RunningService, turn_s: float
+) -> "dict[str, partial[Turn]]":
+    """Args: `others` are services that are measured in the place of `service`."""
     return {
-        key(way, clients): partial(_turn, ask, service, clients, turn_s)
+        key(way, clients): partial(_turn, ask, others.get(way, service), clients, turn_s)
         for clients in CLIENTS
         for way, ask in ways.items()
     }

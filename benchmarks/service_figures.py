@@ -10,6 +10,7 @@ from benchmarks.rounds import figure, ratio
 from benchmarks.search_ways import BARE, BARE_VECTOR
 
 HTTP = "HTTP, stored id"
+UNRECORDED = "HTTP without the log, stored id"
 MEBIBYTE = 2**20
 
 
@@ -43,19 +44,29 @@ def way_figures(turns: Mapping[str, Sequence[Turn]]) -> list[Figure]:
             for percent in (50, 99)
         ]
         found.append(figure(f"{name}: rate", "queries/s", [turn.latencies.per_second for turn in series]))
-        if name.startswith(HTTP):
+        if name.startswith((HTTP, UNRECORDED)):
             found.append(figure(f"{name}: CPU of the service", "ms/query", [turn.cpu_ms for turn in series]))
     return found
 
 
 def ratios(turns: Mapping[str, Sequence[Turn]]) -> list[Figure]:
-    one = {way: [turn.latencies for turn in turns[key(way, 1)]] for way in (HTTP, BARE, BARE_VECTOR)}
-    eight = {way: [turn.latencies.per_second for turn in turns[key(way, 8)]] for way in (HTTP, BARE)}
+    one = {
+        way: [turn.latencies for turn in turns[key(way, 1)]] for way in (HTTP, UNRECORDED, BARE, BARE_VECTOR)
+    }
+    eight = {
+        way: [turn.latencies.per_second for turn in turns[key(way, 8)]] for way in (HTTP, UNRECORDED, BARE)
+    }
     medians = {way: [found.percentile(50) for found in series] for way, series in one.items()}
     return [
         ratio("HTTP ÷ pymilvus, stored id, 1 client: p50", medians[HTTP], medians[BARE]),
         ratio("HTTP, stored id ÷ pymilvus, vector, 1 client: p50", medians[HTTP], medians[BARE_VECTOR]),
         ratio("HTTP ÷ pymilvus, stored id, 8 clients: rate", eight[HTTP], eight[BARE]),
+        figure(
+            "log on − off, 1 client: p50",
+            "ms",
+            [on - off for on, off in zip(medians[HTTP], medians[UNRECORDED], strict=True)],
+        ),
+        ratio("log on ÷ off, 8 clients: rate", eight[HTTP], eight[UNRECORDED]),
     ]
 
 

@@ -29,8 +29,10 @@ def check_receipts(
     key = _read_key(vkey)
     try:
         receipts = list(read_receipts(_read(file).decode()))
-        if not receipts or (record is not None and len(receipts) > 1):
-            raise ReceiptError(f"{len(receipts)} receipts; {'one is' if record else 'some are'} expected")
+        if not receipts:
+            raise ReceiptError("there is no receipt in it; `pictor search --receipt FILE` writes one a line")
+        if record is not None and len(receipts) > 1:
+            raise ReceiptError(f"there are {len(receipts)} receipts in it; --record is for a file with one")
         for receipt in receipts:
             checkpoint = check_receipt(receipt, key)
             if record is not None:

@@ -26,7 +26,7 @@ def annual_tables(acts: Iterable[tuple[Act, bool]]) -> Sequence[Table]:
     kinds = kinds_tally()
     systems = Tally(
         named=("collection", "model", "purpose", "offence"),
-        counted=("searches", "refused", "with hits", "to verify", "led on", "rejected", "open"),
+        counted=("searches", "refused", "with hits", "to verify", "led on", "rejected", "disputed", "open"),
     )
     refusals = Tally(named=("reason",), counted=("searches",))
     authorised = Tally(named=("authorisation",), counted=("searches",))
@@ -55,6 +55,7 @@ def annual_tables(acts: Iterable[tuple[Act, bool]]) -> Sequence[Table]:
             to_verify=1,
             led_on=said is Verified.CONFIRMED,
             rejected=said is Verified.REJECTED,
+            disputed=said is Verified.DISPUTED,
             open=said is Verified.OPEN,
         )
     return (
@@ -63,7 +64,8 @@ def annual_tables(acts: Iterable[tuple[Act, bool]]) -> Sequence[Table]:
             name="systems",
             title="Searches by system, purpose and offence",
             about="A search led on if persons confirmed one of its hits. The column to verify is the sum of "
-            "the last three. A refused search names no model, since it reached none.",
+            "the last four. A search is disputed if all of its hits are closed, none is confirmed, and the "
+            "persons did not agree on one. A refused search names no model, since it reached none.",
         ),
         refusals.table(name="refusals", title="Refused searches by reason"),
         authorised.table(name="authorisations", title="Searches by kind of authorisation"),

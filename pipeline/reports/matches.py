@@ -15,6 +15,7 @@ class Verified(StrEnum):
     NOT_ASKED = "not_asked"  # its policy wants nobody to look
     CONFIRMED = "confirmed"  # at least one of its hits: it led on
     REJECTED = "rejected"  # all of its hits
+    DISPUTED = "disputed"  # none is confirmed, and on one of them persons could not agree to the end
     OPEN = "open"
 
 
@@ -33,9 +34,12 @@ class SearchMatches:
 
     def of(self, opened: Iterable[Match]) -> Verified:
         """Args: `opened` are the matches of one search that was taken, as it opened them."""
-        states = {self._given.matches[match.search_id, match.rank].state for match in opened}
+        found = [self._given.matches[match.search_id, match.rank] for match in opened]
+        states = {match.state for match in found}
         if not states:
             return Verified.NOT_ASKED
         if MatchState.CONFIRMED in states:
             return Verified.CONFIRMED
-        return Verified.REJECTED if states == {MatchState.REJECTED} else Verified.OPEN
+        if not all(match.is_closed for match in found):
+            return Verified.OPEN
+        return Verified.REJECTED if states == {MatchState.REJECTED} else Verified.DISPUTED

@@ -239,6 +239,8 @@ def test_searches_are_counted_by_system_purpose_and_offence() -> None:
         (1, 2, [("bob", "reject", 1)], "open"),
         (1, 2, [("bob", "reject", 1), ("bob", "confirm", 2)], "led on"),
         (1, 2, [("bob", "reject", 1), ("bob", "reject", 2)], "rejected"),
+        (1, 1, [("bob", "cannot_tell", 1), ("eve", "cannot_tell", 1)], "disputed"),
+        (2, 1, [("bob", "confirm", 1), ("eve", "reject", 1), ("dan", "cannot_tell", 1)], "disputed"),
     ],
 )
 def test_a_match_that_persons_confirm_leads_on(
@@ -247,8 +249,8 @@ def test_a_match_that_persons_confirm_leads_on(
     search = to_verify(persons, hits)
     log = log_with(search, *(said_of(search, who, what, rank=rank) for who, what, rank in said))
     (row,) = rows_of(report_of(log, Shape.ANNUAL), "systems")
-    assert {name: row[name] for name in ("to verify", "led on", "rejected", "open")} == {
-        "to verify": 1, "led on": 0, "rejected": 0, "open": 0,
+    assert {name: row[name] for name in ("to verify", "led on", "rejected", "disputed", "open")} == {
+        "to verify": 1, "led on": 0, "rejected": 0, "disputed": 0, "open": 0,
     } | {outcome: 1}  # fmt: skip
 
 
