@@ -59,8 +59,8 @@ def numbers_of_faces(
     known = {item.ref.image_id: item for item in embedded}
     here = sorted(known.keys() & set(stored))
     rows = dict(index.get_images(target, here)) if here else {}
-    if live != target:
-        rows = dict(index.get_images(live, sorted(known.keys() - rows.keys()))) | rows
+    if live != target and (others := sorted(known.keys() - rows.keys())):
+        rows |= index.get_images(live, others)
     return {
         image_id: _numbers(known[image_id], of_image)
         for image_id, of_image in rows.items()
