@@ -41,7 +41,11 @@ from pipeline.settings import Settings
 from pipeline.types import WORKERS, CollectionInfo, CollectionRef, ModelSpec, embedded_on
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from pipeline.adapters.ledger.sql_ledger import SqlLedger
+    from pipeline.adapters.models.backends.calibrate import Calibration
     from pipeline.adapters.models.backends.networks import Work
     from pipeline.adapters.models.backends.trial import Trial
     from pipeline.adapters.models.catalogue import CatalogueEntry
@@ -343,14 +347,20 @@ def make_home(settings: Settings) -> None:
     make_private(settings.home)
 
 
-def load_model_spec(address: str, settings: Settings) -> ModelSpec:
+def load_model_spec(address: str, settings: Settings, *, precision: str = "") -> ModelSpec:
+    """Args: `precision` is that of the settings unless it is given. A model in int8 is another model."""
     if address == DEFAULT_MODEL:
         from pipeline.adapters.models.builtin_spec import builtin_spec
 
         return builtin_spec()
     from pipeline.adapters.models.catalogue import load_spec
 
-    return load_spec(address, weights_dir=settings.weights_dir, fetch_s3=_weights_fetcher(settings))
+    return load_spec(
+        address,
+        weights_dir=settings.weights_dir,
+        precision=precision or settings.precision,
+        fetch_s3=_weights_fetcher(settings),
+    )
 
 
 def load_model(
@@ -397,6 +407,13 @@ def bench_backends(address: str, settings: Settings) -> "Sequence[Trial]":
     return bench(
         address, _job_work(settings), weights_dir=settings.weights_dir, fetch_s3=_weights_fetcher(settings)
     )
+
+
+def calibrate_model(address: str, pixels: "NDArray[np.uint8]", settings: Settings) -> "Calibration":
+    """Calibrate a model for int8 on a sample of images. See `backends.calibrate.calibrate`."""
+    from pipeline.adapters.models.catalogue import calibrate_model as calibrate
+
+    return calibrate(address, pixels, weights_dir=settings.weights_dir, fetch_s3=_weights_fetcher(settings))
 
 
 def known_trials(spec: ModelSpec, settings: Settings) -> "Sequence[Trial] | None":
@@ -503,8 +520,9 @@ def lazy_model(
             spec.
     """
     address = choose_model(requested, existing)
-    precision = choose_precision(settings.precision, existing)
-    known = spec or load_model_spec(address, settings)
+    is_other = existing is not None and spec is not None and existing.fingerprint != spec.fingerprint
+    precision = choose_precision(settings.precision, None if is_other else existing)
+    known = spec or load_model_spec(address, settings, precision=precision)
 
     def load() -> ImageEmbedder:
         loaded = load_model(address, settings, precision=precision, batches=batches, processes=processes)

@@ -30,25 +30,28 @@ class OnnxNetwork:
         path: of a file that was checked.
         device: "cpu" or "cuda:N".
         threads: of each run on a CPU. With 1 the thread that calls does all the work.
+        takes: the type of its input, float or uint8.
 
     Raises:
         ConfigError: ONNX Runtime is not installed, or was not made for this device.
         ModelError: the file is no network that it can run.
     """
 
-    def __init__(self, path: Path, *, model: str, device: str = "cpu", threads: int = 1) -> None:
+    def __init__(
+        self, path: Path, *, model: str, device: str = "cpu", threads: int = 1, takes: str = "float"
+    ) -> None:
         self.name = f"{model}: {path.name}"
         self.device = device
         self._session = _open_session(path, self.name, device, threads)
         inputs = self._session.get_inputs()
-        if len(inputs) != 1 or inputs[0].type != "tensor(float)":
+        if len(inputs) != 1 or inputs[0].type != f"tensor({takes})":
             kinds = ", ".join(f"{one.name} {one.type}" for one in inputs)
-            raise ModelError(f"{self.name}: one input of tensor(float) is expected, found {kinds}")
+            raise ModelError(f"{self.name}: one input of tensor({takes}) is expected, found {kinds}")
         self.input = str(inputs[0].name)
         self.input_shape: Sequence[int | str | None] = inputs[0].shape
         self.outputs = tuple(str(output.name) for output in self._session.get_outputs())
 
-    def run(self, blob: Values, outputs: Sequence[str]) -> list[Values]:
+    def run(self, blob: Values | NDArray[np.uint8], outputs: Sequence[str]) -> list[Values]:
         """Raises FatalError: the device failed. ModelError: the network does not take this input."""
         try:
             answers: list[Values] = self._session.run(list(outputs), {self.input: blob})
@@ -122,7 +125,7 @@ def check_provider(device: str, name: str, used: Sequence[str]) -> None:
         )
 
 
-def _raise_failed(err: Exception, name: str, device: str, blob: Values) -> None:
+def _raise_failed(err: Exception, name: str, device: str, blob: Values | NDArray[np.uint8]) -> None:
     if device != "cpu":
         raise FatalError(f"{name} failed on {device} with an input of {list(blob.shape)}") from err
     raise ModelError(f"{name} does not take an input of {list(blob.shape)}") from err

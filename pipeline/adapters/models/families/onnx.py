@@ -22,6 +22,7 @@ from pipeline.types import ModelSpec
 
 ARCHITECTURE = "onnx"
 SUFFIX = ".onnx"
+_TAKES = {"float": "float", "bytes": "uint8"}
 
 
 class OnnxFamily(ModelFamily):
@@ -37,7 +38,12 @@ class OnnxFamily(ModelFamily):
     def read_spec(self, address: ModelAddress, places: Places, /) -> ModelSpec:
         file = _read(address)
         path = _find(file, places)
-        return _spec(file, address, path, _describe(file, OnnxNetwork(path, model=file.name)))
+        return _spec(
+            file,
+            address,
+            path,
+            _describe(file, OnnxNetwork(path, model=file.name, takes=_TAKES[file.values])),
+        )
 
     def load_images(self, address: ModelAddress, places: Places, use: Use, /) -> ImageEmbedder:
         file = _read(address)
@@ -46,9 +52,10 @@ class OnnxFamily(ModelFamily):
         passes, pass_threads = share_cores(
             device, threads=use.threads, batches=use.batches, group_items=use.group_items
         )
-        network = _describe(
-            file, OnnxNetwork(path, model=file.name, device=str(device), threads=pass_threads)
+        session = OnnxNetwork(
+            path, model=file.name, device=str(device), threads=pass_threads, takes=_TAKES[file.values]
         )
+        network = _describe(file, session)
         return TorchEmbedder(
             network,
             _spec(file, address, path, network),
