@@ -52,6 +52,8 @@ MARKS = (
     ),  # ms of CPU an image
     Mark(part="decode_time", figure="worst growth", at_most=1.5),  # of time, beside that of the file
     Mark(part="decode_time", figure="worst of the folded ÷ photograph", at_most=3),
+    Mark(part="backends", figure="resnet18, float32: chosen ÷ torch", at_least=1.15),
+    Mark(part="backends", figure="vit_b_16, float32: chosen ÷ torch", at_least=1.15),
     Mark(part="end_to_end", figure="embedded, float32 ÷ computed limit", at_least=0.93),
     Mark(part="end_to_end", figure="embedded, float32 ÷ best DataLoader loop", at_least=1.1),
     Mark(part="end_to_end", figure="embedded, float32 ÷ Ray Data, from the call", at_least=1.8),

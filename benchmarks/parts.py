@@ -3,6 +3,7 @@
 PARTS = (
     "stages",
     "decode_time",
+    "backends",
     "end_to_end",
     "search",
     "service",

@@ -56,9 +56,9 @@ class Settings(BaseSettings):
     ] = None
     device: Annotated[str, Field(description="`auto`, `cpu` or `cuda:N`")] = "auto"
     precision: Annotated[
-        Literal["auto", "float32", "bfloat16"],
+        Literal["auto", "float32", "bfloat16", "int8"],
         Field(
-            description="Precision of a trained model. `auto` is bfloat16 where the device has it and embeddings keep a cosine of 0.999 to float32"
+            description="Precision of a trained model. `auto` is bfloat16 where the device has it and embeddings keep a cosine of 0.999 to float32. `int8` needs `pictor models calibrate MODEL SOURCE`, and is for CPUs"
         ),
     ] = "auto"
     backend: Annotated[

@@ -7,14 +7,14 @@ pay seconds for torch and pymilvus, nor need them installed.
 import logging
 import os
 import socket
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pipeline.capacity import Load, fit_threads, needed_bytes
 from pipeline.cgroup import Share, read_share
-from pipeline.errors import ArgumentError, ConfigError, ModelError
+from pipeline.errors import ArgumentError, ConfigError, ModelError, PictorError
 from pipeline.home import make_private
 from pipeline.location import Location, local_path, parse_location, split_s3_url
 from pipeline.ports import (
@@ -41,7 +41,11 @@ from pipeline.settings import Settings
 from pipeline.types import WORKERS, CollectionInfo, CollectionRef, ModelSpec, embedded_on
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from pipeline.adapters.ledger.sql_ledger import SqlLedger
+    from pipeline.adapters.models.backends.calibrate import Calibration
     from pipeline.adapters.models.backends.networks import Work
     from pipeline.adapters.models.backends.trial import Trial
     from pipeline.adapters.models.catalogue import CatalogueEntry
@@ -80,6 +84,24 @@ def concurrency_of(settings: Settings, load: Load, share: Share | None = None) -
         group_items=settings.group_items,
         jpeg_device=_jpeg_device(settings),
     )
+
+
+def load_of_searches(collections: Iterable[CollectionInfo]) -> Load:
+    """Of a process that searches these. Each model is loaded when its collection is asked for."""
+    known = list(collections)
+    return Load(
+        is_trained=any(info.model_address != DEFAULT_MODEL for info in known),
+        finds_views=any(info.has_views for info in known),
+    )
+
+
+def load_of_model(settings: Settings) -> Load:
+    """Of a process with the model that is configured. One that cannot be read counts as the builtin one."""
+    try:
+        spec = load_model_spec(choose_model(settings.model, None), settings)
+    except PictorError:
+        return Load()
+    return Load(is_trained=spec.address != DEFAULT_MODEL, finds_views=spec.has_views)
 
 
 def _jpeg_device(settings: Settings) -> str:
@@ -325,14 +347,20 @@ def make_home(settings: Settings) -> None:
     make_private(settings.home)
 
 
-def load_model_spec(address: str, settings: Settings) -> ModelSpec:
+def load_model_spec(address: str, settings: Settings, *, precision: str = "") -> ModelSpec:
+    """Args: `precision` is that of the settings unless it is given. A model in int8 is another model."""
     if address == DEFAULT_MODEL:
         from pipeline.adapters.models.builtin_spec import builtin_spec
 
         return builtin_spec()
     from pipeline.adapters.models.catalogue import load_spec
 
-    return load_spec(address, weights_dir=settings.weights_dir, fetch_s3=_weights_fetcher(settings))
+    return load_spec(
+        address,
+        weights_dir=settings.weights_dir,
+        precision=precision or settings.precision,
+        fetch_s3=_weights_fetcher(settings),
+    )
 
 
 def load_model(
@@ -376,9 +404,18 @@ def bench_backends(address: str, settings: Settings) -> "Sequence[Trial]":
     """Try all backends on this machine's CPU, as a job does that runs alone. The first is torch."""
     from pipeline.adapters.models.catalogue import bench_backends as bench
 
+    make_home(settings)
     return bench(
         address, _job_work(settings), weights_dir=settings.weights_dir, fetch_s3=_weights_fetcher(settings)
     )
+
+
+def calibrate_model(address: str, pixels: "NDArray[np.uint8]", settings: Settings) -> "Calibration":
+    """Calibrate a model for int8 on a sample of images. See `backends.calibrate.calibrate`."""
+    from pipeline.adapters.models.catalogue import calibrate_model as calibrate
+
+    make_home(settings)
+    return calibrate(address, pixels, weights_dir=settings.weights_dir, fetch_s3=_weights_fetcher(settings))
 
 
 def known_trials(spec: ModelSpec, settings: Settings) -> "Sequence[Trial] | None":
@@ -485,8 +522,9 @@ def lazy_model(
             spec.
     """
     address = choose_model(requested, existing)
-    precision = choose_precision(settings.precision, existing)
-    known = spec or load_model_spec(address, settings)
+    is_other = existing is not None and spec is not None and existing.fingerprint != spec.fingerprint
+    precision = choose_precision(settings.precision, None if is_other else existing)
+    known = spec or load_model_spec(address, settings, precision=precision)
 
     def load() -> ImageEmbedder:
         loaded = load_model(address, settings, precision=precision, batches=batches, processes=processes)

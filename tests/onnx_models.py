@@ -11,7 +11,12 @@ _ANSWERS = {"rows": [None, DIM], "places": [None, DIM, 4, 4], "tokens": [None, 1
 
 
 def network(
-    *, items: int | str = "N", layout: str = "nchw", answer: str = "rows", value: float | None = None
+    *,
+    items: int | str = "N",
+    layout: str = "nchw",
+    answer: str = "rows",
+    value: float | None = None,
+    takes_bytes: bool = False,
 ) -> bytes:
     """A convolution of patches of 4 px, whose mean over places is the embedding.
 
@@ -19,6 +24,7 @@ def network(
         items: how many images it takes at once; a name for any number.
         answer: what it gives: "rows" is [N, D], "places" [N, D, 4, 4], "tokens" [N, 16, D].
         value: of all weights; random ones by default.
+        takes_bytes: 0..255, and not normalised floats.
     """
     shape = [items, 3, SIDE_PX, SIDE_PX] if layout == "nchw" else [items, SIDE_PX, SIDE_PX, 3]
     kernel = np.random.default_rng(0).normal(size=(DIM, 3, 4, 4)).astype(np.float32)
@@ -27,6 +33,10 @@ def network(
     first = [helper.make_node("Transpose", ["pixels"], ["planes"], perm=[0, 3, 1, 2])]
     if layout == "nchw":
         first = [helper.make_node("Identity", ["pixels"], ["planes"])]
+    if takes_bytes:
+        first[0].input[0] = "floats"
+        first.insert(0, helper.make_node("Cast", ["pixels"], ["floats"], to=TensorProto.FLOAT))
+    kind = TensorProto.UINT8 if takes_bytes else TensorProto.FLOAT
     nodes = [
         *first,
         helper.make_node("Conv", ["planes", "kernel"], ["places"], strides=[4, 4]),
@@ -37,7 +47,7 @@ def network(
     graph = helper.make_graph(
         nodes,
         "tiny",
-        [helper.make_tensor_value_info("pixels", TensorProto.FLOAT, shape)],
+        [helper.make_tensor_value_info("pixels", kind, shape)],
         [helper.make_tensor_value_info(answer, TensorProto.FLOAT, _ANSWERS[answer])],
         [
             numpy_helper.from_array(kernel, "kernel"),

@@ -18,6 +18,12 @@ MAX_HITS_OVER_HTTP = 1000  # of one query: an answer of some hundred kilobytes
 MAX_VECTORS = 1000  # in one answer: of 512 numbers they are 10 MB
 MAX_WHERE_CHARS = 8192  # in an address: most servers and proxies take no longer line
 MODEL_ADDRESS = r"^(builtin|torchvision/\w{1,64})?$"  # no file of this machine: requests name no paths
+MAX_PERSON_ID_CHARS = 128
+EXAMPLES_OF_QUERY = ("id", "object", "image", "vector", "person")
+GROUP_BY = (
+    "`image`: only the best view of each image. `person`: each person of a collection of faces once, by the "
+    "mean of the faces that are theirs, with the one that is nearest"
+)
 EXAMPLE_ID = "1c5a3b0f9d2e4c6a8b7d6e5f4a3b2c1d"
 
 
@@ -85,7 +91,7 @@ Prompts = Annotated[
 
 
 class QueryBody(Strict):
-    """An example, words, or both: at most one of `id`, `object`, `image` and `vector`, and any words."""
+    """An example, words or both: at most one of `id`, `object`, `image`, `vector` and `person`, and words."""
 
     id: Annotated[str | None, Field(description="Of a stored image", examples=[EXAMPLE_ID])] = None
     object: ObjectPlace | None = None
@@ -93,6 +99,10 @@ class QueryBody(Strict):
         str | None, Field(description="The bytes of a picture in base64", examples=["/9j/4AAQSkZJRg…"])
     ] = None
     vector: Annotated[list[float] | None, Field(max_length=32_768)] = None
+    person: Annotated[
+        str | None,
+        Field(max_length=MAX_PERSON_ID_CHARS, description="By the mean of their faces"),
+    ] = None
     box: Annotated[
         BoxBody | None, Field(description="The face of a picture that is meant. Without it, each face is")
     ] = None
@@ -108,12 +118,12 @@ class QueryBody(Strict):
 
     @model_validator(mode="after")
     def _one_example(self) -> Self:
-        given = [name for name in ("id", "object", "image", "vector") if getattr(self, name) is not None]
+        given = [name for name in EXAMPLES_OF_QUERY if getattr(self, name) is not None]
         has_words = self.text is not None or self.unwanted is not None
         if len(given) > 1 or not (given or has_words):
             found = ", ".join(given) or "none"
             raise ValueError(
-                f"exactly one of id, object, image and vector is expected, or text, found {found}"
+                f"exactly one of id, object, image, vector and person is expected, or text, found {found}"
             )
         return self
 
@@ -138,6 +148,7 @@ class SearchOptions(Strict):
     min_score: Annotated[
         float | None, Field(ge=-1, le=1, description="Cosine. Hits below it are left out", examples=[0.5])
     ] = None
+    group_by: Annotated[Literal["", "image", "person"], Field(description=GROUP_BY)] = ""
     filter: Filter = Filter()
     with_vector: Annotated[
         bool,
@@ -176,6 +187,10 @@ class Hit(BaseModel):
     etag: str
     indexed_at: str
     metadata: dict[str, str]
+    person: Annotated[
+        str | None,
+        Field(description="Whose face it is, with `group_by` person. The score is that of the person"),
+    ] = None
     vector: Annotated[
         list[float] | None,
         Field(description="Where it was asked for. Left out if the row has changed meanwhile"),

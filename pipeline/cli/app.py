@@ -26,6 +26,7 @@ COMMANDS: Mapping[str, Place] = {
     "ingest": Place(module="ingest", name="ingest", notes="NOTES"),
     "search": Place(module="search", name="search"),
     "faces": Place(module="faces"),
+    "persons": Place(module="persons"),
     "serve": Place(module="serve", name="serve"),
     "evaluate": Place(module="evaluate", name="evaluate", notes="NOTES"),
     "verify": Place(module="verify", name="verify"),

@@ -9,8 +9,9 @@ import typer
 from pipeline import wiring, wiring_audit
 from pipeline.cli.audit_options import AsJson, Asked, Case, Collection, Kind, Person, Purpose, Since, Until
 from pipeline.cli.output import note, warn, write_json, write_table
-from pipeline.errors import PictorError
+from pipeline.errors import ArgumentError, PictorError
 from pipeline.search.query import Object, Stored
+from pipeline.search.query import Person as PersonQuery
 from pipeline.service.access import local_caller
 from pipeline.service.audit_search import Sought, entry_json, search_log
 from pipeline.service.probes import DigestingReader
@@ -103,6 +104,8 @@ def _subject(text: str, settings: Settings) -> tuple[str, str]:
     query = read_query(text, locate_file=wiring.locate_file)
     if isinstance(query, Stored):
         return "", query.id
+    if isinstance(query, PersonQuery):
+        return "", query.text
     return _digest_of(query, settings), image_id_of(query.bucket, query.key)
 
 
@@ -119,4 +122,6 @@ def _digest_of(query: Object, settings: Settings) -> str:
 def _image_id(text: str) -> str:
     """Raises ArgumentError: neither a stored id nor an object."""
     query = read_query(text, locate_file=wiring.locate_file)
+    if isinstance(query, PersonQuery):
+        raise ArgumentError(f"{text}: s3://bucket/key or a stored image id is expected")
     return query.id if isinstance(query, Stored) else image_id_of(query.bucket, query.key)

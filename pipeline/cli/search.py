@@ -15,7 +15,9 @@ from pipeline.errors import ArgumentError
 def search(
     query: Annotated[
         list[str] | None,
-        typer.Argument(help="An image file, s3://bucket/key, file:///path or stored id.", show_default=False),
+        typer.Argument(
+            help="An image file, s3://bucket/key, file:///path, stored id or person:ID.", show_default=False
+        ),
     ] = None,
     text: Annotated[
         list[str] | None,
@@ -46,6 +48,10 @@ def search(
             help="""Only images that fulfil this condition, for example '{"field": "width", "gte": 1024}'."""
         ),
     ] = "",
+    group_by: Annotated[
+        str,
+        typer.Option(help="image: the best view of each image. person: persons by their faces."),
+    ] = "",
     model: Annotated[
         str, typer.Option(help="Where the collection's model file is now, if you have moved it.")
     ] = "",
@@ -70,6 +76,7 @@ def search(
         bucket=bucket,
         metadata=metadata or (),
         where=where,
+        group_by=group_by,
         text=text or (),
         unwanted=unwanted or (),
         weights=weight or (),

@@ -45,10 +45,11 @@ def search_here(
         bucket=wanted.bucket,
         metadata=read_pairs(wanted.metadata, of="--metadata"),
         condition=read_condition_text(wanted.where, of="--where"),
+        group_by=wanted.group_by,
         justification=read_justification(**wanted.stated),
     )
     caller = local_caller(on_behalf_of=read_person(wanted.on_behalf_of))
-    with open_search_ports(settings, model=model) as ports:
+    with open_search_ports(settings, request.collection, model=model) as ports:
         info = find_collection(request.collection, ports.index)
         answers = list(search_images(queries, request, ports, limits, caller))
         if html is not None:

@@ -15,6 +15,7 @@ class SearchOptions:
     bucket: str = ""
     metadata: Sequence[str] = ()
     where: str = ""  # a condition as JSON
+    group_by: str = ""
     text: Sequence[str] = ()
     unwanted: Sequence[str] = ()
     weights: Sequence[str] = ()  # as `not=0.3`

@@ -26,9 +26,13 @@ def print_answers(answers: Sequence[Mapping[str, object]], *, as_json: bool) -> 
 
 
 def _print_hits(answer: Mapping[str, object]) -> None:
-    rows = [_row(hit) for hit in cast("Iterable[Mapping[str, object]]", answer["hits"])]
-    note(f"{answer['query']}{_face(answer)}: {len(rows)} hits")
-    write_table(("score", "key", "size", "bucket", "id"), rows)
+    hits = list(cast("Iterable[Mapping[str, object]]", answer["hits"]))
+    note(f"{answer['query']}{_face(answer)}: {len(hits)} hits")
+    if hits and "person" in hits[0]:
+        rows = [(f"{hit['score']:.4f}", hit["person"], hit["key"], hit["id"]) for hit in hits]
+        write_table(("score", "person", "key", "id"), rows)
+    else:
+        write_table(("score", "key", "size", "bucket", "id"), [_row(hit) for hit in hits])
 
 
 def write_receipts(path: Path, answers: Sequence[Mapping[str, object]]) -> None:

@@ -7,12 +7,12 @@ from pathlib import Path
 from pipeline.adapters.folder.keys import locate_file
 from pipeline.cli.running_service import RunningService
 from pipeline.cli.search_options import SearchOptions
-from pipeline.client import Answer, Example, Pictor, Query, StoredObject, Words
+from pipeline.client import Answer, Example, Pictor, Query, StoredObject, StoredPerson, Words
 from pipeline.client.operations import MAX_QUERIES
 from pipeline.client_settings import ClientSettings
 from pipeline.errors import ArgumentError
 from pipeline.location import local_path
-from pipeline.search.query import Object
+from pipeline.search.query import Object, Person
 from pipeline.service.query_text import read_pairs, read_query
 from pipeline.service.query_words import described, read_weights
 
@@ -42,6 +42,8 @@ def _with_words(picture: Example | None, wanted: SearchOptions) -> Query:
 
 def _picture_of(text: str, service: RunningService) -> Example:
     query = read_query(text, locate_file=locate_file)
+    if isinstance(query, Person):
+        return StoredPerson(query.id)
     if not isinstance(query, Object):
         return query.id
     if service.is_beside or text.startswith("s3://"):
@@ -64,6 +66,7 @@ def _answers(
             bucket=wanted.bucket,
             metadata=metadata,
             where=where,
+            group_by=wanted.group_by,
             on_behalf_of=wanted.on_behalf_of,
             purpose=wanted.purpose,
             case=wanted.case,

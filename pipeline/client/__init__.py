@@ -6,7 +6,7 @@ It knows no torch, no Milvus and no web framework: `pip install 'pictor[client]'
 """
 
 from pipeline.client.aio import AsyncPictor
-from pipeline.client.queries import Example, Query, StoredObject, Words
+from pipeline.client.queries import Example, Query, StoredObject, StoredPerson, Words
 from pipeline.client.results import (
     AcceptedImage,
     Answer,
@@ -16,6 +16,7 @@ from pipeline.client.results import (
     Comparison,
     Estimate,
     FaceMatch,
+    FacesChanged,
     Failure,
     Finding,
     FoundFace,
@@ -27,7 +28,9 @@ from pipeline.client.results import (
     Key,
     Match,
     NewSecret,
+    Person,
     PolicyVersion,
+    RefusedFace,
     Retried,
     Review,
     SearchResult,
@@ -48,6 +51,7 @@ __all__ = [
     "Estimate",
     "Example",
     "FaceMatch",
+    "FacesChanged",
     "Failure",
     "Finding",
     "FoundFace",
@@ -59,9 +63,11 @@ __all__ = [
     "Key",
     "Match",
     "NewSecret",
+    "Person",
     "Pictor",
     "PolicyVersion",
     "Query",
+    "RefusedFace",
     "Retried",
     "Retries",
     "Review",
@@ -69,5 +75,6 @@ __all__ = [
     "SearchState",
     "ShownMatch",
     "StoredObject",
+    "StoredPerson",
     "Words",
 ]

@@ -7,7 +7,7 @@ from typing import Concatenate, ParamSpec, Self, TypeVar
 
 import httpx2
 
-from pipeline.client import face_operations, key_operations, operations, policy_operations
+from pipeline.client import face_operations, key_operations, operations, person_operations, policy_operations
 from pipeline.client.calls import Call, Pages
 from pipeline.client.connection import Attempts, connect_to
 from pipeline.client.events import Following
@@ -119,6 +119,12 @@ class AsyncPictor:
     embed = _sent(operations.embed)
     detect_faces = _sent(face_operations.detect_faces)
     compare_faces = _sent(face_operations.compare_faces)
+    list_persons = _paged(person_operations.list_persons)
+    create_person = _sent(person_operations.create_person)
+    show_person = _sent(person_operations.show_person)
+    delete_person = _sent(person_operations.delete_person)
+    associate_faces = _sent(person_operations.associate_faces)
+    dissociate_faces = _sent(person_operations.dissociate_faces)
     list_keys = _sent(key_operations.list_keys)
     show_key = _sent(key_operations.show_key)
     create_key = _sent(key_operations.create_key)

@@ -65,6 +65,7 @@ def search(
     metadata: Mapping[str, str] | None = None,
     where: Fields | None = None,
     with_vector: bool = False,
+    group_by: str = "",
     purpose: str = "",
     case: str = "",
     offence: str = "",
@@ -80,6 +81,7 @@ def search(
         bucket, prefix, metadata: only images of this bucket, key prefix and user metadata.
         where: only images for which a condition holds, for example {"field": "width", "gte": 1024}.
         with_vector: also the vector of each hit.
+        group_by: "image" for the best view of each image, "person" for persons of a collection of faces.
         purpose, case, offence, authorisation, authority: what the policy of the collection asks for.
         on_behalf_of: the person on whose behalf you search.
 
@@ -96,6 +98,7 @@ def search(
             "prefix": prefix or None,
             "where": json.dumps(where) if where else None,
             "with_vector": "true" if with_vector else None,
+            "group_by": group_by or None,
         }
         return _search_call(
             f"{collection_path(collection)}/search/image",
@@ -103,7 +106,9 @@ def search(
             {"content-type": "application/octet-stream", **stated},
             params={name: str(value) for name, value in given.items() if value is not None},
         )
-    options = _options_json(k, min_score, with_vector, _filter_json(bucket, prefix, metadata, where))
+    options = _options_json(
+        k, min_score, with_vector, group_by, _filter_json(bucket, prefix, metadata, where)
+    )
     body = json_body({"query": query_json(query), **options})
     return _search_call(f"{collection_path(collection)}/search", body, {**JSON_HEADERS, **stated})
 
@@ -119,6 +124,7 @@ def search_batch(
     metadata: Mapping[str, str] | None = None,
     where: Fields | None = None,
     with_vector: bool = False,
+    group_by: str = "",
     purpose: str = "",
     case: str = "",
     offence: str = "",
@@ -128,7 +134,9 @@ def search_batch(
 ) -> Call[SearchResult]:
     """An answer for each of 1 to 100 examples, in order. An example that cannot be read costs no other."""
     stated = stated_headers(purpose, case, offence, authorisation, authority, on_behalf_of)
-    options = _options_json(k, min_score, with_vector, _filter_json(bucket, prefix, metadata, where))
+    options = _options_json(
+        k, min_score, with_vector, group_by, _filter_json(bucket, prefix, metadata, where)
+    )
     body = json_body({"queries": [query_json(query) for query in queries], **options})
     return _search_call(f"{collection_path(collection)}/search/batch", body, {**JSON_HEADERS, **stated})
 
@@ -270,7 +278,7 @@ def list_jobs(*, page_items: int = 50, of_one_image: bool = False) -> Pages[Job]
         of_one_image: also jobs of images that were indexed one by one.
     """
     params = {"of_one_image": "true"} if of_one_image else {}
-    return Pages(call=lambda token: _page("/v1/jobs", "jobs", Job, page_items, token, params))
+    return Pages(call=lambda token: page_of("/v1/jobs", "jobs", Job, page_items, token, params))
 
 
 def show_job(job_id: str) -> Call[Job]:
@@ -280,7 +288,7 @@ def show_job(job_id: str) -> Call[Job]:
 
 def job_failures(job_id: str, *, page_items: int = 100) -> Pages[Failure]:
     """Each object that failed, by key. Args: `page_items`, 1..1000, are asked for at once."""
-    return Pages(call=partial(_page, f"{job_path(job_id)}/failures", "failures", Failure, page_items))
+    return Pages(call=partial(page_of, f"{job_path(job_id)}/failures", "failures", Failure, page_items))
 
 
 def pause_job(job_id: str) -> Call[Job]:
@@ -424,7 +432,7 @@ def search_audit(
     }
     params = {name: text for name, text in given.items() if text}
     return Pages(
-        call=lambda token: _page("/v1/audit/entries", "entries", AuditEntry, page_items, token, params)
+        call=lambda token: page_of("/v1/audit/entries", "entries", AuditEntry, page_items, token, params)
     )
 
 
@@ -437,7 +445,7 @@ def list_verifications(*, collection: str = "", page_items: int = 50) -> Pages[M
     """
     params = {"collection": collection} if collection else {}
     return Pages(
-        call=lambda token: _page("/v1/verifications", "verifications", Match, page_items, token, params)
+        call=lambda token: page_of("/v1/verifications", "verifications", Match, page_items, token, params)
     )
 
 
@@ -552,8 +560,9 @@ def _filter_json(
     return {**plain, "where": where} if where else plain
 
 
-def _options_json(k: int, min_score: float | None, with_vector: bool, where: Fields) -> Fields:
-    return {"k": k, "min_score": min_score, "filter": where, "with_vector": with_vector or None}
+def _options_json(k: int, min_score: float | None, with_vector: bool, group_by: str, where: Fields) -> Fields:
+    given = {"k": k, "min_score": min_score, "filter": where}
+    return given | {"with_vector": with_vector or None, "group_by": group_by or None}
 
 
 def stated_headers(
@@ -595,9 +604,11 @@ def _move(job_id: str, move: str, kind: type[A]) -> Call[A]:
     return Call(method="POST", path=f"{job_path(job_id)}/{move}", read=reader_of(kind), is_repeatable=False)
 
 
-def _page(
+def page_of(
     path: str, name: str, kind: type[A], page_items: int, token: str, given: Mapping[str, str] | None = None
 ) -> Call[Page[A]]:
+    """A page of a list whose entries stand under `name`."""
+
     def read(body: bytes) -> Page[A]:
         fields = read_json(body)
         return Page(items=read_all(kind, fields.get(name)), next_token=str(fields.get("next_token") or ""))

@@ -17,6 +17,13 @@ class StoredObject:
     key: str
 
 
+@dataclass(frozen=True, slots=True)
+class StoredPerson:
+    """A person of a collection of faces, by the mean of the faces that are theirs."""
+
+    id: str
+
+
 @runtime_checkable
 class Array(Protocol):
     """A vector of numpy or torch."""
@@ -24,8 +31,8 @@ class Array(Protocol):
     def tolist(self) -> object: ...
 
 
-Example = str | StoredObject | Path | bytes | Sequence[float] | Array
-"""A stored id, s3://bucket/key, an object, a file of this machine, the bytes of a picture, or a vector."""
+Example = str | StoredObject | StoredPerson | Path | bytes | Sequence[float] | Array
+"""A stored id, s3://bucket/key, an object, a person, a file of this machine, a picture, or a vector."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +64,8 @@ def query_json(query: Query) -> Mapping[str, object]:
             return {"id": query}
         case StoredObject(bucket=bucket, key=key):
             return {"object": {"bucket": bucket, "key": key}}
+        case StoredPerson(id=person_id):
+            return {"person": person_id}
         case Words():
             return _words_json(query)
         case Path() | bytes():

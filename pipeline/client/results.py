@@ -153,7 +153,8 @@ class Hit(AnswerObject):
     """`score` is a cosine, -1..1. `width` and `height` are those of the upright original, px.
 
     `vector` is [D] where it was asked for, and None if the row has changed meanwhile. `parts` has the
-    cosine with each part of a query that has several, under "text", "not" and "picture".
+    cosine with each part of a query that has several, under "text", "not" and "picture". `person` is whose
+    face it is where persons were searched for, and the score is then that of the person.
     """
 
     id: str
@@ -167,6 +168,7 @@ class Hit(AnswerObject):
     indexed_at: str
     metadata: Mapping[str, str]
     vector: Sequence[float] | None = None
+    person: str = ""
     parts: Mapping[str, Sequence[float] | float] | None = None
 
 
@@ -386,6 +388,35 @@ class CaseState(AnswerObject):
     started_at: str
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Person(AnswerObject):
+    """`state` is "active" with a face and "created" without one. `faces` are ids."""
+
+    id: str
+    state: str
+    faces: Sequence[str]
+    created_at: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RefusedFace(AnswerObject):
+    """`reason` is face_not_found, associated_to_another_person or low_match. `person` is whose face it is."""
+
+    face: str
+    reason: str
+    person: str = ""
+    score: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FacesChanged(AnswerObject):
+    """The person as they are now, the ids of the faces that changed hands, and those that did not."""
+
+    person: Person
+    changed: Sequence[str]
+    refused: tuple[RefusedFace, ...]
+
+
 _NESTED: Mapping[str, type[AnswerObject]] = {
     "hits": Hit,
     "answers": Answer,
@@ -394,7 +425,11 @@ _NESTED: Mapping[str, type[AnswerObject]] = {
     "findings": Finding,
     "matches": Match,
 }
-_NESTED_IN_COMPARISON: Mapping[str, type[AnswerObject]] = {"matches": FaceMatch}
+_NESTED_IN: Mapping[type[AnswerObject], Mapping[str, type[AnswerObject]]] = {
+    Comparison: {"matches": FaceMatch},
+    Person: {},
+    FacesChanged: {"person": Person, "refused": RefusedFace},
+}
 
 
 def reader_of(kind: type[A]) -> Callable[[bytes], A]:
@@ -412,7 +447,7 @@ def read_all(kind: type[A], found: object) -> tuple[A, ...]:
 def _known_fields(kind: type[AnswerObject], found: object) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise MessageError(f"an object is expected in the answer, found {type(found).__name__}")
-    nested = _NESTED_IN_COMPARISON if kind is Comparison else _NESTED
+    nested = _NESTED_IN.get(kind, _NESTED)
     known: dict[str, Any] = {"raw": found}
     for each in fields(kind):
         if each.name in found and each.name != "raw":

@@ -126,9 +126,15 @@ def choose_precision(requested: str, existing: CollectionInfo | None) -> str:
     """The requested precision, else that of the collection's record.
 
     Raises:
-        ConfigError: bfloat16 was asked for, and the record promises float32.
+        ConfigError: bfloat16 was asked for, and the record promises float32. Or one of both is int8, whose
+            vectors are those of another model.
     """
     recorded = existing.precision if existing is not None else requested
+    if existing is not None and requested not in ("auto", recorded) and "int8" in (requested, recorded):
+        raise ConfigError(
+            f"collection {existing.name!r} holds vectors computed in {recorded}, and "
+            f"PICTOR_PRECISION is {requested}; set it to auto, or use another collection or generation"
+        )
     if existing is not None and (requested, recorded) == ("bfloat16", "float32"):
         raise ConfigError(
             f"collection {existing.name!r} holds vectors computed in float32; "

@@ -5,8 +5,10 @@ from dataclasses import asdict
 from typing import assert_never
 
 from pipeline.errors import ErrorCode, PictorError, PolicyError
+from pipeline.service.associations import FacesChanged, RefusedFace
 from pipeline.service.estimate import Estimate
 from pipeline.service.faces import Comparison, FoundFaces
+from pipeline.service.persons import ShownPerson
 from pipeline.service.search import SearchAnswer
 from pipeline.service.verifications import ShownMatch
 from pipeline.types import (
@@ -246,6 +248,29 @@ def _decision_json(made: PersonDecision) -> dict[str, object]:
         "at": made.at.isoformat(),
         "receipt": made.record_id,
     }
+
+
+def person_json(shown: ShownPerson) -> dict[str, object]:
+    return {
+        "id": shown.person.person_id,
+        "state": shown.state.value,
+        "faces": list(shown.faces),
+        "created_at": shown.person.created_at.isoformat(),
+    }
+
+
+def faces_changed_json(done: FacesChanged) -> dict[str, object]:
+    return {
+        "person": person_json(done.person),
+        "changed": list(done.changed),
+        "refused": [_refused_json(each) for each in done.refused],
+    }
+
+
+def _refused_json(each: RefusedFace) -> dict[str, object]:
+    told: dict[str, object] = {"face": each.face, "reason": each.reason.value}
+    told |= {"person": each.owner} if each.owner else {}
+    return told | ({"score": round(each.score, 6)} if each.score is not None else {})
 
 
 def key_json(key: ApiKey) -> dict[str, object]:

@@ -14,6 +14,8 @@ from pipeline.service.persons import ShownPerson, find_person, show_person, writ
 from pipeline.service.search import SearchPorts
 from pipeline.types import MAX_FACES_OF_PERSON, CollectionRef, IndexRow, PersonFace, Vector, place_of
 
+DEFAULT_SIMILARITY = 75.0
+
 
 class FaceRefusal(StrEnum):
     """Why a face was not associated or dissociated. A new reason is a change of the public contract."""
@@ -49,13 +51,14 @@ def associate_faces(
     ports: SearchPorts,
     caller: Caller,
     *,
-    min_score: float,
+    min_score: float | None = None,
 ) -> FacesChanged:
     """Say that faces are a person's. The same call twice changes nothing more.
 
     Args:
         row_ids: 1 to 100.
-        min_score: cosine to the mean of the faces that the person has. It counts once there is one.
+        min_score: cosine to the mean of the faces that the person has. It counts once there is one. By
+            default that of `DEFAULT_SIMILARITY`.
 
     Raises:
         NotFoundError: there is no such collection or person.
@@ -68,6 +71,8 @@ def associate_faces(
     own = read_faces([person_id], target, ports.index, book, latest=True).get(person_id, [])
     owners = owners_of(list(rows.values()), target, book)
     mean = mean_vector([row.vector for row in own]) if own else None
+    if min_score is None:
+        min_score = ports.answers_to.scale_of(target).cosine_of(DEFAULT_SIMILARITY)
     refused = [
         why
         for row_id in wanted

@@ -7,16 +7,17 @@ from pathlib import Path
 from pipeline.errors import ArgumentError
 from pipeline.location import local_path, split_s3_url
 from pipeline.names import check_key
-from pipeline.search.query import Object, Stored
+from pipeline.search.query import Object, Person, Stored
 
 ROW_ID = re.compile(r"[0-9a-f]{32}(:[0-9]{2})?")
+PERSON = "person:"
 MAX_SHOWN_CHARS = 200  # of a query, in a message about it
 
 LocateFile = Callable[[Path], tuple[str, str]]  # a file's bucket and key
 
 
-def read_query(text: str, *, locate_file: LocateFile | None = None) -> Stored | Object:
-    """`s3://bucket/key`, a stored id and, where files can be read, a path or `file:///path`.
+def read_query(text: str, *, locate_file: LocateFile | None = None) -> Stored | Object | Person:
+    """`s3://bucket/key`, `person:ID`, a stored id and, where files can be read, a path or `file:///path`.
 
     A path that exists wins over an id that looks the same.
 
@@ -34,6 +35,8 @@ def read_query(text: str, *, locate_file: LocateFile | None = None) -> Stored | 
     if locate_file is not None and (path := _existing_file(text)) is not None:
         bucket, key = locate_file(path)
         return Object(text=text, bucket=bucket, key=key)
+    if text.startswith(PERSON):
+        return Person(text=text, id=text.removeprefix(PERSON))
     if ROW_ID.fullmatch(text):
         return Stored(text=text, id=text)
     raise ArgumentError(f"query {_shown(text)}: {_what_is_wrong(text, files=locate_file is not None)}")

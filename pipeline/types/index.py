@@ -48,7 +48,7 @@ class CollectionInfo:
     fingerprint: str
     dim: int
     vector_type: str  # "float32" or "float16"
-    precision: str  # that its vectors are computed in: "auto", "float32" or "bfloat16"
+    precision: str  # that its vectors are computed in: "auto", "float32", "bfloat16" or "int8"
     rows: int
     live: bool = True
     has_views: bool = False  # rows are of parts of an image, so it may have none or several

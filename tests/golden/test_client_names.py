@@ -6,7 +6,7 @@ from pipeline import client
 from pipeline.client import Pictor
 
 SEARCH = (
-    "collection k min_score bucket prefix metadata where with_vector "
+    "collection k min_score bucket prefix metadata where with_vector group_by "
     "purpose case offence authorisation authority on_behalf_of"
 )
 
@@ -45,6 +45,12 @@ METHODS = {
     "detect_faces": "picture collection",
     "compare_faces": "first second collection box min_score "
     "purpose case offence authorisation authority on_behalf_of",
+    "list_persons": "collection page_items",
+    "create_person": "collection person_id",
+    "show_person": "collection person_id",
+    "delete_person": "collection person_id",
+    "associate_faces": "collection person_id faces min_score",
+    "dissociate_faces": "collection person_id faces",
     "list_keys": "",
     "show_key": "key_id",
     "create_key": (
@@ -68,9 +74,10 @@ METHODS = {
 def test_the_client_has_these_names() -> None:
     assert sorted(client.__all__) == [
         "AcceptedImage", "Answer", "AsyncPictor", "AuditEntry", "CaseState", "Collection", "Comparison",
-        "Estimate", "Example", "FaceMatch", "Failure", "Finding", "FoundFace", "FoundFaces", "Generation",
-        "Hit", "Image", "Job", "Key", "Match", "NewSecret", "Pictor", "PolicyVersion", "Query", "Retried",
-        "Retries", "Review", "SearchResult", "SearchState", "ShownMatch", "StoredObject", "Words",
+        "Estimate", "Example", "FaceMatch", "FacesChanged", "Failure", "Finding", "FoundFace", "FoundFaces",
+        "Generation", "Hit", "Image", "Job", "Key", "Match", "NewSecret", "Person", "Pictor",
+        "PolicyVersion", "Query", "RefusedFace", "Retried", "Retries", "Review", "SearchResult",
+        "SearchState", "ShownMatch", "StoredObject", "StoredPerson", "Words",
     ]  # fmt: skip
 
 

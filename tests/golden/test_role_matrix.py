@@ -110,6 +110,7 @@ def record_searches(world: TenantWorld, _job_id: str) -> None:
 
 
 POLICY = "/v1/collections/{collection}/policy"
+PERSONS = "/v1/collections/{collection}/persons"
 MATCH = "/v1/verifications/{match_id}"
 DECISION = {"decision": "confirm", "reason": "as I see it"}
 DECIDE_CASE = "/v1/collections/{collection}/authorisations"
@@ -172,6 +173,12 @@ EXAMPLES: dict[Route, Example] = {
     ("POST", "/v1/jobs/{job_id}/pause"): Example(before=run_again),
     ("POST", "/v1/jobs/{job_id}/resume"): Example(),
     ("POST", "/v1/jobs/{job_id}/retry"): Example(),
+    ("GET", PERSONS): Example(),
+    ("PUT", f"{PERSONS}/{{person_id}}"): Example(),
+    ("GET", f"{PERSONS}/{{person_id}}"): Example(),
+    ("DELETE", f"{PERSONS}/{{person_id}}"): Example(),
+    ("POST", f"{PERSONS}/{{person_id}}/faces"): Example(json={"faces": ["0" * 32]}),
+    ("POST", f"{PERSONS}/{{person_id}}/faces/remove"): Example(json={"faces": ["0" * 32]}),
     ("GET", "/v1/collections/{collection}/images/{image_id}"): Example(),
     ("GET", "/v1/collections/{collection}/images/{image_id}/thumbnail"): Example(),
     ("DELETE", "/v1/collections/{collection}/images/{image_id}"): Example(),
@@ -202,7 +209,7 @@ EXAMPLES: dict[Route, Example] = {
     ("GET", "/v1/keys/{key_id}"): Example(),
     ("DELETE", "/v1/keys/{key_id}"): Example(),
     ("POST", "/v1/keys/{key_id}/rotate"): Example(json={}),
-    # A signature lets in, and no key by its text: test_rekognition.py has the roles of those who sign.
+    # A signature lets in, and no key by its text: test_rekognition_matrix.py has the roles of those who sign.
     **{
         ("POST", f"/rekognition/{operation}"): Example(json={})
         for operation in (
@@ -281,6 +288,7 @@ class Asked:
             "{job_id}": world.jobs[collection],
             "{key_id}": self._key_ids[place],
             "{code}": "denied",
+            "{person_id}": "anna",
             "{number}": "2",
             "{match_id}": f"{RECEIPTS[place]}-1",
             "{receipt}": RECEIPTS[place],
@@ -342,6 +350,7 @@ def what_is_of_other(world: TenantWorld) -> list[object]:
         [key for key in world.backend.keys.list_keys() if key.tenant == "other"],
         list(ledger.failures(world.jobs["quokka"])),
         world.backend.policies.history("tenant_other_quokka"),
+        world.backend.persons.page("tenant_other_quokka", limit=1),
         world.backend.policies.find_clock("tenant_other_quokka", "AB-1"),
         world.backend.verifications.of_search(RECEIPTS[TENANT]),
     ]

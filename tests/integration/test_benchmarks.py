@@ -76,6 +76,11 @@ def test_decoding_time_is_measured_without_any_server(tmp_path: Path) -> None:
     assert measured(result) == {figure.name for figure in result.figures}
 
 
+def test_backends_are_measured_without_any_server(tmp_path: Path) -> None:
+    result = quick_result("backends", tmp_path)
+    assert {"resnet18, float32: torch", "resnet18, float32: chosen ÷ torch"} <= measured(result)
+
+
 def test_the_end_to_end_part_runs_both_ways(stack: str, pictures: str, tmp_path: Path) -> None:
     result = quick_result("end_to_end", tmp_path, "--stack", stack, PICTOR_TEST_DATA=pictures)
     assert measured(result) >= {

@@ -18,11 +18,15 @@ import torch
 from torch import Tensor
 from typer.testing import CliRunner
 
+from pipeline.adapters.models.backends.backend import Backend
+from pipeline.adapters.models.backends.choose import FOLDER
+from pipeline.adapters.models.backends.exported import exported
+from pipeline.adapters.models.backends.int8 import keep
 from pipeline.adapters.models.catalogue import list_models, load_embedder, load_spec
-from pipeline.adapters.models.torchvision_models import lay_out, published_model
+from pipeline.adapters.models.torchvision_models import fill, lay_out, published_model
 from pipeline.adapters.models.weights import WeightsRef, cached_path, find_weights, published_ref
 from pipeline.cli.app import app
-from pipeline.errors import ImageError, ModelError
+from pipeline.errors import ConfigError, ImageError, ModelError
 from pipeline.settings import Settings
 from pipeline.types import ModelSpec, Preprocessing, Reason
 from tests.unit.test_doctor import find as find_component
@@ -98,14 +102,46 @@ def test_the_trial_of_backends_is_shown_and_named_by_doctor(
         {"home": tmp_path, "model": str(model), "device": "cpu", "backend": "auto"}
     )
     assert "the first job tries them" in find_component("backend", settings).found
-    for name, value in {"HOME": tmp_path, "BACKEND": "auto"}.items():
+    home = tmp_path / "home"
+    settings = settings.model_copy(update={"home": home})
+    for name, value in {"HOME": home, "BACKEND": "auto"}.items():
         monkeypatch.setenv(f"PICTOR_{name}", str(value))
     shown = CliRunner().invoke(app, ["models", "bench", str(model), "--json"])
     lines = [json.loads(line) for line in shown.stdout.splitlines()]
     assert [line["backend"] for line in lines] == ["torch", "onnxruntime", "openvino"]
+    assert home.stat().st_mode & 0o077 == 0
     [chosen] = [line for line in lines if line["chosen"]]
     assert chosen["cosine"] >= 0.999
     assert f"{chosen['backend']} in {chosen['precision']}, " in find_component("backend", settings).found
+
+
+def test_a_model_in_int8_has_one_fingerprint_whether_it_is_described_or_loaded(
+    tmp_path: Path, tensors: dict[str, Tensor]
+) -> None:
+    save(tensors, tmp_path / "w.safetensors")
+    model = str(write_model(tmp_path))
+    with pytest.raises(ModelError, match="no calibration of it; `pictor models calibrate"):
+        load_spec(model, weights_dir=tmp_path, precision="int8")
+    plain = load_spec(model, weights_dir=tmp_path)
+    module = fill(lay_out(ARCHITECTURE, side=64), tensors, where="mine")
+    with exported(module, plain, tmp_path / FOLDER) as network:  # stands for one that passed the guard
+        keep(network, plain, Backend.ONNXRUNTIME, images=500, recall=1.0, folder=tmp_path / FOLDER)
+    spec = load_spec(model, weights_dir=tmp_path, precision="int8")
+    embedder = load_embedder(
+        model, weights_dir=tmp_path, device="cpu", precision="int8", backend="auto", group_items=2
+    )
+    assert spec == embedder.spec
+    assert spec.fingerprint != plain.fingerprint
+    assert embedder.device == "cpu (onnxruntime)"
+    rows = embedder.embed_images(np.random.default_rng(0).integers(0, 256, (3, 3, 64, 64), np.uint8))
+    assert np.allclose(np.linalg.norm(rows, axis=1), 1, atol=1e-5)
+
+
+def test_the_builtin_model_has_no_form_in_int8(tmp_path: Path) -> None:
+    with pytest.raises(
+        ConfigError, match="PICTOR_PRECISION is int8, and model 'builtin' has no form in int8"
+    ):
+        load_spec("builtin", weights_dir=tmp_path, precision="int8")
 
 
 def test_missing_preprocessing_is_that_of_the_published_weights(
@@ -131,6 +167,7 @@ FAULTS = {
         {"architecture": '"keras/x"'},
         r"'keras/x', it must be one of torchvision/NAME",
     ),
+    "may run code": ({"architecture": '"torch.export"'}, r"torch can run code of theirs.*to ONNX"),
     "misspelt": ({"architecture": '"torchvision/squeezenet"'}, r"did you mean squeezenet1_"),
     "text for a number": ({"crop": '"64"'}, r"crop = '64', it must be a whole number of 1 to 2048"),
     "true for a number": ({"crop": "true"}, r"crop = True, it must be a whole number"),

@@ -21,6 +21,7 @@ from pipeline.adapters.models.backends.networks import Network, OpenVinoFeatures
 from pipeline.adapters.models.backends.trial import Trial, pick, time_in_turns
 from pipeline.adapters.models.torch_embedder import TorchEmbedder
 from pipeline.errors import ConfigError, FatalError, ModelError
+from pipeline.types import ModelSpec
 from tests.conftest import missing
 from tests.unit.test_inference import CPU, SIDE, SPEC, convolutions
 
@@ -82,10 +83,10 @@ class Unwilling(nn.Module):
         return images.mean((2, 3))
 
 
-def embedder_of(network: Network, passes: int = 1) -> TorchEmbedder:
+def embedder_of(network: Network, *, passes: int = 1, spec: ModelSpec = SPEC) -> TorchEmbedder:
     return TorchEmbedder(
         network.features,
-        SPEC,
+        spec,
         device=CPU,
         backend=network.backend,
         group_items=4,

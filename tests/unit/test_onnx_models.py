@@ -54,6 +54,13 @@ def test_the_rows_are_those_of_onnx_runtime(tmp_path: Path, kind: str, batches: 
     np.testing.assert_allclose(embedder.embed_images(PIXELS), own_rows(), atol=1e-5)
 
 
+def test_a_network_that_normalises_by_itself_gets_the_bytes(tmp_path: Path) -> None:
+    keys = {"values": '"bytes"', "mean": "", "std": ""}
+    bytes_in = load(write_onnx_model(tmp_path / "bytes", network(takes_bytes=True), **keys))
+    scaled = load(write_onnx_model(tmp_path, network(), mean="[0, 0, 0]", std=f"{[1 / 255] * 3}"))
+    np.testing.assert_allclose(bytes_in.embed_images(PIXELS), scaled.embed_images(PIXELS), atol=1e-5)
+
+
 def test_channels_of_old_networks_are_turned(tmp_path: Path) -> None:
     turned = load(write_onnx_model(tmp_path, network(), channels='"bgr"'))
     plain = load(
@@ -109,7 +116,17 @@ REFUSED: dict[str, tuple[bytes, dict[str, str], str]] = {
         r"dim = 9, and its network gives 8",
     ),
     "not made a unit": (network(), {"embedding": "normalize = false"}, "scores are cosines"),
-    "no normalisation": (network(), {"mean": ""}, "key 'mean' is missing"),
+    "no normalisation": (
+        network(),
+        {"mean": ""},
+        "'mean' is missing; without it, say values",
+    ),
+    "normalised bytes": (network(), {"values": '"bytes"'}, 'mean has no meaning with values = "bytes"'),
+    "bytes wanted": (
+        network(takes_bytes=True),
+        {},
+        r"one input of tensor\(float\) is expected, found pixels",
+    ),
     "not ONNX": (b"\x08\x08", {}, "damaged, not an ONNX file"),
     "another suffix": (network(), {"weights": '"w.pt"'}, "the name of a .onnx file is expected"),
 }

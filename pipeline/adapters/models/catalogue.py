@@ -4,8 +4,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
+from pipeline.adapters.models.backends.calibrate import Calibration
+from pipeline.adapters.models.backends.int8 import INT8
 from pipeline.adapters.models.backends.networks import Work
 from pipeline.adapters.models.backends.trial import Trial
 from pipeline.adapters.models.builtin_spec import BUILTIN, BUILTIN_DIM, BUILTIN_PREPROCESSING
@@ -48,16 +52,26 @@ class CatalogueEntry:
 
 
 def load_spec(
-    address: str, *, weights_dir: Path, fetch_s3: FetchS3 | None = None, open_url: OpenUrl = open_url
+    address: str,
+    *,
+    weights_dir: Path,
+    precision: str = "float32",
+    fetch_s3: FetchS3 | None = None,
+    open_url: OpenUrl = open_url,
 ) -> ModelSpec:
     """Reads the weights, as the fingerprint covers them. Published ones of torchvision are downloaded once.
+
+    Args:
+        precision: a model in int8 is another one, with a fingerprint of its own.
 
     Raises:
         ModelError: the address is unknown, or its file or weights cannot be found, read or trusted.
         ConfigError: a library that it needs is not installed.
     """
     family, found = _family_of(address)
-    return family.read_spec(found, Places(weights_dir=weights_dir, fetch_s3=fetch_s3, open_url=open_url))
+    places = Places(weights_dir=weights_dir, fetch_s3=fetch_s3, open_url=open_url)
+    spec = family.read_spec(found, places)
+    return family.in_int8(spec, places) if precision == INT8 else spec
 
 
 def load_embedder(
@@ -77,7 +91,7 @@ def load_embedder(
     """Load a model and make it ready for its device.
 
     Args:
-        precision: auto, float32 or bfloat16. Models that can only be computed in one way take that.
+        precision: auto, float32, bfloat16 or int8. Models that can only be computed in one way take that.
         backend: auto, torch, onnxruntime or openvino, for a network of torch on a CPU. See `make_ready`.
         batches: at once in this process; 0 for single queries. See `share_cores`.
         threads: for forward passes on a CPU. By default as many as torch takes.
@@ -114,6 +128,14 @@ def bench_backends(
     """
     family, found = _family_of(address)
     return family.try_backends(found, Places(weights_dir=weights_dir, fetch_s3=fetch_s3), work)
+
+
+def calibrate_model(
+    address: str, pixels: NDArray[np.uint8], *, weights_dir: Path, fetch_s3: FetchS3 | None = None
+) -> Calibration:
+    """Calibrate a model for int8, and keep it if its neighbours are those of float32. See `calibrate`."""
+    family, found = _family_of(address)
+    return family.calibrate(found, Places(weights_dir=weights_dir, fetch_s3=fetch_s3), pixels)
 
 
 def load_text_embedder(address: str, *, weights_dir: Path, fetch_s3: FetchS3 | None = None) -> TextEmbedder:
@@ -189,6 +211,11 @@ def _family_of(text: str) -> tuple[ModelFamily, ModelAddress]:
         raise ModelError(
             f"model {text!r} is none of {forms}, a folder in Hugging Face's layout, "
             "or the path of a model file (.toml)"
+        )
+    if address.architecture == "torch.export":
+        raise ModelError(
+            f"model file {text}: files of torch.export are refused, as torch can run code of theirs when it "
+            "reads them; export the network to ONNX"
         )
     known = ", ".join(name for family in FAMILIES for name in family.architectures)
     found = f"architecture = {address.architecture!r}" if address.architecture else "no architecture"

@@ -51,6 +51,8 @@ class DescribedNetwork:
 
     def _arrange(self, images: Tensor) -> Tensor:
         planes = images.flip(1) if self._file.channels == "bgr" else images
+        if self._file.values == "bytes":
+            planes = planes.round().clamp(0, 255).to(torch.uint8)
         return (planes.permute(0, 2, 3, 1) if self._file.layout == "nhwc" else planes).contiguous()
 
     def _pool(self, answer: Tensor) -> Tensor:

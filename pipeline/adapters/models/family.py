@@ -8,11 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.adapters.models.backends.calibrate import Calibration
 from pipeline.adapters.models.backends.networks import Work
 from pipeline.adapters.models.backends.trial import Trial
 from pipeline.adapters.models.model_address import ModelAddress
 from pipeline.adapters.models.weights import FetchS3, OpenUrl, WeightsRef, open_url
-from pipeline.errors import ModelError
+from pipeline.errors import ConfigError, ModelError
 from pipeline.ports import ImageEmbedder, ViewFinder
 from pipeline.ports.embedder import TextEmbedder, require_capability
 from pipeline.types import Capability, ModelSpec
@@ -100,6 +104,17 @@ class ModelFamily(Protocol):
     def try_backends(self, address: ModelAddress, _places: Places, _work: Work, /) -> Sequence[Trial]:
         """Of a family whose models are run by a choice of backends. Raises as `read_spec` does."""
         raise ModelError(f"model {address.text!r} has no choice of backends")
+
+    def in_int8(self, spec: ModelSpec, _places: Places, /) -> ModelSpec:
+        """The spec of a calibrated model. Raises ModelError, ConfigError: there is none."""
+        raise ConfigError(
+            f"PICTOR_PRECISION is int8, and model {spec.name!r} has no form in int8; "
+            "set it to auto or float32"
+        )
+
+    def calibrate(self, address: ModelAddress, _places: Places, _pixels: NDArray[np.uint8], /) -> Calibration:
+        """See `backends.calibrate.calibrate`."""
+        raise ConfigError(f"model {address.text!r} has no form in int8")
 
     def load_texts(self, address: ModelAddress, places: Places, /) -> TextEmbedder:
         """Make the tower of texts ready, on the CPU, and keep no tower of images.

@@ -24,6 +24,8 @@ from pipeline.adapters.models.model_keys import (
     one_of,
     whole_number,
 )
+from pipeline.adapters.models.text_file import SECTION as TEXT_SECTION
+from pipeline.adapters.models.text_file import TEXT, TextFile, read_text_section
 from pipeline.adapters.models.weights import WeightsRef
 from pipeline.errors import ModelError
 from pipeline.types import Preprocessing
@@ -38,21 +40,33 @@ class NetworkFile:
     output: str  # empty: the first one
     layout: str  # "nchw" or "nhwc"
     channels: str  # "rgb" or "bgr"
+    values: str  # "float", or "bytes" for a network that normalises by itself
     pooling: str  # "none", "cls" or "mean"
     preprocessing: Preprocessing
     embedding: EmbeddingSettings
+    texts: TextFile | None = None  # of a model of two towers
 
     @property
     def answer(self) -> str:
         """What the fingerprint covers beside weights and preprocessing."""
-        parts = (self.architecture, self.input, self.output, self.layout, self.channels, self.pooling)
-        return " ".join(part or "-" for part in parts)
+        parts = (
+            self.architecture,
+            self.input,
+            self.output,
+            self.layout,
+            self.channels,
+            self.values,
+            self.pooling,
+        )
+        own = " ".join(part or "-" for part in parts)
+        return f"{own} {self.texts.answer}" if self.texts else own
 
 
 def read_network_table(table: Mapping[str, object], path: Path, *, suffix: str) -> NetworkFile:
     """Args: `suffix` of its weights. Raises ModelError: a key is missing, unknown or of an unusable value."""
     where = f"model file {path}"
     check_keys(table, _KEYS, _REQUIRED, where=where)
+    _check_normalisation(table, where)
     weights = resolve_weights(str(table["weights"]), path)
     if not weights.endswith(suffix):
         raise ModelError(f"{where}: weights {table['weights']}: the name of a {suffix} file is expected")
@@ -64,9 +78,11 @@ def read_network_table(table: Mapping[str, object], path: Path, *, suffix: str) 
         output=str(table.get("output", "")),
         layout=str(table.get("layout", "nchw")),
         channels=str(table.get("channels", "rgb")),
+        values=str(table.get("values", "float")),
         pooling=str(table.get("pooling", "none")),
         preprocessing=_preprocessing(table, path),
         embedding=read_embedding(table, path),
+        texts=read_text_section(table, path, suffix=suffix),
     )
 
 
@@ -79,16 +95,29 @@ _KEYS: Rules = {
     "output": NAME,
     "layout": one_of("nchw", "nhwc"),
     "channels": one_of("rgb", "bgr"),
+    "values": one_of("float", "bytes"),
     "pooling": one_of("none", "cls", "mean"),
     **PREPROCESSING,
     "crop": whole_number(1, MAX_SIDE_PX),
     SECTION: EMBEDDING,
+    TEXT_SECTION: TEXT,
 }
-_REQUIRED = ("name", "architecture", "weights", "crop", "mean", "std")
+_REQUIRED = ("name", "architecture", "weights", "crop")
+_NORMALISATION = ("mean", "std")
+BYTES_STD = 1 / 255  # normalised by it, values are 0..255 again
 
 
 def _preprocessing(table: Mapping[str, object], path: Path) -> Preprocessing:
     side_px = table["crop"]
     assert isinstance(side_px, int), "it was checked"
-    preset = Preprocessing(resize=side_px, crop=side_px, mean=(0, 0, 0), std=(1, 1, 1))
+    preset = Preprocessing(resize=side_px, crop=side_px, mean=(0, 0, 0), std=(BYTES_STD,) * 3)
     return read_preprocessing(table, preset, path)
+
+
+def _check_normalisation(table: Mapping[str, object], where: str) -> None:
+    takes_bytes = table.get("values") == "bytes"
+    for key in _NORMALISATION:
+        if takes_bytes and key in table:
+            raise ModelError(f'{where}: {key} has no meaning with values = "bytes"')
+        if not takes_bytes and key not in table:
+            raise ModelError(f'{where}: key {key!r} is missing; without it, say values = "bytes"')

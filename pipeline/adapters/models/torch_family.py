@@ -4,16 +4,26 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import nn
 
 from pipeline.adapters.models.backends.backend import Backend
-from pipeline.adapters.models.backends.choose import FOLDER, make_ready, plan_work, try_backends
-from pipeline.adapters.models.backends.networks import Work
+from pipeline.adapters.models.backends.calibrate import Calibration, calibrate
+from pipeline.adapters.models.backends.choose import (
+    FOLDER,
+    make_ready,
+    make_ready_in_int8,
+    plan_work,
+    try_backends,
+)
+from pipeline.adapters.models.backends.int8 import INT8, spec_in_int8
+from pipeline.adapters.models.backends.networks import Network, Work
 from pipeline.adapters.models.backends.trial import Trial
 from pipeline.adapters.models.family import ModelFamily, Places, Use
 from pipeline.adapters.models.model_address import ModelAddress
 from pipeline.adapters.models.torch_embedder import TorchEmbedder, pick_device
-from pipeline.errors import ModelError
+from pipeline.errors import ConfigError, ModelError
 from pipeline.ports import ImageEmbedder
 from pipeline.types import ModelSpec
 
@@ -50,16 +60,10 @@ class TorchFamily(ModelFamily, Protocol):
             batches=use.batches,
             threads=use.threads,
         )
-        network = make_ready(
-            opened.module,
-            opened.spec,
-            work,
-            backend=opened.backend or use.backend,
-            folder=places.weights_dir / FOLDER,
-        )
+        spec, network = _make_ready(opened, work, use, places)
         return TorchEmbedder(
             network.features,
-            opened.spec,
+            spec,
             device=device,
             backend=network.backend,
             group_items=use.group_items,
@@ -71,6 +75,15 @@ class TorchFamily(ModelFamily, Protocol):
             before_pass=use.before_pass,
         )
 
+    def in_int8(self, spec: ModelSpec, places: Places) -> ModelSpec:
+        return spec_in_int8(spec, places.weights_dir / FOLDER)
+
+    def calibrate(self, address: ModelAddress, places: Places, pixels: NDArray[np.uint8]) -> Calibration:
+        opened = self.open(address, places)
+        if opened.backend:
+            raise ConfigError(f"model {address.text!r} has no form in int8")
+        return calibrate(opened.module, opened.spec, pixels, folder=places.weights_dir / FOLDER)
+
     def try_backends(self, address: ModelAddress, places: Places, work: Work) -> Sequence[Trial]:
         opened = self.open(address, places)
         if opened.backend:
@@ -78,3 +91,11 @@ class TorchFamily(ModelFamily, Protocol):
         if opened.precision:
             work = replace(work, precision=opened.precision)
         return try_backends(opened.module, opened.spec, work, folder=places.weights_dir / FOLDER)
+
+
+def _make_ready(opened: OpenedModel, work: Work, use: Use, places: Places) -> tuple[ModelSpec, Network]:
+    folder = places.weights_dir / FOLDER
+    if use.precision == INT8 and not opened.backend:
+        return make_ready_in_int8(opened.spec, work, backend=use.backend, folder=folder)
+    backend = opened.backend or use.backend
+    return opened.spec, make_ready(opened.module, opened.spec, work, backend=backend, folder=folder)

@@ -3,7 +3,7 @@
 import base64
 import time
 from collections.abc import Mapping
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 from fastapi import APIRouter, Body, Response
@@ -11,6 +11,7 @@ from fastapi import Query as Parameter
 
 from pipeline.api.backend import Asks, Backend, Ports
 from pipeline.api.bodies import (
+    GROUP_BY,
     MAX_HITS_OVER_HTTP,
     MAX_TEXT_CHARS,
     MAX_VECTORS,
@@ -27,7 +28,7 @@ from pipeline.api.bodies import (
 from pipeline.api.stated import StatedInHeaders
 from pipeline.errors import ArgumentError, ErrorCode, ImageError, ModelError, NotFoundError, TargetError
 from pipeline.ports.model_binding import find_collection
-from pipeline.search.query import Bytes, Object, Query, Shown, Stored, Vector
+from pipeline.search.query import Bytes, Object, Person, Query, Shown, Stored, Vector
 from pipeline.service.access import Caller
 from pipeline.service.answers import answer_json
 from pipeline.service.arguments import ROW_ID, read_justification, read_search
@@ -81,6 +82,7 @@ def search_image(
         str, Parameter(max_length=MAX_WHERE_CHARS, description="A Condition, as JSON text")
     ] = "",
     with_vector: Annotated[bool, Parameter(description="Also the vector of each hit")] = False,
+    group_by: Annotated[Literal["", "image", "person"], Parameter(description=GROUP_BY)] = "",
 ) -> Response:
     """The stored images nearest to the picture that is the body of the request. It is not kept."""
     request = read_search(
@@ -91,6 +93,7 @@ def search_image(
         prefix=prefix,
         condition=read_condition_text(where),
         with_vector=with_vector,
+        group_by=group_by,
         justification=read_justification(**stated.model_dump()),
     )
     return _single(_answered(request, [Bytes(text="picture", body=picture)], ports, caller))
@@ -117,6 +120,8 @@ def _picture_of(body: QueryBody, ports: Backend) -> Shown | None:
         return Object(text=f"{bucket}/{key}", bucket=bucket, key=key, box=read_box(body.box))
     if body.vector is not None:
         return Vector(text="vector", values=np.asarray(body.vector, dtype=np.float32))
+    if body.person is not None:
+        return Person(text=body.person, id=body.person)
     if body.image is None:
         return None
     try:
@@ -148,6 +153,7 @@ def _search(
         metadata=options.filter.metadata,
         condition=_condition(options.filter.where),
         with_vector=options.with_vector,
+        group_by=options.group_by,
         justification=read_justification(**said),
     )
     vectors = len(queries) * options.k if options.with_vector else 0

@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 
 from pipeline.adapters.models.backends.backend import AUTO, OTHERS, Backend, check_installed, is_installed
 from pipeline.adapters.models.backends.exported import exported
+from pipeline.adapters.models.backends.int8 import INT8, find
 from pipeline.adapters.models.backends.memo import Question, one_trial_at_a_time, recall, remember
 from pipeline.adapters.models.backends.networks import (
     CPU,
@@ -24,7 +26,7 @@ from pipeline.adapters.models.backends.trial import Clock, Trial, judge, pick, t
 from pipeline.adapters.models.inference import least_cosine, make_probes, wanted_rows
 from pipeline.adapters.models.torch_embedder import CPU_PASS_ITEMS, share_cores, take_threads
 from pipeline.cgroup import read_share
-from pipeline.errors import PictorError
+from pipeline.errors import ConfigError, PictorError
 from pipeline.types import ModelSpec
 
 logger = logging.getLogger(__name__)
@@ -72,6 +74,33 @@ def make_ready(module: nn.Module, spec: ModelSpec, work: Work, *, backend: str, 
     return _in_fastest(module, spec, work, folder)
 
 
+def make_ready_in_int8(
+    spec: ModelSpec, work: Work, *, backend: str, folder: Path
+) -> tuple[ModelSpec, Network]:
+    """The model in int8, run by the backend that it was measured with.
+
+    Args:
+        spec: of the model in float32.
+
+    Raises:
+        ConfigError: the device or the backend is another one, or not installed.
+        ModelError: it was not calibrated, or what was kept is damaged.
+    """
+    if work.device.type != "cpu":
+        raise ConfigError(
+            f"PICTOR_PRECISION is int8, which is for CPUs, and the device is {work.device}; "
+            "set PICTOR_DEVICE=cpu, or another precision"
+        )
+    calibrated, path = find(spec, folder)
+    if backend not in (AUTO, calibrated.backend):
+        raise ConfigError(
+            f"PICTOR_BACKEND is {backend}, and {spec.name} was calibrated for int8 with "
+            f"{calibrated.backend}; set PICTOR_BACKEND to auto"
+        )
+    network = open_network(calibrated.backend, path, spec.name, work, INT8)
+    return replace(spec, fingerprint=calibrated.own_fingerprint), network
+
+
 def may_be_tried(module: nn.Module) -> bool:
     """Whether there is a choice, and memory for a trial."""
     size_bytes = sum(tensor.nbytes for tensor in module.state_dict().values())
@@ -80,7 +109,7 @@ def may_be_tried(module: nn.Module) -> bool:
 
 
 def try_backends(
-    module: nn.Module, spec: ModelSpec, work: Work, *, folder: Path, clock: Clock = time.perf_counter
+    module: nn.Module, spec: ModelSpec, work: Work, *, folder: Path, clock: Clock = time.process_time
 ) -> Sequence[Trial]:
     """Try them all and remember what was found. The first is torch."""
 

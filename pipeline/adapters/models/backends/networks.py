@@ -29,8 +29,12 @@ CPU = torch.device("cpu")
 PRECISIONS = {torch.float32: "float32", torch.bfloat16: "bfloat16"}
 # That a backend computes in on a CPU, with OpenVINO's names for them.
 _COMPUTES = {
-    Backend.ONNXRUNTIME: {"float32": ""},
-    Backend.OPENVINO: {"float32": "f32", "bfloat16": "bf16"},
+    Backend.ONNXRUNTIME: {"float32": "", "int8": ""},
+    Backend.OPENVINO: {
+        "float32": "f32",
+        "bfloat16": "bf16",
+        "int8": "f32",
+    },  # int8 stands in the network itself
 }
 
 

@@ -16,7 +16,7 @@ Clock = Callable[[], float]  # seconds
 
 MIN_GAIN = 1.05  # over torch: below that, noise decides, and a second runtime is not worth its memory
 MOST_ROUNDS = 7
-MOST_S = 6.0  # after which no further round begins: a large network needs fewer of them to be told apart
+MOST_S = 6.0  # after which no further round begins: large networks are told apart in fewer
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,11 +48,12 @@ def pick(trials: Sequence[Trial]) -> Trial:
 
 
 def time_in_turns(
-    ways: Mapping[Backend, tuple[Features, Tensor]], clock: Clock = time.perf_counter
+    ways: Mapping[Backend, tuple[Features, Tensor]], clock: Clock = time.process_time
 ) -> dict[Backend, float]:
     """Images per second of each way, given with its own input.
 
-    They take turns, and the best turn of each counts: what else the machine does can only make a turn longer.
+    They take turns, and the best turn of each counts. The default clock is the CPU time of this process: a
+    job keeps all cores busy, and what other processes do meanwhile must not choose.
     """
     best_s = dict.fromkeys(ways, float("inf"))
     for features, images in ways.values():

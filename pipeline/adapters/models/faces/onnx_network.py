@@ -18,7 +18,7 @@ Values = NDArray[np.float32]
 
 logger = logging.getLogger(__name__)
 
-CUDA = "CUDAExecutionProvider"
+CUDA, CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
 _ONLY_FATAL = 4  # what fails here is raised, and its own lines name paths and addresses
 _MISSING = "models in ONNX files need ONNX Runtime; `pip install 'pictor[faces]'` installs it"
 
@@ -30,25 +30,28 @@ class OnnxNetwork:
         path: of a file that was checked.
         device: "cpu" or "cuda:N".
         threads: of each run on a CPU. With 1 the thread that calls does all the work.
+        takes: the type of its input, float or uint8.
 
     Raises:
         ConfigError: ONNX Runtime is not installed, or was not made for this device.
         ModelError: the file is no network that it can run.
     """
 
-    def __init__(self, path: Path, *, model: str, device: str = "cpu", threads: int = 1) -> None:
+    def __init__(
+        self, path: Path, *, model: str, device: str = "cpu", threads: int = 1, takes: str = "float"
+    ) -> None:
         self.name = f"{model}: {path.name}"
         self.device = device
-        self._session = _open_session(path, self.name, device, threads)
+        self._session = open_session(path, self.name, device, threads)
         inputs = self._session.get_inputs()
-        if len(inputs) != 1 or inputs[0].type != "tensor(float)":
+        if len(inputs) != 1 or inputs[0].type != f"tensor({takes})":
             kinds = ", ".join(f"{one.name} {one.type}" for one in inputs)
-            raise ModelError(f"{self.name}: one input of tensor(float) is expected, found {kinds}")
+            raise ModelError(f"{self.name}: one input of tensor({takes}) is expected, found {kinds}")
         self.input = str(inputs[0].name)
         self.input_shape: Sequence[int | str | None] = inputs[0].shape
         self.outputs = tuple(str(output.name) for output in self._session.get_outputs())
 
-    def run(self, blob: Values, outputs: Sequence[str]) -> list[Values]:
+    def run(self, blob: Values | NDArray[np.uint8], outputs: Sequence[str]) -> list[Values]:
         """Raises FatalError: the device failed. ModelError: the network does not take this input."""
         try:
             answers: list[Values] = self._session.run(list(outputs), {self.input: blob})
@@ -71,7 +74,8 @@ def _onnxruntime() -> Any:
     return onnxruntime
 
 
-def _open_session(path: Path, name: str, device: str, threads: int) -> "InferenceSession":
+def open_session(path: Path, name: str, device: str, threads: int) -> "InferenceSession":
+    """Raises ConfigError, ModelError, as `OnnxNetwork` does."""
     ort = _onnxruntime()
     options = ort.SessionOptions()
     options.log_severity_level = _ONLY_FATAL
@@ -83,30 +87,46 @@ def _open_session(path: Path, name: str, device: str, threads: int) -> "Inferenc
     options.enable_cpu_mem_arena = False
     # Tensors in other files would be outside of the digest, so they are looked for where nothing is.
     options.add_session_config_entry("session.model_external_initializers_file_folder_path", os.devnull)
+    providers = providers_of(device, name, ort.get_available_providers())
     try:
-        return ort.InferenceSession(path.read_bytes(), options, providers=_providers(device, name))
+        session = ort.InferenceSession(path.read_bytes(), options, providers=providers)
     except OSError as err:
         raise ModelError(f"{name}: {path} cannot be read: {err.strerror}") from err
-    except ConfigError:
-        raise
     except Exception as err:  # its own classes have no common ancestor but this
         raise ModelError(f"{name}: damaged, not an ONNX file, or with tensors in other files") from err
+    check_provider(device, name, session.get_providers())
+    return session
 
 
-def _providers(device: str, name: str) -> list[Any]:
-    cpu = "CPUExecutionProvider"
+def providers_of(device: str, name: str, available: Sequence[str]) -> list[Any]:
+    """What a session is opened with. Raises ConfigError: a GPU is wanted, and none of them computes on it."""
     if not device.startswith("cuda"):
-        return [cpu]
-    if not has_cuda():
+        return [CPU]
+    if CUDA not in available:
         raise ConfigError(
             f"{name}: device {device}: the installed ONNX Runtime computes on CPUs alone; "
             "`pip install onnxruntime-gpu` in the place of onnxruntime, or use cpu"
         )
-    number = int(device.partition(":")[2] or 0)
-    return [(CUDA, {"device_id": number}), cpu]
+    options = {
+        "device_id": int(device.partition(":")[2] or 0),
+        # Memory grows by what is asked for. By default it doubles, and a GPU is shared with other processes.
+        "arena_extend_strategy": "kSameAsRequested",
+        # The last group of a batch is smaller, and an exhaustive search would begin anew for its size.
+        "cudnn_conv_algo_search": "HEURISTIC",
+    }
+    return [(CUDA, options), CPU]
 
 
-def _raise_failed(err: Exception, name: str, device: str, blob: Values) -> None:
+def check_provider(device: str, name: str, used: Sequence[str]) -> None:
+    """Without a library of CUDA, ONNX Runtime goes on with the CPU and only warns. Raises ConfigError."""
+    if device.startswith("cuda") and CUDA not in used:
+        raise ConfigError(
+            f"{name}: ONNX Runtime could not load its part for {device}; install the CUDA and cuDNN that it "
+            "was made for, or use cpu"
+        )
+
+
+def _raise_failed(err: Exception, name: str, device: str, blob: Values | NDArray[np.uint8]) -> None:
     if device != "cpu":
         raise FatalError(f"{name} failed on {device} with an input of {list(blob.shape)}") from err
     raise ModelError(f"{name} does not take an input of {list(blob.shape)}") from err

@@ -2,9 +2,10 @@
 
 from pipeline.adapters.models.builtin_descriptor import BuiltinDescriptor
 from pipeline.adapters.models.builtin_spec import BUILTIN, builtin_spec
-from pipeline.adapters.models.family import Places
+from pipeline.adapters.models.family import ModelFamily, Places
 from pipeline.adapters.models.model_address import ModelAddress
 from pipeline.adapters.models.torch_family import OpenedModel, TorchFamily
+from pipeline.types import ModelSpec
 
 
 class BuiltinFamily(TorchFamily):
@@ -13,6 +14,9 @@ class BuiltinFamily(TorchFamily):
 
     def recognises(self, address: ModelAddress) -> bool:
         return address.text == BUILTIN
+
+    def in_int8(self, spec: ModelSpec, places: Places) -> ModelSpec:
+        return ModelFamily.in_int8(self, spec, places)
 
     def open(self, _address: ModelAddress, _places: Places, /) -> OpenedModel:
         # It has no weights to be fast with: its histograms are float32 always.

@@ -53,6 +53,10 @@ def _resize(processor: Any, where: str) -> tuple[int, str]:
         raise ModelError(f"{where}: do_resize is false, and images have sizes of all kinds")
     if _says(processor, "do_pad"):
         raise ModelError(f"{where}: do_pad is not supported")
+    if getattr(processor, "max_num_patches", None):
+        raise ModelError(f"{where}: max_num_patches: inputs without a fixed size (NaFlex) are not supported")
+    if _says(processor, "do_flip_channel_order"):
+        raise ModelError(f"{where}: do_flip_channel_order is not supported")
     size = {key: value for key, value in dict(getattr(processor, "size", None) or {}).items() if value}
     match size:
         case {"shortest_edge": side, **rest} if not rest:

@@ -53,6 +53,8 @@ class ImageTower(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         if self.pooling == PROJECTION:
+            if not has_projection(self.network):
+                raise ModelError(f"{self._name}: its network gives no {PROJECTION}: it knows no texts")
             answer = self.network.get_image_features(pixel_values=pixels)  # type: ignore[operator]
             return answer if isinstance(answer, Tensor) else _part(answer, "pooler_output", self._name)
         answer = _vision_part(self.network)(pixel_values=pixels)

@@ -1,0 +1,187 @@
+"""A network in int8: calibrated on a sample, guarded by its neighbours, and a model of its own."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from pipeline.adapters.models.backends.backend import Backend, is_installed
+from pipeline.adapters.models.backends.calibrate import calibrate
+from pipeline.adapters.models.backends.choose import make_ready_in_int8
+from pipeline.adapters.models.backends.int8 import (
+    check_recall,
+    find,
+    keep,
+    recall_against,
+    spec_in_int8,
+)
+from pipeline.adapters.models.backends.networks import Work
+from pipeline.errors import ArgumentError, ConfigError, ModelError
+from pipeline.ports.model_binding import choose_precision
+from pipeline.service.sample_pixels import sample_refs
+from pipeline.types import ObjectRef
+from tests.conftest import missing
+from tests.unit.test_backends import embedder_of
+from tests.unit.test_inference import SIDE
+from tests.unit.test_inference import SPEC as ANY_SPEC
+from tests.unit.test_precision_record import collection_of
+
+DIM = 8 * (SIDE // 4) ** 2
+SPEC = replace(ANY_SPEC, dim=DIM)
+INT8 = Work(precision="int8")
+
+
+class Cells(nn.Module):
+    """A convolution that 8 bits hold well."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(2)
+        self.cut = nn.Conv2d(3, 8, 4, stride=4)
+
+    def forward(self, images: Tensor) -> Tensor:
+        cells: Tensor = self.cut(images)
+        return cells.flatten(1)
+
+
+class Cancelling(Cells):
+    """What tells its images apart is a small difference of large numbers, which 8 bits do not hold."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.up, self.down = nn.Linear(DIM, DIM), nn.Linear(DIM, DIM)
+        for layer, bias in ((self.up, 20_000.0), (self.down, -20_000.0)):
+            nn.init.eye_(layer.weight)
+            nn.init.constant_(layer.bias, bias)
+
+    def forward(self, images: Tensor) -> Tensor:
+        down: Tensor = self.down(torch.relu(self.up(super().forward(images))))
+        return down
+
+
+def alike(items: int) -> NDArray[np.uint8]:
+    """Groups of eleven, each of one picture and a little noise: ten neighbours of each are clear."""
+    rng = np.random.default_rng(5)
+    groups = rng.integers(0, 240, (items // 11 + 1, 3, SIDE, SIDE)).repeat(11, axis=0)[:items]
+    return (groups + rng.integers(0, 15, groups.shape)).astype(np.uint8)
+
+
+@pytest.fixture(autouse=True)
+def needs_onnx_runtime() -> None:
+    if not is_installed(Backend.ONNXRUNTIME):
+        missing("onnxruntime is not installed")
+
+
+def test_a_calibrated_network_finds_the_neighbours_of_float32_and_is_another_model(tmp_path: Path) -> None:
+    images = alike(121)
+    made = calibrate(Cells(), SPEC, images, folder=tmp_path)
+    assert made.recall >= 0.98
+    assert made.images == 121
+    assert made.spec.fingerprint != SPEC.fingerprint
+    assert replace(made.spec, fingerprint=SPEC.fingerprint) == SPEC
+    assert spec_in_int8(SPEC, tmp_path) == made.spec
+    spec, network = make_ready_in_int8(SPEC, INT8, backend="auto", folder=tmp_path)
+    assert (spec, network.backend, network.precision) == (made.spec, made.backend, "int8")
+    wanted = Cells()(torch.from_numpy((images / 255 - 0.5) / 0.25).float()).detach().numpy()
+    wanted /= np.linalg.norm(wanted, axis=1, keepdims=True)
+    found = embedder_of(network, spec=SPEC).embed_images(images)
+    assert (found * wanted).sum(1).min() > 0.99
+    assert not np.allclose(found, wanted, atol=1e-6)  # it is computed in 8 bits
+
+
+def test_a_network_that_loses_its_neighbours_is_refused_with_the_number_and_not_kept(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"recall@10 .* is 0\.\d+ on 121 images, .*float32 stays"):
+        calibrate(Cancelling(), SPEC, alike(121), folder=tmp_path)
+    with pytest.raises(ModelError, match=r"no calibration of it; `pictor models calibrate fake SOURCE`"):
+        spec_in_int8(SPEC, tmp_path)
+
+
+def test_too_few_images_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ArgumentError, match="99 images are too few for int8; at least 100"):
+        calibrate(Cells(), SPEC, alike(99), folder=tmp_path)
+
+
+def test_recall_is_the_share_of_neighbours_that_stay() -> None:
+    rng = np.random.default_rng(1)
+    rows = rng.normal(size=(200, 32)).astype(np.float32)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    others = rng.normal(size=(200, 32)).astype(np.float32)
+    assert recall_against(rows, rows) == 1
+    assert recall_against(rows, -rows) == 1  # the cosines are the same
+    assert recall_against(rows, others) < 0.1
+
+
+@pytest.mark.parametrize(("recall", "is_refused"), [(0.98, False), (0.979, True), (float("nan"), True)])
+def test_the_guard_is_at_98_percent(recall: float, is_refused: bool) -> None:
+    if not is_refused:
+        check_recall(SPEC, recall, 500)
+        return
+    with pytest.raises(ModelError, match="int8 is refused"):
+        check_recall(SPEC, recall, 500)
+
+
+@pytest.fixture
+def kept(tmp_path: Path) -> Path:
+    """The folder of a calibration, which nobody computes with."""
+    (tmp_path / "fresh").write_bytes(b"a network")
+    folder = tmp_path / "backends"
+    keep(tmp_path / "fresh", SPEC, Backend.ONNXRUNTIME, images=500, recall=0.99, folder=folder)
+    return folder
+
+
+@pytest.mark.parametrize("file", ["onnx", "json"])
+def test_a_damaged_calibration_is_refused(kept: Path, file: str) -> None:
+    [path] = kept.glob(f"*.{file}")
+    path.write_bytes(path.read_bytes()[:-2])
+    with pytest.raises(ModelError, match=r"is damaged; `pictor models calibrate"):
+        find(SPEC, kept)
+
+
+def test_another_calibration_or_another_backend_is_another_model(kept: Path) -> None:
+    fingerprints = {spec_in_int8(SPEC, kept).fingerprint}
+    for body, backend in ((b"another", Backend.ONNXRUNTIME), (b"another", Backend.OPENVINO)):
+        (kept / "fresh").write_bytes(body)
+        made = keep(kept / "fresh", SPEC, backend, images=500, recall=0.99, folder=kept)
+        fingerprints.add(made.fingerprint)
+    assert len(fingerprints) == 3
+
+
+def test_the_backend_and_the_device_must_be_those_of_the_calibration(kept: Path) -> None:
+    for backend in ("torch", "openvino"):
+        with pytest.raises(ConfigError, match="calibrated for int8 with onnxruntime; set PICTOR_BACKEND"):
+            make_ready_in_int8(SPEC, INT8, backend=backend, folder=kept)
+    gpu = Work(precision="int8", device=torch.device("cuda", 0))
+    with pytest.raises(ConfigError, match="int8, which is for CPUs, and the device is cuda:0"):
+        make_ready_in_int8(SPEC, gpu, backend="auto", folder=kept)
+
+
+def test_a_collection_in_int8_stays_in_int8() -> None:
+    assert choose_precision("auto", collection_of("int8")) == "int8"
+    assert choose_precision("int8", collection_of("int8")) == "int8"
+    assert choose_precision("int8", None) == "int8"
+
+
+@pytest.mark.parametrize(
+    ("asked", "recorded"),
+    [("int8", "float32"), ("int8", "auto"), ("int8", "bfloat16"), ("float32", "int8"), ("bfloat16", "int8")],
+)
+def test_int8_mixes_with_nothing(asked: str, recorded: str) -> None:
+    with pytest.raises(ConfigError, match=f"holds .* in {recorded}, and PICTOR_PRECISION is {asked}"):
+        choose_precision(asked, collection_of(recorded))
+
+
+def test_a_sample_is_by_chance_and_the_same_each_time() -> None:
+    def listed() -> Iterator[ObjectRef]:
+        for number in range(1000):
+            yield ObjectRef(bucket="b", key=f"{number:04}.jpg", etag="e", size_bytes=1)
+
+    once = [ref.key for ref in sample_refs(listed(), 50)]
+    assert once == [ref.key for ref in sample_refs(listed(), 50)]
+    assert len(set(once)) == 50
+    assert max(once) > "0500.jpg"
+    assert len(sample_refs(listed(), 5000)) == 1000
