@@ -8,11 +8,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from pipeline.types import Box
-
-if TYPE_CHECKING:  # a command that names a file, and sends it, needs no arrays
+if TYPE_CHECKING:  # a command that names a file, and sends it, needs no arrays and no rows
     import numpy as np
     from numpy.typing import NDArray
+
+    from pipeline.types import Box
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,7 +30,7 @@ class Object:
     text: str
     bucket: str
     key: str
-    box: Box | None = None  # of the face that is meant; None: each face
+    box: "Box | None" = None  # of the face that is meant; None: each face
     counts: Callable[[Mapping[str, str]], bool] | None = (
         None  # by the metadata of a face: whether it is meant
     )
@@ -43,7 +43,7 @@ class Bytes:
 
     text: str
     body: bytes
-    box: Box | None = None  # these three as above
+    box: "Box | None" = None  # these three as above
     counts: Callable[[Mapping[str, str]], bool] | None = None
     only_largest: bool = False
 

@@ -93,3 +93,9 @@ def test_a_table_that_fits_loads_no_library_for_tables() -> None:
         [sys.executable, "-c", FITTING], capture_output=True, text=True, check=False, timeout=120
     )
     assert (done.returncode, done.stdout) == (0, "score   key  \n0.9000  a.jpg\n"), done.stderr
+
+
+def test_a_search_through_a_service_makes_no_types_of_rows_and_records() -> None:
+    """They are 80 classes, which take a sixth of the time of such a command."""
+    program = "import sys, pipeline.cli.search_there; sys.exit('pipeline.types' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], check=False, timeout=120).returncode == 0

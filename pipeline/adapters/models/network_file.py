@@ -24,6 +24,8 @@ from pipeline.adapters.models.model_keys import (
     one_of,
     whole_number,
 )
+from pipeline.adapters.models.text_file import SECTION as TEXT_SECTION
+from pipeline.adapters.models.text_file import TEXT, TextFile, read_text_section
 from pipeline.adapters.models.weights import WeightsRef
 from pipeline.errors import ModelError
 from pipeline.types import Preprocessing
@@ -42,6 +44,7 @@ class NetworkFile:
     pooling: str  # "none", "cls" or "mean"
     preprocessing: Preprocessing
     embedding: EmbeddingSettings
+    texts: TextFile | None = None  # of a model of two towers
 
     @property
     def answer(self) -> str:
@@ -55,7 +58,8 @@ class NetworkFile:
             self.values,
             self.pooling,
         )
-        return " ".join(part or "-" for part in parts)
+        own = " ".join(part or "-" for part in parts)
+        return f"{own} {self.texts.answer}" if self.texts else own
 
 
 def read_network_table(table: Mapping[str, object], path: Path, *, suffix: str) -> NetworkFile:
@@ -78,6 +82,7 @@ def read_network_table(table: Mapping[str, object], path: Path, *, suffix: str) 
         pooling=str(table.get("pooling", "none")),
         preprocessing=_preprocessing(table, path),
         embedding=read_embedding(table, path),
+        texts=read_text_section(table, path, suffix=suffix),
     )
 
 
@@ -95,6 +100,7 @@ _KEYS: Rules = {
     **PREPROCESSING,
     "crop": whole_number(1, MAX_SIDE_PX),
     SECTION: EMBEDDING,
+    TEXT_SECTION: TEXT,
 }
 _REQUIRED = ("name", "architecture", "weights", "crop")
 _NORMALISATION = ("mean", "std")

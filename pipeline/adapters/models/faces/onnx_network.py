@@ -42,7 +42,7 @@ class OnnxNetwork:
     ) -> None:
         self.name = f"{model}: {path.name}"
         self.device = device
-        self._session = _open_session(path, self.name, device, threads)
+        self._session = open_session(path, self.name, device, threads)
         inputs = self._session.get_inputs()
         if len(inputs) != 1 or inputs[0].type != f"tensor({takes})":
             kinds = ", ".join(f"{one.name} {one.type}" for one in inputs)
@@ -74,7 +74,8 @@ def _onnxruntime() -> Any:
     return onnxruntime
 
 
-def _open_session(path: Path, name: str, device: str, threads: int) -> "InferenceSession":
+def open_session(path: Path, name: str, device: str, threads: int) -> "InferenceSession":
+    """Raises ConfigError, ModelError, as `OnnxNetwork` does."""
     ort = _onnxruntime()
     options = ort.SessionOptions()
     options.log_severity_level = _ONLY_FATAL

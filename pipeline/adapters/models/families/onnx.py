@@ -14,11 +14,14 @@ from pipeline.adapters.models.faces.onnx_network import OnnxNetwork, has_cuda
 from pipeline.adapters.models.family import ModelFamily, Places, Use
 from pipeline.adapters.models.model_address import ModelAddress
 from pipeline.adapters.models.network_file import NetworkFile, read_network_table
+from pipeline.adapters.models.onnx_texts import OnnxTexts
+from pipeline.adapters.models.text_file import TOKENIZER_SUFFIX
 from pipeline.adapters.models.torch_embedder import TorchEmbedder, pick_device, share_cores
 from pipeline.adapters.models.weights import WeightsRef, digest_file, find_weights
 from pipeline.errors import ModelError
-from pipeline.ports import ImageEmbedder
-from pipeline.types import ModelSpec
+from pipeline.ports import ImageEmbedder, TextEmbedder
+from pipeline.ports.embedder import require_capability
+from pipeline.types import Capability, ModelSpec
 
 ARCHITECTURE = "onnx"
 SUFFIX = ".onnx"
@@ -33,32 +36,35 @@ class OnnxFamily(ModelFamily):
         return address.architecture == ARCHITECTURE
 
     def files(self, address: ModelAddress, /) -> Sequence[WeightsRef]:
-        return (_read(address).weights,)
+        return _files(_read(address))
 
     def read_spec(self, address: ModelAddress, places: Places, /) -> ModelSpec:
         file = _read(address)
-        path = _find(file, places)
-        return _spec(
-            file,
-            address,
-            path,
-            _describe(file, OnnxNetwork(path, model=file.name, takes=_TAKES[file.values])),
-        )
+        paths = _find(file, places)
+        network = OnnxNetwork(paths[0], model=file.name, takes=_TAKES[file.values])
+        return _spec(file, address, paths, _describe(file, network))
+
+    def load_texts(self, address: ModelAddress, places: Places, /) -> TextEmbedder:
+        file, spec = _read(address), self.read_spec(address, places)
+        require_capability(spec, Capability.TEXT)
+        assert file.texts is not None, "it has the capability"
+        _, network, tokenizer = _find(file, places)
+        return OnnxTexts(file.texts, network, tokenizer, spec)
 
     def load_images(self, address: ModelAddress, places: Places, use: Use, /) -> ImageEmbedder:
         file = _read(address)
         device = pick_device("cpu" if use.device == "auto" and not has_cuda() else use.device)
-        path = _find(file, places)
+        paths = _find(file, places)
         passes, pass_threads = share_cores(
             device, threads=use.threads, batches=use.batches, group_items=use.group_items
         )
         session = OnnxNetwork(
-            path, model=file.name, device=str(device), threads=pass_threads, takes=_TAKES[file.values]
+            paths[0], model=file.name, device=str(device), threads=pass_threads, takes=_TAKES[file.values]
         )
         network = _describe(file, session)
         return TorchEmbedder(
             network,
-            _spec(file, address, path, network),
+            _spec(file, address, paths, network),
             device=device,
             backend=Backend.ONNXRUNTIME,
             group_items=use.group_items,
@@ -74,26 +80,38 @@ def _read(address: ModelAddress) -> NetworkFile:
     return read_network_table(address.table, address.path, suffix=SUFFIX)
 
 
-def _find(file: NetworkFile, places: Places) -> Path:
-    return find_weights(
-        file.weights,
-        model=file.name,
-        weights_dir=places.weights_dir,
-        fetch_s3=places.fetch_s3,
-        suffixes=(SUFFIX,),
-    )
+def _find(file: NetworkFile, places: Places) -> Sequence[Path]:
+    """The network of images and, of a model of two towers, that of texts and its tokenizer."""
+    return [
+        find_weights(
+            ref,
+            model=file.name,
+            weights_dir=places.weights_dir,
+            fetch_s3=places.fetch_s3,
+            suffixes=(SUFFIX, TOKENIZER_SUFFIX),
+        )
+        for ref in _files(file)
+    ]
 
 
-def _spec(file: NetworkFile, address: ModelAddress, path: Path, network: DescribedNetwork) -> ModelSpec:
+def _files(file: NetworkFile) -> Sequence[WeightsRef]:
+    return (file.weights, *((file.texts.weights, file.texts.tokenizer) if file.texts else ()))
+
+
+def _spec(
+    file: NetworkFile, address: ModelAddress, paths: Sequence[Path], network: DescribedNetwork
+) -> ModelSpec:
+    content = "".join(digest_file(path) for path in paths)
     return ModelSpec(
         name=file.name,
         address=address.kept,
         architecture=file.architecture,
         fingerprint=fingerprint_of(
-            digest_file(path), name_cut(file.answer, network.dim, of=network.full_dim), file.preprocessing
+            content, name_cut(file.answer, network.dim, of=network.full_dim), file.preprocessing
         ),
         dim=network.dim,
         preprocessing=file.preprocessing,
+        capabilities=(Capability.IMAGES, *((Capability.TEXT,) if file.texts else ())),
     )
 
 
