@@ -386,6 +386,7 @@ def bench_backends(address: str, settings: Settings) -> "Sequence[Trial]":
     """Try all backends on this machine's CPU, as a job does that runs alone. The first is torch."""
     from pipeline.adapters.models.catalogue import bench_backends as bench
 
+    make_home(settings)
     return bench(
         address, _job_work(settings), weights_dir=settings.weights_dir, fetch_s3=_weights_fetcher(settings)
     )
@@ -395,6 +396,7 @@ def calibrate_model(address: str, pixels: "NDArray[np.uint8]", settings: Setting
     """Calibrate a model for int8 on a sample of images. See `backends.calibrate.calibrate`."""
     from pipeline.adapters.models.catalogue import calibrate_model as calibrate
 
+    make_home(settings)
     return calibrate(address, pixels, weights_dir=settings.weights_dir, fetch_s3=_weights_fetcher(settings))
 
 

@@ -102,11 +102,14 @@ def test_the_trial_of_backends_is_shown_and_named_by_doctor(
         {"home": tmp_path, "model": str(model), "device": "cpu", "backend": "auto"}
     )
     assert "the first job tries them" in find_component("backend", settings).found
-    for name, value in {"HOME": tmp_path, "BACKEND": "auto"}.items():
+    home = tmp_path / "home"
+    settings = settings.model_copy(update={"home": home})
+    for name, value in {"HOME": home, "BACKEND": "auto"}.items():
         monkeypatch.setenv(f"PICTOR_{name}", str(value))
     shown = CliRunner().invoke(app, ["models", "bench", str(model), "--json"])
     lines = [json.loads(line) for line in shown.stdout.splitlines()]
     assert [line["backend"] for line in lines] == ["torch", "onnxruntime", "openvino"]
+    assert home.stat().st_mode & 0o077 == 0
     [chosen] = [line for line in lines if line["chosen"]]
     assert chosen["cosine"] >= 0.999
     assert f"{chosen['backend']} in {chosen['precision']}, " in find_component("backend", settings).found
