@@ -7,14 +7,14 @@ pay seconds for torch and pymilvus, nor need them installed.
 import logging
 import os
 import socket
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pipeline.capacity import Load, fit_threads, needed_bytes
 from pipeline.cgroup import Share, read_share
-from pipeline.errors import ArgumentError, ConfigError, ModelError
+from pipeline.errors import ArgumentError, ConfigError, ModelError, PictorError
 from pipeline.home import make_private
 from pipeline.location import Location, local_path, parse_location, split_s3_url
 from pipeline.ports import (
@@ -84,6 +84,24 @@ def concurrency_of(settings: Settings, load: Load, share: Share | None = None) -
         group_items=settings.group_items,
         jpeg_device=_jpeg_device(settings),
     )
+
+
+def load_of_searches(collections: Iterable[CollectionInfo]) -> Load:
+    """Of a process that searches these. Each model is loaded when its collection is asked for."""
+    known = list(collections)
+    return Load(
+        is_trained=any(info.model_address != DEFAULT_MODEL for info in known),
+        finds_views=any(info.has_views for info in known),
+    )
+
+
+def load_of_model(settings: Settings) -> Load:
+    """Of a process with the model that is configured. One that cannot be read counts as the builtin one."""
+    try:
+        spec = load_model_spec(choose_model(settings.model, None), settings)
+    except PictorError:
+        return Load()
+    return Load(is_trained=spec.address != DEFAULT_MODEL, finds_views=spec.has_views)
 
 
 def _jpeg_device(settings: Settings) -> str:

@@ -10,7 +10,6 @@ from pipeline import wiring
 from pipeline.api.backend import Backend, Runner
 from pipeline.api.places import Places, known_places
 from pipeline.api.readiness import Part
-from pipeline.capacity import Load
 from pipeline.evaluation.scale import calibration_in
 from pipeline.location import Location
 from pipeline.ports import (
@@ -82,7 +81,7 @@ def make_backend(
         target = CollectionRef(name=collection, fingerprint=spec.fingerprint)
         return LazyEmbedder(spec, lambda: models.answering(target))  # one model, not one for each use
 
-    concurrency = wiring.concurrency_of(settings, Load())
+    concurrency = wiring.concurrency_of(settings, wiring.load_of_searches(index.list_collections()))
     uploads = wiring.open_uploads(settings, driver=driver)
     return Backend(
         settings=settings,

@@ -172,7 +172,9 @@ class Backend:
 
     def index_faces(self, body: bytes, wanted: FacesToIndex, caller: Caller) -> IndexedFaces:
         """See `service.index_faces`."""
-        return index_faces(body, wanted, self.uploads, self.search_ports(), self.limits, caller)
+        return index_faces(
+            body, wanted, self.uploads, self.search_ports(), self.ledger.book, self.limits, caller
+        )
 
     def search_ports(self) -> SearchPorts:
         return SearchPorts(

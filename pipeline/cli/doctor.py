@@ -55,7 +55,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
     yield _try("home", _home, "set PICTOR_HOME to a folder on a disk with room", settings)
     yield _try(
         "memory",
-        lambda s: describe_memory(s, read_share()),
+        lambda s: describe_memory(s, read_share(), wiring.load_of_model(s)),
         "give the container more, see docs/how-to/operate.md",
         settings,
     )
@@ -101,18 +101,18 @@ def _size(size_bytes: int) -> str:
     return f"{size_bytes / 2**30:.1f} GiB" if size_bytes >= 2**30 else f"{size_bytes / 2**20:.0f} MiB"
 
 
-def describe_memory(settings: Settings, share: Share) -> str:
+def describe_memory(settings: Settings, share: Share, load: Load) -> str:
     """The memory, and the threads that one batch of one process gets of it.
 
     Raises:
         PictorError: it is too little for one image.
     """
     limits = wiring.limits_of(settings)
-    wanted = needed_bytes(limits, Threads(fetch=1, decode=1), Load())
+    wanted = needed_bytes(limits, Threads(fetch=1, decode=1), load)
     found = f"{_size(share.memory_bytes)} for {share.cores} cores"
     if share.memory_bytes < wanted:
         raise PictorError(f"{found}; {_size(wanted)} are wanted")
-    threads = fit_threads(settings, limits, share, Load())
+    threads = fit_threads(settings, limits, share, load)
     return f"{found}: {threads.fetch} fetch threads, {threads.decode} decode threads a batch"
 
 

@@ -20,7 +20,7 @@ def detect_here(files: Sequence[Path], collection: str) -> Iterator[Mapping[str,
     """An answer for each file, in order."""
     settings = Settings.from_env()
     limits, name = wiring.limits_of(settings), collection or settings.collection
-    with open_search_ports(settings) as ports:
+    with open_search_ports(settings, name) as ports:
         for file in files:
             picture = _read(file)
             try:
@@ -38,7 +38,7 @@ def compare_here(first: Path, second: Path, wanted: SearchOptions) -> Mapping[st
         justification=read_justification(**wanted.stated),
     )
     caller = local_caller(on_behalf_of=read_person(wanted.on_behalf_of))
-    with open_search_ports(settings) as ports:
+    with open_search_ports(settings, request.collection) as ports:
         found = compare_faces(_read(first), _read(second), request, ports, wiring.limits_of(settings), caller)
     return comparison_json(found)
 

@@ -17,8 +17,9 @@ Fields = Mapping[str, object]
 @contextmanager
 def open_persons_here(collection: str) -> Iterator["PersonsHere"]:
     settings = Settings.from_env()
-    with open_search_ports(settings) as ports:
-        yield PersonsHere(collection or settings.collection, ports)
+    name = collection or settings.collection
+    with open_search_ports(settings, name) as ports:
+        yield PersonsHere(name, ports)
 
 
 class PersonsHere:

@@ -49,7 +49,7 @@ def search_here(
         justification=read_justification(**wanted.stated),
     )
     caller = local_caller(on_behalf_of=read_person(wanted.on_behalf_of))
-    with open_search_ports(settings, model=model) as ports:
+    with open_search_ports(settings, request.collection, model=model) as ports:
         info = find_collection(request.collection, ports.index)
         answers = list(search_images(queries, request, ports, limits, caller))
         if html is not None:

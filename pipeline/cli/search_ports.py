@@ -5,7 +5,6 @@ from contextlib import contextmanager
 from functools import partial
 
 from pipeline import wiring, wiring_audit
-from pipeline.capacity import Load
 from pipeline.evaluation.scale import calibration_in
 from pipeline.service.accountability import Accountability
 from pipeline.service.models import LoadedOnDemand
@@ -14,13 +13,15 @@ from pipeline.settings import Settings
 
 
 @contextmanager
-def open_search_ports(settings: Settings, *, model: str = "") -> Iterator[SearchPorts]:
+def open_search_ports(settings: Settings, collection: str, *, model: str = "") -> Iterator[SearchPorts]:
     """Args: `model` is where the model file of the collection is now; "" for where it was."""
     with (
         wiring.open_index(settings) as index,
         wiring.open_ledger(settings) as ledger,
         wiring_audit.open_recording(settings) as log,
     ):
+        found = index.get_collection(collection)
+        searched = [found] if found is not None else []
         yield SearchPorts(
             store=wiring.open_store(settings),
             index=index,
@@ -39,5 +40,5 @@ def open_search_ports(settings: Settings, *, model: str = "") -> Iterator[Search
                 load_texts=partial(wiring.load_texts, settings=settings),
             ),
             persons=ledger.persons,
-            concurrency=wiring.concurrency_of(settings, Load()),
+            concurrency=wiring.concurrency_of(settings, wiring.load_of_searches(searched)),
         )

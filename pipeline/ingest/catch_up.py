@@ -162,7 +162,7 @@ def _bring_in(
     report = _with_results(report, held, written=False)
     if not part.refs:
         return report
-    with closing(prepare_refs(part.refs, deps, limits, clock)) as outcomes:
+    with closing(prepare_refs(part.refs, part.target, deps, limits, clock)) as outcomes:
         prepared = PreparedBatch(outcomes=outcomes, stored=anew.stored)
         done = index_prepared(part, prepared, deps, clock, claimed=anew.sequences)
     return _with_results(report, done.versions, written=True, rejected=done)

@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from itertools import chain
 from threading import Semaphore
 from types import MappingProxyType
@@ -13,11 +14,13 @@ from typing import TYPE_CHECKING
 from pipeline.errors import ImageError
 from pipeline.ingest.phase_clock import PhaseClock
 from pipeline.ingest.reuse import changed_refs, look_up_versions, reuse_vectors
+from pipeline.ingest.same_faces import face_of_key, metadata_of_kept
 from pipeline.ports import Concurrency, Deps, ImageLimits, ObjectReader, ViewFinder, misfit_of
 from pipeline.ports.embedder import check_finder
 from pipeline.ports.image_rows import MAX_VIEWS
 from pipeline.types import (
     Box,
+    CollectionRef,
     EmbedBatch,
     FailedAt,
     FetchedObject,
@@ -45,7 +48,7 @@ def prepare_batch(
     reused = reuse_vectors(batch, changed, deps, clock)
     done = {item.ref.image_id for item in reused}
     fresh = [ref for ref in changed if ref.image_id not in done]
-    with closing(prepare_refs(fresh, deps, limits, clock)) as prepared:
+    with closing(prepare_refs(fresh, batch.target, deps, limits, clock)) as prepared:
         yield PreparedBatch(
             outcomes=chain(reused, prepared),
             stored={image_id: version.rows for image_id, version in stored.items()},
@@ -53,11 +56,12 @@ def prepare_batch(
 
 
 def prepare_refs(
-    refs: Sequence[ObjectRef], deps: Deps, limits: ImageLimits, clock: PhaseClock
+    refs: Sequence[ObjectRef], target: CollectionRef, deps: Deps, limits: ImageLimits, clock: PhaseClock
 ) -> Generator[Prepared | Rejected]:
     """`prepare_all` for objects of the store and the model of this process."""
     check_finder(deps.embedder.spec, deps.finder)
-    return prepare_all(
+    kept = metadata_of_kept(refs, target, deps.index) if deps.finder is not None else {}
+    outcomes = prepare_all(
         refs,
         deps.store,
         deps.embedder.spec.preprocessing,
@@ -66,6 +70,13 @@ def prepare_refs(
         concurrency=deps.concurrency,
         finder=deps.finder,
     )
+    with closing(outcomes):
+        for outcome in outcomes:
+            known = kept.get(outcome.ref.image_id)
+            if known is not None and isinstance(outcome, Prepared):
+                yield replace(outcome, metadata=known)
+            else:
+                yield outcome
 
 
 def prepare_all(
@@ -228,7 +239,7 @@ def find_views(
     image = decode_stored_colours(fetched.body, limits=limits, target_px=finder.min_side_px, now=now)
     found = finder.find_views(image.rgb, check_time=deadline.check_time)[:MAX_VIEWS]
     deadline.check_time()
-    views = [_in_original(view, image) for view in found]
+    views = face_of_key([_in_original(view, image) for view in found], ref.key)
     return Prepared(
         ref=ref,
         views=tuple(views),

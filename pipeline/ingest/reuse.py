@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from pipeline.errors import ImageError
 from pipeline.ingest.phase_clock import PhaseClock
+from pipeline.kept_face import box_of_key
 from pipeline.ports import Deps, VectorIndex, misfit_of
 from pipeline.types import EmbedBatch, Embedded, IndexRow, ObjectRef, StoredVersion, split_metadata
 
@@ -47,7 +48,10 @@ def reuse_vectors(
     candidates = [
         ref
         for ref in fresh
-        if _CONTENT_HASH.fullmatch(ref.etag) and ref.key not in batch.rewritten and not misfit_of(ref, {})
+        if _CONTENT_HASH.fullmatch(ref.etag)
+        and ref.key not in batch.rewritten
+        and box_of_key(ref.key) is None  # it is there for one of its faces
+        and not misfit_of(ref, {})
     ]
     if not candidates:
         return []
@@ -82,7 +86,9 @@ def _rows_of_copies(
     return {
         (rows[0].ref.etag, rows[0].ref.size_bytes): rows
         for rows in images
-        if not rows[0].ref.bucket.startswith("/") and len({row.ref.etag for row in rows}) == 1
+        if not rows[0].ref.bucket.startswith("/")
+        and box_of_key(rows[0].ref.key) is None
+        and len({row.ref.etag for row in rows}) == 1
     }
 
 

@@ -10,6 +10,7 @@ from pipeline.ingest.embed import embed_all
 from pipeline.ingest.phase_clock import PhaseClock
 from pipeline.ingest.precedence import find_overtaken
 from pipeline.ingest.prepare import prepare_batch
+from pipeline.ingest.same_faces import numbers_of_faces
 from pipeline.ingest.staging import load_block, put_block
 from pipeline.ports import Deps, ImageLimits
 from pipeline.ports.image_rows import view_row_id
@@ -63,7 +64,7 @@ def stage_batch(batch: EmbedBatch, deps: Deps, limits: ImageLimits, clock: Phase
         made = replace(prepared, outcomes=outcomes)
     if not any(isinstance(outcome, Prepared) for outcome in outcomes):
         return index_prepared(batch, made, deps, clock)
-    made = replace(made, outcomes=_write_reused(batch, outcomes, deps, clock))
+    made = replace(made, outcomes=_write_reused(batch, outcomes, made.stored, deps, clock))
     put_block(batch, replace(made, seconds=clock.seconds()), deps, clock)
     return None
 
@@ -82,12 +83,16 @@ def _prepared(
 
 
 def _write_reused(
-    batch: EmbedBatch, outcomes: Sequence[Prepared | Embedded | Rejected], deps: Deps, clock: PhaseClock
+    batch: EmbedBatch,
+    outcomes: Sequence[Prepared | Embedded | Rejected],
+    stored: Collection[str],
+    deps: Deps,
+    clock: PhaseClock,
 ) -> tuple[Prepared | Embedded | Rejected, ...]:
     """Write what needs no model. Returns the outcomes without those for which the batch is late."""
     reused = [outcome for outcome in outcomes if isinstance(outcome, Embedded)]
     late = find_overtaken(batch, [indexed_version(item.ref) for item in reused], deps) if reused else {}
-    write_rows(batch.target, _timely(reused, late), deps, clock)
+    write_rows(batch.target, _timely(reused, late), stored, deps, clock)
     return tuple(item for item in outcomes if not isinstance(item, Embedded) or item.ref.image_id not in late)
 
 
@@ -112,7 +117,7 @@ def index_prepared(
     late = find_overtaken(batch, versions, deps)
     dropped = late.keys() & {*map(_id_of, embedded), *map(_id_of, rejected)}
     embedded, rejected = _timely(embedded, late), _timely(rejected, late)
-    write_rows(batch.target, embedded, deps, clock)
+    write_rows(batch.target, embedded, prepared.stored, deps, clock)
     remove_stale(batch.target, rejected, prepared.stored, deps, clock)
     indexed = len(embedded) + prepared.reused  # with those that nothing was found in
     return BatchReport(
@@ -152,12 +157,21 @@ def _sum(before: Mapping[str, float], here: Mapping[str, float]) -> Mapping[str,
     return {stage: before.get(stage, 0.0) + here.get(stage, 0.0) for stage in {**before, **here}}
 
 
-def write_rows(target: CollectionRef, embedded: Sequence[Embedded], deps: Deps, clock: PhaseClock) -> None:
+def write_rows(
+    target: CollectionRef,
+    embedded: Sequence[Embedded],
+    stored: Collection[str],
+    deps: Deps,
+    clock: PhaseClock,
+) -> None:
     if not embedded:
         return
     indexed_at, has_views = datetime.now(UTC), deps.embedder.spec.has_views
     with clock.measure("write"):
-        images = {item.ref.image_id: _rows(item, indexed_at, has_views=has_views) for item in embedded}
+        numbers = numbers_of_faces(target, embedded, stored, deps.index) if has_views else {}
+        images = {
+            item.ref.image_id: _rows(item, indexed_at, numbers, has_views=has_views) for item in embedded
+        }
         deps.index.replace_images(target, images)
 
 
@@ -209,11 +223,14 @@ def _failed_version(item: Rejected, stored: Mapping[str, int]) -> VersionEntry:
     )
 
 
-def _rows(item: Embedded, indexed_at: datetime, *, has_views: bool) -> list[IndexRow]:
+def _rows(
+    item: Embedded, indexed_at: datetime, numbers: Mapping[str, Sequence[int]], *, has_views: bool
+) -> list[IndexRow]:
     image_id = item.ref.image_id
-    return [
+    of_views = numbers.get(image_id) or range(len(item.vectors))
+    rows = [
         IndexRow(
-            id=view_row_id(image_id, place) if has_views else image_id,
+            id=view_row_id(image_id, of_views[place]) if has_views else image_id,
             ref=item.ref,
             vector=vector,
             width=item.width,
@@ -223,3 +240,4 @@ def _rows(item: Embedded, indexed_at: datetime, *, has_views: bool) -> list[Inde
         )
         for place, vector in enumerate(item.vectors)
     ]
+    return sorted(rows, key=lambda row: row.id)

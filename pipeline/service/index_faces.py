@@ -6,12 +6,14 @@ A face that comes alone can go alone, and keeps its id while others of its pictu
 import hashlib
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from pipeline.errors import ImageError
+from pipeline.ingest.removal import take_out
+from pipeline.kept_face import key_of_face
 from pipeline.location import Location
-from pipeline.ports import ImageLimits, ObjectStore
+from pipeline.ports import ImageLimits, Ledger, ObjectStore, VectorIndex, VersionBook
 from pipeline.ports.image_rows import image_id_of_row, view_row_id
 from pipeline.search.examples import Example, read_examples
 from pipeline.search.query import Bytes
@@ -21,7 +23,7 @@ from pipeline.service.face_ids import rows_that_may_be
 from pipeline.service.face_pictures import folder_of
 from pipeline.service.faces import target_of_faces
 from pipeline.service.search import SearchPorts, sources_of
-from pipeline.types import CollectionRef, IndexRow, ObjectRef, Reason
+from pipeline.types import CollectionRef, IndexRow, ObjectRef, Reason, indexed_version
 
 EXTERNAL_ID = "external_image_id"  # metadata of a row
 IMAGE_ID = "rekognition_image_id"
@@ -59,6 +61,7 @@ def index_faces(
     wanted: FacesToIndex,
     place: Location | None,
     ports: SearchPorts,
+    book: VersionBook,
     limits: ImageLimits,
     caller: Caller,
 ) -> IndexedFaces:
@@ -94,7 +97,9 @@ def index_faces(
     enter_indexing(
         [row.ref.image_id for row in rows], wanted.source or "request", target, ports.answers_to, caller
     )
-    _write(rows, body, target, ports, keep=place is not None)
+    if place is not None:
+        rows = [_keep_picture(row, body, ports.store) for row in rows]
+    _write(rows, target, ports.index, book)
     return IndexedFaces(rows=tuple(rows), left_out=tuple(left_out), target=target)
 
 
@@ -105,11 +110,10 @@ def _row_of(
     assert face.face is not None, "pictures of this collection's model show faces"
     content = hashlib.sha256(body).hexdigest()
     digest = hashlib.sha256(f"{wanted.collection}\0{wanted.external_id}\0{content}".encode()).hexdigest()
-    kept, box = place or NOWHERE, face.face.box
-    sides = f"{box.left}-{box.top}-{box.width}-{box.height}"
+    kept = place or NOWHERE
     ref = ObjectRef(
         bucket=kept.bucket,
-        key=f"{folder_of(wanted.collection, kept, caller)}{digest}/{sides}",
+        key=key_of_face(folder_of(wanted.collection, kept, caller), digest, face.face.box),
         etag=content[:32],
         size_bytes=len(body),
     )
@@ -129,14 +133,22 @@ def _row_of(
     )
 
 
-def _write(
-    rows: Sequence[IndexRow], body: bytes, target: CollectionRef, ports: SearchPorts, *, keep: bool
-) -> None:
-    """Pictures before rows: a row whose picture is missing could not be shown or embedded again."""
-    for row in rows if keep else ():
-        ports.store.put(row.ref.bucket, row.ref.key, body)
-    if rows:
-        ports.index.replace_images(target, {row.ref.image_id: [row] for row in rows})
+def _keep_picture(row: IndexRow, body: bytes, store: ObjectStore) -> IndexRow:
+    """With the version that the store gives it. A job of the folder then knows the row for what it is."""
+    store.put(row.ref.bucket, row.ref.key, body)
+    return replace(row, ref=store.stat(row.ref.bucket, row.ref.key))
+
+
+def _write(rows: Sequence[IndexRow], target: CollectionRef, index: VectorIndex, book: VersionBook) -> None:
+    """After the pictures: a row whose picture is missing could not be shown or embedded again."""
+    if not rows:
+        return
+    index.replace_images(target, {row.ref.image_id: [row] for row in rows})
+    # One that was taken out before is remembered as such, until somebody decides over it anew.
+    known = book.find(target.generation, [row.ref.image_id for row in rows])
+    sequences = book.claim(target.generation, known) if known else {}
+    entries = [replace(indexed_version(row.ref), sequence=sequences.get(row.ref.image_id, 0)) for row in rows]
+    book.write(target.generation, entries)
 
 
 def find_faces(
@@ -158,10 +170,16 @@ def remove_faces(
     rows: Sequence[IndexRow],
     target: CollectionRef,
     ports: SearchPorts,
+    ledger: Ledger,
     place: Location | None,
     caller: Caller,
+    *,
+    driver: str,
 ) -> list[IndexRow]:
     """Take faces out, and the pictures that were kept with them.
+
+    Args:
+        driver: see `delete_objects`.
 
     Returns:
         Those that stay: they came by a job, with a picture of several faces.
@@ -179,7 +197,7 @@ def remove_faces(
         ids = [image_id_of_row(row.id) for row in gone]
         enter_deletion(ids, target.name, ports.answers_to, caller)
         for info in ports.index.list_generations(target.name):
-            ports.index.delete_images(info.ref, ids)
+            take_out(ids, info, ports.index, ledger, meant_at=datetime.now(UTC), driver=driver)
     for row in gone:
         _forget_picture(row, place, ports.store)
     return [row for row in rows if row not in gone]

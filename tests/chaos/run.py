@@ -98,7 +98,7 @@ def run(
         with Supervisor(fleet, STAGED_ROLES if staged else INLINE_ROLES) as supervisor:
             started = time.monotonic()
             job_id = fleet.submit(f"s3://{bucket}")
-            happened = _disturb(
+            happened = disturb(
                 fleet, job_id, all_disturbances(supervisor, servers, rng), objects, started, tell
             )
             job = fleet.wait_for_job(job_id, timeout_s=JOB_S)
@@ -112,7 +112,7 @@ def _upload(fleet: Fleet, bucket: str, gallery: Gallery) -> None:
         list(pool.map(lambda item: fleet.store.put(bucket, *item), gallery.bodies.items()))
 
 
-def _disturb(
+def disturb(
     fleet: Fleet,
     job_id: str,
     disturbances: Sequence[Disturbance],
@@ -147,7 +147,7 @@ def _outcome(
     happened: Sequence[Happened],
     seconds: float,
 ) -> Outcome:
-    messages = _settled_messages(fleet)
+    messages = settled_messages(fleet)
     name = fleet.settings.collection
     info = fleet.index.get_collection(name)
     return Outcome(
@@ -167,7 +167,7 @@ def _outcome(
     )
 
 
-def _settled_messages(fleet: Fleet) -> Mapping[str, int]:
+def settled_messages(fleet: Fleet) -> Mapping[str, int]:
     """When they are all gone for longer than the broker takes to count, or after a minute."""
     deadline, quiet_since = time.monotonic() + 60, time.monotonic()
     while True:

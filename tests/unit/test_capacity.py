@@ -19,9 +19,10 @@ from pipeline.capacity import (
 )
 from pipeline.cgroup import Share, read_share
 from pipeline.ports import ImageLimits
+from pipeline.ports.model_binding import DEFAULT_MODEL
 from pipeline.settings import Settings
-from pipeline.types import Capability, ModelSpec
-from pipeline.wiring import concurrency_of
+from pipeline.types import Capability, CollectionInfo, ModelSpec
+from pipeline.wiring import concurrency_of, load_of_searches
 from tests.unit.fakes import SPEC, identity_of
 from workers.process.context import load_of
 
@@ -144,3 +145,23 @@ def test_a_detector_leaves_fewer_threads_in_a_small_container() -> None:
     assert fit(small, load) == Threads(fetch=7, decode=2)
     without = needed_bytes(LIMITS, LEAST, Load())
     assert needed_bytes(LIMITS, LEAST, load) == without + FINDER_BYTES + LOOK_BYTES
+
+
+@pytest.mark.parametrize("has_views", [False, True])
+def test_who_searches_faces_counts_the_detector(has_views: bool) -> None:
+    plain = replace(INFO, has_views=False, model_address=DEFAULT_MODEL)
+    searched = replace(INFO, name="other", has_views=has_views, model_address="faces.toml")
+    assert load_of_searches([plain]) == Load()
+    assert load_of_searches([plain, searched]) == Load(is_trained=True, finds_views=has_views)
+
+
+INFO = CollectionInfo(
+    name="images",
+    model_name="builtin",
+    model_address=DEFAULT_MODEL,
+    fingerprint="f" * 64,
+    dim=8,
+    vector_type="float32",
+    precision="auto",
+    rows=0,
+)

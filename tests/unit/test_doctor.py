@@ -6,10 +6,13 @@ from types import SimpleNamespace
 
 import pytest
 
+from pipeline.capacity import Load
 from pipeline.cgroup import Share
 from pipeline.cli.doctor import Finding, describe_memory, describe_server, examine
 from pipeline.errors import PictorError
 from pipeline.settings import Settings
+from pipeline.wiring import load_of_model
+from tests.face_models import write_face_model
 
 SERVER = "http://milvus:19530"
 MB, GB = 2**20, 2**30
@@ -56,13 +59,26 @@ def test_an_index_in_another_place_needs_its_room_there(
 
 
 def test_memory_is_named_with_the_threads_that_fit_into_it() -> None:
-    said = describe_memory(Settings(), Share(cores=32, memory_bytes=GB))
+    said = describe_memory(Settings(), Share(cores=32, memory_bytes=GB), Load())
     assert said == "1.0 GiB for 32 cores: 1 fetch threads, 1 decode threads a batch"
 
 
 def test_memory_that_is_too_small_for_one_image_is_refused() -> None:
     with pytest.raises(PictorError, match="512 MiB for 32 cores; 928 MiB are wanted"):
-        describe_memory(Settings(), Share(cores=32, memory_bytes=512 * MB))
+        describe_memory(Settings(), Share(cores=32, memory_bytes=512 * MB), Load())
+
+
+def test_the_detector_of_the_model_takes_its_part_of_the_memory(tmp_path: Path) -> None:
+    settings = Settings(model=str(write_face_model(tmp_path)), model_dir=tmp_path, home=tmp_path / "home")
+    share = Share(cores=32, memory_bytes=4 * GB)
+    plain = describe_memory(settings, share, Load())
+    with_detector = describe_memory(settings, share, load_of_model(settings))
+    assert decode_threads(with_detector) < decode_threads(plain)
+    assert load_of_model(Settings(model=str(tmp_path / "missing.toml"))) == Load()
+
+
+def decode_threads(said: str) -> int:
+    return int(said.split(", ")[-1].split()[0])
 
 
 def test_the_memory_of_this_machine_is_examined() -> None:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from pipeline.adapters.models.catalogue import load_embedder, load_finder, load_spec
 from pipeline.adapters.models.faces.finder import FaceFinder
+from pipeline.adapters.models.faces.onnx_network import CPU, CUDA, check_provider, providers_of
 from pipeline.errors import ConfigError, ModelError
 from pipeline.ports import ImageEmbedder
 from pipeline.types import Box, Capability, ModelSpec, Pixels, View
@@ -281,3 +282,20 @@ def test_a_row_without_a_direction_is_not_a_number(tmp_path: Path) -> None:
     rows = embedder.embed_images(np.stack([np.zeros((3, 112, 112), np.uint8), *crops(1)]))
     assert np.isnan(rows[0]).all()
     assert np.isfinite(rows[1]).all()
+
+
+def test_a_gpu_is_asked_for_by_its_number_and_shared_with_others() -> None:
+    (first, options), second = providers_of("cuda:1", "faces", [CUDA, CPU])
+    assert (first, options["device_id"], second) == (CUDA, 1, CPU)
+    assert options["arena_extend_strategy"] == "kSameAsRequested"
+    assert providers_of("cuda", "faces", [CUDA, CPU])[0][1]["device_id"] == 0
+    assert providers_of("cpu", "faces", [CUDA, CPU]) == [CPU]
+    with pytest.raises(ConfigError, match="computes on CPUs alone"):
+        providers_of("cuda:0", "faces", [CPU])
+
+
+def test_a_gpu_that_onnx_runtime_has_silently_left_is_an_error() -> None:
+    check_provider("cuda:0", "faces", [CUDA, CPU])
+    check_provider("cpu", "faces", [CPU])
+    with pytest.raises(ConfigError, match="could not load its part for cuda:0"):
+        check_provider("cuda:0", "faces", [CPU])

@@ -1,7 +1,7 @@
 """Faces through the queues: a planner, the tasks of both tiers, retries, and kills at each call of a port."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from pipeline.adapters.models.catalogue import load_finder
+from pipeline.ingest.run_batch import run_batch
 from pipeline.ports import Concurrency, Deps, ImageEmbedder
 from pipeline.ports.lazy import LazyEmbedder, LazyFinder
 from pipeline.service.access import local_caller
@@ -29,7 +30,7 @@ from pipeline.types import (
 from tests.accountable import NO_LOG
 from tests.face_models import DrawnFace, picture, write_face_model
 from tests.unit.face_world import ANNA, BERTA, CLARA, LARGE, embedder_of
-from tests.unit.fakes import BUCKET, COLLECTION, request_of
+from tests.unit.fakes import BUCKET, COLLECTION, LIMITS, plan_one_batch, request_of
 from tests.unit.memory_broker import MemoryBroker, Message, Settled
 from workers.broker.publish import Publisher
 from workers.broker.queue_names import model_queue
@@ -99,13 +100,12 @@ class CountingStore(MemoryStore):
 
 
 class Workers:
-    """One of each tier. In a staged deployment the first needs no embedder, the second mostly no finder."""
+    """One of each tier. In a staged deployment the first needs no embedder, the second no finder."""
 
     def __init__(
         self, context: Context, broker: MemoryBroker, embedder: ImageEmbedder, *, staged: bool
     ) -> None:
         self.deps, self.broker, self.staged = context.deps, broker, staged
-        self.embed_tier_finds = False
         publisher = Publisher(broker.app, preparation="staged" if staged else "inline")
         self.context = replace(context, publisher=publisher)
         fingerprint = embedder.spec.fingerprint
@@ -152,7 +152,7 @@ class Workers:
         if not self.staged:
             return deps
         if queue == "embed":
-            return deps if self.embed_tier_finds else replace(deps, finder=None)
+            return replace(deps, finder=None)
         return replace(deps, embedder=LazyEmbedder(deps.embedder.spec, _not_needed))
 
 
@@ -263,6 +263,23 @@ def test_counts_are_of_images_and_of_faces_and_each_face_has_a_row(workers: Work
         "one.png": (VersionState.INDEXED, 1),
     }
     assert blocks(workers.deps) == []
+    assert content_of(workers.deps) == content_of(embedded(workers.deps)), "as a single process has them"
+
+
+def embedded(deps: Deps) -> Deps:
+    """The same objects, indexed by one call in an index of its own."""
+    index = MemoryIndex()
+    index.create_collection(COLLECTION, deps.embedder.spec)
+    deps = replace(deps, index=index, driver="", staging_bucket="")
+    run_batch(plan_one_batch(deps, spec=deps.embedder.spec), deps, LIMITS)
+    return deps
+
+
+def content_of(deps: Deps) -> dict[str, tuple[Mapping[str, str], bytes]]:
+    """Metadata and vector of each row."""
+    target = target_of(deps)
+    held = deps.index.get_images(target, [image.ref.image_id for image in deps.index.list_images(target)])
+    return {row.id: (row.metadata, row.vector.tobytes()) for rows in held.values() for row in rows}
 
 
 def test_nothing_is_read_again_when_nothing_changed_not_even_a_picture_without_a_face(
@@ -312,8 +329,9 @@ def test_an_image_that_left_the_source_takes_all_its_faces_along(
     assert list(book_of(workers.deps)) == ["one.png"]
 
 
-def test_a_deletion_takes_all_faces_of_an_image(workers: Workers) -> None:
+def test_a_deletion_takes_all_faces_of_an_image(workers: Workers, store: CountingStore) -> None:
     workers.ingest()
+    store.read.clear()
     delete_objects(
         BUCKET,
         ["group.png"],
@@ -327,9 +345,9 @@ def test_a_deletion_takes_all_faces_of_an_image(workers: Workers) -> None:
     )
     assert rows_of(workers.deps) == places(one=[BERTA])
     assert book_of(workers.deps)["group.png"] == (VersionState.REMOVED, 0)
-    workers.embed_tier_finds = True  # behind a removal, a batch looks at its objects anew
     assert counted(workers.ingest()) == (JobState.COMPLETED, 1, 2, 0, 0)
     assert rows_of(workers.deps) == places(group=FOUR, one=[BERTA])
+    assert store.read == ["group.png"], "once: the plan is newer than the removal"
 
 
 def test_a_retry_reads_what_failed_and_no_other_face(workers: Workers, store: CountingStore) -> None:

@@ -61,6 +61,12 @@ def sequence_at(connection: sa.Connection, generation: str, at: datetime) -> int
     is_recent = at_us >= now_us - RECENT_US
     if at_us >= now_us or (last_us > now_us and is_recent):
         return next_sequence(connection, generation)
+    # A plan that begins after this is told, so it does not doubt what it finds removed.
+    known = insert_into(connection, book).values(generation=generation, filled_to="", sequence=at_us)
+    later = sa.case((book.c.sequence > at_us, book.c.sequence), else_=at_us)
+    connection.execute(
+        known.on_conflict_do_update(index_elements=[book.c.generation], set_={"sequence": later})
+    )
     return at_us
 
 

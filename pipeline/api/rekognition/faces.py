@@ -116,7 +116,15 @@ def delete_faces(
     found = find_faces(body.FaceIds, target, ports.search_ports())
     users = owners_of([*found.values()], target, ports.persons)
     free = {face_id: row for face_id, row in found.items() if row.id not in users}
-    kept = remove_faces([*free.values()], target, ports.search_ports(), ports.uploads, caller)
+    kept = remove_faces(
+        [*free.values()],
+        target,
+        ports.search_ports(),
+        ports.ledger,
+        ports.uploads,
+        caller,
+        driver=ports.driver,
+    )
     stays = {row.id for row in kept}
     if stays:
         raise AwsError(

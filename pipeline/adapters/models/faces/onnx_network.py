@@ -18,7 +18,7 @@ Values = NDArray[np.float32]
 
 logger = logging.getLogger(__name__)
 
-CUDA = "CUDAExecutionProvider"
+CUDA, CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
 _ONLY_FATAL = 4  # what fails here is raised, and its own lines name paths and addresses
 _MISSING = "models in ONNX files need ONNX Runtime; `pip install 'pictor[faces]'` installs it"
 
@@ -87,27 +87,43 @@ def open_session(path: Path, name: str, device: str, threads: int) -> "Inference
     options.enable_cpu_mem_arena = False
     # Tensors in other files would be outside of the digest, so they are looked for where nothing is.
     options.add_session_config_entry("session.model_external_initializers_file_folder_path", os.devnull)
+    providers = providers_of(device, name, ort.get_available_providers())
     try:
-        return ort.InferenceSession(path.read_bytes(), options, providers=_providers(device, name))
+        session = ort.InferenceSession(path.read_bytes(), options, providers=providers)
     except OSError as err:
         raise ModelError(f"{name}: {path} cannot be read: {err.strerror}") from err
-    except ConfigError:
-        raise
     except Exception as err:  # its own classes have no common ancestor but this
         raise ModelError(f"{name}: damaged, not an ONNX file, or with tensors in other files") from err
+    check_provider(device, name, session.get_providers())
+    return session
 
 
-def _providers(device: str, name: str) -> list[Any]:
-    cpu = "CPUExecutionProvider"
+def providers_of(device: str, name: str, available: Sequence[str]) -> list[Any]:
+    """What a session is opened with. Raises ConfigError: a GPU is wanted, and none of them computes on it."""
     if not device.startswith("cuda"):
-        return [cpu]
-    if not has_cuda():
+        return [CPU]
+    if CUDA not in available:
         raise ConfigError(
             f"{name}: device {device}: the installed ONNX Runtime computes on CPUs alone; "
             "`pip install onnxruntime-gpu` in the place of onnxruntime, or use cpu"
         )
-    number = int(device.partition(":")[2] or 0)
-    return [(CUDA, {"device_id": number}), cpu]
+    options = {
+        "device_id": int(device.partition(":")[2] or 0),
+        # Memory grows by what is asked for. By default it doubles, and a GPU is shared with other processes.
+        "arena_extend_strategy": "kSameAsRequested",
+        # The last group of a batch is smaller, and an exhaustive search would begin anew for its size.
+        "cudnn_conv_algo_search": "HEURISTIC",
+    }
+    return [(CUDA, options), CPU]
+
+
+def check_provider(device: str, name: str, used: Sequence[str]) -> None:
+    """Without a library of CUDA, ONNX Runtime goes on with the CPU and only warns. Raises ConfigError."""
+    if device.startswith("cuda") and CUDA not in used:
+        raise ConfigError(
+            f"{name}: ONNX Runtime could not load its part for {device}; install the CUDA and cuDNN that it "
+            "was made for, or use cpu"
+        )
 
 
 def _raise_failed(err: Exception, name: str, device: str, blob: Values | NDArray[np.uint8]) -> None:
