@@ -10,9 +10,13 @@ from botocore import xform_name
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
+TIMEOUT_S = 300  # the first answers wait for a model
+
 
 def main() -> None:
-    client = boto3.client("rekognition", config=Config(retries={"total_max_attempts": 1}))
+    client = boto3.client(
+        "rekognition", config=Config(retries={"total_max_attempts": 1}, read_timeout=TIMEOUT_S)
+    )
     raw: list[bytes] = []
     client.meta.events.register(
         "after-call.rekognition", lambda http_response, **_: raw.append(http_response.content)

@@ -1,6 +1,7 @@
 """What each client is asked to do: every operation that the service has, and every other one of the model."""
 
 import base64
+import secrets
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from tests.unit.aws_client import faults_of
 
 EVERY = {"QualityFilter": "NONE"}
 NOBODY = "00000000-0000-0000-0000-000000000001"
+USER = "somebody"
 UNDER_THE_FLOOR = 80  # policies of faces have 99
 
 
@@ -73,6 +75,8 @@ def play(client: Client, model: ServiceModel, pictures: Pictures, collection: st
     _list_in_pages(played, face_ids, of)
     _search(played, pictures, face_ids, of)
     _look_and_compare(played, pictures)
+    _make_a_user(played, pictures, face_ids, of)
+    _tag(played, collection)
     gone = played.ask("DeleteFaces", **of, FaceIds=[face_ids[0], NOBODY])
     played.expect("DeleteFaces", "one of two", holds=gone.get("DeletedFaces") == face_ids[:1])
     played.ask("DeleteCollection", **of)
@@ -137,6 +141,41 @@ def _look_and_compare(played: Played, pictures: Pictures) -> None:
     played.expect("CompareFaces", "one match", holds=len(compared.get("FaceMatches", [])) == 1)
 
 
+def _make_a_user(played: Played, pictures: Pictures, face_ids: list[str], of: dict[str, Any]) -> None:
+    image = pictures.given(pictures.persons()[0], "b.jpg")
+    user, once = of | {"UserId": USER}, {"ClientRequestToken": secrets.token_hex(8)}  # it is known for hours
+    for _ in range(2):
+        played.ask("CreateUser", **user, **once)
+    played.expect_error("CreateUser", "ConflictException", **user)
+    linked = played.ask("AssociateFaces", **user, FaceIds=face_ids[:1])
+    played.expect("AssociateFaces", "one face", holds=len(linked.get("AssociatedFaces", [])) == 1)
+    listed = played.ask("ListUsers", **of, MaxResults=1)
+    played.expect(
+        "ListUsers", "the user", holds=[each["UserId"] for each in listed.get("Users", [])] == [USER]
+    )
+    for operation, members in (
+        (
+            "SearchUsers",
+            {"FaceId": next(iter(_records(played.ask("IndexFaces", **of, Image=image))), NOBODY)},
+        ),
+        ("SearchUsersByImage", {"Image": image, "MaxUsers": 1}),
+    ):
+        found = played.ask(operation, **of, **members)
+        played.expect(operation, "the user", holds=_users(found) == [USER])
+    parted = played.ask("DisassociateFaces", **user, FaceIds=face_ids[:1])
+    played.expect("DisassociateFaces", "one face", holds=len(parted.get("DisassociatedFaces", [])) == 1)
+    played.ask("DeleteUser", **user)
+
+
+def _tag(played: Played, collection: str) -> None:
+    described = played.ask("DescribeCollection", CollectionId=collection)
+    of = {"ResourceArn": described.get("CollectionARN", "x" * 20)}
+    played.ask("TagResource", **of, Tags={"team": "a"})
+    listed = played.ask("ListTagsForResource", **of)
+    played.expect("ListTagsForResource", "the tag", holds=listed.get("Tags") == {"team": "a"})
+    played.ask("UntagResource", **of, TagKeys=["team"])
+
+
 def _ask_for_the_others(played: Played) -> None:
     for operation in played.model.operation_names:
         if operation in played.faults:
@@ -152,6 +191,10 @@ def _ask_for_the_others(played: Played) -> None:
 
 def _records(answer: dict[str, Any]) -> list[str]:
     return [record["Face"]["FaceId"] for record in answer.get("FaceRecords", [])]
+
+
+def _users(answer: dict[str, Any]) -> list[str]:
+    return [match["User"]["UserId"] for match in answer.get("UserMatches", [])]
 
 
 def _matches(answer: dict[str, Any]) -> list[str]:

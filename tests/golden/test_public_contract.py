@@ -213,6 +213,7 @@ def test_a_model_has_these_fields() -> None:
             "interpolation": "bilinear",
             "fit": "crop",
             "fill": (0, 0, 0),
+            "centre": "nearest",
         },
         "capabilities": ["images"],
     }

@@ -25,10 +25,13 @@ from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
 from pipeline.demo.scenes import draw_scene
 from tests.cli import Pictor
 from tests.conftest import REPOSITORY, missing
+from tests.face_models import DrawnFace, write_face_model
+from tests.face_models import picture as draw_faces
 from tests.hostile_files import make_hostile_files
 
 PHOTOS = REPOSITORY / "tests" / "data" / "photos"
 KNOWN = [f"{number:02}" for number in range(10)]
+ANNA, BERTA, CLARA = (DrawnFace(person=n, column=9 * n, row=2) for n in range(3))
 LIMIT_S = 120.0
 # Of one search, so never the same twice.
 RECEIPT = re.compile(r'(?<="receipt": ")[0-9a-f]{32}|"inclusion": \{[^}]*\}')
@@ -79,6 +82,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
                 shutil.copy(photo, place)
     pictor = Pictor(home=folder / "home", env={})
     pictor("ingest", indexed)
+    index_persons(folder, pictor)
     before = {name: pictor(*command(indexed)).out for name, command in COMMANDS.items()}
     process = start(pictor, "--allow", more)
     try:
@@ -86,6 +90,17 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     finally:
         process.terminate()
         process.communicate(timeout=LIMIT_S)
+
+
+def index_persons(folder: Path, pictor: Pictor) -> None:
+    """A collection of faces: one picture of two persons."""
+    policy = {"faces": True, "purposes": [{"code": "test", "text": "A test"}], "roles": ["local"]}
+    (folder / "policy.json").write_text(json.dumps(policy))
+    (folder / "persons").mkdir()
+    (folder / "persons" / "both.png").write_bytes(draw_faces([ANNA, BERTA]))
+    pictor("policies", "set", "persons", folder / "policy.json")
+    model = write_face_model(folder / "model")
+    pictor("ingest", folder / "persons", "--collection", "persons", "--model", model)
 
 
 def start(pictor: Pictor, *options: str | Path) -> "subprocess.Popen[bytes]":
@@ -280,6 +295,29 @@ def test_more_like_this_is_a_link_that_can_be_kept(page: Page) -> None:
     assert shown.last.evaluate("image => image.naturalWidth") > 0
 
 
+def test_a_face_is_chosen_and_found_by_keyboard_alone(page: Page, tmp_path: Path) -> None:
+    probe = tmp_path / "probe.png"
+    probe.write_bytes(draw_faces([BERTA, CLARA]))
+    page.goto("/?collection=persons")
+    page.set_input_files("#file", probe)
+    face = page.locator("button.face")
+    expect(face).to_have_count(2, timeout=LIMIT_S * 1000)
+    expect(face.first).to_be_focused(timeout=LIMIT_S * 1000)  # once the faces are drawn
+    assert face.first.locator("img").evaluate("image => image.naturalWidth") == 240
+    page.keyboard.press("Enter")
+    expect(page.locator("#purpose")).to_be_focused()  # nobody is looked for before it is said why
+    page.keyboard.press("ArrowDown")
+    face.first.focus()
+    page.keyboard.press("Enter")
+    hit = page.locator(".hits li")
+    expect(hit).to_have_count(1, timeout=LIMIT_S * 1000)  # the floor of the policy leaves the other one out
+    expect(hit).to_contain_text("both.png")
+    expect(hit.locator("rect")).to_have_attribute("x", str(BERTA.left))
+    assert face.nth(0).get_attribute("aria-pressed") == "true"
+    page.set_viewport_size({"width": 360, "height": 800})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+
+
 def test_two_pictures_are_compared_by_keyboard_alone(page: Page) -> None:
     page.goto("/")
     page.set_input_files("#file", next(PHOTOS.glob("05-*")))
@@ -467,7 +505,7 @@ def test_a_match_is_verified_by_keyboard_alone(browser: Browser, service: Servic
         extra_http_headers={"X-Pictor-On-Behalf-Of": "Insp. Roe"},
     )
     try:
-        page.goto("/verify")
+        page.goto("/verify?collection=images")  # a face waits in another one
         for name in ("What was searched with", "Candidate 1"):
             expect(page.get_by_role("img", name=name)).to_be_visible(timeout=LIMIT_S * 1000)
         assert page.evaluate("document.documentElement.scrollWidth") <= 360
