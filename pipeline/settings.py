@@ -44,7 +44,7 @@ class Settings(BaseSettings):
     model: Annotated[
         str,
         Field(
-            description="`builtin`, `torchvision/<architecture>` or a model file. An existing collection keeps its own"
+            description="`builtin`, `torchvision/NAME`, `timm/NAME`, `hf/ORG/NAME`, a folder in Hugging Face's layout, or a model file. An existing collection keeps its own"
         ),
     ] = ""
     log_level: Annotated[
@@ -54,6 +54,13 @@ class Settings(BaseSettings):
     model_dir: Annotated[
         Path | None, Field(description="Folder for downloaded weights. Default `<home>/models`")
     ] = None
+    model_store: Annotated[
+        str,
+        Field(
+            pattern="^(s3://.+)?$",
+            description="`s3://bucket/prefix` below which models of Hugging Face and timm lie as `ORG/NAME`, each folder as `pictor models pull` left it. One that is not in `PICTOR_MODEL_DIR` is fetched from there",
+        ),
+    ] = ""
     device: Annotated[str, Field(description="`auto`, `cpu` or `cuda:N`")] = "auto"
     precision: Annotated[
         Literal["auto", "float32", "bfloat16", "int8"],

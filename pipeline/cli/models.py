@@ -36,6 +36,10 @@ def list_models(
         ("model", "dim", "input", "cached", "about"),
         [(e.name, e.dim, f"{e.input_px} px", "yes" if e.cached else "", e.about) for e in entries],
     )
+    note(
+        "--model also takes timm/NAME, hf/ORG/NAME, a folder in Hugging Face's layout, and a model file "
+        "(.toml)."
+    )
 
 
 def _list_face_networks(*, as_json: bool) -> None:
@@ -108,7 +112,7 @@ def show_model(
 
 @app.command("bench")
 def bench_model(
-    address: Annotated[str, typer.Argument(metavar="MODEL", help="torchvision/NAME or FILE.toml.")],
+    address: Annotated[str, typer.Argument(metavar="MODEL", help="A trained model, as --model takes it.")],
     as_json: AsJson = False,
 ) -> None:
     """Try every backend with a model on this CPU, and keep the fastest for the jobs to come."""
@@ -139,7 +143,7 @@ def bench_model(
 
 @app.command("calibrate")
 def calibrate_model(
-    address: Annotated[str, typer.Argument(metavar="MODEL", help="torchvision/NAME or FILE.toml.")],
+    address: Annotated[str, typer.Argument(metavar="MODEL", help="A trained model, as --model takes it.")],
     source: Annotated[
         str,
         typer.Argument(metavar="SOURCE", help="A folder or s3://bucket/prefix, with images to be searched."),
