@@ -58,7 +58,7 @@ class Settings(BaseSettings):
         str,
         Field(
             pattern="^(s3://.+)?$",
-            description="`s3://bucket/prefix` below which models of Hugging Face and timm lie as `ORG/NAME`, each folder as `pictor models pull` left it. One that is not in `PICTOR_MODEL_DIR` is fetched from there",
+            description="`s3://bucket/prefix` below which models of Hugging Face and timm lie as `ORG/NAME`, each folder as `pictor models pull MODEL` left it. One that is not in `PICTOR_MODEL_DIR` is fetched from there",
         ),
     ] = ""
     device: Annotated[str, Field(description="`auto`, `cpu` or `cuda:N`")] = "auto"

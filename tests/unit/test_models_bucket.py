@@ -72,7 +72,9 @@ def test_a_file_that_is_not_what_the_note_says_is_not_kept(tmp_path: Path) -> No
 
 
 def test_a_folder_without_a_note_says_what_makes_one(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match=r"needs the pictor-digests\.json that `pictor models pull` wrote"):
+    with pytest.raises(
+        ModelError, match=r"needs the pictor-digests\.json that `pictor models pull MODEL` wrote"
+    ):
         fetch(Bucket(), tmp_path)
 
 

@@ -53,8 +53,8 @@ def _fetch_note(ref: WeightsRef, note: Path, fetch_s3: FetchS3 | None, name: str
         fetch_object(ref, note, model=name, fetch_s3=fetch_s3)
     except ModelError as err:
         raise ModelError(
-            f"{err}. A folder in a bucket needs the {DIGESTS} that `pictor models pull` wrote beside its "
-            "files"
+            f"{err}. A folder in a bucket needs the {DIGESTS} that `pictor models pull MODEL` wrote beside "
+            "its files"
         ) from err
 
 
