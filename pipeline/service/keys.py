@@ -219,7 +219,8 @@ def _check_rights(key: ApiKey, caller: Caller) -> None:
     if key.acts_for_others and not caller.acts_for_others:
         raise DeniedError(
             f"acts_for_others: {caller.who!r} may not say on whose behalf it asks, so it may not hand that "
-            "on; whoever runs the service makes such a key with `pictor keys create NAME --on-behalf`"
+            "on; whoever runs the service makes such a key, for example with "
+            "`pictor keys create NAME --role searcher --on-behalf`"
         )
 
 
