@@ -20,6 +20,7 @@ _BY_CODE: Mapping[str, str] = {
     "model_mismatch": "InvalidParameterException",
     "not_found": "ResourceNotFoundException",
     "conflict": "ConflictException",
+    "limit_reached": "ServiceQuotaExceededException",
     "denied": "AccessDeniedException",
     "refused_by_policy": "AccessDeniedException",
     "cross_site": "AccessDeniedException",
@@ -34,6 +35,7 @@ _OF_PICTURES = frozenset(
     {"CompareFaces", "DetectFaces", "IndexFaces", "SearchFacesByImage", "SearchUsersByImage"}
 )
 _OF_USERS = frozenset({"AssociateFaces", "CreateUser", "DeleteUser", "DisassociateFaces"})
+_WITH_QUOTAS = frozenset({"AssociateFaces", "CreateCollection", "CreateUser", "IndexFaces", "TagResource"})
 _WITHOUT_RESOURCE = frozenset({"CompareFaces", "CreateCollection", "DetectFaces"})
 _TOO_LARGE = ("too_large", "too_many_pixels")  # reasons of a picture that was rejected
 
@@ -62,6 +64,8 @@ def modelled(name: str, operation: str) -> str:
             is_known = operation in _OF_PICTURES
         case "ConflictException":
             is_known = operation in _OF_USERS
+        case "ServiceQuotaExceededException":
+            is_known = operation in _WITH_QUOTAS
         case "ResourceNotFoundException":
             is_known = operation not in _WITHOUT_RESOURCE
         case _:
