@@ -1,5 +1,6 @@
 """An upright RGB image becomes a model's input: resized, cut, still 8-bit. The device normalises."""
 
+import math
 import platform
 
 import torch
@@ -35,7 +36,7 @@ def planes_to_model_input(planes: Tensor, spec: Preprocessing) -> Pixels:
         planes = _cut_to_aspect(planes)
     resized = _resize(planes, _resized_size(planes, spec), spec.interpolation)
     if spec.fit != "stretch":
-        resized = _cut_centre(_fill_up(resized, spec), spec.crop)
+        resized = _cut_centre(_fill_up(resized, spec), spec)
     pixels: Pixels = resized.contiguous().cpu().numpy()
     return pixels
 
@@ -89,8 +90,10 @@ def _fill_up(planes: Tensor, spec: Preprocessing) -> Tensor:
     return filled
 
 
-def _cut_centre(planes: Tensor, side: int) -> Tensor:
-    top, left = (round((length - side) / 2) for length in planes.shape[1:])
+def _cut_centre(planes: Tensor, spec: Preprocessing) -> Tensor:
+    side = spec.crop
+    rounded = math.floor if spec.centre == "down" else round
+    top, left = (rounded((length - side) / 2) for length in planes.shape[1:])
     return planes[:, top : top + side, left : left + side]
 
 

@@ -33,6 +33,7 @@ class Preprocessing:
     interpolation: str = "bilinear"  # or "bicubic" or "lanczos"; always antialiased
     fit: str = "crop"
     fill: tuple[int, int, int] = (0, 0, 0)  # RGB, 0..255
+    centre: str = "nearest"  # or "down": where the cut begins when half a pixel is left over
 
 
 class Capability(StrEnum):

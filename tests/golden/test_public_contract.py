@@ -213,6 +213,7 @@ def test_a_model_has_these_fields() -> None:
             "interpolation": "bilinear",
             "fit": "crop",
             "fill": (0, 0, 0),
+            "centre": "nearest",
         },
         "capabilities": ["images"],
     }
@@ -261,6 +262,7 @@ def test_the_error_codes_are_these() -> None:
         "model_mismatch",
         "not_found",
         "conflict",
+        "limit_reached",
         "denied",
         "refused_by_policy",
         "unauthenticated",

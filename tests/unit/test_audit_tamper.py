@@ -279,6 +279,15 @@ def test_nothing_is_signed_after_a_rollback_under_a_process_that_runs(world: Wor
                 log.append([search_by("bob")])
 
 
+def test_no_second_log_is_begun_where_a_process_has_seen_one(world: World) -> None:
+    with world.open() as log:
+        log.append([search_by("ann")])
+        for table in ("audit_entry", "audit_tile", "audit_tree"):
+            world.sql(f"DELETE FROM {table}")  # noqa: S608
+        with pytest.raises(FatalError, match="has 0: the ledger was put back"):
+            log.append([search_by("bob")])
+
+
 def test_nothing_is_signed_on_top_of_a_damaged_tree(world: World) -> None:
     world.sql("UPDATE audit_entry SET commitment = zeroblob(32) WHERE entry_index = 599")
     with world.open() as log, pytest.raises(FatalError, match="not what was signed"):

@@ -1,6 +1,7 @@
 """Models in Hugging Face's layout: each family against the library's own processor and forward pass."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,11 @@ from torch import Tensor
 from transformers import AutoImageProcessor, AutoModel
 
 from pipeline.adapters.models.catalogue import load_embedder, load_spec
+from pipeline.adapters.models.own_pipeline import check_against_own
 from pipeline.adapters.models.probe_pictures import probe_pictures
 from pipeline.errors import ModelError
 from pipeline.image.preprocess import to_model_input
-from pipeline.types import Capability, ModelSpec
+from pipeline.types import Capability, ModelSpec, Pixels, Preprocessing
 from tests.hf_models import save_model
 from tests.hf_texts import add_tokenizer
 
@@ -78,6 +80,17 @@ def test_a_family_gives_what_the_library_gives(models: Folders, kind: str) -> No
         assert float(row @ own / np.linalg.norm(own)) >= MIN_COSINE
 
 
+@pytest.mark.parametrize("width", range(150, 158))
+def test_a_cut_begins_where_the_library_s_begins(models: Folders, width: int) -> None:
+    """The widths after the resize are 75 to 78, so that an odd number of pixels is left over."""
+    rgb = np.random.default_rng(width).integers(0, 256, (80, width, 3), np.uint8)
+    how = spec_of(models["dinov2"]).preprocessing
+    theirs = AutoImageProcessor.from_pretrained(models["dinov2"])(images=rgb, return_tensors="np")
+    mean, std = (np.array(values).reshape(3, 1, 1) for values in (how.mean, how.std))
+    pixels = theirs["pixel_values"][0] * std + mean
+    np.testing.assert_allclose(to_model_input(rgb, how), pixels * 255, atol=1.01)
+
+
 def test_two_towers_can_be_asked_for_texts_and_one_cannot(models: Folders, tmp_path: Path) -> None:
     with_tokenizer = add_tokenizer(save_model("clip", tmp_path / "clip"), "clip")
     assert spec_of(with_tokenizer).capabilities == (Capability.IMAGES, Capability.TEXT)
@@ -98,3 +111,14 @@ def test_a_model_of_the_hub_lies_in_the_folder_of_models(models: Folders, tmp_pa
     (tmp_path / "hf" / "acme" / "vit").symlink_to(models["vit"])
     spec = spec_of("hf/acme/vit", weights_dir=tmp_path)
     assert (spec.address, spec.fingerprint) == ("hf/acme/vit", spec_of(models["vit"]).fingerprint)
+
+
+def test_a_cut_that_begins_elsewhere_is_found() -> None:
+    right = Preprocessing(resize=256, crop=224, mean=(0.5,) * 3, std=(0.25,) * 3, centre="down")
+
+    def own(rgb: Pixels) -> NDArray[np.float32]:
+        return ((to_model_input(rgb, right) / 255 - 0.5) / 0.25).astype(np.float32)
+
+    check_against_own(right, own, where="a processor")
+    with pytest.raises(ModelError, match=r"the input of a picture has cosine 0.\d+ to its own"):
+        check_against_own(replace(right, centre="nearest"), own, where="a processor")

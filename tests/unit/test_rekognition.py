@@ -435,7 +435,7 @@ def test_a_template_that_allows_more_than_faces_do_waits_for_another_person(
     for _ in range(2):  # asking again proposes nothing more
         code, words = refusal(ask(), "create_collection", CollectionId="people")
         assert (code, "version 1" in words) == ("AccessDeniedException", True)
-        assert "looser in min_similarity" in words
+        assert "looser than policies of faces are, in min_similarity" in words
     other = replace(local_caller(), who="another person")
     decide_policy("people", 1, backend.answers_to, other, agree=True)
     assert held(ask(), "create_collection", CollectionId="people")["StatusCode"] == 200

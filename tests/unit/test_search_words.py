@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 
 from pipeline.adapters.ledger.sql_ledger import SqlLedger
-from pipeline.errors import ArgumentError, DeniedError, ErrorCode, ModelError
+from pipeline.errors import ArgumentError, DeniedError, ErrorCode, ModelError, ModelMismatchError
 from pipeline.ingest.run_batch import run_batch
 from pipeline.location import Location
 from pipeline.ports import Deps
@@ -20,7 +21,7 @@ from pipeline.search.query import Bytes, Object, Query, Shown, Stored, Vector, W
 from pipeline.service.access import Caller, local_caller
 from pipeline.service.accountability import Accountability
 from pipeline.service.kept_probes import KeptProbes
-from pipeline.service.models import ResidentModel
+from pipeline.service.models import LoadedOnDemand, ResidentModel
 from pipeline.service.query_words import MAX_PROMPT_CHARS, MAX_PROMPTS, read_words
 from pipeline.service.search import SearchAnswer, SearchPorts, SearchRequest, search_images
 from pipeline.testing.memory_audit import MemoryAuditLog
@@ -437,3 +438,45 @@ def test_a_picture_that_came_with_words_is_kept_for_those_who_verify(deps: Deps,
     assert answer.receipt is not None
     digest = hashlib.sha256(body).hexdigest()
     assert kept.read(answer.receipt.record_id, digest, LIMITS) == body
+
+
+# Which tower is loaded
+
+
+def test_words_do_not_wait_for_an_image_tower_that_is_loading(index: MemoryIndex) -> None:
+    begun, may_end, loaded = threading.Event(), threading.Event(), list[str]()
+
+    def load(_address: str, _precision: str) -> FakeEmbedder:
+        begun.set()
+        assert may_end.wait(timeout=30)
+        return FakeEmbedder(TEXT_SPEC)
+
+    def load_texts(address: str) -> FakeTexts:
+        loaded.append(address)
+        return FakeTexts()
+
+    models = LoadedOnDemand(index, load, requested="", precision="auto", load_texts=load_texts)
+    target = index.live(COLLECTION)
+    loading = threading.Thread(target=models.answering, args=(target,))
+    loading.start()
+    assert begun.wait(timeout=30)
+    first, second = models.reading(target), models.reading(target)
+    may_end.set()
+    loading.join()
+    assert first is second
+    assert loaded == [TEXT_SPEC.address], "once, and without an image tower"
+
+
+def test_a_text_tower_of_another_model_is_refused(index: MemoryIndex) -> None:
+    def load_texts(_address: str) -> FakeTexts:
+        texts = FakeTexts()
+        texts.spec = replace(TEXT_SPEC, fingerprint="0e" * 32)
+        return texts
+
+    models = LoadedOnDemand(index, no_images, requested="", precision="auto", load_texts=load_texts)
+    with pytest.raises(ModelMismatchError, match="two towers"):
+        models.reading(index.live(COLLECTION))
+
+
+def no_images(_address: str, _precision: str) -> FakeEmbedder:
+    raise AssertionError("no image is asked for")

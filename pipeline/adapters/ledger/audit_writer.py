@@ -171,6 +171,11 @@ class AuditWriter:
     def _take_edge(self, connection: sa.Connection) -> Edge:
         mine, self._edge = self._edge, None  # a transaction that fails leaves an edge that is no tree's
         tree = select_tree(connection)
+        present = tree.size if tree else 0
+        if self._committed > present:
+            raise FatalError(
+                f"the log had {self._committed} entries and has {present}: the ledger was put back"
+            )
         if tree is None:
             check_not_behind(self._published or (), 0, Edge().node)
             first = {"vkey": self._vkey, "size": 0, "root": EMPTY_ROOT}
@@ -180,10 +185,6 @@ class AuditWriter:
             raise ConfigError(
                 f"the log is signed by {tree.vkey}, and this process has the key of "
                 f"{self._key.verifier}; give all processes of one ledger the same PICTOR_AUDIT_KEY"
-            )
-        if self._committed > tree.size:
-            raise FatalError(
-                f"the log had {self._committed} entries and has {tree.size}: the ledger was put back"
             )
         if mine and mine.size == tree.size and mine.root() == tree.root:
             mine.forget_full()

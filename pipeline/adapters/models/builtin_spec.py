@@ -29,6 +29,9 @@ def builtin_spec() -> ModelSpec:
     )
 
 
+_LATER_KEYS = {"fill": (0, 0, 0), "centre": "nearest"}
+
+
 def fingerprint_of(weights: str, architecture: str, preprocessing: Preprocessing) -> str:
     """Over content alone: not the name, nor where the file lies, nor its format. Any model's, not only ours.
 
@@ -36,7 +39,8 @@ def fingerprint_of(weights: str, architecture: str, preprocessing: Preprocessing
         weights: a digest of the tensors that take part in the forward pass.
     """
     how = asdict(preprocessing)
-    if not any(preprocessing.fill):
-        del how["fill"]  # models that were there before it keep their fingerprints
+    for key, before in _LATER_KEYS.items():
+        if how[key] == before:
+            del how[key]  # models that were there before it keep their fingerprints
     content = {"weights": weights, "architecture": architecture, "preprocessing": how}
     return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()

@@ -85,6 +85,7 @@ PREPROCESSING: Rules = {
     "interpolation": one_of("bilinear", "bicubic", "lanczos"),
     "fit": one_of("crop", "stretch", "squash", "pad"),
     "fill": COLOUR,
+    "centre": one_of("nearest", "down"),
 }
 _KEYS: Rules = {
     "name": NAME,
@@ -121,6 +122,7 @@ def read_preprocessing(table: Mapping[str, object], preset: Preprocessing, path:
         interpolation=str(table.get("interpolation", preset.interpolation)),
         fit=fit,
         fill=_colour(table.get("fill"), preset.fill),
+        centre=str(table.get("centre", preset.centre)),
     )
 
 

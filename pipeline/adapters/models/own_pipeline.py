@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.adapters.models.probe_pictures import probe_pictures
+from pipeline.adapters.models.probe_pictures import odd_picture, probe_pictures
 from pipeline.errors import ModelError
 from pipeline.image.preprocess import to_model_input
 from pipeline.types import Pixels, Preprocessing
@@ -22,7 +22,7 @@ def check_against_own(found: Preprocessing, own: Callable[[Pixels], Values], *, 
     Raises:
         ModelError: the library makes another shape of a picture, or another picture.
     """
-    for rgb in probe_pictures():
+    for rgb in [*probe_pictures(), odd_picture(found)]:
         theirs, ours = own(rgb), _normalise(to_model_input(rgb, found), found)
         if theirs.shape != ours.shape:
             raise ModelError(f"{where} makes {list(theirs.shape)} of a picture, not {list(ours.shape)}")

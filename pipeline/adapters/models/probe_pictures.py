@@ -3,12 +3,20 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.types import Pixels, Preprocessing
+
 _SIZES = ((300, 437), (391, 260))  # height and width: both shapes, and sides that no cut divides evenly
 
 
 def probe_pictures() -> list[NDArray[np.uint8]]:
     """[H, W, 3]. The same everywhere: smooth waves of all lengths, as in photographs."""
     return [_draw(height, width) for height, width in _SIZES]
+
+
+def odd_picture(spec: Preprocessing) -> Pixels:
+    """Three pixels over a multiple of four are cut of it: libraries round the half of them differently."""
+    longer = spec.resize + 4 + (3 - spec.resize + spec.crop) % 4
+    return _draw(2 * spec.resize, 2 * longer)
 
 
 def _draw(height: int, width: int) -> NDArray[np.uint8]:

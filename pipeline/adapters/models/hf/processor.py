@@ -43,7 +43,13 @@ def _translate(processor: Any, name: str) -> Preprocessing:
     crop = _crop(processor, where) or resize
     mean, std = _normalisation(processor)
     return Preprocessing(
-        resize=resize, crop=crop, mean=mean, std=std, interpolation=_interpolation(processor, where), fit=fit
+        resize=resize,
+        crop=crop,
+        mean=mean,
+        std=std,
+        interpolation=_interpolation(processor, where),
+        fit=fit,
+        centre="down" if fit == "crop" else "nearest",  # transformers rounds so where it cuts
     )
 
 
