@@ -8,7 +8,7 @@ PictorError                 internal_error
 │       └── ModelMismatchError  model_mismatch: a collection belongs to another model
 ├── NotFoundError           not_found: what was asked for by its name or id is not there
 ├── ConflictError           conflict: it is there, and in a state in which this cannot be done
-│   └── LimitError              conflict: it would have more of something than it may
+│   └── LimitError              limit_reached: it would have more of something than it may
 ├── DeniedError             denied: the caller may not do this
 │   └── PolicyError         refused_by_policy: the policy of the collection does not allow this search
 ├── UnknownCallerError      unauthenticated: nobody knows who asks
@@ -43,6 +43,7 @@ class ErrorCode(StrEnum):
     MODEL_MISMATCH = "model_mismatch"
     NOT_FOUND = "not_found"
     CONFLICT = "conflict"
+    LIMIT_REACHED = "limit_reached"
     DENIED = "denied"
     REFUSED_BY_POLICY = "refused_by_policy"
     UNAUTHENTICATED = "unauthenticated"
@@ -107,6 +108,8 @@ class ConflictError(PictorError):
 
 class LimitError(ConflictError):
     """It would have more of something than it may: faces of a person, or tags."""
+
+    code = ErrorCode.LIMIT_REACHED
 
 
 class DeniedError(PictorError):

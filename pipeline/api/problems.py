@@ -111,6 +111,11 @@ _OF_A_USE_CASE: Mapping[str, Kind] = {
             "`detail` names the state, and those in which it can be done.",
         ),
         (
+            ErrorCode.LIMIT_REACHED,
+            "It would have more of something than it may",
+            "`detail` names the limit. Nothing was changed.",
+        ),
+        (
             ErrorCode.UNAUTHENTICATED,
             "The service does not know who asks",
             "Send a key as `Authorization: Bearer KEY`. `pictor keys create NAME --role searcher` makes one.",

@@ -21,6 +21,7 @@ def exit_code_of(code: ErrorCode) -> int:
             | ErrorCode.MODEL_MISMATCH
             | ErrorCode.NOT_FOUND
             | ErrorCode.CONFLICT
+            | ErrorCode.LIMIT_REACHED
             | ErrorCode.DENIED
             | ErrorCode.REFUSED_BY_POLICY
             | ErrorCode.UNAUTHENTICATED

@@ -83,7 +83,7 @@ def http_status_of(code: ErrorCode) -> int:
             return 403
         case ErrorCode.NOT_FOUND:
             return 404
-        case ErrorCode.CONFLICT | ErrorCode.MODEL_MISMATCH:
+        case ErrorCode.CONFLICT | ErrorCode.LIMIT_REACHED | ErrorCode.MODEL_MISMATCH:
             return 409
         case ErrorCode.IMAGE_REJECTED | ErrorCode.TARGET_UNUSABLE | ErrorCode.MODEL_UNUSABLE:
             return 422

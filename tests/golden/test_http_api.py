@@ -33,6 +33,7 @@ PROBLEMS = {
     "model_mismatch": 409,
     "not_found": 404,
     "conflict": 409,
+    "limit_reached": 409,
     "denied": 403,
     "refused_by_policy": 403,
     "unauthenticated": 401,

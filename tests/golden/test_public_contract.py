@@ -262,6 +262,7 @@ def test_the_error_codes_are_these() -> None:
         "model_mismatch",
         "not_found",
         "conflict",
+        "limit_reached",
         "denied",
         "refused_by_policy",
         "unauthenticated",

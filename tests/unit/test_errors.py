@@ -18,6 +18,7 @@ NUMBERS = {
     ErrorCode.MODEL_MISMATCH: (2, 409),
     ErrorCode.NOT_FOUND: (2, 404),
     ErrorCode.CONFLICT: (2, 409),
+    ErrorCode.LIMIT_REACHED: (2, 409),
     ErrorCode.DENIED: (2, 403),
     ErrorCode.REFUSED_BY_POLICY: (2, 403),
     ErrorCode.UNAUTHENTICATED: (2, 401),

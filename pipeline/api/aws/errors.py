@@ -20,6 +20,7 @@ _BY_CODE: Mapping[str, str] = {
     "model_mismatch": "InvalidParameterException",
     "not_found": "ResourceNotFoundException",
     "conflict": "ResourceInUseException",
+    "limit_reached": "LimitExceededException",
     "denied": "AccessDeniedException",
     "refused_by_policy": "AccessDeniedException",
     "cross_site": "AccessDeniedException",
