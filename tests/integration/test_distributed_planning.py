@@ -21,7 +21,7 @@ from pipeline.testing.memory_index import MemoryIndex
 from pipeline.testing.memory_store import MemoryStore
 from pipeline.types import WORKERS, BatchReport, JobRequest, JobState, ObjectRef
 from tests.accountable import accountability
-from tests.fleet import own_place, settings_of
+from tests.fleet import own_place, settings_of, wait_until
 from tests.services import MilvusServer, PostgresServer, RabbitMQServer, S3Server
 from tests.unit.fakes import LIMITS, FakeEmbedder
 from workers.broker.celery_app import make_app
@@ -206,14 +206,15 @@ def test_never_more_batches_are_outstanding_than_may_be_and_each_is_done_once(
     reporter = Reporter(settings, ledger)
     reporter.start()
     try:
-        step, nonce, deadline = 0, "first", time.monotonic() + 120
-        while ledger.get_job(job_id).state is JobState.RUNNING:
+        assert isinstance(context.publisher, ChainPublisher)
+        context.publisher.steps = [(job_id, 0, "first")]
+        deadline = time.monotonic() + 120
+        while context.publisher.steps:
             assert time.monotonic() < deadline
+            [(_, step, nonce)] = context.publisher.steps
+            context.publisher.steps = []
             run_plan_step(job_id, step, nonce, context.deps, context)
-            assert isinstance(context.publisher, ChainPublisher)
-            if context.publisher.steps:
-                [(_, step, nonce)] = context.publisher.steps
-                context.publisher.steps = []
+        wait_until(lambda: ledger.get_job(job_id).state is not JobState.RUNNING, "all is reported", 60)
     finally:
         reporter.done.set()
         reporter.join(10)

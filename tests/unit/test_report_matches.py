@@ -55,15 +55,18 @@ def column_of(log: MemoryAuditLog) -> str:
     ]
     [row] = systems.rows
     counted = dict(zip(systems.columns, row, strict=True))
-    [column] = [name for name in ("led on", "rejected", "open") if counted[name]]
+    [column] = [name for name in ("led on", "rejected", "disputed", "open") if counted[name]]
     return column
 
 
 def column_by_book(log: MemoryAuditLog) -> str:
-    states = [match.state for match in MemoryVerificationBook(log).matches()]
+    matches = list(MemoryVerificationBook(log).matches())
+    states = {match.state for match in matches}
     if MatchState.CONFIRMED in states:
         return "led on"
-    return "rejected" if set(states) == {MatchState.REJECTED} else "open"
+    if not all(match.is_closed for match in matches):
+        return "open"
+    return "rejected" if states == {MatchState.REJECTED} else "disputed"
 
 
 def is_listed(log: MemoryAuditLog) -> bool:

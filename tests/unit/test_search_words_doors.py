@@ -132,7 +132,7 @@ def test_a_batch_of_words_and_pictures(client: TestClient) -> None:
 @pytest.mark.parametrize(
     ("query", "said"),
     [
-        ({}, "exactly one of id, object, image and vector is expected, or text, found none"),
+        ({}, "exactly one of id, object, image, vector and person is expected, or text, found none"),
         ({"text": ""}, "text '' is empty"),
         ({"text": "   "}, "is empty; words are expected"),
         ({"text": "x" * 10_000}, "10000 characters, at most 1000 are allowed"),

@@ -28,7 +28,11 @@ _TEMPLATES.env.filters["duration"] = duration
 
 def render(request: Request, template: str, *, status: int = 200, **values: object) -> HTMLResponse:
     may = _permissions(request)
-    shown = values | {"may_audit": Permission.AUDIT in may, "may_verify": Permission.VERIFY in may}
+    shown = values | {
+        "may_audit": Permission.AUDIT in may,
+        "may_search": Permission.SEARCH in may,
+        "may_verify": Permission.VERIFY in may,
+    }
     return _TEMPLATES.TemplateResponse(request, template, shown, status_code=status)
 
 

@@ -1,11 +1,10 @@
 """The search page: drop a picture, follow a link or write words, and see the nearest images.
 
 Why somebody searches never stands in an address, since those land in logs and in histories of browsers. So
-the page of a collection with a policy sends its fields as a form, and a link to a search asks again. Words go
-the same way, since they may name a person.
+the page of a collection with a policy sends its fields as a form, and a link to a search asks again. Words
+and persons go the same way, since they may be names.
 """
 
-from dataclasses import dataclass
 from typing import Annotated
 from urllib.parse import urlencode
 
@@ -18,11 +17,12 @@ from pipeline.api.bodies import MAX_STATED_CHARS, MAX_WHERE_CHARS, Stated
 from pipeline.api.header_text import header_text
 from pipeline.api.metrics import PAGE
 from pipeline.api.pages.forms import FormBody, read_form
+from pipeline.api.pages.looks import answers_of, looks_of
+from pipeline.api.pages.persons_part import PersonFields, list_shown_persons
 from pipeline.api.pages.rendering import render
 from pipeline.api.stated import StatedInHeaders
-from pipeline.errors import PictorError
-from pipeline.evaluation.scale import Scale
-from pipeline.search.query import Bytes, Shown, Stored
+from pipeline.errors import ArgumentError, PictorError
+from pipeline.search.query import Bytes, Person, Shown, Stored
 from pipeline.search.query import Query as SearchQuery
 from pipeline.service import show
 from pipeline.service.access import Caller
@@ -34,6 +34,7 @@ from pipeline.service.arguments import (
 )
 from pipeline.service.conditions import read_condition, read_condition_text
 from pipeline.service.images import show_image
+from pipeline.service.persons import ShownPerson, show_person
 from pipeline.service.query_words import MAX_PROMPT_CHARS, read_words
 from pipeline.service.search import SearchAnswer
 from pipeline.types import (
@@ -42,10 +43,7 @@ from pipeline.types import (
     CollectionInfo,
     CollectionPolicy,
     Condition,
-    FacePlace,
     IndexRow,
-    SearchHit,
-    place_of,
 )
 
 router = APIRouter()
@@ -95,7 +93,7 @@ class Words(BaseModel):
         )
 
 
-class SearchForm(Asked, Words):
+class SearchForm(Asked, Words, PersonFields):
     """The same with the reasons that the policy of the collection asks for."""
 
     purpose: Annotated[str, Field(max_length=MAX_STATED_CHARS)] = ""
@@ -103,6 +101,7 @@ class SearchForm(Asked, Words):
 
 
 NO_WORDS = Words()
+NOBODY = PersonFields()
 
 
 @router.get("/")
@@ -115,11 +114,13 @@ def search_page(
 
 @router.post("/")
 def search_with_reasons(request: Request, form: FormBody, ports: Ports, caller: Asks) -> HTMLResponse:
-    """The page with the neighbours of a stored image, for a form that says why."""
+    """The page with the neighbours of a stored image or person, for a form that says why."""
     fields = read_form(form, SearchForm)
     asked = Asked.model_validate(fields.model_dump(include=set(Asked.model_fields)))
     words = Words.model_validate(fields.model_dump(include=set(Words.model_fields), by_alias=True))
-    return _page(request, asked, Stated(purpose=fields.purpose, case=fields.case), ports, caller, words)
+    person = PersonFields.model_validate(fields.model_dump(include=set(PersonFields.model_fields)))
+    stated = Stated(purpose=fields.purpose, case=fields.case)
+    return _page(request, asked, stated, ports, caller, words, person)
 
 
 def words_in(
@@ -161,11 +162,12 @@ def results(
         words=words,
         stated=stated,
         policy=None if error else _policy_of(asked.collection, ports),
-        answers=_answers_of(found),
+        answers=answers_of(found),
         example=None,
+        person=None,
         mine=True,
         error=error,
-        looks=_looks_of(found, ports),
+        looks=looks_of(found, ports),
     )
 
 
@@ -176,25 +178,34 @@ def _page(
     ports: Backend,
     caller: Caller,
     words: Words = NO_WORDS,
+    of: PersonFields = NOBODY,
 ) -> HTMLResponse:
     """Args: `stated` is None where nobody was asked for it."""
     collections = show.list_collections(ports.index, caller)
     chosen = asked.collection or _first(collections, ports.settings.collection)
-    asked = asked.model_copy(update={"collection": chosen, "id": asked.id.strip()})
+    info = next((info for info in collections if info.name == chosen), None)
+    asked = asked.model_copy(
+        update={"collection": chosen, "id": "" if of.chosen_person else asked.id.strip()}
+    )
     policy = _policy_of(chosen, ports) if collections else None
     found: SearchAnswer | None = None
     example: IndexRow | None = None
+    person: ShownPerson | None = None
     error, status = "", 200
     must_say_why = policy is not None and stated is None
-    if (asked.id or words != NO_WORDS) and not must_say_why:
+    is_asked = bool(asked.id or of.wanted or words != NO_WORDS) and not of.persons_after
+    if is_asked and not must_say_why:
         try:
             if asked.id:
                 example = show_image(asked.id, chosen, ports.index, caller)
-            query = words.beside(Stored(text=asked.id, id=asked.id) if asked.id else None)
+            if of.wanted:
+                person, _ = show_person(chosen, of.wanted.id, ports.search_ports(), caller)
+            query = words.beside(_one_of(asked, of))
             found = _find(query, asked, stated or Stated(), ports, caller)
             error = found.error
         except PictorError as err:
             error, status = str(err), http_status_of(err.code)
+    is_of_faces = info is not None and info.has_views
     return render(
         request,
         "search.html",
@@ -202,17 +213,29 @@ def _page(
         collections=collections,
         asked=asked,
         words=words,
-        reads_text=any(info.reads_text for info in collections if info.name == chosen),
+        of=of,
+        reads_text=info is not None and info.reads_text,
         stated=stated or Stated(),
         must_say_why=must_say_why and bool(asked.id),
         policy=policy,
-        answers=_answers_of(found),
+        answers=answers_of(found),
         example=example,
+        person=person,
         mine=False,
         error=error,
-        looks=_looks_of(found, ports),
-        is_of_faces=any(info.has_views for info in collections if info.name == chosen),
+        looks=looks_of(found, ports),
+        is_of_faces=is_of_faces,
+        persons=list_shown_persons(chosen, of.persons_after, ports, caller)
+        if is_of_faces and (error or not found)
+        else None,
     )
+
+
+def _one_of(asked: Asked, of: PersonFields) -> Stored | Person | None:
+    """Raises ArgumentError: both an image and a person are typed."""
+    if asked.id and of.wanted:
+        raise ArgumentError("a stored id and a person are given; one of the two is expected")
+    return Stored(text=asked.id, id=asked.id) if asked.id else of.wanted
 
 
 def _read_box(text: str) -> Box | None:
@@ -220,29 +243,6 @@ def _read_box(text: str) -> Box | None:
         return None
     left, top, width, height = map(int, text.split(","))
     return Box(left=left, top=top, width=width, height=height)
-
-
-def _answers_of(found: SearchAnswer | None) -> list[SearchAnswer]:
-    """One for each face of the example that was looked for."""
-    return [found, *found.other_faces] if found else []
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Looks:
-    """What a page shows of a hit beside its picture."""
-
-    scale: Scale | None  # where similarities mean something
-
-    def face(self, hit: SearchHit | IndexRow) -> FacePlace | None:
-        return place_of(hit.metadata, width=hit.width, height=hit.height)
-
-    def similarity(self, score: float) -> float | None:
-        return self.scale.similarity_of(score) if self.scale else None
-
-
-def _looks_of(found: SearchAnswer | None, ports: Backend) -> Looks:
-    scale = ports.answers_to.scale_of(found.target) if found and found.target else None
-    return Looks(scale=scale if scale and scale.calibration else None)
 
 
 def _policy_of(collection: str, ports: Backend) -> CollectionPolicy | None:

@@ -29,7 +29,7 @@ async function search(picture, box) {
   results.setAttribute("aria-busy", "true");
   results.replaceChildren(document.getElementById("busy").content.cloneNode(true));
   const asked = new URLSearchParams(new FormData(form));
-  asked.delete("id");
+  for (const name of ["id", "person"]) asked.delete(name); // the picture alone is looked for
   if (box) asked.set("box", box);
   const headers = {};
   for (const name of ["purpose", "case", "text", "not"]) { // not in the address, which is logged
