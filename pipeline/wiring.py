@@ -38,7 +38,7 @@ from pipeline.ports.model_binding import (
     find_generation,
 )
 from pipeline.settings import Settings
-from pipeline.types import WORKERS, CollectionInfo, CollectionRef, ModelSpec, embedded_on
+from pipeline.types import WORKERS, CollectionInfo, CollectionRef, Job, ModelSpec, embedded_on
 
 if TYPE_CHECKING:
     import numpy as np
@@ -102,6 +102,18 @@ def load_of_model(settings: Settings) -> Load:
     except PictorError:
         return Load()
     return Load(is_trained=spec.address != DEFAULT_MODEL, finds_views=spec.has_views)
+
+
+def load_of_job(job: Job, settings: Settings) -> Load:
+    """Of a process that runs it, by what the job says of its model. Whether it looks for faces shows as
+    soon as a batch is done.
+    """
+    counts = job.counts
+    return Load(
+        batches=settings.batch_threads,
+        is_trained=job.request.model_name != DEFAULT_MODEL,
+        finds_views=counts.faces_found + counts.without_faces > 0,
+    )
 
 
 def _jpeg_device(settings: Settings) -> str:

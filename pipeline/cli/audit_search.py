@@ -9,7 +9,7 @@ import typer
 from pipeline import wiring, wiring_audit
 from pipeline.cli.audit_options import AsJson, Asked, Case, Collection, Kind, Person, Purpose, Since, Until
 from pipeline.cli.output import note, warn, write_json, write_table
-from pipeline.errors import ArgumentError, PictorError
+from pipeline.errors import PictorError
 from pipeline.search.query import Object, Stored
 from pipeline.search.query import Person as PersonQuery
 from pipeline.service.access import local_caller
@@ -36,7 +36,8 @@ def search(
         ),
     ] = "",
     candidate: Annotated[
-        str, typer.Option(help="Who was shown this image? Its stored id or s3://bucket/key.")
+        str,
+        typer.Option(help="Who was shown this? A stored id, s3://bucket/key or person:ID."),
     ] = "",
     decision: Annotated[AuditOutcome | None, typer.Option(help="What the policy said.")] = None,
     since: Since = None,
@@ -120,8 +121,8 @@ def _digest_of(query: Object, settings: Settings) -> str:
 
 
 def _image_id(text: str) -> str:
-    """Raises ArgumentError: neither a stored id nor an object."""
+    """Of a person it is the text itself. Raises ArgumentError: it is none of these."""
     query = read_query(text, locate_file=wiring.locate_file)
     if isinstance(query, PersonQuery):
-        raise ArgumentError(f"{text}: s3://bucket/key or a stored image id is expected")
+        return query.text
     return query.id if isinstance(query, Stored) else image_id_of(query.bucket, query.key)

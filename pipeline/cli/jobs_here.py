@@ -5,7 +5,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
 from pipeline import wiring
-from pipeline.capacity import Load
 from pipeline.cli.outcome import done_of, print_counts, settle
 from pipeline.cli.output import note
 from pipeline.cli.progress import JobProgress, ProgressState
@@ -41,8 +40,9 @@ class JobsHere:
         return [job_json(job) for job in found]
 
     def show(self, job_id: str) -> Fields:
+        job = show.find_job(job_id, self._ledger, local_caller())
         # Of workers with the settings of whoever asks.
-        concurrency = wiring.concurrency_of(self._settings, Load())
+        concurrency = wiring.concurrency_of(self._settings, wiring.load_of_job(job, self._settings))
         return show.shown_json(show.show_job(job_id, self._ledger, concurrency, local_caller()))
 
     def failures(self, job_id: str) -> Iterable[Fields]:

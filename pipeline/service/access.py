@@ -61,6 +61,7 @@ class Caller:
     on_behalf_of: str = ""
     key_id: str = ""  # of the key that was shown
     expires_at: datetime | None = None  # of that key
+    acts_for_others: bool = False  # may say on whose behalf it asks
     roles: tuple[str, ...] = ()
     justification: Justification = field(default_factory=Justification)  # of searches that state none
     address: str = ""  # of the network, where there is one
@@ -74,6 +75,7 @@ def local_caller(*, request_id: str = "", on_behalf_of: str = "") -> Caller:
         permissions=frozenset(Permission),
         tenant=ALL_TENANTS,
         roles=(LOCAL_ROLE,),
+        acts_for_others=True,
         on_behalf_of=on_behalf_of,
         request_id=request_id or uuid.uuid4().hex,
     )

@@ -76,13 +76,17 @@ def enter_person_change(
     caller: Caller,
     *,
     faces: Sequence[str] = (),
+    scores: Sequence[float] = (),
 ) -> None:
     """Somebody makes or deletes a person, or says which faces are theirs. Raises AuditError as `enter_job`.
 
     Args:
         faces: ids of the rows that change hands.
+        scores: cosine of each to the mean of the faces that the person had; empty where there were none.
     """
     details: dict[str, Json] = {"person": person_id, "faces": list(faces)}
+    if scores:
+        details["scores"] = list(scores)
     where = _reference(target)
     answers_to.record(
         [record_of(AuditKind.PERSON_CHANGE, caller, reference_db=where, outcome=act, details=details)]

@@ -12,6 +12,7 @@ from pipeline.service.act_records import enter_person_change
 from pipeline.service.index_faces import IMAGE_ID
 from pipeline.service.persons import ShownPerson, find_person, show_person, writable
 from pipeline.service.search import SearchPorts
+from pipeline.service.search_records import SCORE_DIGITS
 from pipeline.types import MAX_FACES_OF_PERSON, CollectionRef, IndexRow, PersonFace, Vector, place_of
 
 DEFAULT_SIMILARITY = 75.0
@@ -86,7 +87,8 @@ def associate_faces(
             f"person {person_id!r} has {len(own)} faces and would have {len(own) + len(new)}; "
             f"{MAX_FACES_OF_PERSON} are allowed, and none was added"
         )
-    enter_person_change("associated", person_id, target, ports.answers_to, caller, faces=new)
+    scores = [_score(rows[row_id], mean) for row_id in new] if mean is not None else []
+    enter_person_change("associated", person_id, target, ports.answers_to, caller, faces=new, scores=scores)
     faces = [_face_of(rows[row_id]) for row_id in new]
     gone = _gone(person_id, own, [rows[row_id] for row_id in new], target, book)
     now = book.add_faces(collection, person_id, faces, gone=gone)
@@ -111,6 +113,11 @@ def _refusal(
     if score is not None and score < min_score:
         return RefusedFace(face=row_id, reason=FaceRefusal.LOW_MATCH, score=score)
     return None
+
+
+def _score(row: IndexRow, mean: Vector) -> float:
+    """As the log has it."""
+    return round(float(mean @ row.vector), SCORE_DIGITS)
 
 
 def _gone(

@@ -10,7 +10,8 @@ from pipeline.errors import ArgumentError, AuditError, PictorError
 from pipeline.ports import AuditLog
 from pipeline.service.access import ALL_TENANTS, Caller, Permission, is_like_any, require
 from pipeline.service.audit_entries import record_of
-from pipeline.service.audit_subject import Subject
+from pipeline.service.audit_subject import Subject, persons_found
+from pipeline.service.query_text import PERSON
 from pipeline.types.audit import AuditEntry, AuditKind, AuditOutcome, AuditQuery, AuditRecord, Json
 
 MAX_PAGE_ENTRIES = 1000  # of one question, and so of one entry about it
@@ -23,13 +24,14 @@ class Sought:
 
     "Who searched for this picture?" is `probe_sha256`, `probe_image` or both: one of them must hold then.
     "Who was shown it?" is `candidate`. "Who searched for this person?" is `subject`, which is either of them.
+    `person:ID` as `candidate` asks for a person whom a search found by the mean of their faces.
     """
 
     query: AuditQuery = field(default_factory=AuditQuery)  # without a digest
     outcome: AuditOutcome | None = None
     probe_sha256: str = ""
     probe_image: str = ""  # id of the stored image that was searched with
-    candidate: str = ""  # id of an image that was among the hits
+    candidate: str = ""  # id of an image that was among the hits, or `person:ID`
     subject: Subject | None = None
 
     def said(self) -> dict[str, Json]:
@@ -49,9 +51,14 @@ class Sought:
         return (
             (self.outcome is None or record["decision"]["outcome"] == self.outcome)
             and (not (self.probe_sha256 or self.probe_image) or self._is_probe(record["probe"]))
-            and (not self.candidate or any(hit["id"] == self.candidate for hit in record["candidates"]))
+            and (not self.candidate or self._was_shown(record))
             and (self.subject is None or self.subject.matches(record))
         )
+
+    def _was_shown(self, record: Mapping[str, Any]) -> bool:
+        if self.candidate.startswith(PERSON):
+            return self.candidate.removeprefix(PERSON) in persons_found(record)
+        return any(hit["id"] == self.candidate for hit in record["candidates"])
 
     def _is_probe(self, probe: Mapping[str, Any]) -> bool:
         return bool(

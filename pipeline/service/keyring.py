@@ -150,6 +150,7 @@ def caller_with(key: ApiKey, *, request_id: str, on_behalf_of: str = "") -> Call
         request_id=request_id,
         key_id=key.key_id,
         expires_at=key.expires_at,
+        acts_for_others=key.acts_for_others,
         justification=key.justification,
         roles=tuple(role.value for role in key.roles),
     )

@@ -55,7 +55,7 @@ def create_key(request: KeyRequest, keys: KeyBook, answers_to: Accountability, c
     require(caller, Permission.KEYS)
     made = _make(request, caller)
     _check_reach(made.key, caller)
-    _check_roles(made.key, caller)
+    _check_rights(made.key, caller)
     enter_key_change("created", made.key, answers_to, caller)
     keys.add_key(_known(made))
     return made
@@ -142,7 +142,7 @@ def rotate_key(
     made = _make(request, caller)
     made = replace(made, key=replace(made.key, replaces=former.key_id))
     _check_reach(made.key, caller)
-    _check_roles(made.key, caller)  # its text is for the caller's eyes
+    _check_rights(made.key, caller)  # its text is for the caller's eyes
     enter_key_change("rotated", made.key, answers_to, caller)
     keys.replace_key(_known(made), former_expires_at=now + overlap)
     return made
@@ -206,13 +206,21 @@ def _check_reach(key: ApiKey, caller: Caller) -> None:
             )
 
 
-def _check_roles(key: ApiKey, caller: Caller) -> None:
-    """An admin who could make an approver's key would agree to their own proposals."""
+def _check_rights(key: ApiKey, caller: Caller) -> None:
+    """An admin who could make an approver's key would agree to their own proposals, and one who could make a
+    key that acts for others would put a search down to somebody else (decision 0155).
+    """
     beyond = [role for role in key.roles if not permissions_of([role]) <= caller.permissions]
     if beyond:
         raise DeniedError(
             f"roles: {', '.join(beyond)} may do what {caller.who!r} may not; whoever runs the service makes "
             "such a key, for example with `pictor keys create NAME --role approver`"
+        )
+    if key.acts_for_others and not caller.acts_for_others:
+        raise DeniedError(
+            f"acts_for_others: {caller.who!r} may not say on whose behalf it asks, so it may not hand that "
+            "on; whoever runs the service makes such a key, for example with "
+            "`pictor keys create NAME --role searcher --on-behalf`"
         )
 
 

@@ -75,7 +75,8 @@ def submit_embedded(
     Raises:
         DeniedError: the caller may not reach this collection or bucket, or cancel a job, as `restart` does.
         ArgumentError, TargetError: nothing was made.
-        ConflictError: the source is empty, and the collection has images of it.
+        ConflictError: the source is empty, and the collection has images of it. Or an unfinished job has
+            other options, and the caller may not move jobs.
         AuditError: it could not be recorded, so no job was made.
     """
     require(caller, Permission.WRITE)
@@ -91,6 +92,7 @@ def submit_embedded(
         driver=driver,
         restart=restart,
         job_id=job_id,
+        may_change=Permission.OPERATE in caller.permissions,  # it may be anybody's (decision 0156)
         before=lambda found: enter_job(found, request, answers_to, caller),
     )
 
@@ -176,6 +178,7 @@ def open_job(
     driver: str,
     restart: bool = False,
     job_id: str | None = None,
+    may_change: bool = True,
     before: Callable[[str], None] = lambda _job_id: None,
 ) -> tuple[Job, bool]:
     """The unfinished job of the same source, filters, collection and model, or a new one.
@@ -184,14 +187,20 @@ def open_job(
         driver: `embedded_on` the present host. Jobs of the workers and of other hosts are left to them.
         restart: cancel an unfinished job and begin anew.
         job_id: of a job that is new in any case, unless this id is there already.
+        may_change: whether an unfinished job takes other options of this request.
         before: called with the id before anything is written.
 
     Returns:
         The job, and whether it is resumed.
+
+    Raises:
+        ConflictError: the unfinished job has other options, which may not be changed.
     """
     is_new = job_id is not None and not restart
     unfinished = None if is_new else deps.ledger.find_unfinished(request, driver=driver)
     chosen = unfinished.job_id if unfinished is not None and not restart else job_id or new_job_id()
+    if unfinished is not None and not may_change:
+        _refuse_change(unfinished, request)
     before(chosen)
     if unfinished is not None and not restart:
         deps.ledger.set_sync(unfinished.job_id, request)  # these may be other than at the first try
@@ -199,6 +208,16 @@ def open_job(
     if unfinished is not None:
         deps.ledger.set_state(unfinished.job_id, JobState.CANCELLED)
     return deps.ledger.create_job(request, driver=driver, job_id=chosen), False
+
+
+def _refuse_change(unfinished: Job, request: JobRequest) -> None:
+    options = ("keep_missing", "max_delete_share", "retry_failed")
+    other = [name for name in options if getattr(unfinished.request, name) != getattr(request, name)]
+    if other:
+        raise ConflictError(
+            f"job {unfinished.job_id} of the same source is unfinished and has another {', '.join(other)}. "
+            "Wait for it, send the same, or send an Idempotency-Key for a job of your own"
+        )
 
 
 def _refuse_emptied_source(request: JobRequest, deps: Deps) -> None:

@@ -577,3 +577,18 @@ def test_nobody_is_led_to_another_endpoint(
     service.answers = [found()]
     assert store.get(REF, max_bytes=100).body == b"hello", "the endpoint itself is asked as before"
     assert service.requests[-1].user_agent.startswith("object_store"), "and the fast way"
+
+
+@pytest.mark.parametrize("status", [302, 307])
+def test_no_signature_goes_to_another_port_of_the_host(
+    service: Service, elsewhere: Elsewhere, store: S3Store, status: int
+) -> None:
+    """The fast way cannot be kept from asking there (decision 0157). It does not sign for it."""
+    other_port = elsewhere.url.replace("localhost", "127.0.0.1")
+    service.answers = [Answer(status, headers={"Location": other_port})]
+    assert store.get(REF, max_bytes=100).body == b"hello"
+    assert service.requests[0].authorization.startswith("AWS4-HMAC-SHA256")
+    assert [request.authorization for request in elsewhere.requests] == [""], "if nobody asked: drop 0157"
+    with pytest.raises(ConfigError, match=f"answered {status}"):
+        store.get(ODD_REF, max_bytes=100)
+    assert len(elsewhere.requests) == 1, "the slow way follows nobody"

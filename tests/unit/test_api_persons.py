@@ -107,6 +107,8 @@ def test_faces_become_a_person_s_and_are_told_where_they_do_not(ask: Ask, log: M
     assert low.refused[0].score < 0.99
     like = ask("associate_faces", COLLECTION, "berta", [BERTA_IN_GROUP], min_score=0.99)
     assert like.changed == [BERTA_IN_GROUP]
+    details = last_record(log)["details"]
+    assert (details["faces"], 0.99 <= details["scores"][0] <= 1) == ([BERTA_IN_GROUP], True)
     gone = ask("dissociate_faces", COLLECTION, "berta", [BERTA_ALONE, CLARA_ALONE])
     assert (gone.changed, [each.reason for each in gone.refused]) == (
         [BERTA_ALONE],

@@ -287,14 +287,17 @@ def test_who_searched_for_a_picture_is_found_by_file_digest_and_id(
     with wiring_audit.open_audit_log(Settings.from_env()) as log:
         uploaded = search_by("ann", probe=Probe(sha256=digest, source="upload"))
         by_place = search_by("bob", minute=1, probe=Probe(source=image))
-        shown = search_by("eve", minute=2, candidates=(Candidate(id=image, score=0.5, rank=1),))
+        hit = Candidate(id=image, score=0.5, rank=1)
+        persons = {"group_by": "person", "persons": ["ada"]}
+        shown = search_by("eve", minute=2, candidates=(hit,), details=persons)
         log.append([uploaded, by_place, shown])
     asked = [("--probe", file), ("--probe", digest), ("--probe", image), ("--candidate", image)]
+    asked.append(("--candidate", "person:ada"))
     found = []
     for words in asked:
         assert audit("search", "--json", *words) == 0
         found.append([json.loads(line)["index"] for line in lines_of(capsys)])
-    assert found == [[1, 0], [0], [1], [2]]
+    assert found == [[1, 0], [0], [1], [2], [2]]
     assert audit("search", "--probe", "s3:/typo") == 2
 
 

@@ -114,6 +114,32 @@ def test_who_searched_for_a_person_is_found_by_picture_row_or_face(
     assert asked["details"]["query"]["subject"] == subject.lower(), "the question is an entry"
 
 
+@pytest.mark.parametrize(
+    ("subject", "expected", "said"),
+    [
+        ("person:Ann B", ["found_her", "by_person"], "found, rank 2, 0.800 alike"),
+        ("person:Eve", ["found_her"], "found, rank 1, 0.900 alike"),
+        ("person:ann b", [], None),  # ids of persons tell upper from lower case
+    ],
+)
+def test_a_search_that_found_a_person_is_found_by_the_person(
+    client: TestClient, log: MemoryAuditLog, subject: str, expected: list[str], said: str | None
+) -> None:
+    """Her candidate is one of her faces, of which an auditor need not know."""
+    shown = (Candidate(id="6" * 32, score=0.9, rank=1), Candidate(id="9" * 32, score=0.8, rank=2))
+    of_persons = {"group_by": "person", "persons": ["Eve", "Ann B"]}
+    log.append(
+        [
+            search_by("by_person", probe=Probe(sha256="unknown", source="person:Ann B"), candidates=()),
+            search_by("found_her", candidates=shown, details=of_persons),
+            search_by("found_faces", candidates=shown),
+        ]
+    )
+    page = client.get("/audit", params={"subject": subject}).text
+    assert [log_record(log, index)["actor"]["id"] for index in shown_entries(page)] == expected
+    assert said is None or said in page
+
+
 def log_record(log: MemoryAuditLog, index: int) -> Any:
     return json.loads(next(log.entries(start=index)).record or b"")
 

@@ -87,6 +87,16 @@ def test_entries_are_found_by_what_they_say(sought: Sought, indexes: list[int]) 
     assert found(sought, log) == indexes
 
 
+@pytest.mark.parametrize(("candidate", "indexes"), [("person:ann", [0]), ("person:Ann", []), ("ann", [])])
+def test_who_was_shown_a_person_is_found_by_the_person(candidate: str, indexes: list[int]) -> None:
+    shown = (Candidate(id=OTHER, score=0.9, rank=1),)
+    log = log_with(
+        search_by("eve", candidates=shown, details={"group_by": "person", "persons": ["ann"]}),
+        search_by("eve", minute=1, candidates=shown),
+    )
+    assert found(Sought(candidate=candidate), log) == indexes
+
+
 @pytest.mark.parametrize("sought", [Sought(), Sought(outcome=AuditOutcome.ALLOWED)])
 def test_pages_have_every_entry_once_and_the_last_one_says_so(sought: Sought) -> None:
     log = log_with(*(search_by("ann", minute=minute) for minute in range(7)))

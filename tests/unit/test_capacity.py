@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.adapters.ledger.sql_ledger import SqlLedger
 from pipeline.capacity import (
     FINDER_BYTES,
     LOOK_BYTES,
@@ -22,8 +23,8 @@ from pipeline.ports import ImageLimits
 from pipeline.ports.model_binding import DEFAULT_MODEL
 from pipeline.settings import Settings
 from pipeline.types import Capability, CollectionInfo, ModelSpec
-from pipeline.wiring import concurrency_of, load_of_searches
-from tests.unit.fakes import SPEC, identity_of
+from pipeline.wiring import concurrency_of, load_of_job, load_of_searches
+from tests.unit.fakes import HERE, SPEC, identity_of, request_of
 from workers.process.context import load_of
 
 GIB = 2**30
@@ -153,6 +154,23 @@ def test_who_searches_faces_counts_the_detector(has_views: bool) -> None:
     searched = replace(INFO, name="other", has_views=has_views, model_address="faces.toml")
     assert load_of_searches([plain]) == Load()
     assert load_of_searches([plain, searched]) == Load(is_trained=True, finds_views=has_views)
+
+
+@pytest.mark.parametrize(
+    ("model", "counts", "load"),
+    [
+        ("builtin", {}, Load(batches=3)),
+        ("faces", {}, Load(batches=3, is_trained=True)),
+        ("faces", {"faces_found": 1}, Load(batches=3, is_trained=True, finds_views=True)),
+        ("faces", {"without_faces": 1}, Load(batches=3, is_trained=True, finds_views=True)),
+    ],
+)
+def test_a_job_says_which_networks_run_for_it(
+    ledger: SqlLedger, model: str, counts: dict[str, int], load: Load
+) -> None:
+    job = ledger.create_job(request_of(spec=replace(SPEC, name=model)), driver=HERE)
+    counted = replace(job, counts=replace(job.counts, **counts))
+    assert load_of_job(counted, Settings(batch_threads=3)) == load
 
 
 INFO = CollectionInfo(

@@ -91,6 +91,20 @@ def test_an_admin_makes_nobody_who_is_to_look_at_admins(ledger: SqlLedger, role:
     assert create_key(request(roles=[role]), ledger.keys, NO_LOG, both).key.roles == (role,)
 
 
+def test_only_who_may_act_for_others_hands_that_on(ledger: SqlLedger) -> None:
+    """Else an admin puts their own searches down to somebody else, by a key of their own making."""
+    admin = holder(ledger, roles=[KeyRole.ADMIN])
+    portal = create_key(request(acts_for_others=True), ledger.keys, NO_LOG, ME).key
+    with pytest.raises(DeniedError, match="acts_for_others"):
+        create_key(request(acts_for_others=True), ledger.keys, NO_LOG, admin)
+    with pytest.raises(DeniedError, match="acts_for_others"):
+        rotate_key(portal.key_id, ledger.keys, NO_LOG, admin)
+    revoke_key(portal.key_id, ledger.keys, NO_LOG, admin)  # who sees that a key is lost may end it
+    allowed = holder(ledger, roles=[KeyRole.ADMIN], acts_for_others=True)
+    handed_on = create_key(request(acts_for_others=True), ledger.keys, NO_LOG, allowed).key
+    assert rotate_key(handed_on.key_id, ledger.keys, NO_LOG, allowed).key.acts_for_others
+
+
 @pytest.mark.parametrize("what", ["collections", "buckets"])
 @pytest.mark.parametrize(("own", "wanted", "may"), REACH)
 def test_nobody_hands_on_more_than_they_have(

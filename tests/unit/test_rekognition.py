@@ -12,7 +12,7 @@ from botocore.client import BaseClient
 from botocore.exceptions import ClientError
 from starlette.testclient import TestClient
 
-from pipeline.api.app import make_app
+from pipeline.api.app import MAX_BODY_BYTES, make_app
 from pipeline.api.backend import Backend
 from pipeline.api.rekognition.shapes import face
 from pipeline.errors import TransientError
@@ -475,6 +475,12 @@ def test_a_picture_that_cannot_be_read_has_the_error_of_the_model(
     people: Any, operation: str, body: bytes, expected: str
 ) -> None:
     assert refusal(people, operation, CollectionId="people", Image={"Bytes": body})[0] == expected
+
+
+def test_a_body_that_is_too_large_has_an_error_of_the_operation(people: tuple[BaseClient, Wire]) -> None:
+    _, wire = people
+    wire.body = bytes(MAX_BODY_BYTES + 1)
+    assert error_code(people, "list_faces", CollectionId="people") == "InvalidParameterException"
 
 
 @pytest.mark.parametrize("operation", ["index_faces", "search_faces_by_image"])

@@ -5,12 +5,14 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
 from pipeline.adapters.ledger.sql_ledger import SqlLedger
 from pipeline.errors import (
     ArgumentError,
+    ConflictError,
     DeniedError,
     MessageError,
     ModelMismatchError,
@@ -20,7 +22,7 @@ from pipeline.errors import (
 from pipeline.ingest.run_batch import run_batch
 from pipeline.location import parse_location
 from pipeline.ports import Deps, ImageEmbedder
-from pipeline.service.access import Caller, Permission, local_caller, require
+from pipeline.service.access import Caller, Permission, local_caller, permissions_of, require
 from pipeline.service.delete import delete_objects, drop_collection
 from pipeline.service.models import LoadedOnDemand, ResidentModel
 from pipeline.service.move import cancel_job, pause_job, resume_job
@@ -36,11 +38,12 @@ from pipeline.service.show import (
 )
 from pipeline.service.submit import Submission, record_refusal, submit_embedded, submit_to_workers
 from pipeline.service.verify import verify
+from pipeline.testing.memory_audit import MemoryAuditLog
 from pipeline.testing.memory_index import MemoryIndex
 from pipeline.testing.memory_persons import MemoryPersonBook
 from pipeline.testing.memory_store import MemoryStore
-from pipeline.types import WORKERS, JobState
-from tests.accountable import NO_LOG
+from pipeline.types import WORKERS, JobState, KeyRole
+from tests.accountable import NO_LOG, accountability
 from tests.unit.fakes import (
     BUCKET,
     COLLECTION,
@@ -202,6 +205,32 @@ def test_an_embedded_job_is_made_with_its_collection_and_found_again(deps: Deps)
     assert (resumed, job.driver, job.request.collection) == (False, HERE, "fresh")
     assert deps.index.get_collection("fresh") is not None
     assert submit_embedded(wanted, deps, NO_LOG, ME, driver=HERE) == (job, True)
+
+
+@pytest.mark.parametrize(
+    "change", [{"keep_missing": True}, {"max_delete_share": 1.0}, {"retry_failed": True}], ids=str
+)
+def test_a_writer_joins_an_unfinished_job_and_does_not_change_it(deps: Deps, change: dict[str, Any]) -> None:
+    """It may be somebody else's, whose images it would remove or whose failures it would try again."""
+    writer = Caller(who="wes (k1)", permissions=permissions_of([KeyRole.WRITER]))
+    log = MemoryAuditLog()
+    answers_to = accountability(deps.index, log)
+    job, _ = submit_embedded(WANTED, deps, answers_to, ME, driver=HERE)
+    entries = log.head().size
+    with pytest.raises(ConflictError, match=f"job {job.job_id} .* has another {next(iter(change))}"):
+        submit_embedded(replace(WANTED, **change), deps, answers_to, writer, driver=HERE)
+    assert (deps.ledger.get_job(job.job_id), log.head().size) == (job, entries)
+    assert submit_embedded(WANTED, deps, answers_to, writer, driver=HERE) == (job, True)
+    own, resumed = submit_embedded(
+        replace(WANTED, **change), deps, answers_to, writer, driver=HERE, job_id="own"
+    )
+    assert (own.job_id, resumed) == ("own", False)
+
+
+def test_the_user_of_the_machine_goes_on_with_a_job_under_other_options(deps: Deps) -> None:
+    job, _ = submit_embedded(WANTED, deps, NO_LOG, ME, driver=HERE)
+    again, resumed = submit_embedded(replace(WANTED, keep_missing=True), deps, NO_LOG, ME, driver=HERE)
+    assert (again.job_id, resumed, again.request.keep_missing) == (job.job_id, True, True)
 
 
 def test_a_refused_submission_is_a_failed_job(ledger: SqlLedger) -> None:

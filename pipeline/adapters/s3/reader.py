@@ -141,7 +141,8 @@ class FastReader:
         }
         if environment_proxy(self._endpoint) is None:
             # obstore follows redirects and has no option against it. Every other host than that of the
-            # endpoint is asked for through a proxy that is not there, so nobody is led elsewhere.
+            # endpoint is asked for through a proxy that is not there, so nobody is led elsewhere. An
+            # exclusion knows no port: another one of this host is asked, unsigned (decision 0157).
             options |= {"proxy_url": NO_PROXY, "proxy_excludes": urlsplit(url).hostname or ""}
         if self._config.ca_file not in ("", SYSTEM):
             options["root_certificate"] = Path(self._config.ca_file).read_text(encoding="ascii")

@@ -19,8 +19,8 @@ _BY_CODE: Mapping[str, str] = {
     "target_unusable": "InvalidParameterException",
     "model_mismatch": "InvalidParameterException",
     "not_found": "ResourceNotFoundException",
-    "conflict": "ResourceInUseException",
-    "limit_reached": "LimitExceededException",
+    "conflict": "ConflictException",
+    "limit_reached": "ServiceQuotaExceededException",
     "denied": "AccessDeniedException",
     "refused_by_policy": "AccessDeniedException",
     "cross_site": "AccessDeniedException",
@@ -31,6 +31,12 @@ _BY_CODE: Mapping[str, str] = {
     "too_busy": "ThrottlingException",
     "rate_limited": "ProvisionedThroughputExceededException",
 }
+_OF_PICTURES = frozenset(
+    {"CompareFaces", "DetectFaces", "IndexFaces", "SearchFacesByImage", "SearchUsersByImage"}
+)
+_OF_USERS = frozenset({"AssociateFaces", "CreateUser", "DeleteUser", "DisassociateFaces"})
+_WITH_QUOTAS = frozenset({"AssociateFaces", "CreateCollection", "CreateUser", "IndexFaces", "TagResource"})
+_WITHOUT_RESOURCE = frozenset({"CompareFaces", "CreateCollection", "DetectFaces"})
 _TOO_LARGE = ("too_large", "too_many_pixels")  # reasons of a picture that was rejected
 
 
@@ -47,6 +53,24 @@ def aws_name(code: str, reason: str = "") -> str:
     if code == "image_rejected" and reason in _TOO_LARGE:
         return "ImageTooLargeException"
     return _BY_CODE.get(code, INTERNAL)
+
+
+def modelled(name: str, operation: str) -> str:
+    """The same name where the API's model has it for this operation. Else that of a bad parameter, which all
+    operations have: a client knows the errors of its operation and no others.
+    """
+    match name:
+        case "ImageTooLargeException" | "InvalidImageFormatException":
+            is_known = operation in _OF_PICTURES
+        case "ConflictException":
+            is_known = operation in _OF_USERS
+        case "ServiceQuotaExceededException":
+            is_known = operation in _WITH_QUOTAS
+        case "ResourceNotFoundException":
+            is_known = operation not in _WITHOUT_RESOURCE
+        case _:
+            is_known = True
+    return name if is_known else "InvalidParameterException"
 
 
 def aws_answer(name: str, message: str) -> JSONResponse:

@@ -10,7 +10,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from pipeline.api.aws.errors import MEDIA_TYPE, AwsError, aws_answer, aws_name
+from pipeline.api.aws.errors import MEDIA_TYPE, AwsError, aws_answer, aws_name, modelled
 from pipeline.api.aws.signature import Signed, claimed_key, verify
 from pipeline.api.header_text import header_text
 from pipeline.api.middleware.bounds import BoundedBodies, replay
@@ -143,7 +143,9 @@ class _Translated:
 
     async def _send_translated(self, held: Message) -> None:
         found = json.loads(self._body)
-        answer = aws_answer(aws_name(found["code"], found.get("reason", "")), found["detail"])
+        name = aws_name(found["code"], found.get("reason", ""))
+        operation = self._scope["path"].removeprefix(f"{FOLDER}/")
+        answer = aws_answer(modelled(name, operation), found["detail"])
         kept = MutableHeaders(scope=held)
         for name in ("content-type", "content-length", "www-authenticate"):
             del kept[name]

@@ -52,7 +52,7 @@ class Filters:
     collection: Text = ""
     probe: Text = ""  # a SHA-256 or the id of a stored image
     candidate: Text = ""
-    subject: Text = ""  # either of them, or a FaceId
+    subject: Text = ""  # either of them, a FaceId or `person:ID`
     decision: Text = ""
     since: Text = ""
     until: Text = ""
