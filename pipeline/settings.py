@@ -65,13 +65,13 @@ class Settings(BaseSettings):
     precision: Annotated[
         Literal["auto", "float32", "bfloat16", "int8"],
         Field(
-            description="Precision of a trained model. `auto` is bfloat16 where the device has it and embeddings keep a cosine of 0.999 to float32. `int8` needs `pictor models calibrate MODEL SOURCE`, and is for CPUs"
+            description="Precision of a trained model. `auto` is bfloat16 where the device has it and embeddings keep a cosine of 0.999 to float32. `int8` is for CPUs, and needs `pictor models calibrate MODEL SOURCE` first"
         ),
     ] = "auto"
     backend: Annotated[
         Literal["auto", "torch", "onnxruntime", "openvino"],
         Field(
-            description="What runs a trained model on a CPU. `auto` tries those that are installed when a job first loads the model, and keeps the fastest whose embeddings have a cosine of 0.999 to torch. A GPU is always torch's"
+            description="What runs a trained model on a CPU. `auto` tries those that are installed when a job first loads the model, and keeps the fastest whose embeddings have a cosine of 0.999 to torch. On a GPU it is always torch"
         ),
     ] = "auto"
     jpeg_decoder: Annotated[
@@ -427,7 +427,7 @@ class Settings(BaseSettings):
     calibration: Annotated[
         Path | None,
         Field(
-            description="File of a calibration that `pictor evaluate` made. It says which similarity, 0 to 100, a cosine is, for the floors of policies and for AWS clients"
+            description="File of a calibration that `pictor evaluate` made. It turns a cosine into a similarity from 0 to 100, for the floors of policies and for AWS clients"
         ),
     ] = None
     otlp_endpoint: Annotated[

@@ -506,8 +506,8 @@ def texts_of(spec: ModelSpec, settings: Settings) -> TextEmbedder | None:
 def _check_same(loaded: ModelSpec, known: ModelSpec) -> None:
     if loaded.fingerprint != known.fingerprint:
         raise ModelError(
-            f"model {known.address} was {known.fingerprint[:8]} when this was started and is "
-            f"{loaded.fingerprint[:8]} now; start it again"
+            f"model {known.address} had fingerprint {known.fingerprint[:8]} when this process was started, "
+            f"and has {loaded.fingerprint[:8]} now; start it again"
         )
 
 

@@ -115,7 +115,9 @@ def _refused(err: Exception, repository: str, revision: str) -> ModelError:
             return ModelError(f"{name}: the hub has no revision {revision!r} of it")
         case OSError(strerror=str(reason)) if err.errno is not None:
             return ModelError(f"{name}: its files cannot be fetched or written: {reason}")
-    return ModelError(f"{name}: the hub cannot be reached, or broke off; when run again, this goes on")
+    return ModelError(
+        f"{name}: the hub cannot be reached, or the download broke off; run it again, and it goes on"
+    )
 
 
 def _huggingface_hub() -> Any:
