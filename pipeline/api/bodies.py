@@ -17,7 +17,10 @@ MAX_STATED_CHARS = MAX_JUSTIFICATION_CHARS
 MAX_HITS_OVER_HTTP = 1000  # of one query: an answer of some hundred kilobytes
 MAX_VECTORS = 1000  # in one answer: of 512 numbers they are 10 MB
 MAX_WHERE_CHARS = 8192  # in an address: most servers and proxies take no longer line
-MODEL_ADDRESS = r"^(builtin|torchvision/\w{1,64})?$"  # no file of this machine: requests name no paths
+# No file of this machine: requests name no paths. Names begin with no dot, so none leads out of its folder.
+_NAME = r"[A-Za-z0-9][A-Za-z0-9_.\-]{0,95}"
+MODEL_ADDRESS = rf"^(builtin|torchvision/\w{{1,64}}|timm/{_NAME}|hf/{_NAME}(/{_NAME})?)?$"
+NAMES_OF_MODELS = "builtin, torchvision/NAME, timm/NAME or hf/ORG/NAME"
 MAX_PERSON_ID_CHARS = 128
 EXAMPLES_OF_QUERY = ("id", "object", "image", "vector", "person")
 GROUP_BY = (
@@ -282,9 +285,9 @@ class Generations(BaseModel):
 
 class NewCollection(Strict):
     name: Annotated[str, Field(max_length=100, examples=["photos"])]
-    model: Annotated[
-        str, Field(pattern=MODEL_ADDRESS, description="builtin or torchvision/NAME", examples=["builtin"])
-    ] = "builtin"
+    model: Annotated[str, Field(pattern=MODEL_ADDRESS, description=NAMES_OF_MODELS, examples=["builtin"])] = (
+        "builtin"
+    )
 
 
 class NewJob(Strict):
@@ -302,7 +305,7 @@ class NewJob(Strict):
         str,
         Field(
             pattern=MODEL_ADDRESS,
-            description="builtin or torchvision/NAME, for a collection that is made with this job. "
+            description=f"{NAMES_OF_MODELS}, for a collection that is made with this job. "
             "Left out, it is PICTOR_MODEL of the service",
         ),
     ] = ""

@@ -168,7 +168,7 @@ def create_collection(name: str, *, model: str = "builtin") -> Call[Collection]:
     """A collection for the vectors of one model. The same call twice makes one.
 
     Args:
-        model: builtin or torchvision/NAME.
+        model: builtin, torchvision/NAME, timm/NAME or hf/ORG/NAME.
 
     Raises:
         ModelMismatchError: it is there, and another model's.

@@ -396,12 +396,21 @@ def test_a_key_that_is_none_is_refused(client: TestClient) -> None:
     assert problem_of(submit(client, "with space"))["code"] == "invalid_argument"
 
 
-@pytest.mark.parametrize("model", ["/etc/model.toml", "model.toml", "torchvision/../x", "\0.toml", "\ud800"])
+NO_NAMES = ["/etc/model.toml", "model.toml", "torchvision/../x", "hf/../x", "hf/a/..", "hf/a/b/c", "timm/.x"]
+
+
+@pytest.mark.parametrize("model", [*NO_NAMES, "\0.toml", "\ud800"])
 def test_a_model_is_named_and_no_file_of_the_machine_is_looked_for(client: TestClient, model: str) -> None:
     for path, body in {"/v1/jobs": {"source": f"s3://{BUCKET}/"}, "/v1/collections": {"name": "new"}}.items():
         sent = json.dumps(body | {"model": model})
         answer = client.post(path, content=sent, headers={"content-type": "application/json"})
         assert problem_of(answer)["code"] == "invalid_request"
+
+
+@pytest.mark.parametrize("model", ["timm/nobody.has_it", "hf/nobody/has-it", "hf/nobody"])
+def test_a_model_of_a_library_may_be_named(client: TestClient, model: str) -> None:
+    answer = client.post("/v1/collections", json={"name": "new", "model": model})
+    assert answer.status_code == 201
 
 
 def test_a_pattern_that_no_key_is_like_is_refused(client: TestClient) -> None:
