@@ -34,7 +34,8 @@ too.
 
 A new version is in force at once, unless it is looser than the one before in one of these fields. Then it
 waits until an approver who is another person has agreed. The first policy of a collection is in force at
-once. The first one with `faces` is then held against the defaults for faces ({defaults}).
+once. The first one with `faces` is an exception. It waits, too, if it is looser than the defaults for
+faces ({defaults}).
 
 | Field | Looser when |
 |---|---|

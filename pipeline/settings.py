@@ -44,7 +44,7 @@ class Settings(BaseSettings):
     model: Annotated[
         str,
         Field(
-            description="`builtin`, `torchvision/<architecture>` or a model file. An existing collection keeps its own"
+            description="`builtin`, `torchvision/NAME`, `timm/NAME`, `hf/ORG/NAME`, a folder in Hugging Face's layout, or a model file. An existing collection keeps its own"
         ),
     ] = ""
     log_level: Annotated[
@@ -54,17 +54,24 @@ class Settings(BaseSettings):
     model_dir: Annotated[
         Path | None, Field(description="Folder for downloaded weights. Default `<home>/models`")
     ] = None
+    model_store: Annotated[
+        str,
+        Field(
+            pattern="^(s3://.+)?$",
+            description="`s3://bucket/prefix` below which models of Hugging Face and timm lie as `ORG/NAME`, each folder as `pictor models pull MODEL` left it. One that is not in `PICTOR_MODEL_DIR` is fetched from there",
+        ),
+    ] = ""
     device: Annotated[str, Field(description="`auto`, `cpu` or `cuda:N`")] = "auto"
     precision: Annotated[
         Literal["auto", "float32", "bfloat16", "int8"],
         Field(
-            description="Precision of a trained model. `auto` is bfloat16 where the device has it and embeddings keep a cosine of 0.999 to float32. `int8` needs `pictor models calibrate MODEL SOURCE`, and is for CPUs"
+            description="Precision of a trained model. `auto` is bfloat16 where the device has it and embeddings keep a cosine of 0.999 to float32. `int8` is for CPUs, and needs `pictor models calibrate MODEL SOURCE` first"
         ),
     ] = "auto"
     backend: Annotated[
         Literal["auto", "torch", "onnxruntime", "openvino"],
         Field(
-            description="What runs a trained model on a CPU. `auto` tries those that are installed when a job first loads the model, and keeps the fastest whose embeddings have a cosine of 0.999 to torch. A GPU is always torch's"
+            description="What runs a trained model on a CPU. `auto` tries those that are installed when a job first loads the model, and keeps the fastest whose embeddings have a cosine of 0.999 to torch. On a GPU it is always torch"
         ),
     ] = "auto"
     jpeg_decoder: Annotated[
@@ -420,7 +427,7 @@ class Settings(BaseSettings):
     calibration: Annotated[
         Path | None,
         Field(
-            description="File of a calibration that `pictor evaluate` made. It says which similarity, 0 to 100, a cosine is, for the floors of policies and for AWS clients"
+            description="File of a calibration that `pictor evaluate` made. It turns a cosine into a similarity from 0 to 100, for the floors of policies and for AWS clients"
         ),
     ] = None
     otlp_endpoint: Annotated[

@@ -218,17 +218,18 @@ def _store_places(settings: Settings) -> "StorePlaces":
         uploads=in_store(settings.uploads, "PICTOR_UPLOADS"),
         tiles=in_store(settings.audit_tiles, "PICTOR_AUDIT_TILES"),
         checkpoints=in_store(settings.audit_checkpoints, "PICTOR_AUDIT_CHECKPOINTS"),
-        weights=_weights_in_store(settings.model),
+        weights=_weights_in_store(settings),
     )
 
 
-def _weights_in_store(address: str) -> list[Location]:
-    if not address.endswith(".toml"):
-        return []
+def _weights_in_store(settings: Settings) -> list[Location]:
+    store = [settings.model_store.rstrip("/") + "/"] if settings.model_store else []
+    if not settings.model.endswith(".toml"):
+        return [parse_location(url) for url in store]
     from pipeline.adapters.models.catalogue import list_files
 
-    files = list_files(address)
-    return [parse_location(file.location) for file in files if file.location.startswith("s3://")]
+    files = [file.location for file in list_files(settings.model)]
+    return [parse_location(url) for url in (*files, *store) if url.startswith("s3://")]
 
 
 class OpenIndex(VectorIndex, AbstractContextManager[Any], Protocol):
@@ -372,6 +373,7 @@ def load_model_spec(address: str, settings: Settings, *, precision: str = "") ->
         weights_dir=settings.weights_dir,
         precision=precision or settings.precision,
         fetch_s3=_weights_fetcher(settings),
+        model_store=settings.model_store,
     )
 
 
@@ -405,6 +407,7 @@ def load_model(
         threads=_device_threads(settings, processes),
         before_pass=before_pass,
         fetch_s3=_weights_fetcher(settings),
+        model_store=settings.model_store,
     )
 
 
@@ -418,7 +421,11 @@ def bench_backends(address: str, settings: Settings) -> "Sequence[Trial]":
 
     make_home(settings)
     return bench(
-        address, _job_work(settings), weights_dir=settings.weights_dir, fetch_s3=_weights_fetcher(settings)
+        address,
+        _job_work(settings),
+        weights_dir=settings.weights_dir,
+        fetch_s3=_weights_fetcher(settings),
+        model_store=settings.model_store,
     )
 
 
@@ -427,7 +434,13 @@ def calibrate_model(address: str, pixels: "NDArray[np.uint8]", settings: Setting
     from pipeline.adapters.models.catalogue import calibrate_model as calibrate
 
     make_home(settings)
-    return calibrate(address, pixels, weights_dir=settings.weights_dir, fetch_s3=_weights_fetcher(settings))
+    return calibrate(
+        address,
+        pixels,
+        weights_dir=settings.weights_dir,
+        fetch_s3=_weights_fetcher(settings),
+        model_store=settings.model_store,
+    )
 
 
 def known_trials(spec: ModelSpec, settings: Settings) -> "Sequence[Trial] | None":
@@ -471,7 +484,12 @@ def load_texts(address: str, settings: Settings) -> TextEmbedder:
     """The text tower of a model, without its image tower. Raises ModelError: it has none."""
     from pipeline.adapters.models.catalogue import load_text_embedder
 
-    return load_text_embedder(address, weights_dir=settings.weights_dir, fetch_s3=_weights_fetcher(settings))
+    return load_text_embedder(
+        address,
+        weights_dir=settings.weights_dir,
+        fetch_s3=_weights_fetcher(settings),
+        model_store=settings.model_store,
+    )
 
 
 def texts_of(spec: ModelSpec, settings: Settings) -> TextEmbedder | None:
@@ -488,8 +506,8 @@ def texts_of(spec: ModelSpec, settings: Settings) -> TextEmbedder | None:
 def _check_same(loaded: ModelSpec, known: ModelSpec) -> None:
     if loaded.fingerprint != known.fingerprint:
         raise ModelError(
-            f"model {known.address} was {known.fingerprint[:8]} when this was started and is "
-            f"{loaded.fingerprint[:8]} now; start it again"
+            f"model {known.address} had fingerprint {known.fingerprint[:8]} when this process was started, "
+            f"and has {loaded.fingerprint[:8]} now; start it again"
         )
 
 

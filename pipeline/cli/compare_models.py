@@ -18,7 +18,9 @@ def compare_models_here(first: str, second: str, images: str, *, as_json: bool) 
     models = open_model(first), open_model(second)
     dims = [model.spec.dim for model in models]
     if dims[0] != dims[1]:  # said before any image is read
-        raise ArgumentError(f"{first} gives {dims[0]} numbers and {second} {dims[1]}: they have no cosine")
+        raise ArgumentError(
+            f"{first} gives {dims[0]} numbers and {second} {dims[1]}; their vectors cannot be compared"
+        )
     _show(_agree(models, images) if images else _agree_on_drawn(models), models, as_json=as_json)
 
 

@@ -194,7 +194,7 @@ def _backend(settings: Settings) -> str:
         return "onnxruntime, as always for faces"
     trials = wiring.known_trials(spec, settings)
     if trials is None:
-        return f"auto; the first job tries them, or `pictor models bench {address}`"
+        return f"auto; the first job tries them, or `pictor models bench {address}` does"
     chosen = wiring.pick_trial(trials)
     gain = chosen.images_per_s / trials[0].images_per_s
-    return f"{chosen.backend} in {chosen.precision}, {gain:.2f} times the rate of torch in its trial"
+    return f"{chosen.backend} in {chosen.precision}, {gain:.2f} times the rate of torch in the trial"

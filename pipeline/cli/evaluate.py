@@ -24,7 +24,11 @@ def evaluate(
         str, typer.Argument(help="A folder, s3://bucket/prefix or CSV file of labelled images.")
     ] = "",
     model: Annotated[
-        str, typer.Option(help="builtin, torchvision/NAME or FILE.toml. Default PICTOR_MODEL, else builtin.")
+        str,
+        typer.Option(
+            help="builtin, torchvision/NAME, timm/NAME, hf/ORG/NAME, a folder or FILE.toml. "
+            "Default PICTOR_MODEL, else builtin."
+        ),
     ] = "",
     probes: Annotated[str, typer.Option(help="Persons to search for who are not in --gallery.")] = "",
     gallery: Annotated[str, typer.Option(help="Images in which --probes are searched for.")] = "",

@@ -25,7 +25,11 @@ def ingest(
     ],
     collection: Annotated[str, typer.Option(help="Collection to write to. Default PICTOR_COLLECTION.")] = "",
     model: Annotated[
-        str, typer.Option(help="builtin, torchvision/NAME or FILE.toml. Default PICTOR_MODEL.")
+        str,
+        typer.Option(
+            help="builtin, torchvision/NAME, timm/NAME, hf/ORG/NAME, a folder or FILE.toml. "
+            "Default PICTOR_MODEL."
+        ),
     ] = "",
     batch_items: Annotated[
         int, typer.Option(help="Objects per batch. 0 means PICTOR_BATCH_ITEMS.", min=0, max=1000)

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 BUILTIN_NOTICE = (
     "Using the builtin model: a training-free descriptor that finds copies, edits and similar layouts.\n"
-    "To find similar things by meaning, choose a trained model: --model torchvision/resnet50, or your own\n"
-    "weights with --model FILE.toml (see `pictor models list`)."
+    "To find similar things by meaning, choose a trained model: --model torchvision/resnet50,\n"
+    "one of Hugging Face or timm, or your own weights with --model FILE.toml (see `pictor models list`)."
 )
 
 

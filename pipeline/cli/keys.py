@@ -52,7 +52,11 @@ def create_key(
         bool, typer.Option("--on-behalf", help="It may say on whose behalf it asks.")
     ] = False,
     purpose: Annotated[
-        str, typer.Option(help="Purpose of its searches that state nothing themselves. So are the next four.")
+        str,
+        typer.Option(
+            help="Purpose of searches with this key that state nothing themselves. "
+            "The next four options hold for the same searches."
+        ),
     ] = "",
     case: Annotated[str, typer.Option(help="Reference of the case.")] = "",
     offence: Annotated[str, typer.Option(help="Offence.")] = "",

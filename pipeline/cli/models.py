@@ -36,6 +36,10 @@ def list_models(
         ("model", "dim", "input", "cached", "about"),
         [(e.name, e.dim, f"{e.input_px} px", "yes" if e.cached else "", e.about) for e in entries],
     )
+    note(
+        "--model also takes timm/NAME, hf/ORG/NAME, a folder in Hugging Face's layout, and a model file "
+        "(.toml)."
+    )
 
 
 def _list_face_networks(*, as_json: bool) -> None:
@@ -61,7 +65,7 @@ def pull_model(
     ] = "main",
     as_json: AsJson = False,
 ) -> None:
-    """Download a model's files into PICTOR_MODEL_DIR. Run it again to go on where it broke off."""
+    """Download a model's files into PICTOR_MODEL_DIR. If it breaks off, run it again, and it goes on."""
     pulled = wiring.pull_model(address, Settings.from_env(), revision=revision)
     fields = asdict(pulled) | {"folder": str(pulled.folder)}
     if as_json:
@@ -108,7 +112,7 @@ def show_model(
 
 @app.command("bench")
 def bench_model(
-    address: Annotated[str, typer.Argument(metavar="MODEL", help="torchvision/NAME or FILE.toml.")],
+    address: Annotated[str, typer.Argument(metavar="MODEL", help="A trained model, as --model takes it.")],
     as_json: AsJson = False,
 ) -> None:
     """Try every backend with a model on this CPU, and keep the fastest for the jobs to come."""
@@ -139,10 +143,12 @@ def bench_model(
 
 @app.command("calibrate")
 def calibrate_model(
-    address: Annotated[str, typer.Argument(metavar="MODEL", help="torchvision/NAME or FILE.toml.")],
+    address: Annotated[str, typer.Argument(metavar="MODEL", help="A trained model, as --model takes it.")],
     source: Annotated[
         str,
-        typer.Argument(metavar="SOURCE", help="A folder or s3://bucket/prefix, with images to be searched."),
+        typer.Argument(
+            metavar="SOURCE", help="A folder or s3://bucket/prefix with images like those of the collection."
+        ),
     ],
     images: Annotated[int, typer.Option("--images", min=1, max=5000, help="Images of the sample.")] = 512,
     as_json: AsJson = False,
@@ -173,6 +179,7 @@ def calibrate_model(
         return
     write_table(("field", "value"), list(fields.items()))
     note(
-        "`recall` is recall@10 against float32 on these images, and `gain` the speed of one pass to torch's."
+        "`recall` is recall@10 against float32 on these images. "
+        "`gain` is how many times as fast as torch it is."
     )
     note("Set PICTOR_PRECISION=int8 for whoever fills and searches the collection.")

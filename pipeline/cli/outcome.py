@@ -56,7 +56,7 @@ def print_counts(
         write_json({"job_id": job_id, **asdict(counts), **of_run})
         return
     of_faces = (
-        f", {counts.faces_found} faces found, {counts.without_faces} images without"
+        f", {counts.faces_found} faces found, {counts.without_faces} images without a face"
         if has_faces(counts)
         else ""
     )

@@ -50,7 +50,9 @@ def search(
     ] = "",
     group_by: Annotated[
         str,
-        typer.Option(help="image: the best view of each image. person: persons by their faces."),
+        typer.Option(
+            help="image: only the best face of each image. person: each person once, by their faces."
+        ),
     ] = "",
     model: Annotated[
         str, typer.Option(help="Where the collection's model file is now, if you have moved it.")

@@ -29,6 +29,6 @@ def check_face_policy(policy: CollectionPolicy) -> None:
     if not policy.faces:
         return
     if not policy.purposes:
-        raise ArgumentError("policy: one of faces needs purposes, since nobody may search without one")
+        raise ArgumentError("a policy of faces needs purposes, since nobody may search without one")
     if not policy.keys and not policy.roles:
-        raise ArgumentError("policy: one of faces needs keys or roles, since nobody may search otherwise")
+        raise ArgumentError("a policy of faces needs keys or roles, since nobody may search otherwise")

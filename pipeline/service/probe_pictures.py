@@ -46,7 +46,7 @@ def _body(shown: ShownMatch, ports: PicturePorts, caller: Caller) -> bytes:
     if probe.source == "upload":
         return ports.verifications.probes.read(match.search_id, probe.sha256, ports.limits)
     if probe.source in ("vector", "text"):
-        raise NotFoundError(f"it was searched with a {probe.source}, of which there is no picture")
+        raise NotFoundError(f"the search was made with a {probe.source}, so there is no picture of it")
     if shown.probe_object is not None:
         return _object(shown.probe_object, probe.sha256, match.collection, ports, caller)
     row = show_image(probe.source, match.collection, ports.index, caller)

@@ -52,7 +52,7 @@ def read_words(
             f"{len(text) + len(unwanted)} texts; at most {MAX_PROMPTS} are allowed in one query"
         )
     if not text and picture is None:
-        raise ArgumentError("what is not wanted is given alone; a text or a picture beside it is expected")
+        raise ArgumentError("`not` is given alone; a text or a picture beside it is expected")
     prompts = tuple(_read_prompt(one, of="text") for one in text)
     others = tuple(_read_prompt(one, of="not") for one in unwanted)
     return Text(
@@ -94,7 +94,9 @@ def _given(prompts: Sequence[str], unwanted: Sequence[str], picture: Shown | Non
 def _read_weights(weights: Mapping[str, str] | Mapping[str, float], given: Sequence[str]) -> Weights:
     for name in weights:
         if name not in given:
-            raise ArgumentError(f"weight of {shown(name)}: the query has {' and '.join(given)}")
+            raise ArgumentError(
+                f"weight of {shown(name)}: the query has {' and '.join(given)}, and no {shown(name)}"
+            )
     return Weights(**{_PARTS[name]: weight for name, weight in read_weights(weights).items()})
 
 

@@ -4,12 +4,13 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
 from pipeline.adapters.models.catalogue import pull_model
 from pipeline.adapters.models.hf.digests import DIGESTS, open_checked
-from pipeline.adapters.models.hf.hub import HubFile, HubModel
+from pipeline.adapters.models.hf.hub import HubFile, HubModel, complete
 from pipeline.adapters.models.hf.pull import pull
 from pipeline.errors import ModelError
 
@@ -75,6 +76,61 @@ def test_a_file_that_is_not_what_was_promised_is_removed_and_fetched_again(tmp_p
     assert not (tmp_path / NAME / DIGESTS).exists()
     hub.broken.clear()
     assert "model.safetensors" in fetch(tmp_path, hub)
+
+
+class CutLine:
+    """Gives a file from where it is asked to, and breaks off after some bytes."""
+
+    def __init__(self, body: bytes) -> None:
+        self.body = body
+        self.asked: list[int] = []
+        self.most_bytes = len(body)
+
+    def __call__(self, file: HubFile, part: BinaryIO, have_bytes: int) -> None:
+        self.asked.append(have_bytes)
+        sent = self.body[have_bytes:][: self.most_bytes]
+        part.write(sent)
+        if have_bytes + len(sent) < len(self.body):
+            raise ConnectionError
+
+
+def hub_file(name: str, body: bytes, *, sha256: str = "") -> HubFile:
+    return HubFile(name=name, size_bytes=len(body), sha256=sha256)
+
+
+def test_a_file_that_broke_off_goes_on_where_it_was(tmp_path: Path) -> None:
+    line = CutLine(b"many tensors")
+    file = hub_file("model.safetensors", line.body, sha256=hashlib.sha256(line.body).hexdigest())
+    line.most_bytes = 5
+    for _ in range(2):
+        with pytest.raises(ConnectionError):
+            complete(file, tmp_path, line)
+        assert not (tmp_path / file.name).exists()
+    complete(file, tmp_path, line)
+    complete(file, tmp_path, line)
+    assert line.asked == [0, 5, 10]
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [line.body]
+
+
+def test_weights_of_another_version_are_fetched_from_their_beginning(tmp_path: Path) -> None:
+    for body in (b"old tensors", b"new tensors, more of them"):
+        line = CutLine(body)
+        complete(hub_file("net.safetensors", body, sha256=hashlib.sha256(body).hexdigest()), tmp_path, line)
+        assert line.asked == [0]
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [body]
+
+
+def test_a_small_file_is_fetched_whole_each_time(tmp_path: Path) -> None:
+    line = CutLine(b"{settings}")
+    file = hub_file("config.json", line.body)
+    line.most_bytes = 3
+    with pytest.raises(ConnectionError):
+        complete(file, tmp_path, line)
+    line.most_bytes = 99
+    complete(file, tmp_path, line)
+    complete(file, tmp_path, line)
+    assert line.asked == [0, 0, 0]
+    assert (tmp_path / "config.json").read_bytes() == line.body
 
 
 REFUSED = {

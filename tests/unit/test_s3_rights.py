@@ -92,6 +92,21 @@ dim = 128
     assert not allows(policy, "s3:GetObject", "models/other.onnx")
 
 
+def test_models_in_buckets_may_be_read_and_neither_listed_nor_written(tmp_path: Path) -> None:
+    file = tmp_path / "net.toml"
+    file.write_text('name = "net"\narchitecture = "hf"\nweights = "s3://models/acme/net"\n')
+    settings = Settings(model=str(file), allowed_buckets="press", model_store="s3://hub/team")
+    for role in set(ROLE_RIGHTS) - {"sweep"}:
+        policy = store_policy(settings, [role])
+        for key in ("models/acme/net/config.json", "hub/team/org/net/model.safetensors"):
+            assert allows(policy, "s3:GetObject", key)
+            assert not allows(policy, "s3:PutObject", key)
+        assert not allows(policy, "s3:GetObject", "models/acme/net-2/config.json")
+        assert not allows(policy, "s3:GetObject", "hub/teams/config.json")
+        assert not allows(policy, "s3:ListBucket", "models")
+    assert not allows(store_policy(settings, ["sweep"]), "s3:GetObject", "hub/team/org/net/config.json")
+
+
 def test_what_has_no_form_in_a_policy_is_refused_with_its_name() -> None:
     with pytest.raises(ConfigError, match=r"PICTOR_ALLOWED_BUCKETS: 'shop-\[ab\]' has no form"):
         policy_of(["plan"], StorePlaces(sources=("shop-[ab]",), staging="blocks"))

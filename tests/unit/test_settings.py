@@ -60,7 +60,7 @@ def usable_value(name: str, default: object) -> str:
     words = [word for word in get_args(Settings.model_fields[name].annotation) if isinstance(word, str)]
     if words:
         return next(word for word in words if word != default)
-    return "2000000" if name == "decode_budget_bytes" else "13"
+    return {"decode_budget_bytes": "2000000", "model_store": "s3://models"}.get(name, "13")
 
 
 @pytest.mark.parametrize("name", Settings.model_fields)

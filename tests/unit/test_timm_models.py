@@ -1,5 +1,6 @@
 """timm's networks against the library's own transform and forward pass."""
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from PIL import Image
 from timm.data import create_transform, resolve_model_data_config
 
 from pipeline.adapters.models.catalogue import load_embedder, load_spec
+from pipeline.adapters.models.hf.digests import DIGESTS
 from pipeline.adapters.models.probe_pictures import probe_pictures
 from pipeline.errors import ModelError
 from pipeline.image.preprocess import to_model_input
@@ -109,6 +111,19 @@ def test_published_weights_lie_in_the_folder_of_models(tmp_path: Path) -> None:
     folder = save_folder(network("test_vit"), tmp_path / "hf" / "timm" / "test_vit.r160_in1k")
     spec = spec_of("timm/test_vit", tmp_path)
     assert (spec.address, spec.fingerprint) == ("timm/test_vit", spec_of(folder).fingerprint)
+
+
+def test_published_weights_may_lie_in_a_bucket(tmp_path: Path) -> None:
+    folder = save_folder(network("test_vit"), tmp_path / "f")
+    objects = {path.name: path.read_bytes() for path in folder.iterdir()}
+    digests = {name: hashlib.sha256(body).hexdigest() for name, body in objects.items()}
+    objects[DIGESTS] = json.dumps({"files": digests}).encode()
+
+    def fetch(url: str) -> bytes:
+        return objects[url.removeprefix("s3://models/timm/test_vit.r160_in1k/")]
+
+    found = load_spec("timm/test_vit", weights_dir=tmp_path, fetch_s3=fetch, model_store="s3://models")
+    assert found.fingerprint == spec_of(folder).fingerprint
 
 
 def test_a_misspelt_name_is_answered_with_near_ones(tmp_path: Path) -> None:

@@ -58,6 +58,7 @@ def load_spec(
     precision: str = "float32",
     fetch_s3: FetchS3 | None = None,
     open_url: OpenUrl = open_url,
+    model_store: str = "",
 ) -> ModelSpec:
     """Reads the weights, as the fingerprint covers them. Published ones of torchvision are downloaded once.
 
@@ -69,7 +70,7 @@ def load_spec(
         ConfigError: a library that it needs is not installed.
     """
     family, found = _family_of(address)
-    places = Places(weights_dir=weights_dir, fetch_s3=fetch_s3, open_url=open_url)
+    places = Places(weights_dir=weights_dir, fetch_s3=fetch_s3, open_url=open_url, model_store=model_store)
     spec = family.read_spec(found, places)
     return family.in_int8(spec, places) if precision == INT8 else spec
 
@@ -87,6 +88,7 @@ def load_embedder(
     before_pass: Callable[[], None] = do_nothing,
     fetch_s3: FetchS3 | None = None,
     open_url: OpenUrl = open_url,
+    model_store: str = "",
 ) -> ImageEmbedder:
     """Load a model and make it ready for its device.
 
@@ -104,7 +106,7 @@ def load_embedder(
     family, found = _family_of(address)
     return family.load_images(
         found,
-        Places(weights_dir=weights_dir, fetch_s3=fetch_s3, open_url=open_url),
+        Places(weights_dir=weights_dir, fetch_s3=fetch_s3, open_url=open_url, model_store=model_store),
         Use(
             device=device,
             precision=precision,
@@ -118,7 +120,7 @@ def load_embedder(
 
 
 def bench_backends(
-    address: str, work: Work, *, weights_dir: Path, fetch_s3: FetchS3 | None = None
+    address: str, work: Work, *, weights_dir: Path, fetch_s3: FetchS3 | None = None, model_store: str = ""
 ) -> Sequence[Trial]:
     """Try all backends with a model and remember what was found. The first is torch.
 
@@ -127,18 +129,29 @@ def bench_backends(
         ConfigError: as `load_spec` does.
     """
     family, found = _family_of(address)
-    return family.try_backends(found, Places(weights_dir=weights_dir, fetch_s3=fetch_s3), work)
+    return family.try_backends(
+        found, Places(weights_dir=weights_dir, fetch_s3=fetch_s3, model_store=model_store), work
+    )
 
 
 def calibrate_model(
-    address: str, pixels: NDArray[np.uint8], *, weights_dir: Path, fetch_s3: FetchS3 | None = None
+    address: str,
+    pixels: NDArray[np.uint8],
+    *,
+    weights_dir: Path,
+    fetch_s3: FetchS3 | None = None,
+    model_store: str = "",
 ) -> Calibration:
     """Calibrate a model for int8, and keep it if its neighbours are those of float32. See `calibrate`."""
     family, found = _family_of(address)
-    return family.calibrate(found, Places(weights_dir=weights_dir, fetch_s3=fetch_s3), pixels)
+    return family.calibrate(
+        found, Places(weights_dir=weights_dir, fetch_s3=fetch_s3, model_store=model_store), pixels
+    )
 
 
-def load_text_embedder(address: str, *, weights_dir: Path, fetch_s3: FetchS3 | None = None) -> TextEmbedder:
+def load_text_embedder(
+    address: str, *, weights_dir: Path, fetch_s3: FetchS3 | None = None, model_store: str = ""
+) -> TextEmbedder:
     """The tower of texts of a model that has one.
 
     Raises:
@@ -146,7 +159,9 @@ def load_text_embedder(address: str, *, weights_dir: Path, fetch_s3: FetchS3 | N
         ConfigError: what it needs is not installed.
     """
     family, found = _family_of(address)
-    return family.load_texts(found, Places(weights_dir=weights_dir, fetch_s3=fetch_s3))
+    return family.load_texts(
+        found, Places(weights_dir=weights_dir, fetch_s3=fetch_s3, model_store=model_store)
+    )
 
 
 def load_finder(spec: ModelSpec, *, weights_dir: Path, fetch_s3: FetchS3 | None = None) -> ViewFinder:

@@ -24,11 +24,15 @@ from pipeline.types import Capability, ModelSpec
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Places:
-    """Where the files of models are found, and how they come here."""
+    """Where the files of models are found, and how they come here.
+
+    `model_store` is an s3:// URL below which models of a hub lie as ORG/NAME. Empty: there is none.
+    """
 
     weights_dir: Path
     fetch_s3: FetchS3 | None = None
     open_url: OpenUrl = open_url
+    model_store: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -68,7 +72,11 @@ class ModelFamily(Protocol):
         ...
 
     def files(self, address: ModelAddress, /) -> Sequence[WeightsRef]:  # noqa: ARG002
-        """The files that a model file names, for who gives rights to read them. Raises ModelError."""
+        """The files that a model file names, for who gives rights to read them. A folder ends in "/".
+
+        Raises:
+            ModelError: the model file is faulty.
+        """
         return ()
 
     def read_spec(self, address: ModelAddress, places: Places, /) -> ModelSpec:

@@ -95,10 +95,19 @@ def find_weights(
     elif not ref.is_remote:
         raise ModelError(f"{model}: weights {path}: there is no such file")
     if ref.location.startswith("s3://"):
-        _store(_fetch_object(ref, model, fetch_s3), path, ref, model)
+        fetch_object(ref, path, model=model, fetch_s3=fetch_s3)
     else:
         _store(_download(ref, model, path, open_url), path, ref, model)
     return path
+
+
+def fetch_object(ref: WeightsRef, path: Path, *, model: str, fetch_s3: FetchS3 | None) -> None:
+    """Put an object of S3 at `path`, whole or not at all.
+
+    Raises:
+        ModelError: it cannot be read or written, or is not what was promised.
+    """
+    _store(_read_object(ref, model, fetch_s3), path, ref, model)
 
 
 def digest_file(path: Path) -> str:
@@ -164,7 +173,7 @@ def _check_state_dict(loaded: object, path: Path, model: str) -> dict[str, Tenso
     return dict(loaded)
 
 
-def _fetch_object(ref: WeightsRef, model: str, fetch_s3: FetchS3 | None) -> Iterator[bytes]:
+def _read_object(ref: WeightsRef, model: str, fetch_s3: FetchS3 | None) -> Iterator[bytes]:
     if fetch_s3 is None:
         raise ModelError(f"{model}: weights {ref.location}: no S3 service is set up")
     try:

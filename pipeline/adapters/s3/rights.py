@@ -48,7 +48,7 @@ class StorePlaces:
     uploads: Location | None = None
     tiles: Location | None = None
     checkpoints: Location | None = None
-    weights: Sequence[Location] = ()  # an object each
+    weights: Sequence[Location] = ()  # objects, and folders that end in "/"
 
 
 def policy_of(roles: Iterable[str], places: StorePlaces) -> Policy:
@@ -90,7 +90,7 @@ def _grants(rights: frozenset[Right], places: StorePlaces) -> Iterable[_Grant]:
         yield (GET, PUT), [*map(_all_of, log)]
         yield (DELETE,), [*map(_all_of, _present(places.tiles))]  # short tiles, once there is a full one
     if Right.READ_WEIGHTS in rights:
-        yield (GET,), [f"{place.bucket}/{place.prefix}" for place in places.weights]
+        yield (GET,), [_object_or_folder(place) for place in places.weights]
 
 
 def _denied(rights: frozenset[Right], places: StorePlaces) -> Iterable[Policy]:
@@ -112,6 +112,11 @@ def _present(*places: Location | None) -> list[Location]:
 
 def _all_of(place: Location) -> str:
     return f"{place.bucket}/{place.prefix}*"
+
+
+def _object_or_folder(place: Location) -> str:
+    is_folder = not place.prefix or place.prefix.endswith("/")
+    return _all_of(place) if is_folder else f"{place.bucket}/{place.prefix}"
 
 
 def _glob(glob: str) -> str:

@@ -2,18 +2,19 @@
 
 import hashlib
 import json
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from pipeline.adapters.models.builtin_spec import fingerprint_of
 from pipeline.adapters.models.embedding import cut, name_cut
 from pipeline.adapters.models.family import Places, PulledModel
-from pipeline.adapters.models.hf.address import ARCHITECTURE, PROJECTION, find_folder, hub_name
+from pipeline.adapters.models.hf.address import ARCHITECTURE, PROJECTION, find_folder, hub_name, in_bucket
 from pipeline.adapters.models.hf.folder import PREFIX, ModelFolder, has_tokenizer
 from pipeline.adapters.models.hf.hub import HuggingFaceHub
 from pipeline.adapters.models.hf.pull import pull
 from pipeline.adapters.models.model_address import ModelAddress
 from pipeline.adapters.models.torch_family import OpenedModel, TorchFamily
-from pipeline.adapters.models.weights import digest_tensors
+from pipeline.adapters.models.weights import WeightsRef, digest_tensors
 from pipeline.ports import TextEmbedder
 from pipeline.ports.embedder import require_capability
 from pipeline.types import Capability, ModelSpec
@@ -36,6 +37,10 @@ class HfFamily(TorchFamily):
         if address.table is not None:
             return address.architecture == ARCHITECTURE
         return address.text.startswith(PREFIX) or address.is_folder
+
+    def files(self, address: ModelAddress, /) -> Sequence[WeightsRef]:
+        folder = in_bucket(address)
+        return (folder,) if folder else ()
 
     def open(self, address: ModelAddress, places: Places) -> OpenedModel:
         return self._open(address, places)[0]

@@ -5,11 +5,13 @@ from pathlib import Path
 
 from pipeline.adapters.models.embedding import EMBEDDING, SECTION, EmbeddingSettings, read_embedding
 from pipeline.adapters.models.family import Places
+from pipeline.adapters.models.hf.bucket import fetch_folder
 from pipeline.adapters.models.hf.digests import open_checked
 from pipeline.adapters.models.hf.folder import PREFIX, ModelFolder, hub_folder
 from pipeline.adapters.models.model_address import ModelAddress
 from pipeline.adapters.models.model_file import resolve_weights
 from pipeline.adapters.models.model_keys import NAME, WEIGHTS, Rules, check_keys, one_of
+from pipeline.adapters.models.weights import WeightsRef
 from pipeline.errors import ModelError
 
 ARCHITECTURE = "hf"
@@ -58,7 +60,38 @@ _KEYS: Rules = {
 _REQUIRED = ("name", "architecture", "weights")
 
 
+def in_bucket(address: ModelAddress) -> WeightsRef | None:
+    """The folder of S3 that a model file names. Raises ModelError: the model file is faulty."""
+    if address.table is None:
+        return None
+    check_keys(address.table, _KEYS, _REQUIRED, where=f"model file {address.path}")
+    weights = str(address.table["weights"])
+    return WeightsRef(location=f"{weights.rstrip('/')}/") if weights.startswith("s3://") else None
+
+
 def _open(location: str, places: Places) -> ModelFolder:
-    is_hub = location.startswith(PREFIX)
-    path = hub_folder(location, places.weights_dir) if is_hub else Path(location)
-    return open_checked(path, location)
+    return open_checked(_find(location, places), location)
+
+
+def _find(location: str, places: Places) -> Path:
+    if location.startswith(PREFIX):
+        return find_hub_folder(location, places, name=location)
+    if location.startswith("s3://"):
+        return fetch_folder(location, weights_dir=places.weights_dir, fetch_s3=places.fetch_s3, name=location)
+    return Path(location)
+
+
+def find_hub_folder(hub_name: str, places: Places, *, name: str) -> Path:
+    """Where a model of the hub lies on this machine, also after it came from the bucket of models.
+
+    Args:
+        name: of the model, for messages.
+
+    Raises:
+        ModelError: it is not here, and the bucket of models does not have it.
+    """
+    folder = hub_folder(hub_name, places.weights_dir)
+    if folder.is_dir() or not places.model_store:
+        return folder
+    url = f"{places.model_store.rstrip('/')}/{hub_name.removeprefix(PREFIX)}"
+    return fetch_folder(url, weights_dir=places.weights_dir, fetch_s3=places.fetch_s3, name=name)

@@ -1,14 +1,16 @@
 """The note beside a fetched model that says what its files were."""
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from pipeline.adapters.models.hf.folder import ModelFolder, open_folder, read_json
+from pipeline.adapters.models.hf.folder import KEPT_SUFFIXES, ModelFolder, open_folder, read_json
 from pipeline.adapters.models.weights import digest_file
 from pipeline.errors import ModelError
 
 DIGESTS = "pictor-digests.json"
+_SHA256 = re.compile("[0-9a-f]{64}")
 
 
 def write_digests(folder: Path, *, name: str, commit: str, files: Mapping[str, str]) -> None:
@@ -37,12 +39,25 @@ def check_digests(folder: Path, *, name: str) -> None:
     """
     if not (folder / DIGESTS).is_file():
         return
-    files = read_json(folder / DIGESTS, name).get("files")
-    if not isinstance(files, dict):
-        raise ModelError(f"{name}: {folder / DIGESTS} names no files")
-    for file, promised in files.items():
+    for file, promised in read_digests(folder / DIGESTS, name=name).items():
         path = folder / file
-        if "/" in file or not path.is_file():
+        if not path.is_file():
             raise ModelError(f"{name}: {path}, which {DIGESTS} names, is not there")
         if (found := digest_file(path)) != promised:
             raise ModelError(f"{name}: {path}: SHA-256 is {found}, {promised} was fetched")
+
+
+def read_digests(note: Path, *, name: str) -> Mapping[str, str]:
+    """SHA-256 by the file's name. Raises ModelError: damaged, or it names what no model folder holds."""
+    files = read_json(note, name).get("files")
+    if not isinstance(files, dict):
+        raise ModelError(f"{name}: {note} names no files")
+    for file, digest in files.items():
+        if Path(file).name != file or not file.endswith(KEPT_SUFFIXES):
+            kinds = ", ".join(KEPT_SUFFIXES)
+            raise ModelError(
+                f"{name}: {note} names {file!r}; names of files that end in {kinds} were expected"
+            )
+        if not isinstance(digest, str) or not _SHA256.fullmatch(digest):
+            raise ModelError(f"{name}: {note} has {str(digest)[:80]!r} for {file}, a SHA-256 was expected")
+    return files

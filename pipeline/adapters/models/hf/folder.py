@@ -20,6 +20,8 @@ HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(?:/[A-Za-z0-9][\w.-]{0,95})?")
 CONFIG, PROCESSOR = "config.json", "preprocessor_config.json"
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 TOKENIZERS = ("tokenizer.json", "vocab.json", "vocab.txt", "spiece.model", "tokenizer.model")
+SETTINGS_SUFFIXES = (".json", ".txt", ".model")  # also of tokenizers
+KEPT_SUFFIXES = (".safetensors", *SETTINGS_SUFFIXES)  # no code, no pictures, no pickles
 _PICKLES = (".bin", ".pth", ".pt", ".ckpt", ".pkl")
 
 
@@ -58,13 +60,19 @@ def hub_folder(name: str, weights_dir: Path) -> Path:
 def open_folder(path: Path, name: str) -> ModelFolder:
     """Raises ModelError: a file is missing or damaged, weights are pickles, or code of its own is wanted."""
     if not path.is_dir():
-        raise ModelError(
-            f"{name} is not on this machine: {path} is no folder. Nothing is downloaded by itself: "
-            f"run `pictor models pull {name}` where there is internet, or copy the folder there"
-        )
+        raise ModelError(f"{name} is not on this machine: {path} is no folder. {_hint(name)}")
     folder = ModelFolder(name=name, path=path, config=read_json(path / CONFIG, name))
     _check_weights(folder)
     return folder
+
+
+def _hint(name: str) -> str:
+    if not name.startswith((PREFIX, "timm/")):
+        return "Copy the folder there"
+    return (
+        f"Nothing is downloaded by itself: run `pictor models pull {name}` where there is internet, or copy "
+        "the folder there"
+    )
 
 
 def has_tokenizer(folder: ModelFolder) -> bool:

@@ -5,12 +5,10 @@ from pathlib import Path
 
 from pipeline.adapters.models.family import PulledModel
 from pipeline.adapters.models.hf.digests import DIGESTS, write_digests
-from pipeline.adapters.models.hf.folder import CONFIG, INDEX, PREFIX, WEIGHTS, hub_folder
+from pipeline.adapters.models.hf.folder import CONFIG, INDEX, PREFIX, SETTINGS_SUFFIXES, WEIGHTS, hub_folder
 from pipeline.adapters.models.hf.hub import Hub, HubFile, HubModel
 from pipeline.adapters.models.weights import digest_file
 from pipeline.errors import ModelError
-
-_TEXTS = (".json", ".txt", ".model")  # settings and tokenizers; no code, no pictures, no pickles
 
 
 def pull(name: str, *, weights_dir: Path, revision: str, hub: Hub) -> PulledModel:
@@ -49,7 +47,9 @@ def _choose(model: HubModel, name: str) -> Sequence[HubFile]:
         raise ModelError(f"{name}: weights in {WEIGHTS} are expected on the hub, found {found}")
     shards = [file for file in top if file.endswith(".safetensors")]
     weights = [WEIGHTS] if WEIGHTS in top else shards
-    texts = [file for file in top if file.endswith(_TEXTS) and not (file == INDEX and WEIGHTS in top)]
+    texts = [
+        file for file in top if file.endswith(SETTINGS_SUFFIXES) and not (file == INDEX and WEIGHTS in top)
+    ]
     return [top[file] for file in sorted({*weights, *texts} - {DIGESTS})]
 
 

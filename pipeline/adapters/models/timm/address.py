@@ -7,8 +7,9 @@ from typing import Any
 
 from pipeline.adapters.models.embedding import EMBEDDING, SECTION, EmbeddingSettings, read_embedding
 from pipeline.adapters.models.family import Places
+from pipeline.adapters.models.hf.address import find_hub_folder
 from pipeline.adapters.models.hf.digests import open_checked
-from pipeline.adapters.models.hf.folder import CONFIG, hub_folder, read_json
+from pipeline.adapters.models.hf.folder import CONFIG, read_json
 from pipeline.adapters.models.hf.folder import PREFIX as HF_PREFIX
 from pipeline.adapters.models.hf.folder import WEIGHTS as FOLDER_WEIGHTS
 from pipeline.adapters.models.model_address import ModelAddress
@@ -54,7 +55,7 @@ def find_network(address: ModelAddress, places: Places) -> NamedNetwork:
     if not address.text.startswith(PREFIX):
         return _of_folder(address.path, address.text)
     check_name(address.text.removeprefix(PREFIX))
-    return _of_folder(hub_folder(hub_name(address.text), places.weights_dir), address.text)
+    return _of_folder(find_hub_folder(hub_name(address.text), places, name=address.text), address.text)
 
 
 def hub_name(address: str) -> str:
