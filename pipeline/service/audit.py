@@ -1,8 +1,9 @@
 """Read, prove, export and erase what the transparency log holds. Each of these is an entry, too."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
+from types import MappingProxyType
 
 from pipeline.audit.export import export_lines
 from pipeline.audit.records import no_such_record
@@ -12,7 +13,7 @@ from pipeline.ports.audit import PublishedLog
 from pipeline.service.access import ALL_TENANTS, Caller, Permission, require
 from pipeline.service.audit_entries import record_of
 from pipeline.service.audit_search import enter, is_seen, said_of, within_tenant
-from pipeline.types.audit import AuditEntry, AuditKind, AuditQuery, AuditReceipt
+from pipeline.types.audit import AuditEntry, AuditKind, AuditQuery, AuditReceipt, Json
 
 PAGE_ENTRIES = 1000  # of one question to the log, and of one erasure
 MAX_REASON_CHARS = 1000
@@ -77,8 +78,18 @@ def export_records(
     return export_lines(log.entries(), since=since, until=until, tenant=tenant)
 
 
-def erase_records(record_ids: Sequence[str], log: AuditLog, caller: Caller, *, reason: str) -> AuditReceipt:
+def erase_records(
+    record_ids: Sequence[str],
+    log: AuditLog,
+    caller: Caller,
+    *,
+    reason: str,
+    noted: Mapping[str, Json] = MappingProxyType({}),
+) -> AuditReceipt:
     """Take out records with their salts, and say so in an entry. The tree is proved as before.
+
+    Args:
+        noted: further details of the entry.
 
     Raises:
         ArgumentError: no record, too many, or no reason.
@@ -91,7 +102,8 @@ def erase_records(record_ids: Sequence[str], log: AuditLog, caller: Caller, *, r
         raise ArgumentError(f"{len(record_ids)} records to erase; 1 to {PAGE_ENTRIES} are expected")
     for record_id in record_ids:
         _get(record_id, log, caller)
-    erasure = record_of(AuditKind.ERASURE, caller, refers_to=tuple(record_ids), details={"reason": reason})
+    details = {"reason": reason, **noted}
+    erasure = record_of(AuditKind.ERASURE, caller, refers_to=tuple(record_ids), details=details)
     return log.erase(record_ids, erasure)
 
 

@@ -5,6 +5,7 @@ import threading
 from collections.abc import Iterator
 from datetime import timedelta
 from itertools import chain, repeat
+from typing import Any
 
 import pytest
 
@@ -15,6 +16,7 @@ from pipeline.service.access import Caller, Permission, local_caller
 from pipeline.service.audit import PAGE_ENTRIES
 from pipeline.service.audit_retention import erase_due
 from pipeline.testing.memory_audit import MemoryAuditLog
+from pipeline.types import AuditEntry, AuditQuery
 from tests.audit_records import NOON, erasure_of, search_by
 
 ME = local_caller()
@@ -79,6 +81,63 @@ def test_many_are_erased_in_pages_and_erasures_stay(log: MemoryAuditLog) -> None
     assert erase_due(log, ME, now=NOON + timedelta(days=2)) == 2 * PAGE_ENTRIES + 1
     assert kept(log) == ["ann", "bob", "eve", "ivy"]
     assert len([entry for entry in log.entries() if entry.found_by.get("kind") == "erasure"]) == 1 + 3
+
+
+class CountingLog(MemoryAuditLog):
+    """Counts the records that are read, without those of erasures."""
+
+    read = 0
+
+    def find(self, query: AuditQuery, *, limit: int = 100, before: int | None = None) -> list[AuditEntry]:
+        found = super().find(query, limit=limit, before=before)
+        self.read += len(found) if query.kind is None else 0
+        return found
+
+
+def test_a_sweep_ends_where_an_earlier_one_left_no_class() -> None:
+    log = CountingLog()
+    log.append([search_by(f"none {number}") for number in range(3 * PAGE_ENTRIES)])
+    log.append([search_by("ann", retention_class="1d"), search_by("bob", retention_class="3d")])
+    assert erase_due(log, ME, now=NOON + timedelta(days=1)) == 1
+    everything, log.read = log.read, 0
+    assert erase_due(log, ME, now=NOON + timedelta(days=3)) == 1
+    assert (everything > 3 * PAGE_ENTRIES, log.read <= PAGE_ENTRIES) == (True, True)
+    log.append([search_by("eve", retention_class="1d")])
+    assert erase_due(log, ME, now=NOON + timedelta(days=3)) == 1, "what came later is found"
+
+
+@pytest.mark.parametrize(
+    ("kept_by", "later"),
+    [
+        ({"retention_class": "5d"}, {}),  # it is not due yet
+        ({"retention_class": "1d", "case_ref": "AB-1"}, {"held_cases": ()}),  # the court has let it go
+        ({"retention_class": "1d", "minute": 3 * 24 * 60}, {}),  # it began later than the sweep
+    ],
+    ids=["undue", "held", "ahead"],
+)
+def test_what_a_sweep_has_left_is_found_by_a_later_one(
+    kept_by: dict[str, Any], later: dict[str, Any]
+) -> None:
+    """Whatever came before or after it in the log, and however often the sweep ran."""
+    log = MemoryAuditLog()
+    due = [search_by(f"due {number}", retention_class="1d") for number in range(2)]
+    log.append([due[0], search_by("left", **kept_by), search_by("none"), due[1]])
+    for erased in (2, 0):
+        assert erase_due(log, ME, now=NOON + timedelta(days=2), held_cases={"AB-1"}) == erased
+    assert kept(log) == ["left", "none"]
+    assert erase_due(log, ME, now=NOON + timedelta(days=9), **{"held_cases": {"AB-1"}, **later}) == 1
+    assert kept(log) == ["none"]
+
+
+def test_a_class_that_a_later_version_understands_is_read_again(log: MemoryAuditLog) -> None:
+    """A sweep passes over what it cannot read, and does not say that there is nothing."""
+    other = MemoryAuditLog()
+    other.append([search_by("old", retention_class="2 years"), search_by("ann", retention_class="1d")])
+    assert erase_due(other, ME, now=NOON + timedelta(days=2)) == 1
+    erasure = json.loads([*other.entries()][-1].record or b"")
+    assert erasure["details"] == {"reason": "retention: 1 of 1d", "settled_before": 0}
+    assert erase_due(log, ME, now=NOON + timedelta(days=400)) == 3
+    assert json.loads([*log.entries()][-1].record or b"")["details"]["settled_before"] == 4
 
 
 def test_only_an_operator_erases(log: MemoryAuditLog) -> None:
