@@ -13,6 +13,9 @@ from torch import Tensor
 from transformers import AutoImageProcessor, AutoModel
 
 from pipeline.adapters.models.catalogue import load_embedder, load_spec
+from pipeline.adapters.models.families.hf import HfFamily
+from pipeline.adapters.models.family import Places
+from pipeline.adapters.models.model_address import read_address
 from pipeline.adapters.models.own_pipeline import check_against_own
 from pipeline.adapters.models.probe_pictures import probe_pictures
 from pipeline.errors import ModelError
@@ -38,6 +41,14 @@ class Folders:
     def __getitem__(self, kind: str) -> Path:
         folder = self._root / kind
         return folder if folder.exists() else save_model(kind, folder)
+
+
+def test_images_alone_keep_no_weights_of_texts(models: Folders) -> None:
+    for kind in ("clip", "siglip"):
+        opened = HfFamily().open(read_address(str(models[kind])), Places(weights_dir=Path("/nowhere")))
+        kept = opened.module.state_dict()
+        assert any("vision_model." in name for name in kept)
+        assert not any("text_model." in name or "text_projection." in name for name in kept)
 
 
 def spec_of(address: Path | str, *, weights_dir: Path = Path("/nowhere")) -> ModelSpec:

@@ -43,7 +43,11 @@ class HfFamily(TorchFamily):
         return (folder,) if folder else ()
 
     def open(self, address: ModelAddress, places: Places) -> OpenedModel:
-        return self._open(address, places)[0]
+        from pipeline.adapters.models.hf.tower import let_go_of_texts
+
+        opened, network, _ = self._open(address, places)
+        let_go_of_texts(network)
+        return opened
 
     def load_texts(self, address: ModelAddress, places: Places) -> TextEmbedder:
         from pipeline.adapters.models.hf.texts import HfTexts

@@ -11,6 +11,8 @@ from pipeline.adapters.models.hf.address import CLS, MEAN, POOLER, POOLINGS, PRO
 from pipeline.adapters.models.hf.network import Network, refuse_missing
 from pipeline.errors import ModelError
 
+_OF_TEXTS = ("text_model", "text_projection")
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Tower:
@@ -64,6 +66,13 @@ class ImageTower(nn.Module):
         if self.pooling == CLS:
             return _tokens(states, self._name)[:, 0]
         return _patches(states, self.network, pixels.shape[-1], self._name).mean(1)
+
+
+def let_go_of_texts(network: Network) -> None:
+    """Free the memory of the tower of texts, which images do not need."""
+    for part in _OF_TEXTS:
+        if isinstance(getattr(network.module, part, None), nn.Module):
+            setattr(network.module, part, None)
 
 
 def has_projection(network: nn.Module) -> bool:
