@@ -11,6 +11,7 @@ from starlette.requests import Request
 from pipeline.errors import ArgumentError
 
 _SIGNATURE_BYTES = 16
+_FIRST = "c"  # base64 may begin with a "-", which command lines, that of AWS for one, take for an option
 
 
 class Cursors:
@@ -24,12 +25,13 @@ class Cursors:
     def sign(self, place: str, *, of: str) -> str:
         """Args: `of` names the list, so that a cursor of one list is none of another."""
         body = place.encode()
-        return base64.urlsafe_b64encode(self._signature(body, of) + body).rstrip(b"=").decode()
+        return _FIRST + base64.urlsafe_b64encode(self._signature(body, of) + body).rstrip(b"=").decode()
 
     def read(self, cursor: str, *, of: str) -> str:
         """Raises ArgumentError: no cursor of this list and this process."""
+        text = cursor[len(_FIRST) :] if cursor.startswith(_FIRST) else ""
         try:
-            raw = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
+            raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
         except ValueError:
             raw = b""
         signature, body = raw[:_SIGNATURE_BYTES], raw[_SIGNATURE_BYTES:]
