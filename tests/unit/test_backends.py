@@ -394,3 +394,30 @@ def test_openvino_is_imported_without_the_part_that_reports_home() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120
     )
     assert ran.stdout.strip() == "[]"
+
+
+LET_GO = """
+import gc, signal, sys, threading
+from pathlib import Path
+from tests.unit.test_backends import FLOAT32, SPEC, convolutions, make_ready
+
+held = [make_ready(convolutions(), SPEC, FLOAT32, backend="openvino", folder=Path(sys.argv[1]))]
+thread = threading.Thread(target=lambda: (held.clear(), gc.collect()))
+thread.start()
+thread.join()
+signal.signal(signal.SIGTERM, lambda *_: print("handled"))
+signal.raise_signal(signal.SIGTERM)
+"""
+
+
+def test_a_process_hears_signals_after_a_thread_let_go_of_a_network(tmp_path: Path) -> None:
+    if not is_installed(Backend.OPENVINO):
+        missing("openvino is not installed")
+    ran = subprocess.run(
+        [sys.executable, "-c", LET_GO, str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert (ran.returncode, ran.stdout.strip()) == (0, "handled"), ran.stderr

@@ -1,8 +1,10 @@
 """A network behind the call that a torch module has: a tensor of images in, a tensor of features out."""
 
+import os
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -167,13 +169,24 @@ def _options(work: Work, precision: str) -> dict[str, object]:
     }
 
 
+@cache
+def _core_of(process: int) -> Any:  # noqa: ARG001 - a child has one of its own
+    """One for the life of a process.
+
+    OpenVINO 2026.4 gives the thread that first compiles a network a stack for signals. It is freed with the
+    last object of OpenVINO. If another thread drops that object, the next signal kills the process.
+    """
+    from pipeline.adapters.models.backends.silent_openvino import Core
+
+    return Core()
+
+
 def _compile(path: Path, model: str, options: dict[str, object]) -> Any:
     try:
-        from pipeline.adapters.models.backends.silent_openvino import Core
+        core = _core_of(os.getpid())
     except ImportError as err:
         raise ConfigError("OpenVINO is not installed; `pip install 'pictor[openvino]'`") from err
     try:
-        core = Core()
         return core.compile_model(core.read_model(path), "CPU", options)
     except RuntimeError as err:
         raise ModelError(f"{model}: OpenVINO cannot run the exported network") from err
