@@ -15,12 +15,12 @@ from pipeline.api.bodies import (
     Strict,
 )
 from pipeline.ports import MAX_HITS
+from pipeline.service.persons import MAX_PERSON_ID_CHARS
 from pipeline.service.query_words import MAX_PROMPT_CHARS, MAX_PROMPTS, MAX_WEIGHT, WordsOfQuery
 
 MAX_HITS_OVER_HTTP = 1000  # of one query: an answer of some hundred kilobytes
 MAX_VECTORS = 1000  # in one answer: of 512 numbers they are 10 MB
 MAX_WHERE_CHARS = 8192  # in an address: most servers and proxies take no longer line
-MAX_PERSON_ID_CHARS = 128
 EXAMPLES_OF_QUERY = ("id", "object", "image", "vector", "person")
 GROUP_BY = (
     "`image`: only the best view of each image. `person`: each person of a collection of faces once, by the "
@@ -134,9 +134,8 @@ class SearchBatchBody(SearchOptions):
 class PartScores(BaseModel):
     """The cosine of a hit with each part of its query, in the order of the query."""
 
-    model_config = ConfigDict(
-        serialize_by_alias=True
-    )  # whoever writes the answer: `not` is no name in Python
+    # Whoever writes the answer: `not` is no name in Python.
+    model_config = ConfigDict(serialize_by_alias=True)
 
     text: list[float] | None = None
     unwanted: Annotated[list[float] | None, Field(alias="not")] = None
