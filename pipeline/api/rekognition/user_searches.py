@@ -11,13 +11,12 @@ from pipeline.api.aws.middleware import FOLDER
 from pipeline.api.backend import Asks, Backend, Ports
 from pipeline.api.rekognition import members as m
 from pipeline.api.rekognition.names import collection_of
-from pipeline.api.rekognition.pictures import query_of, read_picture
+from pipeline.api.rekognition.pictures import query_of
 from pipeline.api.rekognition.quality import is_good_enough, reasons_against
 from pipeline.api.rekognition.scale import Scale, scale_of
 from pipeline.api.rekognition.searches import (
     asked_of_gate,
     error_of,
-    faces_of,
     row_id_of,
     search_request,
     search_target,
@@ -26,12 +25,11 @@ from pipeline.api.rekognition.shapes import Shape, compared_face, model_version
 from pipeline.api.stated import StatedInHeaders
 from pipeline.errors import ErrorCode, NotFoundError
 from pipeline.search.groups import GroupBy
-from pipeline.search.query import Bytes, Person, Query, Stored
-from pipeline.service.access import Caller
+from pipeline.search.query import Person, Query, Stored
 from pipeline.service.arguments import read_justification
 from pipeline.service.search import SearchRequest
 from pipeline.service.search_values import SearchAnswer
-from pipeline.types import CollectionRef, FacePlace, PersonState, face_metadata
+from pipeline.types import CollectionRef, PersonState, face_metadata
 
 router = APIRouter(prefix=FOLDER)
 
@@ -84,30 +82,21 @@ def search_users_by_image(
     answer = asked_of_gate(query, request, scale, ports, caller, response)
     if answer.face is None and answer.code != ErrorCode.INVALID_ARGUMENT:
         raise error_of(answer)
-    seen: Shape = {"UnsearchedFaces": _unsearched(body, answer.face, target, ports, caller)}
+    seen: Shape = {"UnsearchedFaces": _unsearched(answer, body.QualityFilter)}
     if answer.face is not None:
         seen["SearchedFace"] = {"FaceDetail": compared_face(answer.face_metadata, answer.face)}
     return seen | _matches(answer, scale, target, ports)
 
 
-def _unsearched(
-    body: m.SearchUsersByImage,
-    searched: FacePlace | None,
-    target: CollectionRef,
-    ports: Backend,
-    caller: Caller,
-) -> list[Shape]:
+def _unsearched(answer: SearchAnswer, level: str) -> list[Shape]:
     """The other faces of the picture, each with the reasons why it was not searched for."""
-    picture = Bytes(text="picture", body=read_picture(body.Image, ports, caller))
-    faces = faces_of(ports.detect_faces(picture, target.name, caller))
-    metadata = [face_metadata(place.box, known) for place, known in faces]
+    faces = [(place, face_metadata(place.box, known)) for place, known in answer.passed_over]
     return [
         {
-            "FaceDetails": compared_face(of, place),
-            "Reasons": reasons_against(of, body.QualityFilter) or ["FACE_NOT_LARGEST"],
+            "FaceDetails": compared_face(metadata, place),
+            "Reasons": reasons_against(metadata, level) or ["FACE_NOT_LARGEST"],
         }
-        for (place, _), of in zip(faces, metadata, strict=True)
-        if searched is None or place.box != searched.box
+        for place, metadata in faces
     ]
 
 
