@@ -15,7 +15,7 @@ from pipeline.api.rekognition.names import collection_of
 from pipeline.api.rekognition.paging import read_token
 from pipeline.api.rekognition.pictures import read_picture, source_of
 from pipeline.api.rekognition.quality import reasons_against
-from pipeline.api.rekognition.shapes import Shape, compared_face, face, model_version
+from pipeline.api.rekognition.shapes import Shape, compared_face, face, version_at
 from pipeline.ports.image_rows import MAX_VIEWS, image_id_of_row
 from pipeline.search.persons import owners_of
 from pipeline.service.access import Caller, Permission, require, require_names
@@ -42,7 +42,7 @@ def index(body: Annotated[m.IndexFaces, m.members(m.IndexFaces)], ports: Ports, 
         left_out=lambda metadata: reasons_against(metadata, body.QualityFilter),
     )
     found = ports.index_faces(read_picture(body.Image, ports, caller), wanted, caller)
-    version = _version_of(found.target, ports)
+    version = version_at(found.target, ports.index)
     users = owners_of(found.rows, found.target, ports.persons)  # of a picture that comes again
     return {
         "FaceRecords": [_record(row, version, users.get(row.id)) for row in found.rows],
@@ -70,7 +70,7 @@ def list_faces(
     """By id, of all faces, of those that are named or of those of a user."""
     target = _readable(body.CollectionId, ports, caller)
     cursors, of = cursors_of(request), f"rekognition\0{caller.tenant}\0{target.generation}"
-    version, most = _version_of(target, ports), body.MaxResults or m.MAX_PAGE
+    version, most = version_at(target, ports.index), body.MaxResults or m.MAX_PAGE
     after = read_token(body.NextToken, cursors, of=of)
     rows = _listed(body, after, target, ports, caller)
     page = list(islice(rows, most))
@@ -154,7 +154,3 @@ def _readable(collection_id: str, ports: Backend, caller: Asks) -> CollectionRef
     require(caller, Permission.READ)
     require_names(caller, collection=name)
     return target_of_faces(name, ports.search_ports())
-
-
-def _version_of(target: CollectionRef, ports: Backend) -> str:
-    return model_version(ports.index.model_of(target).name, target.fingerprint)

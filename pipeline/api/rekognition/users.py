@@ -12,10 +12,10 @@ from pipeline.api.cursors import cursors_of
 from pipeline.api.rekognition import members as m
 from pipeline.api.rekognition.names import collection_of
 from pipeline.api.rekognition.paging import read_token
-from pipeline.api.rekognition.scale import Scale, scale_of
 from pipeline.api.rekognition.shapes import Shape
 from pipeline.api.rekognition.tokens import answered_once
 from pipeline.errors import ConflictError, LimitError
+from pipeline.evaluation.scale import Scale
 from pipeline.ports.image_rows import view_row_id
 from pipeline.service import persons
 from pipeline.service.access import Caller, Permission, require, require_names
@@ -94,7 +94,7 @@ def associate(
 
     def work() -> Shape:
         target = _writable(body.CollectionId, ports, caller)
-        rows, scale = _rows_of(body, target, ports), scale_of(target, ports.settings)
+        rows, scale = _rows_of(body, target, ports), ports.answers_to.scale_of(target)
         try:
             done = associate_faces(
                 target.name,
@@ -125,7 +125,7 @@ def disassociate(
         target = _writable(body.CollectionId, ports, caller)
         rows = _rows_of(body, target, ports)
         done = dissociate_faces(target.name, body.UserId, list(rows), ports.search_ports(), caller)
-        scale = scale_of(target, ports.settings)
+        scale = ports.answers_to.scale_of(target)
         return {
             "DisassociatedFaces": _changed(done, rows),
             "UnsuccessfulFaceDisassociations": [_refused(each, rows, scale) for each in done.refused],
