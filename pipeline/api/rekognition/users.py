@@ -5,7 +5,6 @@ from typing import Annotated
 
 from fastapi import APIRouter, Request
 
-from pipeline.api.aws.errors import AwsError
 from pipeline.api.aws.middleware import FOLDER
 from pipeline.api.backend import Asks, Backend, Ports
 from pipeline.api.cursors import cursors_of
@@ -14,7 +13,6 @@ from pipeline.api.rekognition.names import collection_of
 from pipeline.api.rekognition.paging import read_token
 from pipeline.api.rekognition.shapes import Shape
 from pipeline.api.rekognition.tokens import answered_once
-from pipeline.errors import ConflictError, LimitError
 from pipeline.evaluation.scale import Scale
 from pipeline.ports.image_rows import view_row_id
 from pipeline.service import persons
@@ -46,11 +44,7 @@ def create_user(body: Annotated[m.CreateUser, m.members(m.CreateUser)], ports: P
     """A user without a face."""
 
     def create() -> Shape:
-        name = collection_of(body.CollectionId)
-        try:
-            persons.create_person(name, body.UserId, ports.search_ports(), caller)
-        except ConflictError as err:
-            raise AwsError("ConflictException", str(err)) from err
+        persons.create_person(collection_of(body.CollectionId), body.UserId, ports.search_ports(), caller)
         return {}
 
     return answered_once("CreateUser", body, ports, caller, create)
@@ -95,17 +89,14 @@ def associate(
     def work() -> Shape:
         target = _writable(body.CollectionId, ports, caller)
         rows, scale = _rows_of(body, target, ports), ports.answers_to.scale_of(target)
-        try:
-            done = associate_faces(
-                target.name,
-                body.UserId,
-                list(rows),
-                ports.search_ports(),
-                caller,
-                min_score=scale.cosine_of(body.UserMatchThreshold),
-            )
-        except LimitError as err:
-            raise AwsError("ServiceQuotaExceededException", str(err)) from err
+        done = associate_faces(
+            target.name,
+            body.UserId,
+            list(rows),
+            ports.search_ports(),
+            caller,
+            min_score=scale.cosine_of(body.UserMatchThreshold),
+        )
         return {
             "AssociatedFaces": _changed(done, rows),
             "UnsuccessfulFaceAssociations": [_refused(each, rows, scale) for each in done.refused],
