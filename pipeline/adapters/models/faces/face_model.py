@@ -10,8 +10,8 @@ from pipeline.adapters.models.builtin_spec import fingerprint_of
 from pipeline.adapters.models.faces.face_file import ONNX_SUFFIX, FaceFile
 from pipeline.adapters.models.faces.finder import FaceFinder
 from pipeline.adapters.models.faces.onnx_embedder import OnnxEmbedder
-from pipeline.adapters.models.faces.onnx_network import OnnxNetwork, has_cuda
 from pipeline.adapters.models.faces.yunet import YuNet
+from pipeline.adapters.models.onnx.network import OnnxNetwork, has_cuda
 from pipeline.adapters.models.torch_embedder import pick_device, share_cores
 from pipeline.adapters.models.weights import FetchS3, WeightsRef, find_weights
 from pipeline.types import Capability, ModelSpec

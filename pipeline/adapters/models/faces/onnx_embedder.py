@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.adapters.models.faces.face_file import EmbedderSettings
-from pipeline.adapters.models.faces.onnx_network import OnnxNetwork
+from pipeline.adapters.models.onnx.network import OnnxNetwork
 from pipeline.adapters.models.torch_embedder import CPU_PASS_ITEMS, check_pixels, do_nothing
 from pipeline.errors import ModelError
 from pipeline.types import ModelSpec

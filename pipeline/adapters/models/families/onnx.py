@@ -8,14 +8,14 @@ from torch import Tensor
 
 from pipeline.adapters.models.backends.backend import Backend
 from pipeline.adapters.models.builtin_spec import fingerprint_of
-from pipeline.adapters.models.described_network import DescribedNetwork
 from pipeline.adapters.models.embedding import name_cut
-from pipeline.adapters.models.faces.onnx_network import OnnxNetwork, has_cuda
 from pipeline.adapters.models.family import ModelFamily, Places, Use
 from pipeline.adapters.models.model_address import ModelAddress
-from pipeline.adapters.models.network_file import NetworkFile, read_network_table
-from pipeline.adapters.models.onnx_texts import OnnxTexts
-from pipeline.adapters.models.text_file import TOKENIZER_SUFFIX
+from pipeline.adapters.models.onnx.described_network import DescribedNetwork
+from pipeline.adapters.models.onnx.network import OnnxNetwork, has_cuda
+from pipeline.adapters.models.onnx.network_file import NetworkFile, read_network_table
+from pipeline.adapters.models.onnx.text_file import TOKENIZER_SUFFIX
+from pipeline.adapters.models.onnx.texts import OnnxTexts
 from pipeline.adapters.models.torch_embedder import TorchEmbedder, pick_device, share_cores
 from pipeline.adapters.models.weights import WeightsRef, digest_file, find_weights
 from pipeline.errors import ModelError

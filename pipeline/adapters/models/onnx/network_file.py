@@ -1,4 +1,4 @@
-"""Reads the model file of a network that is a file of its own: ONNX or torch.export.
+"""Reads the model file of a network in an ONNX file.
 
 Such a file says nothing of pictures. So the model file says how one becomes its input, and what of its answer
 is the embedding.
@@ -24,8 +24,8 @@ from pipeline.adapters.models.model_keys import (
     one_of,
     whole_number,
 )
-from pipeline.adapters.models.text_file import SECTION as TEXT_SECTION
-from pipeline.adapters.models.text_file import TEXT, TextFile, read_text_section
+from pipeline.adapters.models.onnx.text_file import SECTION as TEXT_SECTION
+from pipeline.adapters.models.onnx.text_file import TEXT, TextFile, read_text_section
 from pipeline.adapters.models.weights import WeightsRef
 from pipeline.errors import ModelError
 from pipeline.types import Preprocessing

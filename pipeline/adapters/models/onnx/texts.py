@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.adapters.models.faces.onnx_network import open_session
-from pipeline.adapters.models.text_file import TextFile
+from pipeline.adapters.models.onnx.network import open_session
+from pipeline.adapters.models.onnx.text_file import TextFile
 from pipeline.errors import ConfigError, ModelError
 from pipeline.types import ModelSpec
 
