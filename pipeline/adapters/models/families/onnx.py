@@ -12,7 +12,7 @@ from pipeline.adapters.models.embedding import name_cut
 from pipeline.adapters.models.family import ModelFamily, Places, Use
 from pipeline.adapters.models.model_address import ModelAddress
 from pipeline.adapters.models.onnx.described_network import DescribedNetwork
-from pipeline.adapters.models.onnx.network import OnnxNetwork, has_cuda
+from pipeline.adapters.models.onnx.network import SUFFIX, OnnxNetwork, has_cuda
 from pipeline.adapters.models.onnx.network_file import NetworkFile, read_network_table
 from pipeline.adapters.models.onnx.text_file import TOKENIZER_SUFFIX
 from pipeline.adapters.models.onnx.texts import OnnxTexts
@@ -24,7 +24,6 @@ from pipeline.ports.embedder import require_capability
 from pipeline.types import Capability, ModelSpec
 
 ARCHITECTURE = "onnx"
-SUFFIX = ".onnx"
 _TAKES = {"float": "float", "bytes": "uint8"}
 
 
@@ -77,7 +76,7 @@ class OnnxFamily(ModelFamily):
 
 def _read(address: ModelAddress) -> NetworkFile:
     assert address.table is not None, "it was recognised"
-    return read_network_table(address.table, address.path, suffix=SUFFIX)
+    return read_network_table(address.table, address.path)
 
 
 def _find(file: NetworkFile, places: Places) -> Sequence[Path]:

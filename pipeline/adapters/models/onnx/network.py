@@ -18,6 +18,7 @@ Values = NDArray[np.float32]
 
 logger = logging.getLogger(__name__)
 
+SUFFIX = ".onnx"
 CUDA, CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
 _ONLY_FATAL = 4  # what fails here is raised, and its own lines name paths and addresses
 _MISSING = "models in ONNX files need ONNX Runtime; `pip install 'pictor[faces]'` installs it"
