@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from pipeline.types import Person, PersonFace
+from pipeline.errors import LimitError, NotFoundError
+from pipeline.types import MAX_FACES_OF_PERSON, MAX_TAGS, Person, PersonFace
 
 
 class PersonBook(Protocol):
@@ -75,3 +76,22 @@ class PersonBook(Protocol):
     def remove_tags(self, collection: str, keys: Sequence[str]) -> None:
         """Safe to run twice."""
         ...
+
+
+def no_such_person(collection: str, person_id: str) -> NotFoundError:
+    return NotFoundError(f"there is no person {person_id!r} in collection {collection!r}")
+
+
+def check_face_count(person_id: str, faces: int) -> None:
+    """Raises LimitError. Args: `faces` that the person would have."""
+    if faces > MAX_FACES_OF_PERSON:
+        raise LimitError(
+            f"person {person_id!r} would have {faces} faces; {MAX_FACES_OF_PERSON} are allowed, and none was "
+            "added"
+        )
+
+
+def check_tag_count(collection: str, tags: int) -> None:
+    """Raises LimitError. Args: `tags` that the collection would have."""
+    if tags > MAX_TAGS:
+        raise LimitError(f"collection {collection!r} would have {tags} tags; {MAX_TAGS} are allowed")

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from pipeline.errors import ArgumentError
@@ -26,6 +26,10 @@ class Subject:
     person: str = ""
     sha256: str = ""
     ids: frozenset[str] = frozenset()
+    image_ids: frozenset[str] = field(init=False)  # of `ids`, told once and not for each record
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "image_ids", frozenset(map(image_id_of_row, self.ids)))
 
     def matches(self, record: Mapping[str, Any]) -> bool:
         """Args: `record` as JSON has it."""
@@ -39,7 +43,7 @@ class Subject:
         if self.sha256:
             return bool(probe["sha256"] == self.sha256)
         source = probe["source"]
-        return self._is(source) or source in {image_id_of_row(one) for one in self.ids}
+        return self._is(source) or source in self.image_ids
 
     def shown_in(self, record: Mapping[str, Any]) -> list[Mapping[str, Any]]:
         """The candidates that are the subject."""

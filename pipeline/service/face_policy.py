@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from pipeline.errors import ArgumentError
 from pipeline.types import CollectionPolicy
 
-FACE_DEFAULTS: Mapping[str, float | int] = {
+FACE_DEFAULTS: Mapping[str, Any] = {
     "min_similarity": 99.0,
     "verifications": 2,
     "retention_days": 365,  # the AI Act wants six months at least, and reports are of a year
@@ -16,12 +17,7 @@ FACE_DEFAULTS: Mapping[str, float | int] = {
 
 def as_strict_as_defaults(policy: CollectionPolicy) -> CollectionPolicy:
     """The policy with the defaults in their fields."""
-    return replace(
-        policy,
-        min_similarity=float(FACE_DEFAULTS["min_similarity"]),
-        verifications=int(FACE_DEFAULTS["verifications"]),
-        retention_days=int(FACE_DEFAULTS["retention_days"]),
-    )
+    return replace(policy, **FACE_DEFAULTS)
 
 
 def check_face_policy(policy: CollectionPolicy) -> None:

@@ -66,23 +66,17 @@ class Keyring:
 
     def check(self, key_id: str) -> ApiKey:
         """Raises UnknownCallerError when the key is not valid any more."""
-        known, is_fresh = self._find(key_id)
-        if known is None:
-            raise UnknownCallerError(_NOT_VALID)
-        return self._valid(known.key, is_fresh)
+        return self._valid(*self._known(key_id))
 
     def check_claim(self, key_id: str) -> None:
         """The same for whoever names a key and has yet to show that it is theirs: no use of it is noted."""
-        known, _ = self._find(key_id)
-        if known is None or not known.key.is_valid(self._now()):
-            raise UnknownCallerError(_NOT_VALID)
+        key, _ = self._known(key_id)
+        self._check_validity(key)
 
     def signer(self, key_id: str) -> ApiKey:
         """The key of a request that was signed with its secret. Raises UnknownCallerError, as `check`."""
-        known, _ = self._find(key_id)
-        if known is None:
-            raise UnknownCallerError(_NOT_VALID)
-        return self._valid(known.key, is_fresh=True)  # the claim has just looked it up
+        key, _ = self._known(key_id)
+        return self._valid(key, is_fresh=True)  # the claim has just looked it up
 
     def sign_in(self, text: str) -> str:
         """The text of a session for the holder of a key. Raises UnknownCallerError, as `holder_of`."""
@@ -111,14 +105,24 @@ class Keyring:
         key_id = id_in_text(text)
         return key_id is None or self._keys.has(key_id)
 
+    def _known(self, key_id: str) -> tuple[ApiKey, bool]:
+        """As `_find`. Raises UnknownCallerError: there is none."""
+        known, is_fresh = self._find(key_id)
+        if known is None:
+            raise UnknownCallerError(_NOT_VALID)
+        return known.key, is_fresh
+
     def _find(self, key_id: str) -> tuple[KnownKey | None, bool]:
         """The key, and whether it was looked up just now."""
         is_fresh = not self._keys.has(key_id)
         return self._keys.find(key_id, lambda: self._book.find_key(key_id), keeps=_is_there), is_fresh
 
-    def _valid(self, key: ApiKey, is_fresh: bool) -> ApiKey:
+    def _check_validity(self, key: ApiKey) -> None:
         if not key.is_valid(self._now()):
             raise UnknownCallerError(_NOT_VALID)
+
+    def _valid(self, key: ApiKey, is_fresh: bool) -> ApiKey:
+        self._check_validity(key)
         if is_fresh:  # else it was noted half a second ago
             self._note_use(key)
         return key

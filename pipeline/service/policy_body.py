@@ -112,11 +112,11 @@ def read_policy(text: str | bytes, *, of_faces: bool = False) -> CollectionPolic
         if of_faces and isinstance(given, dict):
             given = {"faces": True, **given}
         return PolicyBody.model_validate(given).policy()
-    except ValueError as err:
-        if not isinstance(err, ValidationError):
-            raise ArgumentError("policy: this is not JSON") from None
+    except ValidationError as err:
         faults = [f"{'.'.join(map(str, e['loc'])) or 'policy'}: {e['msg']}" for e in err.errors()]
         raise ArgumentError(f"policy: {'; '.join(faults[:MAX_FAULTS_SHOWN])}") from None
+    except ValueError:
+        raise ArgumentError("policy: this is not JSON") from None
 
 
 def policy_json(policy: CollectionPolicy) -> dict[str, Any]:

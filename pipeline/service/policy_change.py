@@ -23,13 +23,8 @@ def _case_patterns(before: CollectionPolicy, after: CollectionPolicy) -> bool:
     return not after.case_patterns or _allows_new(before.case_patterns, after.case_patterns)
 
 
-def _floor(before: CollectionPolicy, after: CollectionPolicy) -> bool:
-    return before.min_score is not None and (after.min_score is None or after.min_score < before.min_score)
-
-
-def _similarity(before: CollectionPolicy, after: CollectionPolicy) -> bool:
-    floor = before.min_similarity
-    return floor is not None and (after.min_similarity is None or after.min_similarity < floor)
+def _lowers(before: float | None, after: float | None) -> bool:
+    return before is not None and (after is None or after < before)
 
 
 def _max_k(before: CollectionPolicy, after: CollectionPolicy) -> bool:
@@ -49,8 +44,8 @@ LOOSENINGS: Mapping[str, Callable[[CollectionPolicy, CollectionPolicy], bool]] =
     "roles": lambda before, after: _allows_new(before.roles, after.roles),
     "case_required": lambda before, after: before.case_required and not after.case_required,
     "case_patterns": _case_patterns,
-    "min_score": _floor,
-    "min_similarity": _similarity,
+    "min_score": lambda before, after: _lowers(before.min_score, after.min_score),
+    "min_similarity": lambda before, after: _lowers(before.min_similarity, after.min_similarity),
     "max_k": _max_k,
     "authorisation": lambda before, after: (
         _STRICTNESS[after.authorisation] < _STRICTNESS[before.authorisation]

@@ -10,10 +10,9 @@ import numpy as np
 from pipeline.ports import ObjectReader
 from pipeline.search.examples import Example
 from pipeline.search.query import Bytes, Object, Person, Query, Stored, Text, Vector
+from pipeline.service.query_text import PERSON
 from pipeline.types import FetchedObject, ObjectRef, Probe, image_id_of, roll_of
 from pipeline.types.audit import UNKNOWN, Json
-
-PERSON = "person:"  # before an id, as the source of a probe
 
 
 class DigestingReader:

@@ -10,7 +10,7 @@ from pipeline.names import check_key
 from pipeline.search.query import Object, Person, Stored
 
 ROW_ID = re.compile(r"[0-9a-f]{32}(:[0-9]{2})?")
-PERSON = "person:"
+PERSON = "person:"  # before an id, in a query and as the source of a probe
 MAX_SHOWN_CHARS = 200  # of a query, in a message about it
 
 LocateFile = Callable[[Path], tuple[str, str]]  # a file's bucket and key

@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from threading import RLock
 
-from pipeline.errors import LimitError, NotFoundError
-from pipeline.types import MAX_FACES_OF_PERSON, MAX_TAGS, Person, PersonFace
+from pipeline.ports.persons import check_face_count, check_tag_count, no_such_person
+from pipeline.types import Person, PersonFace
 
 
 class MemoryPersonBook:
@@ -56,7 +56,7 @@ class MemoryPersonBook:
     ) -> Mapping[str, str]:
         with self._lock:
             if (collection, person_id) not in self._persons:
-                raise NotFoundError(f"there is no person {person_id!r} in collection {collection!r}")
+                raise no_such_person(collection, person_id)
             left = {place: held for place, held in self._faces.items() if place[1] not in gone}
             left |= {place: held for place, held in self._faces.items() if place[0] != collection}
             for face in faces:
@@ -64,8 +64,7 @@ class MemoryPersonBook:
             mine = [
                 place for place, (owner, _) in left.items() if (place[0], owner) == (collection, person_id)
             ]
-            if len(mine) > MAX_FACES_OF_PERSON:
-                raise LimitError(f"person {person_id!r} would have {len(mine)} faces")
+            check_face_count(person_id, len(mine))
             self._faces = left
             return {face.row_id: left[collection, face.row_id][0] for face in faces}
 
@@ -88,8 +87,7 @@ class MemoryPersonBook:
     def set_tags(self, collection: str, tags: Mapping[str, str]) -> None:
         with self._lock:
             changed = {**self._tags.get(collection, {}), **tags}
-            if len(changed) > MAX_TAGS:
-                raise LimitError(f"collection {collection!r} would have {len(changed)} tags")
+            check_tag_count(collection, len(changed))
             self._tags[collection] = changed
 
     def remove_tags(self, collection: str, keys: Sequence[str]) -> None:

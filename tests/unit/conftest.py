@@ -58,6 +58,11 @@ def deps(store: MemoryStore, index: MemoryIndex, embedder: FakeEmbedder, ledger:
 
 
 @pytest.fixture
+def log() -> MemoryAuditLog:
+    return MemoryAuditLog()
+
+
+@pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The home of the commands that a test runs, without any other setting."""
     for name in list(os.environ):

@@ -15,14 +15,16 @@ from pipeline.ports import Deps, ImageEmbedder
 from pipeline.ports.image_rows import view_row_id
 from pipeline.testing.memory_audit import MemoryAuditLog
 from pipeline.types import image_id_of
-from tests.face_models import write_face_model
+from tests.unit import face_world
 from tests.unit.api_client import backend_of, client_of
 from tests.unit.client_doors import KINDS, Ask, asked_of_app
-from tests.unit.face_world import ANNA, BERTA, CLARA, LARGE, deps_of_faces, embedder_of, index_faces
+from tests.unit.face_world import ANNA, BERTA, CLARA, LARGE, deps_of_faces, index_faces
 from tests.unit.fakes import BUCKET, COLLECTION
 
 PICTURES = {"group.png": [LARGE, ANNA, BERTA, CLARA], "berta.png": [BERTA], "clara.png": [CLARA]}
 NOBODY = "f" * 32 + ":00"
+
+model_file, face_embedder = face_world.model_file, face_world.face_embedder
 
 
 def face(key: str, place: int = 0) -> str:
@@ -33,26 +35,11 @@ BERTA_ALONE, CLARA_ALONE = face("berta.png"), face("clara.png")
 BERTA_IN_GROUP = face("group.png", 2)
 
 
-@pytest.fixture(scope="module")
-def model_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_face_model(tmp_path_factory.mktemp("faces"))
-
-
-@pytest.fixture(scope="module")
-def face_embedder(model_file: Path) -> ImageEmbedder:
-    return embedder_of(model_file)
-
-
 @pytest.fixture
 def deps(deps: Deps, model_file: Path, face_embedder: ImageEmbedder) -> Deps:
     made = deps_of_faces(deps, model_file, face_embedder)
     index_faces(made, PICTURES)
     return made
-
-
-@pytest.fixture
-def log() -> MemoryAuditLog:
-    return MemoryAuditLog()
 
 
 @pytest.fixture(params=KINDS)

@@ -31,11 +31,6 @@ def store() -> MemoryStore:
     return MemoryStore(BUCKET, SECOND)
 
 
-@pytest.fixture
-def log() -> MemoryAuditLog:
-    return MemoryAuditLog()
-
-
 def place(store: MemoryStore, bucket: str = BUCKET) -> Place:
     return Place(store=store, bucket=bucket, prefix="log/", url=f"s3://{bucket}/log/")
 

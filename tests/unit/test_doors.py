@@ -159,11 +159,6 @@ def commands_of(command: Any, name: str) -> Iterator[tuple[str, Function]]:
 
 
 @pytest.fixture
-def log() -> MemoryAuditLog:
-    return MemoryAuditLog()
-
-
-@pytest.fixture
 def backend(
     deps: Deps, store: MemoryStore, log: MemoryAuditLog, ledger: SqlLedger, tmp_path: Path
 ) -> Backend:

@@ -2,7 +2,6 @@
 
 import io
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,42 +12,27 @@ from starlette.testclient import TestClient
 
 from pipeline.api.backend import Backend
 from pipeline.image.face_picture import MARGIN, make_face_picture
-from pipeline.ports import Deps, ImageLimits
-from pipeline.service import policies
-from pipeline.service.access import local_caller
-from pipeline.service.policy_body import read_policy
+from pipeline.ports import Deps, ImageEmbedder, ImageLimits
 from pipeline.testing.memory_audit import MemoryAuditLog
 from pipeline.types import FaceOutline, KeyRole, image_id_of
-from tests.face_models import picture, write_face_model
-from tests.unit.api_client import backend_of, client_of, client_with_keys, key_for
-from tests.unit.face_world import ANNA, BERTA, LARGE, deps_of_faces, embedder_of, index_faces
+from tests.face_models import picture
+from tests.unit import face_world
+from tests.unit.api_client import client_with_keys, key_for
+from tests.unit.face_world import ANNA, BERTA, LARGE, deps_of_faces, index_faces
 from tests.unit.fakes import BUCKET, COLLECTION
 
-POLICY = b"""{"faces": true, "purposes": [{"code": "test", "text": "A test"}], "roles": ["local", "searcher"],
-              "case_required": true}"""
 STATED = {"x-pictor-purpose": "test", "x-pictor-case": "AB-1"}
 HERE = {"collection": COLLECTION}
 
-
-@pytest.fixture
-def log() -> MemoryAuditLog:
-    return MemoryAuditLog()
+model_file, face_embedder = face_world.model_file, face_world.face_embedder
+backend, client = face_world.backend, face_world.client
 
 
 @pytest.fixture
-def backend(deps: Deps, tmp_path: Path, log: MemoryAuditLog) -> Backend:
-    model_file = write_face_model(tmp_path / "model")
-    deps = deps_of_faces(deps, model_file, embedder_of(model_file))
-    index_faces(deps, {"group.png": [LARGE, ANNA, BERTA]})
-    made = backend_of(deps, tmp_path, log=log)
-    policies.set_policy(COLLECTION, read_policy(POLICY), made.answers_to, local_caller())
+def deps(deps: Deps, model_file: Path, face_embedder: ImageEmbedder) -> Deps:
+    made = deps_of_faces(deps, model_file, face_embedder)
+    index_faces(made, {"group.png": [LARGE, ANNA, BERTA]})
     return made
-
-
-@pytest.fixture
-def client(backend: Backend) -> Iterator[TestClient]:
-    with client_of(backend) as made:
-        yield made
 
 
 def searches(log: MemoryAuditLog) -> int:

@@ -14,7 +14,7 @@ from pipeline.cli.search_there import search_there
 from pipeline.errors import ArgumentError, PolicyError, TargetError, TransientError
 from pipeline.evaluation.calibration import Calibration, CalibrationData, make_calibration
 from pipeline.evaluation.error_rates import ModelName
-from pipeline.ports import Deps
+from pipeline.ports import Deps, ImageEmbedder
 from pipeline.search.query import Bytes
 from pipeline.service import policies
 from pipeline.service.access import local_caller
@@ -26,9 +26,10 @@ from pipeline.service.search_terms import check_floor, terms_of
 from pipeline.testing.memory_audit import MemoryAuditLog
 from pipeline.testing.memory_policies import MemoryPolicyBook
 from pipeline.types import CollectionPolicy, CollectionRef, Justification, PolicyState
-from tests.face_models import picture, write_face_model
+from tests.face_models import picture
+from tests.unit import face_world
 from tests.unit.api_client import backend_of, client_of
-from tests.unit.face_world import ANNA, BERTA, deps_of_faces, embedder_of, index_faces
+from tests.unit.face_world import ANNA, BERTA, deps_of_faces, index_faces
 from tests.unit.fakes import COLLECTION
 from tests.unit.test_cli_there import serving
 
@@ -36,20 +37,16 @@ SAID = {"faces": True, "purposes": [{"code": "test", "text": "A test"}], "roles"
 BOSS, OTHER = replace(local_caller(), who="boss"), replace(local_caller(), who="other")
 PROBE = Bytes(text="probe", body=picture([BERTA]))
 
+model_file, face_embedder = face_world.model_file, face_world.face_embedder
+
 
 def read(**more: Any) -> CollectionPolicy:
     return read_policy(json.dumps({**SAID, **more}))
 
 
 @pytest.fixture
-def log() -> MemoryAuditLog:
-    return MemoryAuditLog()
-
-
-@pytest.fixture
-def deps(deps: Deps, tmp_path: Path) -> Deps:
-    model_file = write_face_model(tmp_path / "model")
-    made = deps_of_faces(deps, model_file, embedder_of(model_file))
+def deps(deps: Deps, model_file: Path, face_embedder: ImageEmbedder) -> Deps:
+    made = deps_of_faces(deps, model_file, face_embedder)
     index_faces(made, {"both.png": [ANNA, BERTA]})
     return made
 

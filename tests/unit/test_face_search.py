@@ -39,25 +39,18 @@ from pipeline.types import (
     Purpose,
     image_id_of,
 )
-from tests.face_models import DrawnFace, picture, write_face_model
+from tests.face_models import DrawnFace, picture
+from tests.unit import face_world
 from tests.unit.api_client import backend_of, client_of
 from tests.unit.client_doors import KINDS, asked_of_app
-from tests.unit.face_world import ANNA, BERTA, CLARA, LARGE, deps_of_faces, embedder_of, index_faces
+from tests.unit.face_world import ANNA, BERTA, CLARA, LARGE, deps_of_faces, index_faces
 from tests.unit.fakes import BUCKET, COLLECTION, CONCURRENCY, LIMITS, OTHER_SPEC, FakeEmbedder
 
 GROUP, WIDTH, HEIGHT = "group.png", 320, 240
 PICTURES = {GROUP: [LARGE, ANNA, BERTA, CLARA], "berta.png": [BERTA], "none.png": []}
 WHY = Justification(purpose="test")
 
-
-@pytest.fixture(scope="module")
-def model_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_face_model(tmp_path_factory.mktemp("faces"))
-
-
-@pytest.fixture(scope="module")
-def face_embedder(model_file: Path) -> ImageEmbedder:
-    return embedder_of(model_file)
+model_file, face_embedder = face_world.model_file, face_world.face_embedder
 
 
 @pytest.fixture
@@ -65,11 +58,6 @@ def deps(deps: Deps, model_file: Path, face_embedder: ImageEmbedder) -> Deps:
     made = deps_of_faces(deps, model_file, face_embedder)
     index_faces(made, PICTURES)
     return made
-
-
-@pytest.fixture
-def log() -> MemoryAuditLog:
-    return MemoryAuditLog()
 
 
 @pytest.fixture

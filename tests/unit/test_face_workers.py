@@ -28,8 +28,9 @@ from pipeline.types import (
     VersionState,
 )
 from tests.accountable import NO_LOG
-from tests.face_models import DrawnFace, picture, write_face_model
-from tests.unit.face_world import ANNA, BERTA, CLARA, LARGE, embedder_of
+from tests.face_models import DrawnFace, picture
+from tests.unit import face_world
+from tests.unit.face_world import ANNA, BERTA, CLARA, LARGE
 from tests.unit.fakes import BUCKET, COLLECTION, LIMITS, plan_one_batch, request_of
 from tests.unit.memory_broker import MemoryBroker, Message, Settled
 from workers.broker.publish import Publisher
@@ -160,14 +161,7 @@ def _not_needed() -> ImageEmbedder:
     raise AssertionError("a worker that prepares has no embedder")
 
 
-@pytest.fixture(scope="module")
-def model_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_face_model(tmp_path_factory.mktemp("faces"))
-
-
-@pytest.fixture(scope="module")
-def face_embedder(model_file: Path) -> ImageEmbedder:
-    return embedder_of(model_file)
+model_file, face_embedder = face_world.model_file, face_world.face_embedder
 
 
 @pytest.fixture

@@ -27,11 +27,12 @@ from pipeline.settings import Settings
 from pipeline.testing.memory_audit import MemoryAuditLog
 from pipeline.types import Justification, KeyRole, image_id_of
 from tests.accountable import NO_LOG
-from tests.face_models import DrawnFace, picture, write_face_model
+from tests.face_models import DrawnFace, picture
 from tests.hostile_files import make_hostile_files
+from tests.unit import face_world
 from tests.unit.api_client import ORIGIN, backend_of
 from tests.unit.aws_client import MASTER, Wire, aws_client, unknown_members
-from tests.unit.face_world import ANNA, BERTA, CLARA, LARGE, deps_of_faces, embedder_of, index_faces
+from tests.unit.face_world import ANNA, BERTA, CLARA, LARGE, deps_of_faces, index_faces
 from tests.unit.fakes import BUCKET
 
 PURPOSE = {"X-Pictor-Purpose": "test"}
@@ -39,20 +40,7 @@ POLICY = {"purposes": [{"code": "test", "text": "A test"}], "roles": ["admin", "
 OF_POLICY = 99.0  # its floor, since it names none
 EVERY = {"QualityFilter": "NONE"}
 
-
-@pytest.fixture(scope="module")
-def model_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_face_model(tmp_path_factory.mktemp("faces"))
-
-
-@pytest.fixture(scope="module")
-def face_embedder(model_file: Path) -> ImageEmbedder:
-    return embedder_of(model_file)
-
-
-@pytest.fixture
-def log() -> MemoryAuditLog:
-    return MemoryAuditLog()
+model_file, face_embedder = face_world.model_file, face_world.face_embedder
 
 
 @pytest.fixture

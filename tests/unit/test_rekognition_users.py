@@ -15,7 +15,7 @@ from tests.unit import test_rekognition as endpoint
 from tests.unit.face_world import ANNA, BERTA, CLARA, LARGE
 from tests.unit.test_rekognition import OF_POLICY, Ask, add, held, ids_of, refusal
 
-model_file, face_embedder, log = endpoint.model_file, endpoint.face_embedder, endpoint.log
+model_file, face_embedder = endpoint.model_file, endpoint.face_embedder
 deps, backend, served = endpoint.deps, endpoint.backend, endpoint.served
 ask, people = endpoint.ask, endpoint.people
 

@@ -39,6 +39,7 @@ from pipeline.types import (
     image_id_of,
 )
 from tests.accountable import accountability
+from tests.unit import text_world
 from tests.unit.fakes import (
     BLUE,
     BUCKET,
@@ -51,31 +52,13 @@ from tests.unit.fakes import (
     png,
 )
 from tests.unit.test_search import NoModel
-from tests.unit.text_world import PICTURES, TEXT_SPEC, FakeTexts, fill, text_index, vector_of
+from tests.unit.text_world import PICTURES, TEXT_SPEC, FakeTexts, vector_of
 
 USER = local_caller()
 WHY = Justification(purpose="theft")
 RED_ID = image_id_of(BUCKET, "red.png")
 
-
-@pytest.fixture
-def index() -> MemoryIndex:
-    return text_index()
-
-
-@pytest.fixture
-def embedder() -> FakeEmbedder:
-    return FakeEmbedder(TEXT_SPEC)
-
-
-@pytest.fixture
-def deps(deps: Deps, store: MemoryStore) -> Deps:
-    return fill(deps, store)
-
-
-@pytest.fixture
-def log() -> MemoryAuditLog:
-    return MemoryAuditLog()
+index, embedder, deps = text_world.index, text_world.embedder, text_world.deps
 
 
 @pytest.fixture

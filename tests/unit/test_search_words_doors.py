@@ -27,13 +27,14 @@ from pipeline.testing.memory_audit import MemoryAuditLog
 from pipeline.testing.memory_index import MemoryIndex
 from pipeline.testing.memory_store import MemoryStore
 from pipeline.types import LOCAL_ROLE, CollectionPolicy, PolicyState, PolicyVersion, Purpose, image_id_of
+from tests.unit import text_world
 from tests.unit.api_client import ORIGIN, backend_of, client_of
 from tests.unit.client_doors import AT_ONCE, KINDS, asked_of_app
 from tests.unit.fakes import BUCKET, COLLECTION, LIMITS, SPEC, FakeEmbedder, plan_one_batch
 from tests.unit.memory_broker import MemoryBroker, message_of
 from tests.unit.test_api_pages import hits_of
 from tests.unit.test_cli_there import ServiceHere, serving
-from tests.unit.text_world import PICTURES, TEXT_SPEC, fill, text_index
+from tests.unit.text_world import PICTURES
 from workers.process.context import Context, make_current
 
 SEARCH = f"/v1/collections/{COLLECTION}/search"
@@ -41,25 +42,7 @@ RED_ID = image_id_of(BUCKET, "red.png")
 LONG = "red " * 7
 IMAGES_ONLY = "which has images and no text"
 
-
-@pytest.fixture
-def index() -> MemoryIndex:
-    return text_index()
-
-
-@pytest.fixture
-def embedder() -> FakeEmbedder:
-    return FakeEmbedder(TEXT_SPEC)
-
-
-@pytest.fixture
-def deps(deps: Deps, store: MemoryStore) -> Deps:
-    return fill(deps, store)
-
-
-@pytest.fixture
-def log() -> MemoryAuditLog:
-    return MemoryAuditLog()
+index, embedder, deps = text_world.index, text_world.embedder, text_world.deps
 
 
 @pytest.fixture

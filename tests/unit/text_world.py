@@ -1,4 +1,7 @@
-"""A model of two towers: pictures as the fake model sees them, and words for plain colours."""
+"""A model of two towers: pictures as the fake model sees them, and words for plain colours.
+
+`index`, `embedder` and `deps` are fixtures, which a module of tests names as its own.
+"""
 
 import io
 import threading
@@ -6,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -75,13 +79,20 @@ def vector_of(text: str) -> NDArray[np.float32]:
     return vector
 
 
-def text_index() -> MemoryIndex:
+@pytest.fixture
+def index() -> MemoryIndex:
     index = MemoryIndex()
     index.create_collection(COLLECTION, TEXT_SPEC)
     return index
 
 
-def fill(deps: Deps, store: MemoryStore) -> Deps:
+@pytest.fixture
+def embedder() -> FakeEmbedder:
+    return FakeEmbedder(TEXT_SPEC)
+
+
+@pytest.fixture
+def deps(deps: Deps, store: MemoryStore) -> Deps:
     """The same ports, with a text tower, over a collection of plain pictures."""
     for key, body in PICTURES.items():
         store.put(BUCKET, key, body, {"words": "mixed" if key == "purple.png" else "plain"})

@@ -109,10 +109,8 @@ class AuditWriter:
         older = tree_nodes(connection, edge.size).node  # the edge may have forgotten what these need
         return [
             prove_entry(
-                entry.record_id,
+                committed[entry.record_id],
                 places[entry.record_id],
-                committed[entry.record_id].commitment,
-                committed[entry.record_id].salt,
                 edge.node if entry.record_id in fresh else older,
                 edge.size,
                 checkpoint,
@@ -122,9 +120,7 @@ class AuditWriter:
 
     def can_go_on(self, new: Sequence[NewEntry]) -> bool:
         """Whether `go_on` is for these: entries that are about themselves alone, after others of ours."""
-        return self._edge is not None and not any(
-            entry.record.refers_to or concerns_matches(entry.record) for entry in new
-        )
+        return self._edge is not None and all(_stands_alone(entry.record) for entry in new)
 
     def go_on(self, cursor: Any, new: Sequence[NewEntry]) -> list[AuditReceipt]:
         """Append where this process was the last that wrote. Inside a transaction, as `write`.
@@ -150,15 +146,7 @@ class AuditWriter:
         self._add_tiles.run_each(cursor, tile_rows(tiles))
         self._written = edge
         return [
-            prove_entry(
-                entry.record_id,
-                index,
-                entry.commitment,
-                entry.salt,
-                edge.node,
-                edge.size,
-                moved["to_checkpoint"],
-            )
+            prove_entry(entry, index, edge.node, edge.size, moved["to_checkpoint"])
             for index, entry in enumerate(new, start=first)
         ]
 
@@ -216,16 +204,10 @@ class AuditWriter:
 
 
 def prove_entry(
-    record_id: str,
-    index: int,
-    commitment: bytes,
-    salt: bytes | None,
-    node: NodeReader,
-    size: int,
-    checkpoint: str,
+    entry: AuditEntry | NewEntry, index: int, node: NodeReader, size: int, checkpoint: str
 ) -> AuditReceipt:
-    proof = write_proof(index, inclusion_proof(index, size, node), checkpoint, extra=salt or b"")
-    return AuditReceipt(record_id=record_id, index=index, commitment=commitment, proof=proof)
+    proof = write_proof(index, inclusion_proof(index, size, node), checkpoint, extra=entry.salt or b"")
+    return AuditReceipt(record_id=entry.record_id, index=index, commitment=entry.commitment, proof=proof)
 
 
 def _append(connection: sa.Connection, edge: Edge, fresh: Sequence[NewEntry]) -> dict[str, int]:
@@ -245,6 +227,11 @@ def _append(connection: sa.Connection, edge: Edge, fresh: Sequence[NewEntry]) ->
     if tiles:
         connection.execute(ADD_TILES, tile_rows(tiles))
     return {entry.record_id: index for index, entry in enumerate(fresh, start=first)}
+
+
+def _stands_alone(record: AuditRecord) -> bool:
+    """Whether `_append` writes no row of it but the entry."""
+    return not record.refers_to and not concerns_matches(record)
 
 
 def _grown(edge: Edge, new: Sequence[NewEntry]) -> list[FullTile]:

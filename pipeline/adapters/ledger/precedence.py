@@ -31,18 +31,7 @@ def next_sequence(connection: sa.Connection, generation: str) -> int:
 
     Two machines' clocks differ, and one may jump: the row, not the clock, decides on the order.
     """
-    now_us = _microseconds(datetime.now(UTC))
-    following = book.c.sequence + 1
-    statement = (
-        insert_into(connection, book)
-        .values(generation=generation, filled_to="", sequence=now_us)
-        .on_conflict_do_update(
-            index_elements=[book.c.generation],
-            set_={"sequence": sa.case((following > now_us, following), else_=now_us)},
-        )
-        .returning(book.c.sequence)
-    )
-    return int(connection.execute(statement).scalar_one())
+    return _lift_sequence(connection, generation, _microseconds(datetime.now(UTC)), book.c.sequence + 1)
 
 
 def last_sequence(connection: sa.Connection, generation: str) -> int:
@@ -62,12 +51,24 @@ def sequence_at(connection: sa.Connection, generation: str, at: datetime) -> int
     if at_us >= now_us or (last_us > now_us and is_recent):
         return next_sequence(connection, generation)
     # A plan that begins after this is told, so it does not doubt what it finds removed.
-    known = insert_into(connection, book).values(generation=generation, filled_to="", sequence=at_us)
-    later = sa.case((book.c.sequence > at_us, book.c.sequence), else_=at_us)
-    connection.execute(
-        known.on_conflict_do_update(index_elements=[book.c.generation], set_={"sequence": later})
-    )
+    _lift_sequence(connection, generation, at_us, book.c.sequence)
     return at_us
+
+
+def _lift_sequence(
+    connection: sa.Connection, generation: str, least: int, present: sa.ColumnElement[int]
+) -> int:
+    """Write the higher one of `least` and `present`, an expression of the row that is there. Returns it."""
+    statement = (
+        insert_into(connection, book)
+        .values(generation=generation, filled_to="", sequence=least)
+        .on_conflict_do_update(
+            index_elements=[book.c.generation],
+            set_={"sequence": sa.case((present > least, present), else_=least)},
+        )
+        .returning(book.c.sequence)
+    )
+    return int(connection.execute(statement).scalar_one())
 
 
 def _microseconds(at: datetime) -> int:

@@ -4,14 +4,14 @@ Between two searches their code leaves the processor's caches. SQLAlchemy then t
 statement and for each begin, and SQLite itself takes 0.05 ms for the whole transaction.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-Values = Mapping[str, Any]
+from pipeline.adapters.ledger.rows import Values
 
 
 class Prepared:
@@ -31,7 +31,7 @@ class Prepared:
         cursor.executemany(self._text, list(map(self._stored, rows)))
 
     def _stored(self, values: Values) -> Values:
-        return {**values, **{name: stored(values[name]) for name, stored in self._processors.items()}}
+        return values | {name: stored(values[name]) for name, stored in self._processors.items()}
 
 
 @contextmanager

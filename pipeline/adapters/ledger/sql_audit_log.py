@@ -202,15 +202,7 @@ def _prove(connection: sa.Connection, record_id: str) -> AuditReceipt:
     checkpoint, size = tree.checkpoint, tree.size
     if tree.cosigned and (witnessed := parse_checkpoint(tree.cosigned).size) > entry.index:
         checkpoint, size = tree.cosigned, witnessed
-    return prove_entry(
-        record_id,
-        entry.index,
-        entry.commitment,
-        entry.salt,
-        tree_nodes(connection, size).node,
-        size,
-        checkpoint,
-    )
+    return prove_entry(entry, entry.index, tree_nodes(connection, size).node, size, checkpoint)
 
 
 def _set_cosigned(connection: sa.Connection, checkpoint: str) -> None:

@@ -1,6 +1,6 @@
 """Persons over faces and tags of collections, in the ledger's database."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, astuple
 from typing import Any
 
@@ -8,9 +8,9 @@ import sqlalchemy as sa
 
 from pipeline.adapters.ledger.engine import InTransactions
 from pipeline.adapters.ledger.person_schema import collection_tag, person, person_face
-from pipeline.adapters.ledger.statements import IDS_PER_STATEMENT, insert_into
-from pipeline.errors import LimitError, NotFoundError
-from pipeline.types import MAX_FACES_OF_PERSON, MAX_TAGS, Box, Person, PersonFace
+from pipeline.adapters.ledger.statements import insert_into, slices
+from pipeline.ports.persons import check_face_count, check_tag_count, no_such_person
+from pipeline.types import Box, Person, PersonFace
 
 
 class SqlPersonBook(InTransactions):
@@ -33,15 +33,13 @@ class SqlPersonBook(InTransactions):
         return self._read(lambda connection: list(map(_person_of, connection.execute(found))))
 
     def count(self, collection: str) -> int:
-        counted = sa.select(sa.func.count()).where(person.c.collection == collection)
-        return self._read(lambda connection: int(connection.scalar(counted) or 0))
+        return self._read(lambda connection: _count(connection, person.c.collection == collection))
 
     def delete(self, collection: str, person_id: str) -> None:
         def write(connection: sa.Connection) -> None:
             _lock(connection, collection, person_id)
             for table in (person_face, person):
-                mine = (table.c.collection == collection, table.c.person_id == person_id)
-                connection.execute(table.delete().where(*mine))
+                connection.execute(table.delete().where(*_is(table, collection, person_id)))
 
         self._write(write)
 
@@ -60,7 +58,7 @@ class SqlPersonBook(InTransactions):
         mine = sa.select(person_face).where(person_face.c.collection == collection)
         return self._read(
             lambda connection: [
-                row for some in _parts(values) for row in connection.execute(mine.where(column.in_(some)))
+                row for some in slices(values) for row in connection.execute(mine.where(column.in_(some)))
             ]
         )
 
@@ -72,11 +70,11 @@ class SqlPersonBook(InTransactions):
 
         def write(connection: sa.Connection) -> Mapping[str, str]:
             if not _lock(connection, collection, person_id):
-                raise NotFoundError(f"there is no person {person_id!r} in collection {collection!r}")
+                raise no_such_person(collection, person_id)
             _free(connection, collection, gone)
             if rows:
                 connection.execute(insert_into(connection, person_face).on_conflict_do_nothing(), rows)
-            _check_count(connection, collection, person_id)
+            check_face_count(person_id, _count(connection, *_is(person_face, collection, person_id)))
             of = sa.select(person_face.c.row_id, person_face.c.person_id)
             found = connection.execute(of.where(*_are(collection, ids)))
             return {row.row_id: row.person_id for row in found}
@@ -101,7 +99,6 @@ class SqlPersonBook(InTransactions):
 
     def set_tags(self, collection: str, tags: Mapping[str, str]) -> None:
         rows = [{"collection": collection, "key": key, "value": value} for key, value in tags.items()]
-        counted = sa.select(sa.func.count()).where(collection_tag.c.collection == collection)
 
         def write(connection: sa.Connection) -> None:
             insert = insert_into(connection, collection_tag)
@@ -109,8 +106,8 @@ class SqlPersonBook(InTransactions):
             changed = insert.on_conflict_do_update(index_elements=keys, set_={"value": insert.excluded.value})
             if rows:
                 connection.execute(changed, rows)
-            if (found := int(connection.scalar(counted) or 0)) > MAX_TAGS:
-                raise LimitError(f"collection {collection!r} would have {found} tags; {MAX_TAGS} are allowed")
+            found = _count(connection, collection_tag.c.collection == collection)
+            check_tag_count(collection, found)
 
         self._write(write)
 
@@ -120,18 +117,22 @@ class SqlPersonBook(InTransactions):
 
 
 def _find(connection: sa.Connection, collection: str, person_id: str) -> Person | None:
-    row = connection.execute(sa.select(person).where(*_is(collection, person_id))).first()
+    row = connection.execute(sa.select(person).where(*_is(person, collection, person_id))).first()
     return _person_of(row) if row else None
 
 
 def _lock(connection: sa.Connection, collection: str, person_id: str) -> bool:
     """Whoever counts the faces of a person must be alone with them. In SQLite, a writer is."""
-    mine = sa.select(person.c.person_id).where(*_is(collection, person_id)).with_for_update()
+    mine = sa.select(person.c.person_id).where(*_is(person, collection, person_id)).with_for_update()
     return connection.execute(mine).first() is not None
 
 
-def _is(collection: str, person_id: str) -> tuple[sa.ColumnElement[bool], ...]:
-    return person.c.collection == collection, person.c.person_id == person_id
+def _count(connection: sa.Connection, *which: sa.ColumnElement[bool]) -> int:
+    return connection.scalar(sa.select(sa.func.count()).where(*which)) or 0
+
+
+def _is(table: sa.Table, collection: str, person_id: str) -> tuple[sa.ColumnElement[bool], ...]:
+    return table.c.collection == collection, table.c.person_id == person_id
 
 
 def _are(collection: str, row_ids: Sequence[str]) -> tuple[sa.ColumnElement[bool], ...]:
@@ -141,20 +142,6 @@ def _are(collection: str, row_ids: Sequence[str]) -> tuple[sa.ColumnElement[bool
 def _free(connection: sa.Connection, collection: str, row_ids: Sequence[str]) -> None:
     if row_ids:
         connection.execute(person_face.delete().where(*_are(collection, row_ids)))
-
-
-def _check_count(connection: sa.Connection, collection: str, person_id: str) -> None:
-    mine = (person_face.c.collection == collection, person_face.c.person_id == person_id)
-    found = int(connection.scalar(sa.select(sa.func.count()).where(*mine)) or 0)
-    if found > MAX_FACES_OF_PERSON:
-        raise LimitError(
-            f"person {person_id!r} would have {found} faces; {MAX_FACES_OF_PERSON} are allowed, and none was "
-            "added"
-        )
-
-
-def _parts(values: Sequence[str]) -> Iterator[Sequence[str]]:
-    return (values[start : start + IDS_PER_STATEMENT] for start in range(0, len(values), IDS_PER_STATEMENT))
 
 
 def _values(collection: str, person_id: str, face: PersonFace) -> dict[str, str]:
