@@ -21,7 +21,7 @@ from pipeline.service.access import Caller, Permission, require, require_names
 from pipeline.service.act_records import enter_deletion, enter_indexing
 from pipeline.service.face_ids import rows_that_may_be
 from pipeline.service.face_pictures import folder_of
-from pipeline.service.faces import target_of_faces
+from pipeline.service.faces import permitted_target
 from pipeline.service.search import SearchPorts, sources_of
 from pipeline.types import CollectionRef, IndexRow, ObjectRef, Reason, indexed_version
 
@@ -77,9 +77,7 @@ def index_faces(
         ImageError: the picture cannot be read.
         AuditError: it could not be recorded. Nothing is written.
     """
-    require(caller, Permission.WRITE)
-    require_names(caller, collection=wanted.collection)
-    target = target_of_faces(wanted.collection, ports)
+    target = permitted_target(wanted.collection, Permission.WRITE, ports, caller)
     (faces,) = read_examples([Bytes(text="picture", body=body)], target, sources_of(target, ports), limits)
     if faces[0].code in tuple(Reason):
         raise ImageError(Reason(faces[0].code), faces[0].error.removeprefix(f"{faces[0].code}: "))

@@ -18,9 +18,9 @@ from pipeline.api.rekognition.quality import reasons_against
 from pipeline.api.rekognition.shapes import Shape, compared_face, face, version_at
 from pipeline.ports.image_rows import MAX_VIEWS, image_id_of_row
 from pipeline.search.persons import owners_of
-from pipeline.service.access import Caller, Permission, require, require_names
+from pipeline.service.access import Caller, Permission, require
 from pipeline.service.face_ids import face_id_of
-from pipeline.service.faces import target_of_faces
+from pipeline.service.faces import permitted_target
 from pipeline.service.index_faces import FacesToIndex, LeftOut, find_faces, remove_faces
 from pipeline.service.persons import show_person
 from pipeline.types import CollectionRef, IndexRow, place_of
@@ -68,7 +68,8 @@ def list_faces(
     body: Annotated[m.ListFaces, m.members(m.ListFaces)], ports: Ports, caller: Asks, request: Request
 ) -> Shape:
     """By id, of all faces, of those that are named or of those of a user."""
-    target = _readable(body.CollectionId, ports, caller)
+    name = collection_of(body.CollectionId)
+    target = permitted_target(name, Permission.READ, ports.search_ports(), caller)
     cursors, of = cursors_of(request), f"rekognition\0{caller.tenant}\0{target.generation}"
     version, most = version_at(target, ports.index), body.MaxResults or m.MAX_PAGE
     after = read_token(body.NextToken, cursors, of=of)
@@ -112,7 +113,8 @@ def delete_faces(
     body: Annotated[m.DeleteFaces, m.members(m.DeleteFaces)], ports: Ports, caller: Asks
 ) -> Shape:
     """Those of a user stay, and those of a job's picture of several: the next job would bring them back."""
-    target = _readable(body.CollectionId, ports, caller)
+    name = collection_of(body.CollectionId)
+    target = permitted_target(name, Permission.READ, ports.search_ports(), caller)
     found = find_faces(body.FaceIds, target, ports.search_ports())
     users = owners_of([*found.values()], target, ports.persons)
     free = {face_id: row for face_id, row in found.items() if row.id not in users}
@@ -147,10 +149,3 @@ def _undeleted(face_id: str, user_id: str | None) -> Shape:
     if user_id is None:
         return {"FaceId": face_id, "Reasons": ["FACE_NOT_FOUND"]}
     return {"FaceId": face_id, "UserId": user_id, "Reasons": ["ASSOCIATED_TO_AN_EXISTING_USER"]}
-
-
-def _readable(collection_id: str, ports: Backend, caller: Asks) -> CollectionRef:
-    name = collection_of(collection_id)
-    require(caller, Permission.READ)
-    require_names(caller, collection=name)
-    return target_of_faces(name, ports.search_ports())

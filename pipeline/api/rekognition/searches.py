@@ -17,10 +17,10 @@ from pipeline.api.rekognition.quality import is_good_enough
 from pipeline.api.rekognition.shapes import Shape, box, compared_face, confidence_of, face, version_at
 from pipeline.api.stated import StatedInHeaders
 from pipeline.errors import ErrorCode
-from pipeline.ports.image_rows import view_row_id
 from pipeline.search.examples import Example
 from pipeline.search.persons import owners_of
 from pipeline.search.query import Bytes, Stored
+from pipeline.service.face_ids import likely_row_of
 from pipeline.service.faces import FoundFaces
 from pipeline.service.index_faces import find_faces
 from pipeline.service.search_values import SearchAnswer
@@ -59,7 +59,7 @@ def row_id_of(face_id: str, target: CollectionRef, ports: Backend) -> str:
     found = find_faces([face_id], target, ports.search_ports(), latest=False) or find_faces(
         [face_id], target, ports.search_ports()
     )
-    return found[face_id].id if face_id in found else view_row_id(face_id.replace("-", ""), 0)
+    return found[face_id].id if face_id in found else likely_row_of(face_id)
 
 
 @router.post("/SearchFacesByImage")

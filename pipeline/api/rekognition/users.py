@@ -14,9 +14,8 @@ from pipeline.api.rekognition.paging import read_token
 from pipeline.api.rekognition.shapes import Shape
 from pipeline.api.rekognition.tokens import answered_once
 from pipeline.evaluation.scale import Scale
-from pipeline.ports.image_rows import view_row_id
 from pipeline.service import persons
-from pipeline.service.access import Caller, Permission, require, require_names
+from pipeline.service.access import Permission
 from pipeline.service.associations import (
     FaceRefusal,
     FacesChanged,
@@ -24,8 +23,8 @@ from pipeline.service.associations import (
     associate_faces,
     dissociate_faces,
 )
-from pipeline.service.face_ids import face_id_of
-from pipeline.service.faces import target_of_faces
+from pipeline.service.face_ids import face_id_of, likely_row_of
+from pipeline.service.faces import permitted_target
 from pipeline.service.index_faces import find_faces
 from pipeline.service.persons import ShownPerson
 from pipeline.types import CollectionRef
@@ -87,7 +86,8 @@ def associate(
     """Faces that are like those of a user become the user's. The first ones of a user need be like nobody."""
 
     def work() -> Shape:
-        target = _writable(body.CollectionId, ports, caller)
+        name = collection_of(body.CollectionId)
+        target = permitted_target(name, Permission.WRITE, ports.search_ports(), caller)
         rows, scale = _rows_of(body, target, ports), ports.answers_to.scale_of(target)
         done = associate_faces(
             target.name,
@@ -113,7 +113,8 @@ def disassociate(
     """Faces of a user become nobody's."""
 
     def work() -> Shape:
-        target = _writable(body.CollectionId, ports, caller)
+        name = collection_of(body.CollectionId)
+        target = permitted_target(name, Permission.WRITE, ports.search_ports(), caller)
         rows = _rows_of(body, target, ports)
         done = dissociate_faces(target.name, body.UserId, list(rows), ports.search_ports(), caller)
         scale = ports.answers_to.scale_of(target)
@@ -126,19 +127,11 @@ def disassociate(
     return answered_once("DisassociateFaces", body, ports, caller, work)
 
 
-def _writable(collection_id: str, ports: Backend, caller: Caller) -> CollectionRef:
-    name = collection_of(collection_id)
-    require(caller, Permission.WRITE)
-    require_names(caller, collection=name)
-    return target_of_faces(name, ports.search_ports())
-
-
 def _rows_of(body: m.FacesOfUser, target: CollectionRef, ports: Backend) -> dict[str, str]:
     """Ids of faces by the id of their row. One that is not there has the id of a row that is not there."""
     found = find_faces(body.FaceIds, target, ports.search_ports())
     return {
-        found[face_id].id if face_id in found else view_row_id(face_id.replace("-", ""), 0): face_id
-        for face_id in body.FaceIds
+        found[face_id].id if face_id in found else likely_row_of(face_id): face_id for face_id in body.FaceIds
     }
 
 
