@@ -90,6 +90,11 @@ class Example:
     parts: Parts | None = None  # of a query of several
     person: str = ""  # who is meant, where the query names one
 
+    @property
+    def detail(self) -> str:
+        """The error without its code."""
+        return self.error.removeprefix(f"{self.code}: ")
+
 
 Examples = tuple[Example, ...]  # of one query: one, or one for each face of its picture
 

@@ -156,7 +156,7 @@ def _checked(examples: Examples, name: str) -> Examples:
     first = examples[0]
     if first.vector is not None:
         return examples
-    detail = f"{name} picture: {first.error.removeprefix(f'{first.code}: ')}"
+    detail = f"{name} picture: {first.detail}"
     if first.code in tuple(Reason):
         raise ImageError(Reason(first.code), detail)
     raise ArgumentError(detail)

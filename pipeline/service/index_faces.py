@@ -15,7 +15,7 @@ from pipeline.kept_face import key_of_face
 from pipeline.location import Location
 from pipeline.ports import ImageLimits, Ledger, ObjectStore, VectorIndex, VersionBook
 from pipeline.ports.image_rows import image_id_of_row, view_row_id
-from pipeline.search.examples import Example, read_examples
+from pipeline.search.examples import Example, Examples, read_examples
 from pipeline.search.query import Bytes
 from pipeline.service.access import Caller, Permission, require, require_names
 from pipeline.service.act_records import enter_deletion, enter_indexing
@@ -80,17 +80,8 @@ def index_faces(
     target = permitted_target(wanted.collection, Permission.WRITE, ports, caller)
     (faces,) = read_examples([Bytes(text="picture", body=body)], target, sources_of(target, ports), limits)
     if faces[0].code in tuple(Reason):
-        raise ImageError(Reason(faces[0].code), faces[0].error.removeprefix(f"{faces[0].code}: "))
-    taken: list[Example] = []
-    left_out: list[LeftOut] = []
-    for face in (face for face in faces if face.vector is not None):
-        reasons = tuple(wanted.left_out(face.metadata))
-        if not reasons and len(taken) >= wanted.most:
-            reasons = ("EXCEEDS_MAX_FACES",)
-        if reasons:
-            left_out.append(LeftOut(face=face, reasons=reasons))
-        else:
-            taken.append(face)
+        raise ImageError(Reason(faces[0].code), faces[0].detail)
+    taken, left_out = _choose(faces, wanted)
     rows = [_row_of(face, body, wanted, place, caller) for face in taken]
     enter_indexing(
         [row.ref.image_id for row in rows], wanted.source or "request", target, ports.answers_to, caller
@@ -99,6 +90,22 @@ def index_faces(
         rows = [_keep_picture(row, body, ports.store) for row in rows]
     _write(rows, target, ports.index, book)
     return IndexedFaces(rows=tuple(rows), left_out=tuple(left_out), target=target)
+
+
+def _choose(faces: Examples, wanted: FacesToIndex) -> tuple[list[Example], list[LeftOut]]:
+    taken: list[Example] = []
+    left_out: list[LeftOut] = []
+    for face in faces:
+        if face.vector is None:  # the picture shows none
+            continue
+        reasons = tuple(wanted.left_out(face.metadata))
+        if not reasons and len(taken) >= wanted.most:
+            reasons = ("EXCEEDS_MAX_FACES",)
+        if reasons:
+            left_out.append(LeftOut(face=face, reasons=reasons))
+        else:
+            taken.append(face)
+    return taken, left_out
 
 
 def _row_of(
@@ -188,9 +195,9 @@ def remove_faces(
     """
     require(caller, Permission.WRITE)
     require_names(caller, collection=target.name)
-    image_ids = [image_id_of_row(row.id) for row in rows]
-    stored = ports.index.get_images(target, image_ids)
-    gone = [row for row in rows if len(stored.get(image_id_of_row(row.id), ())) <= 1]
+    stored = ports.index.get_images(target, [image_id_of_row(row.id) for row in rows])
+    of_several = {image_id for image_id, faces in stored.items() if len(faces) > 1}
+    gone = [row for row in rows if image_id_of_row(row.id) not in of_several]
     if gone:
         ids = [image_id_of_row(row.id) for row in gone]
         enter_deletion(ids, target.name, ports.answers_to, caller)
@@ -198,7 +205,7 @@ def remove_faces(
             take_out(ids, info, ports.index, ledger, meant_at=datetime.now(UTC), driver=driver)
     for row in gone:
         _forget_picture(row, place, ports.store)
-    return [row for row in rows if row not in gone]
+    return [row for row in rows if image_id_of_row(row.id) in of_several]
 
 
 def _forget_picture(row: IndexRow, place: Location | None, store: ObjectStore) -> None:

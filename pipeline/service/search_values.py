@@ -81,3 +81,8 @@ class SearchAnswer:
     face_metadata: Mapping[str, str] = field(default_factory=dict)
     other_faces: tuple["SearchAnswer", ...] = ()
     passed_over: SeenFaces = ()
+
+    @property
+    def detail(self) -> str:
+        """The error without its code."""
+        return self.error.removeprefix(f"{self.code}: ")

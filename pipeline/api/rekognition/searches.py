@@ -86,8 +86,7 @@ def error_of(answer: SearchAnswer) -> AwsError:
     """Of a search with a picture that could not be read, or that shows no face that is good enough."""
     if answer.code == ErrorCode.INVALID_ARGUMENT:
         return AwsError("InvalidParameterException", "There are no faces in the image. Should be at least 1.")
-    detail = answer.error.removeprefix(f"{answer.code}: ")
-    return AwsError(aws_name(ErrorCode.IMAGE_REJECTED, answer.code), f"{answer.code}: {detail}")
+    return AwsError(aws_name(ErrorCode.IMAGE_REJECTED, answer.code), answer.error)
 
 
 @router.post("/DetectFaces")

@@ -47,7 +47,7 @@ def search_users(
         query = Stored(text=face_id, id=row_id_of(face_id, gate.target, ports))
     answer = gate.ask(query, gate.request(body.MaxUsers, body.UserMatchThreshold, group_by=GroupBy.PERSON))
     if answer.error and body.UserId is not None:
-        raise NotFoundError(answer.error.removeprefix(f"{answer.code}: "))
+        raise NotFoundError(answer.detail)
     if answer.error:
         raise no_face(face_id)
     return searched | _matches(answer, gate)
