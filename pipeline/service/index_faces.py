@@ -50,6 +50,14 @@ class LeftOut:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class _Picture:
+    """`content` is its digest, in hex. It is computed once, whatever the number of faces."""
+
+    size_bytes: int
+    content: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class IndexedFaces:
     rows: tuple[IndexRow, ...]
     left_out: tuple[LeftOut, ...]
@@ -82,7 +90,8 @@ def index_faces(
     if faces[0].code in tuple(Reason):
         raise ImageError(Reason(faces[0].code), faces[0].detail)
     taken, left_out = _choose(faces, wanted)
-    rows = [_row_of(face, body, wanted, place, caller) for face in taken]
+    picture = _Picture(size_bytes=len(body), content=hashlib.sha256(body).hexdigest())
+    rows = [_row_of(face, picture, wanted, place, caller) for face in taken]
     enter_indexing(
         [row.ref.image_id for row in rows], wanted.source or "request", target, ports.answers_to, caller
     )
@@ -109,18 +118,18 @@ def _choose(faces: Examples, wanted: FacesToIndex) -> tuple[list[Example], list[
 
 
 def _row_of(
-    face: Example, body: bytes, wanted: FacesToIndex, place: Location | None, caller: Caller
+    face: Example, picture: _Picture, wanted: FacesToIndex, place: Location | None, caller: Caller
 ) -> IndexRow:
     assert face.vector is not None, "it was looked at"
     assert face.face is not None, "pictures of this collection's model show faces"
-    content = hashlib.sha256(body).hexdigest()
-    digest = hashlib.sha256(f"{wanted.collection}\0{wanted.external_id}\0{content}".encode()).hexdigest()
+    request = f"{wanted.collection}\0{wanted.external_id}\0{picture.content}"
+    digest = hashlib.sha256(request.encode()).hexdigest()
     kept = place or NOWHERE
     ref = ObjectRef(
         bucket=kept.bucket,
         key=key_of_face(folder_of(wanted.collection, kept, caller), digest, face.face.box),
-        etag=content[:32],
-        size_bytes=len(body),
+        etag=picture.content[:32],
+        size_bytes=picture.size_bytes,
     )
     known = {EXTERNAL_ID: wanted.external_id, SOURCE: wanted.source}
     return IndexRow(

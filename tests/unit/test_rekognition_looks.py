@@ -14,12 +14,13 @@ from pipeline.ports.embedder import never_late
 from pipeline.testing.memory_store import MemoryStore
 from pipeline.types import FetchedObject, ObjectRef, View
 from tests.face_models import picture
+from tests.unit import face_world
 from tests.unit import test_rekognition as endpoint
 from tests.unit.face_world import ANNA, BERTA, LARGE, deps_of_faces
 from tests.unit.fakes import BUCKET
 from tests.unit.test_rekognition import held
 
-model_file, face_embedder, log = endpoint.model_file, endpoint.face_embedder, endpoint.log
+model_file, face_embedder = face_world.model_file, face_world.face_embedder
 backend, served, ask, people = endpoint.backend, endpoint.served, endpoint.ask, endpoint.people
 
 KEY = "shop/two.png"
