@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.adapters.models.model_file import MAX_SIDE_PX, read_table, resolve_weights
+from pipeline.adapters.models.model_file import MAX_SIDE_PX, read_weights
 from pipeline.adapters.models.model_keys import (
     DIGEST,
     MEAN,
@@ -18,6 +18,7 @@ from pipeline.adapters.models.model_keys import (
     share,
     whole_number,
 )
+from pipeline.adapters.models.onnx.network import SUFFIX
 from pipeline.adapters.models.weights import WeightsRef
 from pipeline.errors import ModelError
 from pipeline.ports.image_rows import MAX_VIEWS
@@ -69,14 +70,6 @@ class FaceFile:
         """Of a crop, which has its final size already."""
         side_px, given = self.aligner.side_px, self.embedder
         return Preprocessing(resize=side_px, crop=side_px, mean=given.mean, std=given.std, fit="stretch")
-
-
-def read_face_file(address: str) -> FaceFile | None:
-    """None for a model that looks at whole images. Raises ModelError: the file is not as it should be."""
-    if not address.endswith(".toml"):
-        return None
-    table = read_table(Path(address))
-    return read_face_table(table, Path(address)) if is_face_table(table) else None
 
 
 def is_face_table(table: Mapping[str, object]) -> bool:
@@ -158,15 +151,10 @@ def _section(table: Mapping[str, object], name: str, path: Path) -> dict[str, An
 
 
 def _weights(section: Mapping[str, Any], path: Path) -> WeightsRef:
-    location = resolve_weights(section["weights"], path)
-    if not location.endswith(ONNX_SUFFIX):
-        raise ModelError(
-            f"model file {path}: weights {section['weights']}: an {ONNX_SUFFIX} file is expected"
-        )
-    return WeightsRef(location=location, sha256=section["sha256"].lower())
-
-
-ONNX_SUFFIX = ".onnx"
+    weights = read_weights(section, path)
+    if not weights.location.endswith(SUFFIX):
+        raise ModelError(f"model file {path}: weights {section['weights']}: an {SUFFIX} file is expected")
+    return weights
 
 
 def _triple(values: list[float]) -> tuple[float, float, float]:
