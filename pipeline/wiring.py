@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from pipeline.capacity import Load, fit_threads, needed_bytes
 from pipeline.cgroup import Share, read_share
-from pipeline.errors import ArgumentError, ConfigError, ModelError, PictorError
+from pipeline.errors import ArgumentError, ConfigError, ModelError
 from pipeline.home import make_private
 from pipeline.location import Location, local_path, parse_location, split_s3_url
 from pipeline.ports import (
@@ -95,13 +95,9 @@ def load_of_searches(collections: Iterable[CollectionInfo]) -> Load:
     )
 
 
-def load_of_model(settings: Settings) -> Load:
-    """Of a process with the model that is configured. One that cannot be read counts as the builtin one."""
-    try:
-        spec = load_model_spec(choose_model(settings.model, None), settings)
-    except PictorError:
-        return Load()
-    return Load(is_trained=spec.address != DEFAULT_MODEL, finds_views=spec.has_views)
+def load_of_model(spec: ModelSpec, *, batches: int = 1) -> Load:
+    """Of a process with this model."""
+    return Load(batches=batches, is_trained=spec.address != DEFAULT_MODEL, finds_views=spec.has_views)
 
 
 def load_of_job(job: Job, settings: Settings) -> Load:
@@ -602,11 +598,7 @@ def embedded_deps(
     Args:
         policies: for a job that may make its collection.
     """
-    load = Load(
-        batches=settings.batch_threads,
-        is_trained=embedder.spec.address != DEFAULT_MODEL,
-        finds_views=embedder.spec.has_views,
-    )
+    load = load_of_model(embedder.spec, batches=settings.batch_threads)
     return Deps(
         store=store,
         index=index,
