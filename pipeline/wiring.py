@@ -411,6 +411,13 @@ def _device_threads(settings: Settings, processes: int) -> int:
     return settings.device_threads or max(1, read_share().cores // processes)
 
 
+def fixed_backend(address: str) -> str:
+    """What runs a model, whatever PICTOR_BACKEND says. Empty: there is a choice."""
+    from pipeline.adapters.models.catalogue import fixed_backend as backend_of
+
+    return backend_of(address)
+
+
 def bench_backends(address: str, settings: Settings) -> "Sequence[Trial]":
     """Try all backends on this machine's CPU, as a job does that runs alone. The first is torch."""
     from pipeline.adapters.models.catalogue import bench_backends as bench

@@ -199,20 +199,23 @@ def _device(settings: Settings) -> str:
 def _backend(settings: Settings, read_spec: Callable[[], ModelSpec]) -> str:
     """What runs the model in jobs, and why."""
     from pipeline.adapters.models.backends.backend import OTHERS, Backend, check_installed, is_installed
+    from pipeline.adapters.models.backends.int8 import INT8
 
-    if _device(settings) != "cpu":
-        return "torch, as always on a GPU"
     address = choose_model(settings.model, None)
     if address == DEFAULT_MODEL:
         return "torch, as always for the builtin model"
+    if always := wiring.fixed_backend(address):
+        return f"{always}, as always for models in ONNX files"
+    if _device(settings) != "cpu":
+        return "torch, as always on a GPU"
     if settings.backend != "auto":
         check_installed(Backend(settings.backend))
         return f"{settings.backend}, by PICTOR_BACKEND"
     if not any(is_installed(other) for other in OTHERS):
         return "torch; nothing else is installed"
     spec = read_spec()
-    if spec.has_views:
-        return "onnxruntime, as always for faces"
+    if settings.precision == INT8:
+        return "the one that the model was calibrated with for int8"
     trials = wiring.known_trials(spec, settings)
     if trials is None:
         return f"auto; the first job tries them, or `pictor models bench {address}` does"

@@ -119,6 +119,16 @@ def load_embedder(
     )
 
 
+def fixed_backend(address: str) -> str:
+    """What runs a model, whatever is asked for. Empty: there is a choice. No weights are read.
+
+    Raises:
+        ModelError: the address is unknown, or its model file cannot be read.
+    """
+    family, _ = _family_of(address)
+    return family.backend
+
+
 def bench_backends(
     address: str, work: Work, *, weights_dir: Path, fetch_s3: FetchS3 | None = None, model_store: str = ""
 ) -> Sequence[Trial]:

@@ -66,6 +66,7 @@ class ModelFamily(Protocol):
 
     form: str  # of an address that is a name, for messages: "torchvision/NAME". Empty: it has none
     architectures: Sequence[str]  # that a model file can name, for messages
+    backend: str = ""  # that runs all of its models. Empty: there is a choice
 
     def recognises(self, address: ModelAddress) -> bool:
         """Whether the address is of this family. Nothing is fetched, and no large library is imported."""
