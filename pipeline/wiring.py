@@ -41,11 +41,8 @@ from pipeline.settings import Settings
 from pipeline.types import WORKERS, CollectionInfo, CollectionRef, Job, ModelSpec, embedded_on
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from pipeline.adapters.ledger.sql_ledger import SqlLedger
-    from pipeline.adapters.models.backends.calibrate import Calibration
+    from pipeline.adapters.models.backends.calibrate import Calibration, Sample
     from pipeline.adapters.models.backends.networks import Work
     from pipeline.adapters.models.backends.trial import Trial
     from pipeline.adapters.models.catalogue import CatalogueEntry
@@ -432,14 +429,14 @@ def bench_backends(address: str, settings: Settings) -> "Sequence[Trial]":
     )
 
 
-def calibrate_model(address: str, pixels: "NDArray[np.uint8]", settings: Settings) -> "Calibration":
+def calibrate_model(address: str, sample: "Sample", settings: Settings) -> "Calibration":
     """Calibrate a model for int8 on a sample of images. See `backends.calibrate.calibrate`."""
     from pipeline.adapters.models.catalogue import calibrate_model as calibrate
 
     make_home(settings)
     return calibrate(
         address,
-        pixels,
+        sample,
         weights_dir=settings.weights_dir,
         fetch_s3=_weights_fetcher(settings),
         model_store=settings.model_store,

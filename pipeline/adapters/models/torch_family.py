@@ -4,12 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-import numpy as np
-from numpy.typing import NDArray
 from torch import nn
 
 from pipeline.adapters.models.backends.backend import Backend
-from pipeline.adapters.models.backends.calibrate import Calibration, calibrate
+from pipeline.adapters.models.backends.calibrate import Calibration, Sample, calibrate
 from pipeline.adapters.models.backends.choose import (
     FOLDER,
     make_ready,
@@ -76,10 +74,11 @@ class TorchFamily(ModelFamily, Protocol):
     def in_int8(self, spec: ModelSpec, places: Places) -> ModelSpec:
         return spec_in_int8(spec, places.weights_dir / FOLDER)
 
-    def calibrate(self, address: ModelAddress, places: Places, pixels: NDArray[np.uint8]) -> Calibration:
+    def calibrate(self, address: ModelAddress, places: Places, sample: Sample) -> Calibration:
         if self.backend:
             raise ConfigError(f"model {address.text!r} has no form in int8")
         opened = self.open(address, places)
+        pixels = sample(opened.spec.preprocessing)
         return calibrate(opened.module, opened.spec, pixels, folder=places.weights_dir / FOLDER)
 
     def try_backends(self, address: ModelAddress, places: Places, work: Work) -> Sequence[Trial]:

@@ -2,6 +2,7 @@
 
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,11 +19,11 @@ from pipeline.adapters.models.backends.quantise import quantise
 from pipeline.adapters.models.backends.trial import Clock, time_in_turns
 from pipeline.adapters.models.torch_embedder import TorchEmbedder
 from pipeline.errors import ArgumentError
-from pipeline.types import ModelSpec
+from pipeline.types import ModelSpec, Pixels, Preprocessing
 
 RANGE_IMAGES = 128  # more of them widen the ranges of activations, and leave fewer steps within
 
-Pixels = NDArray[np.uint8]
+Sample = Callable[[Preprocessing], Pixels]  # [N, 3, S, S] of the images that a calibration is for
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
