@@ -4,22 +4,36 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from pipeline.search.query import Picture
-from pipeline.types import Prepared, Rejected, View, view_metadata
+from pipeline.types import Face, FacePlace, ObjectRef, Prepared, Rejected, View, view_metadata
+
+SeenFaces = tuple[tuple[FacePlace, Face], ...]  # the largest first
 
 
-def choose_faces(
-    outcomes: Iterable[Prepared | Rejected], queries: Mapping[int, Picture]
-) -> Iterator[Prepared | Rejected]:
-    """The same pictures, with the faces that are meant. Those of whole images pass as they are.
+class FaceChoice:
+    """Of one call. Args: `queries`: by the identity of the reference, as one image may be asked for twice."""
 
-    Args:
-        queries: by the identity of the reference, since one image may be asked for twice.
-    """
-    for outcome in outcomes:
-        if isinstance(outcome, Rejected):
-            yield outcome
-        else:
-            yield replace(outcome, views=_meant(outcome.views, queries[id(outcome.ref)]))
+    def __init__(self, queries: Mapping[int, Picture]) -> None:
+        self._queries = queries
+        self._passed_over: dict[int, SeenFaces] = {}
+
+    def through(self, outcomes: Iterable[Prepared | Rejected]) -> Iterator[Prepared | Rejected]:
+        """The same pictures, with the faces that are meant. Those of whole images pass as they are."""
+        for outcome in outcomes:
+            yield outcome if isinstance(outcome, Rejected) else self._choose(outcome)
+
+    def passed_over(self, ref: ObjectRef) -> SeenFaces:
+        """The faces of a picture that are not meant."""
+        return self._passed_over.get(id(ref), ())
+
+    def _choose(self, picture: Prepared) -> Prepared:
+        meant = _meant(picture.views, self._queries[id(picture.ref)])
+        kept = {id(view) for view in meant}
+        self._passed_over[id(picture.ref)] = tuple(
+            (FacePlace(box=view.box, width=picture.width, height=picture.height), view.face)
+            for view in picture.views
+            if id(view) not in kept and view.box is not None and view.face is not None
+        )
+        return replace(picture, views=meant)
 
 
 def _meant(views: tuple[View, ...], query: Picture) -> tuple[View, ...]:

@@ -24,7 +24,7 @@ from pipeline.ports import (
 from pipeline.ports.embedder import check_finder
 from pipeline.ports.image_rows import image_id_of_row
 from pipeline.search import query as ask
-from pipeline.search.chosen import choose_faces, words_for_none
+from pipeline.search.chosen import FaceChoice, SeenFaces, words_for_none
 from pipeline.search.given import GivenImages
 from pipeline.search.points import Parts
 from pipeline.search.quality import QualityMeter, quality_of_face, quality_of_row
@@ -74,8 +74,8 @@ class Example:
     """The vector [D] of a query, of unit length. If there is none, `error` says why.
 
     `location` is the bucket and key of the query's picture, where there is one. `face` is the face of it that
-    is meant. `metadata` is what is known of that face. `etag` is of the picture's version, where it is
-    known.
+    is meant. `metadata` is what is known of that face. `passed_over` are the faces of the same picture that
+    are not meant. `etag` is of the picture's version, where it is known.
     """
 
     vector: Vector | None = None
@@ -84,10 +84,16 @@ class Example:
     location: tuple[str, str] | None = None
     face: FacePlace | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)
+    passed_over: SeenFaces = ()
     etag: str = ""
     quality: ProbeQuality | None = None
     parts: Parts | None = None  # of a query of several
     person: str = ""  # who is meant, where the query names one
+
+    @property
+    def detail(self) -> str:
+        """The error without its code."""
+        return self.error.removeprefix(f"{self.code}: ")
 
 
 Examples = tuple[Example, ...]  # of one query: one, or one for each face of its picture
@@ -164,37 +170,20 @@ def _object_examples(
 ) -> list[Examples]:
     versions = [_present_version(query, sources.store) for query in queries]
     asked = [(ref, query) for ref, query in zip(versions, queries, strict=True) if isinstance(ref, ObjectRef)]
-    meter = QualityMeter()
-    outcomes = _embed_refs(asked, sources.store, sources, limits, meter)
+    found = _picture_examples(asked, sources.store, sources, limits)
     return [
         tuple(
             replace(example, location=(query.bucket, query.key))
-            for example in _version_examples(version, outcomes, meter, query)
+            for example in _version_examples(version, found)
         )
         for query, version in zip(queries, versions, strict=True)
     ]
 
 
-def _version_examples(
-    version: ObjectRef | ImageError,
-    outcomes: Mapping[int, Embedded | Rejected],
-    meter: QualityMeter,
-    query: ask.Picture,
-) -> Examples:
+def _version_examples(version: ObjectRef | ImageError, found: Mapping[int, Examples]) -> Examples:
     if isinstance(version, ImageError):
-        return _examples(version, query)
-    found = _with_quality(_examples(outcomes[id(version)], query), meter.of(version))
-    return tuple(replace(example, etag=version.etag) for example in found)
-
-
-def _with_quality(examples: Examples, of_image: ProbeQuality | None) -> Examples:
-    """Of the face where there is one, or else of the whole picture."""
-    return tuple(
-        replace(
-            example, quality=quality_of_face(example.face, example.metadata) if example.face else of_image
-        )
-        for example in examples
-    )
+        return (failed_example(version.reason, version.detail),)
+    return tuple(replace(example, etag=version.etag) for example in found[id(version)])
 
 
 def _present_version(query: ask.Object, store: ObjectReader) -> ObjectRef | ImageError:
@@ -208,31 +197,38 @@ def _given_examples(
     queries: Sequence[ask.Bytes], sources: ExampleSources, limits: ImageLimits
 ) -> list[Examples]:
     given = GivenImages([query.body for query in queries])
-    meter = QualityMeter()
-    asked = [*zip(given.refs, queries, strict=True)]
-    outcomes = _embed_refs(asked, given, sources, limits, meter)
-    return [
-        _with_quality(_examples(outcomes[id(ref)], query), meter.of(ref))
-        for query, ref in zip(queries, given.refs, strict=True)
-    ]
+    found = _picture_examples([*zip(given.refs, queries, strict=True)], given, sources, limits)
+    return [found[id(ref)] for ref in given.refs]
 
 
-def _embed_refs(
+def _picture_examples(
     asked: Sequence[tuple[ObjectRef, ask.Picture]],
     store: ObjectReader,
     sources: ExampleSources,
     limits: ImageLimits,
-    meter: QualityMeter,
-) -> Mapping[int, Embedded | Rejected]:
-    """Outcomes by the identity, not the value, of the reference: one image may be asked for twice."""
+) -> Mapping[int, Examples]:
+    """By the identity, not the value, of the reference: one image may be asked for twice."""
     if not asked:
         return {}
     embedder, clock = sources.embedder(), PhaseClock()
     queries = {id(ref): query for ref, query in asked}
+    meter, choice = QualityMeter(), FaceChoice(queries)
     with closing(_prepare_refs([ref for ref, _ in asked], store, sources, limits, clock)) as prepared:
-        meant = choose_faces(meter.through(prepared), queries)
+        meant = choice.through(meter.through(prepared))
         outcomes = embed_all(meant, embedder, sources.concurrency.group_items, clock)
-        return {id(outcome.ref): outcome for outcome in outcomes}
+        return {
+            id(outcome.ref): tuple(
+                _with_what_was_seen(example, meter.of(outcome.ref), choice.passed_over(outcome.ref))
+                for example in _examples(outcome, queries[id(outcome.ref)])
+            )
+            for outcome in outcomes
+        }
+
+
+def _with_what_was_seen(example: Example, of_image: ProbeQuality | None, passed_over: SeenFaces) -> Example:
+    """The quality is of the face where there is one, or else of the whole picture."""
+    quality = quality_of_face(example.face, example.metadata) if example.face else of_image
+    return replace(example, quality=quality, passed_over=passed_over)
 
 
 def _prepare_refs(
@@ -274,13 +270,13 @@ def find_views_of(query: ask.Picture, sources: ExampleSources, limits: ImageLimi
     return outcome
 
 
-def _examples(outcome: Embedded | Rejected | ImageError, query: ask.Picture) -> Examples:
+def _examples(outcome: Embedded | Rejected, query: ask.Picture) -> Examples:
     match outcome:
         case Embedded(vectors=()):
             return (failed_example(ErrorCode.INVALID_ARGUMENT, words_for_none(query)),)
         case Embedded():
             return _of_faces(outcome) or (Example(vector=outcome.vectors[0]),)  # the best view
-        case Rejected() | ImageError():
+        case Rejected():
             return (failed_example(outcome.reason, outcome.detail),)
         case _:
             assert_never(outcome)

@@ -22,6 +22,11 @@ def rows_that_may_be(face_id: str) -> list[str]:
     return [view_row_id(f"{bits ^ mask:032x}", place) for place, mask in enumerate(_MASKS)]
 
 
+def likely_row_of(face_id: str) -> str:
+    """The id of its row if it is the first of its image, as nearly all are. Raises ValueError: no UUID."""
+    return rows_that_may_be(face_id)[0]
+
+
 _MASKS = (
     0,
     *(int(hashlib.sha256(f"face {place}".encode()).hexdigest()[:32], 16) for place in range(1, MAX_VIEWS)),

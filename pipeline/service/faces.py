@@ -67,9 +67,7 @@ def detect_faces(
         DeniedError: the caller may not search this collection.
         ImageError: the picture cannot be read.
     """
-    require(caller, Permission.SEARCH)
-    require_names(caller, collection=collection)
-    target = target_of_faces(collection, ports)
+    target = permitted_target(collection, Permission.SEARCH, ports, caller)
     found = find_views_of(picture, sources_of(target, ports), limits)
     return FoundFaces(width=found.width, height=found.height, faces=tuple(_faces_of(found)))
 
@@ -128,6 +126,20 @@ def _within_policy(request: SearchRequest, ports: SearchPorts) -> SearchRequest:
     return replace(request, k=min(MAX_VIEWS, version.policy.max_k or MAX_VIEWS) if version else MAX_VIEWS)
 
 
+def permitted_target(
+    collection: str, permission: Permission, ports: SearchPorts, caller: Caller
+) -> CollectionRef:
+    """A collection of faces, for whoever may do this with it.
+
+    Raises:
+        DeniedError: the caller may not, or not with this collection.
+        NotFoundError, ArgumentError: there is no such collection, or it is not one of faces.
+    """
+    require(caller, permission)
+    require_names(caller, collection=collection)
+    return target_of_faces(collection, ports)
+
+
 def target_of_faces(collection: str, ports: SearchPorts) -> CollectionRef:
     try:
         target = ports.index.live(collection)
@@ -144,7 +156,7 @@ def _checked(examples: Examples, name: str) -> Examples:
     first = examples[0]
     if first.vector is not None:
         return examples
-    detail = f"{name} picture: {first.error.removeprefix(f'{first.code}: ')}"
+    detail = f"{name} picture: {first.detail}"
     if first.code in tuple(Reason):
         raise ImageError(Reason(first.code), detail)
     raise ArgumentError(detail)

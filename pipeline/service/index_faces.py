@@ -15,13 +15,13 @@ from pipeline.kept_face import key_of_face
 from pipeline.location import Location
 from pipeline.ports import ImageLimits, Ledger, ObjectStore, VectorIndex, VersionBook
 from pipeline.ports.image_rows import image_id_of_row, view_row_id
-from pipeline.search.examples import Example, read_examples
+from pipeline.search.examples import Example, Examples, read_examples
 from pipeline.search.query import Bytes
 from pipeline.service.access import Caller, Permission, require, require_names
 from pipeline.service.act_records import enter_deletion, enter_indexing
 from pipeline.service.face_ids import rows_that_may_be
 from pipeline.service.face_pictures import folder_of
-from pipeline.service.faces import target_of_faces
+from pipeline.service.faces import permitted_target
 from pipeline.service.search import SearchPorts, sources_of
 from pipeline.types import CollectionRef, IndexRow, ObjectRef, Reason, indexed_version
 
@@ -47,6 +47,14 @@ class FacesToIndex:
 class LeftOut:
     face: Example
     reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Picture:
+    """`content` is its digest, in hex. It is computed once, whatever the number of faces."""
+
+    size_bytes: int
+    content: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -77,23 +85,13 @@ def index_faces(
         ImageError: the picture cannot be read.
         AuditError: it could not be recorded. Nothing is written.
     """
-    require(caller, Permission.WRITE)
-    require_names(caller, collection=wanted.collection)
-    target = target_of_faces(wanted.collection, ports)
+    target = permitted_target(wanted.collection, Permission.WRITE, ports, caller)
     (faces,) = read_examples([Bytes(text="picture", body=body)], target, sources_of(target, ports), limits)
     if faces[0].code in tuple(Reason):
-        raise ImageError(Reason(faces[0].code), faces[0].error.removeprefix(f"{faces[0].code}: "))
-    taken: list[Example] = []
-    left_out: list[LeftOut] = []
-    for face in (face for face in faces if face.vector is not None):
-        reasons = tuple(wanted.left_out(face.metadata))
-        if not reasons and len(taken) >= wanted.most:
-            reasons = ("EXCEEDS_MAX_FACES",)
-        if reasons:
-            left_out.append(LeftOut(face=face, reasons=reasons))
-        else:
-            taken.append(face)
-    rows = [_row_of(face, body, wanted, place, caller) for face in taken]
+        raise ImageError(Reason(faces[0].code), faces[0].detail)
+    taken, left_out = _choose(faces, wanted)
+    picture = _Picture(size_bytes=len(body), content=hashlib.sha256(body).hexdigest())
+    rows = [_row_of(face, picture, wanted, place, caller) for face in taken]
     enter_indexing(
         [row.ref.image_id for row in rows], wanted.source or "request", target, ports.answers_to, caller
     )
@@ -103,19 +101,35 @@ def index_faces(
     return IndexedFaces(rows=tuple(rows), left_out=tuple(left_out), target=target)
 
 
+def _choose(faces: Examples, wanted: FacesToIndex) -> tuple[list[Example], list[LeftOut]]:
+    taken: list[Example] = []
+    left_out: list[LeftOut] = []
+    for face in faces:
+        if face.vector is None:  # the picture shows none
+            continue
+        reasons = tuple(wanted.left_out(face.metadata))
+        if not reasons and len(taken) >= wanted.most:
+            reasons = ("EXCEEDS_MAX_FACES",)
+        if reasons:
+            left_out.append(LeftOut(face=face, reasons=reasons))
+        else:
+            taken.append(face)
+    return taken, left_out
+
+
 def _row_of(
-    face: Example, body: bytes, wanted: FacesToIndex, place: Location | None, caller: Caller
+    face: Example, picture: _Picture, wanted: FacesToIndex, place: Location | None, caller: Caller
 ) -> IndexRow:
     assert face.vector is not None, "it was looked at"
     assert face.face is not None, "pictures of this collection's model show faces"
-    content = hashlib.sha256(body).hexdigest()
-    digest = hashlib.sha256(f"{wanted.collection}\0{wanted.external_id}\0{content}".encode()).hexdigest()
+    request = f"{wanted.collection}\0{wanted.external_id}\0{picture.content}"
+    digest = hashlib.sha256(request.encode()).hexdigest()
     kept = place or NOWHERE
     ref = ObjectRef(
         bucket=kept.bucket,
         key=key_of_face(folder_of(wanted.collection, kept, caller), digest, face.face.box),
-        etag=content[:32],
-        size_bytes=len(body),
+        etag=picture.content[:32],
+        size_bytes=picture.size_bytes,
     )
     known = {EXTERNAL_ID: wanted.external_id, SOURCE: wanted.source}
     return IndexRow(
@@ -190,9 +204,9 @@ def remove_faces(
     """
     require(caller, Permission.WRITE)
     require_names(caller, collection=target.name)
-    image_ids = [image_id_of_row(row.id) for row in rows]
-    stored = ports.index.get_images(target, image_ids)
-    gone = [row for row in rows if len(stored.get(image_id_of_row(row.id), ())) <= 1]
+    stored = ports.index.get_images(target, [image_id_of_row(row.id) for row in rows])
+    of_several = {image_id for image_id, faces in stored.items() if len(faces) > 1}
+    gone = [row for row in rows if image_id_of_row(row.id) not in of_several]
     if gone:
         ids = [image_id_of_row(row.id) for row in gone]
         enter_deletion(ids, target.name, ports.answers_to, caller)
@@ -200,7 +214,7 @@ def remove_faces(
             take_out(ids, info, ports.index, ledger, meant_at=datetime.now(UTC), driver=driver)
     for row in gone:
         _forget_picture(row, place, ports.store)
-    return [row for row in rows if row not in gone]
+    return [row for row in rows if image_id_of_row(row.id) in of_several]
 
 
 def _forget_picture(row: IndexRow, place: Location | None, store: ObjectStore) -> None:

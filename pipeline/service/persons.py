@@ -15,7 +15,7 @@ from pipeline.ports.image_rows import image_id_of_row
 from pipeline.search.persons import read_faces
 from pipeline.service.access import Caller, Permission, require, require_names
 from pipeline.service.act_records import enter_person_change
-from pipeline.service.faces import target_of_faces
+from pipeline.service.faces import permitted_target
 from pipeline.service.search import SearchPorts
 from pipeline.types import (
     CollectionRef,
@@ -130,18 +130,11 @@ def count_persons(collection: str, ports: SearchPorts, caller: Caller) -> int:
 
 
 def writable(collection: str, ports: SearchPorts, caller: Caller) -> tuple[CollectionRef, PersonBook]:
-    require(caller, Permission.WRITE)
-    return _known(collection, ports, caller)
+    return permitted_target(collection, Permission.WRITE, ports, caller), ports.known_persons
 
 
 def _readable(collection: str, ports: SearchPorts, caller: Caller) -> tuple[CollectionRef, PersonBook]:
-    require(caller, Permission.READ)
-    return _known(collection, ports, caller)
-
-
-def _known(collection: str, ports: SearchPorts, caller: Caller) -> tuple[CollectionRef, PersonBook]:
-    require_names(caller, collection=collection)
-    return target_of_faces(collection, ports), ports.known_persons
+    return permitted_target(collection, Permission.READ, ports, caller), ports.known_persons
 
 
 def find_person(collection: str, person_id: str, book: PersonBook) -> Person:

@@ -141,6 +141,7 @@ def _answer(
             to_verify=terms.policy.verifications if terms.policy else 0,
             face=example.face,
             face_metadata=example.metadata if example.face else {},
+            passed_over=example.passed_over,
         )
         probe = probe_of(query, reader.digests, example)
         return Found(query=query, probe=probe, answer=answer, details=turn_of(example))

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
+from pipeline.search.chosen import SeenFaces
 from pipeline.search.groups import GroupBy
 from pipeline.service.access import Caller
 from pipeline.types import (
@@ -62,7 +63,8 @@ class SearchAnswer:
     `to_verify` is how many persons must look at each hit before it counts.
     `persons` says whose each hit is, where persons were searched for. Its score is then that of the person.
     `face` is where the face is that was searched for, in the query's picture, and `face_metadata` is what is
-    known of it. Each further face of the picture has an answer of its own among `other_faces`.
+    known of it. Each further face of the picture that is meant has an answer of its own among `other_faces`,
+    and `passed_over` are those that are not meant.
     """
 
     query: str
@@ -78,3 +80,9 @@ class SearchAnswer:
     face: FacePlace | None = None
     face_metadata: Mapping[str, str] = field(default_factory=dict)
     other_faces: tuple["SearchAnswer", ...] = ()
+    passed_over: SeenFaces = ()
+
+    @property
+    def detail(self) -> str:
+        """The error without its code."""
+        return self.error.removeprefix(f"{self.code}: ")

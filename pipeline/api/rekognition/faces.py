@@ -15,12 +15,12 @@ from pipeline.api.rekognition.names import collection_of
 from pipeline.api.rekognition.paging import read_token
 from pipeline.api.rekognition.pictures import read_picture, source_of
 from pipeline.api.rekognition.quality import reasons_against
-from pipeline.api.rekognition.shapes import Shape, compared_face, face, model_version
+from pipeline.api.rekognition.shapes import Shape, compared_face, face, version_at
 from pipeline.ports.image_rows import MAX_VIEWS, image_id_of_row
 from pipeline.search.persons import owners_of
-from pipeline.service.access import Caller, Permission, require, require_names
+from pipeline.service.access import Caller, Permission, require
 from pipeline.service.face_ids import face_id_of
-from pipeline.service.faces import target_of_faces
+from pipeline.service.faces import permitted_target
 from pipeline.service.index_faces import FacesToIndex, LeftOut, find_faces, remove_faces
 from pipeline.service.persons import show_person
 from pipeline.types import CollectionRef, IndexRow, place_of
@@ -42,7 +42,7 @@ def index(body: Annotated[m.IndexFaces, m.members(m.IndexFaces)], ports: Ports, 
         left_out=lambda metadata: reasons_against(metadata, body.QualityFilter),
     )
     found = ports.index_faces(read_picture(body.Image, ports, caller), wanted, caller)
-    version = _version_of(found.target, ports)
+    version = version_at(found.target, ports.index)
     users = owners_of(found.rows, found.target, ports.persons)  # of a picture that comes again
     return {
         "FaceRecords": [_record(row, version, users.get(row.id)) for row in found.rows],
@@ -68,9 +68,10 @@ def list_faces(
     body: Annotated[m.ListFaces, m.members(m.ListFaces)], ports: Ports, caller: Asks, request: Request
 ) -> Shape:
     """By id, of all faces, of those that are named or of those of a user."""
-    target = _readable(body.CollectionId, ports, caller)
+    name = collection_of(body.CollectionId)
+    target = permitted_target(name, Permission.READ, ports.search_ports(), caller)
     cursors, of = cursors_of(request), f"rekognition\0{caller.tenant}\0{target.generation}"
-    version, most = _version_of(target, ports), body.MaxResults or m.MAX_PAGE
+    version, most = version_at(target, ports.index), body.MaxResults or m.MAX_PAGE
     after = read_token(body.NextToken, cursors, of=of)
     rows = _listed(body, after, target, ports, caller)
     page = list(islice(rows, most))
@@ -112,7 +113,8 @@ def delete_faces(
     body: Annotated[m.DeleteFaces, m.members(m.DeleteFaces)], ports: Ports, caller: Asks
 ) -> Shape:
     """Those of a user stay, and those of a job's picture of several: the next job would bring them back."""
-    target = _readable(body.CollectionId, ports, caller)
+    name = collection_of(body.CollectionId)
+    target = permitted_target(name, Permission.READ, ports.search_ports(), caller)
     found = find_faces(body.FaceIds, target, ports.search_ports())
     users = owners_of([*found.values()], target, ports.persons)
     free = {face_id: row for face_id, row in found.items() if row.id not in users}
@@ -147,14 +149,3 @@ def _undeleted(face_id: str, user_id: str | None) -> Shape:
     if user_id is None:
         return {"FaceId": face_id, "Reasons": ["FACE_NOT_FOUND"]}
     return {"FaceId": face_id, "UserId": user_id, "Reasons": ["ASSOCIATED_TO_AN_EXISTING_USER"]}
-
-
-def _readable(collection_id: str, ports: Backend, caller: Asks) -> CollectionRef:
-    name = collection_of(collection_id)
-    require(caller, Permission.READ)
-    require_names(caller, collection=name)
-    return target_of_faces(name, ports.search_ports())
-
-
-def _version_of(target: CollectionRef, ports: Backend) -> str:
-    return model_version(ports.index.model_of(target).name, target.fingerprint)

@@ -5,10 +5,11 @@ import uuid
 from collections.abc import Mapping
 from typing import Any
 
+from pipeline.ports import VectorIndex
 from pipeline.ports.image_rows import image_id_of_row
 from pipeline.service.face_ids import face_id_of
 from pipeline.service.index_faces import EXTERNAL_ID, IMAGE_ID
-from pipeline.types import CollectionInfo, FacePlace, IndexRow, SearchHit, place_of
+from pipeline.types import CollectionInfo, CollectionRef, FacePlace, IndexRow, SearchHit, place_of
 
 Shape = dict[str, Any]
 MAX_EXTERNAL_CHARS = 255
@@ -25,6 +26,10 @@ def model_version(name: str, fingerprint: str) -> str:
 
 def version_of(info: CollectionInfo) -> str:
     return model_version(info.model_name, info.fingerprint)
+
+
+def version_at(target: CollectionRef, index: VectorIndex) -> str:
+    return model_version(index.model_of(target).name, target.fingerprint)
 
 
 def box(place: FacePlace) -> Shape:

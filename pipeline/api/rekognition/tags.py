@@ -4,13 +4,11 @@ from typing import Annotated
 
 from fastapi import APIRouter
 
-from pipeline.api.aws.errors import AwsError
 from pipeline.api.aws.middleware import FOLDER
 from pipeline.api.backend import Asks, Ports
 from pipeline.api.rekognition import members as m
 from pipeline.api.rekognition.names import collection_of_arn
 from pipeline.api.rekognition.shapes import Shape
-from pipeline.errors import LimitError
 from pipeline.service import tags
 
 router = APIRouter(prefix=FOLDER)
@@ -22,10 +20,7 @@ def tag_resource(
 ) -> Shape:
     """Tags of the same key are changed."""
     name = collection_of_arn(body.ResourceArn, caller)
-    try:
-        tags.set_tags(name, body.Tags, ports.index, ports.persons, caller)
-    except LimitError as err:
-        raise AwsError("ServiceQuotaExceededException", str(err)) from err
+    tags.set_tags(name, body.Tags, ports.index, ports.persons, caller)
     return {}
 
 

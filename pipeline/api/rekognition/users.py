@@ -5,20 +5,17 @@ from typing import Annotated
 
 from fastapi import APIRouter, Request
 
-from pipeline.api.aws.errors import AwsError
 from pipeline.api.aws.middleware import FOLDER
 from pipeline.api.backend import Asks, Backend, Ports
 from pipeline.api.cursors import cursors_of
 from pipeline.api.rekognition import members as m
 from pipeline.api.rekognition.names import collection_of
 from pipeline.api.rekognition.paging import read_token
-from pipeline.api.rekognition.scale import Scale, scale_of
 from pipeline.api.rekognition.shapes import Shape
 from pipeline.api.rekognition.tokens import answered_once
-from pipeline.errors import ConflictError, LimitError
-from pipeline.ports.image_rows import view_row_id
+from pipeline.evaluation.scale import Scale
 from pipeline.service import persons
-from pipeline.service.access import Caller, Permission, require, require_names
+from pipeline.service.access import Permission
 from pipeline.service.associations import (
     FaceRefusal,
     FacesChanged,
@@ -26,8 +23,8 @@ from pipeline.service.associations import (
     associate_faces,
     dissociate_faces,
 )
-from pipeline.service.face_ids import face_id_of
-from pipeline.service.faces import target_of_faces
+from pipeline.service.face_ids import face_id_of, likely_row_of
+from pipeline.service.faces import permitted_target
 from pipeline.service.index_faces import find_faces
 from pipeline.service.persons import ShownPerson
 from pipeline.types import CollectionRef
@@ -46,11 +43,7 @@ def create_user(body: Annotated[m.CreateUser, m.members(m.CreateUser)], ports: P
     """A user without a face."""
 
     def create() -> Shape:
-        name = collection_of(body.CollectionId)
-        try:
-            persons.create_person(name, body.UserId, ports.search_ports(), caller)
-        except ConflictError as err:
-            raise AwsError("ConflictException", str(err)) from err
+        persons.create_person(collection_of(body.CollectionId), body.UserId, ports.search_ports(), caller)
         return {}
 
     return answered_once("CreateUser", body, ports, caller, create)
@@ -93,19 +86,17 @@ def associate(
     """Faces that are like those of a user become the user's. The first ones of a user need be like nobody."""
 
     def work() -> Shape:
-        target = _writable(body.CollectionId, ports, caller)
-        rows, scale = _rows_of(body, target, ports), scale_of(target, ports.settings)
-        try:
-            done = associate_faces(
-                target.name,
-                body.UserId,
-                list(rows),
-                ports.search_ports(),
-                caller,
-                min_score=scale.cosine_of(body.UserMatchThreshold),
-            )
-        except LimitError as err:
-            raise AwsError("ServiceQuotaExceededException", str(err)) from err
+        name = collection_of(body.CollectionId)
+        target = permitted_target(name, Permission.WRITE, ports.search_ports(), caller)
+        rows, scale = _rows_of(body, target, ports), ports.answers_to.scale_of(target)
+        done = associate_faces(
+            target.name,
+            body.UserId,
+            list(rows),
+            ports.search_ports(),
+            caller,
+            min_score=scale.cosine_of(body.UserMatchThreshold),
+        )
         return {
             "AssociatedFaces": _changed(done, rows),
             "UnsuccessfulFaceAssociations": [_refused(each, rows, scale) for each in done.refused],
@@ -122,10 +113,11 @@ def disassociate(
     """Faces of a user become nobody's."""
 
     def work() -> Shape:
-        target = _writable(body.CollectionId, ports, caller)
+        name = collection_of(body.CollectionId)
+        target = permitted_target(name, Permission.WRITE, ports.search_ports(), caller)
         rows = _rows_of(body, target, ports)
         done = dissociate_faces(target.name, body.UserId, list(rows), ports.search_ports(), caller)
-        scale = scale_of(target, ports.settings)
+        scale = ports.answers_to.scale_of(target)
         return {
             "DisassociatedFaces": _changed(done, rows),
             "UnsuccessfulFaceDisassociations": [_refused(each, rows, scale) for each in done.refused],
@@ -135,19 +127,11 @@ def disassociate(
     return answered_once("DisassociateFaces", body, ports, caller, work)
 
 
-def _writable(collection_id: str, ports: Backend, caller: Caller) -> CollectionRef:
-    name = collection_of(collection_id)
-    require(caller, Permission.WRITE)
-    require_names(caller, collection=name)
-    return target_of_faces(name, ports.search_ports())
-
-
 def _rows_of(body: m.FacesOfUser, target: CollectionRef, ports: Backend) -> dict[str, str]:
     """Ids of faces by the id of their row. One that is not there has the id of a row that is not there."""
     found = find_faces(body.FaceIds, target, ports.search_ports())
     return {
-        found[face_id].id if face_id in found else view_row_id(face_id.replace("-", ""), 0): face_id
-        for face_id in body.FaceIds
+        found[face_id].id if face_id in found else likely_row_of(face_id): face_id for face_id in body.FaceIds
     }
 
 

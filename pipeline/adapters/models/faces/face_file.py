@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.adapters.models.model_file import MAX_SIDE_PX, read_table, read_weights
+from pipeline.adapters.models.model_file import MAX_SIDE_PX, read_weights
 from pipeline.adapters.models.model_keys import (
     DIGEST,
     MEAN,
@@ -70,14 +70,6 @@ class FaceFile:
         """Of a crop, which has its final size already."""
         side_px, given = self.aligner.side_px, self.embedder
         return Preprocessing(resize=side_px, crop=side_px, mean=given.mean, std=given.std, fit="stretch")
-
-
-def read_face_file(address: str) -> FaceFile | None:
-    """None for a model that looks at whole images. Raises ModelError: the file is not as it should be."""
-    if not address.endswith(".toml"):
-        return None
-    table = read_table(Path(address))
-    return read_face_table(table, Path(address)) if is_face_table(table) else None
 
 
 def is_face_table(table: Mapping[str, object]) -> bool:
