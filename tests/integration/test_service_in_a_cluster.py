@@ -213,12 +213,12 @@ def test_sigterm_answers_what_is_in_flight_and_takes_nothing_new(
         ThreadPoolExecutor(CLIENTS) as pool,
         closing(socket.create_connection(where, timeout=LIMIT_S)) as half_sent,
     ):
-        asking = [pool.submit(asker.ask_until_refused) for _ in range(CLIENTS)]
+        # First, while no other request is there: those that search take all places that one key may have.
         half_sent.sendall(head.encode() + body[:100])
-        # Two: the page is one itself.
         wait_until(
-            lambda: going.metrics().total("pictor_http_in_flight", kind="requests") >= 1, "it is taken"
+            lambda: going.metrics().total("pictor_http_in_flight", kind="requests") == 1, "it is taken"
         )
+        asking = [pool.submit(asker.ask_until_refused) for _ in range(CLIENTS)]
         wait_until(lambda: asker.ended["200"] >= CLIENTS, "searches are answered", LIMIT_S)
         going.process.send_signal(signal.SIGTERM)
         wait_until(lambda: not _takes_more(where), "it takes nothing new")
