@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from pipeline.adapters.models.catalogue import load_embedder, load_finder, load_spec
 from pipeline.adapters.models.faces.finder import FaceFinder
-from pipeline.adapters.models.faces.onnx_network import CPU, CUDA, check_provider, providers_of
+from pipeline.adapters.models.onnx.network import CPU, CUDA, check_provider, providers_of
 from pipeline.errors import ConfigError, ModelError
 from pipeline.ports import ImageEmbedder
 from pipeline.types import Box, Capability, ModelSpec, Pixels, View

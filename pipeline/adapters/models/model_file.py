@@ -48,16 +48,13 @@ def read_model_table(table: Mapping[str, object], path: Path) -> ModelFile:
     Raises:
         ModelError: a key is missing, unknown or of an unusable value.
     """
-    check_keys(table, _KEYS, _REQUIRED, where=f"model file {path}")
+    check_keys(table, _KEYS, REQUIRED, where=f"model file {path}")
     architecture = str(table["architecture"]).removeprefix(ARCHITECTURE_PREFIX)
     check_architecture(architecture)
     return ModelFile(
         name=str(table["name"]),
         architecture=architecture,
-        weights=WeightsRef(
-            location=resolve_weights(str(table["weights"]), path),
-            sha256=str(table.get("sha256", "")).lower(),
-        ),
+        weights=read_weights(table, path),
         preprocessing=read_preprocessing(table, published_model(architecture).preprocessing, path),
         embedding=read_embedding(table, path),
     )
@@ -87,18 +84,33 @@ PREPROCESSING: Rules = {
     "fill": COLOUR,
     "centre": one_of("nearest", "down"),
 }
-_KEYS: Rules = {
-    "name": NAME,
-    "architecture": (
-        f"{ARCHITECTURE_PREFIX}NAME",
-        lambda value: isinstance(value, str) and value.startswith(ARCHITECTURE_PREFIX),
-    ),
-    "weights": WEIGHTS,
-    "sha256": DIGEST,
-    **PREPROCESSING,
-    SECTION: EMBEDDING,
-}
-_REQUIRED = ("name", "architecture", "weights")
+REQUIRED = ("name", "architecture", "weights")
+
+
+def keys_of_library(prefix: str) -> Rules:
+    """Of the model file of a network that a library makes. Its architecture is the prefix and a name."""
+    return {
+        "name": NAME,
+        "architecture": (
+            f"{prefix}NAME",
+            lambda value: isinstance(value, str) and value.startswith(prefix),
+        ),
+        "weights": WEIGHTS,
+        "sha256": DIGEST,
+        **PREPROCESSING,
+        SECTION: EMBEDDING,
+    }
+
+
+_KEYS = keys_of_library(ARCHITECTURE_PREFIX)
+
+
+def read_weights(
+    table: Mapping[str, object], path: Path, *, key: str = "weights", digest: str = "sha256"
+) -> WeightsRef:
+    """Args: `table` was checked, `key` and `digest` are those of its keys that name the file."""
+    location = resolve_weights(str(table[key]), path)
+    return WeightsRef(location=location, sha256=str(table.get(digest, "")).lower())
 
 
 def resolve_weights(weights: str, path: Path) -> str:

@@ -1,12 +1,9 @@
 """Finds a model's weights, checks them, and reads them without running anything they contain."""
 
-import contextlib
 import hashlib
 import http.client
-import os
 import pickle
 import re
-import tempfile
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Container, Iterator, Sequence
@@ -21,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.adapters.models.room import check_room
+from pipeline.adapters.models.whole_file import open_whole
 from pipeline.errors import ImageError, ModelError
 
 FetchS3 = Callable[[str], bytes]
@@ -197,18 +195,14 @@ def _download(ref: WeightsRef, model: str, path: Path, open_url: OpenUrl) -> Ite
 
 
 def _store(chunks: Iterator[bytes], path: Path, ref: WeightsRef, model: str) -> None:
-    """Write beside the target, check, then rename: other processes see the whole file or none."""
+    """Checked before it takes its place: other processes see the whole file that was promised, or none."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(prefix=".part-", dir=path.parent)
-        with _removed_at_the_end(Path(name)) as part, os.fdopen(descriptor, "wb") as file:
+        with open_whole(path) as file:
             digest = _write(chunks, file)
             if not digest.startswith(ref.sha256):
                 raise ModelError(
                     f"{model}: weights {ref.location}: SHA-256 is {digest}, {ref.sha256} was promised"
                 )
-            part.chmod(0o644)  # mkstemp's 0600 would hide a shared cache from other users
-            part.replace(path)
     except OSError as err:
         raise ModelError(f"{model}: weights {path} cannot be written: {err.strerror}") from err
 
@@ -218,16 +212,7 @@ def _write(chunks: Iterator[bytes], file: BinaryIO) -> str:
     for chunk in chunks:
         digest.update(chunk)
         file.write(chunk)
-    file.flush()
     return digest.hexdigest()
-
-
-@contextlib.contextmanager
-def _removed_at_the_end(part: Path) -> Iterator[Path]:
-    try:
-        yield part
-    finally:
-        part.unlink(missing_ok=True)
 
 
 PUBLISHED_DIGEST = re.compile(r"-([0-9a-f]{8,64})\.pth$")

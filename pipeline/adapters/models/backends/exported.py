@@ -1,8 +1,6 @@
 """A torch network as an ONNX file, written once for each model and kept beside the weights."""
 
-import hashlib
 import logging
-import os
 import tempfile
 import warnings
 from collections.abc import Iterator
@@ -13,6 +11,8 @@ import torch
 from torch import nn
 
 from pipeline.adapters.models.passes import PASSES
+from pipeline.adapters.models.weights import digest_file
+from pipeline.adapters.models.whole_file import write_whole
 from pipeline.errors import ModelError
 from pipeline.types import ModelSpec
 
@@ -76,8 +76,7 @@ def _plain_attention() -> Iterator[None]:
 def _is_whole(path: Path) -> bool:
     """Whether its digest is that which was written beside it."""
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest() == _digest_path(path).read_text().strip()
+        return digest_file(path) == _digest_path(path).read_text().strip()
     except OSError:
         return False
 
@@ -85,28 +84,12 @@ def _is_whole(path: Path) -> bool:
 def _keep(fresh: Path, path: Path) -> bool:
     """Both are renamed into place whole. The digest comes last: without it the file does not count."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with fresh.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
         write_whole(path, fresh.read_bytes())
-        write_whole(_digest_path(path), f"{digest}\n".encode())
+        write_whole(_digest_path(path), f"{digest_file(fresh)}\n".encode())
     except OSError as err:
         logger.warning("an exported network is not kept", extra={"path": str(path), "why": err.strerror})
         return False
     return True
-
-
-def write_whole(path: Path, body: bytes) -> None:
-    """Other processes see all of it or what was there before. Raises OSError."""
-    descriptor, name = tempfile.mkstemp(prefix=".part-", dir=path.parent)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(body)
-        part = Path(name)
-        part.chmod(0o644)  # mkstemp's 0600 would hide a shared cache from other users
-        part.replace(path)
-    finally:
-        Path(name).unlink(missing_ok=True)
 
 
 def _digest_path(path: Path) -> Path:

@@ -6,7 +6,6 @@ calibrated network and the backend that was measured, and the vectors of the two
 
 import hashlib
 import json
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -14,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.adapters.models.backends.backend import Backend, check_installed
-from pipeline.adapters.models.backends.exported import write_whole
+from pipeline.adapters.models.weights import digest_file
+from pipeline.adapters.models.whole_file import write_whole
 from pipeline.errors import ModelError
 from pipeline.types import ModelSpec
 
@@ -23,7 +23,6 @@ MIN_RECALL, NEIGHBOURS = 0.98, 10
 MIN_IMAGES = 100  # of fewer, a list of ten nearest says little
 
 Rows = NDArray[np.float32]
-Embed = Callable[[NDArray[np.uint8]], Rows]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -71,7 +70,6 @@ def keep(
         recall=recall,
     )
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         write_whole(_network(spec, folder), body)
         write_whole(_record(spec, folder), json.dumps(asdict(calibrated), indent=1).encode())
     except OSError as err:
@@ -90,8 +88,7 @@ def find(spec: ModelSpec, folder: Path) -> tuple[Calibrated, Path]:
     try:
         fields = json.loads(_record(spec, folder).read_bytes())
         calibrated = Calibrated(**fields | {"backend": Backend(fields["backend"])})
-        with path.open("rb") as file:
-            is_whole = hashlib.file_digest(file, "sha256").hexdigest() == calibrated.digest
+        is_whole = digest_file(path) == calibrated.digest
     except FileNotFoundError as err:
         raise ModelError(
             f"{spec.name}: PICTOR_PRECISION is int8, and {folder} has no calibration of it; "

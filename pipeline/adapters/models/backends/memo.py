@@ -11,8 +11,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from pipeline.adapters.models.backends.backend import Backend, backend_versions, cpu_description
-from pipeline.adapters.models.backends.exported import write_whole
 from pipeline.adapters.models.backends.trial import Trial
+from pipeline.adapters.models.whole_file import write_whole
 
 logger = logging.getLogger(__name__)
 
@@ -53,7 +53,6 @@ def remember(question: Question, trials: Sequence[Trial], folder: Path) -> None:
     """Where the folder cannot be written, the next process tries again."""
     kept = {"key": question.key(), "trials": [asdict(trial) for trial in trials]}
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         write_whole(_path(question, folder), json.dumps(kept, indent=1).encode())
     except OSError as err:
         logger.warning("a trial of backends is not kept", extra={"folder": str(folder), "why": err.strerror})

@@ -13,7 +13,6 @@ from torch import Tensor, nn
 
 from pipeline.adapters.models.backends.backend import Backend
 from pipeline.adapters.models.backends.exported import OUTPUT
-from pipeline.adapters.models.faces.onnx_network import OnnxNetwork
 from pipeline.adapters.models.inference import (
     MIN_COSINE,
     has_native_bfloat16,
@@ -21,6 +20,7 @@ from pipeline.adapters.models.inference import (
     pick_dtype,
     quicken,
 )
+from pipeline.adapters.models.onnx.network import OnnxNetwork
 from pipeline.adapters.models.torch_embedder import CPU_PASS_ITEMS
 from pipeline.errors import ConfigError, ModelError
 from pipeline.types import ModelSpec

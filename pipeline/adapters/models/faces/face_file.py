@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.adapters.models.model_file import MAX_SIDE_PX, read_table, resolve_weights
+from pipeline.adapters.models.model_file import MAX_SIDE_PX, read_table, read_weights
 from pipeline.adapters.models.model_keys import (
     DIGEST,
     MEAN,
@@ -18,6 +18,7 @@ from pipeline.adapters.models.model_keys import (
     share,
     whole_number,
 )
+from pipeline.adapters.models.onnx.network import SUFFIX
 from pipeline.adapters.models.weights import WeightsRef
 from pipeline.errors import ModelError
 from pipeline.ports.image_rows import MAX_VIEWS
@@ -158,15 +159,10 @@ def _section(table: Mapping[str, object], name: str, path: Path) -> dict[str, An
 
 
 def _weights(section: Mapping[str, Any], path: Path) -> WeightsRef:
-    location = resolve_weights(section["weights"], path)
-    if not location.endswith(ONNX_SUFFIX):
-        raise ModelError(
-            f"model file {path}: weights {section['weights']}: an {ONNX_SUFFIX} file is expected"
-        )
-    return WeightsRef(location=location, sha256=section["sha256"].lower())
-
-
-ONNX_SUFFIX = ".onnx"
+    weights = read_weights(section, path)
+    if not weights.location.endswith(SUFFIX):
+        raise ModelError(f"model file {path}: weights {section['weights']}: an {SUFFIX} file is expected")
+    return weights
 
 
 def _triple(values: list[float]) -> tuple[float, float, float]:

@@ -7,11 +7,11 @@ from dataclasses import asdict
 from pathlib import Path
 
 from pipeline.adapters.models.builtin_spec import fingerprint_of
-from pipeline.adapters.models.faces.face_file import ONNX_SUFFIX, FaceFile
+from pipeline.adapters.models.faces.face_file import FaceFile
 from pipeline.adapters.models.faces.finder import FaceFinder
 from pipeline.adapters.models.faces.onnx_embedder import OnnxEmbedder
-from pipeline.adapters.models.faces.onnx_network import OnnxNetwork, has_cuda
 from pipeline.adapters.models.faces.yunet import YuNet
+from pipeline.adapters.models.onnx.network import SUFFIX, OnnxNetwork, has_cuda
 from pipeline.adapters.models.torch_embedder import pick_device, share_cores
 from pipeline.adapters.models.weights import FetchS3, WeightsRef, find_weights
 from pipeline.types import Capability, ModelSpec
@@ -93,6 +93,4 @@ def load_face_embedder(
 
 
 def _find(ref: WeightsRef, file: FaceFile, weights_dir: Path, fetch_s3: FetchS3 | None) -> Path:
-    return find_weights(
-        ref, model=file.name, weights_dir=weights_dir, fetch_s3=fetch_s3, suffixes=(ONNX_SUFFIX,)
-    )
+    return find_weights(ref, model=file.name, weights_dir=weights_dir, fetch_s3=fetch_s3, suffixes=(SUFFIX,))

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.adapters.models.faces.face_file import EmbedderSettings
-from pipeline.adapters.models.faces.onnx_network import OnnxNetwork
+from pipeline.adapters.models.onnx.network import OnnxNetwork
 from pipeline.adapters.models.torch_embedder import CPU_PASS_ITEMS, check_pixels, do_nothing
 from pipeline.errors import ModelError
 from pipeline.types import ModelSpec
@@ -44,7 +44,7 @@ class OnnxEmbedder:
         self._mean, self._std = (
             np.array(values, np.float32).reshape(3, 1, 1) * 255 for values in (settings.mean, settings.std)
         )
-        self._fixed_items = _fixed_items(network)
+        self._fixed_items = network.fixed_items
         self.group_items = group_items if self.device != "cpu" else min(group_items, CPU_PASS_ITEMS)
         self._before_pass = before_pass
         self._threads = passes
@@ -102,12 +102,6 @@ class OnnxEmbedder:
             raise ModelError(
                 f"{self._network.name} gives {found} numbers, and the model file says dim = {self.spec.dim}"
             )
-
-
-def _fixed_items(network: OnnxNetwork) -> int:
-    """How many images each run of the network takes; 0 for any number."""
-    items = network.input_shape[0] if network.input_shape else None
-    return items if isinstance(items, int) else 0
 
 
 def _to_unit_rows(features: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.adapters.models.faces.detections import NO_FACE, Detections, join
-from pipeline.adapters.models.faces.onnx_network import OnnxNetwork
+from pipeline.adapters.models.onnx.network import OnnxNetwork
 from pipeline.errors import ModelError
 from pipeline.types import Pixels
 

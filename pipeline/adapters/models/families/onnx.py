@@ -8,14 +8,14 @@ from torch import Tensor
 
 from pipeline.adapters.models.backends.backend import Backend
 from pipeline.adapters.models.builtin_spec import fingerprint_of
-from pipeline.adapters.models.described_network import DescribedNetwork
 from pipeline.adapters.models.embedding import name_cut
-from pipeline.adapters.models.faces.onnx_network import OnnxNetwork, has_cuda
 from pipeline.adapters.models.family import ModelFamily, Places, Use
 from pipeline.adapters.models.model_address import ModelAddress
-from pipeline.adapters.models.network_file import NetworkFile, read_network_table
-from pipeline.adapters.models.onnx_texts import OnnxTexts
-from pipeline.adapters.models.text_file import TOKENIZER_SUFFIX
+from pipeline.adapters.models.onnx.described_network import DescribedNetwork
+from pipeline.adapters.models.onnx.network import SUFFIX, OnnxNetwork, choose_output, has_cuda
+from pipeline.adapters.models.onnx.network_file import NetworkFile, read_network_table
+from pipeline.adapters.models.onnx.text_file import TOKENIZER_SUFFIX
+from pipeline.adapters.models.onnx.texts import OnnxTexts
 from pipeline.adapters.models.torch_embedder import TorchEmbedder, pick_device, share_cores
 from pipeline.adapters.models.weights import WeightsRef, digest_file, find_weights
 from pipeline.errors import ModelError
@@ -24,7 +24,6 @@ from pipeline.ports.embedder import require_capability
 from pipeline.types import Capability, ModelSpec
 
 ARCHITECTURE = "onnx"
-SUFFIX = ".onnx"
 _TAKES = {"float": "float", "bytes": "uint8"}
 
 
@@ -40,15 +39,15 @@ class OnnxFamily(ModelFamily):
 
     def read_spec(self, address: ModelAddress, places: Places, /) -> ModelSpec:
         file = _read(address)
-        paths = _find(file, places)
-        network = OnnxNetwork(paths[0], model=file.name, takes=_TAKES[file.values])
-        return _spec(file, address, paths, _describe(file, network))
+        return _read_spec(file, address, _find(file, places))
 
     def load_texts(self, address: ModelAddress, places: Places, /) -> TextEmbedder:
-        file, spec = _read(address), self.read_spec(address, places)
+        file = _read(address)
+        paths = _find(file, places)
+        spec = _read_spec(file, address, paths)
         require_capability(spec, Capability.TEXT)
         assert file.texts is not None, "it has the capability"
-        _, network, tokenizer = _find(file, places)
+        _, network, tokenizer = paths
         return OnnxTexts(file.texts, network, tokenizer, spec)
 
     def load_images(self, address: ModelAddress, places: Places, use: Use, /) -> ImageEmbedder:
@@ -77,7 +76,7 @@ class OnnxFamily(ModelFamily):
 
 def _read(address: ModelAddress) -> NetworkFile:
     assert address.table is not None, "it was recognised"
-    return read_network_table(address.table, address.path, suffix=SUFFIX)
+    return read_network_table(address.table, address.path)
 
 
 def _find(file: NetworkFile, places: Places) -> Sequence[Path]:
@@ -98,6 +97,12 @@ def _files(file: NetworkFile) -> Sequence[WeightsRef]:
     return (file.weights, *((file.texts.weights, file.texts.tokenizer) if file.texts else ()))
 
 
+def _read_spec(file: NetworkFile, address: ModelAddress, paths: Sequence[Path]) -> ModelSpec:
+    """By a run of the network, as its file may leave open how many numbers it gives."""
+    network = OnnxNetwork(paths[0], model=file.name, takes=_TAKES[file.values])
+    return _spec(file, address, paths, _describe(file, network))
+
+
 def _spec(
     file: NetworkFile, address: ModelAddress, paths: Sequence[Path], network: DescribedNetwork
 ) -> ModelSpec:
@@ -116,21 +121,14 @@ def _spec(
 
 
 def _describe(file: NetworkFile, network: OnnxNetwork) -> DescribedNetwork:
-    _check_names(file, network)
-    output = file.output or network.outputs[0]
+    if file.input not in ("", network.input):
+        raise ModelError(f"{network.name}: it has the input {network.input!r}, and no {file.input!r}")
+    output = choose_output(network.outputs, file.output, network.name)
 
     def run(images: Tensor) -> Tensor:
         (answer,) = network.run(images.cpu().numpy(), [output])
         return torch.from_numpy(answer).to(images.device)
 
-    items = network.input_shape[0] if network.input_shape else None
-    fixed_items = items if isinstance(items, int) else 0
-    return DescribedNetwork(run, file, fixed_items=fixed_items, where=f"{network.name}: output {output!r}")
-
-
-def _check_names(file: NetworkFile, network: OnnxNetwork) -> None:
-    if file.input not in ("", network.input):
-        raise ModelError(f"{network.name}: it has the input {network.input!r}, and no {file.input!r}")
-    if file.output and file.output not in network.outputs:
-        outputs = ", ".join(network.outputs)
-        raise ModelError(f"{network.name}: it has the outputs {outputs}, and no {file.output!r}")
+    return DescribedNetwork(
+        run, file, fixed_items=network.fixed_items, where=f"{network.name}: output {output!r}"
+    )

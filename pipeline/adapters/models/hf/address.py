@@ -1,5 +1,6 @@
 """From an address to a folder in Hugging Face's layout, and what a model file adds to it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from pipeline.adapters.models.hf.bucket import fetch_folder
 from pipeline.adapters.models.hf.digests import open_checked
 from pipeline.adapters.models.hf.folder import PREFIX, ModelFolder, hub_folder
 from pipeline.adapters.models.model_address import ModelAddress
-from pipeline.adapters.models.model_file import resolve_weights
+from pipeline.adapters.models.model_file import REQUIRED, resolve_weights
 from pipeline.adapters.models.model_keys import NAME, WEIGHTS, Rules, check_keys, one_of
 from pipeline.adapters.models.weights import WeightsRef
 from pipeline.errors import ModelError
@@ -31,8 +32,7 @@ def find_folder(address: ModelAddress, places: Places) -> tuple[ModelFolder, Fol
     """Raises ModelError: the model file is faulty, or its folder is not there or cannot be trusted."""
     if address.table is None:
         return _open(address.text, places), FolderSettings(name=address.text)
-    check_keys(address.table, _KEYS, _REQUIRED, where=f"model file {address.path}")
-    weights = str(address.table["weights"])
+    weights = _read_weights(address.table, address.path)
     location = weights if weights.startswith(PREFIX) else resolve_weights(weights, address.path)
     settings = FolderSettings(
         name=str(address.table["name"]),
@@ -57,16 +57,19 @@ _KEYS: Rules = {
     "pooling": one_of(*POOLINGS),
     SECTION: EMBEDDING,
 }
-_REQUIRED = ("name", "architecture", "weights")
 
 
 def in_bucket(address: ModelAddress) -> WeightsRef | None:
     """The folder of S3 that a model file names. Raises ModelError: the model file is faulty."""
     if address.table is None:
         return None
-    check_keys(address.table, _KEYS, _REQUIRED, where=f"model file {address.path}")
-    weights = str(address.table["weights"])
+    weights = _read_weights(address.table, address.path)
     return WeightsRef(location=f"{weights.rstrip('/')}/") if weights.startswith("s3://") else None
+
+
+def _read_weights(table: Mapping[str, object], path: Path) -> str:
+    check_keys(table, _KEYS, REQUIRED, where=f"model file {path}")
+    return str(table["weights"])
 
 
 def _open(location: str, places: Places) -> ModelFolder:

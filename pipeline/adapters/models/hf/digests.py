@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pipeline.adapters.models.hf.folder import KEPT_SUFFIXES, ModelFolder, open_folder, read_json
 from pipeline.adapters.models.weights import digest_file
+from pipeline.adapters.models.whole_file import write_whole
 from pipeline.errors import ModelError
 
 DIGESTS = "pictor-digests.json"
@@ -16,10 +17,8 @@ _SHA256 = re.compile("[0-9a-f]{64}")
 def write_digests(folder: Path, *, name: str, commit: str, files: Mapping[str, str]) -> None:
     """Whole or not at all. Args: `files` maps names to SHA-256. Raises ModelError: it cannot be written."""
     note = {"model": name, "commit": commit, "files": dict(sorted(files.items()))}
-    written = folder / f".{DIGESTS}"
     try:
-        written.write_text(json.dumps(note, indent=1) + "\n", encoding="utf-8")
-        written.replace(folder / DIGESTS)
+        write_whole(folder / DIGESTS, f"{json.dumps(note, indent=1)}\n".encode())
     except OSError as err:
         raise ModelError(f"{name}: {folder / DIGESTS} cannot be written: {err.strerror}") from err
 

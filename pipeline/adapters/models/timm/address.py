@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pipeline.adapters.models.embedding import EMBEDDING, SECTION, EmbeddingSettings, read_embedding
+from pipeline.adapters.models.embedding import EmbeddingSettings, read_embedding
 from pipeline.adapters.models.family import Places
 from pipeline.adapters.models.hf.address import find_hub_folder
 from pipeline.adapters.models.hf.digests import open_checked
@@ -13,8 +13,8 @@ from pipeline.adapters.models.hf.folder import CONFIG, read_json
 from pipeline.adapters.models.hf.folder import PREFIX as HF_PREFIX
 from pipeline.adapters.models.hf.folder import WEIGHTS as FOLDER_WEIGHTS
 from pipeline.adapters.models.model_address import ModelAddress
-from pipeline.adapters.models.model_file import PREPROCESSING, resolve_weights
-from pipeline.adapters.models.model_keys import DIGEST, NAME, WEIGHTS, Rules, check_keys
+from pipeline.adapters.models.model_file import PREPROCESSING, REQUIRED, keys_of_library, read_weights
+from pipeline.adapters.models.model_keys import check_keys
 from pipeline.adapters.models.timm.library import timm
 from pipeline.adapters.models.timm.network import check_name
 from pipeline.adapters.models.weights import WeightsRef
@@ -80,26 +80,13 @@ def _of_folder(path: Path, label: str) -> NamedNetwork:
     )
 
 
-_KEYS: Rules = {
-    "name": NAME,
-    "architecture": (
-        f"{PREFIX}NAME",
-        lambda value: isinstance(value, str) and value.startswith(PREFIX),
-    ),
-    "weights": WEIGHTS,
-    "sha256": DIGEST,
-    **PREPROCESSING,
-    SECTION: EMBEDDING,
-}
-_REQUIRED = ("name", "architecture", "weights")
+_KEYS = keys_of_library(PREFIX)
 
 
 def file_weights(table: Mapping[str, object], path: Path) -> WeightsRef:
     """Raises ModelError: the model file is faulty."""
-    check_keys(table, _KEYS, _REQUIRED, where=f"model file {path}")
-    return WeightsRef(
-        location=resolve_weights(str(table["weights"]), path), sha256=str(table.get("sha256", "")).lower()
-    )
+    check_keys(table, _KEYS, REQUIRED, where=f"model file {path}")
+    return read_weights(table, path)
 
 
 def _of_file(table: Mapping[str, object], path: Path) -> NamedNetwork:

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.adapters.models.faces.onnx_network import open_session
-from pipeline.adapters.models.text_file import TextFile
+from pipeline.adapters.models.onnx.network import choose_output, names_of, open_session
+from pipeline.adapters.models.onnx.text_file import TextFile
 from pipeline.errors import ConfigError, ModelError
 from pipeline.types import ModelSpec
 
@@ -34,12 +34,7 @@ class OnnxTexts:
         self._tokenizer = _load_tokenizer(tokenizer, file, spec.name)
         self._session = open_session(network, self._where, "cpu", 1)
         self._inputs = {one.name: _TYPES.get(one.type) for one in self._session.get_inputs()}
-        outputs = [one.name for one in self._session.get_outputs()]
-        self._output = file.output or outputs[0]
-        if self._output not in outputs:
-            raise ModelError(
-                f"{self._where}: it has the outputs {', '.join(outputs)}, and no {self._output!r}"
-            )
+        self._output = choose_output(names_of(self._session.get_outputs()), file.output, self._where)
         self._check_inputs()
         rows = self.embed_texts(_PROBES)
         if not np.isfinite(rows).all() or np.allclose(*rows):

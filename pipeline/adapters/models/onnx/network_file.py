@@ -1,4 +1,4 @@
-"""Reads the model file of a network that is a file of its own: ONNX or torch.export.
+"""Reads the model file of a network in an ONNX file.
 
 Such a file says nothing of pictures. So the model file says how one becomes its input, and what of its answer
 is the embedding.
@@ -13,7 +13,7 @@ from pipeline.adapters.models.model_file import (
     MAX_SIDE_PX,
     PREPROCESSING,
     read_preprocessing,
-    resolve_weights,
+    read_weights,
 )
 from pipeline.adapters.models.model_keys import (
     DIGEST,
@@ -24,8 +24,9 @@ from pipeline.adapters.models.model_keys import (
     one_of,
     whole_number,
 )
-from pipeline.adapters.models.text_file import SECTION as TEXT_SECTION
-from pipeline.adapters.models.text_file import TEXT, TextFile, read_text_section
+from pipeline.adapters.models.onnx.network import SUFFIX
+from pipeline.adapters.models.onnx.text_file import SECTION as TEXT_SECTION
+from pipeline.adapters.models.onnx.text_file import TEXT, TextFile, read_text_section
 from pipeline.adapters.models.weights import WeightsRef
 from pipeline.errors import ModelError
 from pipeline.types import Preprocessing
@@ -62,18 +63,18 @@ class NetworkFile:
         return f"{own} {self.texts.answer}" if self.texts else own
 
 
-def read_network_table(table: Mapping[str, object], path: Path, *, suffix: str) -> NetworkFile:
-    """Args: `suffix` of its weights. Raises ModelError: a key is missing, unknown or of an unusable value."""
+def read_network_table(table: Mapping[str, object], path: Path) -> NetworkFile:
+    """Raises ModelError: a key is missing, unknown or of an unusable value."""
     where = f"model file {path}"
     check_keys(table, _KEYS, _REQUIRED, where=where)
     _check_normalisation(table, where)
-    weights = resolve_weights(str(table["weights"]), path)
-    if not weights.endswith(suffix):
-        raise ModelError(f"{where}: weights {table['weights']}: the name of a {suffix} file is expected")
+    weights = read_weights(table, path)
+    if not weights.location.endswith(SUFFIX):
+        raise ModelError(f"{where}: weights {table['weights']}: the name of a {SUFFIX} file is expected")
     return NetworkFile(
         name=str(table["name"]),
         architecture=str(table["architecture"]),
-        weights=WeightsRef(location=weights, sha256=str(table.get("sha256", "")).lower()),
+        weights=weights,
         input=str(table.get("input", "")),
         output=str(table.get("output", "")),
         layout=str(table.get("layout", "nchw")),
@@ -82,7 +83,7 @@ def read_network_table(table: Mapping[str, object], path: Path, *, suffix: str) 
         pooling=str(table.get("pooling", "none")),
         preprocessing=_preprocessing(table, path),
         embedding=read_embedding(table, path),
-        texts=read_text_section(table, path, suffix=suffix),
+        texts=read_text_section(table, path),
     )
 
 

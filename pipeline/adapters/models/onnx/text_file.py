@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.adapters.models.model_file import resolve_weights
+from pipeline.adapters.models.model_file import read_weights
 from pipeline.adapters.models.model_keys import (
     DIGEST,
     NAME,
@@ -15,6 +15,7 @@ from pipeline.adapters.models.model_keys import (
     one_of,
     whole_number,
 )
+from pipeline.adapters.models.onnx.network import SUFFIX
 from pipeline.adapters.models.weights import WeightsRef
 from pipeline.errors import ModelError
 
@@ -41,8 +42,8 @@ class TextFile:
         return f"text {self.output or '-'} {self.pooling} {self.padding} {self.max_tokens}"
 
 
-def read_text_section(table: Mapping[str, object], path: Path, *, suffix: str) -> TextFile | None:
-    """Args: `table` of the whole model file. `suffix` of the weights.
+def read_text_section(table: Mapping[str, object], path: Path) -> TextFile | None:
+    """Args: `table` of the whole model file.
 
     Raises:
         ModelError: a key is missing, unknown or of an unusable value.
@@ -53,22 +54,17 @@ def read_text_section(table: Mapping[str, object], path: Path, *, suffix: str) -
     assert isinstance(section, dict), "it was checked"
     where = f"model file {path}: [{SECTION}]"
     check_keys(section, _KEYS, ("weights", "tokenizer", "max_tokens"), where=where)
-    for key, wanted in (("weights", suffix), ("tokenizer", TOKENIZER_SUFFIX)):
+    for key, wanted in (("weights", SUFFIX), ("tokenizer", TOKENIZER_SUFFIX)):
         if not str(section[key]).endswith(wanted):
             raise ModelError(f"{where} {key} {section[key]}: the name of a {wanted} file is expected")
     return TextFile(
-        weights=_ref(section, "weights", "sha256", path),
-        tokenizer=_ref(section, "tokenizer", "tokenizer_sha256", path),
+        weights=read_weights(section, path),
+        tokenizer=read_weights(section, path, key="tokenizer", digest="tokenizer_sha256"),
         max_tokens=int(section["max_tokens"]),
         output=str(section.get("output", "")),
         pooling=str(section.get("pooling", "none")),
         padding=str(section.get("padding", "longest")),
     )
-
-
-def _ref(section: Mapping[str, object], key: str, digest: str, path: Path) -> WeightsRef:
-    location = resolve_weights(str(section[key]), path)
-    return WeightsRef(location=location, sha256=str(section.get(digest, "")).lower())
 
 
 _KEYS: Rules = {

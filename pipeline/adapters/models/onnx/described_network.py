@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from pipeline.adapters.models.embedding import kept_dim
-from pipeline.adapters.models.network_file import NetworkFile
+from pipeline.adapters.models.onnx.network_file import NetworkFile
 from pipeline.errors import ModelError
 
 Run = Callable[[Tensor], Tensor]

@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ Values = NDArray[np.float32]
 
 logger = logging.getLogger(__name__)
 
+SUFFIX = ".onnx"
 CUDA, CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
 _ONLY_FATAL = 4  # what fails here is raised, and its own lines name paths and addresses
 _MISSING = "models in ONNX files need ONNX Runtime; `pip install 'pictor[faces]'` installs it"
@@ -48,8 +49,8 @@ class OnnxNetwork:
             kinds = ", ".join(f"{one.name} {one.type}" for one in inputs)
             raise ModelError(f"{self.name}: one input of tensor({takes}) is expected, found {kinds}")
         self.input = str(inputs[0].name)
-        self.input_shape: Sequence[int | str | None] = inputs[0].shape
-        self.outputs = tuple(str(output.name) for output in self._session.get_outputs())
+        self.fixed_items = _fixed_items(inputs[0].shape)
+        self.outputs = names_of(self._session.get_outputs())
 
     def run(self, blob: Values | NDArray[np.uint8], outputs: Sequence[str]) -> list[Values]:
         """Raises FatalError: the device failed. ModelError: the network does not take this input."""
@@ -59,6 +60,24 @@ class OnnxNetwork:
             _raise_failed(err, self.name, self.device, blob)
             raise
         return answers
+
+
+def _fixed_items(shape: Sequence[int | str | None]) -> int:
+    """How many images each run takes; 0 for any number."""
+    items = shape[0] if shape else None
+    return items if isinstance(items, int) else 0
+
+
+def names_of(values: Iterable[Any]) -> tuple[str, ...]:
+    """Of the inputs or outputs of a session."""
+    return tuple(str(value.name) for value in values)
+
+
+def choose_output(outputs: Sequence[str], wanted: str, name: str) -> str:
+    """Args: `wanted` is empty for the first of them. Raises ModelError: there is no such output."""
+    if wanted and wanted not in outputs:
+        raise ModelError(f"{name}: it has the outputs {', '.join(outputs)}, and no {wanted!r}")
+    return wanted or outputs[0]
 
 
 def has_cuda() -> bool:
