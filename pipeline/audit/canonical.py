@@ -1,7 +1,7 @@
 """RFC 8785 JSON of what a record holds.
 
 The library `rfc8785` writes a number or a text at a time, in Python. The standard library's encoder is in C
-and writes nearly all records the same, ten times as fast. Values that the two would write in different ways
+and writes nearly all records the same, seven times as fast. Values that the two would write in different ways
 are told apart here, and a record with one of them is left to `rfc8785`.
 """
 

@@ -66,9 +66,13 @@ class Calibration:
         xs, ys = np.array(self.knots).T
         return float(np.interp(similarity, ys, xs))
 
+    def is_of(self, fingerprint: str) -> bool:
+        """Whether it is of the model with this fingerprint."""
+        return fingerprint == self.model.fingerprint
+
     def check_model(self, name: str, fingerprint: str) -> None:
         """Raises ModelMismatchError: cosines of another model mean something else."""
-        if fingerprint != self.model.fingerprint:
+        if not self.is_of(fingerprint):
             raise ModelMismatchError(
                 f"calibration {self.version} is of model {self.model.name} ({self.model.fingerprint[:8]}), "
                 f"and this is model {name} ({fingerprint[:8]})"

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from pipeline.errors import ConfigError, ModelMismatchError
+from pipeline.errors import ConfigError
 from pipeline.evaluation.calibration import Calibration, read_calibration
 
 UNCALIBRATED = "none"
@@ -34,13 +34,8 @@ class Scale:
 
 def scale_for(calibration: Calibration | None, fingerprint: str) -> Scale:
     """That of the calibration if it is of the model with this fingerprint."""
-    if calibration is None:
-        return Scale(calibration=None)
-    try:
-        calibration.check_model("", fingerprint)
-    except ModelMismatchError:
-        return Scale(calibration=None)
-    return Scale(calibration=calibration)
+    is_of_it = calibration is not None and calibration.is_of(fingerprint)
+    return Scale(calibration=calibration if is_of_it else None)
 
 
 def calibration_in(path: Path | None) -> Calibration | None:

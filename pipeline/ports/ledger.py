@@ -173,7 +173,7 @@ class Ledger(Protocol):
         ...
 
     def set_sync(self, job_id: str, request: JobRequest) -> None:
-        """Go on with the `keep_missing`, `max_delete_share` and `retry_failed` of another request."""
+        """Go on with the `JobRequest.sync` of another request."""
         ...
 
     def pending(self, job_id: str) -> Iterator[PlannedBatch]:

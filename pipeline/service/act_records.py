@@ -23,9 +23,7 @@ def enter_job(job_id: str, request: JobRequest, answers_to: Accountability, call
         "source": request.location,
         "include": list(request.include),
         "exclude": list(request.exclude),
-        "keep_missing": request.keep_missing,
-        "max_delete_share": request.max_delete_share,
-        "retry_failed": request.retry_failed,
+        **request.sync,
     }
     record = record_of(
         AuditKind.JOB,

@@ -211,8 +211,8 @@ def open_job(
 
 
 def _refuse_change(unfinished: Job, request: JobRequest) -> None:
-    options = ("keep_missing", "max_delete_share", "retry_failed")
-    other = [name for name in options if getattr(unfinished.request, name) != getattr(request, name)]
+    present = unfinished.request.sync
+    other = [name for name, option in request.sync.items() if option != present[name]]
     if other:
         raise ConflictError(
             f"job {unfinished.job_id} of the same source is unfinished and has another {', '.join(other)}. "

@@ -70,6 +70,15 @@ class JobRequest:
     def target(self) -> CollectionRef:
         return CollectionRef(name=self.collection, fingerprint=self.fingerprint)
 
+    @property
+    def sync(self) -> dict[str, bool | float | None]:
+        """The options that an unfinished job takes from another request of the same source, by name."""
+        return {
+            "keep_missing": self.keep_missing,
+            "max_delete_share": self.max_delete_share,
+            "retry_failed": self.retry_failed,
+        }
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class JobCounts:

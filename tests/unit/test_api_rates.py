@@ -47,6 +47,7 @@ def test_a_caller_is_told_how_much_is_left_and_then_to_wait(deps: Deps, tmp_path
         ("GET", "/?collection=images&id=x"),
         ("POST", "/"),
         ("POST", "/jobs"),
+        ("POST", "/faces?collection=images"),
     ],
 )
 def test_a_page_that_searches_is_counted(deps: Deps, tmp_path: Path, method: str, path: str) -> None:

@@ -4,12 +4,14 @@ import asyncio
 from pathlib import Path
 
 import pytest
+from fastapi.routing import APIRoute
 from starlette.testclient import TestClient
 from starlette.types import Receive, Scope, Send
 
 from pipeline.api.app import make_app
 from pipeline.api.middleware.bounds import BoundedRequests
 from pipeline.api.middleware.timely import TimelySearches
+from pipeline.api.rekognition import searches, user_searches
 from pipeline.ports import Deps
 from pipeline.testing.memory_index import MemoryIndex
 from tests.unit.api_client import backend_of
@@ -19,6 +21,11 @@ from tests.unit.test_api_middleware import Echo, ask, scope_of
 SEARCH = "/v1/collections/images/search"
 OWN = "http://127.0.0.1"  # the service answers under its own names alone
 ENDLESS_S = 600.0
+OF_AWS_CLIENTS = [  # DetectFaces looks for nobody
+    route.path
+    for route in (*searches.router.routes, *user_searches.router.routes)
+    if isinstance(route, APIRoute) and not route.path.endswith("/DetectFaces")
+]
 
 
 class Held(Echo):
@@ -40,7 +47,14 @@ async def begun(held: Held, count: int) -> None:
         await asyncio.sleep(0)
 
 
-@pytest.mark.parametrize("path", [SEARCH, f"{SEARCH}/batch", f"{SEARCH}/image", "/v1/embeddings"])
+def test_the_searches_of_aws_clients_are_these() -> None:
+    names = ("SearchFaces", "SearchFacesByImage", "CompareFaces", "SearchUsers", "SearchUsersByImage")
+    assert [f"/rekognition/{name}" for name in names] == OF_AWS_CLIENTS
+
+
+@pytest.mark.parametrize(
+    "path", [SEARCH, f"{SEARCH}/batch", f"{SEARCH}/image", "/v1/embeddings", *OF_AWS_CLIENTS]
+)
 def test_a_search_without_a_place_is_turned_away_with_when_to_come_back(path: str) -> None:
     async def check() -> None:
         held = Held()

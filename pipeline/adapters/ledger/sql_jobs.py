@@ -113,12 +113,7 @@ class SqlJobs(InTransactions):
         return self._write(lambda connection: connection.execute(mine).rowcount == 1)
 
     def set_sync(self, job_id: str, request: JobRequest) -> None:
-        values = {
-            "keep_missing": request.keep_missing,
-            "max_delete_share": request.max_delete_share,
-            "retry_failed": request.retry_failed,
-        }
-        if not self._write(lambda connection: update_job(connection, job_id, values)):
+        if not self._write(lambda connection: update_job(connection, job_id, request.sync)):
             raise no_such_job(job_id)
 
     def set_state(self, job_id: str, state: JobState, *, error: str = "") -> bool:
