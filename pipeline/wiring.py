@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from pipeline.capacity import Load, fit_threads, needed_bytes
 from pipeline.cgroup import Share, read_share
-from pipeline.errors import ArgumentError, ConfigError, ModelError, PictorError
+from pipeline.errors import ArgumentError, ConfigError, ModelError
 from pipeline.home import make_private
 from pipeline.location import Location, local_path, parse_location, split_s3_url
 from pipeline.ports import (
@@ -41,11 +41,8 @@ from pipeline.settings import Settings
 from pipeline.types import WORKERS, CollectionInfo, CollectionRef, Job, ModelSpec, embedded_on
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from pipeline.adapters.ledger.sql_ledger import SqlLedger
-    from pipeline.adapters.models.backends.calibrate import Calibration
+    from pipeline.adapters.models.backends.calibrate import Calibration, Sample
     from pipeline.adapters.models.backends.networks import Work
     from pipeline.adapters.models.backends.trial import Trial
     from pipeline.adapters.models.catalogue import CatalogueEntry
@@ -95,13 +92,9 @@ def load_of_searches(collections: Iterable[CollectionInfo]) -> Load:
     )
 
 
-def load_of_model(settings: Settings) -> Load:
-    """Of a process with the model that is configured. One that cannot be read counts as the builtin one."""
-    try:
-        spec = load_model_spec(choose_model(settings.model, None), settings)
-    except PictorError:
-        return Load()
-    return Load(is_trained=spec.address != DEFAULT_MODEL, finds_views=spec.has_views)
+def load_of_model(spec: ModelSpec, *, batches: int = 1) -> Load:
+    """Of a process with this model."""
+    return Load(batches=batches, is_trained=spec.address != DEFAULT_MODEL, finds_views=spec.has_views)
 
 
 def load_of_job(job: Job, settings: Settings) -> Load:
@@ -415,6 +408,13 @@ def _device_threads(settings: Settings, processes: int) -> int:
     return settings.device_threads or max(1, read_share().cores // processes)
 
 
+def fixed_backend(address: str) -> str:
+    """What runs a model, whatever PICTOR_BACKEND says. Empty: there is a choice."""
+    from pipeline.adapters.models.catalogue import fixed_backend as backend_of
+
+    return backend_of(address)
+
+
 def bench_backends(address: str, settings: Settings) -> "Sequence[Trial]":
     """Try all backends on this machine's CPU, as a job does that runs alone. The first is torch."""
     from pipeline.adapters.models.catalogue import bench_backends as bench
@@ -429,14 +429,14 @@ def bench_backends(address: str, settings: Settings) -> "Sequence[Trial]":
     )
 
 
-def calibrate_model(address: str, pixels: "NDArray[np.uint8]", settings: Settings) -> "Calibration":
+def calibrate_model(address: str, sample: "Sample", settings: Settings) -> "Calibration":
     """Calibrate a model for int8 on a sample of images. See `backends.calibrate.calibrate`."""
     from pipeline.adapters.models.catalogue import calibrate_model as calibrate
 
     make_home(settings)
     return calibrate(
         address,
-        pixels,
+        sample,
         weights_dir=settings.weights_dir,
         fetch_s3=_weights_fetcher(settings),
         model_store=settings.model_store,
@@ -602,11 +602,7 @@ def embedded_deps(
     Args:
         policies: for a job that may make its collection.
     """
-    load = Load(
-        batches=settings.batch_threads,
-        is_trained=embedder.spec.address != DEFAULT_MODEL,
-        finds_views=embedder.spec.has_views,
-    )
+    load = load_of_model(embedder.spec, batches=settings.batch_threads)
     return Deps(
         store=store,
         index=index,

@@ -4,6 +4,7 @@ import platform
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from functools import cache, partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
@@ -19,6 +20,7 @@ from pipeline.cli.output import write_json, write_table
 from pipeline.errors import PictorError
 from pipeline.ports.model_binding import DEFAULT_MODEL, choose_model
 from pipeline.settings import Settings
+from pipeline.types import ModelSpec
 
 EMBEDDED_INDEX_BYTES = 2 * 2**30  # a million vectors of 512 floats
 WORKING_BYTES = 64 * 2**20  # of a process whose data are on servers: run files, metrics, temporary files
@@ -49,13 +51,14 @@ def doctor(
 
 
 def examine(settings: Settings) -> Iterator[Finding]:
+    read_spec = cache(partial(_read_spec, settings))  # once for all checks: it reads all weights
     yield Finding(
         component="pictor", ok=True, found=f"{version('pictor')}, Python {platform.python_version()}"
     )
     yield _try("home", _home, "set PICTOR_HOME to a folder on a disk with room", settings)
     yield _try(
         "memory",
-        lambda s: describe_memory(s, read_share(), wiring.load_of_model(s)),
+        lambda s: describe_memory(s, read_share(), _load(read_spec)),
         "give the container more, see docs/how-to/operate.md",
         settings,
     )
@@ -64,9 +67,16 @@ def examine(settings: Settings) -> Iterator[Finding]:
     yield _try("audit", _audit, "see docs/how-to/policies.md", settings)
     yield _try("objects", _objects, "check PICTOR_S3_ENDPOINT and the access key", settings)
     yield _try("broker", _broker, "start RabbitMQ, or unset PICTOR_BROKER_URL to work without it", settings)
-    yield _try("model", _model, "see `pictor models list`, or set PICTOR_MODEL", settings)
+    yield _try(
+        "model", lambda _: _model(read_spec()), "see `pictor models list`, or set PICTOR_MODEL", settings
+    )
     yield _try("device", _device, "set PICTOR_DEVICE to cpu, or install the driver", settings)
-    yield _try("backend", _backend, "set PICTOR_BACKEND to auto, or install what it names", settings)
+    yield _try(
+        "backend",
+        lambda s: _backend(s, read_spec),
+        "set PICTOR_BACKEND to auto, or install what it names",
+        settings,
+    )
 
 
 def _try(component: str, check: Callable[[Settings], str], remedy: str, settings: Settings) -> Finding:
@@ -164,8 +174,19 @@ def describe_server(url: str, *, secure: str) -> str:
     return f"{show_url(url)}, {shown_tls(urlsplit(url).scheme == secure)}"
 
 
-def _model(settings: Settings) -> str:
-    spec = wiring.load_model_spec(choose_model(settings.model, None), settings)
+def _read_spec(settings: Settings) -> ModelSpec:
+    return wiring.load_model_spec(choose_model(settings.model, None), settings)
+
+
+def _load(read_spec: Callable[[], ModelSpec]) -> Load:
+    """A model that cannot be read counts as the builtin one. Another check says why it cannot."""
+    try:
+        return wiring.load_of_model(read_spec())
+    except PictorError:
+        return Load()
+
+
+def _model(spec: ModelSpec) -> str:
     return f"{spec.name} ({spec.fingerprint[:8]}), {spec.dim} dimensions"
 
 
@@ -175,23 +196,26 @@ def _device(settings: Settings) -> str:
     return str(pick_device(settings.device))
 
 
-def _backend(settings: Settings) -> str:
+def _backend(settings: Settings, read_spec: Callable[[], ModelSpec]) -> str:
     """What runs the model in jobs, and why."""
     from pipeline.adapters.models.backends.backend import OTHERS, Backend, check_installed, is_installed
+    from pipeline.adapters.models.backends.int8 import INT8
 
-    if _device(settings) != "cpu":
-        return "torch, as always on a GPU"
     address = choose_model(settings.model, None)
     if address == DEFAULT_MODEL:
         return "torch, as always for the builtin model"
+    if always := wiring.fixed_backend(address):
+        return f"{always}, as always for models in ONNX files"
+    if _device(settings) != "cpu":
+        return "torch, as always on a GPU"
     if settings.backend != "auto":
         check_installed(Backend(settings.backend))
         return f"{settings.backend}, by PICTOR_BACKEND"
     if not any(is_installed(other) for other in OTHERS):
         return "torch; nothing else is installed"
-    spec = wiring.load_model_spec(address, settings)
-    if spec.has_views:
-        return "onnxruntime, as always for faces"
+    spec = read_spec()
+    if settings.precision == INT8:
+        return "the one that the model was calibrated with for int8"
     trials = wiring.known_trials(spec, settings)
     if trials is None:
         return f"auto; the first job tries them, or `pictor models bench {address}` does"

@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 
 from pipeline import wiring
-from pipeline.capacity import Load
 from pipeline.cli.evaluate_card import card_of
 from pipeline.cli.evaluate_files import keep_calibration, open_calibration, write_result
 from pipeline.cli.evaluate_options import EvaluateOptions, cosines_of
@@ -83,11 +82,10 @@ def open_model(model: str) -> OpenModel:
     settings = Settings.from_env()
     address = model or settings.model or DEFAULT_MODEL
     embedder = wiring.lazy_model(address, settings, existing=None, batches=1)
-    load = Load(batches=1, is_trained=address != DEFAULT_MODEL, finds_views=embedder.spec.has_views)
     ports = EvaluationPorts(
         store=wiring.open_store(settings),
         embedder=embedder,
-        concurrency=wiring.concurrency_of(settings, load),
+        concurrency=wiring.concurrency_of(settings, wiring.load_of_model(embedder.spec)),
         finder=wiring.finder_of(embedder.spec, settings),
     )
     return OpenModel(ports=ports, limits=wiring.limits_of(settings))

@@ -10,6 +10,7 @@ from pipeline.capacity import Load
 from pipeline.cli.output import note, write_json, write_table
 from pipeline.service.answers import model_json
 from pipeline.settings import Settings
+from pipeline.types import Pixels, Preprocessing
 
 app = typer.Typer(no_args_is_help=True, help="List models and show one.")
 
@@ -157,15 +158,18 @@ def calibrate_model(
     from pipeline.service.sample_pixels import sample_pixels  # with all that decodes
 
     settings = Settings.from_env()
-    pixels = sample_pixels(
-        source,
-        wiring.open_store(settings),
-        wiring.load_model_spec(address, settings, precision="float32").preprocessing,
-        wiring.limits_of(settings),
-        wiring.concurrency_of(settings, Load(is_trained=True)),
-        images=images,
-    )
-    made = wiring.calibrate_model(address, pixels, settings)
+
+    def sample(preprocessing: Preprocessing) -> Pixels:
+        return sample_pixels(
+            source,
+            wiring.open_store(settings),
+            preprocessing,
+            wiring.limits_of(settings),
+            wiring.concurrency_of(settings, Load(is_trained=True)),
+            images=images,
+        )
+
+    made = wiring.calibrate_model(address, sample, settings)
     fields = {
         "model": made.spec.name,
         "fingerprint": made.spec.fingerprint,

@@ -3,7 +3,9 @@
 import math
 import platform
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
@@ -39,6 +41,16 @@ def planes_to_model_input(planes: Tensor, spec: Preprocessing) -> Pixels:
         resized = _cut_centre(_fill_up(resized, spec), spec)
     pixels: Pixels = resized.contiguous().cpu().numpy()
     return pixels
+
+
+def normalise(pixels: Pixels, spec: Preprocessing) -> NDArray[np.float32]:
+    """The input as a network sees it, for who has no embedder to ask.
+
+    Args:
+        pixels: [3, S, S] or [N, 3, S, S], 0..255.
+    """
+    mean, std = (np.array(values, np.float32).reshape(3, 1, 1) for values in (spec.mean, spec.std))
+    return ((pixels.astype(np.float32) / 255 - mean) / std).astype(np.float32, copy=False)
 
 
 def _work_alone() -> None:

@@ -135,6 +135,9 @@ def test_a_model_in_int8_has_one_fingerprint_whether_it_is_described_or_loaded(
     assert embedder.device == "cpu (onnxruntime)"
     rows = embedder.embed_images(np.random.default_rng(0).integers(0, 256, (3, 3, 64, 64), np.uint8))
     assert np.allclose(np.linalg.norm(rows, axis=1), 1, atol=1e-5)
+    settings = {"home": tmp_path, "model_dir": tmp_path, "model": model, "device": "cpu", "precision": "int8"}
+    found = find_component("backend", Settings.model_validate(settings)).found
+    assert found == "the one that the model was calibrated with for int8"
 
 
 def test_the_builtin_model_has_no_form_in_int8(tmp_path: Path) -> None:

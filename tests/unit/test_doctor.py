@@ -1,6 +1,7 @@
 """What `pictor doctor` says of the room on disks and in memory."""
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,8 +12,9 @@ from pipeline.cgroup import Share
 from pipeline.cli.doctor import Finding, describe_memory, describe_server, examine
 from pipeline.errors import PictorError
 from pipeline.settings import Settings
-from pipeline.wiring import load_of_model
+from pipeline.wiring import load_model_spec, load_of_model
 from tests.face_models import write_face_model
+from tests.onnx_models import network, write_onnx_model
 
 SERVER = "http://milvus:19530"
 MB, GB = 2**20, 2**30
@@ -72,9 +74,29 @@ def test_the_detector_of_the_model_takes_its_part_of_the_memory(tmp_path: Path) 
     settings = Settings(model=str(write_face_model(tmp_path)), model_dir=tmp_path, home=tmp_path / "home")
     share = Share(cores=32, memory_bytes=4 * GB)
     plain = describe_memory(settings, share, Load())
-    with_detector = describe_memory(settings, share, load_of_model(settings))
+    with_detector = describe_memory(settings, share, load_of_model(load_model_spec(settings.model, settings)))
     assert decode_threads(with_detector) < decode_threads(plain)
-    assert load_of_model(Settings(model=str(tmp_path / "missing.toml"))) == Load()
+
+
+def test_a_model_that_cannot_be_read_takes_no_memory_and_is_named_by_its_own_check(
+    tmp_path: Path, home: Path
+) -> None:
+    settings = Settings(model=str(tmp_path / "missing.toml"), home=home)
+    assert find("memory", settings) == find("memory", Settings(home=home))
+    assert "missing.toml" in find("model", settings).found
+
+
+def test_the_model_is_read_once_for_all_checks(tmp_path: Path, home: Path) -> None:
+    model = write_face_model(tmp_path)
+    findings = examine(Settings(model=str(model), model_dir=tmp_path, home=home, device="cpu"))
+    assert next(finding for finding in findings if finding.component == "memory").ok
+    networks = list(tmp_path.glob("*.onnx"))
+    assert networks
+    for network_file in networks:
+        network_file.unlink()
+    found = {finding.component: finding for finding in findings}
+    assert found["model"].ok
+    assert found["backend"].ok
 
 
 def decode_threads(said: str) -> int:
@@ -116,3 +138,17 @@ def test_the_backend_is_named_with_the_reason(
 ) -> None:
     finding = find("backend", Settings.model_validate({"home": tmp_path, "device": "cpu", **settings}))
     assert (finding.ok, finding.found) == (ok, found)
+
+
+def _write_onnx_model(folder: Path) -> Path:
+    return write_onnx_model(folder, network())
+
+
+@pytest.mark.parametrize("backend", ["auto", "torch", "openvino"])
+@pytest.mark.parametrize("write", [write_face_model, _write_onnx_model])
+def test_models_in_onnx_files_are_run_by_onnx_runtime_whatever_is_asked_for(
+    tmp_path: Path, backend: str, write: Callable[[Path], Path]
+) -> None:
+    settings = {"home": tmp_path, "device": "cpu", "model": str(write(tmp_path)), "backend": backend}
+    finding = find("backend", Settings.model_validate(settings))
+    assert (finding.ok, finding.found) == (True, "onnxruntime, as always for models in ONNX files")

@@ -26,6 +26,8 @@ from pipeline.ports.model_binding import choose_precision
 from pipeline.service.sample_pixels import sample_refs
 from pipeline.types import ObjectRef
 from tests.conftest import missing
+from tests.onnx_models import network, write_onnx_model
+from tests.unit.commands import Output, pictor
 from tests.unit.test_backends import embedder_of
 from tests.unit.test_inference import SIDE
 from tests.unit.test_inference import SPEC as ANY_SPEC
@@ -104,6 +106,15 @@ def test_a_network_that_loses_its_neighbours_is_refused_with_the_number_and_not_
 def test_too_few_images_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ArgumentError, match="99 images are too few for int8; at least 100"):
         calibrate(Cells(), SPEC, alike(99), folder=tmp_path)
+
+
+def test_a_model_without_a_form_in_int8_is_refused_before_any_image_is_read(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: Output
+) -> None:
+    onnx_model = str(write_onnx_model(home, network()))
+    for model in ("builtin", onnx_model):
+        assert pictor(monkeypatch, "models", "calibrate", model, str(home / "missing")) == 2
+        assert f"model {model!r} has no form in int8" in " ".join(capsys.readouterr().err.split())
 
 
 def test_recall_is_the_share_of_neighbours_that_stay() -> None:

@@ -4,11 +4,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from pipeline.adapters.models.backends.calibrate import Calibration
+from pipeline.adapters.models.backends.calibrate import Calibration, Sample
 from pipeline.adapters.models.backends.int8 import INT8
 from pipeline.adapters.models.backends.networks import Work
 from pipeline.adapters.models.backends.trial import Trial
@@ -119,6 +117,16 @@ def load_embedder(
     )
 
 
+def fixed_backend(address: str) -> str:
+    """What runs a model, whatever is asked for. Empty: there is a choice. No weights are read.
+
+    Raises:
+        ModelError: the address is unknown, or its model file cannot be read.
+    """
+    family, _ = _family_of(address)
+    return family.backend
+
+
 def bench_backends(
     address: str, work: Work, *, weights_dir: Path, fetch_s3: FetchS3 | None = None, model_store: str = ""
 ) -> Sequence[Trial]:
@@ -136,7 +144,7 @@ def bench_backends(
 
 def calibrate_model(
     address: str,
-    pixels: NDArray[np.uint8],
+    sample: Sample,
     *,
     weights_dir: Path,
     fetch_s3: FetchS3 | None = None,
@@ -145,7 +153,7 @@ def calibrate_model(
     """Calibrate a model for int8, and keep it if its neighbours are those of float32. See `calibrate`."""
     family, found = _family_of(address)
     return family.calibrate(
-        found, Places(weights_dir=weights_dir, fetch_s3=fetch_s3, model_store=model_store), pixels
+        found, Places(weights_dir=weights_dir, fetch_s3=fetch_s3, model_store=model_store), sample
     )
 
 

@@ -8,10 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
-from pipeline.adapters.models.backends.calibrate import Calibration
+from pipeline.adapters.models.backends.calibrate import Calibration, Sample
 from pipeline.adapters.models.backends.networks import Work
 from pipeline.adapters.models.backends.trial import Trial
 from pipeline.adapters.models.model_address import ModelAddress
@@ -66,6 +63,7 @@ class ModelFamily(Protocol):
 
     form: str  # of an address that is a name, for messages: "torchvision/NAME". Empty: it has none
     architectures: Sequence[str]  # that a model file can name, for messages
+    backend: str = ""  # that runs all of its models. Empty: there is a choice
 
     def recognises(self, address: ModelAddress) -> bool:
         """Whether the address is of this family. Nothing is fetched, and no large library is imported."""
@@ -120,8 +118,8 @@ class ModelFamily(Protocol):
             "set it to auto or float32"
         )
 
-    def calibrate(self, address: ModelAddress, _places: Places, _pixels: NDArray[np.uint8], /) -> Calibration:
-        """See `backends.calibrate.calibrate`."""
+    def calibrate(self, address: ModelAddress, _places: Places, _sample: Sample, /) -> Calibration:
+        """See `backends.calibrate.calibrate`. A model without a form in int8 takes no sample."""
         raise ConfigError(f"model {address.text!r} has no form in int8")
 
     def load_texts(self, address: ModelAddress, places: Places, /) -> TextEmbedder:

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from pipeline.adapters.models.probe_pictures import odd_picture, probe_pictures
 from pipeline.errors import ModelError
-from pipeline.image.preprocess import to_model_input
+from pipeline.image.preprocess import normalise, to_model_input
 from pipeline.types import Pixels, Preprocessing
 
 MIN_COSINE = 0.999  # between our input of a picture and theirs
@@ -23,7 +23,7 @@ def check_against_own(found: Preprocessing, own: Callable[[Pixels], Values], *, 
         ModelError: the library makes another shape of a picture, or another picture.
     """
     for rgb in [*probe_pictures(), odd_picture(found)]:
-        theirs, ours = own(rgb), _normalise(to_model_input(rgb, found), found)
+        theirs, ours = own(rgb), normalise(to_model_input(rgb, found), found)
         if theirs.shape != ours.shape:
             raise ModelError(f"{where} makes {list(theirs.shape)} of a picture, not {list(ours.shape)}")
         if (cosine := _cosine(theirs, ours)) < MIN_COSINE:
@@ -31,11 +31,6 @@ def check_against_own(found: Preprocessing, own: Callable[[Pixels], Values], *, 
                 f"{where} does what Pictor cannot repeat: the input of a picture has cosine {cosine:.4f} "
                 f"to its own, under {MIN_COSINE}"
             )
-
-
-def _normalise(pixels: Pixels, spec: Preprocessing) -> Values:
-    mean, std = (np.array(values, np.float32).reshape(3, 1, 1) for values in (spec.mean, spec.std))
-    return ((pixels.astype(np.float32) / 255 - mean) / std).astype(np.float32)
 
 
 def _cosine(one: Values, other: Values) -> float:

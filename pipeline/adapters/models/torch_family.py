@@ -4,12 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-import numpy as np
-from numpy.typing import NDArray
 from torch import nn
 
 from pipeline.adapters.models.backends.backend import Backend
-from pipeline.adapters.models.backends.calibrate import Calibration, calibrate
+from pipeline.adapters.models.backends.calibrate import Calibration, Sample, calibrate
 from pipeline.adapters.models.backends.choose import (
     FOLDER,
     make_ready,
@@ -32,14 +30,12 @@ from pipeline.types import ModelSpec
 class OpenedModel:
     """`module` maps normalised [N, 3, S, S] to [N, dim].
 
-    `precision` is what the model must be computed in and `backend` what must run it, whatever was asked for.
-    Empty: as it was asked for.
+    `precision` is what the model must be computed in, whatever was asked for. Empty: as it was asked for.
     """
 
     spec: ModelSpec
     module: nn.Module
     precision: str = ""
-    backend: str = ""
 
 
 class TorchFamily(ModelFamily, Protocol):
@@ -60,7 +56,7 @@ class TorchFamily(ModelFamily, Protocol):
             batches=use.batches,
             threads=use.threads,
         )
-        spec, network = _make_ready(opened, work, use, places)
+        spec, network = self._make_ready(opened, work, use, places)
         return TorchEmbedder(
             network.features,
             spec,
@@ -78,24 +74,26 @@ class TorchFamily(ModelFamily, Protocol):
     def in_int8(self, spec: ModelSpec, places: Places) -> ModelSpec:
         return spec_in_int8(spec, places.weights_dir / FOLDER)
 
-    def calibrate(self, address: ModelAddress, places: Places, pixels: NDArray[np.uint8]) -> Calibration:
-        opened = self.open(address, places)
-        if opened.backend:
+    def calibrate(self, address: ModelAddress, places: Places, sample: Sample) -> Calibration:
+        if self.backend:
             raise ConfigError(f"model {address.text!r} has no form in int8")
+        opened = self.open(address, places)
+        pixels = sample(opened.spec.preprocessing)
         return calibrate(opened.module, opened.spec, pixels, folder=places.weights_dir / FOLDER)
 
     def try_backends(self, address: ModelAddress, places: Places, work: Work) -> Sequence[Trial]:
+        if self.backend:
+            raise ModelError(f"model {address.text!r} has no choice of backends: {self.backend} runs it")
         opened = self.open(address, places)
-        if opened.backend:
-            raise ModelError(f"model {address.text!r} has no choice of backends: {opened.backend} runs it")
         if opened.precision:
             work = replace(work, precision=opened.precision)
         return try_backends(opened.module, opened.spec, work, folder=places.weights_dir / FOLDER)
 
-
-def _make_ready(opened: OpenedModel, work: Work, use: Use, places: Places) -> tuple[ModelSpec, Network]:
-    folder = places.weights_dir / FOLDER
-    if use.precision == INT8 and not opened.backend:
-        return make_ready_in_int8(opened.spec, work, backend=use.backend, folder=folder)
-    backend = opened.backend or use.backend
-    return opened.spec, make_ready(opened.module, opened.spec, work, backend=backend, folder=folder)
+    def _make_ready(
+        self, opened: OpenedModel, work: Work, use: Use, places: Places
+    ) -> tuple[ModelSpec, Network]:
+        folder = places.weights_dir / FOLDER
+        if use.precision == INT8 and not self.backend:
+            return make_ready_in_int8(opened.spec, work, backend=use.backend, folder=folder)
+        backend = self.backend or use.backend
+        return opened.spec, make_ready(opened.module, opened.spec, work, backend=backend, folder=folder)

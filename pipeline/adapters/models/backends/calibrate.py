@@ -2,6 +2,7 @@
 
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,11 +19,12 @@ from pipeline.adapters.models.backends.quantise import quantise
 from pipeline.adapters.models.backends.trial import Clock, time_in_turns
 from pipeline.adapters.models.torch_embedder import TorchEmbedder
 from pipeline.errors import ArgumentError
-from pipeline.types import ModelSpec
+from pipeline.image.preprocess import normalise
+from pipeline.types import ModelSpec, Pixels, Preprocessing
 
 RANGE_IMAGES = 128  # more of them widen the ranges of activations, and leave fewer steps within
 
-Pixels = NDArray[np.uint8]
+Sample = Callable[[Preprocessing], Pixels]  # [N, 3, S, S] of the images that a calibration is for
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,11 +59,11 @@ def calibrate(
     with tempfile.TemporaryDirectory() as temporary:
         fresh = Path(temporary) / "int8.onnx"
         with exported(module, spec, folder) as network:
-            quantise(network, _normalise(pixels[:RANGE_IMAGES], spec), fresh, model=spec.name)
+            quantise(network, normalise(pixels[:RANGE_IMAGES], spec.preprocessing), fresh, model=spec.name)
         ways = [
             open_network(backend, fresh, spec.name, work, INT8) for backend in OTHERS if is_installed(backend)
         ]
-        images = torch.from_numpy(_normalise(pixels[: work.pass_items], spec))
+        images = torch.from_numpy(normalise(pixels[: work.pass_items], spec.preprocessing))
         speeds = time_in_turns(
             {way.backend: (way.features, way.to_input(images)) for way in (own, *ways)}, clock
         )
@@ -83,10 +85,3 @@ def _rows(network: Network, spec: ModelSpec, pixels: Pixels) -> NDArray[np.float
         memory_format=network.memory_format,
     )
     return embedder.embed_images(pixels)
-
-
-def _normalise(pixels: Pixels, spec: ModelSpec) -> NDArray[np.float32]:
-    how = spec.preprocessing
-    mean, std = (np.array(values, np.float32).reshape(1, 3, 1, 1) for values in (how.mean, how.std))
-    normalised: NDArray[np.float32] = ((pixels / np.float32(255) - mean) / std).astype(np.float32)
-    return normalised

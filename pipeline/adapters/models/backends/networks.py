@@ -29,14 +29,10 @@ Features = Callable[[Tensor], Tensor]  # [N, 3, S, S] of normalised images to [N
 
 CPU = torch.device("cpu")
 PRECISIONS = {torch.float32: "float32", torch.bfloat16: "bfloat16"}
-# That a backend computes in on a CPU, with OpenVINO's names for them.
+# That a backend computes in on a CPU, with OpenVINO's names for them. int8 stands in the network itself.
 _COMPUTES = {
     Backend.ONNXRUNTIME: {"float32": "", "int8": ""},
-    Backend.OPENVINO: {
-        "float32": "f32",
-        "bfloat16": "bf16",
-        "int8": "f32",
-    },  # int8 stands in the network itself
+    Backend.OPENVINO: {"float32": "f32", "bfloat16": "bf16", "int8": "f32"},
 }
 
 

@@ -1,5 +1,6 @@
 """The descriptor without training. See `builtin_descriptor`."""
 
+from pipeline.adapters.models.backends.backend import Backend
 from pipeline.adapters.models.builtin_descriptor import BuiltinDescriptor
 from pipeline.adapters.models.builtin_spec import BUILTIN, builtin_spec
 from pipeline.adapters.models.family import ModelFamily, Places
@@ -11,6 +12,7 @@ from pipeline.types import ModelSpec
 class BuiltinFamily(TorchFamily):
     form = BUILTIN
     architectures = ()
+    backend = Backend.TORCH
 
     def recognises(self, address: ModelAddress) -> bool:
         return address.text == BUILTIN
@@ -20,6 +22,4 @@ class BuiltinFamily(TorchFamily):
 
     def open(self, _address: ModelAddress, _places: Places, /) -> OpenedModel:
         # It has no weights to be fast with: its histograms are float32 always.
-        return OpenedModel(
-            spec=builtin_spec(), module=BuiltinDescriptor(), precision="float32", backend="torch"
-        )
+        return OpenedModel(spec=builtin_spec(), module=BuiltinDescriptor(), precision="float32")

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from pipeline.adapters.models.backends.backend import Backend
 from pipeline.adapters.models.faces.face_file import FaceFile, is_face_table, read_face_table
 from pipeline.adapters.models.faces.face_model import (
     face_spec,
@@ -20,6 +21,7 @@ from pipeline.types import ModelSpec
 class FaceFamily(ModelFamily):
     form = ""
     architectures = ()  # its file has sections instead
+    backend = Backend.ONNXRUNTIME
 
     def recognises(self, address: ModelAddress) -> bool:
         return address.table is not None and is_face_table(address.table)

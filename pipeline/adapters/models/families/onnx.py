@@ -30,6 +30,7 @@ _TAKES = {"float": "float", "bytes": "uint8"}
 class OnnxFamily(ModelFamily):
     form = ""
     architectures = (ARCHITECTURE,)
+    backend = Backend.ONNXRUNTIME
 
     def recognises(self, address: ModelAddress) -> bool:
         return address.architecture == ARCHITECTURE
@@ -65,7 +66,7 @@ class OnnxFamily(ModelFamily):
             network,
             _spec(file, address, paths, network),
             device=device,
-            backend=Backend.ONNXRUNTIME,
+            backend=self.backend,
             group_items=use.group_items,
             memory_format=torch.contiguous_format,
             passes=passes,

@@ -22,7 +22,7 @@ WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 TOKENIZERS = ("tokenizer.json", "vocab.json", "vocab.txt", "spiece.model", "tokenizer.model")
 SETTINGS_SUFFIXES = (".json", ".txt", ".model")  # also of tokenizers
 KEPT_SUFFIXES = (".safetensors", *SETTINGS_SUFFIXES)  # no code, no pictures, no pickles
-_PICKLES = (".bin", ".pth", ".pt", ".ckpt", ".pkl")
+PICKLES = (".bin", ".pth", ".pt", ".ckpt", ".pkl")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -95,7 +95,7 @@ def read_json(path: Path, name: str) -> dict[str, Any]:
 
 def _check_weights(folder: ModelFolder) -> None:
     if not any((folder.path / file).is_file() for file in (WEIGHTS, INDEX)):
-        pickles = sorted(file.name for file in folder.path.iterdir() if file.suffix in _PICKLES)
+        pickles = sorted(file.name for file in folder.path.iterdir() if file.suffix in PICKLES)
         found = f"{pickles[0]}, a pickle that could run code; save it as safetensors" if pickles else "none"
         raise ModelError(f"{folder.name}: weights in {WEIGHTS} are expected in {folder.path}, found {found}")
     for file in folder.weights:

@@ -5,7 +5,15 @@ from pathlib import Path
 
 from pipeline.adapters.models.family import PulledModel
 from pipeline.adapters.models.hf.digests import DIGESTS, write_digests
-from pipeline.adapters.models.hf.folder import CONFIG, INDEX, PREFIX, SETTINGS_SUFFIXES, WEIGHTS, hub_folder
+from pipeline.adapters.models.hf.folder import (
+    CONFIG,
+    INDEX,
+    PICKLES,
+    PREFIX,
+    SETTINGS_SUFFIXES,
+    WEIGHTS,
+    hub_folder,
+)
 from pipeline.adapters.models.hf.hub import Hub, HubFile, HubModel
 from pipeline.adapters.models.weights import digest_file
 from pipeline.errors import ModelError
@@ -42,7 +50,7 @@ def _choose(model: HubModel, name: str) -> Sequence[HubFile]:
     if CONFIG not in top:
         raise ModelError(f"{name}: the hub's copy holds no {CONFIG}")
     if WEIGHTS not in top and INDEX not in top:
-        pickles = sorted(file for file in top if file.endswith((".bin", ".pth", ".pt", ".ckpt")))
+        pickles = sorted(file for file in top if file.endswith(PICKLES))
         found = f"{pickles[0]}, a pickle that could run code" if pickles else "none"
         raise ModelError(f"{name}: weights in {WEIGHTS} are expected on the hub, found {found}")
     shards = [file for file in top if file.endswith(".safetensors")]
