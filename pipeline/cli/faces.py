@@ -10,6 +10,7 @@ from pipeline.cli.output import fail, note, write_json, write_table
 from pipeline.cli.running_service import find_service
 from pipeline.cli.search_options import SearchOptions
 from pipeline.cli.search_output import say_what_is_due
+from pipeline.cli.stated_options import Authorisation, Authority, Case, Offence
 
 app = typer.Typer(no_args_is_help=True, help="Find the faces of pictures, and compare two pictures.")
 
@@ -53,10 +54,10 @@ def compare(
         float | None, typer.Option(help="Leave out scores below this cosine.", min=-1, max=1)
     ] = None,
     purpose: Annotated[str, typer.Option(help="What the comparison is for, a code of the policy.")] = "",
-    case: Annotated[str, typer.Option(help="Reference of the case.")] = "",
-    offence: Annotated[str, typer.Option(help="Code of the offence.")] = "",
-    authorisation: Annotated[str, typer.Option(help="Reference of the authorisation.")] = "",
-    authority: Annotated[str, typer.Option(help="Who gave the authorisation.")] = "",
+    case: Case = "",
+    offence: Offence = "",
+    authorisation: Authorisation = "",
+    authority: Authority = "",
     on_behalf_of: Annotated[str, typer.Option(help="The person on whose behalf you compare.")] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:

@@ -10,6 +10,7 @@ import typer
 from pipeline import wiring
 from pipeline.cli.output import note, write_json, write_line, write_table
 from pipeline.cli.recording import open_accountability
+from pipeline.cli.stated_options import Authorisation, Authority, Case
 from pipeline.ports import KeyBook
 from pipeline.service import keys
 from pipeline.service.access import local_caller
@@ -26,8 +27,6 @@ app = typer.Typer(no_args_is_help=True, help="Make, list, revoke and rotate keys
 KeyId = Annotated[str, typer.Argument(metavar="ID", help="The id of a key, as `pictor keys list` shows it.")]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object per line.")]
 Expires = Annotated[str, typer.Option(help="For how long it is valid, for example 90d or 12h.")]
-
-
 ForAws = Annotated[
     bool,
     typer.Option(
@@ -58,10 +57,10 @@ def create_key(
             "The next four options hold for the same searches."
         ),
     ] = "",
-    case: Annotated[str, typer.Option(help="Reference of the case.")] = "",
+    case: Case = "",
     offence: Annotated[str, typer.Option(help="Offence.")] = "",
-    authorisation: Annotated[str, typer.Option(help="Reference of the authorisation.")] = "",
-    authority: Annotated[str, typer.Option(help="Who gave the authorisation.")] = "",
+    authorisation: Authorisation = "",
+    authority: Authority = "",
     expires: Expires = "",
     aws: ForAws = False,
     as_json: AsJson = False,

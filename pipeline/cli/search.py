@@ -9,6 +9,7 @@ from pipeline.bounds import MAX_HITS
 from pipeline.cli.running_service import find_service
 from pipeline.cli.search_options import SearchOptions
 from pipeline.cli.search_output import print_answers, write_receipts
+from pipeline.cli.stated_options import Authorisation, Authority, Case, Offence
 from pipeline.errors import ArgumentError
 
 
@@ -58,10 +59,10 @@ def search(
         str, typer.Option(help="Where the collection's model file is now, if you have moved it.")
     ] = "",
     purpose: Annotated[str, typer.Option(help="What the search is for, a code of the policy.")] = "",
-    case: Annotated[str, typer.Option(help="Reference of the case.")] = "",
-    offence: Annotated[str, typer.Option(help="Code of the offence.")] = "",
-    authorisation: Annotated[str, typer.Option(help="Reference of the authorisation.")] = "",
-    authority: Annotated[str, typer.Option(help="Who gave the authorisation.")] = "",
+    case: Case = "",
+    offence: Offence = "",
+    authorisation: Authorisation = "",
+    authority: Authority = "",
     on_behalf_of: Annotated[str, typer.Option(help="The person on whose behalf you search.")] = "",
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object per query and line.")] = False,
     receipt: Annotated[

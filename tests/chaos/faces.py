@@ -26,7 +26,7 @@ from pipeline.ingest.verify import verify_collection
 from pipeline.ports import VectorIndex
 from pipeline.types import IndexRow, Job, JobState
 from tests.chaos.disturbances import Disturbance, all_disturbances
-from tests.chaos.run import INLINE_ROLES, JOB_S, STAGED_ROLES, disturb, settled_messages
+from tests.chaos.run import INLINE_ROLES, JOB_S, STAGED_ROLES, disturb, parse, settled_messages
 from tests.chaos.system import Supervisor, place_on
 from tests.conftest import REPOSITORY
 from tests.face_models import DrawnFace, picture, write_face_model
@@ -54,7 +54,7 @@ class Seen:
 
 
 def main() -> int:
-    arguments = _parse()
+    arguments = parse("python -m tests.chaos.faces", objects=200)
     stack = Stack(arguments.dir)
     stack.up(SERVICES)
     faults = run(stack, Path(tempfile.mkdtemp(prefix="pictor-faces-")), arguments)
@@ -202,17 +202,6 @@ def _other_rows(found: Mapping[str, IndexRow], expected: Mapping[str, IndexRow])
     if not ids and not other:
         return []
     return [f"{len(ids)} rows are only in one of workers and command, and {len(other)} differ"]
-
-
-def _parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m tests.chaos.faces")
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--objects", type=int, default=200)
-    parser.add_argument("--staged", action="store_true", help="with prepare workers and a staging bucket")
-    parser.add_argument(
-        "--dir", type=Path, default=Path(".stack"), help="of a stack; it is started, not stopped"
-    )
-    return parser.parse_args()
 
 
 if __name__ == "__main__":

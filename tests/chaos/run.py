@@ -210,7 +210,7 @@ HEAD = f"| {' | '.join(COLUMNS)} |\n|{'---|' * len(COLUMNS)}"
 
 
 def main() -> int:
-    arguments = _parse()
+    arguments = parse("python -m tests.chaos.run", objects=3000)
     folder = Path(tempfile.mkdtemp(prefix="pictor-chaos-"))
     stack = Stack(arguments.dir)
     stack.up(SERVICES)
@@ -223,10 +223,10 @@ def main() -> int:
     return 1 if outcome.faults() else 0
 
 
-def _parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m tests.chaos.run")
+def parse(program: str, *, objects: int) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog=program)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--objects", type=int, default=3000)
+    parser.add_argument("--objects", type=int, default=objects)
     parser.add_argument("--staged", action="store_true", help="with prepare workers and a staging bucket")
     parser.add_argument(
         "--dir", type=Path, default=Path(".stack"), help="of a stack; it is started, not stopped"

@@ -9,7 +9,6 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
 
@@ -24,10 +23,10 @@ from pipeline.types import (
     JobState,
     KeyRole,
     PolicyState,
-    PolicyVersion,
     Probe,
     ReferenceDb,
 )
+from tests.accountable import policy_version
 from tests.audit_records import search_by
 from tests.unit.fakes import BUCKET, SPEC, distinct_png
 from tests.unit.tenant_world import TenantWorld, Worlds, failed_image_of, image_of
@@ -64,16 +63,7 @@ def bring_back(world: TenantWorld, job_id: str) -> None:
 def propose_policies(world: TenantWorld, _job_id: str) -> None:
     """Each collection has a policy, and a looser version that waits for an approver."""
     for collection in ("tenant_acme_images", "tenant_acme_secret", "tenant_other_quokka"):
-        first = PolicyVersion(
-            collection=collection,
-            version=1,
-            policy=CollectionPolicy(),
-            state=PolicyState.IN_FORCE,
-            replaces=0,
-            loosens=(),
-            proposed_by="somebody",
-            proposed_at=datetime(2026, 1, 1, tzinfo=UTC),
-        )
+        first = policy_version(collection, CollectionPolicy())
         world.backend.policies.add(first)
         looser = CollectionPolicy(roles=("searcher",))
         world.backend.policies.add(

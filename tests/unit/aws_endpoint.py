@@ -23,14 +23,13 @@ from pipeline.service.policy_body import read_policy
 from pipeline.testing.memory_index import MemoryIndex
 from pipeline.testing.memory_policies import MemoryPolicyBook
 from pipeline.testing.memory_store import MemoryStore
-from pipeline.types import CollectionPolicy, KeyRole, PolicyState, PolicyVersion
-from tests.accountable import NO_LOG
+from pipeline.types import CollectionPolicy, KeyRole
+from tests.accountable import NO_LOG, policy_version
 from tests.face_models import picture, write_face_model
 from tests.unit.api_client import ORIGIN, backend_of
 from tests.unit.aws_client import MASTER, Wire, aws_client
 from tests.unit.face_world import BERTA, deps_of_faces, embedder_of
 from tests.unit.fakes import BUCKET, CONCURRENCY
-from tests.verifications import NOON
 
 IMAGE = {"Bytes": picture([BERTA])}
 NOBODY = "00000000-0000-0000-0000-000000000001"
@@ -170,16 +169,7 @@ class Endpoint:
         """In force at once, whoever would have to agree to it."""
         policy: CollectionPolicy = read_policy(json.dumps({**SAID, **state.policy}))
         history = self.policies.history(collection)
-        version = PolicyVersion(
-            collection=collection,
-            version=len(history) + 1,
-            policy=policy,
-            state=PolicyState.IN_FORCE,
-            replaces=len(history),
-            loosens=(),
-            proposed_by="somebody",
-            proposed_at=NOON,
-        )
+        version = policy_version(collection, policy, replaces=len(history))
         self.policies.add(version)
 
     def answer(self, operation: str, role: KeyRole, state: State) -> str:

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from html import unescape
 from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
@@ -22,13 +21,12 @@ from pipeline.types import (
     FailedAt,
     KeyRole,
     PlannedBatch,
-    PolicyState,
-    PolicyVersion,
     Purpose,
     Reason,
     Rejected,
     image_id_of,
 )
+from tests.accountable import policy_version
 from tests.unit.api_client import backend_of, client_of, client_with_keys, key_for
 from tests.unit.fakes import (
     BUCKET,
@@ -112,16 +110,7 @@ WHY = {"purpose": "theft", "case": "Ä-1"}
 @pytest.fixture
 def policed(client: TestClient, deps: Deps) -> TestClient:
     """The collection has a policy that asks for a purpose and a case."""
-    version = PolicyVersion(
-        collection=COLLECTION,
-        version=1,
-        policy=ASKS_WHY,
-        state=PolicyState.IN_FORCE,
-        replaces=0,
-        loosens=(),
-        proposed_by="somebody",
-        proposed_at=datetime(2026, 1, 1, tzinfo=UTC),
-    )
+    version = policy_version(COLLECTION, ASKS_WHY)
     assert isinstance(deps.ledger, SqlLedger)
     deps.ledger.policies.add(version)
     return client

@@ -31,16 +31,13 @@ from pipeline.types import (
     KeyRole,
     MatchDecision,
     MatchState,
-    PolicyState,
-    PolicyVersion,
     Purpose,
     image_id_of,
 )
-from tests.accountable import NO_LOG
+from tests.accountable import NO_LOG, policy_version
 from tests.unit.api_client import ORIGIN, backend_of, client_with_keys
 from tests.unit.client_doors import InThisProcess
 from tests.unit.fakes import BUCKET, COLLECTION, LIMITS, SPEC, distinct_png, plan_one_batch
-from tests.verifications import NOON
 
 SEARCH = f"/v1/collections/{COLLECTION}/search"
 WHY = {"purpose": "theft", "case": "AB-1"}
@@ -120,18 +117,7 @@ def set_policy(backend: Backend, *, verifications: int) -> None:
         purposes=(Purpose(code="theft", text="Theft"),), roles=("searcher",), verifications=verifications
     )
     former = backend.policies.in_force(COLLECTION)
-    backend.policies.add(
-        PolicyVersion(
-            collection=COLLECTION,
-            version=former.version + 1 if former else 1,
-            policy=policy,
-            state=PolicyState.IN_FORCE,
-            replaces=former.version if former else 0,
-            loosens=(),
-            proposed_by="eve",
-            proposed_at=NOON,
-        )
-    )
+    backend.policies.add(policy_version(COLLECTION, policy, replaces=former.version if former else 0))
 
 
 def test_two_persons_confirm_blind_to_each_other_and_each_decision_is_an_entry(world: World) -> None:

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -14,7 +13,8 @@ from pipeline.ports import Deps
 from pipeline.service.accountability import Accountability
 from pipeline.testing.memory_audit import MemoryAuditLog
 from pipeline.testing.memory_policies import MemoryPolicyBook
-from pipeline.types import CollectionPolicy, PolicyState, PolicyVersion, Purpose
+from pipeline.types import CollectionPolicy, Purpose
+from tests.accountable import policy_version
 from tests.face_models import DrawnFace, picture, write_face_model
 from tests.unit.api_client import backend_of
 from tests.unit.face_world import BERTA, LARGE, deps_of_faces, embedder_of
@@ -32,17 +32,11 @@ def service(deps: Deps, tmp_path: Path) -> Iterator[ServiceHere]:
     deps = deps_of_faces(deps, model_file, embedder_of(model_file))
     policies = MemoryPolicyBook()
     policies.add(
-        PolicyVersion(
-            collection=COLLECTION,
-            version=1,
-            policy=CollectionPolicy(
+        policy_version(
+            COLLECTION,
+            CollectionPolicy(
                 purposes=(Purpose(code="test", text="A test"),), roles=("local",), min_score=0.95
             ),
-            state=PolicyState.IN_FORCE,
-            replaces=0,
-            loosens=(),
-            proposed_by="somebody",
-            proposed_at=datetime.now(UTC),
         )
     )
     answers_to = Accountability(log=MemoryAuditLog(), policies=policies, index=deps.index)

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -30,11 +29,10 @@ from pipeline.types import (
     IndexRow,
     JobState,
     PolicyState,
-    PolicyVersion,
     VersionState,
     image_id_of,
 )
-from tests.accountable import NO_LOG, accountability
+from tests.accountable import NO_LOG, accountability, policy_version
 from tests.face_models import DrawnFace, picture, write_face_model
 from tests.unit.fakes import BUCKET, COLLECTION, CONCURRENCY, HERE, LIMITS, plan_one_batch, request_of
 
@@ -184,18 +182,7 @@ def test_a_face_is_found_by_another_picture_of_it(deps: Deps) -> None:
 
 def policies_with(name: str, state: PolicyState) -> PolicyBook:
     book = MemoryPolicyBook()
-    book.add(
-        PolicyVersion(
-            collection=name,
-            version=1,
-            policy=CollectionPolicy(faces=True),
-            state=state,
-            replaces=0,
-            loosens=(),
-            proposed_by="somebody",
-            proposed_at=datetime.now(UTC),
-        )
-    )
+    book.add(policy_version(name, CollectionPolicy(faces=True), state=state))
     return book
 
 

@@ -4,7 +4,6 @@ import base64
 import hashlib
 import json
 from dataclasses import asdict, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -34,11 +33,10 @@ from pipeline.types import (
     Box,
     CollectionPolicy,
     Justification,
-    PolicyState,
-    PolicyVersion,
     Purpose,
     image_id_of,
 )
+from tests.accountable import policy_version
 from tests.face_models import DrawnFace, picture
 from tests.unit import face_world
 from tests.unit.api_client import backend_of, client_of
@@ -64,17 +62,11 @@ def deps(deps: Deps, model_file: Path, face_embedder: ImageEmbedder) -> Deps:
 def ports(deps: Deps, log: MemoryAuditLog) -> SearchPorts:
     policies = MemoryPolicyBook()
     policies.add(
-        PolicyVersion(
-            collection=COLLECTION,
-            version=1,
-            policy=CollectionPolicy(
+        policy_version(
+            COLLECTION,
+            CollectionPolicy(
                 purposes=(Purpose(code="test", text="A test"),), roles=("local",), min_score=0.95, max_k=2
             ),
-            state=PolicyState.IN_FORCE,
-            replaces=0,
-            loosens=(),
-            proposed_by="somebody",
-            proposed_at=datetime.now(UTC),
         )
     )
     return SearchPorts(

@@ -28,12 +28,11 @@ from pipeline.types import (
     CaseClock,
     CollectionPolicy,
     Justification,
-    PolicyState,
-    PolicyVersion,
     Purpose,
     SearchFilter,
     image_id_of,
 )
+from tests.accountable import policy_version
 from tests.unit.fakes import BUCKET, COLLECTION, LIMITS, SPEC, TARGET, distinct_png, plan_one_batch
 
 NOON = datetime(2026, 11, 27, 12, tzinfo=UTC)
@@ -91,18 +90,7 @@ class World:
     def set_policy(self, policy: CollectionPolicy) -> None:
         former = self.policies.in_force(COLLECTION)
         number = former.version if former else 0
-        self.policies.add(
-            PolicyVersion(
-                collection=COLLECTION,
-                version=number + 1,
-                policy=policy,
-                state=PolicyState.IN_FORCE,
-                replaces=number,
-                loosens=(),
-                proposed_by="ann",
-                proposed_at=NOON,
-            )
-        )
+        self.policies.add(policy_version(COLLECTION, policy, replaces=number))
 
     def search(self, *queries: Query, caller: Caller | None = None, **rest: Any) -> list[SearchAnswer]:
         wanted: dict[str, Any] = {"k": 2, "justification": WHY} | rest

@@ -5,7 +5,6 @@ import json
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -34,13 +33,11 @@ from pipeline.types import (
     CollectionRef,
     IndexRow,
     Justification,
-    PolicyState,
-    PolicyVersion,
     Purpose,
     SearchFilter,
     image_id_of,
 )
-from tests.accountable import accountability
+from tests.accountable import accountability, policy_version
 from tests.unit import text_world
 from tests.unit.fakes import (
     BLUE,
@@ -419,17 +416,11 @@ def test_a_record_of_words_with_a_picture_names_the_picture(ports: SearchPorts, 
 def test_a_picture_that_came_with_words_is_kept_for_those_who_verify(deps: Deps, log: MemoryAuditLog) -> None:
     policies = MemoryPolicyBook()
     policies.add(
-        PolicyVersion(
-            collection=COLLECTION,
-            version=1,
-            policy=CollectionPolicy(
+        policy_version(
+            COLLECTION,
+            CollectionPolicy(
                 purposes=(Purpose(code="theft", text="Theft"),), roles=(LOCAL_ROLE,), verifications=1
             ),
-            state=PolicyState.IN_FORCE,
-            replaces=0,
-            loosens=(),
-            proposed_by="ann",
-            proposed_at=datetime(2026, 11, 27, tzinfo=UTC),
         )
     )
     kept = KeptProbes(store=deps.store, place=Location(url="s3://kept/", bucket=BUCKET, prefix="kept/"))

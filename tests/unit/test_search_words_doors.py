@@ -26,7 +26,8 @@ from pipeline.ports import Deps
 from pipeline.testing.memory_audit import MemoryAuditLog
 from pipeline.testing.memory_index import MemoryIndex
 from pipeline.testing.memory_store import MemoryStore
-from pipeline.types import LOCAL_ROLE, CollectionPolicy, PolicyState, PolicyVersion, Purpose, image_id_of
+from pipeline.types import LOCAL_ROLE, CollectionPolicy, Purpose, image_id_of
+from tests.accountable import policy_version
 from tests.unit import text_world
 from tests.unit.api_client import ORIGIN, backend_of, client_of
 from tests.unit.client_doors import AT_ONCE, KINDS, asked_of_app
@@ -193,18 +194,7 @@ def test_what_cannot_be_is_said_on_the_page(client: TestClient, text: str) -> No
 
 def test_words_under_a_policy_need_its_purpose(client: TestClient, backend: Backend) -> None:
     policy = CollectionPolicy(purposes=(Purpose(code="theft", text="Theft"),), roles=(LOCAL_ROLE,))
-    backend.policies.add(
-        PolicyVersion(
-            collection=COLLECTION,
-            version=1,
-            policy=policy,
-            state=PolicyState.IN_FORCE,
-            replaces=0,
-            loosens=(),
-            proposed_by="ann",
-            proposed_at=backend.answers_to.now(),
-        )
-    )
+    backend.policies.add(policy_version(COLLECTION, policy))
     asked = {"collection": COLLECTION, "text": "red"}
     refused = client.post("/", data=asked)
     assert (refused.status_code, hits_of(refused.text)) == (403, 0)
