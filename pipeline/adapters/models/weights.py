@@ -53,12 +53,17 @@ def open_url(url: str) -> AbstractContextManager[BinaryIO]:
 
 
 def cached_path(ref: WeightsRef, weights_dir: Path) -> Path:
-    """Where the file lies or will lie. Two buckets may use one name, so the URL's digest leads."""
+    """Where the file lies or will lie."""
     if not ref.is_remote:
         return Path(ref.location)
     if ref.location.startswith("s3://"):
-        return weights_dir / f"{hashlib.sha256(ref.location.encode()).hexdigest()[:16]}-{ref.file_name}"
+        return weights_dir / cached_name(ref.location)
     return weights_dir / ref.file_name
+
+
+def cached_name(url: str) -> str:
+    """Of what was fetched from there. Two buckets may use one name, so the URL's digest leads."""
+    return f"{hashlib.sha256(url.encode()).hexdigest()[:16]}-{url.rsplit('/', 1)[-1]}"
 
 
 def find_weights(
