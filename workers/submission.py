@@ -149,9 +149,8 @@ class SearchArguments(Arguments):
 
     @model_validator(mode="after")
     def _check_words(self) -> Self:
-        if self.query is None or self.text or self.unwanted or self.weights:
-            picture = Stored(text="", id="") if self.query is not None else None
-            _valid(lambda _: read_words(picture, **self.words), None)
+        picture = None if self.query is None else Stored(text="", id="")  # that there is one, whichever it is
+        _valid(lambda words: read_words(picture, **words), self.words)
         return self
 
     @property

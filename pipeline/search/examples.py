@@ -64,9 +64,7 @@ class ExampleSources:
     finder: Callable[[], ViewFinder | None] = lambda: None
     decode_slots: Semaphore | None = None  # see `prepare_all`
     texts: Callable[[], TextEmbedder] = no_texts
-    persons: Callable[[Sequence[str]], Mapping[str, Vector]] = (
-        lambda _ids: {}
-    )  # the vectors of those there are
+    persons: Callable[[Sequence[str]], Mapping[str, Vector]] = lambda _ids: {}  # the vectors of those there
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -8,6 +8,7 @@ from pipeline.bounds import MAX_HITS
 from pipeline.ports import PersonBook, VectorIndex
 from pipeline.ports.image_rows import image_id_of_row
 from pipeline.search.persons import is_still, read_vectors
+from pipeline.search.ranking import to_score
 from pipeline.types import CollectionRef, SearchHit, Vector
 
 LEAST_DEPTH = 256  # hits that are looked at for the groups that are wanted
@@ -86,7 +87,7 @@ class PersonsNearby:
     def _scored(self, vector: Vector, best: dict[str, SearchHit], wanted: int) -> list[tuple[SearchHit, str]]:
         vectors = read_vectors(list(best)[:wanted], self.target, self.index, self.book)
         return [
-            (replace(best[person_id], score=max(-1.0, min(1.0, float(mean @ vector)))), person_id)
+            (replace(best[person_id], score=to_score(float(mean @ vector))), person_id)
             for person_id, mean in vectors
         ]
 

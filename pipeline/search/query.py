@@ -31,9 +31,7 @@ class Object:
     bucket: str
     key: str
     box: "Box | None" = None  # of the face that is meant; None: each face
-    counts: Callable[[Mapping[str, str]], bool] | None = (
-        None  # by the metadata of a face: whether it is meant
-    )
+    counts: Callable[[Mapping[str, str]], bool] | None = None  # by a face's metadata: whether it is meant
     only_largest: bool = False  # of these faces
 
 

@@ -7,12 +7,12 @@ from enum import StrEnum
 from pipeline.errors import ArgumentError, LimitError
 from pipeline.ports import PersonBook
 from pipeline.search.persons import is_still, mean_vector, owners_of, read_faces
+from pipeline.search.ranking import to_score
 from pipeline.service.access import Caller
 from pipeline.service.act_records import enter_person_change
 from pipeline.service.index_faces import IMAGE_ID
 from pipeline.service.persons import ShownPerson, find_person, show_person, writable
 from pipeline.service.search import SearchPorts
-from pipeline.service.search_records import SCORE_DIGITS
 from pipeline.types import MAX_FACES_OF_PERSON, CollectionRef, IndexRow, PersonFace, Vector, place_of
 
 DEFAULT_SIMILARITY = 75.0
@@ -109,15 +109,14 @@ def _refusal(
         return RefusedFace(face=row_id, reason=FaceRefusal.NOT_FOUND)
     if owner:
         return RefusedFace(face=row_id, reason=FaceRefusal.OF_ANOTHER, owner=owner)
-    score = float(mean @ row.vector) if mean is not None else None
+    score = _score(row, mean) if mean is not None else None
     if score is not None and score < min_score:
         return RefusedFace(face=row_id, reason=FaceRefusal.LOW_MATCH, score=score)
     return None
 
 
 def _score(row: IndexRow, mean: Vector) -> float:
-    """As the log has it."""
-    return round(float(mean @ row.vector), SCORE_DIGITS)
+    return to_score(float(mean @ row.vector))
 
 
 def _gone(

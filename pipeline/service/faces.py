@@ -18,6 +18,7 @@ from pipeline.ports.image_rows import MAX_VIEWS
 from pipeline.ports.model_binding import find_collection
 from pipeline.search.examples import Example, Examples, find_views_of, read_examples
 from pipeline.search.query import Bytes
+from pipeline.search.ranking import to_score
 from pipeline.service.access import Caller, Permission, require, require_names
 from pipeline.service.probes import probe_of, turn_of
 from pipeline.service.search import SearchPorts, sources_of
@@ -162,11 +163,11 @@ def _checked(examples: Examples, name: str) -> Examples:
     raise ArgumentError(detail)
 
 
-def _scores(probe: Example, others: Sequence[Example]) -> NDArray[np.float32]:
+def _scores(probe: Example, others: Sequence[Example]) -> NDArray[np.float64]:
     """[N]: the cosine of each."""
     assert probe.vector is not None, "it was checked"
     vectors = [other.vector for other in others if other.vector is not None]
-    return np.asarray(np.stack(vectors) @ probe.vector)
+    return np.array([to_score(cosine) for cosine in np.stack(vectors) @ probe.vector])
 
 
 def _box_of(example: Example) -> Box:

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pipeline.errors import ArgumentError, ConflictError, NotFoundError
 from pipeline.names import shown
 from pipeline.ports import PersonBook
-from pipeline.ports.image_rows import image_id_of_row
+from pipeline.ports.image_rows import image_id_of_row, view_place_of
 from pipeline.search.persons import read_faces
 from pipeline.service.access import Caller, Permission, require, require_names
 from pipeline.service.act_records import enter_person_change
@@ -26,7 +26,8 @@ from pipeline.types import (
 )
 
 MAX_PERSONS_OF_PAGE = 500
-PERSON_ID = re.compile(r"[a-zA-Z0-9_.\-:]{1,128}")
+MAX_PERSON_ID_CHARS = 128
+PERSON_ID = re.compile(rf"[a-zA-Z0-9_.\-:]{{1,{MAX_PERSON_ID_CHARS}}}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,7 +54,8 @@ def create_person(collection: str, person_id: str, ports: SearchPorts, caller: C
     target, book = writable(collection, ports, caller)
     if not PERSON_ID.fullmatch(person_id):
         raise ArgumentError(
-            f"person {shown(person_id)}: 1 to 128 of A-Z, a-z, 0-9 and _ . - : are expected as the id"
+            f"person {shown(person_id)}: 1 to {MAX_PERSON_ID_CHARS} of A-Z, a-z, 0-9 and _ . - : "
+            "are expected as the id"
         )
     person = Person(collection=collection, person_id=person_id, created_at=datetime.now(UTC))
     if book.find(collection, person_id) is not None:
@@ -103,7 +105,7 @@ def _those_there(faces: Sequence[PersonFace], target: CollectionRef, ports: Sear
         for face in faces
         if (found := stored.get(image_id_of_row(face.row_id)))
         and (not face.etag or found.etag in ("", face.etag))
-        and int(face.row_id.partition(":")[2] or 0) < found.rows
+        and view_place_of(face.row_id) < found.rows
     }
 
 

@@ -154,29 +154,33 @@ def _nearest(
     examples: Sequence[Example], target: CollectionRef, request: SearchRequest, ports: SearchPorts
 ) -> list[Ranked]:
     """Of each example that has a vector, in order."""
-    vectors = [example.vector for example in examples if example.vector is not None]
-    if not vectors:
+    asked = [(example, example.vector) for example in examples if example.vector is not None]
+    if not asked:
         return []
-    if request.group_by is GroupBy.NOTHING:
-        found = _hits(vectors, target, request, ports.index, request.k, request.min_score)
-        ranked = [Ranked(hits=tuple(hits)) for hits in found]
-    else:
-        ranked = [
-            _grouped(example, example.vector, target, request, ports)
-            for example in examples
-            if example.vector is not None
-        ]
-    parts = [example.parts for example in examples if example.vector is not None]
-    ranked = [
-        _with_parts(one, of_it, target, ports.index) if of_it else one
-        for one, of_it in zip(ranked, parts, strict=True)
+    ranked = _ranked(asked, target, request, ports)
+    if request.with_vector:
+        ranked = _with_vectors(ranked, target, ports.index)
+    return [
+        _with_parts(of_one, example.parts, target, request, ports.index) if example.parts else of_one
+        for of_one, (example, _) in zip(ranked, asked, strict=True)
     ]
-    return _with_vectors(ranked, target, ports.index) if request.with_vector else ranked
 
 
-def _with_parts(ranked: Ranked, parts: Parts, target: CollectionRef, index: VectorIndex) -> Ranked:
+def _ranked(
+    asked: Sequence[tuple[Example, Vector]], target: CollectionRef, request: SearchRequest, ports: SearchPorts
+) -> list[Ranked]:
+    if request.group_by is not GroupBy.NOTHING:
+        return [_grouped(example, vector, target, request, ports) for example, vector in asked]
+    vectors = [vector for _, vector in asked]
+    found = _hits(vectors, target, request, ports.index, request.k, request.min_score)
+    return [Ranked(hits=tuple(hits)) for hits in found]
+
+
+def _with_parts(
+    ranked: Ranked, parts: Parts, target: CollectionRef, request: SearchRequest, index: VectorIndex
+) -> Ranked:
     """The cosine of each hit with each part of a query. One query at a time bounds the vectors in memory."""
-    (seen,) = _with_vectors([ranked], target, index)
+    (seen,) = [ranked] if request.with_vector else _with_vectors([ranked], target, index)
     scored = [
         replace(hit, parts=scores_of(known.vector, parts)) if known.vector is not None else hit
         for hit, known in zip(ranked.hits, seen.hits, strict=True)

@@ -6,15 +6,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from pipeline.api.app import make_app
 from pipeline.client import StoredPerson
 from pipeline.errors import ArgumentError, ConflictError, NotFoundError, PictorError, TransientError
 from pipeline.ports import Deps, ImageEmbedder
-from pipeline.ports.image_rows import view_row_id
+from pipeline.ports.image_rows import image_id_of_row, view_row_id
 from pipeline.testing.memory_audit import MemoryAuditLog
-from pipeline.types import image_id_of
+from pipeline.types import IndexRow, Vector, image_id_of
 from tests.unit import face_world
 from tests.unit.api_client import backend_of, client_of
 from tests.unit.client_doors import KINDS, Ask, asked_of_app
@@ -150,6 +151,37 @@ def test_persons_are_found_by_a_face_a_person_and_a_picture(
     assert last_record(log)["probe"]["source"] == "person:clara"
     least = ask("search", BERTA_ALONE, collection=COLLECTION, group_by="person", min_score=0.99)
     assert [hit.person for hit in least.answers[0].hits] == ["berta", "twin"]
+
+
+def short_of_one(row: IndexRow) -> Vector:
+    """A unit vector whose product with itself is a little under 1, as float32 has it."""
+    random = np.random.default_rng(seed=1)
+    drawn = (random.normal(size=row.vector.shape) for _ in range(1000))
+    units = ((one / np.linalg.norm(one)).astype(np.float32) for one in drawn)
+    return next(unit for unit in units if float(unit @ unit) < 1)
+
+
+def store_vector(deps: Deps, vector: Vector, *row_ids: str) -> None:
+    target = deps.index.live(COLLECTION)
+    for row in deps.index.get_rows(target, row_ids):
+        deps.index.replace_images(target, {image_id_of_row(row.id): [replace(row, vector=vector)]})
+
+
+def test_a_person_of_one_face_is_as_near_as_that_face(ask: Ask, deps: Deps) -> None:
+    make(ask, berta=BERTA_ALONE)
+    [row] = deps.index.get_rows(deps.index.live(COLLECTION), [BERTA_ALONE])
+    store_vector(deps, short_of_one(row), BERTA_ALONE)
+    for group_by in ("", "person"):
+        found = ask("search", BERTA_ALONE, collection=COLLECTION, group_by=group_by, min_score=1.0)
+        assert [hit.id for hit in found.answers[0].hits] == [BERTA_ALONE]
+
+
+def test_a_face_that_is_the_same_passes_the_highest_floor(ask: Ask, deps: Deps) -> None:
+    [row] = deps.index.get_rows(deps.index.live(COLLECTION), [BERTA_ALONE])
+    store_vector(deps, short_of_one(row), BERTA_ALONE, CLARA_ALONE)
+    make(ask, berta=BERTA_ALONE)
+    done = ask("associate_faces", COLLECTION, "berta", [CLARA_ALONE], min_score=1.0)
+    assert (done.changed, done.refused) == ([CLARA_ALONE], ())
 
 
 def test_a_person_is_found_behind_any_number_of_faces_of_nobody(ask: Ask, deps: Deps) -> None:

@@ -237,6 +237,13 @@ def compare(
     return compare_faces(first, second, request, ports, LIMITS, local_caller())
 
 
+def test_a_face_matches_itself_under_the_highest_floor(ports: SearchPorts) -> None:
+    """A unit vector of float32 has a product with itself that may be a little under 1."""
+    for person in (25, 29, 33):  # whose vectors are so
+        alone = given(DrawnFace(person=person, column=9, row=2))
+        assert [score for _, score in compare(alone, alone, ports, min_score=1.0).matches] == [1.0]
+
+
 def test_a_comparison_tells_scores_above_the_floor_and_is_recorded(
     ports: SearchPorts, log: MemoryAuditLog
 ) -> None:

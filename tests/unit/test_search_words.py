@@ -31,6 +31,8 @@ from pipeline.testing.memory_store import MemoryStore
 from pipeline.types import (
     LOCAL_ROLE,
     CollectionPolicy,
+    CollectionRef,
+    IndexRow,
     Justification,
     PolicyState,
     PolicyVersion,
@@ -169,6 +171,28 @@ def test_each_part_has_its_cosine(ports: SearchPorts) -> None:
         )
         assert hit.parts.unwanted == pytest.approx([cosine(hit.vector, vector_of("green"))], abs=1e-5)
         assert hit.parts.picture == pytest.approx(cosine(hit.vector, vector_of("blue")), abs=1e-5)
+
+
+class NotedReads(MemoryIndex):
+    def __init__(self) -> None:
+        super().__init__()
+        self.reads: list[int] = []  # how many rows, where any
+
+    def get_rows(self, ref: CollectionRef, ids: Sequence[str], *, latest: bool = True) -> list[IndexRow]:
+        self.reads += [len(ids)] if ids else []
+        return super().get_rows(ref, ids, latest=latest)
+
+
+@pytest.mark.parametrize("with_vector", [True, False])
+def test_rows_are_read_once_for_parts_and_vectors(deps: Deps, ports: SearchPorts, with_vector: bool) -> None:
+    index = NotedReads()
+    index.create_collection(COLLECTION, TEXT_SPEC)
+    run_batch(plan_one_batch(replace(deps, index=index)), replace(deps, index=index), LIMITS)
+    index.reads.clear()
+    [answer] = search(replace(ports, index=index), words("red", "blue"), with_vector=with_vector)
+    assert index.reads == [len(PICTURES)]
+    assert all(hit.parts is not None for hit in answer.hits)
+    assert [hit.vector is not None for hit in answer.hits] == [with_vector] * len(PICTURES)
 
 
 def test_texts_of_all_queries_go_through_the_model_together_and_once(ports: SearchPorts, deps: Deps) -> None:

@@ -13,7 +13,8 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 from pydantic import BaseModel, Field, ValidationError
 
 from pipeline.api.backend import Asks, Backend, Ports
-from pipeline.api.bodies import MAX_TEXT_CHARS, EstimateBody, NewJob
+from pipeline.api.bodies import MAX_TEXT_CHARS
+from pipeline.api.job_bodies import EstimateBody, NewJob
 from pipeline.api.pages.forms import FormBody, read_form
 from pipeline.api.pages.rendering import render
 from pipeline.api.problems import KINDS, ProblemError

@@ -14,11 +14,11 @@ from pipeline.api.backend import Backend
 from pipeline.errors import PictorError
 from pipeline.search.query import Person
 from pipeline.service.access import Caller
-from pipeline.service.persons import ShownPerson, list_persons
+from pipeline.service.persons import MAX_PERSON_ID_CHARS, ShownPerson, list_persons
 
 PERSONS_SHOWN = 24  # at once. A face of each is cut out once it comes into view
 
-PersonId = Annotated[str, Field(max_length=128)]
+PersonId = Annotated[str, Field(max_length=MAX_PERSON_ID_CHARS)]
 
 
 class PersonFields(BaseModel):

@@ -13,13 +13,14 @@ from fastapi.responses import HTMLResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from pipeline.api.backend import Asks, Backend, Ports
-from pipeline.api.bodies import MAX_STATED_CHARS, MAX_WHERE_CHARS, Stated
+from pipeline.api.bodies import MAX_STATED_CHARS, Stated
 from pipeline.api.header_text import header_text
 from pipeline.api.metrics import PAGE
 from pipeline.api.pages.forms import FormBody, read_form
 from pipeline.api.pages.looks import answers_of, looks_of
 from pipeline.api.pages.persons_part import PersonFields, list_shown_persons
 from pipeline.api.pages.rendering import render
+from pipeline.api.search_bodies import MAX_WHERE_CHARS
 from pipeline.api.stated import StatedInHeaders
 from pipeline.errors import ArgumentError, PictorError
 from pipeline.search.query import Bytes, Person, Shown, Stored

@@ -7,8 +7,9 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query, Request, Response
 
 from pipeline import wiring_audit
+from pipeline.api.audit_bodies import AuditEntries, AuditEntryBody, AuditFinding, AuditReview
 from pipeline.api.backend import Asks, Ports
-from pipeline.api.bodies import MAX_TEXT_CHARS, AuditEntries, AuditEntryBody, AuditFinding, AuditReview
+from pipeline.api.bodies import MAX_TEXT_CHARS
 from pipeline.api.cursors import cursors_of
 from pipeline.reports.coverage import Period
 from pipeline.reports.report import Shape

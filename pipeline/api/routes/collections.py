@@ -3,7 +3,7 @@
 from fastapi import APIRouter, Response
 
 from pipeline.api.backend import Asks, Ports
-from pipeline.api.bodies import Collection, Collections, Generation, Generations, NewCollection
+from pipeline.api.collection_bodies import Collection, Collections, Generation, Generations, NewCollection
 from pipeline.api.idempotency import TAKES_KEY
 from pipeline.service import create, delete, show
 from pipeline.service.access import Permission, require

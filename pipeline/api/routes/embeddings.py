@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from fastapi import APIRouter
 
 from pipeline.api.backend import Asks, Ports
-from pipeline.api.bodies import Embedding, EmbeddingRequest, Embeddings
+from pipeline.api.embedding_bodies import Embedding, EmbeddingRequest, Embeddings
 from pipeline.errors import ArgumentError
 from pipeline.names import shown
 from pipeline.service.embeddings import find_target

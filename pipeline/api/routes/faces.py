@@ -7,7 +7,8 @@ from fastapi import APIRouter, Body, Response
 from fastapi import Query as Parameter
 
 from pipeline.api.backend import Asks, Ports
-from pipeline.api.bodies import MAX_TEXT_CHARS, CompareBody, ComparisonBody, FacesBody
+from pipeline.api.bodies import MAX_TEXT_CHARS
+from pipeline.api.face_bodies import CompareBody, ComparisonBody, FacesBody
 from pipeline.api.routes.search import RECEIPT_HEADER, read_box
 from pipeline.api.stated import StatedInHeaders
 from pipeline.errors import ArgumentError

@@ -6,8 +6,9 @@ from typing import Annotated
 from fastapi import APIRouter, Body, Query, Response
 
 from pipeline.api.backend import Asks, Backend, Ports
-from pipeline.api.bodies import AcceptedImage, ImageBody, JobBody, NewImage
 from pipeline.api.idempotency import IdempotencyKey, is_same, job_id_of, key_reused
+from pipeline.api.image_bodies import AcceptedImage, ImageBody, NewImage
+from pipeline.api.job_bodies import JobBody
 from pipeline.errors import ConflictError
 from pipeline.ports.model_binding import find_collection
 from pipeline.service.access import Caller

@@ -12,7 +12,9 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import StreamingResponse
 
 from pipeline.api.backend import Asks, Backend, Ports
-from pipeline.api.bodies import (
+from pipeline.api.cursors import cursors_of
+from pipeline.api.idempotency import IdempotencyKey, is_same, job_id_of, key_reused
+from pipeline.api.job_bodies import (
     EstimateBody,
     FailureBody,
     Failures,
@@ -22,8 +24,6 @@ from pipeline.api.bodies import (
     Retried,
     SubmittedJob,
 )
-from pipeline.api.cursors import cursors_of
-from pipeline.api.idempotency import IdempotencyKey, is_same, job_id_of, key_reused
 from pipeline.api.middleware.callers import asks_still
 from pipeline.errors import ConflictError, TransientError
 from pipeline.names import check_collection_name

@@ -5,8 +5,8 @@ from datetime import timedelta
 from fastapi import APIRouter, Response
 
 from pipeline.api.backend import Asks, Ports
-from pipeline.api.bodies import Key, Keys, NewKey, NewSecret, Rotation
 from pipeline.api.idempotency import TAKES_KEY
+from pipeline.api.key_bodies import Key, Keys, NewKey, NewSecret, Rotation
 from pipeline.service import keys
 from pipeline.service.answers import key_json
 from pipeline.service.arguments import read_justification

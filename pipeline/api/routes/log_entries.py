@@ -6,8 +6,8 @@ from typing import Annotated
 from fastapi import APIRouter, Path
 from fastapi.responses import PlainTextResponse
 
+from pipeline.api.audit_bodies import LogEntry
 from pipeline.api.backend import Asks, Ports
-from pipeline.api.bodies import LogEntry
 from pipeline.service import audit
 from pipeline.service.access import Permission, require
 

@@ -16,7 +16,9 @@ from pipeline.service.persons import ShownPerson
 
 router = APIRouter(prefix="/v1/collections/{collection}/persons", tags=["persons"])
 
-PersonId = Annotated[str, PathParameter(min_length=1, max_length=128, examples=["employee-17"])]
+PersonId = Annotated[
+    str, PathParameter(min_length=1, max_length=persons.MAX_PERSON_ID_CHARS, examples=["employee-17"])
+]
 
 
 @router.get("")

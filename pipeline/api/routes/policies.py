@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path
 
 from pipeline.api.backend import Asks, Ports
-from pipeline.api.bodies import CaseDecision, CaseState, PolicyVersionBody, PolicyVersions
+from pipeline.api.policy_bodies import CaseDecision, CaseState, PolicyVersionBody, PolicyVersions
 from pipeline.service import policies
 from pipeline.service.policy_body import PolicyBody, version_json
 from pipeline.types import CaseClock, PolicyVersion

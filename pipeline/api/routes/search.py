@@ -10,20 +10,18 @@ from fastapi import APIRouter, Body, Response
 from fastapi import Query as Parameter
 
 from pipeline.api.backend import Asks, Backend, Ports
-from pipeline.api.bodies import (
+from pipeline.api.bodies import MAX_TEXT_CHARS, BoxBody, Stated
+from pipeline.api.search_bodies import (
     GROUP_BY,
     MAX_HITS_OVER_HTTP,
-    MAX_TEXT_CHARS,
     MAX_VECTORS,
     MAX_WHERE_CHARS,
     Answer,
-    BoxBody,
     QueryBody,
     SearchAnswerBody,
     SearchBatchBody,
     SearchBody,
     SearchOptions,
-    Stated,
 )
 from pipeline.api.stated import StatedInHeaders
 from pipeline.errors import ArgumentError, ErrorCode, ImageError, ModelError, NotFoundError, TargetError
