@@ -1,21 +1,15 @@
-"""Finds a model's weights, checks them, and reads them without running anything they contain."""
+"""Finds a model's weights, fetches them once, and checks them. `tensors` reads them."""
 
 import hashlib
 import http.client
-import pickle
 import re
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Container, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, cast
-
-import safetensors
-import safetensors.torch
-import torch
-from torch import Tensor, nn
 
 from pipeline.adapters.models.room import check_room
 from pipeline.adapters.models.whole_file import open_whole
@@ -27,6 +21,7 @@ OpenUrl = Callable[[str], AbstractContextManager[BinaryIO]]
 SUFFIXES = (".safetensors", ".pth", ".pt")
 CONNECT_TIMEOUT_S = 20  # also between two reads; a firewall that drops packets would hang for minutes
 CHUNK_BYTES = 2**20
+PUBLISHED_DIGEST = re.compile(r"-([0-9a-f]{8,64})\.pth$")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,12 +53,17 @@ def open_url(url: str) -> AbstractContextManager[BinaryIO]:
 
 
 def cached_path(ref: WeightsRef, weights_dir: Path) -> Path:
-    """Where the file lies or will lie. Two buckets may use one name, so the URL's digest leads."""
+    """Where the file lies or will lie."""
     if not ref.is_remote:
         return Path(ref.location)
     if ref.location.startswith("s3://"):
-        return weights_dir / f"{hashlib.sha256(ref.location.encode()).hexdigest()[:16]}-{ref.file_name}"
+        return weights_dir / cached_name(ref.location)
     return weights_dir / ref.file_name
+
+
+def cached_name(url: str) -> str:
+    """Of what was fetched from there. Two buckets may use one name, so the URL's digest leads."""
+    return f"{hashlib.sha256(url.encode()).hexdigest()[:16]}-{url.rsplit('/', 1)[-1]}"
 
 
 def find_weights(
@@ -108,67 +108,16 @@ def fetch_object(ref: WeightsRef, path: Path, *, model: str, fetch_s3: FetchS3 |
     _store(_read_object(ref, model, fetch_s3), path, ref, model)
 
 
+def published_ref(url: str) -> WeightsRef:
+    """Published weights, whose file name ends in the first digits of its own digest."""
+    match = PUBLISHED_DIGEST.search(url)
+    return WeightsRef(location=url, sha256=match[1] if match else "")
+
+
 def digest_file(path: Path) -> str:
     """SHA-256 as 64 hex digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def read_tensors(path: Path, *, model: str) -> dict[str, Tensor]:
-    """The tensors of a .safetensors, .pth or .pt file, by name.
-
-    Raises:
-        ModelError: damaged, or more than a flat dictionary of tensors.
-    """
-    if path.suffix == ".safetensors":
-        try:
-            return safetensors.torch.load_file(path)
-        except (OSError, safetensors.SafetensorError) as err:
-            raise ModelError(f"{model}: weights {path}: damaged, or not a safetensors file") from err
-    return _check_state_dict(_load_checkpoint(path, model), path, model)
-
-
-def digest_tensors(module: nn.Module, *, only: Container[str] | None = None) -> str:
-    """SHA-256 over every tensor that takes part in the forward pass: the same for any file it came from.
-
-    Args:
-        only: names of the tensors that take part. Default: all of the module.
-    """
-    digest = hashlib.sha256()
-    for name, tensor in sorted(module.state_dict().items()):
-        if name.endswith("num_batches_tracked"):  # a counter of training
-            continue
-        if only is not None and name not in only:
-            continue
-        digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
-        digest.update(tensor.detach().contiguous().reshape(-1).numpy())
-    return digest.hexdigest()
-
-
-def _load_checkpoint(path: Path, model: str) -> object:
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as err:
-        raise ModelError(
-            f"{model}: weights {path}: refused, it is damaged or a pickle with more than tensors, "
-            "which could run code; save the state_dict alone, best as .safetensors"
-        ) from err
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError) as err:
-        raise ModelError(f"{model}: weights {path}: damaged, or not a PyTorch checkpoint") from err
-
-
-def _check_state_dict(loaded: object, path: Path, model: str) -> dict[str, Tensor]:
-    if not isinstance(loaded, dict):
-        raise ModelError(
-            f"{model}: weights {path}: holds a {type(loaded).__name__}, a state_dict was expected"
-        )
-    for name, value in loaded.items():
-        if not isinstance(name, str) or not isinstance(value, Tensor):
-            raise ModelError(
-                f"{model}: weights {path}: entry {str(name)[:80]!r} is a {type(value).__name__}; "
-                "a flat state_dict of names and tensors was expected"
-            )
-    return dict(loaded)
 
 
 def _read_object(ref: WeightsRef, model: str, fetch_s3: FetchS3 | None) -> Iterator[bytes]:
@@ -213,12 +162,3 @@ def _write(chunks: Iterator[bytes], file: BinaryIO) -> str:
         digest.update(chunk)
         file.write(chunk)
     return digest.hexdigest()
-
-
-PUBLISHED_DIGEST = re.compile(r"-([0-9a-f]{8,64})\.pth$")
-
-
-def published_ref(url: str) -> WeightsRef:
-    """Published weights, whose file name ends in the first digits of its own digest."""
-    match = PUBLISHED_DIGEST.search(url)
-    return WeightsRef(location=url, sha256=match[1] if match else "")

@@ -3,12 +3,11 @@
 The note says what to fetch, so that who reads a model needs no right to list the bucket.
 """
 
-import hashlib
 from pathlib import Path
 from uuid import uuid4
 
 from pipeline.adapters.models.hf.digests import DIGESTS, read_digests
-from pipeline.adapters.models.weights import FetchS3, WeightsRef, digest_file, fetch_object
+from pipeline.adapters.models.weights import FetchS3, WeightsRef, cached_name, digest_file, fetch_object
 from pipeline.errors import ModelError
 
 
@@ -21,31 +20,21 @@ def fetch_folder(url: str, *, weights_dir: Path, fetch_s3: FetchS3 | None, name:
     Raises:
         ModelError: there is no such folder or no note in it, or a file is not the one that the note promises.
     """
-    folder = _cached_folder(url, weights_dir)
+    plain = url.rstrip("/")
+    folder = weights_dir / "s3" / cached_name(plain)
     if (folder / DIGESTS).is_file():
         return folder
     note = folder / f".part-{uuid4().hex}.json"  # of this process, as others may fetch the same folder
     try:
-        _fetch_note(WeightsRef(location=f"{_plain(url)}/{DIGESTS}"), note, fetch_s3, name)
+        _fetch_note(WeightsRef(location=f"{plain}/{DIGESTS}"), note, fetch_s3, name)
         for file, sha256 in read_digests(note, name=name).items():
-            ref = WeightsRef(location=f"{_plain(url)}/{file}", sha256=sha256)
+            ref = WeightsRef(location=f"{plain}/{file}", sha256=sha256)
             if not _is_whole(folder / file, sha256):
                 fetch_object(ref, folder / file, model=name, fetch_s3=fetch_s3)
         note.replace(folder / DIGESTS)  # last: a folder with its note is whole
     finally:
         note.unlink(missing_ok=True)
     return folder
-
-
-def _cached_folder(url: str, weights_dir: Path) -> Path:
-    """Two buckets may use one name, so the URL's digest leads."""
-    plain = _plain(url)
-    digest = hashlib.sha256(plain.encode()).hexdigest()[:16]
-    return weights_dir / "s3" / f"{digest}-{plain.rsplit('/', 1)[-1]}"
-
-
-def _plain(url: str) -> str:
-    return url.rstrip("/")
 
 
 def _fetch_note(ref: WeightsRef, note: Path, fetch_s3: FetchS3 | None, name: str) -> None:
