@@ -76,9 +76,9 @@ class BoundedRates:
 
 
 def _is_counted(scope: Scope) -> bool:
-    """A page that searches or estimates is no way around the bound. One that only shows itself is free."""
+    """A page that searches, finds faces or estimates is no way around the bound. One that shows itself is."""
     path: str = scope["path"]
-    if path.startswith(("/v1/", "/rekognition/")) or path == "/results":
+    if path.startswith(("/v1/", "/rekognition/")) or path in ("/results", "/faces"):
         return True
     sends_form = scope["method"] == "POST" and path in ("/", "/jobs")
     return sends_form or (path == "/" and bool(scope["query_string"]))

@@ -15,7 +15,7 @@ from pipeline.api.rate_fields import Limit
 from pipeline.api.request_id import request_id_of
 
 SEARCHES = re.compile(  # also of the search page
-    r"/v1/(collections/[^/]+/search(/.*)?|embeddings)|/results|/rekognition/(Search|Compare)Faces(ByImage)?"
+    r"/v1/(collections/[^/]+/search(/.*)?|embeddings)|/results|/rekognition/(Search(Faces|Users)(ByImage)?|CompareFaces)"
 )
 MOST_WAIT_S = 0.25
 AT_ONCE_PER_CORE = 4  # a search mostly waits for the index; a fifth gains nothing
