@@ -1,5 +1,6 @@
 """The ports and threads of one process, and the bounds of one image."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from pipeline.ports.embedder import ImageEmbedder, TextEmbedder, ViewFinder
@@ -39,11 +40,12 @@ class Deps:
 
     store: ObjectStore
     index: VectorIndex
-    embedder: ImageEmbedder
+    embedder: ImageEmbedder  # of the first embedding of an image
     ledger: Ledger
     staging_bucket: str = ""  # where blocks of pixels wait between the CPU tier and the GPU tier; "" inline
     driver: str = ""  # whose jobs this process does; "" when it is told of no others
     concurrency: Concurrency = field(default_factory=Concurrency)
     finder: ViewFinder | None = None  # of a model that looks at views
     texts: TextEmbedder | None = None  # of a model that reads text, where searches are answered
+    beside: Mapping[str, ImageEmbedder] = field(default_factory=dict)  # of `embedder.spec.beside`, by name
     policies: PolicyBook | None = None  # without them, no collection of faces can be made

@@ -83,6 +83,7 @@ from pipeline.types.keys import (
 )
 from pipeline.types.models import (
     Capability,
+    ModelBeside,
     ModelSpec,
     Pixels,
     Preprocessing,
@@ -210,6 +211,7 @@ __all__ = [
     "Match",
     "MatchDecision",
     "MatchState",
+    "ModelBeside",
     "ModelSpec",
     "ObjectRef",
     "OneOf",

@@ -53,6 +53,7 @@ class CollectionInfo:
     live: bool = True
     has_views: bool = False  # rows are of parts of an image, so it may have none or several
     reads_text: bool = False  # it can be searched with words
+    beside: Mapping[str, "CollectionInfo"] = field(default_factory=dict)  # further embeddings, by name
 
     @property
     def ref(self) -> CollectionRef:
@@ -86,6 +87,7 @@ class IndexRow:
     height: int
     indexed_at: datetime
     metadata: Mapping[str, str] = field(default_factory=dict)
+    beside: Mapping[str, Vector] = field(default_factory=dict)  # of the models beside the first, by name
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

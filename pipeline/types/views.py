@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from pipeline.types.models import Pixels
 
@@ -68,6 +68,9 @@ class View:
     pixels: Pixels  # [3, S, S]
     box: Box | None = None
     face: Face | None = None  # of a view that is one
+    beside: Mapping[str, Pixels] = field(
+        default_factory=dict
+    )  # inputs of the models beside the first, by name
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
