@@ -22,4 +22,6 @@ def test_a_log_has_a_line_at_the_start_and_one_now_and_then(capsys: Output) -> N
     lines = said.err.splitlines()
     assert lines[0].startswith("embedding [red]x")
     assert lines[0].endswith(": 400 images")
-    assert [line.rsplit(": ", 1)[1] for line in lines[1:]] == [f"{done} of 400 images" for done in (128, 256, 384)]
+    assert [line.rsplit(": ", 1)[1] for line in lines[1:]] == [
+        f"{done} of 400 images" for done in (128, 256, 384)
+    ]
