@@ -10,6 +10,7 @@ from pipeline.addresses import is_address
 from pipeline.errors import ArgumentError
 
 MAX_KEY_BYTES = 1024
+MAIN_EMBEDDING = "main"  # what the first embedding of an image is called, so no further one can be
 MAX_SHOWN_CHARS = 100  # of a name, in a message about it
 
 # As S3 named buckets before 2018 and other services still do, as minio takes them. Ceph writes tenant:bucket.
@@ -93,10 +94,10 @@ def check_collection_name(name: str) -> str:
 
 def check_embedding_name(name: str) -> str:
     """Return the name of a further embedding. Raises ArgumentError: no embedding can have it."""
-    if not _EMBEDDING.fullmatch(name):
+    if not _EMBEDDING.fullmatch(name) or name == MAIN_EMBEDDING:
         raise ArgumentError(
             f"embedding name {shown(name)}: a-z, 0-9 and single underscores between them are allowed, at "
-            "most 32 characters, the first a letter"
+            f"most 32 characters, the first a letter, and {MAIN_EMBEDDING!r} is the first embedding"
         )
     return name
 

@@ -13,7 +13,7 @@ from pipeline.errors import (
     NotFoundError,
     TargetError,
 )
-from pipeline.names import shown
+from pipeline.names import MAIN_EMBEDDING, shown
 from pipeline.ports import VectorIndex
 from pipeline.types import BoundModel, CollectionInfo, CollectionRef, ModelSpec
 
@@ -99,9 +99,8 @@ def check_first(collection: str, embedding: str) -> None:
 
 def unknown_embedding(collection: str, embedding: str, known: Iterable[str]) -> ArgumentError:
     """Args: `known` are the names of the embeddings beside the first."""
-    names = ", ".join(map(repr, sorted(known)))
-    said = f"it has the first one, which needs no name, and {names}" if names else "it has one alone"
-    return ArgumentError(f"collection {collection!r} has no embedding {shown(embedding)}; {said}")
+    names = ", ".join([MAIN_EMBEDDING, *sorted(known)])
+    return ArgumentError(f"collection {collection!r} has no embedding {shown(embedding)}; there are: {names}")
 
 
 def check_binding(info: CollectionInfo, spec: ModelSpec) -> None:

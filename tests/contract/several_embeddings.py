@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.types import Capability, IndexRow, ModelBeside
-from tests.contract.indexes import DIM, axis, model, row
+from tests.contract.indexes import axis, model, row
 
 COLOURS = model("hues", "c0" * 32, dim=3)
 COPIES = replace(model("sscd", "5c" * 32, dim=4), capabilities=(Capability.IMAGES, Capability.TEXT))
@@ -17,13 +17,20 @@ SEVERAL = replace(
 
 
 def direction(dim: int, place: int) -> NDArray[np.float32]:
-    return np.eye(dim, dtype=np.float32)[place]
+    vector = np.zeros(dim, dtype=np.float32)
+    vector[place] = 1
+    return vector
 
 
 def whole_row(
-    key: str, *, etag: str = "e1", first: int = 0, colours: int = 0, copies: int = 0, **named: dict[str, str]
+    key: str,
+    *,
+    etag: str = "e1",
+    first: int = 0,
+    colours: int = 0,
+    copies: int = 0,
+    metadata: dict[str, str] | None = None,
 ) -> IndexRow:
     """Args: the axis along which each embedding lies."""
     beside = {"colours": direction(3, colours), "copies": direction(4, copies)}
-    assert first < DIM
-    return replace(row(key, axis(first), etag=etag, **named), beside=beside)
+    return replace(row(key, axis(first), etag=etag, metadata=metadata), beside=beside)

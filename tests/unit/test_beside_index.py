@@ -54,7 +54,7 @@ KILLS = [(at, before) for at in range(3) for before in (True, False)]
 
 def killed(below: MemoryIndex, operation: Callable[[BesideIndex], object], at: int, before: bool) -> None:
     with pytest.raises(Killed):
-        operation(BesideIndex(Mortal(below, at=at, before=before)))  # type: ignore[arg-type]
+        operation(BesideIndex(Mortal(below, at=at, before=before)))
 
 
 def filled(*keys: str) -> MemoryIndex:
@@ -233,7 +233,18 @@ def test_names_of_collections_of_embeddings_and_of_what_is_kept_of_them() -> Non
         check_collection_name("photos__a1b2c3d4__copies")
     for good in ("copies", "c", "near_copies_2", "a" * 32):
         assert check_embedding_name(good) == good
-    for bad in ("", "_copies", "copies_", "near__copies", "Copies", "2copies", "near-copies", "a" * 33, "ä"):
+    for bad in (
+        "",
+        "_copies",
+        "copies_",
+        "near__copies",
+        "Copies",
+        "2copies",
+        "near-copies",
+        "main",
+        "a" * 33,
+        "ä",
+    ):
         with pytest.raises(ConfigError, match="embedding name"):
             check_embedding_name(bad)
 
@@ -246,7 +257,7 @@ def test_every_place_of_a_generation_has_a_name_that_milvus_takes() -> None:
 
 def test_where_there_is_one_embedding_each_call_goes_through_as_it_is() -> None:
     noted = Noted(MemoryIndex())
-    index = BesideIndex(noted)  # type: ignore[arg-type]
+    index = BesideIndex(noted)
     ref = index.create_collection(NAME, model()).ref
     put(index, ref, [row("a")])
     noted.calls.clear()
