@@ -29,6 +29,7 @@ class Load:
     batches: int = 1  # in all of these processes together
     is_trained: bool = False  # their model; the builtin one has no weights
     finds_views: bool = False  # with a detector, whether they embed or only prepare
+    of_folder: bool = False  # all that they read lies in a folder
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

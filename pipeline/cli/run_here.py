@@ -39,10 +39,11 @@ def deps_of_job(job: Job, ledger: Ledger, settings: Settings) -> Iterator[Deps]:
     with wiring.open_index(settings) as index:
         target = job.request.target
         embedder = wiring.model_of_generation(target, index, settings, batches=settings.batch_threads)
-        yield deps_here(index, embedder, ledger, settings)
+        yield deps_here(job.request.bucket, index, embedder, ledger, settings)
 
 
 def deps_here(
+    bucket: str,
     index: VectorIndex,
     embedder: ImageEmbedder,
     ledger: Ledger,
@@ -52,6 +53,7 @@ def deps_here(
     """The ports for a job that runs in this process.
 
     Args:
+        bucket: that the job reads, or the path of a folder.
         policies: for a job that may make its collection.
     """
     return wiring.embedded_deps(
@@ -61,6 +63,7 @@ def deps_here(
         embedder=embedder,
         ledger=ledger,
         policies=policies,
+        of_folder=bucket.startswith("/"),
     )
 
 

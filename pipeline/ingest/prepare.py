@@ -1,4 +1,4 @@
-"""From references to pixels: fetch, decode and resize on threads, ahead of whoever consumes them."""
+"""From references to pixels: fetch, decode and resize, on threads ahead of whoever consumes them."""
 
 import time
 from collections import deque
@@ -93,7 +93,8 @@ def prepare_all(
     """One outcome per reference, in order.
 
     At most two groups of finished pixels wait for the consumer, and at most `fetch_threads` bodies are in
-    memory. Closing the iterator early stops the threads.
+    memory. Closing the iterator early stops the threads. Without `concurrency.works_ahead` there are none,
+    and an image is prepared when it is asked for.
 
     Args:
         decode_slots: shared with others. By default `decode_threads` of this call alone.
@@ -115,6 +116,9 @@ def prepare_all(
             finder=finder,
         )
 
+    if not concurrency.works_ahead:
+        yield from map(prepare, refs)
+        return
     ahead = 2 * concurrency.group_items
     with ThreadPoolExecutor(concurrency.fetch_threads, thread_name_prefix="prepare") as pool:
         try:
