@@ -278,7 +278,7 @@ class OpenBesideIndex(BesideIndex):
 def _gone(ref: CollectionRef, part: Part) -> TargetError:
     return TargetError(
         f"collection {ref.name!r} has lost embedding {part.embedding!r}, because a drop of it was cut short; "
-        "drop it once more, or fill it again with `pictor ingest`"
+        "drop it once more, or fill it again with `pictor ingest SOURCE`"
     )
 
 
