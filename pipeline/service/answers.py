@@ -30,6 +30,7 @@ def answer_json(answer: SearchAnswer) -> dict[str, object]:
     for hit, person in zip(hits, answer.persons, strict=False):  # none, or one for each hit
         hit["person"] = person
     found: dict[str, object] = {"query": answer.query, "hits": hits}
+    found |= {"embedding": answer.embedding} if answer.embedding else {}
     found |= _receipt_json(answer.receipt) if answer.receipt else {"recording": "off"}
     found |= {"to_verify": answer.to_verify} if answer.to_verify else {}
     found |= {"face": asdict(answer.face.box)} if answer.face else {}
