@@ -285,10 +285,12 @@ def _with_beside(
 ) -> ModelSpec:
     if not models.beside:
         return first
-    specs = {one.name: one.spec for one in known if one.name in models.beside}
-    for name, address in models.beside.items():
-        specs.setdefault(name, _read_spec(address, places, precision))
-    return put_beside(first, specs, models)
+    specs = {one.name: one.spec for one in known}
+    beside = {
+        name: specs[name] if name in specs else _read_spec(address, places, precision)
+        for name, address in models.beside.items()
+    }
+    return put_beside(first, beside, models)
 
 
 def _family_of(address: ModelAddress) -> ModelFamily:
