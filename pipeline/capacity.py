@@ -30,6 +30,7 @@ class Load:
     is_trained: bool = False  # their model; the builtin one has no weights
     models_beside: int = 0  # trained ones that give each image a further embedding
     finds_views: bool = False  # with a detector, whether they embed or only prepare
+    of_folder: bool = False  # all that they read lies in a folder
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

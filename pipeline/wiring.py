@@ -9,6 +9,7 @@ import os
 import socket
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -83,11 +84,16 @@ def concurrency_of(settings: Settings, load: Load, share: Share | None = None) -
     if needed > share.memory_bytes:
         sizes = {"memory_mib": share.memory_bytes >> 20, "needed_mib": needed >> 20}
         logger.warning("the largest images do not fit into the memory", extra=sizes)
+    jpeg_device = _jpeg_device(settings)
+    # Threads that read ahead hide the time of a network. With a disk, and one core for each batch, threads
+    # beside that of the batch only take turns with it.
+    in_turn = load.of_folder and threads.decode == 1 and not (jpeg_device or settings.fetch_threads)
     return Concurrency(
         fetch_threads=threads.fetch,
         decode_threads=threads.decode,
         group_items=settings.group_items,
-        jpeg_device=_jpeg_device(settings),
+        jpeg_device=jpeg_device,
+        works_ahead=not in_turn,
     )
 
 
@@ -668,14 +674,16 @@ def embedded_deps(
     ledger: Ledger,
     existing: CollectionInfo | None = None,
     policies: PolicyBook | None = None,
+    of_folder: bool = False,
 ) -> Deps:
     """The ports for a job that runs in this process.
 
     Args:
         existing: the collection that it is for, if it is there already.
         policies: for a job that may make its collection.
+        of_folder: the job reads a folder, and no bucket of S3.
     """
-    load = load_of_model(embedder.spec, batches=settings.batch_threads)
+    load = replace(load_of_model(embedder.spec, batches=settings.batch_threads), of_folder=of_folder)
     return Deps(
         store=store,
         index=index,

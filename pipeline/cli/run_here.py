@@ -39,10 +39,12 @@ def deps_of_job(job: Job, ledger: Ledger, settings: Settings) -> Iterator[Deps]:
     with wiring.open_index(settings) as index:
         target = job.request.target
         embedder = wiring.model_of_generation(target, index, settings, batches=settings.batch_threads)
-        yield deps_here(index, embedder, ledger, settings, existing=index.get_generation(target))
+        existing = index.get_generation(target)
+        yield deps_here(job.request.bucket, index, embedder, ledger, settings, existing=existing)
 
 
 def deps_here(
+    bucket: str,
     index: VectorIndex,
     embedder: ImageEmbedder,
     ledger: Ledger,
@@ -54,6 +56,7 @@ def deps_here(
     """The ports for a job that runs in this process.
 
     Args:
+        bucket: that the job reads, or the path of a folder.
         existing: the collection that it is for, if it is there already.
         policies: for a job that may make its collection.
     """
@@ -65,6 +68,7 @@ def deps_here(
         ledger=ledger,
         existing=existing,
         policies=policies,
+        of_folder=bucket.startswith("/"),
     )
 
 

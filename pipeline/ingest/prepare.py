@@ -1,4 +1,4 @@
-"""From references to pixels: fetch, decode and resize on threads, ahead of whoever consumes them."""
+"""From references to pixels: fetch, decode and resize, on threads ahead of whoever consumes them."""
 
 import time
 from collections import deque
@@ -106,7 +106,8 @@ def prepare_all(
     """One outcome per reference, in order.
 
     At most two groups of finished pixels wait for the consumer, and at most `fetch_threads` bodies are in
-    memory. Closing the iterator early stops the threads.
+    memory. Closing the iterator early stops the threads. Without `concurrency.works_ahead` there are none,
+    and an image is prepared when it is asked for.
 
     Args:
         beside: see `decode_object`.
@@ -130,6 +131,9 @@ def prepare_all(
             beside=beside,
         )
 
+    if not concurrency.works_ahead:
+        yield from map(prepare, refs)
+        return
     ahead = 2 * concurrency.group_items
     with ThreadPoolExecutor(concurrency.fetch_threads, thread_name_prefix="prepare") as pool:
         try:

@@ -32,6 +32,7 @@ class Concurrency:
     decode_threads: int = 2
     group_items: int = 32  # images per forward pass
     jpeg_device: str = ""  # `cuda:N` decodes ordinary JPEGs; empty: the decode threads do, as with all others
+    works_ahead: bool = True  # False: a batch's own thread reads and decodes, group by group
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

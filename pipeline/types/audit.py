@@ -26,6 +26,7 @@ class AuditKind(StrEnum):
     READ = "read"  # of the log itself
     EXPORT = "export"  # of the log itself
     ERASURE = "erasure"  # of earlier records
+    NEW_LOG = "new_log"  # the first entry of a log that takes the place of another
 
 
 class AuditOutcome(StrEnum):
