@@ -33,6 +33,7 @@ class BoundModel:
     name: str
     dim: int
     reads_text: bool = False
+    beside: Mapping[str, "BoundModel"] = field(default_factory=dict)  # of further embeddings, by name
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,6 +41,7 @@ class CollectionInfo:
     """One generation of a collection, and the model whose vectors it holds.
 
     `live`: it is the one that answers searches under the collection's name.
+    `beside`: of each further embedding, its model with that model's own fingerprint. `rows` are the same.
     """
 
     name: str
