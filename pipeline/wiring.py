@@ -265,6 +265,13 @@ class OpenIndex(VectorIndex, AbstractContextManager[Any], Protocol):
 
 
 def open_index(settings: Settings) -> OpenIndex:
+    from pipeline.adapters.beside.index import OpenBesideIndex
+
+    return OpenBesideIndex(_open_index_of_one(settings))
+
+
+def _open_index_of_one(settings: Settings) -> OpenIndex:
+    """Of one embedding of each image."""
     from pipeline.adapters.milvus.lite.folder import is_lite
 
     make_home(settings)
