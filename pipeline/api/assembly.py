@@ -17,7 +17,6 @@ from pipeline.ports import (
     ImageEmbedder,
     KeyBook,
     Ledger,
-    PersonBook,
     PolicyBook,
     RequestBook,
     VectorIndex,
@@ -40,9 +39,6 @@ class WholeLedger(Ledger, Protocol):
 
     @property
     def policies(self) -> PolicyBook: ...
-
-    @property
-    def persons(self) -> PersonBook: ...
 
     @property
     def verifications(self) -> VerificationBook: ...

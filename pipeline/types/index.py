@@ -65,10 +65,14 @@ class CollectionInfo:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StoredVersion:
-    """The rows that a generation has of one image. `etag` is empty when they are of several versions."""
+    """The rows that a generation has of one image. `etag` is empty when they are of several versions.
+
+    `places` are the numbers of its views. There may be gaps between them.
+    """
 
     etag: str
     rows: int
+    places: frozenset[int] = field(default=frozenset(), compare=False)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
