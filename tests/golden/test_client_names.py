@@ -6,7 +6,7 @@ from pipeline import client
 from pipeline.client import Pictor
 
 SEARCH = (
-    "collection k min_score bucket prefix metadata where with_vector group_by "
+    "collection k min_score bucket prefix metadata where with_vector group_by embedding "
     "purpose case offence authorisation authority on_behalf_of"
 )
 
