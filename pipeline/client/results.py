@@ -303,7 +303,7 @@ class Review(AnswerObject):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class CollectionEmbedding(AnswerObject):
+class Embedding(AnswerObject):
     index: int
     embedding: Sequence[float]  # [D], of unit length
 
@@ -438,6 +438,7 @@ class FacesChanged(AnswerObject):
 _NESTED: Mapping[str, type[AnswerObject]] = {
     "hits": Hit,
     "answers": Answer,
+    "embeddings": CollectionEmbedding,
     "job": Job,
     "faces": FoundFace,
     "findings": Finding,
