@@ -210,6 +210,7 @@ def model_json(spec: ModelSpec) -> dict[str, object]:
         "dim": spec.dim,
         "preprocessing": asdict(spec.preprocessing),
         "capabilities": [capability.value for capability in spec.capabilities],
+        **({"beside": {one.name: model_json(one.spec) for one in spec.beside}} if spec.beside else {}),
     }
 
 
