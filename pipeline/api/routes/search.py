@@ -11,6 +11,7 @@ from fastapi import Query as Parameter
 
 from pipeline.api.backend import Asks, Backend, Ports
 from pipeline.api.bodies import MAX_TEXT_CHARS, BoxBody, Stated
+from pipeline.api.routes.direct import DirectSearch
 from pipeline.api.search_bodies import (
     GROUP_BY,
     MAX_HITS_OVER_HTTP,
@@ -40,7 +41,6 @@ RECEIPT_HEADER = "x-pictor-receipt"
 router = APIRouter(prefix="/v1/collections/{collection}/search", tags=["search"])
 
 
-@router.post("", response_model=SearchAnswerBody, response_model_exclude_none=True)
 def search(
     collection: str,
     body: SearchBody,
@@ -51,6 +51,16 @@ def search(
     """The stored images nearest to one example. A query that cannot be read is an error of the request."""
     found = _search(collection, [read_body(body.query, ports)], body, stated, ports, caller)
     return _single(found)
+
+
+router.add_api_route(
+    "",
+    search,
+    methods=["POST"],
+    response_model=SearchAnswerBody,
+    response_model_exclude_none=True,
+    route_class_override=DirectSearch,
+)
 
 
 @router.post("/batch", response_model=SearchAnswerBody, response_model_exclude_none=True)
