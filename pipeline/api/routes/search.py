@@ -2,12 +2,14 @@
 
 import base64
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import numpy as np
 from fastapi import APIRouter, Body, Response
 from fastapi import Query as Parameter
+from pydantic_core import to_json
 
 from pipeline.api.backend import Asks, Backend, Ports
 from pipeline.api.bodies import MAX_TEXT_CHARS, BoxBody, Stated
@@ -17,7 +19,6 @@ from pipeline.api.search_bodies import (
     MAX_HITS_OVER_HTTP,
     MAX_VECTORS,
     MAX_WHERE_CHARS,
-    Answer,
     QueryBody,
     SearchAnswerBody,
     SearchBatchBody,
@@ -39,6 +40,14 @@ from pipeline.types import Box, Condition, Reason
 RECEIPT_HEADER = "x-pictor-receipt"
 
 router = APIRouter(prefix="/v1/collections/{collection}/search", tags=["search"])
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Told:
+    """`document` is a `SearchAnswerBody`, which is not made for each answer: to check it takes as long."""
+
+    document: Mapping[str, object]
+    answers: Sequence[SearchAnswer]
 
 
 def search(
@@ -150,7 +159,7 @@ def _search(
     stated: Stated,
     ports: Backend,
     caller: Caller,
-) -> SearchAnswerBody:
+) -> Told:
     said = stated.model_dump() | options.justification.model_dump(exclude_defaults=True)
     request = read_search(
         collection=collection,
@@ -177,9 +186,7 @@ def _condition(value: object) -> Condition | None:
     return None if value is None else read_condition(value, of="filter.where")
 
 
-def _answered(
-    request: SearchRequest, queries: list[Query], ports: Backend, caller: Caller
-) -> SearchAnswerBody:
+def _answered(request: SearchRequest, queries: list[Query], ports: Backend, caller: Caller) -> Told:
     started = time.perf_counter()
     try:
         answers = ports.search(queries, request, caller)
@@ -188,35 +195,34 @@ def _answered(
         raise
     target = answers[0].target
     assert target is not None, "each query has its answer, and each answer its generation"
-    return SearchAnswerBody(
-        collection=target.name,
-        model=ports.index.model_of(target).name,
-        fingerprint=target.fingerprint,
-        generation=target.generation,
-        seconds=round(time.perf_counter() - started, 6),
-        stage_seconds={stage: round(seconds, 6) for stage, seconds in answers[0].seconds.items()},
-        answers=[_answer(answer) for answer in answers],
+    document: dict[str, object] = {
+        "collection": target.name,
+        "model": ports.index.model_of(target).name,
+        "fingerprint": target.fingerprint,
+        "generation": target.generation,
+        "seconds": round(time.perf_counter() - started, 6),
+        "stage_seconds": {stage: round(seconds, 6) for stage, seconds in answers[0].seconds.items()},
+        "answers": [answer_json(answer) for answer in answers],
+    }
+    return Told(document=document, answers=answers)
+
+
+def _single(told: Told) -> Response:
+    """Raises the fault of the only query, so that the status of the answer says so."""
+    (answer,) = told.answers
+    if not answer.error:
+        receipt = answer.receipt.record_id if answer.receipt else "recording off"
+        return _sent(told, {RECEIPT_HEADER: receipt})
+    if answer.code in {reason.value for reason in Reason}:
+        raise _error_of(Reason(answer.code), answer.detail)
+    raise (
+        ModelError(answer.detail) if answer.code == ErrorCode.MODEL_UNUSABLE else ArgumentError(answer.detail)
     )
 
 
-def _answer(answer: SearchAnswer) -> Answer:
-    return Answer.model_validate(answer_json(answer))
-
-
-def _single(found: SearchAnswerBody) -> Response:
-    """Raises the fault of the only query, so that the status of the answer says so."""
-    (answer,) = found.answers
-    if answer.error is None:
-        return _sent(found, {RECEIPT_HEADER: answer.receipt or "recording off"})
-    detail = answer.error.removeprefix(f"{answer.code}: ")
-    if answer.code in {reason.value for reason in Reason}:
-        raise _error_of(Reason(answer.code), detail)
-    raise ModelError(detail) if answer.code == ErrorCode.MODEL_UNUSABLE else ArgumentError(detail)
-
-
-def _sent(found: SearchAnswerBody, headers: Mapping[str, str] | None = None) -> Response:
+def _sent(told: Told, headers: Mapping[str, str] | None = None) -> Response:
     """As JSON that is made here: FastAPI would hand the answer to another thread and back for it."""
-    return Response(found.model_dump_json(exclude_none=True), headers=headers, media_type="application/json")
+    return Response(to_json(told.document), headers=headers, media_type="application/json")
 
 
 def _error_of(reason: Reason, detail: str) -> ImageError | NotFoundError:
