@@ -13,6 +13,7 @@ from pipeline.settings import Settings
 if TYPE_CHECKING:
     from pipeline.adapters.ledger.sql_audit_log import SqlAuditLog
     from pipeline.audit.checkpoint import NamedCheckpoint
+    from pipeline.audit.loss import PublishedTree
     from pipeline.audit.note import SigningKey, VerifierKey
     from pipeline.audit.place import Place
     from pipeline.audit.publisher import Cosign
@@ -27,14 +28,13 @@ def open_audit_log(settings: Settings) -> Iterator["SqlAuditLog"]:
         ConfigError: the key or the witness policy cannot be used.
     """
     from pipeline.adapters.ledger.sql_audit_log import open_audit_log as open_sql_audit_log
-    from pipeline.audit.place import read_checkpoints
     from pipeline.audit.publisher import Publisher
 
     key, places = audit_key(settings), audit_places(settings)
     copies = checkpoint_places(settings)
 
     def guard() -> Sequence["NamedCheckpoint"]:
-        return [one for place in (*places, *copies) for one in read_checkpoints(place, key.verifier)]
+        return all_checkpoints(settings, key.verifier)
 
     with open_sql_audit_log(settings.ledger_target, key, ca_file=settings.ledger_ca_file, guard=guard) as log:
         publisher = Publisher(
@@ -91,6 +91,26 @@ def published_checkpoints(settings: Settings, key: "VerifierKey") -> list["Named
     from pipeline.audit.place import read_checkpoints
 
     return [one for place in checkpoint_places(settings) for one in read_checkpoints(place, key)]
+
+
+def all_checkpoints(settings: Settings, key: "VerifierKey") -> list["NamedCheckpoint"]:
+    """Those of both places."""
+    from pipeline.audit.place import read_checkpoints
+
+    places = (*audit_places(settings), *checkpoint_places(settings))
+    return [one for place in places for one in read_checkpoints(place, key)]
+
+
+def published_tree(settings: Settings, key: "VerifierKey") -> "PublishedTree | None":
+    """The tiles with their checkpoint. None where nothing is published."""
+    from pipeline.audit.loss import PublishedTree
+    from pipeline.audit.place import read_checkpoint
+    from pipeline.audit.tiles import CHECKPOINT
+
+    for place in audit_places(settings):
+        if (checkpoint := read_checkpoint(place, CHECKPOINT, key)) is not None:
+            return PublishedTree(place=place, checkpoint=checkpoint)
+    return None
 
 
 def witness_policy(settings: Settings) -> "WitnessPolicy | None":

@@ -7,6 +7,8 @@ from pipeline.audit.checkpoint import NamedCheckpoint
 from pipeline.audit.tree import NodeReader, root_of
 from pipeline.errors import FatalError
 
+DECIDE = "Pictor signs nothing until you decide. `pictor audit restore` says what is missing"
+
 Guard: TypeAlias = Callable[[], Sequence[NamedCheckpoint]]
 
 
@@ -26,10 +28,10 @@ def check_not_behind(published: Sequence[NamedCheckpoint], size: int, node: Node
         if signed.size > size:
             raise FatalError(
                 f"{one.name}: the log was rolled back. It has {size} entries, and this checkpoint has "
-                f"{signed.size}. Pictor signs nothing until you decide, see docs/accountability.md"
+                f"{signed.size}. {DECIDE}"
             )
         if root_of(signed.size, node) != signed.root:
             raise FatalError(
                 f"{one.name}: the log was forked. Its first {signed.size} entries are not those of this "
-                "checkpoint. Pictor signs nothing until you decide, see docs/accountability.md"
+                f"checkpoint. {DECIDE}"
             )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pipeline import wiring_audit
-from pipeline.cli import audit_report, audit_review, audit_search
+from pipeline.cli import audit_report, audit_restore, audit_review, audit_search
 from pipeline.cli.audit_options import Asked, Case, Kind, Person, Since, Until
 from pipeline.cli.audit_receipts import check_receipts
 from pipeline.cli.exit_codes import EXIT_UNFINISHED
@@ -31,6 +31,7 @@ app = typer.Typer(
 app.command("search")(audit_search.search)
 app.command("report")(audit_report.report)
 app.command("review")(audit_review.review)
+app.command("restore")(audit_restore.restore)
 
 
 @app.command("verify")
@@ -110,21 +111,12 @@ def export(
 
     python -m pipeline.audit.offline FOLDER --vkey KEY checks them. So do programs of others.
     """
-    from pipeline.adapters.folder.store import FolderStore
-    from pipeline.audit.export import RECORDS, write_tree
-    from pipeline.audit.place import Place
+    from pipeline.cli.audit_export import write_log
     from pipeline.service.audit import export_records
 
     with wiring_audit.open_audit_log(Settings.from_env()) as log:
         lines = export_records(log, local_caller(), since=as_utc(since), until=as_utc(until))
-        _make_folder(folder)
-        count = 0
-        with (folder / RECORDS).open("wb") as file:
-            for line in lines:
-                file.write(line)
-                count += 1
-        place = Place(store=FolderStore(), bucket=str(folder.resolve()), prefix="", url=f"{folder}/")
-        size = write_tree(log, place, log.key.verifier)
+        count, size = write_log(log, folder, lines)
     note(f"{count} of {size} entries written to {folder}; the key of the log is {log.key.verifier}")
 
 
@@ -178,13 +170,6 @@ def _read_checkpoint(path: Path, key: "VerifierKey") -> "NamedCheckpoint":
         return NamedCheckpoint(name=str(path), checkpoint=open_checkpoint(path.read_text("utf-8"), key))
     except (OSError, UnicodeDecodeError, NoteError) as err:
         raise ArgumentError(f"{path}: no checkpoint of this log: {err}") from err
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True)
-    except OSError as err:
-        raise ArgumentError(f"folder {folder} cannot be made: {err.strerror}") from err
 
 
 def _print_verified(found: "Verified", *, as_json: bool) -> None:

@@ -1,8 +1,9 @@
 """The ports and threads of one process, and the bounds of one image."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from pipeline.ports.embedder import ImageEmbedder, TextEmbedder, ViewFinder
+from pipeline.ports.embedder import ImageEmbedder, TextEmbedder, ViewFinder, warm_model
 from pipeline.ports.index import VectorIndex
 from pipeline.ports.ledger import Ledger
 from pipeline.ports.policies import PolicyBook
@@ -31,6 +32,7 @@ class Concurrency:
     decode_threads: int = 2
     group_items: int = 32  # images per forward pass
     jpeg_device: str = ""  # `cuda:N` decodes ordinary JPEGs; empty: the decode threads do, as with all others
+    works_ahead: bool = True  # False: a batch's own thread reads and decodes, group by group
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,11 +41,19 @@ class Deps:
 
     store: ObjectStore
     index: VectorIndex
-    embedder: ImageEmbedder
+    embedder: ImageEmbedder  # of the first embedding of an image
     ledger: Ledger
     staging_bucket: str = ""  # where blocks of pixels wait between the CPU tier and the GPU tier; "" inline
     driver: str = ""  # whose jobs this process does; "" when it is told of no others
     concurrency: Concurrency = field(default_factory=Concurrency)
     finder: ViewFinder | None = None  # of a model that looks at views
     texts: TextEmbedder | None = None  # of a model that reads text, where searches are answered
+    beside: Mapping[str, ImageEmbedder] = field(default_factory=dict)  # of `embedder.spec.beside`, by name
+    texts_beside: Mapping[str, TextEmbedder] = field(default_factory=dict)  # of those that read text, by name
     policies: PolicyBook | None = None  # without them, no collection of faces can be made
+
+
+def warm_models(deps: Deps) -> None:
+    """Load the weights of all and run each once. See `warm_model`."""
+    for embedder in (deps.embedder, *deps.beside.values()):
+        warm_model(embedder)

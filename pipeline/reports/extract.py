@@ -20,11 +20,13 @@ OPERATIONS: Mapping[str, str] = {
     AuditKind.EXPORT: "disclosure of the log",
     AuditKind.JOB: "collection or alteration",
     AuditKind.PERSON_CHANGE: "collection or alteration",
+    AuditKind.COLLECTION_CHANGE: "collection or alteration",
     AuditKind.ERASURE: "erasure",
     "deletion": "erasure",
     AuditKind.POLICY_CHANGE: "administration",
     AuditKind.AUTHORISATION: "administration",
     AuditKind.KEY_CHANGE: "administration",
+    AuditKind.NEW_LOG: "administration",
 }
 COLUMNS = (
     "entry", "began", "ended", "operation", "kind", "person", "role", "on behalf of", "agency", "purpose",

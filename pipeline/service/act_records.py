@@ -1,6 +1,6 @@
 """The entries of the log about what callers change: jobs, persons, keys and more. Each precedes its act."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
 from pipeline.service.access import Caller
@@ -88,6 +88,16 @@ def enter_person_change(
     where = _reference(target)
     answers_to.record(
         [record_of(AuditKind.PERSON_CHANGE, caller, reference_db=where, outcome=act, details=details)]
+    )
+
+
+def enter_tag_change(
+    act: str, details: Mapping[str, Json], info: CollectionInfo, answers_to: Accountability, caller: Caller
+) -> None:
+    """Somebody changes the tags of a collection. Raises AuditError as `enter_job` does."""
+    where = _reference(info.ref)
+    answers_to.record(
+        [record_of(AuditKind.COLLECTION_CHANGE, caller, reference_db=where, outcome=act, details=details)]
     )
 
 

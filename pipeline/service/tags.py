@@ -1,4 +1,7 @@
-"""Tags of collections: texts by which callers sort them. They decide nothing."""
+"""Tags of collections: texts by which callers sort them. They decide nothing.
+
+Each change is recorded before it is made.
+"""
 
 import unicodedata
 from collections.abc import Mapping, Sequence
@@ -8,6 +11,8 @@ from pipeline.names import shown
 from pipeline.ports import PersonBook, VectorIndex
 from pipeline.ports.model_binding import find_collection
 from pipeline.service.access import Caller, Permission, require, require_names
+from pipeline.service.accountability import Accountability
+from pipeline.service.act_records import enter_tag_change
 
 MAX_KEY_CHARS = 128
 MAX_VALUE_CHARS = 256
@@ -24,7 +29,12 @@ def list_tags(collection: str, index: VectorIndex, book: PersonBook, caller: Cal
 
 
 def set_tags(
-    collection: str, tags: Mapping[str, str], index: VectorIndex, book: PersonBook, caller: Caller
+    collection: str,
+    tags: Mapping[str, str],
+    index: VectorIndex,
+    book: PersonBook,
+    answers_to: Accountability,
+    caller: Caller,
 ) -> None:
     """Add tags, or change those of the same key. Safe to run twice.
 
@@ -32,20 +42,35 @@ def set_tags(
         ArgumentError: no tag.
         NotFoundError: there is no such collection.
         LimitError: it would have more than 200. None was set.
+        AuditError: it could not be recorded. None was set.
     """
     require(caller, Permission.WRITE)
     require_names(caller, collection=collection)
     check_tags(tags)
-    book.set_tags(find_collection(collection, index).name, tags)
+    info = find_collection(collection, index)
+    enter_tag_change("tagged", {"tags": dict(tags)}, info, answers_to, caller)
+    book.set_tags(info.name, tags)
 
 
 def remove_tags(
-    collection: str, keys: Sequence[str], index: VectorIndex, book: PersonBook, caller: Caller
+    collection: str,
+    keys: Sequence[str],
+    index: VectorIndex,
+    book: PersonBook,
+    answers_to: Accountability,
+    caller: Caller,
 ) -> None:
-    """Those that are not there are no error. Raises NotFoundError: there is no such collection."""
+    """Those that are not there are no error.
+
+    Raises:
+        NotFoundError: there is no such collection.
+        AuditError: it could not be recorded. None was removed.
+    """
     require(caller, Permission.WRITE)
     require_names(caller, collection=collection)
-    book.remove_tags(find_collection(collection, index).name, keys)
+    info = find_collection(collection, index)
+    enter_tag_change("untagged", {"keys": list(keys)}, info, answers_to, caller)
+    book.remove_tags(info.name, keys)
 
 
 def check_tags(tags: Mapping[str, str]) -> None:

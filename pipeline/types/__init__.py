@@ -83,6 +83,7 @@ from pipeline.types.keys import (
 )
 from pipeline.types.models import (
     Capability,
+    ModelBeside,
     ModelSpec,
     Pixels,
     Preprocessing,
@@ -133,6 +134,7 @@ from pipeline.types.verification import (
     person_key,
 )
 from pipeline.types.views import (
+    SAME_PLACE,
     Box,
     Face,
     FaceOutline,
@@ -160,6 +162,7 @@ __all__ = [
     "MAX_TAGS",
     "NOT_FOLLOWED",
     "RETRIED_FROM",
+    "SAME_PLACE",
     "WORKERS",
     "Actor",
     "AllOf",
@@ -210,6 +213,7 @@ __all__ = [
     "Match",
     "MatchDecision",
     "MatchState",
+    "ModelBeside",
     "ModelSpec",
     "ObjectRef",
     "OneOf",

@@ -22,10 +22,12 @@ class AuditKind(StrEnum):
     KEY_CHANGE = "key_change"
     JOB = "job"  # one that writes into a collection
     DELETION = "deletion"  # of images, a generation or a whole collection
+    COLLECTION_CHANGE = "collection_change"  # the tags of a collection
     PERSON_CHANGE = "person_change"  # a person over faces, and which faces are theirs
     READ = "read"  # of the log itself
     EXPORT = "export"  # of the log itself
     ERASURE = "erasure"  # of earlier records
+    NEW_LOG = "new_log"  # the first entry of a log that takes the place of another
 
 
 class AuditOutcome(StrEnum):

@@ -81,6 +81,7 @@ class Embedded:
     height: int
     metadata: Mapping[str, str] = field(default_factory=dict)
     of_views: tuple[Mapping[str, str], ...] = ()  # metadata of each view alone; none where there is none
+    beside: Mapping[str, Vector] = field(default_factory=dict)  # of a whole image, by each model beside
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

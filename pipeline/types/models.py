@@ -49,7 +49,8 @@ class ModelSpec:
     """A model as the pipeline sees it.
 
     `address` is where the model comes from: "builtin", "torchvision/resnet50" or the path of a model file.
-    `fingerprint` is 64 hex digits of SHA-256 over weights, architecture and preprocessing.
+    `fingerprint` is 64 hex digits of SHA-256 over weights, architecture and preprocessing, and over the names
+    and fingerprints of the models beside it.
     """
 
     name: str
@@ -59,6 +60,7 @@ class ModelSpec:
     dim: int
     preprocessing: Preprocessing
     capabilities: tuple[Capability, ...] = (Capability.IMAGES,)
+    beside: tuple["ModelBeside", ...] = ()  # they embed each image, too; ordered by name
 
     @property
     def has_views(self) -> bool:
@@ -67,3 +69,14 @@ class ModelSpec:
     @property
     def reads_text(self) -> bool:
         return Capability.TEXT in self.capabilities
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModelBeside:
+    """A model that gives each image of a collection one more embedding.
+
+    `name` is what a search calls that embedding, for example "copies". The model has no other beside it.
+    """
+
+    name: str
+    spec: ModelSpec

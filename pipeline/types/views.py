@@ -3,11 +3,15 @@
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from pipeline.types.models import Pixels
 
 Point = tuple[float, float]  # x and y, px of the upright picture. The centre of the first pixel is (0, 0)
+
+# The least overlap of the boxes of one face in one picture, as intersection over union. Detectors draw boxes
+# of other sizes around the same face.
+SAME_PLACE = 0.3
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -68,6 +72,9 @@ class View:
     pixels: Pixels  # [3, S, S]
     box: Box | None = None
     face: Face | None = None  # of a view that is one
+    beside: Mapping[str, Pixels] = field(
+        default_factory=dict
+    )  # inputs of the models beside the first, by name
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

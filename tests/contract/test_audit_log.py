@@ -13,7 +13,7 @@ from pipeline.adapters.ledger.sql_audit_log import open_audit_log
 from pipeline.audit.note import SigningKey
 from pipeline.audit.records import canonical_json, commit
 from pipeline.audit.verify import verify_log
-from pipeline.errors import ArgumentError, NotFoundError
+from pipeline.errors import ArgumentError, ConfigError, FatalError, NotFoundError
 from pipeline.ports.audit import PublishedLog
 from pipeline.testing.memory_audit import MemoryAuditLog
 from pipeline.types import AuditKind, AuditQuery, AuditReceipt, Candidate, Probe
@@ -28,6 +28,7 @@ class KeyedLog(PublishedLog, Protocol):
 
 
 KEY = SigningKey.generate("pictor.test/log")
+OTHER_KEY = SigningKey.generate("pictor.test/other")
 
 
 @pytest.fixture
@@ -84,6 +85,22 @@ def test_a_record_that_is_appended_twice_keeps_its_place(log: KeyedLog) -> None:
     (again,) = log.append([record])
     assert (again.index, log.head().size) == (0, 2)
     assert proves(again, record, log.key.verifier)
+
+
+def test_a_log_that_begins_anew_has_its_first_entry_alone_and_refuses_the_old_key(database: str) -> None:
+    empty_tables(database)
+    first = search_by("ann")
+    with open_audit_log(database, KEY) as old, open_audit_log(database, OTHER_KEY) as log:
+        old.append([search_by("bob", minute=minute) for minute in range(300)])
+        receipt = log.begin_anew(first)
+        assert (receipt.index, log.head().size, log.full_tiles()) == (0, 1, [])
+        assert proves(receipt, first, OTHER_KEY.verifier)
+        with pytest.raises(FatalError, match="put back"):  # it was running meanwhile
+            old.append([search_by("bob")])
+        log.append([search_by("eve")])
+        assert verify_log(log, OTHER_KEY.verifier, verifications=log.verifications).faults == ()
+    with open_audit_log(database, KEY) as old, pytest.raises(ConfigError, match="signed by"):
+        old.append([search_by("bob")])
 
 
 def test_two_processes_go_on_from_each_other(database: str) -> None:

@@ -105,6 +105,23 @@ def test_threads_that_are_set_are_taken_and_shared_by_the_batches() -> None:
     assert fit(small, fetch_threads=3) == Threads(fetch=3, decode=1)
 
 
+@pytest.mark.parametrize(
+    ("cores", "settings", "of_folder", "ahead"),
+    [
+        (2, {}, True, False),  # each of the two batches has a core
+        (2, {}, False, True),  # a bucket has to be waited for
+        (4, {}, True, True),  # two cores for each batch
+        (2, {"fetch_threads": 1}, True, True),  # somebody has set it
+        (2, {"jpeg_decoder": "cuda"}, True, True),  # a GPU decodes what waits together
+    ],
+)
+def test_a_batch_has_no_threads_beside_its_own_where_they_would_only_take_turns(
+    cores: int, settings: dict[str, object], of_folder: bool, ahead: bool
+) -> None:
+    load, share = Load(batches=2, of_folder=of_folder), Share(cores=cores, memory_bytes=64 * GIB)
+    assert concurrency_of(Settings.model_validate(settings), load, share).works_ahead is ahead
+
+
 def test_a_larger_budget_for_an_image_leaves_fewer_threads() -> None:
     share = Share(cores=32, memory_bytes=4 * GIB)
     twice = ImageLimits(decode_budget_bytes=2 * LIMITS.decode_budget_bytes)

@@ -1,6 +1,7 @@
 """The pages: links lead somewhere, tables that mirror the code are whole, figures are the last measured."""
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,20 @@ def test_the_page_of_reasons_has_each_reason_once() -> None:
 def test_the_readme_has_the_figures_that_were_measured_last() -> None:
     text = README.read_text(encoding="utf-8")
     assert text == with_figures(text, read_results(RESULTS)["end_to_end"]), "run: python -m benchmarks.render"
+
+
+def test_the_readme_lists_each_extra_with_what_it_includes() -> None:
+    text = README.read_text(encoding="utf-8")
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    included = {
+        name: next(
+            (re.findall(r"[\w-]+", needed)[1:] for needed in needs if needed.startswith("pictor[")), []
+        )
+        for name, needs in project["optional-dependencies"].items()
+        if name != "dev"
+    }
+    listed = re.findall(r"^\| `(\w+)` \|[^|]+\|([\w`, ]*)\|$", text, re.MULTILINE)
+    assert {name: re.findall(r"\w+", includes) for name, includes in listed} == included
 
 
 _COMMAND = re.compile(r"(?:`|\$ |\| |^)pictor ((?:[a-z-]+ ?)+[^`\n|#]*)", re.MULTILINE)

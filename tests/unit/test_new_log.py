@@ -1,7 +1,6 @@
-"""How docs/accountability.md starts a new log after a ledger was put back."""
+"""`pictor audit restore`: what a ledger that was put back lacks, and how a new log begins."""
 
 import json
-import re
 import shutil
 import sqlite3
 from collections.abc import Sequence
@@ -11,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from pipeline import wiring_audit
+from pipeline.adapters.ledger.audit_anew import LOG_TABLES
 from pipeline.adapters.ledger.schema import metadata
+from pipeline.audit.offline import main as check_offline
 from pipeline.errors import FatalError
 from pipeline.settings import Settings
 from pipeline.types import AuditRecord
@@ -19,9 +20,8 @@ from tests.audit_records import search_by
 from tests.unit.commands import Output, pictor
 from tests.verifications import decision_on, search_to_verify
 
-PAGE = (Path(__file__).parents[2] / "docs" / "accountability.md").read_text(encoding="utf-8")
-[EMPTY_THE_LOG] = re.findall(r"```sql\n(.*?)```", PAGE, re.DOTALL)
 OF_THE_LOG = ("audit_", "verification")  # how the names of its tables begin
+SECRET = "old secret of 32 characters or more"
 
 
 def append(*records: AuditRecord) -> None:
@@ -29,52 +29,173 @@ def append(*records: AuditRecord) -> None:
         log.append(records)
 
 
+def entries() -> list[dict[str, object]]:
+    with wiring_audit.open_audit_log(Settings.from_env()) as log:
+        return [json.loads(entry.record or b"{}") for entry in log.entries()]
+
+
 def copy_rows(source: Path, target: Path) -> None:
     with closing(sqlite3.connect(source)) as old, closing(sqlite3.connect(target)) as new:
         old.backup(new)
 
 
-@pytest.fixture
-def old_log(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Sequence[str]:
-    """The last checkpoint of a log whose ledger was then restored from a backup: origin, size and root."""
-    monkeypatch.setenv("PICTOR_AUDIT_CHECKPOINTS", str(tmp_path / "second"))
+def put_back(home: Path, tmp_path: Path) -> None:
+    """Three entries, a backup, 300 more entries, and the backup takes the place of the ledger."""
     search = search_to_verify(hits=2)
-    append(search, decision_on(search, "bob"))
+    append(search, decision_on(search, "bob"), search_by("ann"))
     copy_rows(home / "ledger.db", tmp_path / "backup.db")
-    append(search_by("eve"))
+    append(*(search_by("eve", minute=minute) for minute in range(300)))
     copy_rows(tmp_path / "backup.db", home / "ledger.db")
+
+
+@pytest.fixture
+def old_log(home: Path, tmp_path: Path) -> Sequence[str]:
+    """The last checkpoint of a log whose ledger was then put back: origin, size and root."""
+    put_back(home, tmp_path)
     return (home / "audit" / "checkpoint").read_text().splitlines()[:3]
 
 
-def start_new_log(home: Path, kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Steps 2 to 4."""
-    kept.mkdir()
-    for name in ("audit", "audit.key"):
-        shutil.move(home / name, kept / name)
-    with closing(sqlite3.connect(home / "ledger.db", isolation_level=None)) as connection:
-        connection.executescript(EMPTY_THE_LOG)
-    monkeypatch.setenv("PICTOR_AUDIT_CHECKPOINTS", str(kept / "second"))
-    monkeypatch.setenv("PICTOR_AUDIT_ORIGIN", "audit.example.org/second")
+@pytest.fixture
+def in_places(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The same, with key, name and places of the log in the settings. Returns the old places' folder."""
+    monkeypatch.setenv("PICTOR_AUDIT_KEY", SECRET)
+    monkeypatch.setenv("PICTOR_AUDIT_ORIGIN", "audit.example.org/first")
+    monkeypatch.setenv("PICTOR_AUDIT_TILES", str(tmp_path / "old" / "tiles"))
+    monkeypatch.setenv("PICTOR_AUDIT_CHECKPOINTS", str(tmp_path / "old" / "second"))
+    put_back(home, tmp_path)
+    return tmp_path / "old"
+
+
+def test_what_is_missing_is_said_and_nothing_is_changed(
+    old_log: Sequence[str], monkeypatch: pytest.MonkeyPatch, capsys: Output
+) -> None:
+    assert pictor(monkeypatch, "audit", "restore") == 1
+    said = capsys.readouterr().out
+    assert "the ledger has 3 entries" in said
+    assert "missing: 300 entries, 3 to 302" in said
+    assert "audit/checkpoint is of 303 entries" in said
+    assert "the published tiles prove 300 of the missing entries" in said
+    assert "cannot be brought back" in said
+    with pytest.raises(FatalError, match=r"rolled back.*pictor audit restore"):
+        append(search_by("ann"))
+    assert len(entries()) == 3
+
+
+@pytest.mark.parametrize("damage", ["gone", "cut", "other"])
+def test_tiles_that_are_not_whole_prove_nothing(
+    damage: str, old_log: Sequence[str], home: Path, monkeypatch: pytest.MonkeyPatch, capsys: Output
+) -> None:
+    bundle = home / "audit" / "tile" / "entries" / "000"
+    whole = bundle.read_bytes()
+    bundle.unlink()
+    if damage != "gone":
+        bundle.write_bytes(whole[:-1] if damage == "cut" else whole[:-1] + bytes([whole[-1] ^ 1]))
+    assert pictor(monkeypatch, "audit", "restore") == 1
+    said = capsys.readouterr().out
+    assert "prove 0 of the missing entries" in said
+    assert "missing: 300 entries, 3 to 302" in said
 
 
 def test_a_new_log_begins_with_the_state_at_which_the_old_one_ended(
     home: Path, old_log: Sequence[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Output
 ) -> None:
-    with pytest.raises(FatalError, match="rolled back"):
-        append(search_by("ann"))
-    start_new_log(home, tmp_path / "kept", monkeypatch)
-    named = f"new log after {' '.join(old_log)}"
-    assert pictor(monkeypatch, "audit", "search", "--case", named) == 0
+    kept = tmp_path / "kept"
+    old_key = (home / "audit.key").read_text()
+    assert pictor(monkeypatch, "audit", "restore", "--keep", str(kept), "--yes") == 0
     append(search_by("ann"))
     capsys.readouterr()
     assert pictor(monkeypatch, "audit", "verify", "--json") == 0
     assert json.loads(capsys.readouterr().out)["size"] == 2
-    with wiring_audit.open_audit_log(Settings.from_env()) as log:
-        first = json.loads(next(iter(log.entries())).record or b"{}")
-    assert first["details"]["query"]["case_ref"] == named
-    assert (home / "audit" / "checkpoint").read_text().startswith("audit.example.org/second\n2\n")
+    first, _ = entries()
+    assert first["kind"] == "new_log"
+    details = first["details"]
+    assert isinstance(details, dict)
+    assert [details["old_origin"], str(details["old_size"]), details["old_root"]] == list(old_log)
+    assert (details["entries_in_ledger"], details["first_missing"]) == (3, 3)
+    assert not (home / "audit" / "checkpoint").read_text().startswith(old_log[0])
+    assert (kept / "audit.key").read_text() == old_key
+    assert (kept / "audit" / "checkpoint").read_text().splitlines()[:3] == list(old_log)
+    assert check_offline([str(kept / "log"), "--vkey", str(details["old_vkey"])]) == 0
 
 
-def test_the_page_empties_every_table_of_the_log_and_no_other() -> None:
-    emptied = re.findall(r"DELETE FROM (\w+);", EMPTY_THE_LOG)
-    assert sorted(emptied) == sorted(name for name in metadata.tables if name.startswith(OF_THE_LOG))
+def test_a_log_of_the_settings_needs_its_own_name_key_and_places(
+    in_places: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Output
+) -> None:
+    key, kept = tmp_path / "key", tmp_path / "kept"
+    key.write_text("new secret of 32 characters or more\n")
+    old_checkpoint = (in_places / "tiles" / "checkpoint").read_bytes()
+    asked = ["audit", "restore", "--keep", str(kept), "--yes"]
+    assert pictor(monkeypatch, *asked) == 2
+    assert "give --origin, --new-key, --tiles, --checkpoints" in capsys.readouterr().err
+    asked += ["--origin", "audit.example.org/second", "--new-key", str(key)]
+    asked += ["--tiles", str(tmp_path / "new" / "tiles")]
+    assert pictor(monkeypatch, *asked, "--checkpoints", str(in_places / "tiles")) == 2
+    assert "has the checkpoint of a log already" in capsys.readouterr().err
+    assert len(entries()) == 3
+    second = str(tmp_path / "new" / "second")
+    assert pictor(monkeypatch, *asked, "--checkpoints", second) == 0
+    said = " ".join(capsys.readouterr().err.split())
+    assert "set PICTOR_AUDIT_ORIGIN=audit.example.org/second" in said
+    assert f"set PICTOR_AUDIT_CHECKPOINTS={second}" in said
+    assert (in_places / "tiles" / "checkpoint").read_bytes() == old_checkpoint
+    assert (
+        (tmp_path / "new" / "second" / "checkpoint").read_text().startswith("audit.example.org/second\n1\n")
+    )
+
+
+def test_a_process_with_the_old_settings_appends_nothing(
+    in_places: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = tmp_path / "key"
+    key.write_text("new secret of 32 characters or more")
+    asked = ["audit", "restore", "--yes", "--keep", str(tmp_path / "kept"), "--origin", "audit.example.org/b"]
+    asked += [
+        "--new-key",
+        str(key),
+        "--tiles",
+        str(tmp_path / "new"),
+        "--checkpoints",
+        str(tmp_path / "copy"),
+    ]
+    assert pictor(monkeypatch, *asked) == 0
+    with pytest.raises(Exception, match="the log is signed by"):
+        append(search_by("ann"))
+    assert len(entries()) == 1
+
+
+def test_a_log_that_went_on_after_it_was_put_back_names_the_first_other_entry(
+    home: Path, old_log: Sequence[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Output
+) -> None:
+    shutil.move(home / "audit", tmp_path / "aside")  # as if nobody could see what was published
+    append(*(search_by("mallory", minute=minute) for minute in range(400)))
+    shutil.rmtree(home / "audit")
+    shutil.move(tmp_path / "aside", home / "audit")
+    assert pictor(monkeypatch, "audit", "restore") == 1
+    assert "missing: 300 entries, 3 to 302" in capsys.readouterr().out
+
+
+def test_a_log_that_is_whole_goes_on(home: Path, monkeypatch: pytest.MonkeyPatch, capsys: Output) -> None:
+    append(search_by("ann"))
+    assert pictor(monkeypatch, "audit", "restore") == 0
+    assert "every entry that was published" in capsys.readouterr().err
+    assert pictor(monkeypatch, "audit", "restore", "--keep", str(home / "kept"), "--yes") == 2
+    assert len(entries()) == 1
+
+
+def test_where_the_ledger_cannot_be_emptied_all_stays(
+    home: Path, old_log: Sequence[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = (home / "audit.key").read_text()
+    with closing(sqlite3.connect(home / "ledger.db")) as connection, connection:
+        connection.execute(
+            "CREATE TRIGGER kept BEFORE DELETE ON audit_tree BEGIN SELECT RAISE(ABORT, 'no'); END"
+        )
+    assert pictor(monkeypatch, "audit", "restore", "--keep", str(tmp_path / "kept"), "--yes") != 0
+    assert (home / "audit.key").read_text() == before
+    assert (home / "audit" / "checkpoint").read_text().splitlines()[:3] == list(old_log)
+    assert len(entries()) == 3
+
+
+def test_the_new_log_empties_every_table_of_the_log_and_no_other() -> None:
+    emptied = sorted(table.name for table in LOG_TABLES)
+    assert emptied == sorted(name for name in metadata.tables if name.startswith(OF_THE_LOG))

@@ -141,6 +141,20 @@ def test_no_more_objects_are_read_at_once_than_there_are_fetch_threads(store: Wa
     assert store.most_at_once == 3
 
 
+def test_without_working_ahead_the_thread_that_asks_prepares_each_image_when_it_asks(
+    store: WatchedStore,
+) -> None:
+    refs = fill(store, 4)
+    in_turn = replace(CONCURRENCY, works_ahead=False)
+    outcomes = prepare_all(refs, store, SPEC.preprocessing, LIMITS, PhaseClock(), concurrency=in_turn)
+    with closing(outcomes):
+        for taken, outcome in enumerate(outcomes, 1):
+            assert outcome.ref == refs[taken - 1]
+            assert store.read == [ref.key for ref in refs[:taken]]
+            assert prepare_threads() == []
+    assert len(store.read) == len(refs)
+
+
 def test_closing_early_stops_the_threads_and_reads_no_further_than_two_groups(store: WatchedStore) -> None:
     refs = fill(store, 20)
     outcomes = prepare_all(refs, store, SPEC.preprocessing, LIMITS, PhaseClock(), concurrency=CONCURRENCY)

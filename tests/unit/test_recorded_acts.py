@@ -20,7 +20,7 @@ from pipeline.errors import AuditError, TransientError
 from pipeline.ingest.run_batch import run_batch
 from pipeline.location import Location
 from pipeline.ports import Deps, KeyBook
-from pipeline.service import audit, delete, drop_generation, images, keys, policies, submit
+from pipeline.service import audit, delete, drop_generation, images, keys, policies, submit, tags
 from pipeline.service.access import local_caller
 from pipeline.service.accountability import Accountability
 from pipeline.service.act_records import IDS_OF_ENTRY, enter_deletion
@@ -49,6 +49,7 @@ SERVICE = REPOSITORY / "pipeline" / "service"
 NEED_NO_ENTRY: Mapping[str, str] = {
     "audit.erase_found": "calls erase_records",
     "audit_retention.erase_due": "calls erase_records",
+    "audit_restart.enter_new_log": "makes the entry itself, see test_new_log.py",
     "create.create_collection": "it is empty, and about nobody",
     "drop_generation.find_droppable": "changes nothing",
     "estimate.estimate_job": "changes nothing",
@@ -64,8 +65,6 @@ NEED_NO_ENTRY: Mapping[str, str] = {
     "prune.prune_jobs": "deletes what jobs noted of themselves, and no images",
     "retry.retry_failures": "of a job that has its entry",
     "persons.writable": "changes nothing",
-    "tags.remove_tags": "tags decide nothing and are about nobody",
-    "tags.set_tags": "tags decide nothing and are about nobody",
     "verify.verify": "brings book and index in step, and changes no image",
 }
 
@@ -124,6 +123,7 @@ class World:
     answers_to: Accountability
     key_id: str
     no_keys: KeyBook  # of a deployment that has none yet
+    persons: MemoryPersonBook
 
     def state(self) -> object:
         """All that an act could change."""
@@ -141,6 +141,7 @@ class World:
             self.no_keys.list_keys(),
             self.answers_to.policies.history(COLLECTION),
             self.answers_to.policies.find_clock(COLLECTION, "AB-1"),
+            self.persons.tags(COLLECTION),
         )
 
 
@@ -159,7 +160,16 @@ def world(
     answers_to = Accountability(log=log, policies=ledger.policies, index=deps.index)
     empty = shutil.copy(empty_ledger_file, tmp_path / "empty.db")
     with open_ledger(f"sqlite:///{empty}") as other:
-        yield World(deps=deps, log=log, answers_to=answers_to, key_id=made.key.key_id, no_keys=other.keys)
+        persons = MemoryPersonBook()
+        persons.set_tags(COLLECTION, {"team": "one"})
+        yield World(
+            deps=deps,
+            log=log,
+            answers_to=answers_to,
+            key_id=made.key.key_id,
+            no_keys=other.keys,
+            persons=persons,
+        )
 
 
 def book_of(world: World) -> KeyBook:
@@ -219,7 +229,7 @@ ACTS: Mapping[str, tuple[str, Act]] = {
     "delete.drop_collection": (
         "deletion",
         lambda w: delete.drop_collection(
-            COLLECTION, w.deps.index, w.deps.ledger.book, MemoryPersonBook(), w.answers_to, BOB
+            COLLECTION, w.deps.index, w.deps.ledger.book, w.persons, w.answers_to, BOB
         ),
     ),
     "drop_generation.drop_generation": (
@@ -242,6 +252,14 @@ ACTS: Mapping[str, tuple[str, Act]] = {
     ),
     "policies.decide_case": ("authorisation", lambda w: policies.decide_case(CASE, w.answers_to, BOB)),
     "audit.erase_records": ("erasure", erase_one),
+    "tags.set_tags": (
+        "collection_change",
+        lambda w: tags.set_tags(COLLECTION, {"team": "two"}, w.deps.index, w.persons, w.answers_to, BOB),
+    ),
+    "tags.remove_tags": (
+        "collection_change",
+        lambda w: tags.remove_tags(COLLECTION, ["team"], w.deps.index, w.persons, w.answers_to, BOB),
+    ),
 }
 
 
@@ -256,7 +274,7 @@ def test_an_act_has_an_entry_that_says_who_and_what(world: World, name: str) -> 
     [entry] = [entry for entry in world.log.entries() if entry.record is not None]
     record = json.loads(entry.record or b"")
     assert (record["kind"], record["actor"]["id"]) == (kind, "bob (key)")
-    if kind in ("job", "deletion", "policy_change", "authorisation"):
+    if kind in ("job", "deletion", "policy_change", "authorisation", "collection_change"):
         assert record["reference_db"]["collection"] == COLLECTION
 
 
@@ -283,6 +301,16 @@ def test_a_job_s_entry_names_the_job_and_its_source(world: World) -> None:
     [entry] = world.log.entries()
     details = json.loads(entry.record or b"")["details"]
     assert (details["job_id"], details["source"]) == (job.job_id, f"s3://{BUCKET}/")
+
+
+def test_the_entries_of_tags_say_which(world: World) -> None:
+    ACTS["tags.set_tags"][1](world)
+    ACTS["tags.remove_tags"][1](world)
+    told = [json.loads(entry.record or b"") for entry in world.log.entries()]
+    assert [(record["outcome"], record["details"]) for record in told] == [
+        ("tagged", {"tags": {"team": "two"}}),
+        ("untagged", {"keys": ["team"]}),
+    ]
 
 
 def test_many_images_that_are_deleted_at_once_have_several_entries(world: World) -> None:

@@ -377,6 +377,27 @@ def test_a_collection_has_tags_from_its_creation_on(ask: Ask) -> None:
     assert held(found, "list_tags_for_resource", ResourceArn=arn)["Tags"] == {"team": "two"}
 
 
+def test_every_change_of_tags_is_recorded_or_not_made(ask: Ask, log: MemoryAuditLog) -> None:
+    found = ask()
+    arn = held(found, "create_collection", CollectionId="tagged", Tags={"a": "1"})["CollectionArn"]
+    held(found, "tag_resource", ResourceArn=arn, Tags={"b": "2"})
+    held(found, "untag_resource", ResourceArn=arn, TagKeys=["a"])
+    told = [json.loads(entry.record or b"{}") for entry in log.entries()]
+    changes = [(one["outcome"], one["details"]) for one in told if one["kind"] == "collection_change"]
+    assert changes == [
+        ("tagged", {"tags": {"a": "1"}}),
+        ("tagged", {"tags": {"b": "2"}}),
+        ("untagged", {"keys": ["a"]}),
+    ]
+    for operation, changed in (
+        ("tag_resource", {"Tags": {"c": "3"}}),
+        ("untag_resource", {"TagKeys": ["b"]}),
+    ):
+        log.fail_next(TransientError("away"))
+        refusal(found, operation, ResourceArn=arn, **changed)
+        assert held(found, "list_tags_for_resource", ResourceArn=arn)["Tags"] == {"b": "2"}
+
+
 @pytest.mark.parametrize(
     "tags", [{"aws:x": "y"}, {"a": "b&c"}, {"tab\t": ""}, {"new": "line\n"}], ids=lambda tags: str([*tags])
 )

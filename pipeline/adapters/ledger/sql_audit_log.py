@@ -9,6 +9,7 @@ from typing import Self
 import sqlalchemy as sa
 from sqlalchemy import exc
 
+from pipeline.adapters.ledger.audit_anew import begin_anew
 from pipeline.adapters.ledger.audit_rows import (
     ENTRY,
     NewEntry,
@@ -96,6 +97,13 @@ class SqlAuditLog(InTransactions):
         self._group.alone(lambda: self._write(make_all_anew))
         forget_copies(self._engine)
 
+    def begin_anew(self, first: AuditRecord) -> AuditReceipt:
+        """Empty the log, and begin one under this key with this entry. Not for a log that is whole."""
+        new = [_new_entry(self._completed(first))]
+        (receipt,) = self._group.alone(lambda: self._begin_anew(new))
+        forget_copies(self._engine)
+        return receipt
+
     def head(self) -> TreeHead:
         tree = self._read(select_tree)
         if tree is None:
@@ -155,6 +163,13 @@ class SqlAuditLog(InTransactions):
         receipts = None if erased else self._go_on(new)
         if receipts is None:
             receipts = self._write(lambda connection: self._writer.write(connection, new, erased))
+        self._writer.settle()
+        self.on_commit()
+        return receipts
+
+    def _begin_anew(self, new: Sequence[NewEntry]) -> list[AuditReceipt]:
+        self._writer.ask_guard()
+        receipts = self._write(lambda connection: begin_anew(connection, self._writer, new))
         self._writer.settle()
         self.on_commit()
         return receipts

@@ -51,7 +51,7 @@ def create_collection(
         hint = "or whoever runs the service names a policy for new collections with PICTOR_REKOGNITION_POLICY"
         raise AwsError("InvalidParameterException", f"{err}; {hint}") from err
     if body.Tags:
-        set_tags(name, body.Tags, ports.index, ports.persons, caller)
+        set_tags(name, body.Tags, ports.index, ports.persons, ports.answers_to, caller)
     return {
         "StatusCode": 200,
         "CollectionArn": arn_of(body.CollectionId, caller),

@@ -20,7 +20,7 @@ def tag_resource(
 ) -> Shape:
     """Tags of the same key are changed."""
     name = collection_of_arn(body.ResourceArn, caller)
-    tags.set_tags(name, body.Tags, ports.index, ports.persons, caller)
+    tags.set_tags(name, body.Tags, ports.index, ports.persons, ports.answers_to, caller)
     return {}
 
 
@@ -30,7 +30,7 @@ def untag_resource(
 ) -> Shape:
     """Keys that are not there are no error."""
     name = collection_of_arn(body.ResourceArn, caller)
-    tags.remove_tags(name, body.TagKeys, ports.index, ports.persons, caller)
+    tags.remove_tags(name, body.TagKeys, ports.index, ports.persons, ports.answers_to, caller)
     return {}
 
 
