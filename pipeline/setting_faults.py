@@ -26,7 +26,7 @@ def _allowed(field: FieldInfo) -> str:
     if get_origin(field.annotation) is Literal:
         *others, last = get_args(field.annotation)
         return f"{', '.join(others)} or {last}"
-    kind = {int: "a whole number", float: "a number"}.get(field.annotation or str, "text")
+    kind = "a whole number" if field.annotation is int else "a number"
     return " ".join([kind, *_bounds(field.metadata)])
 
 
