@@ -166,7 +166,7 @@ class ForgetfulIndex:
         """Any will do."""
 
     def model_of(self, ref: CollectionRef) -> BoundModel:
-        return BoundModel(name=free_spec().name, dim=free_spec().dim)
+        return BoundModel(name=free_spec().name, dim=free_spec().dim, fingerprint=free_spec().fingerprint)
 
     def replace_images(self, ref: CollectionRef, images: Mapping[str, Sequence[IndexRow]]) -> None:
         self.rows += sum(map(len, images.values()))
@@ -184,7 +184,9 @@ class ForgetfulIndex:
     ) -> Mapping[str, Sequence[IndexRow]]:
         return {}
 
-    def get_rows(self, ref: CollectionRef, ids: Sequence[str], *, latest: bool = True) -> list[IndexRow]:
+    def get_rows(
+        self, ref: CollectionRef, ids: Sequence[str], *, latest: bool = True, embedding: str = ""
+    ) -> list[IndexRow]:
         return []
 
     def list_images(self, ref: CollectionRef, *, start_after: str = "") -> Iterator[IndexedImage]:
@@ -198,6 +200,7 @@ class ForgetfulIndex:
         k: int,
         where: SearchFilter | None = None,
         min_score: float | None = None,
+        embedding: str = "",
     ) -> list[list[SearchHit]]:
         return [[] for _ in vectors]
 

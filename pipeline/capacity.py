@@ -28,6 +28,7 @@ class Load:
     processes: int = 1  # that decode
     batches: int = 1  # in all of these processes together
     is_trained: bool = False  # their model; the builtin one has no weights
+    models_beside: int = 0  # trained ones that give each image a further embedding
     finds_views: bool = False  # with a detector, whether they embed or only prepare
     of_folder: bool = False  # all that they read lies in a folder
 
@@ -74,5 +75,6 @@ def _image_bytes(limits: ImageLimits, load: Load) -> int:
 
 
 def _idle_bytes(load: Load) -> int:
-    of_process = PROCESS_BYTES + MODEL_BYTES * load.is_trained + FINDER_BYTES * load.finds_views
+    models = load.is_trained + load.models_beside
+    of_process = PROCESS_BYTES + MODEL_BYTES * models + FINDER_BYTES * load.finds_views
     return MAIN_BYTES + load.processes * of_process

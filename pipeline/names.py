@@ -10,6 +10,7 @@ from pipeline.addresses import is_address
 from pipeline.errors import ArgumentError
 
 MAX_KEY_BYTES = 1024
+MAIN_EMBEDDING = "main"  # what the first embedding of an image is called, so no further one can be
 MAX_SHOWN_CHARS = 100  # of a name, in a message about it
 
 # As S3 named buckets before 2018 and other services still do, as minio takes them. Ceph writes tenant:bucket.
@@ -22,6 +23,8 @@ _IN_HOST_NAMES = re.compile(r"[a-z0-9-]+")
 _OF_TENANT = re.compile(r"tenant_[a-z][a-z0-9]*_")
 _TENANT = re.compile(r"[a-z][a-z0-9]{0,23}")  # no underscore: it ends the name within a collection's
 _COLLECTION = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
+_EMBEDDING = re.compile(r"(?=.{1,32}\Z)[a-z][a-z0-9]*(_[a-z0-9]+)*")  # it stands in the name of a collection
+_BESIDE = re.compile(r"(?P<collection>.+)__[0-9a-f]{8}__(?P<embedding>.+)")
 
 
 def check_bucket_name(name: str) -> str:
@@ -87,6 +90,39 @@ def check_collection_name(name: str) -> str:
             "starting with a digit"
         )
     return name
+
+
+def check_embedding_name(name: str) -> str:
+    """Return the name of a further embedding. Raises ArgumentError: no embedding can have it."""
+    if not _EMBEDDING.fullmatch(name) or name == MAIN_EMBEDDING:
+        raise ArgumentError(
+            f"embedding name {shown(name)}: a-z, 0-9 and single underscores between them are allowed, at "
+            f"most 32 characters, the first a letter, and {MAIN_EMBEDDING!r} is the first embedding"
+        )
+    return name
+
+
+def beside_name(collection: str, fingerprint: str, embedding: str) -> str:
+    """Under which an index keeps a further embedding of a generation. No collection can be called so."""
+    return f"{collection}__{fingerprint[:8]}__{embedding}"
+
+
+def is_beside_name(stored: str) -> bool:
+    """Whether an index keeps a further embedding under this name."""
+    return _BESIDE.fullmatch(stored) is not None
+
+
+def check_stored_name(name: str) -> str:
+    """Return the name under which an index keeps vectors: of a collection, or of what is beside one.
+
+    Raises:
+        ArgumentError: as `check_collection_name`.
+    """
+    if found := _BESIDE.fullmatch(name):
+        check_collection_name(found["collection"])
+        check_embedding_name(found["embedding"])
+        return name
+    return check_collection_name(name)
 
 
 def check_tenant_name(name: str) -> str:

@@ -7,7 +7,7 @@ pay seconds for torch and pymilvus, nor need them installed.
 import logging
 import os
 import socket
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -39,7 +39,15 @@ from pipeline.ports.model_binding import (
     find_generation,
 )
 from pipeline.settings import Settings
-from pipeline.types import WORKERS, CollectionInfo, CollectionRef, Job, ModelSpec, embedded_on
+from pipeline.types import (
+    WORKERS,
+    CollectionInfo,
+    CollectionRef,
+    Job,
+    ModelBeside,
+    ModelSpec,
+    embedded_on,
+)
 
 if TYPE_CHECKING:
     from pipeline.adapters.ledger.sql_ledger import SqlLedger
@@ -95,12 +103,29 @@ def load_of_searches(collections: Iterable[CollectionInfo]) -> Load:
     return Load(
         is_trained=any(info.model_address != DEFAULT_MODEL for info in known),
         finds_views=any(info.has_views for info in known),
+        models_beside=max(
+            (count_trained(one.model_address for one in info.beside.values()) for info in known), default=0
+        ),
     )
 
 
 def load_of_model(spec: ModelSpec, *, batches: int = 1) -> Load:
     """Of a process with this model."""
-    return Load(batches=batches, is_trained=spec.address != DEFAULT_MODEL, finds_views=spec.has_views)
+    return Load(
+        batches=batches,
+        is_trained=spec.address != DEFAULT_MODEL,
+        finds_views=spec.has_views,
+        models_beside=trained_beside(spec),
+    )
+
+
+def trained_beside(spec: ModelSpec) -> int:
+    """How many of the models beside it have weights."""
+    return count_trained(one.spec.address for one in spec.beside)
+
+
+def count_trained(addresses: Iterable[str]) -> int:
+    return sum(address != DEFAULT_MODEL for address in addresses)
 
 
 def load_of_job(job: Job, settings: Settings) -> Load:
@@ -240,6 +265,13 @@ class OpenIndex(VectorIndex, AbstractContextManager[Any], Protocol):
 
 
 def open_index(settings: Settings) -> OpenIndex:
+    from pipeline.adapters.beside.index import OpenBesideIndex
+
+    return OpenBesideIndex(_open_index_of_one(settings))
+
+
+def _open_index_of_one(settings: Settings) -> OpenIndex:
+    """Of one embedding of each image."""
     from pipeline.adapters.milvus.lite.folder import is_lite
 
     make_home(settings)
@@ -384,10 +416,12 @@ def load_model(
     batches: int = 0,
     processes: int = 1,
     before_pass: Callable[[], None] = lambda: None,
+    beside: Sequence[ModelBeside] = (),
 ) -> ImageEmbedder:
-    """Load the weights.
+    """Load the weights. Of several models, those of the first.
 
     Args:
+        beside: see `catalogue.load_embedder`.
         precision: see `choose_precision`.
         batches: at once in this process; 0 for single queries.
         processes: that do the same on this machine.
@@ -407,6 +441,7 @@ def load_model(
         before_pass=before_pass,
         fetch_s3=_weights_fetcher(settings),
         model_store=settings.model_store,
+        beside=beside,
     )
 
 
@@ -486,8 +521,15 @@ def finder_of(spec: ModelSpec, settings: Settings) -> ViewFinder | None:
     return LazyFinder(load)
 
 
-def load_texts(address: str, settings: Settings) -> TextEmbedder:
-    """The text tower of a model, without its image tower. Raises ModelError: it has none."""
+def load_texts(address: str, settings: Settings, *, beside: Sequence[ModelBeside] = ()) -> TextEmbedder:
+    """The text tower of a model, without its image tower. Of several models, that of the first.
+
+    Args:
+        beside: see `catalogue.load_text_embedder`.
+
+    Raises:
+        ModelError: it has none.
+    """
     from pipeline.adapters.models.catalogue import load_text_embedder
 
     return load_text_embedder(
@@ -495,6 +537,7 @@ def load_texts(address: str, settings: Settings) -> TextEmbedder:
         weights_dir=settings.weights_dir,
         fetch_s3=_weights_fetcher(settings),
         model_store=settings.model_store,
+        beside=beside,
     )
 
 
@@ -502,11 +545,17 @@ def texts_of(spec: ModelSpec, settings: Settings) -> TextEmbedder | None:
     """Of a model that reads text. It is loaded when it is first asked."""
 
     def load() -> TextEmbedder:
-        loaded = load_texts(spec.address, settings)
+        loaded = load_texts(spec.address, settings, beside=spec.beside)
         _check_same(loaded.spec, spec)
         return loaded
 
     return LazyTexts(spec, load) if spec.reads_text else None
+
+
+def texts_beside(spec: ModelSpec, settings: Settings) -> Mapping[str, TextEmbedder]:
+    """Of the models beside it that read text, by the names of their embeddings."""
+    towers = {one.name: texts_of(one.spec, settings) for one in spec.beside}
+    return {embedding: texts for embedding, texts in towers.items() if texts is not None}
 
 
 def _check_same(loaded: ModelSpec, known: ModelSpec) -> None:
@@ -561,13 +610,48 @@ def lazy_model(
     is_other = existing is not None and spec is not None and existing.fingerprint != spec.fingerprint
     precision = choose_precision(settings.precision, None if is_other else existing)
     known = spec or load_model_spec(address, settings, precision=precision)
+    return _lazy(known, address, settings, precision=precision, batches=batches, processes=processes)
 
+
+def models_beside(
+    spec: ModelSpec,
+    settings: Settings,
+    *,
+    existing: CollectionInfo | None,
+    batches: int = 0,
+    processes: int = 1,
+) -> Mapping[str, ImageEmbedder]:
+    """Those beside a model, by name. The weights of each are loaded for the first image.
+
+    Args:
+        existing, batches, processes: as they were for `lazy_model`, which gave the first one.
+    """
+    is_same = existing is not None and existing.fingerprint == spec.fingerprint
+    precision = choose_precision(settings.precision, existing if is_same else None)
+    return {
+        one.name: _lazy(
+            one.spec, one.spec.address, settings, precision=precision, batches=batches, processes=processes
+        )
+        for one in spec.beside
+    }
+
+
+def _lazy(
+    spec: ModelSpec, address: str, settings: Settings, *, precision: str, batches: int, processes: int
+) -> LazyEmbedder:
     def load() -> ImageEmbedder:
-        loaded = load_model(address, settings, precision=precision, batches=batches, processes=processes)
-        _check_same(loaded.spec, known)
+        loaded = load_model(
+            address,
+            settings,
+            precision=precision,
+            batches=batches,
+            processes=processes,
+            beside=spec.beside,
+        )
+        _check_same(loaded.spec, spec)
         return loaded
 
-    return LazyEmbedder(known, load)
+    return LazyEmbedder(spec, load)
 
 
 def model_loader(
@@ -601,12 +685,14 @@ def embedded_deps(
     index: VectorIndex,
     embedder: ImageEmbedder,
     ledger: Ledger,
+    existing: CollectionInfo | None = None,
     policies: PolicyBook | None = None,
     of_folder: bool = False,
 ) -> Deps:
     """The ports for a job that runs in this process.
 
     Args:
+        existing: the collection that it is for, if it is there already.
         policies: for a job that may make its collection.
         of_folder: the job reads a folder, and no bucket of S3.
     """
@@ -618,6 +704,7 @@ def embedded_deps(
         ledger=ledger,
         concurrency=concurrency_of(settings, load),
         finder=finder_of(embedder.spec, settings),
+        beside=models_beside(embedder.spec, settings, existing=existing, batches=settings.batch_threads),
         policies=policies,
     )
 

@@ -55,7 +55,7 @@ from pipeline.service.search import SearchAnswer, SearchPorts, SearchRequest, se
 from pipeline.service.submit import Submission, submit_embedded, submit_heard
 from pipeline.service.verifications import VerificationPorts
 from pipeline.settings import Settings
-from pipeline.types import WORKERS, CollectionRef, Job, Vector
+from pipeline.types import WORKERS, CollectionInfo, CollectionRef, Job, Vector
 
 MOST_CONFINED = 1000  # callers whose ports are kept
 
@@ -193,8 +193,12 @@ class Backend:
     def _probes(self) -> KeptProbes:
         return KeptProbes(store=self.store, place=self.uploads)
 
-    def deps_with(self, embedder: ImageEmbedder) -> Deps:
-        """The ports for a job, which runs in this process or is the workers'."""
+    def deps_with(self, embedder: ImageEmbedder, *, existing: CollectionInfo | None = None) -> Deps:
+        """The ports for a job, which runs in this process or is the workers'.
+
+        Args:
+            existing: the collection that it is for, if it is there already.
+        """
         store = StoreGivingWay(self.store, self.right_of_way.give_way)
         deps = wiring.embedded_deps(
             self.settings,
@@ -202,6 +206,7 @@ class Backend:
             index=self.index,
             embedder=embedder,
             ledger=self.ledger,
+            existing=existing,
             policies=self.policies,
         )
         # Also where the workers are not staged now: what was staged before may lie there still.
@@ -270,16 +275,16 @@ class Backend:
 
 # `async`, for they wait for nothing. FastAPI would hand plain functions to another thread and back, twice for
 # each search.
-async def _caller_of(request: Request) -> Caller:
+async def caller_in(request: Request) -> Caller:
     return caller_of(request.scope)
 
 
-Asks = Annotated[Caller, Depends(_caller_of)]
+Asks = Annotated[Caller, Depends(caller_in)]
 
 
-async def _ports_of(request: Request, caller: Asks) -> Backend:
+async def ports_for(request: Request, caller: Asks) -> Backend:
     confined = cast("Backend", request.app.state.backend).confined_to(caller)
     return replace(confined, places=AllPlaces()) if is_owner(request.scope) else confined
 
 
-Ports = Annotated[Backend, Depends(_ports_of)]  # no route has other ones: see test_api_tenants
+Ports = Annotated[Backend, Depends(ports_for)]  # no route has other ones: see test_api_tenants

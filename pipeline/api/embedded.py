@@ -90,4 +90,5 @@ def open_embedded(settings: Settings, allowed: list[Location]) -> Iterator[Backe
 def _deps_of(job: Job, backend: Backend, models: Models) -> Deps:
     target = job.request.target
     spec = wiring.model_of_generation(target, backend.index, backend.settings).spec
-    return backend.deps_with(LazyEmbedder(spec, lambda: models.answering(target)))
+    embedder = LazyEmbedder(spec, lambda: models.answering(target))
+    return backend.deps_with(embedder, existing=backend.index.get_generation(target))

@@ -187,7 +187,9 @@ def _load(read_spec: Callable[[], ModelSpec]) -> Load:
 
 
 def _model(spec: ModelSpec) -> str:
-    return f"{spec.name} ({spec.fingerprint[:8]}), {spec.dim} dimensions"
+    alone = f"{spec.name} ({spec.fingerprint[:8]}), {spec.dim} dimensions"
+    beside = [f"{one.name}: {one.spec.name}, {one.spec.dim} dimensions" for one in spec.beside]
+    return "; beside it ".join([alone, *([", ".join(beside)] if beside else [])])
 
 
 def _device(settings: Settings) -> str:
@@ -216,6 +218,8 @@ def _backend(settings: Settings, read_spec: Callable[[], ModelSpec]) -> str:
     spec = read_spec()
     if settings.precision == INT8:
         return "the one that the model was calibrated with for int8"
+    if spec.beside:
+        return "auto; the first job tries them with each model"
     trials = wiring.known_trials(spec, settings)
     if trials is None:
         return f"auto; the first job tries them, or `pictor models bench {address}` does"

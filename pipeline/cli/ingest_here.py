@@ -79,7 +79,15 @@ def _ingest_here(wanted: IngestOptions, settings: Settings) -> None:
         embedder = wiring.lazy_model(
             requested, settings, existing=existing, spec=spec, batches=settings.batch_threads
         )
-        deps = deps_here(submission.location.bucket, index, embedder, ledger, settings, ledger.policies)
+        deps = deps_here(
+            submission.location.bucket,
+            index,
+            embedder,
+            ledger,
+            settings,
+            ledger.policies,
+            existing=existing,
+        )
         if wanted.dry_run:
             show_outlook(submission.request_for(embedder.spec), existing, deps, as_json=wanted.as_json)
             return

@@ -17,7 +17,7 @@ from pipeline.embedded import DriverOptions, held_job, run_job
 from pipeline.errors import PictorError
 from pipeline.ports import Deps, ImageEmbedder, Ledger, PolicyBook, VectorIndex
 from pipeline.settings import Settings
-from pipeline.types import Job, JobState
+from pipeline.types import CollectionInfo, Job, JobState
 
 
 @contextmanager
@@ -39,7 +39,8 @@ def deps_of_job(job: Job, ledger: Ledger, settings: Settings) -> Iterator[Deps]:
     with wiring.open_index(settings) as index:
         target = job.request.target
         embedder = wiring.model_of_generation(target, index, settings, batches=settings.batch_threads)
-        yield deps_here(job.request.bucket, index, embedder, ledger, settings)
+        existing = index.get_generation(target)
+        yield deps_here(job.request.bucket, index, embedder, ledger, settings, existing=existing)
 
 
 def deps_here(
@@ -49,11 +50,14 @@ def deps_here(
     ledger: Ledger,
     settings: Settings,
     policies: PolicyBook | None = None,
+    *,
+    existing: CollectionInfo | None = None,
 ) -> Deps:
     """The ports for a job that runs in this process.
 
     Args:
         bucket: that the job reads, or the path of a folder.
+        existing: the collection that it is for, if it is there already.
         policies: for a job that may make its collection.
     """
     return wiring.embedded_deps(
@@ -62,6 +66,7 @@ def deps_here(
         index=index,
         embedder=embedder,
         ledger=ledger,
+        existing=existing,
         policies=policies,
         of_folder=bucket.startswith("/"),
     )

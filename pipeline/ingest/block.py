@@ -11,18 +11,17 @@ An entry begins with the object's place in the message; then follow width, heigh
 reason and detail. An image of several views, or of none, ends with their boxes: [[left, top, width, height],
 null, …]. Without them it has one view, the whole of it. Views that are faces follow as a second list: of each
 its five points, ten numbers, then confidence, sharpness, brightness, yaw, pitch and roll. "rows" says how
-many rows the index has of a stored id, where it is not one.
+many rows the index has of a stored id, where it is not one. Where models are beside the first, "beside" holds
+the side of each one's input: {"copies": 288}. Their pixels follow those of the first, in the order of names.
 """
 
 import json
 import math
 import struct
 from collections.abc import Iterator, Sequence
-from typing import TypeGuard
-
-import numpy as np
 
 from pipeline.errors import MessageError
+from pipeline.ingest.block_pixels import ImagePixels, describe_pixels, is_size, pack_pixels, read_pixels
 from pipeline.ports.image_rows import MAX_VIEWS
 from pipeline.types import (
     Box,
@@ -31,7 +30,6 @@ from pipeline.types import (
     Face,
     FailedAt,
     ObjectRef,
-    Pixels,
     Prepared,
     PreparedBatch,
     Reason,
@@ -65,8 +63,7 @@ def pack_block(batch: EmbedBatch, made: PreparedBatch) -> bytes:
     rows = {image_id: count for image_id, count in sorted(stored.items()) if count != 1}
     header = {
         "batch": _name(batch),
-        "n": len(views),
-        "side": views[0].pixels.shape[-1] if views else 0,
+        **describe_pixels(views),
         "stored": sorted(stored),
         "seconds": dict(made.seconds),
         **({"rows": rows} if rows else {}),
@@ -74,8 +71,7 @@ def pack_block(batch: EmbedBatch, made: PreparedBatch) -> bytes:
         "outcomes": [_entry(places[outcome.ref.image_id], outcome) for outcome in outcomes],
     }
     text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
-    pixels = [np.ascontiguousarray(view.pixels).tobytes() for view in views]
-    return b"".join([MAGIC, struct.pack("<I", len(text)), text, *pixels])
+    return b"".join([MAGIC, struct.pack("<I", len(text)), text, *pack_pixels(views)])
 
 
 def unpack_block(batch: EmbedBatch, body: bytes) -> PreparedBatch:
@@ -97,7 +93,7 @@ def unpack_block(batch: EmbedBatch, body: bytes) -> PreparedBatch:
         }:
             outcomes = _outcomes(batch, entries, pixels)
             reused, rows = rest.get("reused", 0), rest.get("rows", {})
-            if not _is_size(reused) or reused > len(batch.refs) - len(outcomes):
+            if not is_size(reused) or reused > len(batch.refs) - len(outcomes):
                 raise _damaged(batch, body)
             if not all(map(_is_duration, seconds.values())):
                 raise _damaged(batch, body)
@@ -144,33 +140,26 @@ def _numbers(face: Face) -> list[float]:
 
 
 def _is_row_count(value: object) -> bool:
-    return _is_size(value) and value <= MAX_VIEWS
+    return is_size(value) and value <= MAX_VIEWS
 
 
-def _split(batch: EmbedBatch, body: bytes) -> tuple[object, Pixels]:
+def _split(batch: EmbedBatch, body: bytes) -> tuple[object, Iterator[ImagePixels]]:
     start = len(MAGIC) + 4
     if body[: len(MAGIC)] != MAGIC or len(body) < start:
         raise _damaged(batch, body)
     (length,) = struct.unpack("<I", body[len(MAGIC) : start])
     try:
         header = json.loads(body[start : start + length])
-        count, side = _size(header["n"]), _size(header["side"])
-        values = np.frombuffer(body, dtype=np.uint8, offset=min(start + length, len(body)))
-        pixels = values.reshape(count, 3, side, side)
+        pixels = read_pixels(header, body, start=start + length)
     except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as err:
         raise _damaged(batch, body) from err
     return header, pixels
 
 
 def _size(value: object) -> int:
-    if not _is_size(value):  # numpy would take -1 for "whatever fits"
+    if not is_size(value):  # numpy would take -1 for "whatever fits"
         raise ValueError(value)
     return value
-
-
-def _is_size(value: object) -> TypeGuard[int]:
-    # The index keeps sizes in 32 bits.
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**31
 
 
 def _is_duration(value: object) -> bool:
@@ -179,10 +168,9 @@ def _is_duration(value: object) -> bool:
 
 
 def _outcomes(
-    batch: EmbedBatch, entries: Sequence[object], pixels: Pixels
+    batch: EmbedBatch, entries: Sequence[object], images: Iterator[ImagePixels]
 ) -> tuple[Prepared | Rejected, ...]:
     refs = dict(enumerate(batch.refs))  # each is taken out by its entry, so none is there twice
-    images = iter(pixels)
     try:
         outcomes = tuple([_outcome(refs, entry, images) for entry in entries])
     except (KeyError, TypeError, ValueError, StopIteration) as err:
@@ -192,10 +180,10 @@ def _outcomes(
     return outcomes
 
 
-def _outcome(refs: dict[int, ObjectRef], entry: object, images: Iterator[Pixels]) -> Prepared | Rejected:
+def _outcome(refs: dict[int, ObjectRef], entry: object, images: Iterator[ImagePixels]) -> Prepared | Rejected:
     match entry:
         case [int(place), int(width), int(height), dict(metadata), *boxes]:
-            views = [View(pixels=next(images), box=box, face=face) for box, face in _views(boxes)]
+            views = [_view(next(images), box, face) for box, face in _views(boxes)]
             ref, width, height = refs.pop(_size(place)), _size(width), _size(height)
             return Prepared(ref=ref, views=tuple(views), width=width, height=height, metadata=metadata)
         case [int(place), str(stage), str(reason), str(detail)]:
@@ -203,6 +191,10 @@ def _outcome(refs: dict[int, ObjectRef], entry: object, images: Iterator[Pixels]
             return Rejected(ref=ref, stage=FailedAt(stage), reason=Reason(reason), detail=detail)
         case _:
             raise ValueError(entry)
+
+
+def _view(pixels: ImagePixels, box: Box | None, face: Face | None) -> View:
+    return View(pixels=pixels.first, box=box, face=face, beside=pixels.beside)
 
 
 def _views(rest: Sequence[object]) -> list[tuple[Box | None, Face | None]]:

@@ -16,7 +16,7 @@ from pipeline.ingest.phase_clock import PhaseClock
 from pipeline.ingest.reuse import changed_refs, look_up_versions, reuse_vectors
 from pipeline.ingest.same_faces import face_of_key, metadata_of_kept
 from pipeline.ports import Concurrency, Deps, ImageLimits, ObjectReader, ViewFinder, misfit_of
-from pipeline.ports.embedder import check_finder
+from pipeline.ports.embedder import check_beside, check_finder
 from pipeline.ports.image_rows import MAX_VIEWS
 from pipeline.types import (
     Box,
@@ -24,7 +24,9 @@ from pipeline.types import (
     EmbedBatch,
     FailedAt,
     FetchedObject,
+    ModelSpec,
     ObjectRef,
+    Pixels,
     Prepared,
     PreparedBatch,
     Preprocessing,
@@ -35,7 +37,9 @@ from pipeline.types import (
 )
 
 if TYPE_CHECKING:
-    from pipeline.image.decode import DecodedImage, PlanesImage
+    from pipeline.image.decode import DecodedImage
+
+NONE_BESIDE: Mapping[str, Preprocessing] = MappingProxyType({})
 
 
 @contextmanager
@@ -59,16 +63,19 @@ def prepare_refs(
     refs: Sequence[ObjectRef], target: CollectionRef, deps: Deps, limits: ImageLimits, clock: PhaseClock
 ) -> Generator[Prepared | Rejected]:
     """`prepare_all` for objects of the store and the model of this process."""
-    check_finder(deps.embedder.spec, deps.finder)
+    spec = deps.embedder.spec
+    check_finder(spec, deps.finder)
+    check_beside(spec, deps.beside)
     kept = metadata_of_kept(refs, target, deps.index) if deps.finder is not None else {}
     outcomes = prepare_all(
         refs,
         deps.store,
-        deps.embedder.spec.preprocessing,
+        spec.preprocessing,
         limits,
         clock,
         concurrency=deps.concurrency,
         finder=deps.finder,
+        beside=preprocessing_beside(spec),
     )
     with closing(outcomes):
         for outcome in outcomes:
@@ -77,6 +84,11 @@ def prepare_refs(
                 yield replace(outcome, metadata=known)
             else:
                 yield outcome
+
+
+def preprocessing_beside(spec: ModelSpec) -> Mapping[str, Preprocessing]:
+    """How the models beside the first want an image, by name."""
+    return {model.name: model.spec.preprocessing for model in spec.beside}
 
 
 def prepare_all(
@@ -88,6 +100,7 @@ def prepare_all(
     *,
     concurrency: Concurrency,
     finder: ViewFinder | None = None,
+    beside: Mapping[str, Preprocessing] = NONE_BESIDE,
     decode_slots: Semaphore | None = None,
 ) -> Generator[Prepared | Rejected]:
     """One outcome per reference, in order.
@@ -97,6 +110,7 @@ def prepare_all(
     and an image is prepared when it is asked for.
 
     Args:
+        beside: see `decode_object`.
         decode_slots: shared with others. By default `decode_threads` of this call alone.
 
     Raises:
@@ -114,6 +128,7 @@ def prepare_all(
             slots,
             jpeg_device=concurrency.jpeg_device,
             finder=finder,
+            beside=beside,
         )
 
     if not concurrency.works_ahead:
@@ -137,6 +152,7 @@ def prepare_one(
     *,
     jpeg_device: str = "",
     finder: ViewFinder | None = None,
+    beside: Mapping[str, Preprocessing] = NONE_BESIDE,
 ) -> Prepared | Rejected:
     """The ONE place where an image error becomes data."""
     stage = FailedAt.FETCH
@@ -146,7 +162,7 @@ def prepare_one(
         clock.count_fetched(len(fetched.body))
         stage = FailedAt.DECODE
         with decode_slots, clock.measure("decode"):
-            return _decode(ref, fetched, spec, limits, jpeg_device, finder)
+            return _decode(ref, fetched, spec, limits, jpeg_device, finder, beside)
     except ImageError as err:
         return Rejected(ref=ref, stage=stage, reason=err.reason, detail=err.detail)
 
@@ -158,11 +174,12 @@ def _decode(
     limits: ImageLimits,
     jpeg_device: str,
     finder: ViewFinder | None,
+    beside: Mapping[str, Preprocessing],
 ) -> Prepared:
     try:
         if finder is not None:
             return find_views(ref, fetched, finder, limits)
-        return decode_object(ref, fetched, spec, limits, jpeg_device=jpeg_device)
+        return decode_object(ref, fetched, spec, limits, jpeg_device=jpeg_device, beside=beside)
     except ImageError as err:
         if err.reason is Reason.NOT_AN_IMAGE and fetched.encoding:
             words = f"{err.detail}, stored with Content-Encoding {fetched.encoding!r}"
@@ -196,31 +213,50 @@ def decode_object(
     limits: ImageLimits,
     *,
     jpeg_device: str = "",
+    beside: Mapping[str, Preprocessing] = NONE_BESIDE,
 ) -> Prepared:
-    """Turn bytes into the input of a model of whole images. Raises ImageError."""
+    """Turn bytes into the input of a model of whole images, and of those beside it, by one decode.
+
+    Args:
+        beside: how these want it, by name. Pixels of any model depend on all of them, a little: the decoder
+            leaves as many as the largest input needs.
+
+    Raises:
+        ImageError: the bytes, or what is in them.
+    """
     # Imported at the first image: torch costs seconds, and a run that finds nothing new never needs it.
-    from pipeline.image.decode import decode_on_gpu, decode_stored_colours
+    from pipeline.image.decode import PlanesImage, decode_on_gpu, decode_stored_colours
     from pipeline.image.preprocess import planes_to_model_input, to_model_input
 
-    target_px = spec.crop if spec.fit == "stretch" else spec.resize
+    target_px = max(map(_target_px, (spec, *beside.values())))
     ordinary = None
     if jpeg_device:
         ordinary = decode_on_gpu(fetched.body, limits=limits, target_px=target_px, device=jpeg_device)
-    if ordinary is not None:
-        image: DecodedImage | PlanesImage = ordinary
-        pixels = planes_to_model_input(ordinary.planes, spec)
-    else:
-        image = decode_stored_colours(fetched.body, limits=limits, target_px=target_px)
-        pixels = to_model_input(image.rgb, spec)
-    if image.conversion is not None:  # where the pixels are fewest: it costs as much for each
-        pixels = image.conversion.convert_planes(pixels)
+    image: DecodedImage | PlanesImage = ordinary or decode_stored_colours(
+        fetched.body, limits=limits, target_px=target_px
+    )
+
+    def to_input(wanted: Preprocessing) -> Pixels:
+        if isinstance(image, PlanesImage):
+            pixels = planes_to_model_input(image.planes, wanted)
+        else:
+            pixels = to_model_input(image.rgb, wanted)
+        # Converted where the pixels are fewest: it costs as much for each.
+        return pixels if image.conversion is None else image.conversion.convert_planes(pixels)
+
+    inputs = {name: to_input(wanted) for name, wanted in beside.items()}
     return Prepared(
         ref=ref,
-        views=(View(pixels=pixels),),
+        views=(View(pixels=to_input(spec), beside=inputs),),
         width=image.width,
         height=image.height,
         metadata=fetched.metadata,
     )
+
+
+def _target_px(spec: Preprocessing) -> int:
+    """The shorter side that is resized to."""
+    return spec.crop if spec.fit == "stretch" else spec.resize
 
 
 def find_views(

@@ -57,6 +57,7 @@ def take_out(
     newer = {entry.ref.image_id for entry in book.begin_removal(generation, image_ids, sequence)}
     doomed = [image_id for image_id in image_ids if image_id not in newer]
     index.delete_images(info.ref, doomed)
+    ledger.persons.forget_images(info.name, doomed)
     book.end_removal(generation, doomed, sequence)
     # Also what was left alone: an earlier delivery may have died after it had deleted a row of theirs.
     harmed = find_harmed(info.ref, image_ids, index, book)

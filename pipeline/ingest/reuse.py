@@ -66,6 +66,7 @@ def reuse_vectors(
                 Embedded(
                     ref=ref,
                     vectors=tuple(row.vector for row in rows),
+                    beside=rows[0].beside,
                     width=rows[0].width,
                     height=rows[0].height,
                     metadata=split_metadata(metadata)[0] if has_views else metadata,
@@ -81,6 +82,7 @@ def _rows_of_copies(
     image_ids = deps.ledger.book.find_copies(batch.target.generation, [ref.etag for ref in candidates])
     if not image_ids:
         return {}
+    embeddings = {model.name for model in deps.embedder.spec.beside}
     # The book says where to look, and the rows themselves say which version they are of.
     images = deps.index.get_images(batch.target, image_ids, latest=False).values()
     return {
@@ -89,6 +91,7 @@ def _rows_of_copies(
         if not rows[0].ref.bucket.startswith("/")
         and box_of_key(rows[0].ref.key) is None
         and len({row.ref.etag for row in rows}) == 1
+        and rows[0].beside.keys() == embeddings
     }
 
 

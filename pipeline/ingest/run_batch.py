@@ -145,7 +145,8 @@ def _embed(
 ) -> tuple[list[Embedded], list[Rejected]]:
     embedded: list[Embedded] = []
     rejected: list[Rejected] = []
-    for outcome in embed_all(outcomes, deps.embedder, deps.concurrency.group_items, clock):
+    found = embed_all(outcomes, deps.embedder, deps.concurrency.group_items, clock, beside=deps.beside)
+    for outcome in found:
         if isinstance(outcome, Embedded):
             embedded.append(outcome)
         else:
@@ -237,6 +238,7 @@ def _rows(
             height=item.height,
             indexed_at=indexed_at,
             metadata={**item.metadata, **(item.of_views[place] if item.of_views else {})},
+            beside=item.beside,
         )
         for place, vector in enumerate(item.vectors)
     ]

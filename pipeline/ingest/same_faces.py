@@ -10,6 +10,7 @@ from pipeline.kept_face import box_of_key
 from pipeline.ports import VectorIndex
 from pipeline.ports.image_rows import MAX_VIEWS, view_place_of
 from pipeline.types import (
+    SAME_PLACE,
     Box,
     CollectionRef,
     Embedded,
@@ -19,8 +20,6 @@ from pipeline.types import (
     place_of,
     split_metadata,
 )
-
-SAME_PLACE = 0.3  # intersection over union. Detectors draw boxes of other sizes around the same face
 
 
 def face_of_key(views: Sequence[View], key: str) -> Sequence[View]:

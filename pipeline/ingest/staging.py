@@ -13,9 +13,10 @@ from pipeline.errors import (
     TransientError,
 )
 from pipeline.ingest.block import block_key, pack_block, unpack_block
+from pipeline.ingest.block_pixels import check_inputs
 from pipeline.ingest.phase_clock import PhaseClock
 from pipeline.ports import Deps
-from pipeline.types import EmbedBatch, PreparedBatch, Reason
+from pipeline.types import EmbedBatch, Prepared, PreparedBatch, Reason
 
 logger = logging.getLogger(__name__)
 
@@ -50,7 +51,7 @@ def _load(batch: EmbedBatch, key: str, deps: Deps, clock: PhaseClock) -> Prepare
             ref = deps.store.stat(deps.staging_bucket, key)
             body = deps.store.get(ref, max_bytes=MAX_BLOCK_BYTES).body
         clock.count_fetched(len(body))
-        return unpack_block(batch, body)
+        return _checked(unpack_block(batch, body), key, deps)
     except ImageError as err:  # in a store's words for images; here it is about a block of ours
         match err.reason:
             case Reason.NOT_FOUND | Reason.TOO_LARGE:
@@ -64,6 +65,14 @@ def _load(batch: EmbedBatch, key: str, deps: Deps, clock: PhaseClock) -> Prepare
     except MessageError as err:
         logger.warning("staged block is damaged", extra={"block": key, "error": str(err)})
         return None
+
+
+def _checked(block: PreparedBatch, key: str, deps: Deps) -> PreparedBatch:
+    """Raises MessageError: its pixels are for other models than those here."""
+    for outcome in block.outcomes:
+        if isinstance(outcome, Prepared):
+            check_inputs(outcome.views, deps.embedder.spec, block=key)
+    return block
 
 
 @contextmanager

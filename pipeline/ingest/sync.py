@@ -121,6 +121,7 @@ def _remove(job: Job, missing: Sequence[VersionEntry], deps: Deps) -> None:
         deps.ledger.note_present(job.job_id, back)
     if gone:
         deps.index.delete_images(job.request.target, gone)
+        deps.ledger.persons.forget_images(job.request.collection, gone)  # before this is settled
         deps.ledger.record_removal(job.job_id, gone, sequence)
     settle_doubt(replace(job, removing=tuple(image_ids)), deps)
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from pipeline.ports.embedder import ImageEmbedder, TextEmbedder, ViewFinder
+from pipeline.ports.embedder import ImageEmbedder, TextEmbedder, ViewFinder, warm_model
 from pipeline.ports.index import VectorIndex
 from pipeline.ports.ledger import Ledger
 from pipeline.ports.policies import PolicyBook
@@ -49,4 +49,11 @@ class Deps:
     finder: ViewFinder | None = None  # of a model that looks at views
     texts: TextEmbedder | None = None  # of a model that reads text, where searches are answered
     beside: Mapping[str, ImageEmbedder] = field(default_factory=dict)  # of `embedder.spec.beside`, by name
+    texts_beside: Mapping[str, TextEmbedder] = field(default_factory=dict)  # of those that read text, by name
     policies: PolicyBook | None = None  # without them, no collection of faces can be made
+
+
+def warm_models(deps: Deps) -> None:
+    """Load the weights of all and run each once. See `warm_model`."""
+    for embedder in (deps.embedder, *deps.beside.values()):
+        warm_model(embedder)

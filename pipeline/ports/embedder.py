@@ -1,6 +1,6 @@
 """A model on a device, by what it can be asked for. `ModelSpec.capabilities` says what that is."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -107,6 +107,12 @@ def require_capability(spec: ModelSpec, capability: Capability) -> None:
         raise ModelError(
             f"model {spec.name!r} cannot be asked for {capability}; it has: {', '.join(spec.capabilities)}"
         )
+
+
+def check_beside(spec: ModelSpec, beside: Mapping[str, ImageEmbedder]) -> None:
+    """Raises ModelError: a model that others are beside is here without one of them."""
+    if missing := [model.name for model in spec.beside if model.name not in beside]:
+        raise ModelError(f"model {spec.name!r} has an embedding {missing[0]!r}, whose model is not here")
 
 
 def check_finder(spec: ModelSpec, finder: ViewFinder | None) -> None:

@@ -37,16 +37,16 @@ def rows_by_image(rows: Iterable[IndexRow]) -> dict[str, list[IndexRow]]:
 
 def stored_versions(etags: Iterable[tuple[str, str]]) -> dict[str, StoredVersion]:
     """What is stored of each image. Args: `etags` are row ids with the ETag of each row, in any order."""
-    versions: dict[str, StoredVersion] = {}
+    found: dict[str, list[tuple[str, str]]] = {}
     for row_id, etag in etags:
-        image_id = image_id_of_row(row_id)
-        known = versions.get(image_id)
-        if known is None:
-            versions[image_id] = StoredVersion(etag=etag, rows=1)
-        else:
-            same = etag if etag == known.etag else ""
-            versions[image_id] = StoredVersion(etag=same, rows=known.rows + 1)
-    return versions
+        found.setdefault(image_id_of_row(row_id), []).append((row_id, etag))
+    return {image_id: _stored_version(rows) for image_id, rows in found.items()}
+
+
+def _stored_version(rows: Sequence[tuple[str, str]]) -> StoredVersion:
+    etag, *others = {etag for _, etag in rows}
+    places = frozenset(view_place_of(row_id) for row_id, _ in rows)
+    return StoredVersion(etag="" if others else etag, rows=len(rows), places=places)
 
 
 def stale_row_ids(

@@ -24,6 +24,10 @@ class VectorIndex(Protocol):
 
     A collection has one generation for each model that filled it, and one of them is live. Whoever searches
     asks for the live one. Whoever writes says which one, so that several can be filled beside each other.
+
+    The model of a generation may have others beside it (`ModelSpec.beside`). Then each image has one more
+    embedding of each of them, which `search` and `get_rows` call by its name. An image counts as stored in a
+    version when all its embeddings are of that version.
     """
 
     def create_collection(self, name: str, model: ModelSpec) -> CollectionInfo:
@@ -119,8 +123,8 @@ class VectorIndex(Protocol):
                 Another has 0 to MAX_VIEWS, whose ids are those of `image_rows.view_row_id`, in order.
 
         Raises:
-            ConfigError: an image has other rows than these, or a vector is of another length. Nothing is
-                written.
+            ConfigError: an image has other rows than these, or a row has other embeddings than the
+                generation, or a vector is of another length. Nothing is written.
         """
         ...
 
@@ -142,16 +146,25 @@ class VectorIndex(Protocol):
     def get_images(
         self, ref: CollectionRef, image_ids: Sequence[str], *, latest: bool = True
     ) -> Mapping[str, Sequence[IndexRow]]:
-        """The rows of each image that has any, by image id and in order. `latest` as for `get_rows`."""
+        """The rows of each image that has any, by image id and in order. `latest` as for `get_rows`.
+
+        They have all embeddings. An image whose embeddings are not all of one version is left out.
+        """
         ...
 
-    def get_rows(self, ref: CollectionRef, ids: Sequence[str], *, latest: bool = True) -> list[IndexRow]:
+    def get_rows(
+        self, ref: CollectionRef, ids: Sequence[str], *, latest: bool = True, embedding: str = ""
+    ) -> list[IndexRow]:
         """The rows that are there, in the order of `ids`.
 
         Args:
             ids: of rows.
             latest: as of all writes that returned before this call, whoever made them. Else what a search
                 sees, which may lag behind the writes of other processes by seconds and costs a fraction.
+            embedding: by its name; "" is the first. The rows have its vectors.
+
+        Raises:
+            ArgumentError: there is no such embedding. Those there are are named.
         """
         ...
 
@@ -173,6 +186,7 @@ class VectorIndex(Protocol):
         k: int,
         where: SearchFilter | None = None,
         min_score: float | None = None,
+        embedding: str = "",
     ) -> list[list[SearchHit]]:
         """The `k` nearest rows of each vector, best first, ties by id.
 
@@ -180,6 +194,7 @@ class VectorIndex(Protocol):
             vectors: [Q, D], unit length.
             k: 1..MAX_HITS.
             min_score: cosine. Hits below it are left out.
+            embedding: as for `get_rows`.
         """
         ...
 

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from pipeline.location import Location
+from pipeline.ports.persons import PersonBook
 from pipeline.ports.versions import NO_FINDINGS, VersionBook
 from pipeline.types import (
     BatchRecord,
@@ -102,6 +103,11 @@ class Ledger(Protocol):
     @property
     def book(self) -> "VersionBook":
         """In the same database: reports and plans write into it within their own transactions."""
+        ...
+
+    @property
+    def persons(self) -> PersonBook:
+        """In the same database. Who takes images out of a collection takes their faces from its persons."""
         ...
 
     def record_plan(

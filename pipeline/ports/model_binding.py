@@ -3,7 +3,7 @@
 The rules stand here alone, and so do their words, whoever finds them broken.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from pipeline.errors import (
     ArgumentError,
@@ -13,8 +13,9 @@ from pipeline.errors import (
     NotFoundError,
     TargetError,
 )
+from pipeline.names import MAIN_EMBEDDING, shown
 from pipeline.ports import VectorIndex
-from pipeline.types import CollectionInfo, CollectionRef, ModelSpec
+from pipeline.types import BoundModel, CollectionInfo, CollectionRef, ModelSpec
 
 DEFAULT_MODEL = "builtin"
 
@@ -83,6 +84,56 @@ def find_by_digits(name: str, digits: str, index: VectorIndex) -> CollectionInfo
             f"{len(found)} generations of collection {name!r} begin with {digits}; give more digits"
         )
     return found[0]
+
+
+def bound_model(info: CollectionInfo) -> BoundModel:
+    beside = {embedding: bound_model(of_it) for embedding, of_it in info.beside.items()}
+    return BoundModel(
+        name=info.model_name,
+        dim=info.dim,
+        fingerprint=info.fingerprint,
+        reads_text=info.reads_text,
+        beside=beside,
+    )
+
+
+def model_of_embedding(target: CollectionRef, embedding: str, index: VectorIndex) -> BoundModel:
+    """The model of one embedding of a generation, without counting rows.
+
+    Args:
+        embedding: by its name; "" is the first.
+
+    Raises:
+        ArgumentError: there is no such embedding. Those there are are named.
+        ModelMismatchError, TargetError: as `VectorIndex.check_generation`.
+    """
+    model = index.model_of(target)
+    if not embedding:
+        return model
+    if embedding not in model.beside:
+        raise unknown_embedding(target.name, embedding, model.beside)
+    return model.beside[embedding]
+
+
+def info_of_embedding(info: CollectionInfo, embedding: str) -> CollectionInfo:
+    """The same of what is known of a generation."""
+    if not embedding:
+        return info
+    if embedding not in info.beside:
+        raise unknown_embedding(info.name, embedding, info.beside)
+    return info.beside[embedding]
+
+
+def check_first(collection: str, embedding: str) -> None:
+    """Raises ArgumentError: the name of a further embedding, where each image has one embedding alone."""
+    if embedding:
+        raise unknown_embedding(collection, embedding, ())
+
+
+def unknown_embedding(collection: str, embedding: str, known: Iterable[str]) -> ArgumentError:
+    """Args: `known` are the names of the embeddings beside the first."""
+    names = ", ".join([MAIN_EMBEDDING, *sorted(known)])
+    return ArgumentError(f"collection {collection!r} has no embedding {shown(embedding)}; there are: {names}")
 
 
 def check_binding(info: CollectionInfo, spec: ModelSpec) -> None:

@@ -59,6 +59,10 @@ class PersonBook(Protocol):
         """Say that these are not the person's. Safe to run twice."""
         ...
 
+    def forget_images(self, collection: str, image_ids: Sequence[str]) -> None:
+        """Say that faces of these images are nobody's, as they have left. Safe to run twice."""
+        ...
+
     def forget_collection(self, collection: str) -> None:
         """Delete all persons of a collection, and its tags. Safe to run twice."""
         ...

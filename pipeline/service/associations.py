@@ -1,11 +1,11 @@
 """Which faces are a person's. Each change is recorded before it is made (decision 0131)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
 from pipeline.errors import ArgumentError, LimitError
-from pipeline.ports import PersonBook
+from pipeline.ports import VectorIndex
 from pipeline.search.persons import is_still, mean_vector, owners_of, read_faces
 from pipeline.search.ranking import to_score
 from pipeline.service.access import Caller
@@ -90,7 +90,7 @@ def associate_faces(
     scores = [_score(rows[row_id], mean) for row_id in new] if mean is not None else []
     enter_person_change("associated", person_id, target, ports.answers_to, caller, faces=new, scores=scores)
     faces = [_face_of(rows[row_id]) for row_id in new]
-    gone = _gone(person_id, own, [rows[row_id] for row_id in new], target, book)
+    gone = _gone(person_id, own, [rows[row_id] for row_id in new], target, ports)
     now = book.add_faces(collection, person_id, faces, gone=gone)
     taken = [
         RefusedFace(face=row_id, reason=FaceRefusal.OF_ANOTHER, owner=now[row_id])
@@ -120,15 +120,34 @@ def _score(row: IndexRow, mean: Vector) -> float:
 
 
 def _gone(
-    person_id: str, own: Sequence[IndexRow], new: Sequence[IndexRow], target: CollectionRef, book: PersonBook
+    person_id: str,
+    own: Sequence[IndexRow],
+    new: Sequence[IndexRow],
+    target: CollectionRef,
+    ports: SearchPorts,
 ) -> list[str]:
     """What the book says of faces that are not there any more: of this person, and of rows that are new."""
-    there = {row.id for row in own}
+    book, there = ports.known_persons, {row.id for row in own}
     held = book.faces_of(target.name, [person_id]).get(person_id, ())
+    missing = {face.row_id: face for face in held if face.row_id not in there}
+    elsewhere = _in_other_generations(missing, target, ports.index)
     replaced = book.owners(target.name, [row.id for row in new])
-    return [face.row_id for face in held if face.row_id not in there] + [
+    return [row_id for row_id in missing if row_id not in elsewhere] + [
         row.id for row in new if row.id in replaced and not is_still(replaced[row.id][1], row)
     ]
+
+
+def _in_other_generations(
+    faces: Mapping[str, PersonFace], target: CollectionRef, index: VectorIndex
+) -> set[str]:
+    """Those that another model has found. They are the person's again once its generation is live again."""
+    others = [info.ref for info in index.list_generations(target.name) if info.ref != target]
+    return {
+        row.id
+        for ref in (others if faces else ())
+        for row in index.get_rows(ref, [*faces])
+        if is_still(faces[row.id], row)
+    }
 
 
 def dissociate_faces(

@@ -105,7 +105,7 @@ def _those_there(faces: Sequence[PersonFace], target: CollectionRef, ports: Sear
         for face in faces
         if (found := stored.get(image_id_of_row(face.row_id)))
         and (not face.etag or found.etag in ("", face.etag))
-        and view_place_of(face.row_id) < found.rows
+        and view_place_of(face.row_id) in found.places
     }
 
 

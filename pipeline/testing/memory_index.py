@@ -9,11 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import ConfigError, TargetError
-from pipeline.names import check_collection_name
+from pipeline.names import check_stored_name
 from pipeline.ports import misfit_of
 from pipeline.ports.image_rows import check_rows, image_id_of_row, rows_by_image, stored_versions
 from pipeline.ports.model_binding import (
+    bound_model,
     check_binding,
+    check_first,
     check_target,
     missing_collection,
     missing_generation,
@@ -49,14 +51,14 @@ class MemoryIndex:
         self._lock = threading.RLock()
 
     def create_collection(self, name: str, model: ModelSpec) -> CollectionInfo:
-        check_collection_name(name)
+        check_stored_name(name)
         with self._lock:
             if live := self.get_collection(name):
                 check_target(live, model)
             return self.open_generation(name, model)
 
     def open_generation(self, name: str, model: ModelSpec) -> CollectionInfo:
-        info = _bind(check_collection_name(name), model)
+        info = _bind(check_stored_name(name), model)
         with self._lock:
             found = self._generations.setdefault(info.ref.generation, _Generation(info))
             check_binding(found.info, model)
@@ -114,7 +116,7 @@ class MemoryIndex:
     def model_of(self, ref: CollectionRef) -> BoundModel:
         with self._lock:
             info = self._get(ref).info
-        return BoundModel(name=info.model_name, dim=info.dim, reads_text=info.reads_text)
+        return bound_model(info)
 
     def replace_images(self, ref: CollectionRef, images: Mapping[str, Sequence[IndexRow]]) -> None:
         with self._lock:
@@ -152,7 +154,15 @@ class MemoryIndex:
         with self._lock:
             return rows_by_image(self._rows_of(ref, image_ids))
 
-    def get_rows(self, ref: CollectionRef, ids: Sequence[str], *, latest: bool = True) -> list[IndexRow]:  # noqa: ARG002
+    def get_rows(
+        self,
+        ref: CollectionRef,
+        ids: Sequence[str],
+        *,
+        latest: bool = True,  # noqa: ARG002
+        embedding: str = "",
+    ) -> list[IndexRow]:
+        check_first(ref.name, embedding)
         with self._lock:
             rows = self._get(ref).rows
             return [rows[id_] for id_ in ids if id_ in rows]
@@ -171,10 +181,12 @@ class MemoryIndex:
         k: int,
         where: SearchFilter | None = None,
         min_score: float | None = None,
+        embedding: str = "",
     ) -> list[list[SearchHit]]:
         with self._lock:
             generation = self._get(ref)
             rows = [row for row in generation.rows.values() if matches(row, where)]
+        check_first(ref.name, embedding)
         check_query(ref.name, generation.info.dim, vectors, k)
         if not rows:
             return [[] for _ in vectors]
@@ -206,7 +218,15 @@ class MemoryIndex:
 
     def _to_info(self, found: _Generation) -> CollectionInfo:
         is_live = self._live.get(found.info.name) == found.info.ref
-        return replace(found.info, rows=len(found.rows), live=is_live)
+        return replace(
+            found.info,
+            rows=len(found.rows),
+            live=is_live,
+            beside={
+                embedding: replace(info, rows=len(found.rows), live=is_live)
+                for embedding, info in found.info.beside.items()
+            },
+        )
 
 
 def _bind(name: str, model: ModelSpec) -> CollectionInfo:
@@ -221,6 +241,7 @@ def _bind(name: str, model: ModelSpec) -> CollectionInfo:
         rows=0,
         has_views=model.has_views,
         reads_text=model.reads_text,
+        beside={each.name: _bind(name, each.spec) for each in model.beside},
     )
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from threading import RLock
 
+from pipeline.ports.image_rows import image_id_of_row
 from pipeline.ports.persons import check_face_count, check_tag_count, no_such_person
 from pipeline.types import Person, PersonFace
 
@@ -73,6 +74,15 @@ class MemoryPersonBook:
             for row_id in row_ids:
                 if self._faces.get((collection, row_id), ("", None))[0] == person_id:
                     del self._faces[collection, row_id]
+
+    def forget_images(self, collection: str, image_ids: Sequence[str]) -> None:
+        gone = set(image_ids)
+        with self._lock:
+            self._faces = {
+                (name, row_id): held
+                for (name, row_id), held in self._faces.items()
+                if name != collection or image_id_of_row(row_id) not in gone
+            }
 
     def forget_collection(self, collection: str) -> None:
         with self._lock:

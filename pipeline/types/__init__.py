@@ -134,6 +134,7 @@ from pipeline.types.verification import (
     person_key,
 )
 from pipeline.types.views import (
+    SAME_PLACE,
     Box,
     Face,
     FaceOutline,
@@ -161,6 +162,7 @@ __all__ = [
     "MAX_TAGS",
     "NOT_FOLLOWED",
     "RETRIED_FROM",
+    "SAME_PLACE",
     "WORKERS",
     "Actor",
     "AllOf",

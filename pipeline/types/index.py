@@ -32,7 +32,9 @@ class BoundModel:
 
     name: str
     dim: int
+    fingerprint: str
     reads_text: bool = False
+    beside: Mapping[str, "BoundModel"] = field(default_factory=dict)  # of further embeddings, by name
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,6 +42,7 @@ class CollectionInfo:
     """One generation of a collection, and the model whose vectors it holds.
 
     `live`: it is the one that answers searches under the collection's name.
+    `beside`: of each further embedding, its model with that model's own fingerprint. `rows` are the same.
     """
 
     name: str
@@ -62,10 +65,14 @@ class CollectionInfo:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StoredVersion:
-    """The rows that a generation has of one image. `etag` is empty when they are of several versions."""
+    """The rows that a generation has of one image. `etag` is empty when they are of several versions.
+
+    `places` are the numbers of its views. There may be gaps between them.
+    """
 
     etag: str
     rows: int
+    places: frozenset[int] = field(default=frozenset(), compare=False)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -4,11 +4,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from pipeline.types.views import Box
+from pipeline.types.views import SAME_PLACE, Box
 
 MAX_FACES_OF_PERSON = 100
 MAX_TAGS = 200  # of a collection
-SAME_FACE = 0.5  # the least overlap of two boxes of one face, 0..1
 
 
 class PersonState(StrEnum):
@@ -34,7 +33,7 @@ class PersonFace:
         """Whether the row of this id still shows that face: its picture may have been replaced meanwhile."""
         if self.etag and etag != self.etag:
             return False
-        return self.box is None or box is None or self.box.overlap(box) >= SAME_FACE
+        return self.box is None or box is None or self.box.overlap(box) >= SAME_PLACE
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

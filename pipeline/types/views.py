@@ -9,6 +9,10 @@ from pipeline.types.models import Pixels
 
 Point = tuple[float, float]  # x and y, px of the upright picture. The centre of the first pixel is (0, 0)
 
+# The least overlap of the boxes of one face in one picture, as intersection over union. Detectors draw boxes
+# of other sizes around the same face.
+SAME_PLACE = 0.3
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Box:

@@ -5,6 +5,7 @@ from uuid import uuid4
 
 import pytest
 
+from pipeline.adapters.beside.index import BesideIndex
 from pipeline.adapters.ledger.migrate import migrate
 from pipeline.adapters.ledger.sql_ledger import SqlLedger, open_ledger
 from pipeline.adapters.milvus.index import MilvusIndex
@@ -73,7 +74,7 @@ def index(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         yield MemoryIndex()
         return
     if request.param == "of a tenant":
-        yield ConfinedIndex(MemoryIndex(), Scope(who="ann", tenant="acme", collections=("*",)))
+        yield ConfinedIndex(BesideIndex(MemoryIndex()), Scope(who="ann", tenant="acme", collections=("*",)))
         return
     with open_index(request.param, tmp_path_factory) as index:
         yield index

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from pipeline.adapters.beside.index import OpenBesideIndex
 from pipeline.adapters.milvus.index import LIVE_TTL_S, MilvusIndex
 from pipeline.adapters.milvus.lite.index import LiteIndex
 from pipeline.types import (
@@ -28,9 +29,10 @@ WHEN = datetime(2026, 3, 1, 12, 30, 15, 123456, tzinfo=UTC)
 
 
 def open_index(kind: str, tmp_path_factory: pytest.TempPathFactory) -> OpenIndex:
+    """As `wiring.open_index` does."""
     if kind == "folder":
-        return LiteIndex(str(tmp_path_factory.mktemp("folder") / "milvus.db"))
-    return open_server()
+        return OpenBesideIndex(LiteIndex(str(tmp_path_factory.mktemp("folder") / "milvus.db")))
+    return OpenBesideIndex(open_server())
 
 
 def open_server(

@@ -11,6 +11,7 @@ import pytest
 from pipeline.adapters.ledger.sql_ledger import open_ledger
 from pipeline.errors import LimitError, NotFoundError
 from pipeline.ports import PersonBook
+from pipeline.ports.image_rows import MAX_VIEWS, view_row_id
 from pipeline.testing.memory_persons import MemoryPersonBook
 from pipeline.types import MAX_FACES_OF_PERSON, MAX_TAGS, Box, Person, PersonFace
 from tests.contract.ledger_databases import empty_tables
@@ -98,6 +99,24 @@ def test_a_face_is_taken_from_its_person_alone(book: PersonBook) -> None:
     for _ in range(2):
         book.remove_faces("faces", "anna", [FACE.row_id])
     assert book.owners("faces", [FACE.row_id]) == {}
+
+
+def test_faces_of_images_that_left_are_nobody_s_and_no_others(book: PersonBook) -> None:
+    left, other = "a" * 32, "a" * 31 + "b"
+    views = [PersonFace(row_id=view_row_id(left, place)) for place in (0, 7, MAX_VIEWS - 1)]
+    stays = [PersonFace(row_id=view_row_id(other, 0)), FACE]
+    book.add_faces("faces", "anna", [*views[:2], *stays])
+    book.add_faces("faces", "Berta:1", [*views[2:], PersonFace(row_id=left)])
+    book.create(replace(ANNA, collection="others"))
+    book.add_faces("others", "anna", views)
+    for _ in range(2):
+        book.forget_images("faces", [left])
+    assert sorted(book.owners("faces", ids([*views, *stays]))) == sorted(ids(stays))
+    assert book.owners("faces", [left]) == {}
+    assert len(book.owners("others", ids(views))) == len(views)
+    book.forget_images("faces", [])
+    book.forget_images("faces", [f"{number:032x}" for number in range(1000)])
+    assert sorted(book.owners("faces", ids(stays))) == [stays[0].row_id], "FACE is of the first of them"
 
 
 def test_a_person_is_deleted_with_what_is_said_of_faces(book: PersonBook) -> None:

@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 import pytest
 import sqlalchemy as sa
@@ -14,7 +15,7 @@ from pipeline.adapters.ledger.sql_ledger import SqlLedger
 from pipeline.adapters.ledger.worker_role import make_service_role, make_worker_role
 from pipeline.audit.note import SigningKey
 from pipeline.errors import ConfigError, CredentialsError
-from pipeline.types import WORKERS
+from pipeline.types import WORKERS, Person, PersonFace
 from tests.audit_records import erasure_of, proves, search_by
 from tests.contract.ledger_databases import empty_database, postgres_server, run_on
 from tests.unit.fakes import request_of
@@ -38,6 +39,9 @@ FORBIDDEN = [
     "DELETE FROM audit_tree",
     "UPDATE audit_tile SET root = hashes",
     "DELETE FROM api_request",
+    "INSERT INTO person_face SELECT * FROM person_face",
+    "UPDATE person_face SET person_id = 'mine'",
+    "DELETE FROM person",
     "INSERT INTO api_session SELECT 'mine', key_id, now() FROM api_key",
 ]
 
@@ -59,6 +63,21 @@ def test_a_worker_keeps_the_ledger(urls: tuple[str, str]) -> None:
     with SqlLedger(make_engine(read_url(urls[1]))) as ledger:
         job = ledger.create_job(request_of(), driver=WORKERS, job_id="mine")
         assert ledger.get_job("mine") == job
+
+
+def test_a_worker_takes_faces_from_persons_and_gives_them_to_nobody(urls: tuple[str, str]) -> None:
+    face = PersonFace(row_id="a" * 32 + ":00")
+    anna = Person(collection="faces", person_id="anna", created_at=datetime.now(UTC))
+    with (
+        SqlLedger(make_engine(read_url(urls[0]))) as of_the_owner,
+        SqlLedger(make_engine(read_url(urls[1]))) as ledger,
+    ):
+        assert of_the_owner.persons.create(anna)
+        of_the_owner.persons.add_faces("faces", "anna", [face])
+        with pytest.raises(CredentialsError):
+            ledger.persons.add_faces("faces", "anna", [face])
+        ledger.persons.forget_images("faces", ["a" * 32])
+        assert of_the_owner.persons.owners("faces", [face.row_id]) == {}
 
 
 def test_a_worker_adds_to_the_transparency_log(urls: tuple[str, str]) -> None:
@@ -87,7 +106,7 @@ def test_the_service_keeps_keys_besides_and_changes_nothing_else(urls: tuple[str
         run_on(text, "DELETE FROM api_key", "DELETE FROM api_session", "DELETE FROM api_request")
         run_on(text, "UPDATE job SET error = error")
         for statement in FORBIDDEN:
-            if "api_" not in statement:
+            if "api_" not in statement and "person" not in statement:
                 with pytest.raises(exc.ProgrammingError, match="InsufficientPrivilege"):
                     run_on(text, statement)
     finally:

@@ -107,7 +107,8 @@ class FakeEmbedder:
             self.calls.append(len(pixels))
             if self._errors:
                 raise self._errors.pop(0)
-            quarters = pixels.reshape(len(pixels), 3, 2, SIDE // 2, 2, SIDE // 2).mean(axis=(3, 5)) / 255
+            half = pixels.shape[-1] // 2
+            quarters = pixels.reshape(len(pixels), 3, 2, half, 2, half).mean(axis=(3, 5)) / 255
             vectors = np.concatenate([quarters.reshape(-1, 12) - 0.5, np.full((len(pixels), 1), 0.1)], axis=1)
             vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
             vectors[[self._broken(image) for image in pixels]] = self._answer

@@ -51,8 +51,10 @@ class CountingIndex(MemoryIndex):
         self.searches: list[int] = []
         self.lags = False
 
-    def get_rows(self, ref: CollectionRef, ids: Sequence[str], *, latest: bool = True) -> list[IndexRow]:
-        return super().get_rows(ref, ids) if latest or not self.lags else []
+    def get_rows(
+        self, ref: CollectionRef, ids: Sequence[str], *, latest: bool = True, embedding: str = ""
+    ) -> list[IndexRow]:
+        return super().get_rows(ref, ids, embedding=embedding) if latest or not self.lags else []
 
     def search(
         self,
@@ -62,9 +64,10 @@ class CountingIndex(MemoryIndex):
         k: int,
         where: SearchFilter | None = None,
         min_score: float | None = None,
+        embedding: str = "",
     ) -> list[list[SearchHit]]:
         self.searches.append(len(vectors))
-        return super().search(ref, vectors, k=k, where=where, min_score=min_score)
+        return super().search(ref, vectors, k=k, where=where, min_score=min_score, embedding=embedding)
 
 
 @pytest.fixture
@@ -90,10 +93,10 @@ def search_ports(deps: Deps, store: MemoryStore) -> SearchPorts:
 
 
 class NoModel:
-    def answering(self, target: CollectionRef) -> ImageEmbedder:
+    def answering(self, target: CollectionRef, embedding: str = "") -> ImageEmbedder:
         raise AssertionError("the model is not needed")
 
-    def reading(self, target: CollectionRef) -> TextEmbedder:
+    def reading(self, target: CollectionRef, embedding: str = "") -> TextEmbedder:
         raise AssertionError("the model is not needed")
 
     def finding(self, target: CollectionRef) -> ViewFinder | None:
@@ -154,8 +157,10 @@ def test_a_query_that_is_asked_twice_is_answered_twice(search_ports: SearchPorts
 class ReplacedMeanwhile(MemoryIndex):
     """Between a search and the look after it, the second best hit becomes another version."""
 
-    def get_rows(self, ref: CollectionRef, ids: Sequence[str], *, latest: bool = True) -> list[IndexRow]:
-        rows = super().get_rows(ref, ids, latest=latest)
+    def get_rows(
+        self, ref: CollectionRef, ids: Sequence[str], *, latest: bool = True, embedding: str = ""
+    ) -> list[IndexRow]:
+        rows = super().get_rows(ref, ids, latest=latest, embedding=embedding)
         changed = image_id_of(BUCKET, "2.png")
         return [replace(row, ref=replace(row.ref, etag="new")) if row.id == changed else row for row in rows]
 

@@ -175,9 +175,11 @@ class NotedReads(MemoryIndex):
         super().__init__()
         self.reads: list[int] = []  # how many rows, where any
 
-    def get_rows(self, ref: CollectionRef, ids: Sequence[str], *, latest: bool = True) -> list[IndexRow]:
+    def get_rows(
+        self, ref: CollectionRef, ids: Sequence[str], *, latest: bool = True, embedding: str = ""
+    ) -> list[IndexRow]:
         self.reads += [len(ids)] if ids else []
-        return super().get_rows(ref, ids, latest=latest)
+        return super().get_rows(ref, ids, latest=latest, embedding=embedding)
 
 
 @pytest.mark.parametrize("with_vector", [True, False])

@@ -22,7 +22,7 @@ from pipeline.errors import PictorError, TransientError
 from pipeline.garbage import look_seldom
 from pipeline.ingest.handle import Handled, handle_embed
 from pipeline.logs import configure_logging
-from pipeline.ports.embedder import warm_model
+from pipeline.ports.deps import warm_models
 from pipeline.settings import Settings
 from pipeline.types import Verdict
 from workers.identity import told_identity
@@ -103,7 +103,7 @@ def main(limit_s: int) -> None:
     settings = Settings.from_env().model_copy(update={"device": "cpu"})
     configure_logging(settings.log_level)
     deps = open_deps(settings, told_identity(), wiring.open_ledger(settings))
-    warm_model(deps.embedder)
+    warm_models(deps)
     print(json.dumps({"begun": "yes"}), file=answers, flush=True)
     signal.alarm(limit_s)
     try:

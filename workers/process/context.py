@@ -14,7 +14,8 @@ from pipeline.capacity import Load
 from pipeline.errors import FatalError, PictorError
 from pipeline.evaluation.scale import calibration_in
 from pipeline.ports import Deps, ImageLimits, Ledger, PolicyBook, VectorIndex
-from pipeline.ports.embedder import warm_model, warm_texts
+from pipeline.ports.deps import warm_models
+from pipeline.ports.embedder import warm_texts
 from pipeline.ports.model_binding import DEFAULT_MODEL
 from pipeline.service.accountability import Accountability
 from pipeline.settings import Settings
@@ -65,9 +66,10 @@ def warm_up(app: Celery) -> Context:
     start_tracing(settings, service=f"pictor-worker-{'-'.join(identity.queues)}")
     opened = open_context(settings, identity, app)
     if EMBED in identity.queues or SEARCH in identity.queues:
-        warm_model(opened.deps.embedder)
-    if opened.deps.texts is not None:
-        warm_texts(opened.deps.texts)
+        warm_models(opened.deps)
+    for texts in (opened.deps.texts, *opened.deps.texts_beside.values()):
+        if texts is not None:
+            warm_texts(texts)
     make_current(opened)
     seconds = round(time.perf_counter() - started, 2)
     logger.info("warm", extra={"queues": identity.queues, "seconds": seconds})
@@ -99,12 +101,14 @@ def open_deps(
     settings: Settings, identity: Identity, ledger: Ledger, policies: PolicyBook | None = None
 ) -> Deps:
     index = wiring.open_index(settings)
+    existing = index.get_collection(settings.collection)
+    batches = 1 if EMBED in identity.queues else 0
     embedder = wiring.lazy_model(
         settings.model or DEFAULT_MODEL,
         settings,
-        existing=index.get_collection(settings.collection),
+        existing=existing,
         spec=identity.model,
-        batches=1 if EMBED in identity.queues else 0,
+        batches=batches,
         processes=identity.children,
     )
     return Deps(
@@ -117,6 +121,10 @@ def open_deps(
         concurrency=wiring.concurrency_of(settings, load_of(identity, embedder.spec)),
         finder=wiring.finder_of(embedder.spec, settings),
         texts=wiring.texts_of(embedder.spec, settings) if SEARCH in identity.queues else None,
+        beside=wiring.models_beside(
+            embedder.spec, settings, existing=existing, batches=batches, processes=identity.children
+        ),
+        texts_beside=wiring.texts_beside(embedder.spec, settings) if SEARCH in identity.queues else {},
         policies=policies,
     )
 
@@ -128,6 +136,7 @@ def load_of(identity: Identity, spec: ModelSpec) -> Load:
         processes=identity.children,
         batches=identity.children,
         is_trained=has_model and spec.address != DEFAULT_MODEL,
+        models_beside=wiring.trained_beside(spec) if has_model else 0,
         finds_views=spec.has_views and (has_model or PREPARE in identity.queues),
     )
 

@@ -37,8 +37,9 @@ def _ask_everything(context: Context) -> None:
     deps.ledger.list_jobs(limit=1)
     deps.index.get_collection(settings.collection)
     _ask_the_store(deps, settings.staging_bucket)
-    if deps.embedder.device:  # its weights are loaded
-        warm_model(deps.embedder)
+    for embedder in (deps.embedder, *deps.beside.values()):
+        if embedder.device:  # its weights are loaded
+            warm_model(embedder)
 
 
 def _ask_the_store(deps: Deps, bucket: str) -> None:

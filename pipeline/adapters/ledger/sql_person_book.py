@@ -9,8 +9,11 @@ import sqlalchemy as sa
 from pipeline.adapters.ledger.engine import InTransactions
 from pipeline.adapters.ledger.person_schema import collection_tag, person, person_face
 from pipeline.adapters.ledger.statements import insert_into, slices
+from pipeline.ports.image_rows import MAX_VIEWS, view_row_id
 from pipeline.ports.persons import check_face_count, check_tag_count, no_such_person
 from pipeline.types import Box, Person, PersonFace
+
+IMAGES_PER_STATEMENT = 100  # SQLite takes no condition of over a thousand parts
 
 
 class SqlPersonBook(InTransactions):
@@ -85,6 +88,16 @@ class SqlPersonBook(InTransactions):
         mine = (*_are(collection, row_ids), person_face.c.person_id == person_id)
         self._write(lambda connection: connection.execute(person_face.delete().where(*mine)))
 
+    def forget_images(self, collection: str, image_ids: Sequence[str]) -> None:
+        mine = person_face.delete().where(person_face.c.collection == collection)
+
+        def write(connection: sa.Connection) -> None:
+            for start in range(0, len(image_ids), IMAGES_PER_STATEMENT):
+                these = map(_is_of_image, image_ids[start : start + IMAGES_PER_STATEMENT])
+                connection.execute(mine.where(sa.or_(*these)))
+
+        self._write(write)
+
     def forget_collection(self, collection: str) -> None:
         def write(connection: sa.Connection) -> None:
             for table in (person_face, person, collection_tag):
@@ -137,6 +150,12 @@ def _is(table: sa.Table, collection: str, person_id: str) -> tuple[sa.ColumnElem
 
 def _are(collection: str, row_ids: Sequence[str]) -> tuple[sa.ColumnElement[bool], ...]:
     return person_face.c.collection == collection, person_face.c.row_id.in_(row_ids)
+
+
+def _is_of_image(image_id: str) -> sa.ColumnElement[bool]:
+    """A range, which the primary key answers: the row of the image, or one of its views."""
+    row_id, first, last = person_face.c.row_id, view_row_id(image_id, 0), view_row_id(image_id, MAX_VIEWS - 1)
+    return sa.or_(row_id == image_id, sa.and_(row_id >= first, row_id <= last))
 
 
 def _free(connection: sa.Connection, collection: str, row_ids: Sequence[str]) -> None:

@@ -19,6 +19,7 @@ from pipeline.errors import ConfigError
 # Who could write these could make a key for everything, have the requests of others refused, or say whose
 # faces are whose.
 OF_THE_SERVICE = (api_key, api_session, api_request, person, person_face, collection_tag)
+# Whoever takes an image out takes its faces from their persons, and can give them to nobody.
 # A worker adds to the log, opens matches to verify, and starts the clock of a case. It changes none of them.
 APPENDED = (audit_entry, audit_reference, audit_tile, case_clock, verification)
 OF_PERSONS = (verification, verification_decision)  # who decide at the service
@@ -101,6 +102,7 @@ def _grant(connection: sa.Connection, name: str, database: str, more: Sequence[s
         f"GRANT USAGE ON SCHEMA public TO {role}",
         f"GRANT SELECT, INSERT, UPDATE, DELETE ON {rows} TO {role}",
         f"GRANT SELECT, INSERT ON {appended} TO {role}",
+        f"GRANT SELECT, DELETE ON {quote(person_face.name)} TO {role}",
         f"GRANT SELECT, INSERT, UPDATE ON {quote(audit_tree.name)} TO {role}",
         f"GRANT SELECT ON {quote(VERSION_TABLE)}, {quote(collection_policy.name)} TO {role}",
     ):

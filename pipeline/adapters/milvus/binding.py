@@ -6,10 +6,11 @@ see it) and in a property (Milvus Lite drops descriptions).
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from pipeline.errors import TargetError
+from pipeline.ports.model_binding import DEFAULT_MODEL
 from pipeline.types import BoundModel, CollectionInfo, CollectionRef, ModelSpec, generation_of
 
 SCHEMA_VERSION = 1
@@ -30,6 +31,7 @@ class Binding:
     precision: str = "float32"  # collections that do not say are from before there was a choice
     has_views: bool = False
     reads_text: bool = False
+    beside: Mapping[str, "Binding"] = field(default_factory=dict)  # the models of further embeddings, by name
 
     @property
     def physical(self) -> str:
@@ -41,7 +43,14 @@ class Binding:
 
     @property
     def model(self) -> BoundModel:
-        return BoundModel(name=self.model_name, dim=self.dim, reads_text=self.reads_text)
+        beside = {embedding: binding.model for embedding, binding in self.beside.items()}
+        return BoundModel(
+            name=self.model_name,
+            dim=self.dim,
+            fingerprint=self.fingerprint,
+            reads_text=self.reads_text,
+            beside=beside,
+        )
 
     def to_info(self, rows: int, *, live: bool = True) -> CollectionInfo:
         return CollectionInfo(
@@ -56,6 +65,9 @@ class Binding:
             live=live,
             has_views=self.has_views,
             reads_text=self.reads_text,
+            beside={
+                embedding: binding.to_info(rows, live=live) for embedding, binding in self.beside.items()
+            },
         )
 
 
@@ -71,7 +83,16 @@ def bind(name: str, model: ModelSpec, vector_type: str, precision: str) -> Bindi
         precision=precision,
         has_views=model.has_views,
         reads_text=model.reads_text,
+        beside={
+            each.name: bind(name, each.spec, vector_type, precision_of(each.spec, precision))
+            for each in model.beside
+        },
     )
+
+
+def precision_of(model: ModelSpec, setting: str) -> str:
+    """That the vectors of a model are computed in. The builtin one has no choice."""
+    return "float32" if model.address == DEFAULT_MODEL else setting
 
 
 def read_binding(described: Mapping[str, Any]) -> Binding | None:
@@ -91,8 +112,17 @@ def read_binding(described: Mapping[str, Any]) -> Binding | None:
             f"collection {described['collection_name']!r} has schema version {version}; "
             f"this version of Pictor knows {SCHEMA_VERSION}"
         )
-    return Binding(**{field: fields[field] for field in Binding.__dataclass_fields__ if field in fields})
+    return _from_fields(fields)
 
 
 def binding_text(binding: Binding) -> str:
-    return json.dumps({"pictor": asdict(binding)}, separators=(",", ":"))
+    fields = asdict(binding)
+    if not binding.beside:
+        del fields["beside"]  # nearly all there are, which are as they were before there was a choice
+    return json.dumps({"pictor": fields}, separators=(",", ":"))
+
+
+def _from_fields(fields: Mapping[str, Any]) -> Binding:
+    known = {name: fields[name] for name in Binding.__dataclass_fields__ if name in fields}
+    beside = {embedding: _from_fields(of_it) for embedding, of_it in known.pop("beside", {}).items()}
+    return Binding(**known, beside=beside)

@@ -13,13 +13,12 @@ from collections.abc import Callable
 from pymilvus import MilvusClient
 
 from pipeline.adapters.milvus import schema
-from pipeline.adapters.milvus.binding import BINDING_PROPERTY, Binding, bind, binding_text
+from pipeline.adapters.milvus.binding import BINDING_PROPERTY, Binding, bind, binding_text, precision_of
 from pipeline.adapters.milvus.catalog import MilvusCatalog
 from pipeline.adapters.milvus.connection import MilvusConnection, MissingCollectionError
 from pipeline.errors import PictorError, TargetError, TransientError
-from pipeline.names import check_collection_name
+from pipeline.names import check_stored_name
 from pipeline.ports.model_binding import (
-    DEFAULT_MODEL,
     check_binding,
     check_target,
     missing_collection,
@@ -43,7 +42,7 @@ class MilvusGenerations:
 
     def create(self, name: str, model: ModelSpec) -> Binding:
         """The live generation. Raises ModelMismatchError: it is another model's."""
-        check_collection_name(name)
+        check_stored_name(name)
         with self._lock:
             live = self._catalog.find_live(name)
             if live is None:
@@ -55,7 +54,7 @@ class MilvusGenerations:
         return live
 
     def open(self, name: str, model: ModelSpec) -> Binding:
-        check_collection_name(name)
+        check_stored_name(name)
         with self._lock:
             self._catalog.find_live(name)  # refuses a collection that is not ours
             return self._open(name, model)
@@ -100,8 +99,7 @@ class MilvusGenerations:
             self._catalog.forget(binding.ref)
 
     def _open(self, name: str, model: ModelSpec) -> Binding:
-        precision = "float32" if model.address == DEFAULT_MODEL else self._precision
-        wanted = bind(name, model, self._vector_type, precision)
+        wanted = bind(name, model, self._vector_type, precision_of(model, self._precision))
         found = self._catalog.read_physical(wanted.physical)
         if found is not None:
             check_binding(found.to_info(rows=0), model)

@@ -26,7 +26,7 @@ from pipeline.adapters.milvus.requests import (
 from pipeline.adapters.milvus.ties import MAX_LIMIT, rank
 from pipeline.errors import TargetError
 from pipeline.ports.image_rows import check_rows, rows_by_image, stale_row_ids, stored_versions
-from pipeline.ports.model_binding import missing_collection
+from pipeline.ports.model_binding import check_first, missing_collection
 from pipeline.search.ranking import check_query, one_of_each_image
 from pipeline.types import (
     BoundModel,
@@ -42,8 +42,8 @@ from pipeline.types import (
 
 HITS_PER_CALL = 10_000  # over all vectors of one call: some megabytes
 # Extra hits: a small group of equal scores around the k-th place costs no second question. Each costs every
-# search some 20 µs of CPU.
-TIE_ROOM = 6
+# search some 20 µs of CPU here, and as much in Milvus. Two equal rows are common: a picture and its copy.
+TIE_ROOM = 2
 LIVE_TTL_S = 5.0  # a search may miss the last 5 s of writes, so it may miss a promotion of that time, too
 
 
@@ -172,8 +172,11 @@ class MilvusIndex:
         entities = self._requests.get_of_images(binding, image_ids, milvus_rows.ALL_FIELDS, consistency)
         return rows_by_image(map(milvus_rows.to_row, sorted(entities, key=lambda entity: str(entity["id"]))))
 
-    def get_rows(self, ref: CollectionRef, ids: Sequence[str], *, latest: bool = True) -> list[IndexRow]:
+    def get_rows(
+        self, ref: CollectionRef, ids: Sequence[str], *, latest: bool = True, embedding: str = ""
+    ) -> list[IndexRow]:
         binding = self._catalog.get(ref)
+        check_first(ref.name, embedding)
         consistency = LATEST if latest else self._requests.freshness(ref)
         entities = self._requests.get(binding, ids, milvus_rows.ALL_FIELDS, consistency)
         by_id = {entity["id"]: entity for entity in entities}
@@ -194,8 +197,10 @@ class MilvusIndex:
         k: int,
         where: SearchFilter | None = None,
         min_score: float | None = None,
+        embedding: str = "",
     ) -> list[list[SearchHit]]:
         binding = self._catalog.get(ref)
+        check_first(ref.name, embedding)
         check_query(ref.name, binding.dim, vectors, k)
         expression = to_expression(where)
         limit = min(k + TIE_ROOM, MAX_LIMIT)

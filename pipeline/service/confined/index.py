@@ -101,9 +101,12 @@ class ConfinedIndex:
         with self._scope.words():
             return self._index.get_images(self._scope.stored_ref(ref), image_ids, latest=latest)
 
-    def get_rows(self, ref: CollectionRef, ids: Sequence[str], *, latest: bool = True) -> list[IndexRow]:
+    def get_rows(
+        self, ref: CollectionRef, ids: Sequence[str], *, latest: bool = True, embedding: str = ""
+    ) -> list[IndexRow]:
         with self._scope.words():
-            return self._index.get_rows(self._scope.stored_ref(ref), ids, latest=latest)
+            target = self._scope.stored_ref(ref)
+            return self._index.get_rows(target, ids, latest=latest, embedding=embedding)
 
     def list_images(self, ref: CollectionRef, *, start_after: str = "") -> Iterator[IndexedImage]:
         with self._scope.words():
@@ -117,10 +120,13 @@ class ConfinedIndex:
         k: int,
         where: SearchFilter | None = None,
         min_score: float | None = None,
+        embedding: str = "",
     ) -> list[list[SearchHit]]:
         with self._scope.words():
             target = self._scope.stored_ref(ref)
-            return self._index.search(target, vectors, k=k, where=where, min_score=min_score)
+            return self._index.search(
+                target, vectors, k=k, where=where, min_score=min_score, embedding=embedding
+            )
 
     def flush(self, ref: CollectionRef) -> None:
         with self._scope.words():

@@ -9,6 +9,7 @@ from pipeline.location import Location
 from pipeline.names import shown
 from pipeline.ports import NO_FINDINGS, Ledger
 from pipeline.service.confined.book import ConfinedBook
+from pipeline.service.confined.persons import ConfinedPersons
 from pipeline.service.confined.scope import Scope
 from pipeline.types import (
     BatchRecord,
@@ -35,10 +36,15 @@ class ConfinedLedger:
         self._ledger = ledger
         self._scope = scope
         self._book = ConfinedBook(ledger.book, scope)
+        self._persons = ConfinedPersons(ledger.persons, scope)
 
     @property
     def book(self) -> ConfinedBook:
         return self._book
+
+    @property
+    def persons(self) -> ConfinedPersons:
+        return self._persons
 
     def create_job(self, request: JobRequest, *, driver: str, job_id: str | None = None) -> Job:
         """Also raises ConflictError: the id is that of somebody else's job."""

@@ -47,6 +47,9 @@ class ConfinedPersons:
     def remove_faces(self, collection: str, person_id: str, row_ids: Sequence[str]) -> None:
         self._book.remove_faces(self._scope.stored(collection), person_id, row_ids)
 
+    def forget_images(self, collection: str, image_ids: Sequence[str]) -> None:
+        self._book.forget_images(self._scope.stored(collection), image_ids)
+
     def forget_collection(self, collection: str) -> None:
         self._book.forget_collection(self._scope.stored(collection))
 

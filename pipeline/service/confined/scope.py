@@ -98,7 +98,8 @@ class Scope:
         return replace(job, request=replace(job.request, collection=name), error=self.plain(job.error))
 
     def seen_info(self, info: CollectionInfo) -> CollectionInfo:
-        return replace(info, name=info.name.removeprefix(self.beginning))
+        beside = {embedding: self.seen_info(of_it) for embedding, of_it in info.beside.items()}
+        return replace(info, name=info.name.removeprefix(self.beginning), beside=beside)
 
     def seen_ref(self, ref: CollectionRef) -> CollectionRef:
         return replace(ref, name=ref.name.removeprefix(self.beginning))

@@ -23,7 +23,7 @@ from pipeline.adapters.milvus.lite.exact_search import search_table
 from pipeline.adapters.milvus.lite.folder import LiteFolder
 from pipeline.adapters.milvus.lite.table import Table
 from pipeline.errors import TargetError
-from pipeline.names import check_collection_name
+from pipeline.names import check_stored_name
 from pipeline.ports.image_rows import (
     check_rows,
     rows_by_image,
@@ -33,6 +33,7 @@ from pipeline.ports.image_rows import (
 )
 from pipeline.ports.model_binding import (
     check_binding,
+    check_first,
     check_target,
     missing_collection,
     missing_generation,
@@ -98,14 +99,14 @@ class LiteIndex:
         return f"Milvus Lite {importlib.metadata.version('milvus-lite')}"
 
     def create_collection(self, name: str, model: ModelSpec) -> CollectionInfo:
-        check_collection_name(name)
+        check_stored_name(name)
         with self._lock:
             if live := self._folder.find_live(name):
                 check_target(live.to_info(rows=0), model)
             return self.open_generation(name, model)
 
     def open_generation(self, name: str, model: ModelSpec) -> CollectionInfo:
-        ref = CollectionRef(name=check_collection_name(name), fingerprint=model.fingerprint)
+        ref = CollectionRef(name=check_stored_name(name), fingerprint=model.fingerprint)
         with self._lock:
             binding = self._folder.read_binding(ref.generation)
             if binding is not None:
@@ -197,7 +198,15 @@ class LiteIndex:
         table, slots = self._find_of_images(ref, image_ids)
         return rows_by_image(map(table.row, slots))
 
-    def get_rows(self, ref: CollectionRef, ids: Sequence[str], *, latest: bool = True) -> list[IndexRow]:  # noqa: ARG002
+    def get_rows(
+        self,
+        ref: CollectionRef,
+        ids: Sequence[str],
+        *,
+        latest: bool = True,  # noqa: ARG002
+        embedding: str = "",
+    ) -> list[IndexRow]:
+        check_first(ref.name, embedding)
         table, slots = self._find(ref, ids)
         return [table.row(slot) for slot in slots]
 
@@ -213,9 +222,11 @@ class LiteIndex:
         k: int,
         where: SearchFilter | None = None,
         min_score: float | None = None,
+        embedding: str = "",
     ) -> list[list[SearchHit]]:
         binding = self._get(ref)
         table, _ = self._snapshot(binding)
+        check_first(ref.name, embedding)
         check_query(ref.name, binding.dim, vectors, k)
         return search_table(table, vectors, k=k, where=where, min_score=min_score)
 
