@@ -91,7 +91,8 @@ def _load_tokenizer(folder: ModelFolder) -> Any:
         if pieces and not (folder.path / TOKENIZERS[0]).is_file() and find_spec("sentencepiece") is None:
             raise ConfigError(
                 f"{folder.name}: its tokenizer in {pieces[0]} needs sentencepiece; "
-                f"`pip install sentencepiece protobuf`, or put the {TOKENIZERS[0]} of the same model into {folder.path}"
+                "`pip install sentencepiece protobuf`, or put the "
+                f"{TOKENIZERS[0]} of the same model into {folder.path}"
             ) from err
         raise ModelError(
             f"{folder.name}: transformers cannot read the tokenizer in {folder.path}; it is damaged, or "
