@@ -24,12 +24,15 @@ from pipeline.capacity import Load
 from pipeline.cli.doctor import _model
 from pipeline.cli.models import describe_beside
 from pipeline.errors import ConfigError, ModelError
-from pipeline.ports.model_binding import DEFAULT_MODEL
+from pipeline.ports.deps import warm_models
+from pipeline.ports.embedder import check_beside
 from pipeline.service.answers import model_json
 from pipeline.settings import Settings
 from pipeline.types import ModelBeside, ModelSpec, Pixels, Preprocessing
 from tests.onnx_models import DIM, SIDE_PX, network, write_onnx_model
 from tests.onnx_texts import write_two_towers
+from tests.unit.fakes import identity_of
+from workers.process.context import open_deps
 from workers.process.model_probe import _SPEC
 
 BESIDE = '\n[beside.copies]\nmodel = "copy/m.toml"\n'
@@ -169,10 +172,25 @@ def test_it_is_shown(two_file: Path) -> None:
 
 def test_each_trained_model_takes_memory(two_file: Path) -> None:
     spec = spec_of(two_file)
-    assert wiring.load_of_model(spec) == Load(is_trained=True, models_beside=1)
-    colours = replace(spec, beside=(ModelBeside(name="colours", spec=builtin_spec()),))
-    assert builtin_spec().address == DEFAULT_MODEL
-    assert wiring.load_of_model(colours) == Load(is_trained=True)
+    assert wiring.load_of_model(spec) == Load(models_beside=1), "the builtin one has no weights"
+    [copies] = spec.beside
+    turned = replace(copies.spec, beside=(ModelBeside(name="colours", spec=builtin_spec()),))
+    assert wiring.load_of_model(turned) == Load(is_trained=True)
+
+
+@pytest.mark.parametrize(("queue", "texts"), [("embed", False), ("search", True)])
+def test_a_worker_has_all_models(tmp_path: Path, queue: str, texts: bool) -> None:
+    path = write_two_towers(tmp_path)
+    path.write_text(path.read_text() + '\n[beside.colours]\nmodel = "builtin"\n')
+    settings = Settings(home=tmp_path / "home", model=str(path), device="cpu")
+    identity = replace(identity_of(tmp_path), queues=(queue,), model=spec_of(path))
+    with wiring.open_ledger(settings) as ledger:
+        deps = open_deps(settings, identity, ledger)
+        check_beside(deps.embedder.spec, deps.beside)
+        warm_models(deps)
+        assert [one.device for one in (deps.embedder, *deps.beside.values())] == ["cpu (onnxruntime)", "cpu"]
+        assert (deps.texts is not None) is texts
+        deps.index.close()  # type: ignore[attr-defined]
 
 
 def _no_sample(_preprocessing: Preprocessing) -> Pixels:
