@@ -3,6 +3,9 @@
 Pictures of about 500x375 are drawn into a folder; they are decoded on the CPU or on the device, embedded
 with ResNet-50 and ViT-B/16 in bfloat16, and written to an index in the same process. Against the forward pass
 alone and decoding alone. `--device cpu --images 64` shows without a GPU that it works.
+
+With `--face-model MODEL.toml --face-pictures FOLDER`, a face model takes the same way with the pictures of a
+folder, against finding alone and the embedder alone. The detector always runs on the CPU.
 """
 
 import argparse
@@ -12,6 +15,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -30,6 +34,7 @@ from pipeline.settings import Settings
 
 PICTURE_PX = (500, 375)
 DRAWN = 512  # pictures that differ; the others are the same bytes under other names, as large and as costly
+FACE_IMAGES = 4_000  # a detector takes milliseconds of a core for each
 IMAGES, QUICK_IMAGES = 40_000, 8  # seven seconds at the rate that is asked for
 ROUNDS, QUICK_ROUNDS = 2, 1
 GROUP_ITEMS, CPU_GROUP_ITEMS = 256, 8  # a GPU of this class is not filled by fewer
@@ -47,7 +52,11 @@ def main() -> None:
     parser.add_argument(
         "--index", choices=("memory", "milvus"), default="memory", help="milvus: Milvus Lite, where installed"
     )
+    parser.add_argument("--face-model", type=Path, help="the model file of a face model (.toml)")
+    parser.add_argument("--face-pictures", type=Path, help="a folder of JPEGs with faces")
     options = parser.parse_args()
+    if (options.face_model is None) != (options.face_pictures is None):
+        parser.error("--face-model and --face-pictures are given together or not at all")
     if options.device == "cpu":
         options.quick = True  # no figure of a GPU comes from this
     run_part("gpu", options, measure)
@@ -67,7 +76,7 @@ def measure(options: argparse.Namespace) -> Measured:
             for architecture in ARCHITECTURES
         }
         runs = interleave(
-            _contestants(tasks, device, options.index),
+            _contestants(tasks, device, options.index) | face_contestants(options, device, folder),
             options.rounds or (QUICK_ROUNDS if options.quick else ROUNDS),
             tell,
             lambda run: f"{run.ran.warm_rate:.1f} images/s",
@@ -128,6 +137,42 @@ def _contestants(tasks: Mapping[str, Task], device: str, index: str) -> dict[str
                 env |= {"PICTOR_FETCH_THREADS": "32", "PICTOR_DECODE_THREADS": "64"}
             found[key_of(architecture, decoder)] = partial(_run, "embedded", task, ["--index", index], env)
     return found
+
+
+def face_contestants(options: argparse.Namespace, device: str, folder: Path) -> dict[str, partial[GpuRun]]:
+    """None without a face model. Args: `folder` for the pictures, as many as were asked for."""
+    if options.face_model is None:
+        return {}
+    wanted = options.images or (QUICK_IMAGES if options.quick else FACE_IMAGES)
+    photos = repeat_pictures(options.face_pictures.resolve(), folder / "faces", wanted)
+    task = Task(photos=photos, model_file=options.face_model.resolve())
+    env = {
+        "PICTOR_DEVICE": device,
+        "PICTOR_GROUP_ITEMS": str(GROUP_ITEMS if device.startswith("cuda") else CPU_GROUP_ITEMS),
+    }
+    threads = ["--threads", str(len(os.sched_getaffinity(0)))]
+    return {
+        gpu_figures.FIND: partial(_run, "faces", task, ["--half", "find", *threads], env),
+        gpu_figures.EMBED: partial(_run, "faces", task, ["--half", "embed", *threads], env),
+        gpu_figures.WHOLE: partial(
+            _run, "embedded", replace(task, images=wanted), ["--index", options.index], env
+        ),
+    }
+
+
+def repeat_pictures(source: Path, folder: Path, count: int) -> Path:
+    """`count` files in a folder: the JPEGs of another, again and again under other names.
+
+    Raises:
+        SystemExit: there are none.
+    """
+    found = sorted(path for path in source.rglob("*") if path.suffix.lower() in (".jpg", ".jpeg"))
+    if not found:
+        raise SystemExit(f"{source} has no JPEG")
+    folder.mkdir(parents=True)
+    for number in range(count):
+        _link(found[number % len(found)], folder / f"{number:06d}.jpg")
+    return folder
 
 
 def _forward(task: Task, device: str) -> GpuRun:

@@ -14,6 +14,9 @@ NO_GPU = "not measured: no GPU at hand"
 NO_SAMPLES = "not measured: nvidia-smi told nothing"
 NO_CUDA_DECODER = "not measured: no CUDA device, or no PICTOR_JPEG_DECODER in this version"
 
+NO_FACE_MODEL = "not measured: no GPU at hand, or no --face-model"
+FIND, EMBED, WHOLE = "faces find", "faces embed", "faces whole"  # the runs of a face model
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class GpuRun:
@@ -34,13 +37,38 @@ def figures_of(runs: Runs) -> list[Figure]:
     found = [_decode_alone(runs, decoder) for decoder in DECODERS]
     for architecture in ARCHITECTURES:
         found += _of_architecture(runs, architecture)
-    return found
+    return [*found, *_of_faces(runs)]
 
 
 def absent_figures(why: str) -> list[Figure]:
     """The same figures, none of them measured."""
     nothing: Runs = {}
     return [absent(each.name, each.unit, why) for each in figures_of(nothing)]
+
+
+def _of_faces(runs: Runs) -> list[Figure]:
+    """Against its own halves. The pictures are the caller's, so no rate here is one to reach."""
+    names = {
+        FIND: "Faces, decoding and finding alone, whole machine",
+        EMBED: "Faces, embedder alone",
+        WHOLE: "Faces, whole way",
+    }
+    quotient, busy = "Faces, whole way ÷ slower of finding and embedder alone", "Faces, GPU busy share"
+    if WHOLE not in runs:
+        found = [absent(name, "images/s", NO_FACE_MODEL) for name in names.values()]
+        return [*found, absent(quotient, "ratio", NO_FACE_MODEL), absent(busy, "share", NO_FACE_MODEL)]
+    rates = {run: _rates(runs[run]) for run in names}
+    slower = [min(pair) for pair in zip(rates[FIND], rates[EMBED], strict=True)]
+    return [
+        *(figure(name, "images/s", rates[run]) for run, name in names.items()),
+        ratio(quotient, rates[WHOLE], slower),
+        _busy_share(busy, runs[WHOLE]),
+    ]
+
+
+def _busy_share(name: str, series: Sequence[GpuRun]) -> Figure:
+    shares = [run.busy_share for run in series if run.busy_share is not None]
+    return figure(name, "share", shares) if len(shares) == len(series) else absent(name, "share", NO_SAMPLES)
 
 
 def _decode_alone(runs: Runs, decoder: str) -> Figure:
@@ -72,8 +100,6 @@ def _of_way(runs: Runs, architecture: str, decoder: str) -> list[Figure]:
             absent(f"{name} ÷ slower of decode and forward alone", "ratio", NO_CUDA_DECODER),
             absent(f"{name}, GPU busy share", "share", NO_CUDA_DECODER),
         ]
-    shares = [run.busy_share for run in series if run.busy_share is not None]
-    busy = f"{name}, GPU busy share"
     return [
         figure(name, "images/s", _rates(series)),
         ratio(
@@ -81,7 +107,7 @@ def _of_way(runs: Runs, architecture: str, decoder: str) -> list[Figure]:
             _rates(series),
             _slower(runs, architecture, decoder),
         ),
-        figure(busy, "share", shares) if len(shares) == len(series) else absent(busy, "share", NO_SAMPLES),
+        _busy_share(f"{name}, GPU busy share", series),
     ]
 
 

@@ -166,7 +166,7 @@ class ForgetfulIndex:
         """Any will do."""
 
     def model_of(self, ref: CollectionRef) -> BoundModel:
-        return BoundModel(name=free_spec().name, dim=free_spec().dim)
+        return BoundModel(name=free_spec().name, dim=free_spec().dim, fingerprint=free_spec().fingerprint)
 
     def replace_images(self, ref: CollectionRef, images: Mapping[str, Sequence[IndexRow]]) -> None:
         self.rows += sum(map(len, images.values()))

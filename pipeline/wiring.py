@@ -555,6 +555,12 @@ def texts_of(spec: ModelSpec, settings: Settings) -> TextEmbedder | None:
     return LazyTexts(spec, load) if spec.reads_text else None
 
 
+def texts_beside(spec: ModelSpec, settings: Settings) -> Mapping[str, TextEmbedder]:
+    """Of the models beside it that read text, by the names of their embeddings."""
+    towers = {one.name: texts_of(one.spec, settings) for one in spec.beside}
+    return {embedding: texts for embedding, texts in towers.items() if texts is not None}
+
+
 def _check_same(loaded: ModelSpec, known: ModelSpec) -> None:
     if loaded.fingerprint != known.fingerprint:
         raise ModelError(

@@ -148,6 +148,7 @@ class PictorClient:
         prefix: str = "",
         metadata: Mapping[str, str] | None = None,
         where: Mapping[str, object] | None = None,
+        embedding: str = "",
         purpose: str = "",
         case: str = "",
         offence: str = "",
@@ -164,6 +165,8 @@ class PictorClient:
             weights: of "text", "not" and "picture".
             bucket, prefix, metadata: only objects of this bucket, with such keys, with this metadata.
             where: only images for which this condition holds, see docs/reference/filters.md.
+            embedding: which embedding of each image is asked, where the collection has several. "main" is
+                the first.
             purpose, case, offence, authorisation, authority: what the policy of the collection asks for, see
                 docs/how-to/policies.md.
             on_behalf_of: the person on whose behalf you search.
@@ -186,6 +189,7 @@ class PictorClient:
             "text": list(text) or None,
             "not": list(unwanted) or None,
             "weights": dict(weights) if weights else None,
+            "embedding": embedding or None,
             "purpose": purpose or None,
             "case": case or None,
             "offence": offence or None,

@@ -164,6 +164,7 @@ def _hits(task: Task, args: Sequence[object], kwargs: Arguments) -> dict[str, ob
         prefix=arguments.prefix,
         metadata=arguments.metadata,
         condition=None if arguments.where is None else read_condition(arguments.where),
+        embedding=arguments.embedding,
         justification=read_justification(
             purpose=arguments.purpose,
             case=arguments.case,
@@ -174,7 +175,7 @@ def _hits(task: Task, args: Sequence[object], kwargs: Arguments) -> dict[str, ob
     )
     deps = context.deps
     caller = replace(_caller(task), on_behalf_of=read_person(arguments.on_behalf_of))
-    models = ResidentModel(deps.embedder, deps.index, deps.finder, deps.texts)
+    models = ResidentModel(deps.embedder, deps.index, deps.finder, deps.texts, deps.beside, deps.texts_beside)
     ports = SearchPorts(
         store=deps.store,
         index=deps.index,

@@ -32,6 +32,7 @@ from pipeline.search.query import Stored
 from pipeline.service.arguments import (
     MAX_JUSTIFICATION_CHARS,
     MAX_PERSON_CHARS,
+    read_embedding,
     read_justification,
     read_person,
 )
@@ -145,6 +146,7 @@ class SearchArguments(Arguments):
     authorisation: Stated = ""
     authority: Stated = ""
     on_behalf_of: Annotated[str, Field(max_length=MAX_PERSON_CHARS), _checked_by(read_person)] = ""
+    embedding: Annotated[str, _checked_by(read_embedding)] = ""
     where: Annotated[dict[str, JsonValue], _checked_by(read_condition)] | None = None
 
     @model_validator(mode="after")

@@ -36,12 +36,14 @@ def main() -> None:
     warm_up(embedder)
     loaded_in_s = time.perf_counter() - loading
     with open_index(settings, options.index) as index, wiring.open_ledger(settings) as ledger:
+        has_views = embedder.spec.has_views
         deps = Deps(
             store=wiring.open_store(settings),
             index=index,
             embedder=embedder,
             ledger=ledger,
-            concurrency=wiring.concurrency_of(settings, Load(batches=at_once)),
+            concurrency=wiring.concurrency_of(settings, Load(batches=at_once, finds_views=has_views)),
+            finder=wiring.finder_of(embedder.spec, settings),
         )
         job = prepare_job(options.photos, deps, settings)
         clock = Clock()

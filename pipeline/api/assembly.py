@@ -118,14 +118,16 @@ def make_backend(
 
 
 def _warm(collection: str, index: VectorIndex, models: Models) -> None:
-    """Load the model of the usual collection, if there is one, so that the first search need not wait.
+    """Load the models of the usual collection, if there is one, so that the first search need not wait.
 
     The text tower comes first: words are quick, and do not wait for an image tower.
     """
     if (info := index.get_collection(collection)) is not None:
-        if info.reads_text:
-            warm_texts(models.reading(info.ref))
-        warm_model(models.answering(info.ref))
+        embeddings = {"": info, **info.beside}
+        for embedding in (name for name, of_it in embeddings.items() if of_it.reads_text):
+            warm_texts(models.reading(info.ref, embedding))
+        for embedding in embeddings:
+            warm_model(models.answering(info.ref, embedding))
 
 
 def warm_up(backend: Backend) -> None:

@@ -12,6 +12,16 @@ MODEL_ADDRESS = rf"^(builtin|torchvision/\w{{1,64}}|timm/{_NAME}|hf/{_NAME}(/{_N
 NAMES_OF_MODELS = "builtin, torchvision/NAME, timm/NAME or hf/ORG/NAME"
 
 
+class CollectionEmbedding(BaseModel):
+    """One of several that each image of a collection has."""
+
+    name: Annotated[str, Field(description="What a search calls it. `main` is the first")]
+    model: str
+    fingerprint: str
+    dim: int
+    reads_text: Annotated[bool, Field(description="It can be searched with words")]
+
+
 class Collection(BaseModel):
     name: Annotated[str, Field(examples=["images"])]
     rows: int
@@ -21,6 +31,9 @@ class Collection(BaseModel):
     dim: int
     vector_type: str
     precision: str
+    embeddings: Annotated[
+        list[CollectionEmbedding] | None, Field(description="Of a collection with several of each image")
+    ] = None
 
 
 class Collections(BaseModel):

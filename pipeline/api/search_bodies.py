@@ -27,6 +27,12 @@ GROUP_BY = (
     "mean of the faces that are theirs, with the one that is nearest"
 )
 
+EMBEDDING = (
+    "Which embedding of each image is asked, where the collection has several: `copies`, for example. `main` "
+    "is the first, and the default"
+)
+MAX_EMBEDDING_CHARS = 40
+
 
 def _texts(texts: str | list[str] | None) -> list[str]:
     return [texts] if isinstance(texts, str) else texts or []
@@ -116,6 +122,7 @@ class SearchOptions(Strict):
         float | None, Field(ge=-1, le=1, description="Cosine. Hits below it are left out", examples=[0.5])
     ] = None
     group_by: Annotated[Literal["", "image", "person"], Field(description=GROUP_BY)] = ""
+    embedding: Annotated[str, Field(max_length=MAX_EMBEDDING_CHARS, description=EMBEDDING)] = ""
     filter: Filter = Filter()
     with_vector: Annotated[
         bool,
@@ -169,6 +176,7 @@ class Answer(BaseModel):
 
     query: str
     hits: list[Hit]
+    embedding: Annotated[str | None, Field(description="That was searched, where it is not `main`")] = None
     receipt: Annotated[str | None, Field(description="Id of the record of this search in the log")] = None
     inclusion: Inclusion | None = None
     recording: Annotated[
@@ -189,7 +197,8 @@ class Answer(BaseModel):
 
 class SearchAnswerBody(BaseModel):
     collection: str
-    model: str
+    embedding: Annotated[str, Field(description="That was searched. `main` is the first")]
+    model: Annotated[str, Field(description="Whose vectors were searched")]
     fingerprint: Annotated[str, Field(description="Of the model whose vectors were searched")]
     generation: Annotated[
         str, Field(description="Of the collection, that was searched", examples=["images__1c5a3b0f"])

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Annotated, Protocol
+from typing import Annotated, Protocol, cast
 
 import typer
 
@@ -70,7 +70,16 @@ def show_collection(name: Name, as_json: AsJson = False) -> None:
     if as_json:
         write_json({**info, "generations": generations})
         return
-    write_table(("field", "value"), list(info.items()))
+    write_table(("field", "value"), [(name, value) for name, value in info.items() if name != "embeddings"])
+    if "embeddings" in info:
+        note("Embeddings of each image:")
+        write_table(
+            ("name", "model", "dim", "reads text"),
+            [
+                (one["name"], one["model"], one["dim"], "yes" if one["reads_text"] else "")
+                for one in cast("Sequence[Fields]", info["embeddings"])
+            ],
+        )
     note("Generations:")
     write_table(
         ("fingerprint", "model", "rows", "live"),

@@ -11,7 +11,7 @@ from pipeline.cli.exit_codes import EXIT_INTERRUPTED, EXIT_UNFINISHED
 from pipeline.cli.running_service import find_service
 from pipeline.cli.search_options import SearchOptions
 
-ONCE = ("--collection", "-k", "--min-score", "--prefix", "--bucket", "--where")
+ONCE = ("--collection", "-k", "--min-score", "--prefix", "--bucket", "--where", "--embedding")
 REPEATED = ("--metadata", "--text", "--not", "--weight")
 AS_JSON = "--json"
 
@@ -89,4 +89,5 @@ def _options_of(once: dict[str, str], repeated: dict[str, list[str]]) -> SearchO
         unwanted=tuple(repeated["--not"]),
         weights=tuple(repeated["--weight"]),
         where=once.get("--where", ""),
+        embedding=once.get("--embedding", ""),
     )

@@ -55,6 +55,10 @@ def search(
             help="image: only the best face of each image. person: each person once, by their faces."
         ),
     ] = "",
+    embedding: Annotated[
+        str,
+        typer.Option(help="Which embedding of each image to ask, such as copies, if there are several."),
+    ] = "",
     model: Annotated[
         str, typer.Option(help="Where the collection's model file is now, if you have moved it.")
     ] = "",
@@ -80,6 +84,7 @@ def search(
         metadata=metadata or (),
         where=where,
         group_by=group_by,
+        embedding=embedding,
         text=text or (),
         unwanted=unwanted or (),
         weights=weight or (),

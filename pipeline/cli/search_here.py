@@ -46,6 +46,7 @@ def search_here(
         metadata=read_pairs(wanted.metadata, of="--metadata"),
         condition=read_condition_text(wanted.where, of="--where"),
         group_by=wanted.group_by,
+        embedding=wanted.embedding,
         justification=read_justification(**wanted.stated),
     )
     caller = local_caller(on_behalf_of=read_person(wanted.on_behalf_of))

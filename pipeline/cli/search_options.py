@@ -16,6 +16,7 @@ class SearchOptions:
     metadata: Sequence[str] = ()
     where: str = ""  # a condition as JSON
     group_by: str = ""
+    embedding: str = ""
     text: Sequence[str] = ()
     unwanted: Sequence[str] = ()
     weights: Sequence[str] = ()  # as `not=0.3`

@@ -27,7 +27,8 @@ def print_answers(answers: Sequence[Mapping[str, object]], *, as_json: bool) -> 
 
 def _print_hits(answer: Mapping[str, object]) -> None:
     hits = list(cast("Iterable[Mapping[str, object]]", answer["hits"]))
-    note(f"{answer['query']}{_face(answer)}: {len(hits)} hits")
+    by = f" by embedding {answer['embedding']}" if "embedding" in answer else ""
+    note(f"{answer['query']}{_face(answer)}: {len(hits)} hits{by}")
     if hits and "person" in hits[0]:
         rows = [(f"{hit['score']:.4f}", hit["person"], hit["key"], hit["id"]) for hit in hits]
         write_table(("score", "person", "key", "id"), rows)

@@ -67,6 +67,7 @@ def _answers(
             metadata=metadata,
             where=where,
             group_by=wanted.group_by,
+            embedding=wanted.embedding,
             on_behalf_of=wanted.on_behalf_of,
             purpose=wanted.purpose,
             case=wanted.case,

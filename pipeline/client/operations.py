@@ -66,6 +66,7 @@ def search(
     where: Fields | None = None,
     with_vector: bool = False,
     group_by: str = "",
+    embedding: str = "",
     purpose: str = "",
     case: str = "",
     offence: str = "",
@@ -82,6 +83,8 @@ def search(
         where: only images for which a condition holds, for example {"field": "width", "gte": 1024}.
         with_vector: also the vector of each hit.
         group_by: "image" for the best view of each image, "person" for persons of a collection of faces.
+        embedding: which embedding of each image is asked, where the collection has several. "main" is the
+            first.
         purpose, case, offence, authorisation, authority: what the policy of the collection asks for.
         on_behalf_of: the person on whose behalf you search.
 
@@ -99,6 +102,7 @@ def search(
             "where": json.dumps(where) if where else None,
             "with_vector": "true" if with_vector else None,
             "group_by": group_by or None,
+            "embedding": embedding or None,
         }
         return _search_call(
             f"{collection_path(collection)}/search/image",
@@ -107,7 +111,7 @@ def search(
             params={name: str(value) for name, value in given.items() if value is not None},
         )
     options = _options_json(
-        k, min_score, with_vector, group_by, _filter_json(bucket, prefix, metadata, where)
+        k, min_score, with_vector, group_by, embedding, _filter_json(bucket, prefix, metadata, where)
     )
     body = json_body({"query": query_json(query), **options})
     return _search_call(f"{collection_path(collection)}/search", body, {**JSON_HEADERS, **stated})
@@ -125,6 +129,7 @@ def search_batch(
     where: Fields | None = None,
     with_vector: bool = False,
     group_by: str = "",
+    embedding: str = "",
     purpose: str = "",
     case: str = "",
     offence: str = "",
@@ -135,7 +140,7 @@ def search_batch(
     """An answer for each of 1 to 100 examples, in order. An example that cannot be read costs no other."""
     stated = stated_headers(purpose, case, offence, authorisation, authority, on_behalf_of)
     options = _options_json(
-        k, min_score, with_vector, group_by, _filter_json(bucket, prefix, metadata, where)
+        k, min_score, with_vector, group_by, embedding, _filter_json(bucket, prefix, metadata, where)
     )
     body = json_body({"queries": [query_json(query) for query in queries], **options})
     return _search_call(f"{collection_path(collection)}/search/batch", body, {**JSON_HEADERS, **stated})
@@ -560,8 +565,10 @@ def _filter_json(
     return {**plain, "where": where} if where else plain
 
 
-def _options_json(k: int, min_score: float | None, with_vector: bool, group_by: str, where: Fields) -> Fields:
-    given = {"k": k, "min_score": min_score, "filter": where}
+def _options_json(
+    k: int, min_score: float | None, with_vector: bool, group_by: str, embedding: str, where: Fields
+) -> Fields:
+    given = {"k": k, "min_score": min_score, "filter": where, "embedding": embedding or None}
     return given | {"with_vector": with_vector or None, "group_by": group_by or None}
 
 

@@ -26,7 +26,20 @@ class AnswerObject:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class CollectionEmbedding(AnswerObject):
+    """One of several that each image of a collection has. `main` is the first."""
+
+    name: str
+    model: str
+    fingerprint: str
+    dim: int
+    reads_text: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Collection(AnswerObject):
+    """`embeddings` are there where each image has several."""
+
     name: str
     rows: int
     model: str
@@ -35,6 +48,7 @@ class Collection(AnswerObject):
     dim: int
     vector_type: str
     precision: str
+    embeddings: tuple[CollectionEmbedding, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -193,7 +207,10 @@ class Answer(AnswerObject):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SearchResult(AnswerObject):
-    """Answers in the order of the queries. `fingerprint` is of the model whose vectors were searched."""
+    """Answers in the order of the queries. `fingerprint` is of the model whose vectors were searched.
+
+    `embedding` is which embedding of each image that was.
+    """
 
     collection: str
     model: str
@@ -201,6 +218,7 @@ class SearchResult(AnswerObject):
     seconds: float
     answers: tuple[Answer, ...]
     generation: str = ""
+    embedding: str = "main"
     stage_seconds: Mapping[str, float] = field(default_factory=dict)
 
     @property
@@ -420,6 +438,7 @@ class FacesChanged(AnswerObject):
 _NESTED: Mapping[str, type[AnswerObject]] = {
     "hits": Hit,
     "answers": Answer,
+    "embeddings": CollectionEmbedding,
     "job": Job,
     "faces": FoundFace,
     "findings": Finding,

@@ -75,6 +75,13 @@ class _Tools:
             float | None, Field(description="Cosine. Images below it are left out", ge=-1, le=1)
         ] = None,
         prefix: Annotated[str, Field(description="Only keys that begin with this")] = "",
+        embedding: Annotated[
+            str,
+            Field(
+                description="Which embedding of each image to ask, as list_collections shows them",
+                max_length=40,
+            ),
+        ] = "",
         purpose: Purpose = "",
     ) -> dict[str, Any]:
         """Find the stored images that are nearest to an example or to words. The first hit is the nearest.
@@ -88,10 +95,12 @@ class _Tools:
                 k=k,
                 min_score=min_score,
                 prefix=prefix,
+                embedding=embedding,
                 purpose=purpose,
             )
             return {
                 "collection": found.collection,
+                "embedding": found.embedding,
                 "model": found.model,
                 "hits": [hit.raw for hit in found.hits],
             }

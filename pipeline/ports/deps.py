@@ -49,6 +49,7 @@ class Deps:
     finder: ViewFinder | None = None  # of a model that looks at views
     texts: TextEmbedder | None = None  # of a model that reads text, where searches are answered
     beside: Mapping[str, ImageEmbedder] = field(default_factory=dict)  # of `embedder.spec.beside`, by name
+    texts_beside: Mapping[str, TextEmbedder] = field(default_factory=dict)  # of those that read text, by name
     policies: PolicyBook | None = None  # without them, no collection of faces can be made
 
 

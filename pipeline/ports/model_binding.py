@@ -88,7 +88,40 @@ def find_by_digits(name: str, digits: str, index: VectorIndex) -> CollectionInfo
 
 def bound_model(info: CollectionInfo) -> BoundModel:
     beside = {embedding: bound_model(of_it) for embedding, of_it in info.beside.items()}
-    return BoundModel(name=info.model_name, dim=info.dim, reads_text=info.reads_text, beside=beside)
+    return BoundModel(
+        name=info.model_name,
+        dim=info.dim,
+        fingerprint=info.fingerprint,
+        reads_text=info.reads_text,
+        beside=beside,
+    )
+
+
+def model_of_embedding(target: CollectionRef, embedding: str, index: VectorIndex) -> BoundModel:
+    """The model of one embedding of a generation, without counting rows.
+
+    Args:
+        embedding: by its name; "" is the first.
+
+    Raises:
+        ArgumentError: there is no such embedding. Those there are are named.
+        ModelMismatchError, TargetError: as `VectorIndex.check_generation`.
+    """
+    model = index.model_of(target)
+    if not embedding:
+        return model
+    if embedding not in model.beside:
+        raise unknown_embedding(target.name, embedding, model.beside)
+    return model.beside[embedding]
+
+
+def info_of_embedding(info: CollectionInfo, embedding: str) -> CollectionInfo:
+    """The same of what is known of a generation."""
+    if not embedding:
+        return info
+    if embedding not in info.beside:
+        raise unknown_embedding(info.name, embedding, info.beside)
+    return info.beside[embedding]
 
 
 def check_first(collection: str, embedding: str) -> None:

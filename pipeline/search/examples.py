@@ -23,6 +23,7 @@ from pipeline.ports import (
 )
 from pipeline.ports.embedder import check_finder
 from pipeline.ports.image_rows import image_id_of_row
+from pipeline.ports.model_binding import model_of_embedding
 from pipeline.search import query as ask
 from pipeline.search.chosen import FaceChoice, SeenFaces, words_for_none
 from pipeline.search.given import GivenImages
@@ -64,6 +65,7 @@ class ExampleSources:
     finder: Callable[[], ViewFinder | None] = lambda: None
     decode_slots: Semaphore | None = None  # see `prepare_all`
     texts: Callable[[], TextEmbedder] = no_texts
+    embedding: str = ""  # whose space examples are points of
     persons: Callable[[Sequence[str]], Mapping[str, Vector]] = lambda _ids: {}  # the vectors of those there
 
 
@@ -104,10 +106,10 @@ def read_examples(
 
     A picture of faces gives one example for each of them, the largest first.
     """
-    stored = iter(_stored_examples(_of(queries, ask.Stored), target, sources.index))
+    stored = iter(_stored_examples(_of(queries, ask.Stored), target, sources))
     objects = iter(_object_examples(_of(queries, ask.Object), sources, limits))
     given = iter(_given_examples(_of(queries, ask.Bytes), sources, limits))
-    vectors = iter(_vector_examples(_of(queries, ask.Vector), target, sources.index))
+    vectors = iter(_vector_examples(_of(queries, ask.Vector), target, sources))
     persons = iter(_person_examples(_of(queries, ask.Person), target, sources))
     examples: list[Examples] = []
     for query in queries:
@@ -132,13 +134,14 @@ def _of(queries: Sequence[ask.Shown], kind: type[Q]) -> list[Q]:
 
 
 def _stored_examples(
-    queries: Sequence[ask.Stored], target: CollectionRef, index: VectorIndex
+    queries: Sequence[ask.Stored], target: CollectionRef, sources: ExampleSources
 ) -> list[Examples]:
+    index, embedding = sources.index, sources.embedding
     ids = sorted({query.id for query in queries})
-    rows = {row.id: row for row in index.get_rows(target, ids, latest=False)}
+    rows = {row.id: row for row in index.get_rows(target, ids, latest=False, embedding=embedding)}
     unseen = [id_ for id_ in ids if id_ not in rows]
     if unseen:  # written within the last seconds, perhaps: "not found" must be true
-        rows |= {row.id: row for row in index.get_rows(target, unseen)}
+        rows |= {row.id: row for row in index.get_rows(target, unseen, embedding=embedding)}
     found: dict[str, Sequence[IndexRow]] = {id_: [row] for id_, row in rows.items()}
     images = [id_ for id_ in ids if id_ not in found and image_id_of_row(id_) == id_]
     if images:  # whose rows are of views
@@ -291,11 +294,11 @@ def _of_faces(outcome: Embedded) -> Examples:
 
 
 def _vector_examples(
-    queries: Sequence[ask.Vector], target: CollectionRef, index: VectorIndex
+    queries: Sequence[ask.Vector], target: CollectionRef, sources: ExampleSources
 ) -> list[Examples]:
     if not queries:
         return []
-    dim = index.model_of(target).dim
+    dim = model_of_embedding(target, sources.embedding, sources.index).dim
     return [(_vector_example(query, dim),) for query in queries]
 
 

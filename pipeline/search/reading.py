@@ -6,6 +6,7 @@ from typing import assert_never
 
 from pipeline.errors import ErrorCode
 from pipeline.ports import ImageLimits
+from pipeline.ports.model_binding import model_of_embedding
 from pipeline.search.examples import Example, Examples, ExampleSources, failed_example, read_examples
 from pipeline.search.points import Parts, point_of
 from pipeline.search.query import Bytes, Object, Person, Query, Shown, Stored, Text, Vector, picture_of
@@ -21,8 +22,9 @@ def read_queries(
 ) -> list[Examples]:
     """Of each query, in order. A query that cannot be read costs nobody else's example."""
     texts = [query for query in queries if isinstance(query, Text)]
-    if texts and not (model := sources.index.model_of(target)).reads_text:
-        refused = (failed_example(ErrorCode.MODEL_UNUSABLE, reads_no_text(target, model)),)
+    if texts and not model_of_embedding(target, sources.embedding, sources.index).reads_text:
+        reason = reads_no_text(target, sources.index.model_of(target), sources.embedding)
+        refused = (failed_example(ErrorCode.MODEL_UNUSABLE, reason),)
         others = iter(read_examples(_pictures_of(queries, of_texts=False), target, sources, limits))
         return [refused if isinstance(query, Text) else next(others) for query in queries]
     found = embed_words(texts, sources.texts()) if texts else {}

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from pipeline.names import shown
+from pipeline.names import MAIN_EMBEDDING, shown
 from pipeline.ports import TextEmbedder
 from pipeline.search.query import Text
 from pipeline.types import BoundModel, CollectionRef, Vector
@@ -26,8 +26,16 @@ def embed_words(queries: Sequence[Text], embedder: TextEmbedder) -> Mapping[str,
     return found
 
 
-def reads_no_text(target: CollectionRef, model: BoundModel) -> str:
-    """What is said of a collection that cannot be searched with words."""
+def reads_no_text(target: CollectionRef, model: BoundModel, embedding: str = "") -> str:
+    """What is said of a collection, or of one embedding in it, that cannot be searched with words."""
+    embeddings = {MAIN_EMBEDDING: model, **model.beside}
+    if readers := [name for name, of_it in embeddings.items() if of_it.reads_text]:
+        name = embedding or MAIN_EMBEDDING
+        return (
+            f"embedding {name!r} of collection {target.name!r} is of model {embeddings[name].name!r}, which "
+            f"has images and no text; search it with a picture, or take an embedding that reads text: "
+            f"{', '.join(readers)}"
+        )
     return (
         f"collection {target.name!r} is of model {model.name!r}, which has images and no text; search it "
         "with a picture, or use a model that has both, such as CLIP or SigLIP"

@@ -9,6 +9,7 @@ from pipeline.errors import AuditError, PictorError
 from pipeline.evaluation.calibration import Calibration
 from pipeline.evaluation.scale import Scale, scale_for
 from pipeline.ports import AuditLog, PolicyBook, VectorIndex
+from pipeline.ports.model_binding import model_of_embedding
 from pipeline.service.remembered import Remembered
 from pipeline.types import AuditReceipt, AuditRecord, CollectionRef, PolicyVersion
 
@@ -58,8 +59,14 @@ class Accountability:
         """The policy in force, as it was half a second ago at most."""
         return self._policies.find(collection, lambda: self.policies.in_force(collection))
 
-    def scale_of(self, target: CollectionRef) -> Scale:
-        return scale_for(self.calibration, target.fingerprint)
+    def scale_of(self, target: CollectionRef, embedding: str = "") -> Scale:
+        return scale_for(self.calibration, self.fingerprint_of(target, embedding))
+
+    def fingerprint_of(self, target: CollectionRef, embedding: str = "") -> str:
+        """Of the model of an embedding. Raises ArgumentError: there is no such embedding."""
+        if not embedding or self.index is None:
+            return target.fingerprint
+        return model_of_embedding(target, embedding, self.index).fingerprint
 
     def row_count(self, target: CollectionRef) -> RowCount:
         """Of the generation, as it was ten minutes ago at most."""

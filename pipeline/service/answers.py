@@ -5,6 +5,7 @@ from dataclasses import asdict
 from typing import assert_never
 
 from pipeline.errors import ErrorCode, PictorError, PolicyError
+from pipeline.names import MAIN_EMBEDDING
 from pipeline.service.associations import FacesChanged, RefusedFace
 from pipeline.service.estimate import Estimate
 from pipeline.service.faces import Comparison, FoundFaces
@@ -30,6 +31,7 @@ def answer_json(answer: SearchAnswer) -> dict[str, object]:
     for hit, person in zip(hits, answer.persons, strict=False):  # none, or one for each hit
         hit["person"] = person
     found: dict[str, object] = {"query": answer.query, "hits": hits}
+    found |= {"embedding": answer.embedding} if answer.embedding else {}
     found |= _receipt_json(answer.receipt) if answer.receipt else {"recording": "off"}
     found |= {"to_verify": answer.to_verify} if answer.to_verify else {}
     found |= {"face": asdict(answer.face.box)} if answer.face else {}
@@ -193,7 +195,22 @@ def collection_json(info: CollectionInfo) -> dict[str, object]:
         "dim": info.dim,
         "vector_type": info.vector_type,
         "precision": info.precision,
+        **({"embeddings": _embeddings_json(info)} if info.beside else {}),
     }
+
+
+def _embeddings_json(info: CollectionInfo) -> list[dict[str, object]]:
+    """Of a collection with several. The first is called as a search may call it."""
+    return [
+        {
+            "name": name,
+            "model": of_it.model_name,
+            "fingerprint": of_it.fingerprint,
+            "dim": of_it.dim,
+            "reads_text": of_it.reads_text,
+        }
+        for name, of_it in ({MAIN_EMBEDDING: info} | dict(sorted(info.beside.items()))).items()
+    ]
 
 
 def generation_json(info: CollectionInfo) -> dict[str, object]:

@@ -5,7 +5,14 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
 from pipeline.errors import ArgumentError
-from pipeline.names import check_bucket_or_folder, check_collection_name, check_prefix, shown
+from pipeline.names import (
+    MAIN_EMBEDDING,
+    check_bucket_or_folder,
+    check_collection_name,
+    check_embedding_name,
+    check_prefix,
+    shown,
+)
 from pipeline.ports import MAX_HITS
 from pipeline.search.groups import GroupBy
 from pipeline.search.query import Bytes, Object, Query, Stored, Vector
@@ -36,6 +43,7 @@ def read_search(
     condition: Condition | None = None,
     with_vector: bool = False,
     group_by: str = "",
+    embedding: str = "",
     justification: Justification | None = None,
 ) -> SearchRequest:
     """Raises ArgumentError: a name that no collection, bucket or key can have, a number out of its range."""
@@ -55,8 +63,14 @@ def read_search(
         where=SearchFilter(bucket=bucket, key_prefix=prefix, metadata=metadata or {}, condition=condition),
         with_vector=with_vector,
         group_by=GroupBy(group_by),
+        embedding=read_embedding(embedding),
         justification=justification or Justification(),
     )
+
+
+def read_embedding(text: str) -> str:
+    """The name of a further embedding, or "" for the first. Raises ArgumentError: no embedding has it."""
+    return "" if text in ("", MAIN_EMBEDDING) else check_embedding_name(text)
 
 
 def read_justification(

@@ -1,14 +1,24 @@
 """Which model answers for a generation: its own, or the one that was asked for if that is the same."""
 
 import threading
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any, Protocol
 
 from pipeline.errors import ModelError
 from pipeline.ports import ImageEmbedder, TextEmbedder, VectorIndex, ViewFinder
 from pipeline.ports.embedder import require_capability
-from pipeline.ports.model_binding import check_binding, choose_model, choose_precision, find_generation
-from pipeline.types import Capability, CollectionRef, ModelSpec
+from pipeline.ports.model_binding import (
+    check_binding,
+    choose_model,
+    choose_precision,
+    find_generation,
+    info_of_embedding,
+    unknown_embedding,
+)
+from pipeline.types import Capability, CollectionInfo, CollectionRef, ModelSpec
+
+NONE: Mapping[str, Any] = MappingProxyType({})
 
 
 def _no_texts(address: str) -> TextEmbedder:
@@ -16,21 +26,25 @@ def _no_texts(address: str) -> TextEmbedder:
 
 
 class Models(Protocol):
-    def answering(self, target: CollectionRef) -> ImageEmbedder:
+    def answering(self, target: CollectionRef, embedding: str = "") -> ImageEmbedder:
         """The model whose vectors the generation holds.
 
+        Args:
+            embedding: which of its models, by the name of what it gives; "" is the first.
+
         Raises:
+            ArgumentError: the generation has no such embedding.
             ModelMismatchError: this process has another one.
             NotFoundError, TargetError: there is no such collection.
         """
         ...
 
-    def reading(self, target: CollectionRef) -> TextEmbedder:
+    def reading(self, target: CollectionRef, embedding: str = "") -> TextEmbedder:
         """The same model, for texts. No image tower is loaded or waited for.
 
         Raises:
             ModelError: it reads none.
-            ModelMismatchError, NotFoundError, TargetError: as above.
+            ArgumentError, ModelMismatchError, NotFoundError, TargetError: as above.
         """
         ...
 
@@ -40,7 +54,11 @@ class Models(Protocol):
 
 
 class ResidentModel:
-    """A process that holds one model, whatever it is asked for. Safe to share between threads."""
+    """A process that holds one model, whatever it is asked for. Safe to share between threads.
+
+    Args:
+        beside: the models beside it, and their text towers, by the names of their embeddings.
+    """
 
     def __init__(
         self,
@@ -48,23 +66,28 @@ class ResidentModel:
         index: VectorIndex,
         finder: ViewFinder | None = None,
         texts: TextEmbedder | None = None,
+        beside: Mapping[str, ImageEmbedder] = NONE,
+        texts_beside: Mapping[str, TextEmbedder] = NONE,
     ) -> None:
         self._embedder = embedder
         self._index = index
         self._finder = finder
-        self._texts = texts
+        self._of = {"": embedder, **beside}
+        self._texts: Mapping[str, TextEmbedder] = {**({"": texts} if texts else {}), **texts_beside}
 
-    def answering(self, target: CollectionRef) -> ImageEmbedder:
+    def answering(self, target: CollectionRef, embedding: str = "") -> ImageEmbedder:
         if target.fingerprint != self._embedder.spec.fingerprint:
             check_binding(find_generation(target, self._index), self._embedder.spec)
-        return self._embedder
+        if embedding not in self._of:
+            raise unknown_embedding(target.name, embedding, filter(None, self._of))
+        return self._of[embedding]
 
-    def reading(self, target: CollectionRef) -> TextEmbedder:
-        spec = self.answering(target).spec
-        if self._texts is None:
+    def reading(self, target: CollectionRef, embedding: str = "") -> TextEmbedder:
+        spec = self.answering(target, embedding).spec
+        if embedding not in self._texts:
             require_capability(spec, Capability.TEXT)
             raise ModelError(f"the text tower of model {spec.name!r} is not loaded in this process")
-        return self._texts
+        return self._texts[embedding]
 
     def finding(self, target: CollectionRef) -> ViewFinder | None:
         return self._finder if self.answering(target).spec.has_views else None
@@ -99,29 +122,31 @@ class LoadedOnDemand:
         self._precision = precision
         self._finder_of = finder_of
         self._finders: dict[str, ViewFinder | None] = {}  # by fingerprint
-        self._of: dict[CollectionRef, ImageEmbedder] = {}
+        self._of: dict[tuple[CollectionRef, str], ImageEmbedder] = {}  # by the embedding, too
         self._loaded: dict[tuple[str, str], ImageEmbedder] = {}  # by fingerprint and precision
         self._loading = threading.Lock()
         self._load_texts = load_texts
-        self._texts_of: dict[CollectionRef, TextEmbedder] = {}
+        self._texts_of: dict[tuple[CollectionRef, str], TextEmbedder] = {}
         self._texts: dict[str, TextEmbedder] = {}  # by fingerprint
         self._loading_texts = threading.Lock()  # of its own: words do not wait for an image tower
 
-    def answering(self, target: CollectionRef) -> ImageEmbedder:
-        if (known := self._of.get(target)) is not None:
+    def answering(self, target: CollectionRef, embedding: str = "") -> ImageEmbedder:
+        wanted = target, embedding
+        if (known := self._of.get(wanted)) is not None:
             return known  # without the lock: no other model's loading is waited for
         with self._loading:  # two at once would load it twice
-            if target not in self._of:
-                self._of[target] = self._open(target)
-            return self._of[target]
+            if wanted not in self._of:
+                self._of[wanted] = self._open(*wanted)
+            return self._of[wanted]
 
-    def reading(self, target: CollectionRef) -> TextEmbedder:
-        if (known := self._texts_of.get(target)) is not None:
+    def reading(self, target: CollectionRef, embedding: str = "") -> TextEmbedder:
+        wanted = target, embedding
+        if (known := self._texts_of.get(wanted)) is not None:
             return known
         with self._loading_texts:
-            if target not in self._texts_of:
-                self._texts_of[target] = self._open_texts(target)
-            return self._texts_of[target]
+            if wanted not in self._texts_of:
+                self._texts_of[wanted] = self._open_texts(*wanted)
+            return self._texts_of[wanted]
 
     def finding(self, target: CollectionRef) -> ViewFinder | None:
         spec = self.answering(target).spec
@@ -130,22 +155,25 @@ class LoadedOnDemand:
                 self._finders[spec.fingerprint] = self._finder_of(spec)
             return self._finders[spec.fingerprint]
 
-    def _open(self, target: CollectionRef) -> ImageEmbedder:
-        info = find_generation(target, self._index)
+    def _open(self, target: CollectionRef, embedding: str) -> ImageEmbedder:
+        info = info_of_embedding(find_generation(target, self._index), embedding)
         precision = choose_precision(self._precision, info)
         if (loaded := self._loaded.get((info.fingerprint, precision))) is not None:
             return loaded
-        embedder = self._load(choose_model(self._requested, info), precision)
+        embedder = self._load(self._address(info, embedding), precision)
         check_binding(info, embedder.spec)
         self._loaded[info.fingerprint, precision] = embedder
         return embedder
 
-    def _open_texts(self, target: CollectionRef) -> TextEmbedder:
-        info = find_generation(target, self._index)
+    def _open_texts(self, target: CollectionRef, embedding: str) -> TextEmbedder:
+        info = info_of_embedding(find_generation(target, self._index), embedding)
         if (loaded := self._texts.get(info.fingerprint)) is not None:
             return loaded
-        texts = self._load_texts(choose_model(self._requested, info))
+        texts = self._load_texts(self._address(info, embedding))
         check_binding(info, texts.spec)
         require_capability(texts.spec, Capability.TEXT)
         self._texts[info.fingerprint] = texts
         return texts
+
+    def _address(self, info: CollectionInfo, embedding: str) -> str:
+        return choose_model("" if embedding else self._requested, info)

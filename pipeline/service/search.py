@@ -11,6 +11,7 @@ import numpy as np
 from pipeline.errors import ArgumentError, TargetError
 from pipeline.names import check_bucket_or_folder
 from pipeline.ports import Concurrency, ImageLimits, ObjectReader, ObjectStore, PersonBook, VectorIndex
+from pipeline.ports.model_binding import model_of_embedding
 from pipeline.search.examples import Example, ExampleSources
 from pipeline.search.groups import GroupBy, PersonsNearby, Ranked, best_of_images
 from pipeline.search.persons import read_vectors
@@ -75,17 +76,23 @@ def _check_names(queries: Sequence[Query]) -> None:
 
 
 def sources_of(
-    target: CollectionRef, ports: SearchPorts, reader: ObjectReader | None = None
+    target: CollectionRef, ports: SearchPorts, reader: ObjectReader | None = None, embedding: str = ""
 ) -> ExampleSources:
-    """Where examples for this generation come from. Args: `reader` in the place of the store of the ports."""
+    """Where examples for this generation come from.
+
+    Args:
+        reader: in the place of the store of the ports.
+        embedding: by its name; "" is the first.
+    """
     return ExampleSources(
         store=reader or ports.store,
         index=ports.index,
-        embedder=lambda: ports.models.answering(target),
+        embedder=lambda: ports.models.answering(target, embedding),
         concurrency=ports.concurrency,
         finder=lambda: ports.models.finding(target),
         decode_slots=ports.decode_slots,
-        texts=lambda: ports.models.reading(target),
+        texts=lambda: ports.models.reading(target, embedding),
+        embedding=embedding,
         persons=lambda ids: dict(read_vectors(ids, target, ports.index, ports.known_persons)),
     )
 
@@ -115,10 +122,12 @@ def _answer(
     limits: ImageLimits,
 ) -> list[Found]:
     """All by one generation: the vectors of two models cannot be compared."""
+    embedding = terms.request.embedding
+    model_of_embedding(target, embedding, ports.index)  # raises for one that is not there
     check_floor(target, terms, ports.answers_to)
     reader = DigestingReader(ports.store)
     started_s = time.perf_counter()
-    examples = read_queries(queries, target, sources_of(target, ports, reader), limits)
+    examples = read_queries(queries, target, sources_of(target, ports, reader, embedding), limits)
     embedded_s = time.perf_counter()
     every = [example for of_one in examples for example in of_one]
     ranked = iter(_nearest(every, target, terms.request, ports))
@@ -132,6 +141,7 @@ def _answer(
         answer = SearchAnswer(
             query=query.text,
             target=target,
+            embedding=embedding,
             seconds=seconds,
             location=example.location,
             hits=of_example.hits,
@@ -159,7 +169,7 @@ def _nearest(
         return []
     ranked = _ranked(asked, target, request, ports)
     if request.with_vector:
-        ranked = _with_vectors(ranked, target, ports.index)
+        ranked = _with_vectors(ranked, target, request, ports.index)
     return [
         _with_parts(of_one, example.parts, target, request, ports.index) if example.parts else of_one
         for of_one, (example, _) in zip(ranked, asked, strict=True)
@@ -180,7 +190,7 @@ def _with_parts(
     ranked: Ranked, parts: Parts, target: CollectionRef, request: SearchRequest, index: VectorIndex
 ) -> Ranked:
     """The cosine of each hit with each part of a query. One query at a time bounds the vectors in memory."""
-    (seen,) = [ranked] if request.with_vector else _with_vectors([ranked], target, index)
+    (seen,) = [ranked] if request.with_vector else _with_vectors([ranked], target, request, index)
     scored = [
         replace(hit, parts=scores_of(known.vector, parts)) if known.vector is not None else hit
         for hit, known in zip(ranked.hits, seen.hits, strict=True)
@@ -196,7 +206,14 @@ def _hits(
     k: int,
     min_score: float | None,
 ) -> list[list[SearchHit]]:
-    return index.search(target, np.stack(vectors), k=k, where=request.where, min_score=min_score)
+    return index.search(
+        target,
+        np.stack(vectors),
+        k=k,
+        where=request.where,
+        min_score=min_score,
+        embedding=request.embedding,
+    )
 
 
 def _grouped(
@@ -217,10 +234,13 @@ def _grouped(
             assert_never(request.group_by)
 
 
-def _with_vectors(found: Sequence[Ranked], target: CollectionRef, index: VectorIndex) -> list[Ranked]:
+def _with_vectors(
+    found: Sequence[Ranked], target: CollectionRef, request: SearchRequest, index: VectorIndex
+) -> list[Ranked]:
     """A row that was replaced or deleted since the search has none: it would be of another picture."""
     ids = sorted({hit.id for ranked in found for hit in ranked.hits})
-    rows = {(row.id, row.ref.etag): row for row in index.get_rows(target, ids, latest=False)}
+    seen = index.get_rows(target, ids, latest=False, embedding=request.embedding)
+    rows = {(row.id, row.ref.etag): row for row in seen}
     return [
         replace(
             ranked,

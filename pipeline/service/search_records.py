@@ -92,7 +92,7 @@ def _failure_record(query: Query, terms: Terms, error: Exception, answers_to: Ac
         probe=probe_of(query),
         decision=Decision(policy_version=_version(terms)),
         outcome=FAILED,
-        details={"query": query.text, "error": code.value, **_words(query)},
+        details={"query": query.text, "error": code.value, **_embedding(terms), **_words(query)},
     )
 
 
@@ -108,7 +108,7 @@ def refusal_records(
             probe=probe_of(query),
             decision=decision,
             outcome=AuditOutcome.REFUSED.value,
-            details={"query": query.text, **_words(query), **_floor(terms)},
+            details={"query": query.text, **_embedding(terms), **_words(query), **_floor(terms)},
         )
         for query in queries
     ]
@@ -124,7 +124,7 @@ def _answer_record(found: Found, terms: Terms, answers_to: Accountability) -> Au
         reference_db=ReferenceDb(
             collection=terms.request.collection,
             index_generation=target.generation,
-            model_fingerprint=target.fingerprint,
+            model_fingerprint=answers_to.fingerprint_of(target, answer.embedding),
             row_count=count.rows,
         ),
         decision=Decision(policy_version=_version(terms)),
@@ -139,6 +139,7 @@ def _answer_record(found: Found, terms: Terms, answers_to: Accountability) -> Au
             "error": answer.error,
             "rows_counted_at": count.at.isoformat(),
             "verifications": answer.to_verify,
+            **_embedding(terms),
             **_words(found.query),
             **_floor(terms),
             **_place_of_probe(found),
@@ -152,6 +153,11 @@ def _recipients(terms: Terms) -> tuple[str, ...]:
     """Who gets the answer: the person it is for, where one is named, and whoever holds the key."""
     caller = terms.caller
     return tuple(filter(None, (caller.on_behalf_of, caller.who)))
+
+
+def _embedding(terms: Terms) -> dict[str, Json]:
+    """Which embedding was asked for, where it is not the first."""
+    return {"embedding": terms.request.embedding} if terms.request.embedding else {}
 
 
 def _floor(terms: Terms) -> dict[str, Json]:

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
-from pipeline.errors import DeniedError, PolicyError, TargetError, TransientError
+from pipeline.errors import ArgumentError, DeniedError, PolicyError, TargetError, TransientError
 from pipeline.evaluation.scale import UNCALIBRATED
 from pipeline.search.query import Object, Query, picture_of
 from pipeline.service.access import Caller, Permission, require, require_names
@@ -59,7 +59,7 @@ def terms_of(
 
 def check_floor(target: CollectionRef, terms: Terms, answers_to: Accountability) -> None:
     """Raises TransientError: another model answers than the one whose cosine the floor is."""
-    floor, _ = _floor_of(terms.policy, target, answers_to) if terms.policy else (None, "")
+    floor, _ = _floor_of(terms, terms.policy, target, answers_to) if terms.policy else (None, "")
     if floor is not None and (terms.request.min_score is None or terms.request.min_score < floor):
         raise TransientError(f"collection {target.name!r} was given another model just now; search again")
 
@@ -70,19 +70,19 @@ def _with_scale(terms: Terms, policy: CollectionPolicy, answers_to: Accountabili
         return terms
     try:
         target = answers_to.index.live(terms.request.collection)
-    except TargetError:
-        return terms  # the search itself says that there is no such collection
-    floor, calibration = _floor_of(policy, target, answers_to)
+        floor, calibration = _floor_of(terms, policy, target, answers_to)
+    except (ArgumentError, TargetError):
+        return terms  # the search itself says that there is no such collection, or no such embedding in it
     return replace(terms, floor=floor, calibration=calibration)
 
 
 def _floor_of(
-    policy: CollectionPolicy, target: CollectionRef, answers_to: Accountability
+    terms: Terms, policy: CollectionPolicy, target: CollectionRef, answers_to: Accountability
 ) -> tuple[float | None, str]:
     """The least cosine, and the version of the calibration that says so."""
     if policy.min_similarity is None:
         return None, ""
-    scale = answers_to.scale_of(target)
+    scale = answers_to.scale_of(target, terms.request.embedding)
     return scale.cosine_of(policy.min_similarity), scale.version
 
 

@@ -29,6 +29,7 @@ class SearchRequest:
     where: SearchFilter = field(default_factory=SearchFilter)
     with_vector: bool = False  # of each hit
     group_by: GroupBy = GroupBy.NOTHING
+    embedding: str = ""  # of each image, by its name; "" is the first
     justification: Justification = field(default_factory=Justification)
 
 
@@ -58,7 +59,8 @@ class SearchAnswer:
     """`error` is empty, or says why this query has no hits: "not_an_image: …". `code` is its first word.
 
     `location` is the bucket and key of the query's picture, where there is one.
-    `target` is the generation that was searched. `seconds` are those of all queries answered at once.
+    `target` is the generation that was searched, and `embedding` says by which embedding; "" is the first.
+    `seconds` are those of all queries answered at once.
     `receipt` is None where recording is off.
     `to_verify` is how many persons must look at each hit before it counts.
     `persons` says whose each hit is, where persons were searched for. Its score is then that of the person.
@@ -69,6 +71,7 @@ class SearchAnswer:
 
     query: str
     target: CollectionRef | None = None
+    embedding: str = ""
     seconds: Mapping[Literal["embed", "search"], float] = field(default_factory=dict)
     location: tuple[str, str] | None = None
     hits: tuple[SearchHit, ...] = ()

@@ -32,6 +32,7 @@ class BoundModel:
 
     name: str
     dim: int
+    fingerprint: str
     reads_text: bool = False
     beside: Mapping[str, "BoundModel"] = field(default_factory=dict)  # of further embeddings, by name
 

@@ -155,9 +155,10 @@ def test_the_record_says_which_embeddings_there_are(index: VectorIndex, ref: Col
     assert index.model_of(ref) == BoundModel(
         name="first",
         dim=8,
+        fingerprint=SEVERAL.fingerprint,
         beside={
-            "colours": BoundModel(name="hues", dim=3),
-            "copies": BoundModel(name="sscd", dim=4, reads_text=True),
+            "colours": BoundModel(name="hues", dim=3, fingerprint=COLOURS.fingerprint),
+            "copies": BoundModel(name="sscd", dim=4, fingerprint=COPIES.fingerprint, reads_text=True),
         },
     )
     assert [found for found in index.list_collections() if found.name.startswith(ref.name)] == [info]

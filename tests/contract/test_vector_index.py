@@ -104,7 +104,9 @@ class TestCollections:
             index.check_generation(ref_of(ref.name, "b2" * 32))
         with pytest.raises(TargetError, match="collection 'never_made' does not exist"):
             index.check_generation(ref_of("never_made"))
-        assert index.model_of(ref) == BoundModel(name=model().name, dim=model().dim)
+        assert index.model_of(ref) == BoundModel(
+            name=model().name, dim=model().dim, fingerprint=model().fingerprint
+        )
 
     def test_fingerprints_that_begin_alike_are_told_apart(
         self, index: VectorIndex, ref: CollectionRef

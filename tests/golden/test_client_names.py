@@ -6,7 +6,7 @@ from pipeline import client
 from pipeline.client import Pictor
 
 SEARCH = (
-    "collection k min_score bucket prefix metadata where with_vector group_by "
+    "collection k min_score bucket prefix metadata where with_vector group_by embedding "
     "purpose case offence authorisation authority on_behalf_of"
 )
 
@@ -73,11 +73,12 @@ METHODS = {
 
 def test_the_client_has_these_names() -> None:
     assert sorted(client.__all__) == [
-        "AcceptedImage", "Answer", "AsyncPictor", "AuditEntry", "CaseState", "Collection", "Comparison",
-        "Estimate", "Example", "FaceMatch", "FacesChanged", "Failure", "Finding", "FoundFace", "FoundFaces",
-        "Generation", "Hit", "Image", "Job", "Key", "Match", "NewSecret", "Person", "Pictor",
-        "PolicyVersion", "Query", "RefusedFace", "Retried", "Retries", "Review", "SearchResult",
-        "SearchState", "ShownMatch", "StoredObject", "StoredPerson", "Words",
+        "AcceptedImage", "Answer", "AsyncPictor", "AuditEntry", "CaseState", "Collection",
+        "CollectionEmbedding", "Comparison", "Estimate", "Example", "FaceMatch", "FacesChanged",
+        "Failure", "Finding", "FoundFace", "FoundFaces", "Generation", "Hit", "Image", "Job", "Key",
+        "Match", "NewSecret", "Person", "Pictor", "PolicyVersion", "Query", "RefusedFace", "Retried",
+        "Retries", "Review", "SearchResult", "SearchState", "ShownMatch", "StoredObject",
+        "StoredPerson", "Words",
     ]  # fmt: skip
 
 

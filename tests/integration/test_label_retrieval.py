@@ -216,10 +216,10 @@ def search_all(
 
 
 class NoModel:
-    def answering(self, target: CollectionRef) -> ImageEmbedder:
+    def answering(self, target: CollectionRef, embedding: str = "") -> ImageEmbedder:
         raise AssertionError("a search by stored id asked for the model")
 
-    def reading(self, target: CollectionRef) -> TextEmbedder:
+    def reading(self, target: CollectionRef, embedding: str = "") -> TextEmbedder:
         raise AssertionError("the model is not needed")
 
     def finding(self, target: CollectionRef) -> ViewFinder | None:

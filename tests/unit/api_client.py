@@ -71,7 +71,9 @@ def backend_of(
         verifications=MemoryVerificationBook(log),
         requests=deps.ledger.requests,
         answers_to=Accountability(log=log, policies=deps.ledger.policies, index=deps.index),
-        models=ResidentModel(deps.embedder, deps.index, deps.finder, deps.texts),
+        models=ResidentModel(
+            deps.embedder, deps.index, deps.finder, deps.texts, deps.beside, deps.texts_beside
+        ),
         model_for=model_for,
         limits=LIMITS,
         concurrency=CONCURRENCY,

@@ -1,10 +1,14 @@
 """From runs to figures: the arithmetic of the end-to-end and GPU parts."""
 
+from argparse import Namespace
+from pathlib import Path
+
 import pytest
 
 from benchmarks import end_to_end_figures, gpu_figures
 from benchmarks.contestants.clock import Clocked
 from benchmarks.figures import Figure
+from benchmarks.gpu import face_contestants, repeat_pictures
 from benchmarks.gpu_figures import GpuRun
 from benchmarks.marks import MARKS
 from benchmarks.processes import NO_COMPETITORS, Ran
@@ -92,6 +96,42 @@ def test_a_gpu_run_is_compared_with_the_slower_of_decoding_and_the_model() -> No
     assert figures["ResNet-50, better decoder ÷ slower of decode and forward"].rounds == (0.85,)
     assert figures["ViT-B/16, CUDA decode"].missing == gpu_figures.NO_CUDA_DECODER
     assert figures["ViT-B/16, CPU decode, GPU busy share"].missing == gpu_figures.NO_SAMPLES
+
+
+def test_a_face_model_is_compared_with_the_slower_of_its_halves_round_by_round() -> None:
+    halves = {gpu_figures.FIND: [ran(100), ran(80)], gpu_figures.EMBED: [ran(90), ran(400)]}
+    whole = {gpu_figures.WHOLE: [ran(72), ran(72)]}
+    runs = {name: [GpuRun(ran=each, busy_share=0.3) for each in of] for name, of in (halves | whole).items()}
+    figures = by_name(gpu_figures.figures_of(runs))
+    assert figures["Faces, whole way"].rounds == (72.0, 72.0)
+    assert figures["Faces, whole way ÷ slower of finding and embedder alone"].rounds == (0.8, 0.9)
+    assert figures["Faces, GPU busy share"].rounds == (0.3, 0.3)
+    without = by_name(gpu_figures.figures_of(GPU_RUNS))
+    assert without["Faces, whole way"].missing == gpu_figures.NO_FACE_MODEL
+
+
+def test_pictures_are_repeated_until_there_are_enough(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    for number in range(3):
+        (source / f"{number}.jpg").write_bytes(bytes([number]))
+    (source / "faces.csv").write_text("path,identity")
+    made = repeat_pictures(source, tmp_path / "made", 7)
+    assert [path.read_bytes()[0] for path in sorted(made.iterdir())] == [0, 1, 2, 0, 1, 2, 0]
+    with pytest.raises(SystemExit, match="no JPEG"):
+        repeat_pictures(tmp_path / "made" / "none", tmp_path / "other", 1)
+
+
+def test_a_face_model_has_three_runs_with_one_setting(tmp_path: Path) -> None:
+    (tmp_path / "one.jpg").write_bytes(b"1")
+    options = Namespace(
+        face_model=tmp_path / "m.toml", face_pictures=tmp_path, images=2, quick=True, index="memory"
+    )
+    runs = face_contestants(options, "cuda:1", tmp_path / "work")
+    assert {*runs} == {gpu_figures.FIND, gpu_figures.EMBED, gpu_figures.WHOLE}
+    assert {run.args[3]["PICTOR_DEVICE"] for run in runs.values()} == {"cuda:1"}
+    assert [run.args[1].images for run in runs.values()] == [0, 0, 2], "the whole way stores all"
+    assert face_contestants(Namespace(face_model=None), "cuda:1", tmp_path) == {}
 
 
 def test_without_a_gpu_the_same_figures_are_not_measured() -> None:

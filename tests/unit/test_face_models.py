@@ -1,18 +1,30 @@
 """Face models: their files, their networks, and the faces that they find in pictures."""
 
 import re
+import tomllib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 import pytest
+import torch
 from numpy.typing import NDArray
 
 from pipeline.adapters.models.catalogue import load_embedder, load_finder, load_spec
+from pipeline.adapters.models.faces.face_file import read_face_table
 from pipeline.adapters.models.faces.finder import FaceFinder
-from pipeline.adapters.models.onnx.network import CPU, CUDA, check_provider, providers_of
-from pipeline.errors import ConfigError, ModelError
+from pipeline.adapters.models.faces.onnx_embedder import OnnxEmbedder
+from pipeline.adapters.models.onnx.network import (
+    CPU,
+    CUDA,
+    OnnxNetwork,
+    _raise_failed,
+    check_provider,
+    providers_of,
+)
+from pipeline.errors import ConfigError, FatalError, ModelError, TransientError
 from pipeline.ports import ImageEmbedder
 from pipeline.types import Box, Capability, ModelSpec, Pixels, View
 from tests.face_models import (
@@ -292,6 +304,50 @@ def test_a_gpu_is_asked_for_by_its_number_and_shared_with_others() -> None:
     assert providers_of("cpu", "faces", [CUDA, CPU]) == [CPU]
     with pytest.raises(ConfigError, match="computes on CPUs alone"):
         providers_of("cuda:0", "faces", [CPU])
+
+
+class SmallGpu(OnnxNetwork):
+    """A CPU that says of itself what a GPU with room for two faces would say."""
+
+    room = 2
+    words = "Failed to allocate memory for requested buffer of size 1048576"
+
+    def run(self, blob: NDArray[np.float32] | NDArray[np.uint8], outputs: Sequence[str]) -> list[Any]:
+        if len(blob) > self.room:
+            _raise_failed(RuntimeError(self.words), self.name, "cuda:0", blob)
+        return super().run(blob, outputs)
+
+
+def embedder_on(network: OnnxNetwork, path: Path) -> OnnxEmbedder:
+    file = read_face_table(tomllib.loads(path.read_text()), path)
+    spec = load_spec(str(path), weights_dir=path.parent)
+    return OnnxEmbedder(network, spec, file.embedder, group_items=8)
+
+
+def test_a_gpu_without_room_for_a_group_gets_smaller_ones(tmp_path: Path) -> None:
+    path = write_face_model(tmp_path)
+    network = SmallGpu(path.with_name("embedder.onnx"), model="faces")
+    embedder = embedder_on(network, path)
+    faces = crops(5)
+    np.testing.assert_allclose(embedder.embed_images(faces), embedder_in(path).embed_images(faces), atol=1e-6)
+    assert embedder.group_items == 2, "it does not try again what was too much"
+    network.room = 0
+    with pytest.raises(TransientError, match="no memory left"):
+        embedder.embed_images(faces)
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("CUDNN_STATUS_ALLOC_FAILED", torch.OutOfMemoryError),
+        ("CUDA failure 2: out of memory", torch.OutOfMemoryError),
+        ("CUDA failure 700: an illegal memory access was encountered", FatalError),
+    ],
+)
+def test_a_gpu_that_is_full_is_told_from_one_that_failed(words: str, expected: type[Exception]) -> None:
+    blob = np.zeros((3, 3, 4, 4), np.float32)
+    with pytest.raises(expected, match=r"\[3, 3, 4, 4\]"):
+        _raise_failed(RuntimeError(words), "faces", "cuda:0", blob)
 
 
 def test_a_gpu_that_onnx_runtime_has_silently_left_is_an_error() -> None:

@@ -90,7 +90,7 @@ def test_these_tools_are_offered_with_these_arguments() -> None:
     assert {name: list(tool.input_schema["properties"]) for name, tool in offered().items()} == {
         "search_images": [
             *("query", "image_base64", "text", "unwanted"),
-            *("collection", "k", "min_score", "prefix", "purpose"),
+            *("collection", "k", "min_score", "prefix", "embedding", "purpose"),
         ],
         "show_image": ["image_id", "collection"],
         "list_collections": [],

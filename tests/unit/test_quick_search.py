@@ -52,7 +52,7 @@ def test_a_plain_line_means_the_same_both_ways(line: str) -> None:
     queries, options, as_json = read
     other = usual(line.split())
     assert (queries, as_json) == (other["query"], other["as_json"])
-    for name in ("collection", "k", "min_score", "prefix", "bucket", "where"):
+    for name in ("collection", "k", "min_score", "prefix", "bucket", "where", "embedding"):
         assert getattr(options, name) == other[name], name
     assert list(options.metadata) == list(other["metadata"] or ())
 

@@ -93,10 +93,10 @@ def search_ports(deps: Deps, store: MemoryStore) -> SearchPorts:
 
 
 class NoModel:
-    def answering(self, target: CollectionRef) -> ImageEmbedder:
+    def answering(self, target: CollectionRef, embedding: str = "") -> ImageEmbedder:
         raise AssertionError("the model is not needed")
 
-    def reading(self, target: CollectionRef) -> TextEmbedder:
+    def reading(self, target: CollectionRef, embedding: str = "") -> TextEmbedder:
         raise AssertionError("the model is not needed")
 
     def finding(self, target: CollectionRef) -> ViewFinder | None:

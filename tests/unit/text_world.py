@@ -17,7 +17,7 @@ from pipeline.ingest.run_batch import run_batch
 from pipeline.ports import Deps
 from pipeline.testing.memory_index import MemoryIndex
 from pipeline.testing.memory_store import MemoryStore
-from pipeline.types import Capability
+from pipeline.types import Capability, ModelSpec
 from tests.unit.fakes import (
     BLACK,
     BLUE,
@@ -46,8 +46,8 @@ MAX_TOKENS = 8
 class FakeTexts:
     """A text is the mean of the plain pictures of its colours. Words of no colour say nothing."""
 
-    def __init__(self) -> None:
-        self.spec = TEXT_SPEC
+    def __init__(self, spec: ModelSpec = TEXT_SPEC) -> None:
+        self.spec = spec
         self.max_tokens = MAX_TOKENS
         self.calls: list[list[str]] = []
         self._pictures = FakeEmbedder(TEXT_SPEC)

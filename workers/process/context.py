@@ -67,8 +67,9 @@ def warm_up(app: Celery) -> Context:
     opened = open_context(settings, identity, app)
     if EMBED in identity.queues or SEARCH in identity.queues:
         warm_models(opened.deps)
-    if opened.deps.texts is not None:
-        warm_texts(opened.deps.texts)
+    for texts in (opened.deps.texts, *opened.deps.texts_beside.values()):
+        if texts is not None:
+            warm_texts(texts)
     make_current(opened)
     seconds = round(time.perf_counter() - started, 2)
     logger.info("warm", extra={"queues": identity.queues, "seconds": seconds})
@@ -123,6 +124,7 @@ def open_deps(
         beside=wiring.models_beside(
             embedder.spec, settings, existing=existing, batches=batches, processes=identity.children
         ),
+        texts_beside=wiring.texts_beside(embedder.spec, settings) if SEARCH in identity.queues else {},
         policies=policies,
     )
 

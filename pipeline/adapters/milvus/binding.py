@@ -44,7 +44,13 @@ class Binding:
     @property
     def model(self) -> BoundModel:
         beside = {embedding: binding.model for embedding, binding in self.beside.items()}
-        return BoundModel(name=self.model_name, dim=self.dim, reads_text=self.reads_text, beside=beside)
+        return BoundModel(
+            name=self.model_name,
+            dim=self.dim,
+            fingerprint=self.fingerprint,
+            reads_text=self.reads_text,
+            beside=beside,
+        )
 
     def to_info(self, rows: int, *, live: bool = True) -> CollectionInfo:
         return CollectionInfo(

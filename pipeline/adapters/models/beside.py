@@ -24,7 +24,9 @@ from pipeline.types import ModelBeside, ModelSpec
 SECTION = "beside"
 MAX_BESIDE = 3  # each is a forward pass more for each image, and its vectors are in memory to be searched
 RESERVED = ("first", "image", "main")  # "main" is what a search may call the first one
-_NAME = re.compile(r"[a-z][a-z0-9_]{0,15}")  # it is part of the name of a collection in Milvus
+_NAME = re.compile(
+    r"(?=.{1,16}\Z)[a-z][a-z0-9]*(_[a-z0-9]+)*"
+)  # it is part of the name of a collection in Milvus
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -85,7 +87,7 @@ def _read_section(section: object, path: Path) -> list[tuple[str, str]]:
         if not _NAME.fullmatch(name) or name in RESERVED:
             raise ModelError(
                 f"{where}: [{SECTION}.{name[:80]}] cannot be the name of an embedding; allowed are 1 to 16 "
-                f"of a-z, 0-9 and _, a letter first, and not {', '.join(RESERVED)}"
+                f"of a-z, 0-9 and single _ between them, a letter first, and not {', '.join(RESERVED)}"
             )
         if not isinstance(keys, dict):
             raise ModelError(f'{where}: [{SECTION}] {name} must be a section with model = "ADDRESS"')

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pipeline.api.bodies import MAX_STATED_CHARS
 from pipeline.api.header_text import header_text
 from pipeline.api.pages.persons_part import PersonFields
-from pipeline.api.search_bodies import MAX_WHERE_CHARS
+from pipeline.api.search_bodies import MAX_EMBEDDING_CHARS, MAX_WHERE_CHARS
 from pipeline.search.query import Query, Shown
 from pipeline.service.conditions import read_condition, read_condition_text
 from pipeline.service.query_words import MAX_PROMPT_CHARS, read_words
@@ -31,6 +31,7 @@ class Asked(BaseModel):
     width: Annotated[str, Field(max_length=10)] = ""
     since: Annotated[str, Field(max_length=40)] = ""
     where: Annotated[str, Field(max_length=MAX_WHERE_CHARS)] = ""  # a condition, as JSON
+    embedding: Annotated[str, Field(max_length=MAX_EMBEDDING_CHARS)] = ""  # of each image, by its name
 
     @property
     def has_filters(self) -> bool:

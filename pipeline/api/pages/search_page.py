@@ -21,6 +21,7 @@ from pipeline.api.pages.rendering import render
 from pipeline.api.pages.search_fields import BOX, Asked, SearchForm, Words, read_box, words_in
 from pipeline.api.stated import StatedInHeaders
 from pipeline.errors import ArgumentError, PictorError
+from pipeline.names import MAIN_EMBEDDING
 from pipeline.search.query import Bytes, Person, Stored
 from pipeline.search.query import Query as SearchQuery
 from pipeline.service import show
@@ -137,7 +138,8 @@ def _page(
         asked=asked,
         words=words,
         of=of,
-        reads_text=info is not None and info.reads_text,
+        embeddings=embeddings_of(info) if info else {},
+        reads_text=info is not None and any(of_it.reads_text for of_it in embeddings_of(info).values()),
         stated=stated or Stated(),
         must_say_why=must_say_why and bool(asked.id),
         policy=policy,
@@ -210,10 +212,16 @@ def _find(query: SearchQuery, asked: Asked, stated: Stated, ports: Backend, call
         prefix=asked.prefix,
         metadata=read_pairs(pairs, of="Metadata"),
         condition=asked.condition(),
+        embedding=asked.embedding,
         justification=read_justification(**stated.model_dump()),
     )
     (answer,) = ports.search([query], wanted, caller, door=PAGE)
     return answer
+
+
+def embeddings_of(info: CollectionInfo) -> dict[str, CollectionInfo]:
+    """By the names that the page offers. The first one has the empty name in a link."""
+    return {MAIN_EMBEDDING: info} | dict(sorted(info.beside.items()))
 
 
 def _first(collections: list[CollectionInfo], usual: str) -> str:

@@ -13,14 +13,14 @@ from pipeline.service.face_pictures import forget_pictures
 router = APIRouter(prefix="/v1/collections", tags=["collections"])
 
 
-@router.get("")
+@router.get("", response_model_exclude_none=True)
 def list_collections(ports: Ports, caller: Asks) -> Collections:
     """All collections, by name."""
     found = show.list_collections(ports.index, caller)
     return Collections(collections=[Collection.model_validate(collection_json(info)) for info in found])
 
 
-@router.post("", status_code=201, dependencies=[TAKES_KEY])
+@router.post("", status_code=201, dependencies=[TAKES_KEY], response_model_exclude_none=True)
 def create_collection(body: NewCollection, ports: Ports, caller: Asks, response: Response) -> Collection:
     """Make a collection for the vectors of one model. The same request twice makes one collection."""
     require(caller, Permission.WRITE)  # before a model is read: its weights may be fetched from elsewhere
@@ -30,7 +30,7 @@ def create_collection(body: NewCollection, ports: Ports, caller: Asks, response:
     return Collection.model_validate(collection_json(info))
 
 
-@router.get("/{name}")
+@router.get("/{name}", response_model_exclude_none=True)
 def show_collection(name: str, ports: Ports, caller: Asks) -> Collection:
     """One collection, with its model and the number of its rows."""
     return Collection.model_validate(collection_json(show.show_collection(name, ports.index, caller)))

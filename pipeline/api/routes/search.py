@@ -12,7 +12,9 @@ from fastapi import Query as Parameter
 from pipeline.api.backend import Asks, Backend, Ports
 from pipeline.api.bodies import MAX_TEXT_CHARS, BoxBody, Stated
 from pipeline.api.search_bodies import (
+    EMBEDDING,
     GROUP_BY,
+    MAX_EMBEDDING_CHARS,
     MAX_HITS_OVER_HTTP,
     MAX_VECTORS,
     MAX_WHERE_CHARS,
@@ -25,7 +27,8 @@ from pipeline.api.search_bodies import (
 )
 from pipeline.api.stated import StatedInHeaders
 from pipeline.errors import ArgumentError, ErrorCode, ImageError, ModelError, NotFoundError, TargetError
-from pipeline.ports.model_binding import find_collection
+from pipeline.names import MAIN_EMBEDDING
+from pipeline.ports.model_binding import find_collection, model_of_embedding
 from pipeline.search.query import Bytes, Object, Person, Query, Shown, Stored, Vector
 from pipeline.service.access import Caller
 from pipeline.service.answers import answer_json
@@ -81,6 +84,7 @@ def search_image(
     ] = "",
     with_vector: Annotated[bool, Parameter(description="Also the vector of each hit")] = False,
     group_by: Annotated[Literal["", "image", "person"], Parameter(description=GROUP_BY)] = "",
+    embedding: Annotated[str, Parameter(max_length=MAX_EMBEDDING_CHARS, description=EMBEDDING)] = "",
 ) -> Response:
     """The stored images nearest to the picture that is the body of the request. It is not kept."""
     request = read_search(
@@ -92,6 +96,7 @@ def search_image(
         condition=read_condition_text(where),
         with_vector=with_vector,
         group_by=group_by,
+        embedding=embedding,
         justification=read_justification(**stated.model_dump()),
     )
     return _single(_answered(request, [Bytes(text="picture", body=picture)], ports, caller))
@@ -152,6 +157,7 @@ def _search(
         condition=_condition(options.filter.where),
         with_vector=options.with_vector,
         group_by=options.group_by,
+        embedding=options.embedding,
         justification=read_justification(**said),
     )
     vectors = len(queries) * options.k if options.with_vector else 0
@@ -178,10 +184,12 @@ def _answered(
         raise
     target = answers[0].target
     assert target is not None, "each query has its answer, and each answer its generation"
+    model = model_of_embedding(target, request.embedding, ports.index)
     return SearchAnswerBody(
         collection=target.name,
-        model=ports.index.model_of(target).name,
-        fingerprint=target.fingerprint,
+        embedding=request.embedding or MAIN_EMBEDDING,
+        model=model.name,
+        fingerprint=model.fingerprint,
         generation=target.generation,
         seconds=round(time.perf_counter() - started, 6),
         stage_seconds={stage: round(seconds, 6) for stage, seconds in answers[0].seconds.items()},

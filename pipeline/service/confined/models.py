@@ -13,13 +13,13 @@ class ConfinedModels:
         self._models = models
         self._scope = scope
 
-    def answering(self, target: CollectionRef) -> ImageEmbedder:
+    def answering(self, target: CollectionRef, embedding: str = "") -> ImageEmbedder:
         with self._scope.words():
-            return self._models.answering(self._scope.stored_ref(target))
+            return self._models.answering(self._scope.stored_ref(target), embedding)
 
-    def reading(self, target: CollectionRef) -> TextEmbedder:
+    def reading(self, target: CollectionRef, embedding: str = "") -> TextEmbedder:
         with self._scope.words():
-            return self._models.reading(self._scope.stored_ref(target))
+            return self._models.reading(self._scope.stored_ref(target), embedding)
 
     def finding(self, target: CollectionRef) -> ViewFinder | None:
         with self._scope.words():

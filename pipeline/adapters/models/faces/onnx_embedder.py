@@ -4,12 +4,13 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from pipeline.adapters.models.faces.face_file import EmbedderSettings
 from pipeline.adapters.models.onnx.network import OnnxNetwork
 from pipeline.adapters.models.torch_embedder import CPU_PASS_ITEMS, check_pixels, do_nothing
-from pipeline.errors import ModelError
+from pipeline.errors import ModelError, TransientError
 from pipeline.types import ModelSpec
 
 
@@ -18,7 +19,8 @@ class OnnxEmbedder:
 
     Args:
         group_items: faces in one run, on a CPU at most `CPU_PASS_ITEMS`. A network for a fixed number gets
-            that number, filled up with black, and a thread makes several runs of it in turn.
+            that number, filled up with black, and a thread makes several runs of it in turn. Lowered for good
+            when the device runs out of memory.
         passes: runs at once, by as many threads, which share the groups of all calls.
         before_pass: called before each run by the thread that makes it, which it may hold up.
 
@@ -56,6 +58,7 @@ class OnnxEmbedder:
 
         Raises:
             ValueError: not uint8 [N, 3, S, S].
+            TransientError: its memory is full, even for the fewest faces.
             FatalError: the device failed.
         """
         check_pixels(pixels, self.spec)
@@ -73,9 +76,23 @@ class OnnxEmbedder:
         return fixed * max(1, min(runs, self.group_items // fixed))
 
     def _embed_group(self, group: NDArray[np.uint8]) -> NDArray[np.float32]:
-        items = self._fixed_items or len(group)
-        runs = [self._run(group[start : start + items]) for start in range(0, len(group), items)]
+        runs: list[NDArray[np.float32]] = []
+        start = 0
+        while start < len(group):
+            part = group[start : start + (self._fixed_items or self.group_items)]
+            try:
+                runs.append(self._run(part))
+            except torch.OutOfMemoryError as err:
+                self._lower_group_items(len(part), err)
+            else:
+                start += len(part)
         return _to_unit_rows(np.concatenate(runs))
+
+    def _lower_group_items(self, tried: int, err: torch.OutOfMemoryError) -> None:
+        """Args: `tried` faces were too many. A network for a fixed number takes no fewer."""
+        if tried == 1 or self._fixed_items:
+            raise TransientError(f"{self.spec.name}: {self.device} has no memory left for a run") from err
+        self.group_items = min(self.group_items, tried // 2)
 
     def _run(self, faces: NDArray[np.uint8]) -> NDArray[np.float32]:
         self._before_pass()
@@ -96,7 +113,11 @@ class OnnxEmbedder:
         """By one run: the shape that a file states may be left open."""
         side_px = self.spec.preprocessing.crop
         black = np.zeros((1, 3, side_px, side_px), np.uint8)
-        (features,) = self._network.run(self._to_input(black), [self._output])
+        try:
+            (features,) = self._network.run(self._to_input(black), [self._output])
+        except torch.OutOfMemoryError as err:
+            self._lower_group_items(1, err)
+            raise
         found = features.size // max(1, len(features))
         if found != self.spec.dim:
             raise ModelError(

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,8 @@ logger = logging.getLogger(__name__)
 SUFFIX = ".onnx"
 CUDA, CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
 _ONLY_FATAL = 4  # what fails here is raised, and its own lines name paths and addresses
+# Of its arena, of cudaMalloc and of cuDNN. Its class says no more than that a run has failed.
+_NO_ROOM = re.compile(r"failed to allocate memory|out of memory|ALLOC_FAILED", re.IGNORECASE)
 _MISSING = "models in ONNX files need ONNX Runtime; `pip install 'pictor[faces]'` installs it"
 
 
@@ -53,7 +56,13 @@ class OnnxNetwork:
         self.outputs = names_of(self._session.get_outputs())
 
     def run(self, blob: Values | NDArray[np.uint8], outputs: Sequence[str]) -> list[Values]:
-        """Raises FatalError: the device failed. ModelError: the network does not take this input."""
+        """Run it once.
+
+        Raises:
+            torch.OutOfMemoryError: the GPU has no room for this input. A smaller one may fit.
+            FatalError: the device failed.
+            ModelError: the network does not take this input.
+        """
         try:
             answers: list[Values] = self._session.run(list(outputs), {self.input: blob})
         except Exception as err:
@@ -146,6 +155,12 @@ def check_provider(device: str, name: str, used: Sequence[str]) -> None:
 
 
 def _raise_failed(err: Exception, name: str, device: str, blob: Values | NDArray[np.uint8]) -> None:
+    if device != "cpu" and _NO_ROOM.search(str(err)):
+        import torch  # whoever uses a GPU has it
+
+        raise torch.OutOfMemoryError(
+            f"{name}: {device} has no room for an input of {list(blob.shape)}"
+        ) from err
     if device != "cpu":
         raise FatalError(f"{name} failed on {device} with an input of {list(blob.shape)}") from err
     raise ModelError(f"{name} does not take an input of {list(blob.shape)}") from err
