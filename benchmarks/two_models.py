@@ -30,12 +30,12 @@ from pipeline.ports.deps import warm_models
 from pipeline.settings import Settings
 
 PHOTOS, QUICK_PHOTOS = 128, 8
-ROUNDS, QUICK_ROUNDS = 7, 1
+ROUNDS, QUICK_ROUNDS = 5, 1
 SECOND = "mobilenet_v2"
 SECOND_SIDE_PX = 288  # of a copy model such as SSCD. It is more than the first takes, so the decode is larger
 FIRSTS = ("resnet18", "builtin")
 NOTES = (
-    f"{PHOTOS} photographs from a folder, forward passes on one thread. The first model takes 224 px (the "
+    f"{PHOTOS} photographs of all sizes from a folder, forward passes on one thread. The first model takes 224 px (the "
     f"builtin one 128), the second, {SECOND}, {SECOND_SIDE_PX} px.",
     "“Second model, in a job” is the CPU time of a job with both models less that of one with the first "
     "alone: the larger decode, a resize, the forward pass, and the writing of its vectors.",
@@ -74,7 +74,7 @@ def measure(options: argparse.Namespace) -> Measured:
     images = QUICK_PHOTOS if options.quick else PHOTOS
     with tempfile.TemporaryDirectory(prefix="bench-two-models-") as name:
         folder = Path(name)
-        photos = copy_some(images, folder / "photos")
+        photos = copy_some(images, folder / "photos", of_all_kinds=True)
         found = [
             one for first in FIRSTS for one in _measure(first, folder, photos, images, quick=options.quick)
         ]
@@ -83,7 +83,7 @@ def measure(options: argparse.Namespace) -> Measured:
 
 def _measure(first: str, folder: Path, photos: Path, images: int, *, quick: bool) -> list[Figure]:
     home = folder / f"{first}-home"
-    home.mkdir()
+    home.mkdir(mode=0o700)
     settings = Settings(home=home, device="cpu", precision="float32", backend="torch", device_threads=1)
     alone, both = _addresses(first, home)
     with ExitStack() as opened:

@@ -20,6 +20,7 @@ from pipeline.adapters.models.catalogue import (
     load_text_embedder,
     pull_model,
 )
+from pipeline.api.embedded import _deps_of, open_embedded
 from pipeline.capacity import Load
 from pipeline.cli.doctor import _model
 from pipeline.cli.models import describe_beside
@@ -28,10 +29,10 @@ from pipeline.ports.deps import warm_models
 from pipeline.ports.embedder import check_beside
 from pipeline.service.answers import model_json
 from pipeline.settings import Settings
-from pipeline.types import ModelBeside, ModelSpec, Pixels, Preprocessing
+from pipeline.types import CollectionRef, ModelBeside, ModelSpec, Pixels, Preprocessing
 from tests.onnx_models import DIM, SIDE_PX, network, write_onnx_model
 from tests.onnx_texts import write_two_towers
-from tests.unit.fakes import identity_of
+from tests.unit.fakes import COLLECTION, HERE, FakeEmbedder, identity_of, request_of
 from workers.process.context import open_deps
 from workers.process.model_probe import _SPEC
 
@@ -197,6 +198,25 @@ def _no_sample(_preprocessing: Preprocessing) -> Pixels:
     raise AssertionError("nothing is read for a file that is refused")
 
 
+def test_a_service_has_each_model_once_for_searches_and_jobs(two_file: Path) -> None:
+    asked: list[str] = []
+
+    class Recorded:
+        def answering(self, target: CollectionRef, embedding: str = "") -> FakeEmbedder:
+            assert target.fingerprint == spec.fingerprint
+            asked.append(embedding)
+            return FakeEmbedder()
+
+    settings, spec = Settings(home=two_file.parent / "home", model=str(two_file)), spec_of(two_file)
+    with open_embedded(settings, []) as backend:
+        backend.index.create_collection(COLLECTION, spec)
+        job = backend.ledger.create_job(request_of(spec=spec), driver=HERE)
+        deps = _deps_of(job, backend, Recorded())  # type: ignore[arg-type]
+        assert asked == [], "nothing is loaded for a job that has nothing to do"
+        warm_models(deps)
+    assert asked == ["", "copies"]
+
+
 FIRST = 'name = "two"\nmodel = "builtin"\n'
 
 
@@ -222,7 +242,7 @@ FIRST = 'name = "two"\nmodel = "builtin"\n'
         ),
         (
             f"{FIRST}{BESIDE.replace('copies', 'c' * 17)}",
-            "1 to 16 of a-z, 0-9 and single _ between them, a let",
+            "1 to 16 of a-z, 0-9 and single _ between",
         ),
         (f"{FIRST}{BESIDE.replace('copies', 'a__b')}", r"\[beside.a__b\] cannot be the name of"),
         (f"{FIRST}{BESIDE.replace('copies', 'a_')}", r"\[beside.a_\] cannot be the name of"),
