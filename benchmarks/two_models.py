@@ -35,8 +35,8 @@ SECOND = "mobilenet_v2"
 SECOND_SIDE_PX = 288  # of a copy model such as SSCD. It is more than the first takes, so the decode is larger
 FIRSTS = ("resnet18", "builtin")
 NOTES = (
-    f"{PHOTOS} photographs of all sizes from a folder, forward passes on one thread. The first model takes 224 px (the "
-    f"builtin one 128), the second, {SECOND}, {SECOND_SIDE_PX} px.",
+    f"{PHOTOS} photographs of all sizes from a folder, forward passes on one thread. The first model takes "
+    f"224 px (the builtin one 128), the second, {SECOND}, {SECOND_SIDE_PX} px.",
     "“Second model, in a job” is the CPU time of a job with both models less that of one with the first "
     "alone: the larger decode, a resize, the forward pass, and the writing of its vectors.",
 )

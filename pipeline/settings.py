@@ -10,11 +10,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AliasChoices, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, AliasChoices, Field, SecretStr, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from pipeline.client_settings import default_home, secret_in_file
 from pipeline.errors import ConfigError
+from pipeline.setting_faults import say_fault
 
 
 def _s3(name: str, *standard: str) -> AliasChoices:
@@ -23,6 +26,12 @@ def _s3(name: str, *standard: str) -> AliasChoices:
 
 def _ca_file(service: str, *standard: str) -> AliasChoices:
     return AliasChoices(f"PICTOR_{service}_CA_FILE", "PICTOR_CA_FILE", *standard)
+
+
+def _s3_prefix(text: str) -> str:
+    if text and (not text.startswith("s3://") or text == "s3://"):
+        raise ValueError("s3://bucket/prefix")
+    return text
 
 
 class Settings(BaseSettings):
@@ -56,8 +65,8 @@ class Settings(BaseSettings):
     ] = None
     model_store: Annotated[
         str,
+        AfterValidator(_s3_prefix),
         Field(
-            pattern="^(s3://.+)?$",
             description="`s3://bucket/prefix` below which models of Hugging Face and timm lie as `ORG/NAME`, each folder as `pictor models pull MODEL` left it. One that is not in `PICTOR_MODEL_DIR` is fetched from there",
         ),
     ] = ""
@@ -294,7 +303,9 @@ class Settings(BaseSettings):
             description='JSON object with the S3 keys of each role, `{"plan": "ACCESS_KEY:SECRET_KEY", …}`. If it is set, `pictor init` makes these users in a store of MinIO\'s kind, each with the rights of its role'
         ),
     ] = SecretStr("")
-    s3_timeout_s: Annotated[float, Field(gt=0, description="Longest wait for one S3 answer, seconds")] = 30.0
+    s3_timeout_s: Annotated[
+        float, Field(gt=0, allow_inf_nan=False, description="Longest wait for one S3 answer, seconds")
+    ] = 30.0
     s3_attempts: Annotated[
         int, Field(ge=1, le=20, description="Attempts of one S3 call. After that, the whole batch is retried")
     ] = 4
@@ -500,15 +511,20 @@ class Settings(BaseSettings):
         """Read and check the environment.
 
         Raises:
-            ConfigError: a variable has an unusable value. All of them are named, no value is shown. Or the
-                folder of secrets, or a file in it, cannot be read.
+            ConfigError: a variable has an unusable value. All of them are named, with what is
+                allowed. No text is shown. Or the folder of secrets, or a file in it, cannot be read.
         """
         try:
             secrets = _secrets_in_files(cls, os.environ)
             return cls(**(_one_identity(os.environ, secrets) | secrets))
         except ValidationError as err:
-            faults = "; ".join(f"{_variable(fault['loc'])}: {fault['msg']}" for fault in err.errors())
-            raise ConfigError(f"settings: {faults}") from None
+            raise ConfigError("; ".join(map(cls._say, err.errors()))) from None
+
+    @classmethod
+    def _say(cls, fault: ErrorDetails) -> str:
+        variable, ours = _variable(fault["loc"]), fault.get("ctx", {}).get("error")
+        field = next(field for name, field in cls.model_fields.items() if _is_of(variable, name, field))
+        return say_fault(variable, field, fault["input"], str(ours or ""))
 
     @property
     def milvus_target(self) -> str:
@@ -572,6 +588,13 @@ def _one_identity(environ: Mapping[str, str], secrets: Mapping[str, object]) -> 
     ours = ("s3_access_key", "s3_secret_key", "s3_session_token")
     unset = [name for name in ours if not environ.get(f"PICTOR_{name.upper()}") and name not in secrets]
     return {} if len(unset) == len(ours) else dict.fromkeys(unset, SecretStr(""))
+
+
+def _is_of(variable: str, name: str, field: FieldInfo) -> bool:
+    alias = field.validation_alias
+    return variable == f"PICTOR_{name.upper()}" or (
+        isinstance(alias, AliasChoices) and variable in alias.choices
+    )
 
 
 def _variable(loc: tuple[int | str, ...]) -> str:

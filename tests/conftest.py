@@ -8,11 +8,12 @@ import pytest
 
 from tests.sample_data import REPOSITORY as REPOSITORY  # for the tests of every tier
 from tests.sample_data import large_sets
-from tests.side_by_side import longest_first, make_scheduler
+from tests.side_by_side import end_run, longest_first, make_scheduler
 
 if TYPE_CHECKING:
     from xdist.remote import Producer
     from xdist.scheduler import LoadScopeScheduling
+    from xdist.workermanage import WorkerController
 
 pytest_plugins = ["tests.services"]
 
@@ -27,6 +28,13 @@ def missing(what: str) -> NoReturn:
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: "Producer") -> "LoadScopeScheduling":
     return make_scheduler(config, log)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: "WorkerController", error: object | None) -> None:
+    """Args: `error` is None for a process that ends as it should."""
+    if error is not None:
+        end_run(node.config.pluginmanager.getplugin("dsession"), node)
 
 
 def pytest_make_parametrize_id(config: pytest.Config, val: object, argname: str) -> str | None:

@@ -5,13 +5,15 @@ of its own when a test asks for them, so tests that stop a server disturb only t
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
 if TYPE_CHECKING:
+    from xdist.dsession import DSession
     from xdist.remote import Producer
     from xdist.scheduler import LoadScopeScheduling
+    from xdist.workermanage import WorkerController
 
 _FLEET = "the running system"
 # Files that use one running system, which takes as long to start as many a test.
@@ -80,3 +82,16 @@ def make_scheduler(config: pytest.Config, log: "Producer") -> "LoadScopeScheduli
 
     config.option.loadscopereorder = False
     return GroupScheduling(config, log)
+
+
+def end_run(session: "DSession", node: "WorkerController") -> NoReturn:
+    """One process has died: name its test, and end the run.
+
+    pytest-xdist 3.8 begins another process, which runs the same test and dies of it, too. Or the new process
+    waits for ever, since the groups that are over were given to it once more (its issues 784, 1323 and 1327).
+    """
+    try:
+        test = session.sched.remove_node(node) if session.sched else None
+    except KeyError:  # it had not taken any
+        test = None
+    pytest.exit(f"test process {node.gateway.id} has died in {test or 'no test'}", returncode=1)

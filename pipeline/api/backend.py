@@ -270,16 +270,16 @@ class Backend:
 
 # `async`, for they wait for nothing. FastAPI would hand plain functions to another thread and back, twice for
 # each search.
-async def _caller_of(request: Request) -> Caller:
+async def caller_in(request: Request) -> Caller:
     return caller_of(request.scope)
 
 
-Asks = Annotated[Caller, Depends(_caller_of)]
+Asks = Annotated[Caller, Depends(caller_in)]
 
 
-async def _ports_of(request: Request, caller: Asks) -> Backend:
+async def ports_for(request: Request, caller: Asks) -> Backend:
     confined = cast("Backend", request.app.state.backend).confined_to(caller)
     return replace(confined, places=AllPlaces()) if is_owner(request.scope) else confined
 
 
-Ports = Annotated[Backend, Depends(_ports_of)]  # no route has other ones: see test_api_tenants
+Ports = Annotated[Backend, Depends(ports_for)]  # no route has other ones: see test_api_tenants

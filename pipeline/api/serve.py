@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
+from typing import Literal
 
 import uvicorn
 from fastapi import FastAPI
@@ -118,6 +119,8 @@ def run(
         app,
         host=host,
         port=port,
+        http=_parser(),
+        loop="auto",  # uvloop, where it is installed
         log_config=None,  # ours is set up
         access_log=False,  # one line for each request is ours, too
         server_header=False,
@@ -128,6 +131,15 @@ def run(
         ssl_keyfile=tls.key_file if tls else None,
     )
     _Server(config, on_ready, on_stop).run()
+
+
+def _parser() -> "type[asyncio.Protocol] | Literal['h11']":
+    """Never uvicorn's choice: httptools by itself keeps headers of any length."""
+    try:
+        from pipeline.api.bounded_http import BoundedHttp
+    except ImportError:  # no wheel of httptools for this machine
+        return "h11"
+    return BoundedHttp
 
 
 class _Server(uvicorn.Server):

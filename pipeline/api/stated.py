@@ -1,5 +1,6 @@
 """Why somebody searches, as the headers of a request or its body say it."""
 
+from collections.abc import Mapping
 from typing import Annotated
 
 from fastapi import Depends, Header
@@ -25,6 +26,14 @@ async def stated_in(  # waits for nothing, and so needs no other thread: see `ba
         authorisation=header_text(x_pictor_authorisation),
         authority=header_text(x_pictor_authority),
     )
+
+
+def stated_by(headers: Mapping[str, str]) -> Stated | None:
+    """The same, of a request that FastAPI has not read. None if a text is too long."""
+    texts = {name: headers.get(f"x-pictor-{name}", "") for name in Stated.model_fields}
+    if any(len(text) > MAX_STATED_CHARS for text in texts.values()):
+        return None
+    return Stated(**{name: header_text(text) for name, text in texts.items()})
 
 
 StatedInHeaders = Annotated[Stated, Depends(stated_in)]

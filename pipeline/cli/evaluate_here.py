@@ -12,6 +12,7 @@ from pipeline.cli.evaluate_options import EvaluateOptions, cosines_of
 from pipeline.cli.evaluate_page import page_of
 from pipeline.cli.evaluate_sections import Section, sections_of
 from pipeline.cli.output import note, warn, write_json, write_line, write_table
+from pipeline.cli.progress import CountProgress
 from pipeline.errors import ArgumentError
 from pipeline.evaluation.calibration import Calibration
 from pipeline.evaluation.comparisons import Comparisons, compare_all
@@ -67,8 +68,9 @@ class OpenModel:
         )
 
     def embed(self, source: LabelledSource) -> EmbeddedImages:
-        """Says on standard error which images gave no vector."""
-        images = embed_labelled(source, self.ports, self.limits)
+        """Says on standard error how far it is, and which images gave no vector."""
+        with CountProgress(f"embedding {source.name} with {self.spec.name}", len(source.images)) as progress:
+            images = embed_labelled(source, self.ports, self.limits, tell=progress.show)
         if images.failed:
             warn(f"{len(images.failed)} of {len(source.images)} images of {source.name} gave no vector")
         for failed in images.failed[:FIRST_FAILURES]:

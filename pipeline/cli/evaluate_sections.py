@@ -44,6 +44,7 @@ def sections_of(rates: ErrorRates) -> Iterator[Section]:
             ("recall@1", f"{found.recall_at_1:.3f}"),
             ("recall@5", f"{found.recall_at_5:.3f}"),
             ("mAP", f"{found.mean_average_precision:.3f}"),
+            ("uAP", f"{found.micro_average_precision:.3f}"),
         )
         yield Section(title="Retrieval", tables=[Table(columns=("measure", "value"), rows=measures)])
     if rates.floor is not None:

@@ -1,15 +1,18 @@
-"""A live line on a terminal; silence when the output is piped."""
+"""A live line on a terminal. When the output is piped, a job is silent and a count says how far it is."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from types import TracebackType
 from typing import Self, cast
 
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from pipeline.cli.output import console
+from pipeline.cli.output import console, note
+from pipeline.names import visible
 from pipeline.types import Job, JobCounts, JobState
+
+EVERY_S = 15.0  # between two lines in a log
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -72,6 +75,50 @@ class JobProgress:
         )
 
     def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.stop()
+
+
+class CountProgress:
+    """How many of a known number of images are done. Use as a context manager.
+
+    A terminal has a line that moves. Elsewhere there is a line at the start, and one each `EVERY_S` seconds.
+
+    Args:
+        clock: in seconds.
+    """
+
+    def __init__(self, what: str, total: int, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._what = visible(what)
+        self._total = total
+        self._clock = clock
+        self._said = clock()
+        self._is_live = console().is_terminal
+        self._bar = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            TextColumn("{task.completed:.0f}/{task.total:.0f} images"),
+            TimeElapsedColumn(),
+            console=console(),
+            disable=not self._is_live,
+            transient=True,
+        )
+        self._task: TaskID = self._bar.add_task(self._what, total=total)
+
+    def show(self, done: int) -> None:
+        self._bar.update(self._task, completed=done)
+        if not self._is_live and self._clock() - self._said >= EVERY_S:
+            self._said = self._clock()
+            note(f"{self._what}: {done} of {self._total} images")
+
+    def __enter__(self) -> Self:
+        if not self._is_live:
+            note(f"{self._what}: {self._total} images")
         self._bar.start()
         return self
 

@@ -8,7 +8,7 @@ from pipeline.adapters.folder.keys import locate_file
 from pipeline.cli.running_service import RunningService
 from pipeline.cli.search_options import SearchOptions
 from pipeline.client import Answer, Example, Pictor, Query, StoredObject, StoredPerson, Words
-from pipeline.client.operations import MAX_QUERIES
+from pipeline.client.search_operations import MAX_QUERIES
 from pipeline.client_settings import ClientSettings
 from pipeline.errors import ArgumentError
 from pipeline.location import local_path

@@ -7,7 +7,18 @@ from typing import Concatenate, ParamSpec, Self, TypeVar
 
 import httpx2
 
-from pipeline.client import face_operations, key_operations, operations, person_operations, policy_operations
+from pipeline.client import (
+    audit_operations,
+    collection_operations,
+    face_operations,
+    image_operations,
+    job_operations,
+    key_operations,
+    person_operations,
+    policy_operations,
+    search_operations,
+    verification_operations,
+)
 from pipeline.client.calls import Call, Pages
 from pipeline.client.connection import Attempts, connect_to
 from pipeline.client.events import Following
@@ -89,34 +100,34 @@ class AsyncPictor:
     async def close(self) -> None:
         await self._client.aclose()
 
-    search = _sent(operations.search)
-    search_batch = _sent(operations.search_batch)
-    list_collections = _sent(operations.list_collections)
-    show_collection = _sent(operations.show_collection)
-    list_generations = _sent(operations.list_generations)
-    create_collection = _sent(operations.create_collection)
-    drop_collection = _sent(operations.drop_collection)
-    submit_job = _sent(operations.submit_job)
-    estimate_job = _sent(operations.estimate_job)
-    list_jobs = _paged(operations.list_jobs)
-    show_job = _sent(operations.show_job)
-    job_failures = _paged(operations.job_failures)
-    pause_job = _sent(operations.pause_job)
-    cancel_job = _sent(operations.cancel_job)
-    resume_job = _sent(operations.resume_job)
-    retry_job = _sent(operations.retry_job)
-    index_object = _sent(operations.index_object)
-    index_picture = _sent(operations.index_picture)
-    show_image = _sent(operations.show_image)
-    thumbnail = _sent(operations.thumbnail)
-    remove_image = _sent(operations.remove_image)
-    search_audit = _paged(operations.search_audit)
-    list_verifications = _paged(operations.list_verifications)
-    show_verification = _sent(operations.show_verification)
-    probe_picture = _sent(operations.probe_picture)
-    decide_verification = _sent(operations.decide_verification)
-    show_search = _sent(operations.show_search)
-    embed = _sent(operations.embed)
+    search = _sent(search_operations.search)
+    search_batch = _sent(search_operations.search_batch)
+    list_collections = _sent(collection_operations.list_collections)
+    show_collection = _sent(collection_operations.show_collection)
+    list_generations = _sent(collection_operations.list_generations)
+    create_collection = _sent(collection_operations.create_collection)
+    drop_collection = _sent(collection_operations.drop_collection)
+    submit_job = _sent(job_operations.submit_job)
+    estimate_job = _sent(job_operations.estimate_job)
+    list_jobs = _paged(job_operations.list_jobs)
+    show_job = _sent(job_operations.show_job)
+    job_failures = _paged(job_operations.job_failures)
+    pause_job = _sent(job_operations.pause_job)
+    cancel_job = _sent(job_operations.cancel_job)
+    resume_job = _sent(job_operations.resume_job)
+    retry_job = _sent(job_operations.retry_job)
+    index_object = _sent(image_operations.index_object)
+    index_picture = _sent(image_operations.index_picture)
+    show_image = _sent(image_operations.show_image)
+    thumbnail = _sent(image_operations.thumbnail)
+    remove_image = _sent(image_operations.remove_image)
+    search_audit = _paged(audit_operations.search_audit)
+    list_verifications = _paged(verification_operations.list_verifications)
+    show_verification = _sent(verification_operations.show_verification)
+    probe_picture = _sent(verification_operations.probe_picture)
+    decide_verification = _sent(verification_operations.decide_verification)
+    show_search = _sent(verification_operations.show_search)
+    embed = _sent(image_operations.embed)
     detect_faces = _sent(face_operations.detect_faces)
     compare_faces = _sent(face_operations.compare_faces)
     list_persons = _paged(person_operations.list_persons)
@@ -136,8 +147,8 @@ class AsyncPictor:
     approve_policy = _sent(policy_operations.approve_policy)
     refuse_policy = _sent(policy_operations.refuse_policy)
     decide_case = _sent(policy_operations.decide_case)
-    audit_report = _sent(operations.audit_report)
-    audit_review = _sent(operations.audit_review)
+    audit_report = _sent(audit_operations.audit_report)
+    audit_review = _sent(audit_operations.audit_review)
 
     async def follow_job(self, job_id: str) -> AsyncIterator[Job]:
         """The job as it is, and again each time that it has changed, until it is over.
@@ -160,7 +171,7 @@ class AsyncPictor:
             await _sleep(wait_s)
 
     async def send(self, call: Call[T]) -> T:
-        """Send a request that `pipeline.client.operations` has made, as often as it may be sent."""
+        """Send a request that an operation has made, as often as it may be sent."""
         attempts = Attempts(connection=self._connection, call=call)
         while True:
             try:

@@ -7,7 +7,7 @@ import httpx2
 
 from pipeline.client.calls import Call, read_json
 from pipeline.client.connection import Attempts, Connection
-from pipeline.client.operations import job_path
+from pipeline.client.requests import job_path
 from pipeline.client.results import Job
 
 SILENCE_S = 45.0  # of a stream, before it counts as broken; the service says something every 15 s

@@ -4,8 +4,8 @@ import base64
 from pathlib import Path
 
 from pipeline.client.calls import JSON_HEADERS, Call, Fields, json_body
-from pipeline.client.operations import stated_headers
 from pipeline.client.queries import picture_of
+from pipeline.client.requests import stated_headers
 from pipeline.client.results import Comparison, FoundFaces, reader_of
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from pipeline.client.calls import JSON_HEADERS, Call, Fields, Pages, json_body, nothing, quoted
-from pipeline.client.operations import collection_path, page_of
+from pipeline.client.requests import collection_path, page_of
 from pipeline.client.results import FacesChanged, Person, reader_of
 
 

@@ -156,12 +156,16 @@ class SubgroupErrors:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Retrieval:
-    """Each image asks for the others of its label. `queries` are the images that have others."""
+    """Each image asks for the others of its label. `queries` are the images that have others.
+
+    `micro_average_precision` is of one ranking of all pairs (uAP), the measure of copy detection.
+    """
 
     queries: Count
     recall_at_1: Share
     recall_at_5: Share
     mean_average_precision: Share
+    micro_average_precision: Share
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -101,7 +101,7 @@ def measure_all(
             for column, values in labelled.subgroups.items()
             for value in _values(column, values, failed)
         ],
-        retrieval=measure_retrieval(labelled),
+        retrieval=measure_retrieval(labelled, comparisons),
         floor=floor,
         limits=_limits(labelled, verification, setup),
     )

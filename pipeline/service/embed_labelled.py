@@ -1,6 +1,6 @@
 """Embed labelled images by the path of every other image, with its bounds and reasons."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from pipeline.errors import ArgumentError, ImageError
@@ -43,8 +43,21 @@ class EmbeddedImages:
     several_views: int
 
 
-def embed_labelled(source: LabelledSource, ports: EvaluationPorts, limits: ImageLimits) -> EmbeddedImages:
+def tell_nobody(_done: int) -> None:
+    """The default for `tell`."""
+
+
+def embed_labelled(
+    source: LabelledSource,
+    ports: EvaluationPorts,
+    limits: ImageLimits,
+    *,
+    tell: Callable[[int], None] = tell_nobody,
+) -> EmbeddedImages:
     """One vector for each image. Of several views it is the first, which the finder thinks best of.
+
+    Args:
+        tell: called after each image with how many are done. It may take minutes.
 
     Raises:
         ArgumentError: not one image gave a vector.
@@ -55,7 +68,8 @@ def embed_labelled(source: LabelledSource, ports: EvaluationPorts, limits: Image
     vectors: list[Vector] = []
     images: list[LabelledImage] = []
     several_views = 0
-    for outcome in _embed([ref for ref, _ in refs], ports, limits):
+    for done, outcome in enumerate(_embed([ref for ref, _ in refs], ports, limits), len(failed) + 1):
+        tell(done)
         image = image_of[outcome.ref.image_id]
         if isinstance(outcome, Rejected):
             failed.append(FailedImage(image=image, reason=outcome.reason.value, detail=outcome.detail))

@@ -27,6 +27,7 @@ from tests.services import MilvusServer, PostgresServer, RabbitMQServer, Server,
 
 LIMIT_S = 120.0
 CLIENTS = 20  # that search while the service is told to stop
+FROZEN_S = 30.0  # for an answer while the ledger says nothing: 21 s were seen with 60 clients at once
 FIRST = 7000  # pictures that no other test has: known content would take its vector along
 
 
@@ -152,6 +153,12 @@ def test_services_that_come_back_find_the_processes_well(
     http = processes[0].http
     search = f"/v1/collections/{fleet.settings.collection}/search"
     query = {"query": {"id": "0" * 32}}
+    body = {"source": f"s3://{bucket}/"}
+    of_ledger = [
+        lambda: http.post(search, json=query),
+        lambda: http.get("/v1/jobs"),
+        lambda: http.post("/v1/jobs", json=body),
+    ] * 6
     outages: Sequence[tuple[Server, str, Callable[[], httpx2.Response]]] = (
         (milvus_server, "index", lambda: http.post(search, json=query)),
         (postgres, "ledger", lambda: http.get("/v1/jobs")),
@@ -167,19 +174,23 @@ def test_services_that_come_back_find_the_processes_well(
         wait_until(
             lambda: http.get("/readyz").status_code == 200, f"{server.kind.name} is seen again", LIMIT_S
         )
-        with restored(server):
+        with restored(server), ThreadPoolExecutor(max_workers=CLIENTS) as clients:
             server.freeze()  # it takes connections, and says nothing
+            waiting = [clients.submit(ask) for ask in of_ledger] if part == "ledger" else []
             # Without the ledger nobody knows who asks, unless the key is remembered still.
             unknown = {"not_ready"} if part == "ledger" else set()
             assert http.get("/readyz").json()["parts"][part] in {"no answer within 3 s", *unknown}
             assert http.get("/livez").status_code == 200
+            for answer in (one.result(LIMIT_S) for one in waiting):
+                assert (answer.status_code, answer.headers["retry-after"]) in {(503, "1"), (429, "1")}
+                assert answer.elapsed.total_seconds() < FROZEN_S, "a thread is not held for longer"
         wait_until(
             lambda: http.get("/readyz").status_code == 200, f"{server.kind.name} is seen again", LIMIT_S
         )
         assert asked().status_code in (200, 404)
     with restored(rabbitmq):
         rabbitmq.stop()
-        job = http.post("/v1/jobs", json={"source": f"s3://{bucket}/"})
+        job = http.post("/v1/jobs", json=body)
         assert job.status_code == 202, job.text
         wait_until(lambda: http.get("/readyz").json()["parts"]["broker"] != "ready", "it is missed")
         assert http.get("/readyz").status_code == 200, "it is not needed"

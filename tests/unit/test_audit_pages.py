@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from httpx2 import Response
 from starlette.testclient import TestClient
 
 from pipeline.api.backend import Backend
@@ -41,6 +42,11 @@ def client(backend: Backend) -> Iterator[TestClient]:
         yield client
 
 
+def find(client: TestClient, **fields: str) -> Response:
+    """Send the form of the page, as a browser does."""
+    return client.post("/audit", data=fields)
+
+
 def shown_entries(page: str) -> list[int]:
     return [int(index) for index in re.findall(r'href="/audit/entries/(\d+)"', page)]
 
@@ -48,7 +54,7 @@ def shown_entries(page: str) -> list[int]:
 @pytest.mark.parametrize(
     ("params", "entries"),
     [
-        ({}, [2, 1, 0]),
+        ({"actor": ""}, [2, 1, 0]),
         ({"actor": "bob", "kind": "", "decision": "", "since": ""}, [1]),
         ({"case": "C-7"}, [1]),
         ({"since": "2026-11-27T12:02", "until": "2026-11-27T12:03"}, [2]),
@@ -57,14 +63,42 @@ def shown_entries(page: str) -> list[int]:
         ({"candidate": "0" * 32, "actor": "ann"}, [0]),
         ({"decision": "refused"}, []),
         ({"before": "1"}, [0]),
+        ({"refers_to": "0" * 32}, []),
     ],
 )
 def test_the_page_lists_what_its_fields_ask_for(
     client: TestClient, params: dict[str, str], entries: list[int]
 ) -> None:
-    page = client.get("/audit", params=params)
+    page = find(client, **params)
     assert page.status_code == 200
     assert shown_entries(page.text) == entries
+
+
+@pytest.mark.parametrize("name", ["actor", "case", "purpose", "probe", "candidate", "subject"])
+def test_what_names_a_person_or_a_reason_stands_in_no_address(client: TestClient, name: str) -> None:
+    page = client.get("/audit", params={name: "0" * 32})
+    assert (page.status_code, f"{name}: enter it on the page" in page.text) == (400, True)
+    shown = find(client, **{name: "0" * 32, "kind": "search"}).text
+    assert "0" * 32 in shown, "the field keeps it"
+    links = re.findall(r'(?:href|action|formaction)="([^"]*)"', shown)
+    assert not [link for link in links if "?" in link]
+
+
+def test_a_link_may_say_which_kind_of_entries(client: TestClient) -> None:
+    assert shown_entries(client.get("/audit", params={"kind": "search"}).text) == [2, 1, 0]
+    assert shown_entries(client.get("/audit", params={"kind": "job"}).text) == []
+
+
+def test_for_whom_a_report_is_stands_in_no_address(client: TestClient, log: MemoryAuditLog) -> None:
+    page = client.get("/audit").text
+    for path in re.findall(r'formaction="(/audit/reports/[a-z]+)"', page):
+        form = {"since": "2026-01-01", "until": "2027-01-01", "format": "csv", "recipient": "Ms Roe"}
+        answer = client.post(path, data=form)
+        assert (answer.status_code, answer.headers["content-type"]) == (200, "text/csv; charset=utf-8")
+        assert "attachment" in answer.headers["content-disposition"]
+        assert log_record(log, log.head().size - 1)["recipients"] == ["Ms Roe"]
+    assert client.post("/audit/reports/usage", data={"since": "soon"}).status_code == 400
+    assert "/v1/audit/reports" not in page
 
 
 ROW = f"{'5' * 32}:07"
@@ -106,7 +140,7 @@ def test_who_searched_for_a_person_is_found_by_picture_row_or_face(
     log.append([erased, *searches_of_one_person()])
     log.erase([erased.record_id], erasure_of([erased]))
     with client_of(backend_of(deps, tmp_path, log=log)) as client:
-        page = client.get("/audit", params={"subject": subject})
+        page = find(client, subject=subject)
         assert page.status_code == 200, page.text
         actors = [log_record(log, index)["actor"]["id"] for index in shown_entries(page.text)]
     assert actors == expected[::-1]
@@ -135,7 +169,7 @@ def test_a_search_that_found_a_person_is_found_by_the_person(
             search_by("found_faces", candidates=shown),
         ]
     )
-    page = client.get("/audit", params={"subject": subject}).text
+    page = find(client, subject=subject).text
     assert [log_record(log, index)["actor"]["id"] for index in shown_entries(page)] == expected
     assert said is None or said in page
 
@@ -148,7 +182,7 @@ def test_the_list_says_what_the_person_has_to_do_with_each_search(
     client: TestClient, log: MemoryAuditLog
 ) -> None:
     log.append(searches_of_one_person())
-    page = client.get("/audit", params={"subject": ROW}).text
+    page = find(client, subject=ROW).text
     assert page.count("searched for<") + page.count("searched for</td>") >= 2
     assert "found, rank 2, 0.900 alike" in page
     assert "found, rank" not in client.get("/audit").text
@@ -169,9 +203,9 @@ def test_the_page_of_a_search_has_its_chain_of_verification(backend: Backend, lo
             decided = client.get(f"/audit/entries/{record_id}").text
             assert person in decided
             assert f'href="/audit/entries/{search.record_id}"' in decided
-        assert f'href="/audit?subject={"0" * 32}"' in page
-        assert f'href="/audit?subject={"ab" * 32}"' in page
-        listed = client.get("/audit", params={"subject": "0" * 32, "actor": "ann"}).text
+        for subject in ("0" * 32, "ab" * 32):
+            assert f'form="ask" name="subject" value="{subject}"' in page
+        listed = find(client, subject="0" * 32, actor="ann").text
     assert "1 confirmed" in listed
 
 
@@ -186,15 +220,19 @@ def test_the_page_of_a_search_has_its_chain_of_verification(backend: Backend, lo
 def test_a_field_that_cannot_be_is_said_on_the_page(
     client: TestClient, params: dict[str, str], said: str
 ) -> None:
-    page = client.get("/audit", params=params)
+    page = find(client, **params)
     assert (page.status_code, said in page.text) == (400, True)
 
 
-def test_more_entries_are_a_link_under_the_same_filters(client: TestClient, log: MemoryAuditLog) -> None:
+def test_more_entries_are_found_under_the_same_filters(client: TestClient, log: MemoryAuditLog) -> None:
     log.append([search_by("eve", minute=minute) for minute in range(60)])
-    first = client.get("/audit", params={"actor": "eve"}).text
-    (older,) = re.findall(r'href="([^"]*before=[^"]*)"', first)
-    second = client.get(unescape(older)).text
+    first = find(client, actor="eve").text
+    (form,) = re.findall(
+        r'<form action="/audit" method="post">\s*<input type="hidden".*?</form>', first, re.DOTALL
+    )
+    older = {name: unescape(text) for name, text in re.findall(r'name="([a-z_]+)" value="([^"]*)"', form)}
+    assert older.keys() == {"actor", "before"}
+    second = find(client, **older).text
     assert len(shown_entries(first)) == 50
     assert shown_entries(first)[-1] > shown_entries(second)[0]
     assert len(shown_entries(second)) == 10

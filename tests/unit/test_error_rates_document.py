@@ -58,7 +58,7 @@ def rates() -> ErrorRates:
         ),
         verification=measure_verification(labelled, compared, at=[0.5]),
         identification=measure_identification(labelled, searches, [0.5], failed_mated={}),
-        retrieval=measure_retrieval(labelled),
+        retrieval=measure_retrieval(labelled, compared),
         floor=suggest_floor(labelled, compared, fpir=0.01, gallery_size=1000),
         limits=["few"],
     )

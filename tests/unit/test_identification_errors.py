@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from pipeline.evaluation.comparisons import compare_all
 from pipeline.evaluation.error_rates import Identification, SearchErrorsAt
 from pipeline.evaluation.identification import (
     Enrolment,
@@ -109,15 +110,28 @@ def test_misses_rise_with_the_threshold_and_fall_with_the_rank() -> None:
 
 def test_retrieval_is_that_counted_by_hand() -> None:
     """From 0: a 10, b 20, a 30. From 10: a 0 and b 20 (the first row first). From 30: b 20, a 10, a 0."""
-    found = measure_retrieval(at_angles([0, 10, 30, 20], ["a", "a", "a", "b"]))
+    labelled = at_angles([0, 10, 30, 20], ["a", "a", "a", "b"])
+    found = measure_retrieval(labelled, compare_all(labelled))
     assert found is not None
     assert found.queries == 3  # b has no others and only answers
     assert found.recall_at_1 == pytest.approx(2 / 3)
     assert found.recall_at_5 == 1
     precisions = [(1 + 2 / 3) / 2, (1 + 2 / 3) / 2, (1 / 2 + 2 / 3) / 2]
     assert found.mean_average_precision == pytest.approx(np.mean(precisions))
+    # Of pairs 10 apart, 1 of 3 is right. With those 20 apart 2 of 5, and with the one 30 apart 3 of 6.
+    assert found.micro_average_precision == pytest.approx((1 / 3 + 2 / 5 + 3 / 6) / 3)
+
+
+def test_one_threshold_for_all_pairs_is_harder_than_one_for_each_picture() -> None:
+    """All find their copy first, and two different pictures are as near as the copies of a third."""
+    labelled = at_angles([0, 1, 10, 11, 100, 120], ["a", "a", "b", "b", "c", "c"])
+    found = measure_retrieval(labelled, compare_all(labelled))
+    assert found is not None
+    assert found.mean_average_precision == 1
+    assert found.micro_average_precision == pytest.approx((1 + 1 + 3 / 7) / 3)
 
 
 def test_retrieval_of_nothing_but_single_images_is_not_stated() -> None:
-    assert measure_retrieval(at_angles([0, 90], ["a", "b"])) is None
+    labelled = at_angles([0, 90], ["a", "b"])
+    assert measure_retrieval(labelled, compare_all(labelled)) is None
     assert average_precision(np.array([False, True])) == 0.5

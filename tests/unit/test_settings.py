@@ -1,8 +1,9 @@
 """The environment, read once."""
 
 import os
+import re
 from pathlib import Path
-from typing import get_args
+from typing import Literal, get_args, get_origin
 
 import pytest
 from pydantic import SecretStr, ValidationError
@@ -180,6 +181,37 @@ def test_all_unusable_variables_are_named_and_no_value_is_shown(monkeypatch: pyt
         assert name in text
     assert "hunter" not in text
     assert caught.value.__cause__ is None, "the traceback would show the values"
+
+
+CHOSEN = [
+    name
+    for name, field in Settings.model_fields.items()
+    if get_origin(field.annotation) is Literal or field.annotation in (int, float) or name == "model_store"
+]
+
+
+@pytest.mark.parametrize("found", ["rubbish", "-7", "nan", "1e999"])
+@pytest.mark.parametrize("name", CHOSEN)
+def test_a_bad_value_is_said_in_our_words(monkeypatch: pytest.MonkeyPatch, name: str, found: str) -> None:
+    """Name, what was found, and what is allowed; none of it as the library says it."""
+    variable = f"PICTOR_{name.upper()}"
+    with pytest.raises(ConfigError) as caught:
+        with_env(monkeypatch, **{variable: found})
+    shown = found if found == "-7" else f"a text of {len(found)} characters"
+    said = re.fullmatch(rf"{variable}: found {shown}, expected (.+)", str(caught.value))
+    assert said
+    words = get_args(Settings.model_fields[name].annotation)
+    assert all(word in said[1] for word in words)
+    assert words or re.fullmatch(
+        r"(a whole number|a number) (over 0|of \d+ or more|from \d+ to \d+)|s3://bucket/prefix", said[1]
+    )
+
+
+def test_a_setting_that_is_too_large_names_its_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(
+        ConfigError, match=r"PICTOR_S3_ATTEMPTS: found 21, expected a whole number from 1 to 20$"
+    ):
+        with_env(monkeypatch, PICTOR_S3_ATTEMPTS="21")
 
 
 def test_secrets_are_not_shown_when_settings_are_printed(monkeypatch: pytest.MonkeyPatch) -> None:

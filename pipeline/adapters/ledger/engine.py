@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 from sqlalchemy import exc
 
+from pipeline.adapters.ledger.silence import AwayError, Silence, SilentError
 from pipeline.adapters.ledger.tls import tls_fault, with_tls
 from pipeline.addresses import show_url
 from pipeline.errors import ConfigError, CredentialsError, FatalError, PictorError, TransientError
@@ -37,7 +38,7 @@ SQLITE_FOR_THE_LOG = (
 POSTGRES_POOL = {
     "pool_size": 4,  # a worker writes one row per batch; the server's connections are for many workers
     "max_overflow": 4,
-    "pool_timeout": 30.0,  # seconds for a free connection
+    "pool_timeout": 5.0,  # seconds for a free connection, as for a new one; a transaction takes milliseconds
     "pool_recycle": 1800,  # seconds; firewalls forget idle connections silently
 }
 POSTGRES_CONNECT = {
@@ -114,18 +115,23 @@ class Transactions:
     def __init__(self, engine: sa.Engine) -> None:
         self._engine = engine
         self.writer = engine.execution_options(**{WRITES: True})
+        self._silence = Silence()
 
     def read(self, work: Callable[[sa.Connection], Answer]) -> Answer:
-        return repeated(lambda: _run(self._engine, work))
+        return repeated(lambda: self._run(self._engine, work))
 
     def write(self, work: Callable[[sa.Connection], Answer]) -> Answer:
         """Args: `work` may find itself done, when only the answer of its first run was lost."""
-        return repeated(lambda: _run(self.writer, work))
+        return repeated(lambda: self._run(self.writer, work))
 
     def stream(self, query: sa.Select[Any]) -> Iterator[sa.Row[Any]]:
         """Rows of one reading transaction, a page of them in memory."""
         with translated(self._engine.url), self._engine.connect() as connection:
             yield from connection.execution_options(yield_per=PAGE_ROWS).execute(query)
+
+    def _run(self, engine: sa.Engine, work: Callable[[sa.Connection], Answer]) -> Answer:
+        with self._silence.asking(), translated(engine.url), engine.begin() as connection:
+            return work(connection)
 
 
 class InTransactions:
@@ -136,13 +142,10 @@ class InTransactions:
         self._stream = transactions.stream
 
 
-def _run(engine: sa.Engine, work: Callable[[sa.Connection], Answer]) -> Answer:
-    with translated(engine.url), engine.begin() as connection:
-        return work(connection)
-
-
 def repeated(work: Callable[[], Answer]) -> Answer:
     """Call again after a `TransientError`, three times within a second: longer pauses are the caller's.
+
+    A server that is silent is not asked again.
 
     Args:
         work: may have been carried out even when it failed, if only the answer was lost.
@@ -150,6 +153,8 @@ def repeated(work: Callable[[], Answer]) -> Answer:
     for delay_s in RETRY_DELAYS_S:
         try:
             return work()
+        except SilentError:
+            raise
         except TransientError:
             time.sleep(delay_s)
     return work()
@@ -165,7 +170,7 @@ def translated(url: sa.URL) -> Iterator[None]:
     except sqlite3.Error as err:  # from the settings that are made while connecting
         raise _explain_sqlite(err, location_of(url)) from err
     except exc.TimeoutError as err:
-        raise TransientError(f"ledger {location_of(url)}: no connection was free in time") from err
+        raise AwayError(f"ledger {location_of(url)}: no connection was free in time") from err
     except exc.SQLAlchemyError as err:
         raise PictorError(f"ledger {location_of(url)}: internal error, see the log") from err
 
@@ -294,4 +299,4 @@ def _explain_lost_connection(text: str, where: str) -> PictorError:
         return CredentialsError(f"ledger {where}: refused these credentials")
     if 'database "' in text and "does not exist" in text:
         return ConfigError(f"ledger {where}: there is no such database")
-    return TransientError(f"ledger {where}: the server is away")
+    return AwayError(f"ledger {where}: the server is away")

@@ -13,14 +13,15 @@ import psycopg
 import sqlalchemy as sa
 from sqlalchemy import exc
 
-PING_S = 5.0  # as for a new connection: there is nothing to do for the answer
+PING_S = 2.0  # there is nothing to do for the answer, and a new connection is tried next
+OPEN_S = 5.0  # as libpq's connect_timeout, which ends with the connection of the network
 LOOK_S = 0.1  # psycopg's own interval
 
 
 class PatientConnection(psycopg.Connection[Any]):
     """Closes itself when an answer does not come in time."""
 
-    answer_s = PING_S  # while it is being opened
+    answer_s = OPEN_S  # while it is being opened
 
     def wait(self, gen: Any, interval: float = LOOK_S, timeout: float | None = None) -> Any:
         patience_s = self.answer_s if timeout is None else timeout

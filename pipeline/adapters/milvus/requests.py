@@ -13,6 +13,7 @@ from pipeline.adapters.milvus.binding import Binding
 from pipeline.adapters.milvus.catalog import MilvusCatalog
 from pipeline.adapters.milvus.connection import MilvusConnection
 from pipeline.adapters.milvus.filter import ids_expression
+from pipeline.adapters.milvus.messages import Messages
 from pipeline.errors import TransientError
 from pipeline.ports.image_rows import MAX_VIEWS
 from pipeline.types import CollectionRef, SearchHit
@@ -68,6 +69,13 @@ class MilvusRequests:
     def query(
         self, binding: Binding, expression: str, fields: list[str], consistency: str
     ) -> list[dict[str, Any]]:
+        if consistency == LAGGING:
+            return self._catalog.call(
+                binding.ref,
+                lambda client: Messages(client).query(
+                    binding.physical, expression, fields, timeout_s=self._timeout_s
+                ),
+            )
         return list(
             self._catalog.call(
                 binding.ref,
@@ -97,6 +105,19 @@ class MilvusRequests:
     def search(
         self, binding: Binding, vectors: NDArray[np.float32], limit: int, expression: str, consistency: str
     ) -> list[list[SearchHit]]:
+        typed = vectors.astype(milvus_rows.NUMPY_TYPES[binding.vector_type])
+        if consistency == LAGGING:
+            return self._catalog.call(
+                binding.ref,
+                lambda client: Messages(client).search(
+                    binding.physical,
+                    typed,
+                    binding.vector_type,
+                    limit=limit,
+                    expression=expression,
+                    timeout_s=self._timeout_s,
+                ),
+            )
         answers = self._catalog.call(
             binding.ref,
             lambda client: client.search(

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from pipeline.adapters.models.model_file import read_table
 
+_NAMES = ("hf/", "timm/", "torchvision/")  # of families, also where a folder here is called so
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ModelAddress:
@@ -24,6 +26,13 @@ class ModelAddress:
         return "" if self.table is None else str(self.table.get("architecture", ""))
 
     @property
+    def name(self) -> str:
+        """What a collection calls the model: the same for a folder however its path was typed."""
+        if self.table is not None:
+            return str(self.table.get("name", ""))
+        return self.path.resolve().name if self.is_folder else self.text
+
+    @property
     def kept(self) -> str:
         """As a collection remembers it, which is opened from other folders."""
         return str(self.path.resolve()) if self.table is not None or self.is_folder else self.text
@@ -31,7 +40,9 @@ class ModelAddress:
     @property
     def is_folder(self) -> bool:
         """An address of no letters is the folder that somebody works in, and means nothing."""
-        return self.table is None and bool(self.text.strip()) and self.path.is_dir()
+        if self.table is not None or not self.text.strip() or self.text.startswith(_NAMES):
+            return False
+        return self.path.is_dir()
 
 
 def read_address(text: str) -> ModelAddress:

@@ -6,26 +6,30 @@ Whoever looks leaves an entry, as by every other door.
 import json
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any
-from urllib.parse import urlencode
 
-from fastapi import APIRouter, Depends, Path, Query, Request
+from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.responses import HTMLResponse
+from pydantic import BaseModel, ConfigDict, Field
 
 from pipeline import wiring_audit
 from pipeline.api.backend import Asks, Backend, Ports
+from pipeline.api.pages.forms import FormBody, read_form
 from pipeline.api.pages.rendering import render
+from pipeline.api.routes import audit
 from pipeline.audit.checkpoint import parse_checkpoint
 from pipeline.audit.note import parse_verifier_key
 from pipeline.errors import ArgumentError, PictorError
 from pipeline.ports import AuditLog
 from pipeline.reports.coverage import Period
 from pipeline.reports.report import Shape
+from pipeline.service.access import Caller
 from pipeline.service.answers import http_status_of
 from pipeline.service.arguments import ROW_ID, as_utc
 from pipeline.service.audit import log_of, show_entry
+from pipeline.service.audit_reports import ReportFormat
 from pipeline.service.audit_review import review_log, usual_period
 from pipeline.service.audit_search import Sought, search_log
 from pipeline.service.audit_subject import SHA256, Subject, read_subject
@@ -37,31 +41,41 @@ router = APIRouter(prefix="/audit")
 ENTRIES_SHOWN = 50
 FINDINGS_ENTRIES_SHOWN = 12
 
+NAMING = ("actor", "case", "purpose", "probe", "candidate", "subject")  # fields that stand in no address
+
 Text = Annotated[str, Query(max_length=200)]
+Line = Annotated[str, Field(max_length=200)]
 Place = Annotated[str, Path(max_length=64)]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Filters:
-    """What the fields of the page say, as they are."""
+class LinkFilters(BaseModel):
+    """The fields of the page that a link may have, as they are."""
 
-    kind: Text = ""
-    actor: Text = ""
-    case: Text = ""
-    purpose: Text = ""
-    collection: Text = ""
-    probe: Text = ""  # a SHA-256 or the id of a stored image
-    candidate: Text = ""
-    subject: Text = ""  # either of them, a FaceId or `person:ID`
-    decision: Text = ""
-    since: Text = ""
-    until: Text = ""
-    refers_to: Text = ""
+    model_config = ConfigDict(frozen=True)
 
-    def link_to(self, before: int) -> str:
-        """The next page under the same filters."""
-        given = {name: text for name, text in asdict(self).items() if text}
-        return f"/audit?{urlencode(given | {'before': before})}"
+    kind: Line = ""
+    collection: Line = ""
+    decision: Line = ""
+    since: Line = ""
+    until: Line = ""
+    refers_to: Line = ""
+
+
+class Filters(LinkFilters):
+    """All of them. Those that name a person, or say why somebody searched, come by a form alone."""
+
+    actor: Line = ""
+    case: Line = ""
+    purpose: Line = ""
+    probe: Line = ""  # a SHA-256 or the id of a stored image
+    candidate: Line = ""
+    subject: Line = ""  # either of them, a FaceId or `person:ID`
+    before: Annotated[str, Field(max_length=18, pattern=r"^[0-9]*$")] = ""  # an index: the next page
+
+    @property
+    def given(self) -> dict[str, str]:
+        """Those of the next page, which the form has beside its button."""
+        return {name: text for name, text in self.model_dump(exclude={"before"}).items() if text}
 
     @property
     def sought(self) -> Sought:
@@ -102,13 +116,23 @@ class Elsewhere:
 
 @router.get("")
 def log_page(
-    request: Request,
-    ports: Ports,
-    caller: Asks,
-    filters: Annotated[Filters, Depends()],
-    before: Annotated[int | None, Query(ge=0)] = None,
+    request: Request, ports: Ports, caller: Asks, filters: Annotated[LinkFilters, Query()]
 ) -> HTMLResponse:
-    """The newest entries that match, and where the log is kept besides."""
+    """The newest entries, and where the log is kept besides."""
+    if named := [name for name in NAMING if name in request.query_params]:
+        refused = ArgumentError(f"{', '.join(named)}: enter it on the page. It stands in no address")
+        return _refused(request, refused)
+    return _log_page(request, ports, caller, Filters(**filters.model_dump()))
+
+
+@router.post("")
+def find_entries(request: Request, form: FormBody, ports: Ports, caller: Asks) -> HTMLResponse:
+    """The newest entries that match, or older ones. A form, since it may name a person (decision 0165)."""
+    return _log_page(request, ports, caller, read_form(form, Filters))
+
+
+def _log_page(request: Request, ports: Backend, caller: Caller, filters: Filters) -> HTMLResponse:
+    before = int(filters.before) if filters.before else None
     try:
         log, sought = log_of(ports.answers_to.log), filters.sought
         page = search_log(sought, log, caller, limit=ENTRIES_SHOWN, before=before)
@@ -118,13 +142,41 @@ def log_page(
         request,
         "audit.html",
         entries=[_row(entry, sought.subject, ports) for entry in page.entries],
-        next=filters.link_to(page.before) if page.before is not None else "",
+        next=page.before,
         filters=filters,
         kinds=list(AuditKind),
         elsewhere=_elsewhere(log, ports),
         shapes=list(Shape),
         year=datetime.now(UTC).year,
     )
+
+
+class ReportForm(BaseModel):
+    """A report, and for whom it is."""
+
+    since: Line = ""
+    until: Line = ""
+    recipient: Line = ""
+    format: ReportFormat = ReportFormat.HTML
+
+
+@router.post("/reports/{shape}")
+def report(request: Request, shape: Shape, form: FormBody, ports: Ports, caller: Asks) -> Response:
+    """A report as a file. A form, since it says for whom it is."""
+    wanted = read_form(form, ReportForm)
+    try:
+        return audit.make_report(
+            shape,
+            ports,
+            caller,
+            audit.ExtractFilters(),
+            since=_time(wanted.since, of="From"),
+            until=_time(wanted.until, of="To"),
+            recipient=wanted.recipient,
+            form=wanted.format,
+        )
+    except PictorError as err:
+        return _refused(request, err)
 
 
 @router.get("/entries/{entry}")

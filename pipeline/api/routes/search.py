@@ -2,15 +2,18 @@
 
 import base64
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import numpy as np
 from fastapi import APIRouter, Body, Response
 from fastapi import Query as Parameter
+from pydantic_core import to_json
 
 from pipeline.api.backend import Asks, Backend, Ports
 from pipeline.api.bodies import MAX_TEXT_CHARS, BoxBody, Stated
+from pipeline.api.routes.direct import DirectSearch
 from pipeline.api.search_bodies import (
     EMBEDDING,
     GROUP_BY,
@@ -18,7 +21,6 @@ from pipeline.api.search_bodies import (
     MAX_HITS_OVER_HTTP,
     MAX_VECTORS,
     MAX_WHERE_CHARS,
-    Answer,
     QueryBody,
     SearchAnswerBody,
     SearchBatchBody,
@@ -43,7 +45,14 @@ RECEIPT_HEADER = "x-pictor-receipt"
 router = APIRouter(prefix="/v1/collections/{collection}/search", tags=["search"])
 
 
-@router.post("", response_model=SearchAnswerBody, response_model_exclude_none=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Told:
+    """`document` is a `SearchAnswerBody`, which is not made for each answer: to check it takes as long."""
+
+    document: Mapping[str, object]
+    answers: Sequence[SearchAnswer]
+
+
 def search(
     collection: str,
     body: SearchBody,
@@ -54,6 +63,16 @@ def search(
     """The stored images nearest to one example. A query that cannot be read is an error of the request."""
     found = _search(collection, [read_body(body.query, ports)], body, stated, ports, caller)
     return _single(found)
+
+
+router.add_api_route(
+    "",
+    search,
+    methods=["POST"],
+    response_model=SearchAnswerBody,
+    response_model_exclude_none=True,
+    route_class_override=DirectSearch,
+)
 
 
 @router.post("/batch", response_model=SearchAnswerBody, response_model_exclude_none=True)
@@ -145,7 +164,7 @@ def _search(
     stated: Stated,
     ports: Backend,
     caller: Caller,
-) -> SearchAnswerBody:
+) -> Told:
     said = stated.model_dump() | options.justification.model_dump(exclude_defaults=True)
     request = read_search(
         collection=collection,
@@ -173,9 +192,7 @@ def _condition(value: object) -> Condition | None:
     return None if value is None else read_condition(value, of="filter.where")
 
 
-def _answered(
-    request: SearchRequest, queries: list[Query], ports: Backend, caller: Caller
-) -> SearchAnswerBody:
+def _answered(request: SearchRequest, queries: list[Query], ports: Backend, caller: Caller) -> Told:
     started = time.perf_counter()
     try:
         answers = ports.search(queries, request, caller)
@@ -185,36 +202,35 @@ def _answered(
     target = answers[0].target
     assert target is not None, "each query has its answer, and each answer its generation"
     model = model_of_embedding(target, request.embedding, ports.index)
-    return SearchAnswerBody(
-        collection=target.name,
-        embedding=request.embedding or MAIN_EMBEDDING,
-        model=model.name,
-        fingerprint=model.fingerprint,
-        generation=target.generation,
-        seconds=round(time.perf_counter() - started, 6),
-        stage_seconds={stage: round(seconds, 6) for stage, seconds in answers[0].seconds.items()},
-        answers=[_answer(answer) for answer in answers],
-    )
+    document: dict[str, object] = {
+        "collection": target.name,
+        "embedding": request.embedding or MAIN_EMBEDDING,
+        "model": model.name,
+        "fingerprint": model.fingerprint,
+        "generation": target.generation,
+        "seconds": round(time.perf_counter() - started, 6),
+        "stage_seconds": {stage: round(seconds, 6) for stage, seconds in answers[0].seconds.items()},
+        "answers": [answer_json(answer) for answer in answers],
+    }
+    return Told(document=document, answers=answers)
 
 
-def _answer(answer: SearchAnswer) -> Answer:
-    return Answer.model_validate(answer_json(answer))
-
-
-def _single(found: SearchAnswerBody) -> Response:
+def _single(told: Told) -> Response:
     """Raises the fault of the only query, so that the status of the answer says so."""
-    (answer,) = found.answers
-    if answer.error is None:
-        return _sent(found, {RECEIPT_HEADER: answer.receipt or "recording off"})
-    detail = answer.error.removeprefix(f"{answer.code}: ")
+    (answer,) = told.answers
+    if not answer.error:
+        receipt = answer.receipt.record_id if answer.receipt else "recording off"
+        return _sent(told, {RECEIPT_HEADER: receipt})
     if answer.code in {reason.value for reason in Reason}:
-        raise _error_of(Reason(answer.code), detail)
-    raise ModelError(detail) if answer.code == ErrorCode.MODEL_UNUSABLE else ArgumentError(detail)
+        raise _error_of(Reason(answer.code), answer.detail)
+    if answer.code == ErrorCode.MODEL_UNUSABLE:
+        raise ModelError(answer.detail)
+    raise ArgumentError(answer.detail)
 
 
-def _sent(found: SearchAnswerBody, headers: Mapping[str, str] | None = None) -> Response:
+def _sent(told: Told, headers: Mapping[str, str] | None = None) -> Response:
     """As JSON that is made here: FastAPI would hand the answer to another thread and back for it."""
-    return Response(found.model_dump_json(exclude_none=True), headers=headers, media_type="application/json")
+    return Response(to_json(told.document), headers=headers, media_type="application/json")
 
 
 def _error_of(reason: Reason, detail: str) -> ImageError | NotFoundError:

@@ -41,13 +41,21 @@ class Calibrated:
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def check_recall(spec: ModelSpec, recall: float, images: int) -> None:
-    """Raises ModelError: the neighbours are not those of float32."""
-    if not recall >= MIN_RECALL:  # nor is it known
-        raise ModelError(
-            f"{spec.name}: in int8, recall@{NEIGHBOURS} against float32 is {recall:.3f} on {images} images, "
-            f"under {MIN_RECALL}; int8 is refused for this model, and float32 stays"
-        )
+def keeps_neighbours(recall: float) -> bool:
+    return recall >= MIN_RECALL  # not if it is not known
+
+
+def refusal(spec: ModelSpec, recall: float, images: int) -> ModelError:
+    """The error for a network whose neighbours are not those of float32, or are only where it is no faster.
+
+    Args:
+        recall: the best one that was found.
+    """
+    return ModelError(
+        f"{spec.name}: in int8, recall@{NEIGHBOURS} against float32 is {recall:.3f} on {images} images, "
+        f"under {MIN_RECALL}, with as many layers in float32 as leave it faster; int8 is refused for this "
+        "model, and float32 stays"
+    )
 
 
 def recall_against(wanted: Rows, found: Rows) -> float:

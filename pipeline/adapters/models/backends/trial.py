@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -13,6 +14,7 @@ from pipeline.adapters.models.inference import MIN_COSINE
 from pipeline.adapters.models.passes import PASSES
 
 Clock = Callable[[], float]  # seconds
+Way = TypeVar("Way")
 
 MIN_GAIN = 1.05  # over torch: below that, noise decides, and a second runtime is not worth its memory
 MOST_ROUNDS = 7
@@ -48,8 +50,8 @@ def pick(trials: Sequence[Trial]) -> Trial:
 
 
 def time_in_turns(
-    ways: Mapping[Backend, tuple[Features, Tensor]], clock: Clock = time.process_time
-) -> dict[Backend, float]:
+    ways: Mapping[Way, tuple[Features, Tensor]], clock: Clock = time.process_time
+) -> dict[Way, float]:
     """Images per second of each way, given with its own input.
 
     They take turns, and the best turn of each counts. The default clock is the CPU time of this process: a

@@ -36,11 +36,10 @@ def pose_of(points: Points) -> Pose:
     seen = points - points.mean(axis=0)
     rows = (_SOLVE @ seen).T  # [2, 3]: the first two rows of scale times rotation
     u, _, vt = np.linalg.svd(rows, full_matrices=False)
-    first, second = u @ vt  # the nearest rows at right angles to each other
-    third = np.cross(first, second)
-    rotation = np.array([first, second, third])
-    x, y, z = rotation[:, 2]  # where the nose points: right, down, towards the camera
-    roll = math.atan2(rotation[1, 0], rotation[0, 0])
+    # The nearest rows at right angles to each other. The third is their cross product.
+    (a, b, x), (c, d, y) = (u @ vt).tolist()
+    z = a * d - b * c  # x, y and z are where the nose points: right, down, towards the camera
+    roll = math.atan2(c, a)
     return Pose(
         yaw=math.degrees(math.atan2(x, z)),
         pitch=math.degrees(math.atan2(-y, math.hypot(x, z))),

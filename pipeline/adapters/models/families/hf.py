@@ -71,7 +71,7 @@ class HfFamily(TorchFamily):
         architecture = f"{ARCHITECTURE}/{folder.config['model_type']} {tower.pooling}"
         content = digest_tensors(network.module, only=tower.used) + _digest_config(folder.config)
         spec = ModelSpec(
-            name=settings.name,
+            name=address.name,
             address=address.kept,
             architecture=architecture,
             fingerprint=fingerprint_of(content, name_cut(architecture, dim, of=tower.dim), preprocessing),

@@ -49,7 +49,7 @@ class TimmFamily(TorchFamily):
         module, dim = cut(network, features.dim, found.embedding, name=found.label)
         architecture = " ".join([f"{PREFIX}{found.name}", *_say(found.arguments)])
         spec = ModelSpec(
-            name=found.label,
+            name=address.name,
             address=address.kept,
             architecture=architecture,
             fingerprint=fingerprint_of(digest, name_cut(architecture, dim, of=features.dim), how),

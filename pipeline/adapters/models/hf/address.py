@@ -23,7 +23,6 @@ POOLINGS = PROJECTION, POOLER, CLS, MEAN = ("projection", "pooler", "cls", "mean
 class FolderSettings:
     """`pooling` is one of `POOLINGS`, or empty for the first of them that the network has."""
 
-    name: str
     pooling: str = ""
     embedding: EmbeddingSettings = field(default_factory=EmbeddingSettings)
 
@@ -31,11 +30,10 @@ class FolderSettings:
 def find_folder(address: ModelAddress, places: Places) -> tuple[ModelFolder, FolderSettings]:
     """Raises ModelError: the model file is faulty, or its folder is not there or cannot be trusted."""
     if address.table is None:
-        return _open(address.text, places), FolderSettings(name=address.text)
+        return _open(address.text, places), FolderSettings()
     weights = _read_weights(address.table, address.path)
     location = weights if weights.startswith(PREFIX) else resolve_weights(weights, address.path)
     settings = FolderSettings(
-        name=str(address.table["name"]),
         pooling=str(address.table.get("pooling", "")),
         embedding=read_embedding(address.table, address.path),
     )
