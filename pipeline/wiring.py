@@ -104,29 +104,32 @@ def load_of_searches(collections: Iterable[CollectionInfo]) -> Load:
     return Load(
         is_trained=any(info.model_address != DEFAULT_MODEL for info in known),
         finds_views=any(info.has_views for info in known),
-        models_beside=max(
-            (count_trained(one.model_address for one in info.beside.values()) for info in known), default=0
-        ),
+        models_beside=max(map(_searched_beside, known), default=0),
     )
+
+
+def _searched_beside(info: CollectionInfo) -> int:
+    return sum(one.model_address != DEFAULT_MODEL for one in info.beside.values())
 
 
 def load_of_model(spec: ModelSpec, *, batches: int = 1) -> Load:
     """Of a process with this model."""
     return Load(
         batches=batches,
-        is_trained=spec.address != DEFAULT_MODEL,
+        is_trained=is_trained(spec),
         finds_views=spec.has_views,
         models_beside=trained_beside(spec),
     )
 
 
+def is_trained(spec: ModelSpec) -> bool:
+    """Whether it has weights. A model file may name the builtin one, too."""
+    return spec.architecture != DEFAULT_MODEL
+
+
 def trained_beside(spec: ModelSpec) -> int:
     """How many of the models beside it have weights."""
-    return count_trained(one.spec.address for one in spec.beside)
-
-
-def count_trained(addresses: Iterable[str]) -> int:
-    return sum(address != DEFAULT_MODEL for address in addresses)
+    return sum(is_trained(one.spec) for one in spec.beside)
 
 
 def load_of_job(job: Job, settings: Settings) -> Load:
