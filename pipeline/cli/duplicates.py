@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from pipeline import wiring
-from pipeline.cli.output import note, write_json, write_table
+from pipeline.cli.output import counted, note, write_json, write_table
 from pipeline.cli.running_service import find_service
 from pipeline.cli.search_ports import open_search_ports
 from pipeline.cli.stated_options import Authorisation, Authority, Case, Offence
@@ -70,7 +70,8 @@ def _print(found: Sequence[Duplicates], embedding: str, *, as_json: bool) -> Non
             write_json({"embedding": embedding, "kept": hit_json(group.kept), "copies": copies})
         return
     copies_found = sum(len(group.copies) for group in found)
-    note(f"{len(found)} groups by embedding {embedding}, {copies_found} images besides those to keep")
+    groups, images = counted(len(found), "group"), counted(copies_found, "image")
+    note(f"{groups} by embedding {embedding}, {images} besides those to keep")
     rows = [
         (number, f"{hit.score:.4f}", hit.key, f"{hit.width}x{hit.height}", hit.bucket, hit.id)
         for number, group in enumerate(found, 1)

@@ -6,7 +6,7 @@ from typing import Annotated, cast
 
 import typer
 
-from pipeline.cli.output import fail, note, write_json, write_table
+from pipeline.cli.output import counted, fail, note, write_json, write_table
 from pipeline.cli.running_service import find_service
 from pipeline.cli.search_options import SearchOptions
 from pipeline.cli.search_output import say_what_is_due
@@ -90,7 +90,7 @@ def _print_faces(answer: Mapping[str, object], *, as_json: bool) -> None:
         fail(f"{answer['picture']}: {answer['error']}")
     else:
         faces = cast("list[Mapping[str, object]]", answer["faces"])
-        note(f"{answer['picture']}: {len(faces)} faces")
+        note(f"{answer['picture']}: {counted(len(faces), 'face')}")
         numbers = ("confidence", "eyes_px", "sharpness", "brightness", "turn")
         rows = [(_place(face["box"]), *(f"{face[name]:.2f}" for name in numbers)) for face in faces]
         write_table(("face", "confidence", "eyes px", "sharpness", "brightness", "turn"), rows)

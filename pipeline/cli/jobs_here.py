@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 from pipeline import wiring
 from pipeline.cli.outcome import done_of, print_counts, settle
-from pipeline.cli.output import note
+from pipeline.cli.output import counted, note
 from pipeline.cli.progress import JobProgress, ProgressState
 from pipeline.cli.remote import wake_planner
 from pipeline.cli.run_here import deps_of_job, finish, job_held_here
@@ -61,7 +61,7 @@ class JobsHere:
         ledger, settings = self._ledger, self._settings
         with job_held_here(job_id, ledger, settings) as job, deps_of_job(job, ledger, settings) as deps:
             count = retry_failures(job_id, ledger, deps.store, local_caller())
-            note(f"retrying {count} objects of job {job_id}")
+            note(f"retrying {counted(count, 'object')} of job {job_id}")
             finish(ledger.get_job(job_id), deps, settings, max_failure_rate=1.0, as_json=as_json)
 
     def resume(self, job_id: str) -> None:
@@ -98,7 +98,7 @@ class JobsHere:
     def _retry_by_workers(self, job_id: str, *, as_json: bool) -> None:
         store = wiring.open_store(self._settings)
         count = retry_failures(job_id, self._ledger, store, local_caller())
-        note(f"{count} objects of job {job_id} are tried again by the workers")
+        note(f"the workers try {counted(count, 'object')} of job {job_id} again")
         if count:
             wake_planner(job_id, self._ledger, self._settings)
         print_counts(job_id, self._ledger.get_job(job_id).counts, 0.0, 0, as_json=as_json)

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import islice
 
-from pipeline.cli.output import note
+from pipeline.cli.output import counted, note
 from pipeline.cli.running_service import RunningService
 from pipeline.client import Pictor
 
@@ -47,7 +47,7 @@ class JobsThere:
         from pipeline.cli.follow_there import follow_to_end
 
         retried = self._pictor.retry_job(job_id)
-        note(f"retrying {retried.retried} objects of job {job_id}")
+        note(f"retrying {counted(retried.retried, 'object')} of job {job_id}")
         follow_to_end(retried.job, self._pictor, as_json=as_json)
 
     def resume(self, job_id: str) -> None:

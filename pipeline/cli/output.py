@@ -26,6 +26,11 @@ def console() -> "Console":
     return Console(stderr=True, highlight=False, soft_wrap=True)
 
 
+def counted(number: int, one: str) -> str:
+    """For example "1 hit" and "2 hits"."""
+    return f"{number} {one}" if number == 1 else f"{number} {one}s"
+
+
 def write_line(text: str) -> None:
     # A query given as raw bytes holds lone surrogates; inside JSON text their escapes are JSON's own.
     sys.stdout.write(text.encode("utf-8", "backslashreplace").decode() + "\n")

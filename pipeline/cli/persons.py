@@ -5,7 +5,7 @@ from typing import Annotated, cast
 
 import typer
 
-from pipeline.cli.output import note, write_json, write_table
+from pipeline.cli.output import counted, note, write_json, write_table
 from pipeline.cli.persons_of import open_persons
 
 app = typer.Typer(
@@ -82,7 +82,7 @@ def _tell(found: Mapping[str, object], *, as_json: bool) -> None:
     else:
         person = cast("Mapping[str, object]", found["person"])
         changed, held = cast("Sequence[str]", found["changed"]), cast("Sequence[str]", person["faces"])
-        note(f"{len(changed)} faces changed; {person['id']} has {len(held)}")
+        note(f"{counted(len(changed), 'face')} changed; {person['id']} has {len(held)}")
         if refused:
             rows = [(str(each["face"]), str(each["reason"]), str(each.get("person", ""))) for each in refused]
             write_table(("face", "refused", "is of"), rows)

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import cast
 
-from pipeline.cli.output import fail, note, warn, write_json, write_table
+from pipeline.cli.output import counted, fail, note, warn, write_json, write_table
 from pipeline.errors import ArgumentError
 
 RECEIPT = ("query", "receipt", "inclusion")  # of an answer
@@ -28,7 +28,7 @@ def print_answers(answers: Sequence[Mapping[str, object]], *, as_json: bool) -> 
 def _print_hits(answer: Mapping[str, object]) -> None:
     hits = list(cast("Iterable[Mapping[str, object]]", answer["hits"]))
     by = f" by embedding {answer['embedding']}" if "embedding" in answer else ""
-    note(f"{answer['query']}{_face(answer)}: {len(hits)} hits{by}")
+    note(f"{answer['query']}{_face(answer)}: {counted(len(hits), 'hit')}{by}")
     if hits and "person" in hits[0]:
         rows = [(f"{hit['score']:.4f}", hit["person"], hit["key"], hit["id"]) for hit in hits]
         write_table(("score", "person", "key", "id"), rows)

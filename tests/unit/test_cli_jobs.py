@@ -70,7 +70,7 @@ def test_a_retry_of_a_job_of_the_workers_is_left_to_them(
     out, err = capsys.readouterr()
     outcome = json.loads(out)
     assert (outcome["indexed"], outcome["failed"], outcome["pending"]) == (1, 0, 1)
-    assert "1 objects of job" in err
+    assert "try 1 object of job" in err
     assert "PICTOR_BROKER_URL is not set" in err
     after = commands_ledger.get_job(job.job_id)
     assert (after.state, after.counts.pending) == (JobState.RUNNING, 1)
