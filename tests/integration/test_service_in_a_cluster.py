@@ -116,7 +116,8 @@ def test_a_job_given_to_one_process_is_followed_on_the_other(
         assert other.get("/v1/jobs", params={"next_token": token}).status_code == 200, "one signs for both"
     search = f"/v1/collections/{fleet.settings.collection}/search/image"
     # What workers have written is seen by a search of another process 5 s later at the latest.
-    asked, sent = {"k": 1, "bucket": bucket}, {"content-type": "x/y"}
+    asked: Mapping[str, str | int] = {"k": 1, "bucket": bucket}
+    sent = {"content-type": "x/y"}
     wait_until(
         lambda: (
             found_keys(other.post(search, params=asked, content=picture(FIRST + 1), headers=sent))
