@@ -29,6 +29,7 @@ COMMANDS: Mapping[str, Place] = {
     "persons": Place(module="persons"),
     "serve": Place(module="serve", name="serve"),
     "evaluate": Place(module="evaluate", name="evaluate", notes="NOTES"),
+    "duplicates": Place(module="duplicates", name="duplicates"),
     "verify": Place(module="verify", name="verify"),
     "doctor": Place(module="doctor", name="doctor"),
     "demo": Place(module="demo", name="demo"),

@@ -187,6 +187,7 @@ OVER_HTTP: Mapping[str, Knock] = {
 OTHERS = {
     "task search",
     "pictor search",
+    "pictor duplicates",  # test_duplicates.py looks at it
     "POST /rekognition/CompareFaces",  # test_rekognition.py looks at these three
     "POST /rekognition/SearchFaces",
     "POST /rekognition/SearchFacesByImage",
