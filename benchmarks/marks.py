@@ -54,6 +54,14 @@ MARKS = (
     Mark(part="decode_time", figure="worst of the folded ÷ photograph", at_most=3),
     Mark(part="backends", figure="resnet18, float32: chosen ÷ torch", at_least=1.15),
     Mark(part="backends", figure="vit_b_16, float32: chosen ÷ torch", at_least=1.15),
+    *(
+        Mark(
+            part="two_models",
+            figure=f"{first} and mobilenet_v2: second model, in a job ÷ its forward pass alone",
+            at_most=1.1,
+        )
+        for first in ("resnet18", "builtin")
+    ),
     Mark(part="end_to_end", figure="embedded, float32 ÷ computed limit", at_least=0.93),
     Mark(part="end_to_end", figure="embedded, float32 ÷ best DataLoader loop", at_least=1.1),
     Mark(part="end_to_end", figure="embedded, float32 ÷ Ray Data, from the call", at_least=1.8),

@@ -4,6 +4,7 @@ PARTS = (
     "stages",
     "decode_time",
     "backends",
+    "two_models",
     "end_to_end",
     "search",
     "service",

@@ -49,10 +49,11 @@ def read_photographs() -> Iterator[Photograph]:
         yield Photograph(name=str(path.relative_to(folder)), body=body, width=width, height=height)
 
 
-def copy_some(count: int, folder: Path) -> Path:
-    """The first `count` photographs alone, for a quick run."""
+def copy_some(count: int, folder: Path, *, of_all_kinds: bool = False) -> Path:
+    """Some photographs alone: the first, or as many from everywhere in the folder, of all sizes there are."""
     folder.mkdir(parents=True)
-    for path in sorted(photo_folder().rglob("*.jpg"))[:count]:
+    paths = sorted(photo_folder().rglob("*.jpg"))
+    for path in paths[:: len(paths) // count if of_all_kinds else 1][:count]:
         shutil.copy(path, folder / f"{path.parent.name}-{path.name}")
     return folder
 

@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from pipeline.adapters.models.opened import CLOSED, Handover
 from pipeline.capacity import Load, fit_threads, needed_bytes
 from pipeline.cgroup import Share, read_share
 from pipeline.errors import ArgumentError, ConfigError, ModelError
@@ -103,29 +104,32 @@ def load_of_searches(collections: Iterable[CollectionInfo]) -> Load:
     return Load(
         is_trained=any(info.model_address != DEFAULT_MODEL for info in known),
         finds_views=any(info.has_views for info in known),
-        models_beside=max(
-            (count_trained(one.model_address for one in info.beside.values()) for info in known), default=0
-        ),
+        models_beside=max(map(_searched_beside, known), default=0),
     )
+
+
+def _searched_beside(info: CollectionInfo) -> int:
+    return sum(one.model_address != DEFAULT_MODEL for one in info.beside.values())
 
 
 def load_of_model(spec: ModelSpec, *, batches: int = 1) -> Load:
     """Of a process with this model."""
     return Load(
         batches=batches,
-        is_trained=spec.address != DEFAULT_MODEL,
+        is_trained=is_trained(spec),
         finds_views=spec.has_views,
         models_beside=trained_beside(spec),
     )
 
 
+def is_trained(spec: ModelSpec) -> bool:
+    """Whether it has weights. A model file may name the builtin one, too."""
+    return spec.architecture != DEFAULT_MODEL
+
+
 def trained_beside(spec: ModelSpec) -> int:
     """How many of the models beside it have weights."""
-    return count_trained(one.spec.address for one in spec.beside)
-
-
-def count_trained(addresses: Iterable[str]) -> int:
-    return sum(address != DEFAULT_MODEL for address in addresses)
+    return sum(is_trained(one.spec) for one in spec.beside)
 
 
 def load_of_job(job: Job, settings: Settings) -> Load:
@@ -391,8 +395,15 @@ def make_home(settings: Settings) -> None:
     make_private(settings.home)
 
 
-def load_model_spec(address: str, settings: Settings, *, precision: str = "") -> ModelSpec:
-    """Args: `precision` is that of the settings unless it is given. A model in int8 is another model."""
+def load_model_spec(
+    address: str, settings: Settings, *, precision: str = "", handover: Handover = CLOSED
+) -> ModelSpec:
+    """The spec of a model, which takes reading its weights.
+
+    Args:
+        precision: that of the settings unless it is given. A model in int8 is another model.
+        handover: keeps the weights for `load_model`.
+    """
     if address == DEFAULT_MODEL:
         from pipeline.adapters.models.builtin_spec import builtin_spec
 
@@ -405,6 +416,7 @@ def load_model_spec(address: str, settings: Settings, *, precision: str = "") ->
         precision=precision or settings.precision,
         fetch_s3=_weights_fetcher(settings),
         model_store=settings.model_store,
+        handover=handover,
     )
 
 
@@ -417,10 +429,12 @@ def load_model(
     processes: int = 1,
     before_pass: Callable[[], None] = lambda: None,
     beside: Sequence[ModelBeside] = (),
+    handover: Handover = CLOSED,
 ) -> ImageEmbedder:
     """Load the weights. Of several models, those of the first.
 
     Args:
+        handover: may have the weights already.
         beside: see `catalogue.load_embedder`.
         precision: see `choose_precision`.
         batches: at once in this process; 0 for single queries.
@@ -442,6 +456,7 @@ def load_model(
         fetch_s3=_weights_fetcher(settings),
         model_store=settings.model_store,
         beside=beside,
+        handover=handover,
     )
 
 
@@ -609,8 +624,17 @@ def lazy_model(
     address = choose_model(requested, existing)
     is_other = existing is not None and spec is not None and existing.fingerprint != spec.fingerprint
     precision = choose_precision(settings.precision, None if is_other else existing)
-    known = spec or load_model_spec(address, settings, precision=precision)
-    return _lazy(known, address, settings, precision=precision, batches=batches, processes=processes)
+    handover = Handover(is_open=batches > 0)  # who embeds will want the weights
+    known = spec or load_model_spec(address, settings, precision=precision, handover=handover)
+    return _lazy(
+        known,
+        address,
+        settings,
+        precision=precision,
+        batches=batches,
+        processes=processes,
+        handover=handover,
+    )
 
 
 def models_beside(
@@ -637,7 +661,14 @@ def models_beside(
 
 
 def _lazy(
-    spec: ModelSpec, address: str, settings: Settings, *, precision: str, batches: int, processes: int
+    spec: ModelSpec,
+    address: str,
+    settings: Settings,
+    *,
+    precision: str,
+    batches: int,
+    processes: int,
+    handover: Handover = CLOSED,
 ) -> LazyEmbedder:
     def load() -> ImageEmbedder:
         loaded = load_model(
@@ -647,6 +678,7 @@ def _lazy(
             batches=batches,
             processes=processes,
             beside=spec.beside,
+            handover=handover,
         )
         _check_same(loaded.spec, spec)
         return loaded

@@ -55,7 +55,7 @@ from pipeline.service.search import SearchAnswer, SearchPorts, SearchRequest, se
 from pipeline.service.submit import Submission, submit_embedded, submit_heard
 from pipeline.service.verifications import VerificationPorts
 from pipeline.settings import Settings
-from pipeline.types import WORKERS, CollectionInfo, CollectionRef, Job, Vector
+from pipeline.types import WORKERS, CollectionRef, Job, Vector
 
 MOST_CONFINED = 1000  # callers whose ports are kept
 
@@ -193,12 +193,8 @@ class Backend:
     def _probes(self) -> KeptProbes:
         return KeptProbes(store=self.store, place=self.uploads)
 
-    def deps_with(self, embedder: ImageEmbedder, *, existing: CollectionInfo | None = None) -> Deps:
-        """The ports for a job, which runs in this process or is the workers'.
-
-        Args:
-            existing: the collection that it is for, if it is there already.
-        """
+    def deps_with(self, embedder: ImageEmbedder) -> Deps:
+        """The ports for a job, which runs in this process or is the workers'."""
         store = StoreGivingWay(self.store, self.right_of_way.give_way)
         deps = wiring.embedded_deps(
             self.settings,
@@ -206,7 +202,6 @@ class Backend:
             index=self.index,
             embedder=embedder,
             ledger=self.ledger,
-            existing=existing,
             policies=self.policies,
         )
         # Also where the workers are not staged now: what was staged before may lie there still.

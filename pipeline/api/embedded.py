@@ -90,5 +90,9 @@ def open_embedded(settings: Settings, allowed: list[Location]) -> Iterator[Backe
 def _deps_of(job: Job, backend: Backend, models: Models) -> Deps:
     target = job.request.target
     spec = wiring.model_of_generation(target, backend.index, backend.settings).spec
-    embedder = LazyEmbedder(spec, lambda: models.answering(target))
-    return backend.deps_with(embedder, existing=backend.index.get_generation(target))
+    # Those that answer searches, as no model is in the memory twice.
+    deps = backend.deps_with(LazyEmbedder(spec, lambda: models.answering(target)))
+    beside = {
+        one.name: LazyEmbedder(one.spec, partial(models.answering, target, one.name)) for one in spec.beside
+    }
+    return replace(deps, beside=beside)

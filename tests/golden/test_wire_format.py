@@ -3,10 +3,23 @@
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from pipeline.ingest.block import pack_block, unpack_block
 from pipeline.ingest.message import decode_batch, encode_batch
-from pipeline.types import EmbedBatch, ObjectRef, image_id_of
+from pipeline.types import (
+    EmbedBatch,
+    Embedded,
+    FailedAt,
+    ObjectRef,
+    Prepared,
+    PreparedBatch,
+    Reason,
+    Rejected,
+    View,
+    image_id_of,
+)
 from workers.broker.celery_config import ROUTES
 from workers.broker.dead_letters import QUEUE_HEADER, REASON_HEADER
 from workers.broker.queue_names import consumed_queues
@@ -51,6 +64,50 @@ GOLDEN = {
 @pytest.mark.parametrize("name", GOLDEN)
 def test_a_message_is_these_bytes_and_no_others(name: str) -> None:
     assert encode_batch(GOLDEN[name]) == (HERE / name).read_bytes()
+
+
+def whole_image(shade: int, *, beside: bool) -> View:
+    """With its input for a model of 4 px, and for one of 2 px beside it."""
+    small = np.full((3, 2, 2), shade + 1, np.uint8)
+    return View(pixels=np.full((3, 4, 4), shade, np.uint8), beside={"copies": small} if beside else {})
+
+
+def block(*, beside: bool) -> PreparedBatch:
+    first, second, locked = BATCH.refs
+    views = [(whole_image(shade, beside=beside),) for shade in (10, 20)]
+    return PreparedBatch(
+        outcomes=(
+            Prepared(ref=first, views=views[0], width=640, height=480),
+            Prepared(ref=second, views=views[1], width=1, height=2, metadata={"cam": "é"}),
+            Rejected(ref=locked, stage=FailedAt.FETCH, reason=Reason.EMPTY, detail="the object has no bytes"),
+        ),
+        stored={first.image_id: 1},
+        seconds={"fetch": 0.5},
+    )
+
+
+BLOCKS = {"staged_block_v1.block": False, "staged_block_v1_beside.block": True}
+
+
+@pytest.mark.parametrize("name", BLOCKS)
+def test_a_staged_block_is_these_bytes_and_no_others(name: str) -> None:
+    assert pack_block(BATCH, block(beside=BLOCKS[name])) == (HERE / name).read_bytes()
+
+
+@pytest.mark.parametrize("name", BLOCKS)
+def test_these_bytes_are_this_block(name: str) -> None:
+    made, found = block(beside=BLOCKS[name]), unpack_block(BATCH, (HERE / name).read_bytes())
+    assert (found.stored, found.seconds) == (made.stored, made.seconds)
+    assert [plain(outcome) for outcome in found.outcomes] == [plain(outcome) for outcome in made.outcomes]
+
+
+def plain(outcome: Prepared | Embedded | Rejected) -> object:
+    """Something that can be compared: arrays cannot."""
+    if not isinstance(outcome, Prepared):
+        return outcome
+    [view] = outcome.views
+    beside = {name: pixels.tolist() for name, pixels in view.beside.items()}
+    return outcome.ref, outcome.width, outcome.height, outcome.metadata, view.pixels.tolist(), beside
 
 
 @pytest.mark.parametrize("name", GOLDEN)

@@ -20,16 +20,20 @@ from pipeline.adapters.models.catalogue import (
     load_text_embedder,
     pull_model,
 )
+from pipeline.api.embedded import _deps_of, open_embedded
 from pipeline.capacity import Load
 from pipeline.cli.doctor import _model
 from pipeline.cli.models import describe_beside
 from pipeline.errors import ConfigError, ModelError
-from pipeline.ports.model_binding import DEFAULT_MODEL
+from pipeline.ports.deps import warm_models
+from pipeline.ports.embedder import check_beside
 from pipeline.service.answers import model_json
 from pipeline.settings import Settings
-from pipeline.types import ModelBeside, ModelSpec, Pixels, Preprocessing
+from pipeline.types import CollectionRef, ModelBeside, ModelSpec, Pixels, Preprocessing
 from tests.onnx_models import DIM, SIDE_PX, network, write_onnx_model
 from tests.onnx_texts import write_two_towers
+from tests.unit.fakes import COLLECTION, HERE, FakeEmbedder, identity_of, request_of
+from workers.process.context import open_deps
 from workers.process.model_probe import _SPEC
 
 BESIDE = '\n[beside.copies]\nmodel = "copy/m.toml"\n'
@@ -169,14 +173,48 @@ def test_it_is_shown(two_file: Path) -> None:
 
 def test_each_trained_model_takes_memory(two_file: Path) -> None:
     spec = spec_of(two_file)
-    assert wiring.load_of_model(spec) == Load(is_trained=True, models_beside=1)
-    colours = replace(spec, beside=(ModelBeside(name="colours", spec=builtin_spec()),))
-    assert builtin_spec().address == DEFAULT_MODEL
-    assert wiring.load_of_model(colours) == Load(is_trained=True)
+    assert wiring.load_of_model(spec) == Load(models_beside=1), "the builtin one has no weights"
+    [copies] = spec.beside
+    turned = replace(copies.spec, beside=(ModelBeside(name="colours", spec=builtin_spec()),))
+    assert wiring.load_of_model(turned) == Load(is_trained=True)
+
+
+@pytest.mark.parametrize(("queue", "texts"), [("embed", False), ("search", True)])
+def test_a_worker_has_all_models(tmp_path: Path, queue: str, texts: bool) -> None:
+    path = write_two_towers(tmp_path)
+    path.write_text(path.read_text() + '\n[beside.colours]\nmodel = "builtin"\n')
+    settings = Settings(home=tmp_path / "home", model=str(path), device="cpu")
+    identity = replace(identity_of(tmp_path), queues=(queue,), model=spec_of(path))
+    with wiring.open_ledger(settings) as ledger:
+        deps = open_deps(settings, identity, ledger)
+        check_beside(deps.embedder.spec, deps.beside)
+        warm_models(deps)
+        assert [one.device for one in (deps.embedder, *deps.beside.values())] == ["cpu (onnxruntime)", "cpu"]
+        assert (deps.texts is not None) is texts
+        deps.index.close()  # type: ignore[attr-defined]
 
 
 def _no_sample(_preprocessing: Preprocessing) -> Pixels:
     raise AssertionError("nothing is read for a file that is refused")
+
+
+def test_a_service_has_each_model_once_for_searches_and_jobs(two_file: Path) -> None:
+    asked: list[str] = []
+
+    class Recorded:
+        def answering(self, target: CollectionRef, embedding: str = "") -> FakeEmbedder:
+            assert target.fingerprint == spec.fingerprint
+            asked.append(embedding)
+            return FakeEmbedder()
+
+    settings, spec = Settings(home=two_file.parent / "home", model=str(two_file)), spec_of(two_file)
+    with open_embedded(settings, []) as backend:
+        backend.index.create_collection(COLLECTION, spec)
+        job = backend.ledger.create_job(request_of(spec=spec), driver=HERE)
+        deps = _deps_of(job, backend, Recorded())  # type: ignore[arg-type]
+        assert asked == [], "nothing is loaded for a job that has nothing to do"
+        warm_models(deps)
+    assert asked == ["", "copies"]
 
 
 FIRST = 'name = "two"\nmodel = "builtin"\n'
@@ -204,6 +242,7 @@ FIRST = 'name = "two"\nmodel = "builtin"\n'
         ),
         (f"{FIRST}{BESIDE.replace('copies', 'c' * 17)}", "1 to 16 of a-z, 0-9 and single _"),
         (f"{FIRST}{BESIDE.replace('copies', 'near__copies')}", "single _ between them, a letter first"),
+        (f"{FIRST}{BESIDE.replace('copies', 'a_')}", r"\[beside.a_\] cannot be the name of"),
         (f"{FIRST}{BESIDE.replace('copies', 'main')}", "and not first, image, main"),
         (f"{FIRST}{BESIDE.replace('copy/m', 'two')}", r"two.toml: copies is this file itself"),
         (

@@ -168,6 +168,45 @@ def test_a_header_that_does_not_fit_is_refused(changes: dict[str, object]) -> No
         unpack_block(batch, with_header(body, **changes))
 
 
+@pytest.mark.parametrize(
+    "beside",
+    [
+        {},
+        {"copies": 1},
+        {"copies": -2},
+        {"copies": True},
+        {"copies": "2"},
+        {"copies": 10**30},
+        {"copies": None},
+        {"": 2},
+        {"copies": 2, "more": 0.5},
+        {"copies": 2, "more": 2},
+        ["copies"],
+        5,
+    ],
+    ids=str,
+)
+def test_a_header_that_does_not_fit_the_models_beside_is_refused(beside: object) -> None:
+    batch = batch_of(1)
+    small = {"copies": np.ones((3, 2, 2), np.uint8)}
+    view = View(pixels=np.zeros((3, SIDE, SIDE), np.uint8), beside=small)
+    image = Prepared(ref=batch.refs[0], views=(view,), width=1, height=1)
+    body = pack_block(batch, PreparedBatch(outcomes=(image,), stored={}))
+    [found] = unpack_block(batch, with_header(body)).outcomes
+    assert isinstance(found, Prepared)
+    np.testing.assert_array_equal(found.views[0].beside["copies"], small["copies"])
+    with pytest.raises(MessageError, match="j/00000000"):
+        unpack_block(batch, with_header(body, beside=beside))
+
+
+def test_a_header_that_counts_more_views_than_there_is_memory_for_is_refused_at_once() -> None:
+    batch, body = a_block()
+    (length,) = struct.unpack("<I", body[len(MAGIC) : len(MAGIC) + 4])
+    without_pixels = body[: len(MAGIC) + 4 + length]
+    with pytest.raises(MessageError, match="more images than it names"):
+        unpack_block(batch, with_header(without_pixels, n=2**31 - 1, side=0))
+
+
 def test_a_block_of_another_batch_is_refused_and_both_are_named() -> None:
     _, body = a_block()
     with pytest.raises(MessageError, match="block of batch j/00000001 is one of batch j/00000000"):

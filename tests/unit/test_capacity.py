@@ -9,9 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.adapters.ledger.sql_ledger import SqlLedger
+from pipeline.adapters.models.builtin_spec import builtin_spec
 from pipeline.capacity import (
     FINDER_BYTES,
     LOOK_BYTES,
+    MODEL_BYTES,
     MOST_FETCH_THREADS,
     Load,
     Threads,
@@ -22,7 +24,7 @@ from pipeline.cgroup import Share, read_share
 from pipeline.ports import ImageLimits
 from pipeline.ports.model_binding import DEFAULT_MODEL
 from pipeline.settings import Settings
-from pipeline.types import Capability, CollectionInfo, ModelSpec
+from pipeline.types import Capability, CollectionInfo, ModelBeside, ModelSpec
 from pipeline.wiring import concurrency_of, load_of_job, load_of_searches
 from tests.unit.fakes import HERE, SPEC, identity_of, request_of
 from workers.process.context import load_of
@@ -156,6 +158,20 @@ def test_a_worker_counts_the_networks_that_its_queues_need(
     load = load_of(replace(identity_of(tmp_path), queues=queues), spec)
     assert (load.is_trained, load.finds_views) == (is_trained, finds_views)
     assert (load.processes, load.batches) == (2, 2)
+
+
+def test_each_trained_model_beside_the_first_takes_as_much_as_the_first(tmp_path: Path) -> None:
+    beside = (ModelBeside(name="copies", spec=SPEC), ModelBeside(name="colours", spec=builtin_spec()))
+    spec = replace(SPEC, beside=beside)
+    embeds, plans = (
+        load_of(replace(identity_of(tmp_path), queues=queues), spec) for queues in (("embed",), ("plan",))
+    )
+    assert (embeds.models_beside, plans.models_beside) == (1, 0)
+    alone = load_of(replace(identity_of(tmp_path), queues=("embed",)), SPEC)
+    more = needed_bytes(LIMITS, LEAST, embeds) - needed_bytes(LIMITS, LEAST, alone)
+    assert more == MODEL_BYTES * embeds.processes
+    both = replace(INFO, beside={"copies": replace(INFO, model_address="m.toml")})
+    assert load_of_searches([INFO, both]) == Load(models_beside=1)
 
 
 def test_a_detector_leaves_fewer_threads_in_a_small_container() -> None:

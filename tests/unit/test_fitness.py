@@ -60,7 +60,13 @@ def fail_model(context: Context, error: PictorError) -> None:
     context.deps.embedder.fail_next(error)
 
 
-ALL = [fail_ledger, fail_index, fail_store, fail_model]
+def fail_model_beside(context: Context, error: PictorError) -> None:
+    embedder = FakeEmbedder()
+    embedder.fail_next(error)
+    make_current(replace(context, deps=replace(context.deps, beside={"copies": embedder})))
+
+
+ALL = [fail_ledger, fail_index, fail_store, fail_model, fail_model_beside]
 
 
 def test_a_process_that_everything_answers_is_fit(context: Context) -> None:

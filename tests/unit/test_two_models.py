@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import pipeline.image.decode
+from pipeline.adapters.beside.index import BesideIndex
 from pipeline.errors import ModelError
 from pipeline.image.decode.cuda_jpeg import JpegBatcher
 from pipeline.ingest.block import pack_block, unpack_block
@@ -34,6 +35,8 @@ from tests.image_files import encode
 from tests.unit.fakes import (
     BLACK,
     BUCKET,
+    COLLECTION,
+    GREEN,
     LIMITS,
     RED,
     SIDE,
@@ -45,7 +48,7 @@ from tests.unit.fakes import (
 from tests.unit.memory_broker import MemoryBroker
 from tests.unit.test_colour_profiles import GOOD
 from tests.unit.test_cuda_jpeg import CpuBatches
-from tests.unit.test_face_workers import ONE_THREAD, STAGING, CountingStore, Workers
+from tests.unit.test_face_workers import ONE_THREAD, STAGING, CountingStore, Killed, Workers
 from tests.unit.two_models import (
     COPIES,
     COPIES_SIDE,
@@ -183,6 +186,46 @@ def test_a_batch_without_one_of_the_models_is_not_begun(deps: Deps) -> None:
     with pytest.raises(ModelError, match="model 'two' has an embedding 'copies', whose model is not here"):
         run_batch(batch_of(deps), alone, LIMITS)
     assert rows_of_two(deps) == {}
+
+
+class Dying(MemoryIndex):
+    """An index of single vectors whose process is killed at one of its writes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.writes_left: int | None = None
+
+    def replace_images(self, ref: CollectionRef, images: Mapping[str, Sequence[IndexRow]]) -> None:
+        if self.writes_left == 0:
+            self.writes_left = None
+            raise Killed
+        if self.writes_left is not None:
+            self.writes_left -= 1
+        super().replace_images(ref, images)
+
+
+@pytest.mark.parametrize("writes", [0, 1], ids=["before both writes", "between them"])
+@pytest.mark.parametrize("goes_back", [False, True], ids=["the object stays", "the object goes back"])
+def test_a_kill_between_the_writes_of_two_embeddings_is_made_good_by_the_next_delivery(
+    deps: Deps, store: CountingStore, writes: int, goes_back: bool
+) -> None:
+    below = Dying()
+    deps = replace(deps, index=BesideIndex(below))
+    deps.index.create_collection(COLLECTION, TWO_SPEC)
+    run_batch(batch_of(deps), deps, LIMITS)
+    store.put(BUCKET, KEYS[0], jpeg(RED))
+    store.put(BUCKET, "new.jpg", jpeg(GREEN))
+    batch, below.writes_left = batch_of(deps), writes
+    with pytest.raises(Killed):
+        run_batch(batch, deps, LIMITS)
+    if goes_back:
+        store.put(BUCKET, KEYS[0], distinct_png(0))
+        batch = batch_of(deps)
+    run_batch(batch, deps, LIMITS)
+    whole = deps_of_two(deps)
+    run_batch(batch_of(whole), whole, LIMITS)
+    assert vectors_of_two(deps) == vectors_of_two(whole)
+    assert run_batch(batch_of(deps), deps, LIMITS).unchanged == len(KEYS) + 1
 
 
 # The decode.

@@ -135,7 +135,7 @@ def load_of(identity: Identity, spec: ModelSpec) -> Load:
     return Load(
         processes=identity.children,
         batches=identity.children,
-        is_trained=has_model and spec.address != DEFAULT_MODEL,
+        is_trained=has_model and wiring.is_trained(spec),
         models_beside=wiring.trained_beside(spec) if has_model else 0,
         finds_views=spec.has_views and (has_model or PREPARE in identity.queues),
     )

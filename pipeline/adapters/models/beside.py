@@ -24,9 +24,7 @@ from pipeline.types import ModelBeside, ModelSpec
 SECTION = "beside"
 MAX_BESIDE = 3  # each is a forward pass more for each image, and its vectors are in memory to be searched
 RESERVED = ("first", "image", "main")  # "main" is what a search may call the first one
-_NAME = re.compile(
-    r"(?=.{1,16}\Z)[a-z][a-z0-9]*(_[a-z0-9]+)*"
-)  # it is part of the name of a collection in Milvus
+_NAME = re.compile(r"(?=.{1,16}\Z)[a-z][a-z0-9]*(_[a-z0-9]+)*")  # a part of a collection's name in Milvus
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

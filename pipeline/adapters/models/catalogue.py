@@ -1,7 +1,7 @@
 """From a model's address to its spec or its embedder, by the first family that recognises it."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -27,6 +27,7 @@ from pipeline.adapters.models.families.torchvision import TorchvisionFamily
 from pipeline.adapters.models.family import ModelFamily, Places, PulledModel, Use
 from pipeline.adapters.models.model_address import ModelAddress
 from pipeline.adapters.models.model_file import ARCHITECTURE_PREFIX
+from pipeline.adapters.models.opened import CLOSED, Handover
 from pipeline.adapters.models.torch_embedder import do_nothing
 from pipeline.adapters.models.torchvision_models import feature_dim, list_architectures, published_model
 from pipeline.adapters.models.weights import FetchS3, OpenUrl, WeightsRef, cached_path, open_url
@@ -64,10 +65,12 @@ def load_spec(
     fetch_s3: FetchS3 | None = None,
     open_url: OpenUrl = open_url,
     model_store: str = "",
+    handover: Handover = CLOSED,
 ) -> ModelSpec:
     """Reads the weights, as the fingerprint covers them. Published ones of torchvision are downloaded once.
 
     Args:
+        handover: keeps what was read for `load_embedder`. Of several models, that of the first.
         precision: a model in int8 is another one, with a fingerprint of its own. One with others beside it
             has no form in int8.
 
@@ -78,7 +81,7 @@ def load_spec(
     places = Places(weights_dir=weights_dir, fetch_s3=fetch_s3, open_url=open_url, model_store=model_store)
     models = _models_of(address)
     _check_precision(models, precision)
-    first = _read_spec(models.first, places, precision)
+    first = _read_spec(models.first, replace(places, handover=handover), precision)
     return _with_beside(first, models, places, precision, known=())
 
 
@@ -97,6 +100,7 @@ def load_embedder(
     open_url: OpenUrl = open_url,
     model_store: str = "",
     beside: Sequence[ModelBeside] = (),
+    handover: Handover = CLOSED,
 ) -> ImageEmbedder:
     """Load a model and make it ready for its device. Of several, this is the first. It has the spec of all.
 
@@ -107,6 +111,7 @@ def load_embedder(
         batches: at once in this process; 0 for single queries. See `share_cores`.
         threads: for forward passes on a CPU. By default as many as torch takes.
         before_pass: see `TorchEmbedder`.
+        handover: may have what `load_spec` has read.
 
     Raises:
         ModelError: as `load_spec` does.
@@ -117,7 +122,7 @@ def load_embedder(
     _check_precision(models, precision)
     embedder = _family_of(models.first).load_images(
         models.first,
-        places,
+        replace(places, handover=handover),
         Use(
             device=device,
             precision=precision,

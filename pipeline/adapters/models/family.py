@@ -12,6 +12,7 @@ from pipeline.adapters.models.backends.calibrate import Calibration, Sample
 from pipeline.adapters.models.backends.networks import Work
 from pipeline.adapters.models.backends.trial import Trial
 from pipeline.adapters.models.model_address import ModelAddress
+from pipeline.adapters.models.opened import CLOSED, Handover
 from pipeline.adapters.models.weights import FetchS3, OpenUrl, WeightsRef, open_url
 from pipeline.errors import ConfigError, ModelError
 from pipeline.ports import ImageEmbedder, ViewFinder
@@ -24,12 +25,14 @@ class Places:
     """Where the files of models are found, and how they come here.
 
     `model_store` is an s3:// URL below which models of a hub lie as ORG/NAME. Empty: there is none.
+    `handover` takes what `read_spec` has read to `load_images`.
     """
 
     weights_dir: Path
     fetch_s3: FetchS3 | None = None
     open_url: OpenUrl = open_url
     model_store: str = ""
+    handover: Handover = CLOSED
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

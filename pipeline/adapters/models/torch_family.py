@@ -1,10 +1,8 @@
 """Families whose models are torch modules: they differ in how a module is made, and not in how it runs."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Protocol
-
-from torch import nn
 
 from pipeline.adapters.models.backends.backend import Backend
 from pipeline.adapters.models.backends.calibrate import Calibration, Sample, calibrate
@@ -20,22 +18,11 @@ from pipeline.adapters.models.backends.networks import Network, Work
 from pipeline.adapters.models.backends.trial import Trial
 from pipeline.adapters.models.family import ModelFamily, Places, Use
 from pipeline.adapters.models.model_address import ModelAddress
+from pipeline.adapters.models.opened import OpenedModel
 from pipeline.adapters.models.torch_embedder import TorchEmbedder, pick_device
 from pipeline.errors import ConfigError, ModelError
 from pipeline.ports import ImageEmbedder
 from pipeline.types import ModelSpec
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class OpenedModel:
-    """`module` maps normalised [N, 3, S, S] to [N, dim].
-
-    `precision` is what the model must be computed in, whatever was asked for. Empty: as it was asked for.
-    """
-
-    spec: ModelSpec
-    module: nn.Module
-    precision: str = ""
 
 
 class TorchFamily(ModelFamily, Protocol):
@@ -44,11 +31,13 @@ class TorchFamily(ModelFamily, Protocol):
         ...
 
     def read_spec(self, address: ModelAddress, places: Places) -> ModelSpec:
-        return self.open(address, places).spec
+        opened = self.open(address, places)
+        places.handover.put(opened)
+        return opened.spec
 
     def load_images(self, address: ModelAddress, places: Places, use: Use) -> ImageEmbedder:
         device = pick_device(use.device)  # before the weights are read: it is the cheaper mistake
-        opened = self.open(address, places)
+        opened = places.handover.take(address.kept) or self.open(address, places)
         work = plan_work(
             device,
             precision=opened.precision or use.precision,

@@ -42,11 +42,22 @@ class YuNet:
         """
         blob = _to_input(rgb)
         answers = dict(zip(OUTPUTS, self._network.run(blob, OUTPUTS), strict=True))
-        return join([self._read(answers, stride, blob.shape[3] // stride) for stride in STRIDES])
+        return join(
+            [
+                self._read(answers, stride, blob.shape[3] // stride, scores)
+                for stride, scores in zip(STRIDES, self._scores(answers), strict=True)
+            ]
+        )
 
-    def _read(self, answers: Mapping[str, Values], stride: int, columns: int) -> Detections:
-        cls, obj, boxes, points = (self._rows(answers, kind, stride) for kind in _WIDTHS)
-        scores = np.sqrt(np.clip(cls[:, 0], 0, 1) * np.clip(obj[:, 0], 0, 1))
+    def _scores(self, answers: Mapping[str, Values]) -> list[Values]:
+        """By stride. All are computed at once: a call of numpy takes longer than so few numbers."""
+        cls, obj = ([self._rows(answers, kind, stride) for stride in STRIDES] for kind in ("cls", "obj"))
+        both = np.clip(np.concatenate([np.concatenate(cls), np.concatenate(obj)]), 0, 1)[:, 0]
+        scores = np.sqrt(both[: len(both) // 2] * both[len(both) // 2 :])
+        return np.split(scores, np.cumsum([len(rows) for rows in cls[:-1]]))
+
+    def _read(self, answers: Mapping[str, Values], stride: int, columns: int, scores: Values) -> Detections:
+        boxes, points = (self._rows(answers, kind, stride) for kind in ("bbox", "kps"))
         cells = np.flatnonzero(scores >= self._min_score)  # NaN is never chosen
         cells = cells[np.argsort(-scores[cells], kind="stable")[:MOST_CELLS]]
         if not len(cells):

@@ -5,7 +5,8 @@ from pipeline.adapters.models.builtin_descriptor import BuiltinDescriptor
 from pipeline.adapters.models.builtin_spec import BUILTIN, builtin_spec
 from pipeline.adapters.models.family import ModelFamily, Places
 from pipeline.adapters.models.model_address import ModelAddress
-from pipeline.adapters.models.torch_family import OpenedModel, TorchFamily
+from pipeline.adapters.models.opened import OpenedModel
+from pipeline.adapters.models.torch_family import TorchFamily
 from pipeline.types import ModelSpec
 
 

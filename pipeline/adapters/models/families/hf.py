@@ -13,8 +13,9 @@ from pipeline.adapters.models.hf.folder import PREFIX, ModelFolder, has_tokenize
 from pipeline.adapters.models.hf.hub import HuggingFaceHub
 from pipeline.adapters.models.hf.pull import pull
 from pipeline.adapters.models.model_address import ModelAddress
+from pipeline.adapters.models.opened import OpenedModel
 from pipeline.adapters.models.tensors import digest_tensors
-from pipeline.adapters.models.torch_family import OpenedModel, TorchFamily
+from pipeline.adapters.models.torch_family import TorchFamily
 from pipeline.adapters.models.weights import WeightsRef
 from pipeline.ports import TextEmbedder
 from pipeline.ports.embedder import require_capability

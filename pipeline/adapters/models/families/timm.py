@@ -9,6 +9,7 @@ from pipeline.adapters.models.hf.hub import HuggingFaceHub
 from pipeline.adapters.models.hf.pull import pull
 from pipeline.adapters.models.model_address import ModelAddress
 from pipeline.adapters.models.model_file import read_preprocessing
+from pipeline.adapters.models.opened import OpenedModel
 from pipeline.adapters.models.tensors import digest_tensors, read_tensors
 from pipeline.adapters.models.timm.address import (
     PREFIX,
@@ -17,7 +18,7 @@ from pipeline.adapters.models.timm.address import (
     hub_name,
     is_timm_folder,
 )
-from pipeline.adapters.models.torch_family import OpenedModel, TorchFamily
+from pipeline.adapters.models.torch_family import TorchFamily
 from pipeline.adapters.models.weights import WeightsRef, find_weights
 from pipeline.types import ModelSpec
 

@@ -7,8 +7,9 @@ from pipeline.adapters.models.embedding import cut, name_cut
 from pipeline.adapters.models.family import Places, PulledModel
 from pipeline.adapters.models.model_address import ModelAddress
 from pipeline.adapters.models.model_file import ARCHITECTURE_PREFIX, ModelFile, read_model_table
+from pipeline.adapters.models.opened import OpenedModel
 from pipeline.adapters.models.tensors import digest_tensors, read_tensors
-from pipeline.adapters.models.torch_family import OpenedModel, TorchFamily
+from pipeline.adapters.models.torch_family import TorchFamily
 from pipeline.adapters.models.torchvision_models import check_architecture, fill, lay_out, published_model
 from pipeline.adapters.models.weights import (
     WeightsRef,

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Sequence
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -9,9 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from pipeline.adapters.models.hf.folder import TOKENIZERS, ModelFolder, has_tokenizer
+from pipeline.adapters.models.hf.folder import PIECES, TOKENIZERS, ModelFolder, has_tokenizer
 from pipeline.adapters.models.hf.library import transformers
-from pipeline.errors import ModelError
+from pipeline.errors import ConfigError, ModelError
 from pipeline.types import ModelSpec
 
 _OF_IMAGES = ("vision_model", "visual_projection")
@@ -86,9 +87,16 @@ def _load_tokenizer(folder: ModelFolder) -> Any:
             folder.path, local_files_only=True, trust_remote_code=False
         )
     except Exception as err:  # each tokenizer and its library fail in their own way
+        pieces = [name for name in PIECES if (folder.path / name).is_file()]
+        if pieces and not (folder.path / TOKENIZERS[0]).is_file() and find_spec("sentencepiece") is None:
+            raise ConfigError(
+                f"{folder.name}: its tokenizer in {pieces[0]} needs sentencepiece; "
+                "`pip install sentencepiece protobuf`, or put the "
+                f"{TOKENIZERS[0]} of the same model into {folder.path}"
+            ) from err
         raise ModelError(
-            f"{folder.name}: transformers cannot read the tokenizer in {folder.path}; it is damaged, wants "
-            "code of its own, or needs sentencepiece"
+            f"{folder.name}: transformers cannot read the tokenizer in {folder.path}; it is damaged, or "
+            "wants code of its own"
         ) from err
 
 
