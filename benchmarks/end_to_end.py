@@ -54,7 +54,10 @@ def measure(options: argparse.Namespace) -> Measured:
         task = _make_task(folder, quick=options.quick)
         stack = opened.enter_context(running_stack(options.stack))
         contestants = _quick_others(task) if options.quick else _others(task)
-        contestants |= _embedded(task, options.precision or default_precisions())
+        embedded = _embedded(task, options.precision or default_precisions(), models=folder / "models")
+        for run in embedded.values():
+            run()  # finds the fastest backend, as the first job of a machine does
+        contestants |= embedded
         ways = {
             way: opened.enter_context(
                 Distributed(stack, folder / way, task.model_file, workers, PICTOR_PRECISION="float32")
@@ -123,12 +126,18 @@ def _frameworks(task: Task) -> dict[str, Run]:
     }
 
 
-def _embedded(task: Task, precisions: Sequence[str]) -> dict[str, Run]:
-    """A precision other than float32 only where Pictor has the setting: else it would be float32 again."""
+def _embedded(task: Task, precisions: Sequence[str], *, models: Path) -> dict[str, Run]:
+    """Each run has an empty home, and `models` remembers which backend is the fastest.
+
+    A precision other than float32 is only where Pictor has the setting: else it would be float32 again.
+    """
     known = [name for name in precisions if name == "float32" or "precision" in Settings.model_fields]
     return {
         f"embedded {precision}": partial(
-            run_contestant, "embedded", task, env={"PICTOR_PRECISION": precision, "PICTOR_DEVICE": "cpu"}
+            run_contestant,
+            "embedded",
+            task,
+            env={"PICTOR_PRECISION": precision, "PICTOR_DEVICE": "cpu", "PICTOR_MODEL_DIR": str(models)},
         )
         for precision in known
     }

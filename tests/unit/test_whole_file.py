@@ -1,6 +1,8 @@
 """A file of models takes its place whole, or not at all."""
 
+import os
 import stat
+import time
 from pathlib import Path
 
 import pytest
@@ -57,3 +59,13 @@ def test_two_writers_of_one_file_do_not_meet(tmp_path: Path) -> None:
 
     assert path.read_bytes() == b"first"
     assert [file.name for file in tmp_path.iterdir()] == ["note.json"]
+
+
+def test_what_a_killed_writer_left_is_removed_after_an_hour(tmp_path: Path) -> None:
+    left, fresh, of_a_download = (tmp_path / f".part-{name}" for name in ("abcd_123", "abcd_124", "0" * 16))
+    for part in (left, fresh, of_a_download):
+        part.write_bytes(b"half")
+    for part in (left, of_a_download):
+        os.utime(part, (time.time() - 3700, time.time() - 3700))
+    write_whole(tmp_path / "w", b"whole")
+    assert sorted(tmp_path.iterdir()) == sorted([fresh, of_a_download, tmp_path / "w"])
