@@ -22,6 +22,7 @@ from milvus_lite.adapter.grpc.server import start_server_in_thread
 from pymilvus import MilvusClient
 from pymilvus.exceptions import MilvusException
 
+from pipeline.adapters.beside.index import OpenBesideIndex
 from pipeline.adapters.milvus.index import MilvusIndex
 from pipeline.adapters.milvus.lite.index import LiteIndex
 from pipeline.adapters.milvus.rows import EPOCH, MICROSECOND
@@ -391,9 +392,8 @@ class TestSearch:
         for k in (1, 10, 20, 500):
             found = [hit.id for hit in index.search(ref, axis(3)[None], k=k)[0]]
             assert found[:twins] == by_id[:k]
-        if twins < 20_000 or not isinstance(
-            index, MilvusIndex
-        ):  # a graph finds few beside so many equal rows
+        is_server = isinstance(index, OpenBesideIndex) and index.server_version().startswith("Milvus 2")
+        if twins < 20_000 or not is_server:  # a graph finds few beside so many equal rows
             behind = index.search(ref, near[None], k=105)[0]
             assert [hit.id for hit in behind] == sorted(ids(others)) + by_id[:5]
 

@@ -91,6 +91,11 @@ def events_of(answer: httpx2.Response) -> Iterator[dict[str, object]]:
             yield json.loads(line.removeprefix("data: "))
 
 
+def found_keys(answer: httpx2.Response) -> list[str]:
+    assert answer.status_code == 200, answer.text
+    return [hit["key"] for hit in answer.json()["answers"][0]["hits"]]
+
+
 def test_a_job_given_to_one_process_is_followed_on_the_other(
     fleet: Fleet, bucket: str, processes: Sequence[Process]
 ) -> None:
@@ -110,10 +115,16 @@ def test_a_job_given_to_one_process_is_followed_on_the_other(
     if token := listed["next_token"]:
         assert other.get("/v1/jobs", params={"next_token": token}).status_code == 200, "one signs for both"
     search = f"/v1/collections/{fleet.settings.collection}/search/image"
-    found = other.post(
-        search, params={"k": 1, "bucket": bucket}, content=picture(FIRST + 1), headers={"content-type": "x/y"}
+    # What workers have written is seen by a search of another process 5 s later at the latest.
+    asked: Mapping[str, str | int] = {"k": 1, "bucket": bucket}
+    sent = {"content-type": "x/y"}
+    wait_until(
+        lambda: (
+            found_keys(other.post(search, params=asked, content=picture(FIRST + 1), headers=sent))
+            == ["1.jpg"]
+        ),
+        "the new image is found",
     )
-    assert found.json()["answers"][0]["hits"][0]["key"] == "1.jpg", found.text
     images = f"/v1/collections/{fleet.settings.collection}/images"
     assert one.delete(f"{images}/{image_id_of(bucket, '1.jpg')}").status_code == 204
     assert one.post(f"{path}/pause").json()["code"] == "conflict", "it is over"
