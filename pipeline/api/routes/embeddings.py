@@ -22,7 +22,8 @@ _DATA_URL = re.compile(r"data:image/[\w.+-]{1,64};base64,", re.IGNORECASE)
 def embed(body: EmbeddingRequest, ports: Ports, caller: Asks) -> Embeddings:
     """A vector for each picture, by the model of a collection. Pictures are not kept.
 
-    A text is refused: no model here has a text tower. One picture that cannot be read refuses them all.
+    A text is refused: a word such as "cats" is base64, too. Search with `text` in its place. One picture that
+    cannot be read refuses them all.
     """
     inputs = [body.input] if isinstance(body.input, str) else body.input
     pictures = [read_picture(text, at=f"input[{number}]") for number, text in enumerate(inputs)]
@@ -50,7 +51,7 @@ def read_picture(text: str, *, at: str) -> bytes:
     except ValueError:
         raise ArgumentError(
             f"{at} {shown(text)}: a picture is expected, as data:image/jpeg;base64,… or as base64; "
-            "no model of this service embeds texts"
+            "texts are not embedded here, and a search takes them as `text`"
         ) from None
 
 
