@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 import pytest
+from hypothesis import settings
 
 from tests.sample_data import REPOSITORY as REPOSITORY  # for the tests of every tier
 from tests.sample_data import large_sets
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from xdist.workermanage import WorkerController
 
 pytest_plugins = ["tests.services"]
+
+settings.register_profile("tests", deadline=None)  # how long an example takes is said by the machine's load
+settings.load_profile("tests")
 
 
 def missing(what: str) -> NoReturn:

@@ -801,7 +801,7 @@ def file_ledger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SqlLedger]
         yield ledger
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=STEPS)
 def test_counts_add_up_after_any_sequence_of_operations(file_ledger: SqlLedger, steps: list[Step]) -> None:
     job = file_ledger.create_job(REQUEST, driver=WORKERS)

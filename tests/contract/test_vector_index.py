@@ -552,7 +552,7 @@ def test_filters_mean_on_milvus_what_they_mean_in_memory(
         ref = milvus.create_collection(name, model()).ref
         put(milvus, ref, rows)
 
-        @settings(max_examples=300, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+        @settings(max_examples=300, derandomize=True, suppress_health_check=list(HealthCheck))
         @given(where=filters)
         def check(where: SearchFilter) -> None:
             hits = milvus.search(ref, axis(0)[None], k=1000, where=where)[0]

@@ -141,7 +141,7 @@ def searches_for_steps() -> list[AuditRecord]:
     ]
 
 
-@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=STEPS)
 def test_whatever_is_decided_in_whatever_order_the_state_is_what_the_entries_give(
     world: World, steps: list[Step]

@@ -63,7 +63,7 @@ def test_a_model_is_found_in_whatever_collection_has_it(client: TestClient, deps
 
 
 REFUSED: dict[str, tuple[object, dict[str, Any], int, str, str]] = {
-    "a text": ("a photo of a cat", {}, 400, "invalid_argument", "texts are not embedded here, and a search takes them as `text`"),
+    "a text": ("a photo of a cat", {}, 400, "invalid_argument", "texts are not embedded here"),
     "a text in a data URL": ("data:text/plain;base64,aGk=", {}, 400, "invalid_argument", "input[0]"),
     "a second text": ([plain(1), "cat!"], {}, 400, "invalid_argument", "input[1] 'cat!'"),
     "no picture": ("aGVsbG8=", {}, 422, "image_rejected", "input[0]: "),

@@ -158,7 +158,7 @@ def requests_of(jobs: Mapping[str, str], key_ids: list[str]) -> st.SearchStrateg
     )
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_whatever_one_tenant_asks_the_other_s_answers_stay_the_same(
     worlds: Worlds, acme: dict[str, str], other: dict[str, str], data: st.DataObject

@@ -107,7 +107,7 @@ acts = st.lists(
 )
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(acts, st.sampled_from(Shape))
 def test_every_entry_of_the_tree_is_counted_once_whatever_became_of_it(
     made: Sequence[tuple[str, AuditKind, str, int, bool, bool]], shape: Shape

@@ -143,7 +143,7 @@ def test_many_searches_in_a_few_minutes_are_to_look_at() -> None:
     assert kinds(*quick, *slow, **changed) == [("burst", "ann", (0, 1, 2, 3))]
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(st.lists(st.integers(0, 200), max_size=30), st.integers(2, 6), st.integers(1, 40))
 def test_a_search_is_in_a_burst_if_a_window_around_it_is_full(
     minutes: list[int], least: int, within: int

@@ -27,7 +27,7 @@ ROOTS = [
     "5dc9da79a70659a9ad559cb701ded9a2ab9d823aad2f4960cfe370eff4604328",
 ]
 
-few = settings(max_examples=30, deadline=None)  # each example is a tree of up to a thousand leaves
+few = settings(max_examples=30)  # each example is a tree of up to a thousand leaves
 sizes = st.one_of(st.integers(1, 40), st.sampled_from([255, 256, 257, 511, 512, 513, 700]))
 
 

@@ -63,7 +63,7 @@ def blocks(draw: st.DrawFn) -> tuple[EmbedBatch, PreparedBatch]:
 
 
 @given(blocks())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_what_was_packed_is_unpacked(made: tuple[EmbedBatch, PreparedBatch]) -> None:
     batch, block = made
     found = unpack_block(batch, pack_block(batch, block))
@@ -91,7 +91,7 @@ def a_block() -> tuple[EmbedBatch, bytes]:
 
 
 @given(st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_a_block_that_is_cut_anywhere_is_refused(data: st.DataObject) -> None:
     batch, body = a_block()
     with pytest.raises(MessageError):
@@ -99,7 +99,7 @@ def test_a_block_that_is_cut_anywhere_is_refused(data: st.DataObject) -> None:
 
 
 @given(st.data())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_a_block_with_changed_bytes_is_refused_or_read_but_never_anything_else(data: st.DataObject) -> None:
     batch, body = a_block()
     changed = bytearray(body)

@@ -64,26 +64,26 @@ def test_the_seed_itself_is_decoded(name: str) -> None:
     assert isinstance(outcome(VALID[name]), DecodedImage)
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(st.binary(max_size=512))
 def test_random_bytes_are_refused(body: bytes) -> None:
     assert isinstance(outcome(body), ImageError)
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(st.sampled_from(sorted(VALID)), st.integers(1, 24), st.binary(max_size=256))
 def test_a_signature_with_rubbish_behind_it_raises_nothing_else(name: str, kept: int, rubbish: bytes) -> None:
     outcome(VALID[name][:kept] + rubbish)
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(st.sampled_from(sorted(VALID)), st.data())
 def test_a_file_cut_anywhere_raises_nothing_else(name: str, data: st.DataObject) -> None:
     body = VALID[name]
     outcome(body[: data.draw(st.integers(0, len(body) - 1))])
 
 
-@settings(deadline=None, max_examples=400, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=400, suppress_health_check=[HealthCheck.too_slow])
 @given(st.sampled_from(sorted(VALID)), st.data())
 def test_flipped_bits_raise_nothing_else(name: str, data: st.DataObject) -> None:
     body = bytearray(VALID[name])
@@ -92,7 +92,7 @@ def test_flipped_bits_raise_nothing_else(name: str, data: st.DataObject) -> None
     outcome(bytes(body))
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(st.sampled_from(sorted(VALID)), st.data())
 def test_four_bytes_set_to_an_extreme_raise_nothing_else(name: str, data: st.DataObject) -> None:
     body = bytearray(VALID[name])

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -60,7 +60,6 @@ FILTERS = st.builds(
 )
 
 
-@settings(deadline=None)
 @given(
     writes=st.lists(st.lists(ROWS, min_size=1, max_size=8, unique_by=lambda row: row.id), max_size=4),
     k=st.integers(1, 12),

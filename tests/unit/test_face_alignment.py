@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
@@ -30,7 +30,6 @@ def similarity(angle: float, scale: float, x: float = 0.0, y: float = 0.0) -> Si
     return Similarity(np.array([[cosine, -sine], [sine, cosine]]), np.array([x, y]))
 
 
-@settings(deadline=None)
 @given(angle=ANGLES, scale=SCALES, x=SHIFTS, y=SHIFTS)
 def test_points_that_were_turned_scaled_and_shifted_are_brought_back(
     angle: float, scale: float, x: float, y: float
@@ -42,7 +41,6 @@ def test_points_that_were_turned_scaled_and_shifted_are_brought_back(
     assert back.scale == pytest.approx(1 / scale)
 
 
-@settings(deadline=None)
 @given(
     numbers=st.lists(st.integers(-50, 50), min_size=10, max_size=10),
     angle=ANGLES,

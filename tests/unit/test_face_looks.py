@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.adapters.models.faces.alignment import ARCFACE
@@ -19,7 +19,6 @@ SIDE_PX = 160
 SIDES = st.integers(1, 20_000)
 
 
-@settings(deadline=None)
 @given(width=SIDES, height=SIDES, side_px=st.integers(32, 2048), min_face_px=st.integers(8, 400))
 def test_looks_are_bounded_and_their_tiles_cover_the_picture(
     width: int, height: int, side_px: int, min_face_px: int
@@ -151,7 +150,6 @@ def test_of_faces_that_overlap_the_best_is_kept() -> None:
 BOXES = st.tuples(*[st.integers(0, 30)] * 2, *[st.integers(1, 20)] * 2, st.sampled_from([0.6, 0.7, 0.8]))
 
 
-@settings(deadline=None)
 @given(st.lists(BOXES, max_size=12))
 def test_the_order_in_which_faces_were_found_does_not_matter(rows: list[tuple[int, ...]]) -> None:
     made = sorted({(a, b, a + w, b + h, float(s)) for a, b, w, h, s in rows})

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.adapters.folder.keys import key_of_name, name_of_key
@@ -133,7 +133,6 @@ SEGMENT = st.text(st.sampled_from("ab-./é\uefff\U0001f600"), min_size=1, max_si
 )
 
 
-@settings(deadline=None)
 @given(st.sets(st.lists(SEGMENT, min_size=1, max_size=3).map("/".join), max_size=8), SEGMENT, st.data())
 def test_any_prefix_and_start_give_the_slice_of_the_full_listing(
     names: set[str], prefix: str, data: st.DataObject
@@ -285,7 +284,6 @@ TREES = st.dictionaries(
 )
 
 
-@settings(deadline=None)
 @given(TREES, st.data())
 def test_any_tree_of_links_is_listed_once_in_order_and_from_any_key_on(
     tree: dict[str, str | None], data: st.DataObject

@@ -52,7 +52,7 @@ PATTERNS = st.lists(
 ).map("".join)
 
 
-@settings(max_examples=2000, deadline=None)
+@settings(max_examples=2000)
 @given(PATTERNS, KEYS)
 @example("**/a/**", "a/b")
 @example("**/a/**", "b/a/b")
@@ -63,7 +63,7 @@ def test_a_pattern_matches_what_its_words_say(pattern: str, key: str) -> None:
     assert matches(pattern, key) == matches_by_trying(pattern, key)
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(PATTERNS.filter(lambda text: "**/" not in text), KEYS)
 def test_without_folders_a_pattern_is_that_of_the_standard_library(pattern: str, key: str) -> None:
     assert matches(pattern, key) == bool(re.compile(fnmatch.translate(pattern)).match(key))

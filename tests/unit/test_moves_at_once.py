@@ -122,7 +122,7 @@ def shared_ledger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SqlLedge
         yield ledger
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(STEPS)
 def test_no_interleaving_moves_a_job_but_by_the_table(shared_ledger: SqlLedger, steps: list[Step]) -> None:
     job = Watched(shared_ledger)

@@ -77,7 +77,7 @@ def is_listed(log: MemoryAuditLog) -> bool:
     return any(finding.kind is FindingKind.NOT_VERIFIED for finding in review.findings)
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(st.integers(1, 2), st.integers(1, 3), orders)
 @example(1, 1, [("ann", CONFIRM, 1, False)])  # the searcher's own
 @example(2, 1, [("bob", CONFIRM, 1, False), ("Bob ", CONFIRM, 1, False)])  # one person, spelled twice

@@ -259,7 +259,7 @@ BODIES = {
 }
 
 
-@hypothesis_settings(max_examples=25, deadline=None)
+@hypothesis_settings(max_examples=25)
 @given(
     before=st.dictionaries(st.integers(0, 5), st.sampled_from(list(BODIES)), max_size=6),
     after=st.dictionaries(st.integers(0, 5), st.sampled_from(list(BODIES)), min_size=1, max_size=6),

@@ -65,9 +65,7 @@ from workers.client import PictorClient
 
 GENERATION = generation_of(COLLECTION, SPEC.fingerprint)
 FRAME_BYTES = 128 * 2**10  # RabbitMQ: properties and headers of a message are one frame
-SETTINGS = settings(
-    deadline=None, max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+SETTINGS = settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 LETTER = st.sampled_from(list(LETTERS.values()))
 BESIDE = st.integers(-2, 2)
 BINDING = Binding(

@@ -102,7 +102,7 @@ def test_a_far_that_too_few_comparisons_can_tell_is_not_stated() -> None:
     assert needed_comparisons(1e-5) == 300_000
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.integers(0, 10_000), st.integers(2, 25), st.integers(1, 4), st.floats(0.05, 2))
 def test_curves_fall_and_rise_and_intervals_hold_their_estimates(
     seed: int, persons: int, images: int, noise: float
