@@ -8,6 +8,7 @@ from tests.conftest import REPOSITORY
 
 GATE = "pipeline/service/search.py"  # access, policy and record of every search stand there
 OTHERS = {
+    "pipeline/adapters/beside/index.py",  # the port itself, in front of another one
     "pipeline/service/confined/index.py",  # the port itself, as one tenant sees it. Its caller is the gate
     "pipeline/mcp/tools.py",  # asks the service over HTTP, which asks the gate
 }
