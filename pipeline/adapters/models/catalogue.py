@@ -224,7 +224,9 @@ def pull_model(address: str, *, weights_dir: Path, revision: str = "main") -> Pu
 def list_files(address: str) -> Sequence[WeightsRef]:
     """The files that a model file names, and those of the models beside it. Raises ModelError."""
     models = _models_of(address)
-    return [file for one in (models.first, *models.beside.values()) for file in _family_of(one).files(one)]
+    return tuple(
+        file for one in (models.first, *models.beside.values()) for file in _family_of(one).files(one)
+    )
 
 
 def list_models(*, weights_dir: Path) -> list[CatalogueEntry]:
