@@ -16,6 +16,7 @@ from pipeline.api.header_text import header_text
 from pipeline.api.middleware.bounds import BoundedBodies, replay
 from pipeline.api.middleware.callers import person_of
 from pipeline.api.problems import MEDIA_TYPE as PROBLEM
+from pipeline.api.rekognition.names import in_ids
 from pipeline.api.request_id import request_id_of
 from pipeline.errors import DeniedError, PictorError
 from pipeline.service.aws_pairs import secret_of
@@ -145,7 +146,7 @@ class _Translated:
         found = json.loads(self._body)
         name = aws_name(found["code"], found.get("reason", ""))
         operation = self._scope["path"].removeprefix(f"{FOLDER}/")
-        answer = aws_answer(modelled(name, operation), found["detail"])
+        answer = aws_answer(modelled(name, operation), in_ids(found["detail"]))
         kept = MutableHeaders(scope=held)
         for name in ("content-type", "content-length", "www-authenticate"):
             del kept[name]
