@@ -22,6 +22,15 @@ class CollectionEmbedding(BaseModel):
     reads_text: Annotated[bool, Field(description="It can be searched with words")]
 
 
+class Int8Recall(BaseModel):
+    """What the calibration of a model in int8 found."""
+
+    recall_at_10: Annotated[
+        float, Field(description="The share of the ten nearest images that are the same as in float32")
+    ]
+    images: Annotated[int, Field(description="Of the sample on which that was measured")]
+
+
 class Collection(BaseModel):
     name: Annotated[str, Field(examples=["images"])]
     rows: int
@@ -31,6 +40,9 @@ class Collection(BaseModel):
     dim: int
     vector_type: str
     precision: str
+    int8: Annotated[Int8Recall | None, Field(description="Of a collection in int8 whose record has it")] = (
+        None
+    )
     embeddings: Annotated[
         list[CollectionEmbedding] | None, Field(description="Of a collection with several of each image")
     ] = None

@@ -6,6 +6,7 @@ from typing import Annotated, Protocol, cast
 
 import typer
 
+from pipeline.cli.int8_words import with_int8_in_words
 from pipeline.cli.output import note, write_json, write_table
 from pipeline.cli.running_service import find_service
 
@@ -70,7 +71,9 @@ def show_collection(name: Name, as_json: AsJson = False) -> None:
     if as_json:
         write_json({**info, "generations": generations})
         return
-    write_table(("field", "value"), [(name, value) for name, value in info.items() if name != "embeddings"])
+    rows = with_int8_in_words(info)
+    rows.pop("embeddings", None)
+    write_table(("field", "value"), list(rows.items()))
     if "embeddings" in info:
         note("Embeddings of each image:")
         write_table(

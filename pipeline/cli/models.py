@@ -7,6 +7,7 @@ import typer
 
 from pipeline import wiring
 from pipeline.capacity import Load
+from pipeline.cli.int8_words import with_int8_in_words
 from pipeline.cli.output import note, write_json, write_table
 from pipeline.service.answers import model_json
 from pipeline.settings import Settings
@@ -105,6 +106,7 @@ def show_model(
     if as_json:
         write_json(fields | {"queues": queues})
         return
+    fields = with_int8_in_words(fields)
     del fields["preprocessing"]
     fields.pop("beside", None)
     lists = {"capabilities": " ".join(spec.capabilities), "queues": " ".join(queues)}

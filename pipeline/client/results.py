@@ -37,8 +37,16 @@ class CollectionEmbedding(AnswerObject):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Int8Recall(AnswerObject):
+    """How near a model in int8 is to float32: recall@10, 0..1, on a sample of `images`."""
+
+    recall_at_10: float
+    images: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Collection(AnswerObject):
-    """`embeddings` are there where each image has several."""
+    """`int8` is there in int8, and `embeddings` where each image has several."""
 
     name: str
     rows: int
@@ -48,6 +56,7 @@ class Collection(AnswerObject):
     dim: int
     vector_type: str
     precision: str
+    int8: Int8Recall | None = None
     embeddings: tuple[CollectionEmbedding, ...] = ()
 
 
@@ -439,6 +448,7 @@ _NESTED: Mapping[str, type[AnswerObject]] = {
     "hits": Hit,
     "answers": Answer,
     "embeddings": CollectionEmbedding,
+    "int8": Int8Recall,
     "job": Job,
     "faces": FoundFace,
     "findings": Finding,

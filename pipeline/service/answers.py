@@ -17,6 +17,7 @@ from pipeline.types import (
     AuditReceipt,
     CollectionInfo,
     Failure,
+    Int8Recall,
     Job,
     Match,
     ModelSpec,
@@ -195,8 +196,13 @@ def collection_json(info: CollectionInfo) -> dict[str, object]:
         "dim": info.dim,
         "vector_type": info.vector_type,
         "precision": info.precision,
+        **_int8_json(info.int8),
         **({"embeddings": _embeddings_json(info)} if info.beside else {}),
     }
+
+
+def _int8_json(found: Int8Recall | None) -> dict[str, object]:
+    return {"int8": asdict(found) | {"recall_at_10": round(found.recall_at_10, 4)}} if found else {}
 
 
 def _embeddings_json(info: CollectionInfo) -> list[dict[str, object]]:
@@ -227,6 +233,7 @@ def model_json(spec: ModelSpec) -> dict[str, object]:
         "dim": spec.dim,
         "preprocessing": asdict(spec.preprocessing),
         "capabilities": [capability.value for capability in spec.capabilities],
+        **_int8_json(spec.int8),
         **({"beside": {one.name: model_json(one.spec) for one in spec.beside}} if spec.beside else {}),
     }
 

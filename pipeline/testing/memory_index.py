@@ -242,6 +242,7 @@ def _bind(name: str, model: ModelSpec) -> CollectionInfo:
         has_views=model.has_views,
         reads_text=model.reads_text,
         beside={each.name: _bind(name, each.spec) for each in model.beside},
+        int8=model.int8,
     )
 
 

@@ -83,6 +83,7 @@ from pipeline.types.keys import (
 )
 from pipeline.types.models import (
     Capability,
+    Int8Recall,
     ModelBeside,
     ModelSpec,
     Pixels,
@@ -202,6 +203,7 @@ __all__ = [
     "Findings",
     "IndexRow",
     "IndexedImage",
+    "Int8Recall",
     "Job",
     "JobCounts",
     "JobRequest",

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from pipeline.types.conditions import Condition
-from pipeline.types.models import Vector
+from pipeline.types.models import Int8Recall, Vector
 from pipeline.types.objects import ObjectRef
 
 
@@ -57,6 +57,7 @@ class CollectionInfo:
     has_views: bool = False  # rows are of parts of an image, so it may have none or several
     reads_text: bool = False  # it can be searched with words
     beside: Mapping[str, "CollectionInfo"] = field(default_factory=dict)  # further embeddings, by name
+    int8: Int8Recall | None = None  # where it is in int8, and its record says so
 
     @property
     def ref(self) -> CollectionRef:

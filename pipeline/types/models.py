@@ -45,6 +45,17 @@ class Capability(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Int8Recall:
+    """How near a model in int8 is to the same one in float32, as its calibration found.
+
+    `recall_at_10`, 0..1, is the share of the ten nearest images that are the same, on a sample of `images`.
+    """
+
+    recall_at_10: float
+    images: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ModelSpec:
     """A model as the pipeline sees it.
 
@@ -61,6 +72,7 @@ class ModelSpec:
     preprocessing: Preprocessing
     capabilities: tuple[Capability, ...] = (Capability.IMAGES,)
     beside: tuple["ModelBeside", ...] = ()  # they embed each image, too; ordered by name
+    int8: Int8Recall | None = None  # of a model in int8. No part of the fingerprint
 
     @property
     def has_views(self) -> bool:

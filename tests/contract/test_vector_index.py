@@ -45,6 +45,7 @@ from pipeline.types import (
     Compared,
     Condition,
     IndexRow,
+    Int8Recall,
     OneOf,
     Order,
     RowNumber,
@@ -85,6 +86,19 @@ class TestCollections:
         assert info is not None
         assert (info.name, info.model_name, info.model_address) == (ref.name, "first", "builtin/first")
         assert (info.fingerprint, info.dim, info.vector_type, info.rows) == ("a1" * 32, DIM, "float32", 0)
+
+    def test_the_record_of_one_in_int8_says_what_its_calibration_found(
+        self, index: VectorIndex, ref: CollectionRef
+    ) -> None:
+        found = Int8Recall(recall_at_10=0.982685, images=462)
+        spec = replace(model("in int8", "18" * 32), int8=found)
+        opened = index.open_generation(ref.name, spec)
+        assert (opened.int8, opened.fingerprint) == (found, spec.fingerprint)
+        assert {info.model_name: info.int8 for info in index.list_generations(ref.name)} == {
+            "first": None,
+            "in int8": found,
+        }
+        assert index.open_generation(ref.name, replace(spec, int8=None)).int8 == found, "the record stays"
 
     def test_creating_it_again_changes_nothing(self, index: VectorIndex, ref: CollectionRef) -> None:
         put(index, ref, [row("a")])

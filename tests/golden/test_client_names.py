@@ -75,8 +75,8 @@ def test_the_client_has_these_names() -> None:
     assert sorted(client.__all__) == [
         "AcceptedImage", "Answer", "AsyncPictor", "AuditEntry", "CaseState", "Collection",
         "CollectionEmbedding", "Comparison", "Estimate", "Example", "FaceMatch", "FacesChanged",
-        "Failure", "Finding", "FoundFace", "FoundFaces", "Generation", "Hit", "Image", "Job", "Key",
-        "Match", "NewSecret", "Person", "Pictor", "PolicyVersion", "Query", "RefusedFace", "Retried",
+        "Failure", "Finding", "FoundFace", "FoundFaces", "Generation", "Hit", "Image", "Int8Recall", "Job",
+        "Key", "Match", "NewSecret", "Person", "Pictor", "PolicyVersion", "Query", "RefusedFace", "Retried",
         "Retries", "Review", "SearchResult", "SearchState", "ShownMatch", "StoredObject",
         "StoredPerson", "Words",
     ]  # fmt: skip

@@ -1,6 +1,6 @@
 """What scripts and services rely on: field names, codes, exit codes. Adding is fine, changing is not."""
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from datetime import UTC, datetime
 
 from PIL import Image
@@ -25,6 +25,7 @@ from pipeline.types import (
     CollectionInfo,
     FailedAt,
     Failure,
+    Int8Recall,
     Job,
     JobCounts,
     JobRequest,
@@ -188,6 +189,11 @@ def test_a_collection_has_these_fields() -> None:
         "vector_type": "float32",
         "precision": "auto",
     }
+    in_int8 = replace(info, precision="int8", int8=Int8Recall(recall_at_10=0.98271, images=462))
+    assert collection_json(in_int8) == collection_json(info) | {
+        "precision": "int8",
+        "int8": {"recall_at_10": 0.9827, "images": 462},
+    }
 
 
 def test_a_model_has_these_fields() -> None:
@@ -217,6 +223,8 @@ def test_a_model_has_these_fields() -> None:
         },
         "capabilities": ["images"],
     }
+    in_int8 = replace(spec, int8=Int8Recall(recall_at_10=0.98271, images=462))
+    assert model_json(in_int8) == model_json(spec) | {"int8": {"recall_at_10": 0.9827, "images": 462}}
 
 
 def test_the_reason_codes_are_these() -> None:

@@ -18,6 +18,7 @@ from pipeline.cli.exit_codes import EXIT_INTERRUPTED, EXIT_UNFINISHED, exit_code
 from pipeline.cli.follow_there import follow_to_end
 from pipeline.cli.ingest_options import IngestOptions
 from pipeline.cli.ingest_there import ingest_there
+from pipeline.cli.int8_words import with_int8_in_words
 from pipeline.cli.jobs_here import JobsHere
 from pipeline.cli.jobs_there import JobsThere
 from pipeline.cli.running_service import RunningService
@@ -31,7 +32,7 @@ from pipeline.ports import Deps
 from pipeline.service.answers import collection_json
 from pipeline.settings import Settings
 from pipeline.testing.memory_store import MemoryStore
-from pipeline.types import JobState, image_id_of
+from pipeline.types import Int8Recall, JobState, image_id_of
 from tests.unit.api_client import ORIGIN, backend_of
 from tests.unit.client_doors import AT_ONCE, InThisProcess
 from tests.unit.fakes import BUCKET, COLLECTION, HERE, LIMITS, distinct_png, plan_one_batch, request_of
@@ -208,9 +209,16 @@ def test_a_job_that_is_not_there_is_the_same_error_from_both_sides(
 
 
 def test_collections_look_the_same_from_both_sides(service: ServiceHere, client: Client, deps: Deps) -> None:
+    recall = Int8Recall(recall_at_10=0.98271, images=462)
+    deps.index.create_collection("in_int8", replace(deps.embedder.spec, int8=recall))
     found = [collection.raw for collection in client.list_collections()]
     assert found == [collection_json(info) for info in deps.index.list_collections()]
     assert list(found[0]) == list(collection_json(deps.index.list_collections()[0]))
+    shown = client.show_collection("in_int8")
+    assert shown.int8 is not None
+    assert (shown.int8.recall_at_10, shown.int8.images) == (0.9827, 462)
+    assert with_int8_in_words(shown.raw)["int8"] == "recall@10 0.9827 against float32, on 462 images"
+    assert all("int8" not in with_int8_in_words(one) for one in found if one["name"] != "in_int8")
 
 
 # Working

@@ -26,7 +26,7 @@ from pipeline.adapters.models.backends.networks import Work
 from pipeline.errors import ArgumentError, ConfigError, ModelError
 from pipeline.ports.model_binding import choose_precision
 from pipeline.service.sample_pixels import sample_refs
-from pipeline.types import ObjectRef
+from pipeline.types import Int8Recall, ObjectRef
 from tests.conftest import missing
 from tests.onnx_models import network, write_onnx_model
 from tests.unit.commands import Output, pictor
@@ -87,7 +87,8 @@ def test_a_calibrated_network_finds_the_neighbours_of_float32_and_is_another_mod
     assert made.recall >= 0.98
     assert (made.images, made.layers, made.in_float) == (121, 1, 0)
     assert made.spec.fingerprint != SPEC.fingerprint
-    assert replace(made.spec, fingerprint=SPEC.fingerprint) == SPEC
+    assert made.spec.int8 == Int8Recall(recall_at_10=made.recall, images=121)
+    assert replace(made.spec, fingerprint=SPEC.fingerprint, int8=None) == SPEC
     assert spec_in_int8(SPEC, tmp_path) == made.spec
     spec, network = make_ready_in_int8(SPEC, INT8, backend="auto", folder=tmp_path)
     assert (spec, network.backend, network.precision) == (made.spec, made.backend, "int8")
@@ -172,6 +173,14 @@ def test_another_calibration_or_another_backend_is_another_model(kept: Path) -> 
         made = keep(kept / "fresh", SPEC, backend, images=500, recall=0.99, folder=kept)
         fingerprints.add(made.fingerprint)
     assert len(fingerprints) == 3
+
+
+def test_another_recall_is_the_same_model(kept: Path) -> None:
+    """It is told, and no part of the fingerprint."""
+    before = spec_in_int8(SPEC, kept)
+    made = keep(kept.parent / "fresh", SPEC, Backend.ONNXRUNTIME, images=200, recall=1.0, folder=kept)
+    assert made == spec_in_int8(SPEC, kept) == replace(before, int8=Int8Recall(recall_at_10=1.0, images=200))
+    assert before.int8 == Int8Recall(recall_at_10=0.99, images=500)
 
 
 def test_the_backend_and_the_device_must_be_those_of_the_calibration(kept: Path) -> None:

@@ -1,13 +1,14 @@
 """The precision of a collection's vectors is on record, and the record is kept."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from pipeline.adapters.milvus import binding as schema
 from pipeline.errors import ConfigError, TargetError
 from pipeline.ports.model_binding import choose_precision
-from pipeline.types import CollectionInfo, ModelSpec, Preprocessing
+from pipeline.types import CollectionInfo, Int8Recall, ModelSpec, Preprocessing
 
 MODEL = ModelSpec(
     name="m",
@@ -39,6 +40,18 @@ def test_a_collection_from_before_there_was_a_choice_is_one_of_float32() -> None
     old = schema.read_binding(described(json.dumps(fields)))
     assert old is not None
     assert old.precision == "float32"
+
+
+def test_the_recall_of_a_model_in_int8_is_in_the_record_and_of_no_other() -> None:
+    found = Int8Recall(recall_at_10=0.982685, images=462)
+    binding = schema.bind("photos", replace(MODEL, int8=found), "float32", "int8")
+    assert schema.read_binding(described(schema.binding_text(binding))) == binding
+    assert (binding.to_info(rows=7).int8, binding.fingerprint) == (found, MODEL.fingerprint)
+    plain = schema.binding_text(schema.bind("photos", MODEL, "float32", "int8"))
+    assert "recall" not in plain
+    old = schema.read_binding(described(plain))
+    assert old is not None
+    assert (old.precision, old.to_info(rows=7).int8) == ("int8", None)
 
 
 def test_a_collection_of_a_newer_pictor_is_a_matter_of_whoever_names_it() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from pipeline.errors import TargetError
 from pipeline.ports.model_binding import DEFAULT_MODEL
-from pipeline.types import BoundModel, CollectionInfo, CollectionRef, ModelSpec, generation_of
+from pipeline.types import BoundModel, CollectionInfo, CollectionRef, Int8Recall, ModelSpec, generation_of
 
 SCHEMA_VERSION = 1
 BINDING_PROPERTY = "pictor.binding"
@@ -32,6 +32,7 @@ class Binding:
     has_views: bool = False
     reads_text: bool = False
     beside: Mapping[str, "Binding"] = field(default_factory=dict)  # the models of further embeddings, by name
+    int8: Int8Recall | None = None  # of a model in int8
 
     @property
     def physical(self) -> str:
@@ -68,6 +69,7 @@ class Binding:
             beside={
                 embedding: binding.to_info(rows, live=live) for embedding, binding in self.beside.items()
             },
+            int8=self.int8,
         )
 
 
@@ -87,6 +89,7 @@ def bind(name: str, model: ModelSpec, vector_type: str, precision: str) -> Bindi
             each.name: bind(name, each.spec, vector_type, precision_of(each.spec, precision))
             for each in model.beside
         },
+        int8=model.int8,
     )
 
 
@@ -116,13 +119,16 @@ def read_binding(described: Mapping[str, Any]) -> Binding | None:
 
 
 def binding_text(binding: Binding) -> str:
+    """What nearly all do without is left out: those are as they were before there was a choice."""
     fields = asdict(binding)
-    if not binding.beside:
-        del fields["beside"]  # nearly all there are, which are as they were before there was a choice
+    for name in ("beside", "int8"):
+        if not fields[name]:
+            del fields[name]
     return json.dumps({"pictor": fields}, separators=(",", ":"))
 
 
 def _from_fields(fields: Mapping[str, Any]) -> Binding:
     known = {name: fields[name] for name in Binding.__dataclass_fields__ if name in fields}
     beside = {embedding: _from_fields(of_it) for embedding, of_it in known.pop("beside", {}).items()}
-    return Binding(**known, beside=beside)
+    int8 = known.pop("int8", None)
+    return Binding(**known, beside=beside, int8=Int8Recall(**int8) if int8 else None)

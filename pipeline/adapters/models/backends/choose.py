@@ -4,7 +4,6 @@ import logging
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -98,7 +97,7 @@ def make_ready_in_int8(
             f"{calibrated.backend}; set PICTOR_BACKEND to auto"
         )
     network = open_network(calibrated.backend, path, spec.name, work, INT8)
-    return replace(spec, fingerprint=calibrated.own_fingerprint), network
+    return calibrated.spec_of(spec), network
 
 
 def may_be_tried(module: nn.Module) -> bool:

@@ -16,7 +16,7 @@ from pipeline.adapters.models.backends.backend import Backend, check_installed
 from pipeline.adapters.models.weights import digest_file
 from pipeline.adapters.models.whole_file import write_whole
 from pipeline.errors import ModelError
-from pipeline.types import ModelSpec
+from pipeline.types import Int8Recall, ModelSpec
 
 INT8 = "int8"
 MIN_RECALL, NEIGHBOURS = 0.98, 10
@@ -39,6 +39,11 @@ class Calibrated:
     def own_fingerprint(self) -> str:
         content = {"model": self.fingerprint, "network": self.digest, "backend": self.backend.value}
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+    def spec_of(self, spec: ModelSpec) -> ModelSpec:
+        """The model in int8. Args: `spec` is that in float32."""
+        found = Int8Recall(recall_at_10=self.recall, images=self.images)
+        return replace(spec, fingerprint=self.own_fingerprint, int8=found)
 
 
 def keeps_neighbours(recall: float) -> bool:
@@ -82,7 +87,7 @@ def keep(
         write_whole(_record(spec, folder), json.dumps(asdict(calibrated), indent=1).encode())
     except OSError as err:
         raise ModelError(f"{spec.name}: folder {folder} cannot be written: {err.strerror}") from err
-    return replace(spec, fingerprint=calibrated.own_fingerprint)
+    return calibrated.spec_of(spec)
 
 
 def find(spec: ModelSpec, folder: Path) -> tuple[Calibrated, Path]:
@@ -112,7 +117,7 @@ def find(spec: ModelSpec, folder: Path) -> tuple[Calibrated, Path]:
 
 def spec_in_int8(spec: ModelSpec, folder: Path) -> ModelSpec:
     """Raises as `find` does."""
-    return replace(spec, fingerprint=find(spec, folder)[0].own_fingerprint)
+    return find(spec, folder)[0].spec_of(spec)
 
 
 def _damaged(spec: ModelSpec, path: Path) -> ModelError:
