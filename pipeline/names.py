@@ -142,6 +142,11 @@ def shown(text: str) -> str:
     return repr(text) if len(text) <= MAX_SHOWN_CHARS else f"{text[:MAX_SHOWN_CHARS]!r}…"
 
 
+def cut(text: str) -> str:
+    """The same as it is, for what stands at the beginning of a line."""
+    return text if len(text) <= MAX_SHOWN_CHARS else f"{text[:MAX_SHOWN_CHARS]}…"
+
+
 def visible(text: str) -> str:
     """Control characters made visible: a key may hold a newline or a terminal's escape codes."""
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)

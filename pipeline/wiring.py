@@ -134,14 +134,31 @@ def trained_beside(spec: ModelSpec) -> int:
 
 def load_of_job(job: Job, settings: Settings) -> Load:
     """Of a process that runs it, by what the job says of its model. Whether it looks for faces shows as
-    soon as a batch is done.
+    soon as a batch is done. Models beside the first are known where PICTOR_MODEL is the job's model.
     """
-    counts = job.counts
+    counts, name = job.counts, job.request.model_name
+    first, *beside = _addresses_in(settings.model, name) or [name]
     return Load(
         batches=settings.batch_threads,
-        is_trained=job.request.model_name != DEFAULT_MODEL,
+        is_trained=first != DEFAULT_MODEL,
         finds_views=counts.faces_found + counts.without_faces > 0,
+        models_beside=sum(address != DEFAULT_MODEL for address in beside),
     )
+
+
+def _addresses_in(file: str, name: str) -> list[str]:
+    """Of the models in a model file, if it puts some together under that name. Nothing but model files is
+    read. One that cannot be read has none here: a status is no place for its faults.
+    """
+    if not file.endswith(".toml"):
+        return []
+    from pipeline.adapters.models.beside import read_composition
+
+    try:
+        found = read_composition(file, is_name=lambda address: not address.endswith(".toml"))
+    except ModelError:
+        return []
+    return [one.text for one in (found.first, *found.beside.values())] if found.name == name else []
 
 
 def _jpeg_device(settings: Settings) -> str:

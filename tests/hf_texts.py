@@ -1,5 +1,6 @@
 """Tokenizers for tiny networks, made of words here: no file of a hub is needed."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -34,3 +35,10 @@ def add_tokenizer(folder: Path, kind: str) -> Path:
     """Args: `kind` is "clip" or "siglip", whose network lies in the folder."""
     word_tokenizer(start=kind == "clip", max_tokens=16).save_pretrained(folder)
     return folder
+
+
+def forget_unknown_words(tokenizer: Path) -> None:
+    """Take from a tokenizer.json what stands for words that are not in it. The library then fails on them."""
+    fields = json.loads(tokenizer.read_text())
+    del fields["model"]["vocab"][UNKNOWN]
+    tokenizer.write_text(json.dumps(fields))

@@ -83,9 +83,10 @@ def driver_options(settings: Settings) -> DriverOptions:
 def open_index(settings: Settings, kind: str) -> AbstractContextManager[VectorIndex]:
     if kind == "milvus":
         return wiring.open_index(settings)
+    from pipeline.adapters.beside.index import BesideIndex  # as `wiring.open_index` has it around the other
     from pipeline.testing.memory_index import MemoryIndex  # where no Milvus is installed
 
-    return nullcontext(MemoryIndex())
+    return nullcontext(BesideIndex(MemoryIndex()))
 
 
 def check(job: Job) -> None:

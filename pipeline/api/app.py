@@ -36,6 +36,7 @@ from pipeline.api.pages import (
 from pipeline.api.pages import problems as problem_pages
 from pipeline.api.problems import MEDIA_TYPE, answer_errors_as_problems
 from pipeline.api.rekognition import routes as rekognition
+from pipeline.api.rekognition.names import in_ids
 from pipeline.api.routes import (
     audit,
     collections,
@@ -148,7 +149,7 @@ def make_app(
     app.add_middleware(OwnOrigins, hosts=hosts)
     app.add_middleware(NamedRequests)
     if aws_key:
-        app.add_middleware(AwsRequests)
+        app.add_middleware(AwsRequests, reword=in_ids)
     app.add_middleware(MeasuredRequests)
     return app
 

@@ -39,7 +39,7 @@ def search_quickly(words: Sequence[str]) -> int | None:
         answers = search_there(queries, wanted, service, None)
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
-    print_answers(answers, as_json=as_json)
+    print_answers(answers, queries, wanted, as_json=as_json)
     return EXIT_UNFINISHED if any("error" in answer for answer in answers) else 0
 
 

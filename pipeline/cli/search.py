@@ -108,6 +108,6 @@ def search(
         answers = search_here(query or (), wanted, model, html)
     if receipt is not None:
         write_receipts(receipt, answers)
-    print_answers(answers, as_json=as_json)
+    print_answers(answers, query or (), wanted, as_json=as_json)
     if any("error" in answer for answer in answers):
         raise typer.Exit(1)

@@ -6,29 +6,41 @@ from pathlib import Path
 from typing import cast
 
 from pipeline.cli.output import counted, fail, note, warn, write_json, write_table
+from pipeline.cli.search_options import SearchOptions
 from pipeline.errors import ArgumentError
+from pipeline.names import cut
+from pipeline.service.query_words import described
 
 RECEIPT = ("query", "receipt", "inclusion")  # of an answer
 
 
-def print_answers(answers: Sequence[Mapping[str, object]], *, as_json: bool) -> None:
-    """Args: `answers` have the fields of `answer_json`."""
-    for answer in answers:
+def print_answers(
+    answers: Sequence[Mapping[str, object]], queries: Sequence[str], wanted: SearchOptions, *, as_json: bool
+) -> None:
+    """Args: `answers` to `queries`, or to words alone, have the fields of `answer_json`."""
+    for answer, query in zip(answers, queries or [""], strict=True):
+        title = _title(query, wanted)
         if as_json:
             write_json(answer)
         elif "error" in answer:
-            fail(f"{answer['query']}: {answer['error']}")
+            fail(f"{title}: {answer['error']}")
         else:
-            _print_hits(answer)
+            _print_hits(answer, title)
             for other in cast("Sequence[Mapping[str, object]]", answer.get("other_faces", ())):
-                _print_hits(other)
+                _print_hits(other, title)
     say_what_is_due(answers)
 
 
-def _print_hits(answer: Mapping[str, object]) -> None:
+def _title(query: str, wanted: SearchOptions) -> str:
+    """Words are cut, and a path is not: its end tells which picture it is."""
+    words = cut(described(wanted.text, wanted.unwanted, ""))
+    return described([words] if words else [], [], query)
+
+
+def _print_hits(answer: Mapping[str, object], title: str) -> None:
     hits = list(cast("Iterable[Mapping[str, object]]", answer["hits"]))
     by = f" by embedding {answer['embedding']}" if "embedding" in answer else ""
-    note(f"{answer['query']}{_face(answer)}: {counted(len(hits), 'hit')}{by}")
+    note(f"{title}{_face(answer)}: {counted(len(hits), 'hit')}{by}")
     if hits and "person" in hits[0]:
         rows = [(f"{hit['score']:.4f}", hit["person"], hit["key"], hit["id"]) for hit in hits]
         write_table(("score", "person", "key", "id"), rows)

@@ -18,6 +18,7 @@ from pipeline.tls import client_context, explain_tls
 T = TypeVar("T")
 
 CA_FILE = "PICTOR_CA_FILE"
+ADDRESS = "PICTOR_API, or `url`"  # to begin a message with
 NEVER_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)
 
 
@@ -41,13 +42,15 @@ class Connection:
     retries: Retries = field(default_factory=Retries)
 
     def __post_init__(self) -> None:
-        parts = urlsplit(self.url)
-        if parts.username or parts.password:
-            raise ArgumentError("address: a key belongs into PICTOR_API_KEY, and not into the URL")
+        if "@" in self.url:  # whatever else is wrong with it, it may hold a password and is not shown
+            raise ArgumentError(f"{ADDRESS}: an address has no @; a key belongs into PICTOR_API_KEY")
         if not (self.key.isascii() and self.key.isprintable()) or " " in self.key:
             raise ArgumentError("PICTOR_API_KEY, or `key`: a key has no spaces and only letters of ASCII")
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ArgumentError(f"address {self.url!r}: http://host:port or https://host is expected")
+        if not _is_address(self.url):
+            raise ArgumentError(
+                f"{ADDRESS}: {self.url!r} is no address of a service; http://host:port or https://host is "
+                "expected"
+            )
 
     @property
     def is_this_machine(self) -> bool:
@@ -96,6 +99,14 @@ class Connection:
             case _:
                 what = f"the connection to {self.url} broke ({type(err).__name__})"
         return TransientError(what)
+
+
+def _is_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # of a bracket that is not closed, or a port that is no number up to 65535
+        return False
 
 
 def connect_to(url: str, key: str, timeout_s: float, retries: Retries | None) -> Connection:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.api.rekognition.names import collection_of, id_of_collection
+from pipeline.api.rekognition.names import collection_of, id_of_collection, in_ids
 from pipeline.errors import ArgumentError, ConfigError
 from pipeline.names import check_collection_name
 from pipeline.ports.image_rows import view_row_id
@@ -45,6 +45,17 @@ def test_a_collection_has_a_name_that_can_be_and_its_id_again(collection_id: str
     name = collection_of(collection_id)
     assert check_collection_name(name) == name
     assert id_of_collection(name) == collection_id
+
+
+@given(COLLECTION_IDS, COLLECTION_IDS)
+def test_a_message_has_the_ids_of_collections(one: str, other: str) -> None:
+    names = collection_of(one), collection_of(other)
+    said = "collection {!r} does not exist; there are: images, {}, x_rk_id".format
+    assert in_ids(said(*names)) == said(one, other)
+
+
+def test_a_command_in_a_message_keeps_the_name() -> None:
+    assert in_ids("'rk_idmy_2dx'; see `show rk_idmy_2dx` of rk_idy") == "'my-x'; see `show rk_idmy_2dx` of y"
 
 
 @given(COLLECTION_IDS, COLLECTION_IDS)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from pipeline import wiring
+from pipeline.adapters.ledger.sql_ledger import SqlLedger
 from pipeline.adapters.models.beside import fingerprint_with
 from pipeline.adapters.models.builtin_spec import BUILTIN_DIM, builtin_spec
 from pipeline.adapters.models.catalogue import (
@@ -29,7 +30,7 @@ from pipeline.ports.deps import warm_models
 from pipeline.ports.embedder import check_beside
 from pipeline.service.answers import model_json
 from pipeline.settings import Settings
-from pipeline.types import CollectionRef, ModelBeside, ModelSpec, Pixels, Preprocessing
+from pipeline.types import CollectionRef, Job, ModelBeside, ModelSpec, Pixels, Preprocessing
 from tests.onnx_models import DIM, SIDE_PX, network, write_onnx_model
 from tests.onnx_texts import write_two_towers
 from tests.unit.fakes import COLLECTION, HERE, FakeEmbedder, identity_of, request_of
@@ -177,6 +178,32 @@ def test_each_trained_model_takes_memory(two_file: Path) -> None:
     [copies] = spec.beside
     turned = replace(copies.spec, beside=(ModelBeside(name="colours", spec=builtin_spec()),))
     assert wiring.load_of_model(turned) == Load(is_trained=True)
+
+
+def job_of(ledger: SqlLedger, model_name: str) -> Job:
+    return ledger.create_job(request_of(spec=replace(builtin_spec(), name=model_name)), driver=HERE)
+
+
+def test_a_job_counts_the_models_of_its_file_as_its_process_does(ledger: SqlLedger, two_file: Path) -> None:
+    settings, job = Settings(model=str(two_file)), job_of(ledger, "two")
+    batches = settings.batch_threads
+    assert wiring.load_of_job(job, settings) == Load(batches=batches, models_beside=1)
+    assert wiring.load_of_job(job, settings) == wiring.load_of_model(spec_of(two_file), batches=batches)
+
+
+@pytest.mark.parametrize("text", ["", "name = ", 'name = "two"\n[beside.copies]\nmodel = "nowhere.toml"\n'])
+def test_a_status_is_shown_whatever_the_model_file_holds(
+    ledger: SqlLedger, tmp_path: Path, text: str
+) -> None:
+    settings = Settings(model=str(write(tmp_path, text)))
+    trained = Load(batches=settings.batch_threads, is_trained=True)
+    assert wiring.load_of_job(job_of(ledger, "two"), settings) == trained
+
+
+def test_a_job_of_another_model_does_not_count_those_of_the_file(ledger: SqlLedger, two_file: Path) -> None:
+    for settings in (Settings(model=str(two_file)), Settings(model=str(two_file.parent / "none.toml"))):
+        plain = Load(batches=settings.batch_threads)
+        assert wiring.load_of_job(job_of(ledger, "builtin"), settings) == plain
 
 
 @pytest.mark.parametrize(("queue", "texts"), [("embed", False), ("search", True)])

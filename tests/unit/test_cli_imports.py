@@ -99,3 +99,9 @@ def test_a_search_through_a_service_makes_no_types_of_rows_and_records() -> None
     """They are 80 classes, which take a sixth of the time of such a command."""
     program = "import sys, pipeline.cli.search_there; sys.exit('pipeline.types' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False, timeout=120).returncode == 0
+
+
+def test_the_models_that_a_file_names_are_known_without_torch() -> None:
+    """`jobs show` counts them."""
+    program = "import sys, pipeline.adapters.models.beside; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], check=False, timeout=120).returncode == 0

@@ -536,12 +536,33 @@ def test_the_address_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch)
         assert repr(pictor) == "Pictor('http://pictor.example:8780')"
 
 
-@pytest.mark.parametrize("url", ["", "pictor.example", "ftp://x", "http://me:secret@x", "http://"])
-def test_an_address_that_cannot_be_used_is_refused(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("PICTOR_API", raising=False)
-    with pytest.raises(ArgumentError, match="address") as refused:
-        Pictor(url)
-    assert "secret" not in str(refused.value)
+NO_ADDRESSES = (
+    "",
+    "rubbish",
+    "pictor.example",
+    "ftp://x",
+    "http://",
+    "http://x:rubbish",
+    "http://x:65536",
+    "http://x:0",
+    "http://[::1",
+    "http://me:secret@x",
+    "http://me:secret@x:rubbish",
+    "http://me:se/cret@x",
+    "http://[me:secret@x",
+)
+
+
+@pytest.mark.parametrize("url", NO_ADDRESSES)
+@pytest.mark.parametrize("is_set", [False, True], ids=["given", "set"])
+def test_an_address_that_cannot_be_used_is_refused(
+    url: str, is_set: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And where it comes from is named."""
+    monkeypatch.setenv("PICTOR_API", url if is_set else "")
+    with pytest.raises(ArgumentError, match=r"address .*PICTOR_API|PICTOR_API.*address") as refused:
+        Pictor("" if is_set else url)
+    assert "cret" not in str(refused.value)
 
 
 @pytest.mark.parametrize("key", ["cl\u00e9", "a b", "a\nb", "k\x7f"])

@@ -18,7 +18,7 @@ from pipeline.errors import ModelError
 from pipeline.ports import TextEmbedder
 from pipeline.types import Capability
 from tests.hf_models import save_model
-from tests.hf_texts import add_tokenizer, word_tokenizer
+from tests.hf_texts import add_tokenizer, forget_unknown_words, word_tokenizer
 
 MIN_COSINE = 0.999
 KINDS = ("clip", "siglip")
@@ -150,6 +150,16 @@ def test_a_tokenizer_of_another_network_is_refused(tmp_path: Path) -> None:
         load(folder)
 
 
+def test_a_word_that_the_network_does_not_know_is_said(tmp_path: Path) -> None:
+    """The tokenizer has no more words than the network, and one of them has a number of its own."""
+    folder = add_tokenizer(save_model("clip", tmp_path / "clip"), "clip")
+    fields = json.loads((folder / "tokenizer.json").read_text())
+    fields["model"]["vocab"]["zebra"] = 500
+    (folder / "tokenizer.json").write_text(json.dumps(fields))
+    with pytest.raises(ModelError, match=r"its tokenizer gives token 500, and its network knows 0 to 98"):
+        load(folder).embed_texts(["red", "zebra"])
+
+
 def test_a_tokenizer_with_another_end_of_texts_is_refused(tmp_path: Path) -> None:
     """CLIP reads the token at the end. Where it finds none, all texts would be one point."""
     folder = add_tokenizer(save_model("clip", tmp_path / "clip"), "clip")
@@ -174,6 +184,28 @@ def test_a_damaged_tokenizer_is_refused(tmp_path: Path, body: bytes) -> None:
     folder = add_tokenizer(save_model("clip", tmp_path / "clip"), "clip")
     (folder / "tokenizer.json").write_bytes(body)
     with pytest.raises(ModelError, match=r"transformers cannot read the tokenizer in"):
+        load(folder)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_text_that_a_tokenizer_fails_on_is_said_in_our_words(tmp_path: Path, kind: str) -> None:
+    folder = add_tokenizer(save_model(kind, tmp_path / kind), kind)
+    forget_unknown_words(folder / "tokenizer.json")
+    texts = load(folder)
+    for ask in (texts.count_tokens, texts.embed_texts):
+        with pytest.raises(ModelError, match=f"{kind}: its tokenizer makes no tokens of 'zebra'; it is dam"):
+            ask(["zebra"])
+        with pytest.raises(ModelError, match=r"no tokens of one of 3 texts, the first of which is 'red'; it"):
+            ask(["red", "zebra", "red"])
+
+
+def test_a_tokenizer_that_fails_on_any_text_is_refused_as_it_is_loaded(tmp_path: Path) -> None:
+    """One that makes more tokens of a few words than the network takes, as of pieces of another language."""
+    folder = save_model("siglip", tmp_path / "siglip")
+    word_tokenizer(start=False, max_tokens=4).save_pretrained(folder)
+    with pytest.raises(
+        ModelError, match=r"its tokenizer makes no tokens of one of 2 texts, the first of which"
+    ):
         load(folder)
 
 

@@ -12,6 +12,7 @@ from pipeline.adapters.models.catalogue import list_files, load_embedder, load_s
 from pipeline.errors import ModelError
 from pipeline.ports import TextEmbedder
 from pipeline.types import Capability
+from tests.hf_texts import forget_unknown_words
 from tests.onnx_models import DIM, network, write_onnx_model
 from tests.onnx_texts import text_network, write_two_towers
 
@@ -114,3 +115,12 @@ def test_a_damaged_tokenizer_is_refused(tmp_path: Path, body: bytes) -> None:
     (tmp_path / "tokenizer.json").write_bytes(body)
     with pytest.raises(ModelError, match=r"is no tokenizer.json, or is damaged"):
         load(file)
+
+
+def test_a_text_that_a_tokenizer_fails_on_is_said_in_our_words(tmp_path: Path) -> None:
+    file = write_two_towers(tmp_path)
+    forget_unknown_words(tmp_path / "tokenizer.json")
+    texts = load(file)
+    for ask in (texts.count_tokens, texts.embed_texts):
+        with pytest.raises(ModelError, match=r"its tokenizer makes no tokens of 'zebra'; it is damaged"):
+            ask(["zebra"])

@@ -39,6 +39,7 @@ PURPOSE = {"X-Pictor-Purpose": "test"}
 POLICY = {"purposes": [{"code": "test", "text": "A test"}], "roles": ["admin", "searcher"]}
 OF_POLICY = 99.0  # its floor, since it names none
 EVERY = {"QualityFilter": "NONE"}
+FACE_ID = "01234567-89ab-cdef-0123-456789abcdef"
 
 model_file, face_embedder = face_world.model_file, face_world.face_embedder
 
@@ -141,6 +142,39 @@ def test_collections_are_made_described_listed_and_deleted(ask: Ask) -> None:
     assert again[0] == "ResourceAlreadyExistsException"
     assert held(found, "delete_collection", CollectionId="my-people.1")["StatusCode"] == 200
     assert refusal(found, "describe_collection", CollectionId="my-people.1")[0] == "ResourceNotFoundException"
+
+
+@pytest.mark.parametrize(
+    ("operation", "members"),
+    [
+        ("describe_collection", {}),
+        ("delete_collection", {}),
+        ("list_faces", {}),
+        ("delete_faces", {"FaceIds": [FACE_ID]}),
+        ("search_faces", {"FaceId": FACE_ID}),
+        ("search_faces_by_image", {"Image": {"Bytes": picture([ANNA])}}),
+        ("index_faces", {"Image": {"Bytes": picture([ANNA])}}),
+        ("list_users", {}),
+        ("create_user", {"UserId": "anna"}),
+        ("search_users", {"UserId": "anna"}),
+    ],
+)
+def test_of_collections_a_client_is_told_ids_and_no_other_names(
+    ask: Ask, operation: str, members: dict[str, Any]
+) -> None:
+    found = ask()
+    held(found, "create_collection", CollectionId="my-people.1")
+    code, words = refusal(found, operation, CollectionId="no-body", **members)
+    assert (code, "'no-body'" in words) == ("ResourceNotFoundException", True)
+    assert "rk_id" not in words
+    if operation == "describe_collection":
+        assert "my-people.1" in words
+
+
+def test_a_key_of_other_collections_is_told_the_id_too(ask: Ask) -> None:
+    held(ask(), "create_collection", CollectionId="my-people.1")
+    code, words = refusal(ask(collections=("images",)), "list_faces", CollectionId="my-people.1")
+    assert (code, "rk_id" in words) == ("AccessDeniedException", False)
 
 
 def test_a_list_of_collections_has_pages(ask: Ask) -> None:

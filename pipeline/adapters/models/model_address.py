@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.adapters.models.model_file import read_table
+from pipeline.adapters.models.model_table import read_table
 
 _NAMES = ("hf/", "timm/", "torchvision/")  # of families, also where a folder here is called so
 

@@ -1,7 +1,5 @@
 """Reads a model file: TOML that names an architecture, its weights and its preprocessing."""
 
-import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +17,7 @@ from pipeline.adapters.models.model_keys import (
     one_of,
     whole_number,
 )
+from pipeline.adapters.models.model_table import read_table
 from pipeline.adapters.models.torchvision_models import check_architecture, published_model
 from pipeline.adapters.models.weights import WeightsRef
 from pipeline.errors import ModelError
@@ -58,20 +57,6 @@ def read_model_table(table: Mapping[str, object], path: Path) -> ModelFile:
         preprocessing=read_preprocessing(table, published_model(architecture).preprocessing, path),
         embedding=read_embedding(table, path),
     )
-
-
-def read_table(path: Path) -> dict[str, object]:
-    """The keys of a model file, unchecked. Raises ModelError: no such file, or not TOML."""
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as err:
-        raise ModelError(f"model file {path} cannot be read: {err.strerror}") from err
-    except UnicodeDecodeError as err:
-        raise ModelError(f"model file {path} is not UTF-8 text") from err
-    except tomllib.TOMLDecodeError as err:
-        place = re.search(r"line (\d+), column (\d+)", str(err))
-        at = f" at line {place[1]}, column {place[2]}" if place else ""
-        raise ModelError(f"model file {path} is not TOML{at}") from err
 
 
 PREPROCESSING: Rules = {

@@ -33,10 +33,14 @@ class AwsRequests:
     """Gives each operation a path of its own, and turns every refusal into an error of AWS's form.
 
     A client asks at `/rekognition`, or at `/`: the header X-Amz-Target tells it from a form of the page.
+
+    Args:
+        reword: puts what the client knows things by in the place of names in a message.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, *, reword: Callable[[str], str]) -> None:
         self._app = app
+        self._reword = reword
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or not _is_entrance(scope):
@@ -45,7 +49,7 @@ class AwsRequests:
         target = _TARGET.fullmatch(Headers(scope=scope).get("x-amz-target", ""))
         scope[SIGNED_PATH] = scope["path"]
         scope["path"] = f"{FOLDER}/{target[1] if target else NO_TARGET}"
-        await self._app(scope, receive, _Translated(scope, send).send)
+        await self._app(scope, receive, _Translated(scope, send, self._reword).send)
 
 
 class SignedRequests:
@@ -119,9 +123,10 @@ def _signed(scope: Scope, body: bytes) -> Signed:
 class _Translated:
     """Holds a problem document back until it is whole, and sends AWS's form of it."""
 
-    def __init__(self, scope: Scope, send: Send) -> None:
+    def __init__(self, scope: Scope, send: Send, reword: Callable[[str], str]) -> None:
         self._scope = scope
         self._send = send
+        self._reword = reword
         self._held: Message | None = None
         self._body = b""
 
@@ -145,7 +150,7 @@ class _Translated:
         found = json.loads(self._body)
         name = aws_name(found["code"], found.get("reason", ""))
         operation = self._scope["path"].removeprefix(f"{FOLDER}/")
-        answer = aws_answer(modelled(name, operation), found["detail"])
+        answer = aws_answer(modelled(name, operation), self._reword(found["detail"]))
         kept = MutableHeaders(scope=held)
         for name in ("content-type", "content-length", "www-authenticate"):
             del kept[name]

@@ -10,7 +10,7 @@ from pipeline.api.aws.middleware import FOLDER
 from pipeline.api.backend import Asks, Backend, Ports
 from pipeline.api.cursors import cursors_of
 from pipeline.api.rekognition import members as m
-from pipeline.api.rekognition.names import arn_of, collection_of, id_of_collection
+from pipeline.api.rekognition.names import arn_of, collection_of, id_of_collection, in_ids
 from pipeline.api.rekognition.paging import read_token
 from pipeline.api.rekognition.shapes import Shape, model_version, version_of
 from pipeline.errors import ConfigError, TargetError
@@ -49,7 +49,7 @@ def create_collection(
         create.create_collection(name, spec, ports.index, ports.policies, caller)
     except TargetError as err:
         hint = "or whoever runs the service names a policy for new collections with PICTOR_REKOGNITION_POLICY"
-        raise AwsError("InvalidParameterException", f"{err}; {hint}") from err
+        raise AwsError("InvalidParameterException", in_ids(f"{err}; {hint}")) from err
     if body.Tags:
         set_tags(name, body.Tags, ports.index, ports.persons, ports.answers_to, caller)
     return {
@@ -75,8 +75,9 @@ def _set_policy_of_template(name: str, ports: Backend, caller: Caller) -> None:
     if newest.state is PolicyState.PROPOSED:
         raise AwsError(
             "AccessDeniedException",
-            f"version {newest.version} of the policy of {name!r} is looser than policies of faces are, in "
-            f"{', '.join(newest.loosens)}. Another person approves it, then create the collection",
+            f"version {newest.version} of the policy of {id_of_collection(name)!r} is looser than policies "
+            f"of faces are, in {', '.join(newest.loosens)}. Another person approves it, then create the "
+            "collection",
         )
 
 

@@ -9,6 +9,7 @@ from pipeline.service.access import Caller
 _PREFIX = "rk_id"  # of a name that was written so. A sign may come next, and two `_` in a row may not
 _ARN = re.compile(r"(arn:)?aws:rekognition:[^:]*:(?P<tenant>[^:]*):collection/(?P<id>[a-zA-Z0-9_.\-]{1,255})")
 _WRITTEN = re.compile(r"_([0-9a-f]{2})")
+_NAMED = re.compile(rf"`[^`]*`|\b{_PREFIX}\w+")  # what stands in backticks is a command, which takes names
 
 
 def collection_of(collection_id: str) -> str:
@@ -26,6 +27,11 @@ def id_of_collection(name: str) -> str:
     if not name.startswith(_PREFIX):
         return name
     return _WRITTEN.sub(lambda digits: chr(int(digits[1], 16)), name.removeprefix(_PREFIX))
+
+
+def in_ids(message: str) -> str:
+    """The same message with the ids that a client knows, in the place of names that were written so."""
+    return _NAMED.sub(lambda found: id_of_collection(found[0]), message)
 
 
 def arn_of(collection_id: str, caller: Caller) -> str:

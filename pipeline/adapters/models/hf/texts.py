@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from pipeline.adapters.models.hf.folder import PIECES, TOKENIZERS, ModelFolder, has_tokenizer
 from pipeline.adapters.models.hf.library import transformers
+from pipeline.adapters.models.tokenizing import tokenizing
 from pipeline.errors import ConfigError, ModelError
 from pipeline.types import ModelSpec
 
@@ -26,6 +27,7 @@ class HfTexts:
     def __init__(self, network: nn.Module, folder: ModelFolder, spec: ModelSpec) -> None:
         """Raises ModelError: the tokenizer is missing, or is not that of this network."""
         self.spec = spec
+        self._name = folder.name
         self._network: Any = network
         self._config: Any = network.config
         self._text_config: Any = getattr(self._config, "text_config", self._config)
@@ -34,7 +36,7 @@ class HfTexts:
                 setattr(network, part, None)
         self._tokenizer = _load_tokenizer(folder)
         # The tokenizers of the library keep how they pad, and one thread would change it under another.
-        self._tokenizing = threading.Lock()
+        self._lock = threading.Lock()
         self._check(folder.name)
 
     @property
@@ -42,15 +44,18 @@ class HfTexts:
         return int(min(self._text_config.max_position_embeddings, self._tokenizer.model_max_length))
 
     def count_tokens(self, texts: Sequence[str]) -> Sequence[int]:
-        with self._tokenizing:
-            return [len(ids) for ids in self._tokenizer(list(texts), truncation=False)["input_ids"]]
+        return [len(ids) for ids in self._tokens(texts, truncation=False)["input_ids"]]
 
     def embed_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        with self._tokenizing:
-            tokens = self._tokenizer(list(texts), **self._padding, return_tensors="pt")
+        tokens = self._tokens(texts, **self._padding, return_tensors="pt")
+        self._check_known(tokens["input_ids"])
         with torch.inference_mode():
             rows = _rows_of(self._network.get_text_features(**self._inputs(tokens)))[:, : self.spec.dim]
             return nn.functional.normalize(rows, dim=1).numpy()
+
+    def _tokens(self, texts: Sequence[str], **options: object) -> Any:
+        with self._lock, tokenizing(texts, self._name):
+            return self._tokenizer(list(texts), **options)
 
     @property
     def _padding(self) -> dict[str, object]:
@@ -60,6 +65,13 @@ class HfTexts:
 
     def _inputs(self, tokens: Any) -> dict[str, Tensor]:
         return {name: tokens[name] for name in ("input_ids", "attention_mask") if name in tokens}
+
+    def _check_known(self, ids: Tensor) -> None:
+        largest, known = int(ids.max()), int(self._text_config.vocab_size)
+        if largest >= known:
+            raise ModelError(
+                f"{self._name}: its tokenizer gives token {largest}, and its network knows 0 to {known - 1}"
+            )
 
     def _check(self, name: str) -> None:
         known, words = int(self._text_config.vocab_size), len(self._tokenizer)

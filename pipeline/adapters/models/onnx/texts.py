@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from pipeline.adapters.models.onnx.network import choose_output, names_of, open_session
 from pipeline.adapters.models.onnx.text_file import TextFile
+from pipeline.adapters.models.tokenizing import tokenizing
 from pipeline.errors import ConfigError, ModelError
 from pipeline.types import ModelSpec
 
@@ -45,14 +46,17 @@ class OnnxTexts:
         return self._file.max_tokens
 
     def count_tokens(self, texts: Sequence[str]) -> Sequence[int]:
-        return [sum(encoded.attention_mask) for encoded in self._tokenizer.encode_batch(list(texts))]
+        with tokenizing(texts, self.spec.name):
+            found = self._tokenizer.encode_batch(list(texts))
+        return [sum(encoded.attention_mask) for encoded in found]
 
     def embed_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
         # One by one: a network whose numbers are quantized as it runs answers otherwise in other company.
         return np.concatenate([self._embed(text) for text in texts])
 
     def _embed(self, text: str) -> NDArray[np.float32]:
-        one = self._tokenizer.encode(text)
+        with tokenizing([text], self.spec.name):
+            one = self._tokenizer.encode(text)
         known = {
             "input_ids": np.array([one.ids], np.int64),
             "attention_mask": np.array([one.attention_mask], np.int64),
