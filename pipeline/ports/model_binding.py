@@ -3,7 +3,8 @@
 The rules stand here alone, and so do their words, whoever finds them broken.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TypeVar
 
 from pipeline.errors import (
     ArgumentError,
@@ -16,6 +17,8 @@ from pipeline.errors import (
 from pipeline.names import MAIN_EMBEDDING, shown
 from pipeline.ports import VectorIndex
 from pipeline.types import BoundModel, CollectionInfo, CollectionRef, ModelSpec
+
+T = TypeVar("T")
 
 DEFAULT_MODEL = "builtin"
 
@@ -108,20 +111,20 @@ def model_of_embedding(target: CollectionRef, embedding: str, index: VectorIndex
         ModelMismatchError, TargetError: as `VectorIndex.check_generation`.
     """
     model = index.model_of(target)
-    if not embedding:
-        return model
-    if embedding not in model.beside:
-        raise unknown_embedding(target.name, embedding, model.beside)
-    return model.beside[embedding]
+    return _of_embedding(embedding, model, model.beside, target.name)
 
 
 def info_of_embedding(info: CollectionInfo, embedding: str) -> CollectionInfo:
     """The same of what is known of a generation."""
+    return _of_embedding(embedding, info, info.beside, info.name)
+
+
+def _of_embedding(embedding: str, first: T, beside: Mapping[str, T], collection: str) -> T:
     if not embedding:
-        return info
-    if embedding not in info.beside:
-        raise unknown_embedding(info.name, embedding, info.beside)
-    return info.beside[embedding]
+        return first
+    if embedding not in beside:
+        raise unknown_embedding(collection, embedding, beside)
+    return beside[embedding]
 
 
 def check_first(collection: str, embedding: str) -> None:
