@@ -9,7 +9,14 @@ from pipeline import wiring
 from pipeline.cli.output import counted, note, write_json, write_table
 from pipeline.cli.running_service import find_service
 from pipeline.cli.search_ports import open_search_ports
-from pipeline.cli.stated_options import Authorisation, Authority, Case, Offence
+from pipeline.cli.stated_options import (
+    Authorisation,
+    Authority,
+    Case,
+    Offence,
+    PersonBehindSearch,
+    PurposeOfSearch,
+)
 from pipeline.ports.model_binding import find_collection
 from pipeline.service.access import local_caller
 from pipeline.service.answers import hit_json
@@ -29,12 +36,12 @@ def duplicates(
     embedding: Annotated[
         str, typer.Option(help="Which embedding to compare. Default copies, if there is one, or else main.")
     ] = "",
-    purpose: Annotated[str, typer.Option(help="What the search is for, a code of the policy.")] = "",
+    purpose: PurposeOfSearch = "",
     case: Case = "",
     offence: Offence = "",
     authorisation: Authorisation = "",
     authority: Authority = "",
-    on_behalf_of: Annotated[str, typer.Option(help="The person on whose behalf you search.")] = "",
+    on_behalf_of: PersonBehindSearch = "",
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object per group and line.")] = False,
 ) -> None:
     """Find images of a collection that look like copies of each other. Nothing is deleted.

@@ -9,7 +9,14 @@ from pipeline.bounds import MAX_HITS
 from pipeline.cli.running_service import find_service
 from pipeline.cli.search_options import SearchOptions
 from pipeline.cli.search_output import print_answers, write_receipts
-from pipeline.cli.stated_options import Authorisation, Authority, Case, Offence
+from pipeline.cli.stated_options import (
+    Authorisation,
+    Authority,
+    Case,
+    Offence,
+    PersonBehindSearch,
+    PurposeOfSearch,
+)
 from pipeline.errors import ArgumentError
 
 
@@ -62,12 +69,12 @@ def search(
     model: Annotated[
         str, typer.Option(help="Where the collection's model file is now, if you have moved it.")
     ] = "",
-    purpose: Annotated[str, typer.Option(help="What the search is for, a code of the policy.")] = "",
+    purpose: PurposeOfSearch = "",
     case: Case = "",
     offence: Offence = "",
     authorisation: Authorisation = "",
     authority: Authority = "",
-    on_behalf_of: Annotated[str, typer.Option(help="The person on whose behalf you search.")] = "",
+    on_behalf_of: PersonBehindSearch = "",
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object per query and line.")] = False,
     receipt: Annotated[
         Path | None, typer.Option(help="Also write the receipts of the answers to this file.")
