@@ -114,7 +114,7 @@ def test_threads_that_are_set_are_taken_and_shared_by_the_batches() -> None:
         (2, {}, False, True),  # a bucket has to be waited for
         (4, {}, True, True),  # two cores for each batch
         (2, {"fetch_threads": 1}, True, True),  # somebody has set it
-        (2, {"jpeg_decoder": "cuda"}, True, True),  # a GPU decodes what waits together
+        (2, {"jpeg_decoder": "cuda"}, True, True),  # a GPU decodes several pictures in one call
     ],
 )
 def test_a_batch_has_no_threads_beside_its_own_where_they_would_only_take_turns(
