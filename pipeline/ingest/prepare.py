@@ -1,6 +1,5 @@
 """From references to pixels: fetch, decode and resize, on threads ahead of whoever consumes them."""
 
-import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -9,17 +8,15 @@ from dataclasses import replace
 from itertools import chain
 from threading import Semaphore
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from pipeline.errors import ImageError
 from pipeline.ingest.phase_clock import PhaseClock
 from pipeline.ingest.reuse import changed_refs, look_up_versions, reuse_vectors
-from pipeline.ingest.same_faces import face_of_key, metadata_of_kept
+from pipeline.ingest.same_faces import metadata_of_kept
 from pipeline.ports import Concurrency, Deps, ImageLimits, ObjectReader, ViewFinder, misfit_of
 from pipeline.ports.embedder import check_beside, check_finder
-from pipeline.ports.image_rows import MAX_VIEWS
 from pipeline.types import (
-    Box,
     CollectionRef,
     EmbedBatch,
     FailedAt,
@@ -33,11 +30,12 @@ from pipeline.types import (
     Reason,
     Rejected,
     View,
-    split_metadata,
 )
 
 if TYPE_CHECKING:
     from pipeline.image.decode import DecodedImage
+
+T = TypeVar("T")
 
 NONE_BESIDE: Mapping[str, Preprocessing] = MappingProxyType({})
 
@@ -118,21 +116,21 @@ def prepare_all(
     """
     slots = decode_slots or Semaphore(concurrency.decode_threads)
 
+    def decode(ref: ObjectRef, fetched: FetchedObject) -> Prepared:
+        if finder is None:
+            return decode_object(
+                ref, fetched, spec, limits, jpeg_device=concurrency.jpeg_device, beside=beside
+            )
+        from pipeline.ingest.view_search import find_views
+
+        return find_views(ref, fetched, finder, limits)
+
     def prepare(ref: ObjectRef) -> Prepared | Rejected:
-        return prepare_one(
-            ref,
-            store,
-            spec,
-            limits,
-            clock,
-            slots,
-            jpeg_device=concurrency.jpeg_device,
-            finder=finder,
-            beside=beside,
-        )
+        return prepare_one(ref, store, limits, clock, slots, decode)
 
     if not concurrency.works_ahead:
-        yield from map(prepare, refs)
+        in_turn = map(prepare, refs) if finder is None else _search(refs, store, finder, limits, clock, slots)
+        yield from in_turn
         return
     ahead = 2 * concurrency.group_items
     with ThreadPoolExecutor(concurrency.fetch_threads, thread_name_prefix="prepare") as pool:
@@ -142,19 +140,40 @@ def prepare_all(
             pool.shutdown(cancel_futures=True)
 
 
+def _search(
+    refs: Sequence[ObjectRef],
+    store: ObjectReader,
+    finder: ViewFinder,
+    limits: ImageLimits,
+    clock: PhaseClock,
+    slots: Semaphore,
+) -> Generator[Prepared | Rejected]:
+    """By the thread that asks, a few images at once."""
+    # Imported at the first image: torch costs seconds, and a run that finds nothing new never needs it.
+    from pipeline.ingest.view_search import ViewSearch, search_together
+
+    def begin(ref: ObjectRef) -> ViewSearch | Rejected:
+        return prepare_one(
+            ref, store, limits, clock, slots, lambda ref, fetched: ViewSearch(ref, fetched, finder, limits)
+        )
+
+    @contextmanager
+    def hold() -> Iterator[None]:
+        with slots, clock.measure("decode"):
+            yield
+
+    yield from search_together(map(begin, refs), hold)
+
+
 def prepare_one(
     ref: ObjectRef,
     store: ObjectReader,
-    spec: Preprocessing,
     limits: ImageLimits,
     clock: PhaseClock,
     decode_slots: Semaphore,
-    *,
-    jpeg_device: str = "",
-    finder: ViewFinder | None = None,
-    beside: Mapping[str, Preprocessing] = NONE_BESIDE,
-) -> Prepared | Rejected:
-    """The ONE place where an image error becomes data."""
+    decode: Callable[[ObjectRef, FetchedObject], T],
+) -> T | Rejected:
+    """The place where an error of one image becomes data. Those of `view_search` do so there."""
     stage = FailedAt.FETCH
     try:
         with clock.measure("fetch"):
@@ -162,24 +181,14 @@ def prepare_one(
         clock.count_fetched(len(fetched.body))
         stage = FailedAt.DECODE
         with decode_slots, clock.measure("decode"):
-            return _decode(ref, fetched, spec, limits, jpeg_device, finder, beside)
+            return _decode(ref, fetched, decode)
     except ImageError as err:
         return Rejected(ref=ref, stage=stage, reason=err.reason, detail=err.detail)
 
 
-def _decode(
-    ref: ObjectRef,
-    fetched: FetchedObject,
-    spec: Preprocessing,
-    limits: ImageLimits,
-    jpeg_device: str,
-    finder: ViewFinder | None,
-    beside: Mapping[str, Preprocessing],
-) -> Prepared:
+def _decode(ref: ObjectRef, fetched: FetchedObject, decode: Callable[[ObjectRef, FetchedObject], T]) -> T:
     try:
-        if finder is not None:
-            return find_views(ref, fetched, finder, limits)
-        return decode_object(ref, fetched, spec, limits, jpeg_device=jpeg_device, beside=beside)
+        return decode(ref, fetched)
     except ImageError as err:
         if err.reason is Reason.NOT_AN_IMAGE and fetched.encoding:
             words = f"{err.detail}, stored with Content-Encoding {fetched.encoding!r}"
@@ -257,52 +266,6 @@ def decode_object(
 def _target_px(spec: Preprocessing) -> int:
     """The shorter side that is resized to."""
     return spec.crop if spec.fit == "stretch" else spec.resize
-
-
-def find_views(
-    ref: ObjectRef,
-    fetched: FetchedObject,
-    finder: ViewFinder,
-    limits: ImageLimits,
-    *,
-    now: Callable[[], float] = time.thread_time,
-) -> Prepared:
-    """Turn bytes into the input of a model that looks at parts of an image. Raises ImageError.
-
-    Args:
-        now: the clock of the deadline, seconds. One deadline covers decoding and finding.
-    """
-    from pipeline.image.decode import decode_stored_colours
-    from pipeline.image.decode.work import Deadline
-
-    deadline = Deadline(limits.decode_deadline_s, now=now, late="not searched for faces")
-    image = decode_stored_colours(fetched.body, limits=limits, target_px=finder.min_side_px, now=now)
-    found = finder.find_views(image.rgb, check_time=deadline.check_time)[:MAX_VIEWS]
-    deadline.check_time()
-    views = face_of_key([_in_original(view, image) for view in found], ref.key)
-    return Prepared(
-        ref=ref,
-        views=tuple(views),
-        width=image.width,
-        height=image.height,
-        metadata=split_metadata(fetched.metadata)[0],  # those names belong to what is said of views
-    )
-
-
-def _in_original(view: View, image: "DecodedImage") -> View:
-    """With its place in the upright original, and in the colours that the model knows."""
-    pixels = view.pixels if image.conversion is None else image.conversion.convert_planes(view.pixels)
-    if view.box is None:
-        return View(pixels=pixels)
-    height, width = image.rgb.shape[:2]
-    x, y = image.width / width, image.height / height
-    box = Box(
-        left=round(view.box.left * x),
-        top=round(view.box.top * y),
-        width=round(view.box.width * x),
-        height=round(view.box.height * y),
-    )
-    return View(pixels=pixels, box=box, face=view.face and view.face.scaled(x, y))
 
 
 def _in_order(
