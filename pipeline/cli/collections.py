@@ -85,8 +85,17 @@ def show_collection(name: Name, as_json: AsJson = False) -> None:
         )
     note("Generations:")
     write_table(
-        ("fingerprint", "model", "rows", "live"),
-        [(_digits_of(one), one["model"], one["rows"], "yes" if one["live"] else "") for one in generations],
+        ("fingerprint", "model", "rows", "precision", "live"),
+        [
+            (
+                _digits_of(one),
+                one["model"],
+                one["rows"],
+                one.get("precision", ""),
+                "yes" if one["live"] else "",
+            )
+            for one in generations
+        ],
     )
 
 

@@ -240,11 +240,9 @@ def test_an_address_that_tells_who_is_looked_for_is_deprecated() -> None:
 
 
 def test_the_client_puts_nobody_into_an_address() -> None:
-    asked = {"actor": "Ann Example", "case": "2026-17"}
-    search = audit_operations.search_audit(actor=asked["actor"], case=asked["case"], probe=b"picture").call(
-        ""
-    )
-    report = audit_operations.audit_report("extract", actor=asked["actor"], case=asked["case"])
+    who, case = "Ann Example", "2026-17"
+    search = audit_operations.search_audit(actor=who, case=case, probe=b"picture").call("")
+    report = audit_operations.audit_report("extract", actor=who, case=case)
     assert (search.method, search.params, report.method, report.params) == ("POST", {}, "POST", {})
     for body in (search.body, report.body):
         assert {"actor": who, "case": case}.items() <= json.loads(body or b"{}").items()
