@@ -88,7 +88,7 @@ def next_group(queue: Mapping[str, Collection[str]], *, computing_kept: int | No
             None: it takes what comes first.
     """
     if computing_kept is not None and computing_in(queue) > computing_kept:
-        return next(reversed(queue))
+        return list(queue)[-1]
     return next(iter(queue))
 
 
