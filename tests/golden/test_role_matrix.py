@@ -267,12 +267,11 @@ class Asked:
         }
         self._open = ExitStack()
         self._world: TenantWorld | None = None
+        self._made_for: tuple[Route, str] | None = None  # a cell with something to be done first
 
     def status(self, route: Route, place: str, role: KeyRole | None) -> int:
         method, path = route
-        example, world, collection = EXAMPLES[route], self._fresh_world(), PLACES[place]
-        if example.before:
-            example.before(world, world.jobs[collection])
+        example, world, collection = EXAMPLES[route], self._world_for(route, place), PLACES[place]
         named = {
             "COLLECTION": collection,
             "IMAGE": image_of(collection),
@@ -301,14 +300,18 @@ class Asked:
         )
         if place == TENANT:
             assert what_is_of_other(world) == before, f"{route} by {role} has reached the other tenant"
-        if example.before or (method != "GET" and answer.status_code < 300):
+        if method != "GET" and answer.status_code < 300:
             self._world = None
         return answer.status_code
 
-    def _fresh_world(self) -> TenantWorld:
-        if self._world is None:
+    def _world_for(self, route: Route, place: str) -> TenantWorld:
+        before = EXAMPLES[route].before
+        made_for = (route, place) if before else None
+        if self._world is None or self._made_for != made_for:
             self.close()
-            self._world = self._open.enter_context(self._worlds.world())
+            self._world, self._made_for = self._open.enter_context(self._worlds.world()), made_for
+            if before:
+                before(self._world, self._world.jobs[PLACES[place]])
         return self._world
 
     def close(self) -> None:
