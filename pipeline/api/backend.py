@@ -59,7 +59,7 @@ from pipeline.settings import Settings
 from pipeline.types import WORKERS, CollectionRef, Job, Justification, Vector
 
 MOST_CONFINED = 1000  # callers whose ports are kept
-MOST_COMPARED = 10_000  # images of one request for duplicates: half a minute of searches
+MOST_COMPARED = 10_000  # images of one request for duplicates: 5 s of searches on two cores
 
 
 class Runner(Protocol):

@@ -90,7 +90,7 @@ def find_duplicates(
 ) -> Call[FoundDuplicates]:
     """Groups of images that look like copies of each other. Nothing is deleted.
 
-    Each image is searched for, so it may take half a minute, and the log has an entry of each.
+    Each image is searched for, so it takes seconds, and the log has an entry of each.
 
     Args:
         min_score: cosine from which two images count as copies, by default 0.9.
