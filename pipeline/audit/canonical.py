@@ -56,8 +56,7 @@ class _Plainly:
             return self._number(value)  # type: ignore[arg-type]
         match value:
             case str():
-                # Keys of a folder may be no Unicode. Their bytes are then shown, as in every message of ours.
-                return value if kind is str and value.isascii() else _unicode(value)
+                return value if kind is str and value.isascii() else as_unicode(value)
             case int():
                 self.has_odd |= abs(value) > MAX_INTEGER
                 return int(value)
@@ -79,12 +78,13 @@ class _Plainly:
 
     def _name(self, name: object) -> str:
         """RFC 8785 sorts names by UTF-16, and Python by code points."""
-        text = _unicode(str(name))
+        text = as_unicode(str(name))
         self.has_odd |= not text.isascii()
         return text
 
 
-def _unicode(text: str) -> str:
+def as_unicode(text: str) -> str:
+    """Keys of a folder may be no Unicode. Their bytes are then shown, as in every message of ours."""
     return text.encode("utf-8", "backslashreplace").decode()
 
 
