@@ -1,6 +1,6 @@
 """RFC 8785 JSON of what a record holds.
 
-The library `rfc8785` takes eight times as long for a record, and every search waits for it. It stays for the
+The library `rfc8785` takes three times as long for a record, and every search waits for it. It stays for the
 numbers that Python writes in another way, and says what is right in the tests.
 """
 
