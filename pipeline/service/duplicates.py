@@ -80,9 +80,8 @@ def find_duplicates(
         justification=justification,
     )
     images = ports.index.list_images(info.ref)
-    ids = (image.ref.image_id for image in images if image.ref.key.startswith(key_prefix))
-    if max_images is not None:
-        ids = iter(_at_most(max_images, ids, collection))
+    listed = (image.ref.image_id for image in images if image.ref.key.startswith(key_prefix))
+    ids = iter(listed if max_images is None else _at_most(max_images, listed, collection))
     groups = _Groups()
     while chunk := [Stored(text=id_, id=id_) for id_ in islice(ids, QUERIES_AT_ONCE)]:
         answers = search_images(chunk, request, ports, limits, caller)
