@@ -13,7 +13,7 @@ PAGE = Path(__file__).parent / "reference" / "settings.md"
 HEAD = """\
 # Settings
 
-<!-- Made by `make settings-doc` from pipeline/settings.py; do not edit. -->
+<!-- Made by `make settings-doc` from pipeline/settings/; do not edit. -->
 
 Every setting is an environment variable. An empty value means "not set". If standard variables are
 named, Pictor reads the first one that is set, its own before them. Some commands have an option of the same

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from pipeline import wiring
 from pipeline.api.backend import Backend, Runner
+from pipeline.api.metrics import ServiceMetrics
 from pipeline.api.places import Places, known_places
 from pipeline.api.readiness import Part
 from pipeline.evaluation.scale import calibration_in
@@ -24,6 +25,7 @@ from pipeline.ports import (
 )
 from pipeline.ports.embedder import warm_model, warm_texts
 from pipeline.ports.lazy import LazyEmbedder
+from pipeline.search.gathered_index import GatheredIndex
 from pipeline.search.micro_batches import MicroBatches
 from pipeline.service.accountability import Accountability
 from pipeline.service.models import LoadedOnDemand, Models
@@ -61,6 +63,8 @@ def make_backend(
 ) -> Backend:
     """What every service has, over the ports that differ. Args: `opened` closes what is opened later."""
     runs_jobs = driver != WORKERS
+    metrics = ServiceMetrics()
+    index = GatheredIndex(index, told=metrics.record_index_call)
     load = wiring.model_loader(settings)
     models = LoadedOnDemand(
         index,
@@ -109,6 +113,7 @@ def make_backend(
         runner=runner,
         driver=driver,
         uploads=uploads,
+        metrics=metrics,
         parts=(
             Part(name="model", look=lambda: _warm(settings.collection, index, models)),
             Part(name="index", look=index.list_collections),

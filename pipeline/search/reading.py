@@ -7,7 +7,8 @@ from typing import assert_never
 from pipeline.errors import ErrorCode
 from pipeline.ports import ImageLimits
 from pipeline.ports.model_binding import model_of_embedding
-from pipeline.search.examples import Example, Examples, ExampleSources, failed_example, read_examples
+from pipeline.search.example import Example, Examples, ExampleSources, failed_example
+from pipeline.search.examples import read_examples
 from pipeline.search.points import Parts, point_of
 from pipeline.search.query import Bytes, Object, Person, Query, Shown, Stored, Text, Vector, picture_of
 from pipeline.search.words import embed_words, reads_no_text

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from pipeline.errors import ArgumentError, DeniedError, ImageError, NotFoundError, TargetError
 from pipeline.names import shown
 from pipeline.ports import ImageLimits, VectorIndex
-from pipeline.search.examples import Example, read_examples
+from pipeline.search.example import Example
+from pipeline.search.examples import read_examples
 from pipeline.search.query import Bytes
 from pipeline.service.access import Caller, Permission, require, require_names
 from pipeline.service.search import SearchPorts, sources_of

@@ -16,7 +16,9 @@ from pipeline.errors import ArgumentError, ImageError, TargetError
 from pipeline.ports import ImageLimits
 from pipeline.ports.image_rows import MAX_VIEWS
 from pipeline.ports.model_binding import find_collection
-from pipeline.search.examples import Example, Examples, find_views_of, read_examples
+from pipeline.search.example import Example, Examples
+from pipeline.search.examples import read_examples
+from pipeline.search.picture_examples import find_views_of
 from pipeline.search.query import Bytes
 from pipeline.search.ranking import to_score
 from pipeline.service.access import Caller, Permission, require, require_names

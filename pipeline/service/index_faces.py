@@ -15,7 +15,8 @@ from pipeline.kept_face import key_of_face
 from pipeline.location import Location
 from pipeline.ports import ImageLimits, Ledger, ObjectStore, VectorIndex, VersionBook
 from pipeline.ports.image_rows import image_id_of_row, view_row_id
-from pipeline.search.examples import Example, Examples, read_examples
+from pipeline.search.example import Example, Examples
+from pipeline.search.examples import read_examples
 from pipeline.search.query import Bytes
 from pipeline.service.access import Caller, Permission, require, require_names
 from pipeline.service.act_records import enter_deletion, enter_indexing

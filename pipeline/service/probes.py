@@ -8,7 +8,7 @@ from typing import assert_never
 import numpy as np
 
 from pipeline.ports import ObjectReader
-from pipeline.search.examples import Example
+from pipeline.search.example import Example
 from pipeline.search.query import Bytes, Object, Person, Query, Stored, Text, Vector
 from pipeline.service.query_text import PERSON
 from pipeline.types import FetchedObject, ObjectRef, Probe, image_id_of, roll_of

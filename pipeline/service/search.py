@@ -12,7 +12,7 @@ from pipeline.errors import ArgumentError, TargetError
 from pipeline.names import check_bucket_or_folder
 from pipeline.ports import Concurrency, ImageLimits, ObjectReader, ObjectStore, PersonBook, VectorIndex
 from pipeline.ports.model_binding import model_of_embedding
-from pipeline.search.examples import Example, ExampleSources
+from pipeline.search.example import Example, ExampleSources
 from pipeline.search.groups import GroupBy, PersonsNearby, Ranked, best_of_images
 from pipeline.search.persons import read_vectors
 from pipeline.search.points import Parts, scores_of

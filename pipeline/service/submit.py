@@ -245,8 +245,20 @@ def _make_target(request: JobRequest, deps: Deps, *, new_generation: bool) -> No
     check_policy(request.collection, deps.embedder.spec, deps.policies)
     if new_generation:
         deps.index.open_generation(request.collection, deps.embedder.spec)
-    else:
+    elif not _is_unused(request, deps):
         deps.index.create_collection(request.collection, deps.embedder.spec)
+
+
+def _is_unused(request: JobRequest, deps: Deps) -> bool:
+    """Whether the collection is there, complete, and nothing was ever planned for it.
+
+    To create one that is there waits until the index shows all that was written before (decision 0011). That
+    takes 0.3 s, and here nothing was written.
+    """
+    if deps.embedder.spec.beside or deps.ledger.book.last_sequence(request.target.generation):
+        return False
+    live = deps.index.get_collection(request.collection)
+    return live is not None and live.ref == request.target
 
 
 def _of_its_model(wanted: Submission, deps: Deps) -> tuple[JobRequest, str]:

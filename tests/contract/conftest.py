@@ -1,6 +1,9 @@
 """The real servers behind the contract tests, under the names that the tests read from the environment."""
 
+from collections import deque
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from uuid import uuid4
 
 import pytest
@@ -9,13 +12,17 @@ from pipeline.adapters.beside.index import BesideIndex
 from pipeline.adapters.ledger.migrate import migrate
 from pipeline.adapters.ledger.sql_ledger import SqlLedger, open_ledger
 from pipeline.adapters.milvus.index import MilvusIndex
+from pipeline.errors import PictorError
 from pipeline.ports import VectorIndex
+from pipeline.search.gathered_index import GatheredIndex
 from pipeline.service.confined import ConfinedIndex, Scope
 from pipeline.testing.memory_index import MemoryIndex
 from pipeline.types import CollectionRef
 from tests.contract.indexes import model, open_index, open_server
 from tests.contract.ledger_databases import KINDS, empty_database, empty_tables
 from tests.services import Server, exported
+
+SPARES = 3  # a test takes about a second
 
 
 # Of a module: a folder without `__init__.py` is no package, and later tiers would find the servers.
@@ -74,7 +81,8 @@ def index(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         yield MemoryIndex()
         return
     if request.param == "of a tenant":
-        yield ConfinedIndex(BesideIndex(MemoryIndex()), Scope(who="ann", tenant="acme", collections=("*",)))
+        gathered = GatheredIndex(BesideIndex(MemoryIndex()))  # as in the service
+        yield ConfinedIndex(gathered, Scope(who="ann", tenant="acme", collections=("*",)))
         return
     with open_index(request.param, tmp_path_factory) as index:
         yield index
@@ -87,10 +95,53 @@ def milvus(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         yield index
 
 
+class SpareCollections:
+    """Empty collections of a server, which takes three seconds for one: they are made while tests run.
+
+    Each is made through a connection of its own, as another process would, since one makes them in turn.
+    """
+
+    def __init__(self, makers: Sequence[VectorIndex]) -> None:
+        self._pool = ThreadPoolExecutor(len(makers))
+        self._spares = deque((maker, self._pool.submit(new_collection, maker)) for maker in makers)
+
+    def take(self) -> CollectionRef:
+        maker, spare = self._spares.popleft()
+        try:
+            ref = spare.result()
+        except PictorError:  # the test before had stopped the server
+            ref = new_collection(maker)
+        self._spares.append((maker, self._pool.submit(new_collection, maker)))
+        return ref
+
+    def close(self) -> None:
+        self._pool.shutdown()
+        for maker, spare in self._spares:
+            if spare.exception() is None:
+                maker.drop_collection(spare.result().name)
+
+
+def new_collection(index: VectorIndex) -> CollectionRef:
+    return index.create_collection(f"t_{uuid4().hex[:12]}", model()).ref
+
+
+@pytest.fixture(scope="module")
+def spare_collections(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SpareCollections]:
+    with ExitStack() as stack:
+        spares = SpareCollections(
+            [stack.enter_context(open_index("server", tmp_path_factory)) for _ in range(SPARES)]
+        )
+        yield spares
+        spares.close()
+
+
 @pytest.fixture
-def ref(index: VectorIndex) -> Iterator[CollectionRef]:
+def ref(index: VectorIndex, request: pytest.FixtureRequest) -> Iterator[CollectionRef]:
     """An empty collection of its own for each test."""
-    name = f"t_{uuid4().hex[:12]}"
-    yield index.create_collection(name, model()).ref
-    if index.get_collection(name):
-        index.drop_collection(name)
+    if request.node.callspec.params["index"] == "server":
+        ref = request.getfixturevalue("spare_collections").take()
+    else:
+        ref = new_collection(index)
+    yield ref
+    if index.get_collection(ref.name):
+        index.drop_collection(ref.name)

@@ -25,6 +25,7 @@ from pipeline.types import (
     embedded_on,
 )
 from tests.chaos.pictures import picture
+from tests.chaos.system import HOOK
 from tests.contract.ledger_databases import run_on
 from tests.fleet import Fleet, assert_refused, own_place, wait_until
 from tests.image_files import encode
@@ -250,7 +251,12 @@ def test_a_paused_job_finishes_what_is_queued_and_a_resumed_one_goes_on_at_once(
 
 
 def test_an_embedded_job_on_the_ledger_of_the_workers_is_left_alone(fleet: Fleet, many: str) -> None:
-    """Both look like a job whose planner has not moved for a minute; the watch takes up the workers' own."""
+    """Both look like a job whose planner has not moved for long; the watch takes up the workers' own.
+
+    A planner beside the fleet's watches in haste. With the fleet's own it would take a minute and a quarter.
+    """
+    haste = {"PICTOR_TEST_WATCH_S": "1", "PICTOR_TEST_STALLED_AFTER_S": "5", **HOOK}
+    hasty = fleet.start(queues="plan", name="hasty", extra_env=haste).ready()
     lost, embedded = (
         fleet.ledger.create_job(request_of(fleet, many), driver=driver)
         for driver in (WORKERS, embedded_on("a-laptop"))
@@ -265,6 +271,10 @@ def test_an_embedded_job_on_the_ledger_of_the_workers_is_left_alone(fleet: Fleet
     assert after is not None
     assert (after.state, after.planned_batches, after.driver) == (JobState.RUNNING, 0, "embedded:a-laptop")
     assert fleet.pictor("jobs", "cancel", embedded.job_id).returncode == 0
+    assert hasty.terminate() == 0, hasty.log()
+    restarts = [line for line in hasty.log(1000).splitlines() if "planner restarted" in line]
+    assert restarts
+    assert all(lost.job_id in line for line in restarts)
 
 
 def test_a_retry_of_a_job_of_the_workers_is_done_by_them_alone(fleet: Fleet, bucket: str) -> None:

@@ -15,7 +15,7 @@ from torchvision.models import mobilenet_v2, squeezenet1_1
 from torchvision.transforms import functional as reference
 
 from pipeline.image.decode import decode_image, decode_stored_colours
-from pipeline.ingest.prepare import decode_object
+from pipeline.ingest.one_image import decode_object
 from pipeline.ports import ImageLimits
 from pipeline.types import FetchedObject, ObjectRef, Preprocessing
 from tests.sample_data import photograph_sets

@@ -13,6 +13,7 @@ import pytest
 from devstack import promtool
 from pipeline.types import WORKERS, Job, JobState
 from tests.chaos.pictures import picture
+from tests.chaos.system import HOOK
 from tests.conftest import missing
 from tests.fleet import Fleet, Worker, own_place, wait_until
 from tests.promql import RABBITMQ_METRICS, kept_by_prometheus, metrics_of_workers
@@ -41,6 +42,7 @@ class Monitored:
 
     def _start(self, name: str, *, queues: str, children: int) -> Worker:
         env = {"PICTOR_METRICS_ADDRESS": "127.0.0.1", "PICTOR_METRICS_PORT": str(self._ports[name])}
+        env |= {"PICTOR_TEST_WATCH_S": "1", **HOOK}  # it looks every 15 s, and a test waits for two looks
         return self.fleet.start(queues=queues, children=children, name=name, extra_env=env)
 
     def page(self, name: str) -> Page:

@@ -245,14 +245,14 @@ def test_a_job_of_a_collection_that_is_there_takes_its_model_and_not_the_default
     own = backend.model_for("", COLLECTION)
 
     def model_for(address: str, _collection: str) -> ImageEmbedder:
-        return FakeEmbedder(OTHER_SPEC) if address == "other.toml" else own
+        return FakeEmbedder(OTHER_SPEC) if address == "torchvision/resnet18" else own
 
-    settings = backend.settings.model_copy(update={"model": "other.toml"})
+    settings = backend.settings.model_copy(update={"model": "torchvision/resnet18"})
     with client_of(replace(backend, settings=settings, model_for=model_for)) as client:
         asked = {"source": f"s3://{BUCKET}/", "collection": COLLECTION}
         job = client.post("/v1/jobs", json=asked)
         assert (job.status_code, job.json()["model"]) == (202, SPEC.name)
-        refused = client.post("/v1/jobs", json=asked | {"model": "other.toml"})
+        refused = client.post("/v1/jobs", json=asked | {"model": "torchvision/resnet18"})
         assert (refused.status_code, problem_of(refused)["code"]) == (409, "model_mismatch")
         new = client.post("/v1/jobs", json=asked | {"collection": "new"})
         assert (new.status_code, new.json()["model"]) == (202, OTHER_SPEC.name)

@@ -247,6 +247,7 @@ def test_a_collection_has_its_generations(ask: Ask) -> None:
         shown.model,
         True,
     )
+    assert generation.precision == shown.precision == "float32"
     with pytest.raises(NotFoundError):
         ask("list_generations", "none")
 

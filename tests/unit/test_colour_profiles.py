@@ -12,7 +12,7 @@ from PIL import Image, ImageCms
 import pipeline.image.decode
 from pipeline.image.decode.cuda_jpeg import JpegBatcher
 from pipeline.image.decode.profile import MAX_PROFILE_BYTES, find_conversion
-from pipeline.ingest.prepare import decode_object
+from pipeline.ingest.one_image import decode_object
 from pipeline.ports import ImageLimits
 from pipeline.types import FetchedObject, ObjectRef, Preprocessing
 from tests import icc_profiles as icc

@@ -20,7 +20,7 @@ from pipeline.capacity import Load
 from pipeline.errors import ConfigError, ImageError
 from pipeline.image.decode import decode_image, decode_on_gpu
 from pipeline.image.decode.cuda_jpeg import BATCH_ITEMS, JpegBatcher, batcher_on
-from pipeline.ingest.prepare import decode_object
+from pipeline.ingest.one_image import decode_object
 from pipeline.ports import ImageLimits
 from pipeline.settings import Settings
 from pipeline.types import FetchedObject, ObjectRef, Preprocessing, Reason

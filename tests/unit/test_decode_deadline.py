@@ -15,7 +15,8 @@ from pipeline.errors import ImageError
 from pipeline.image.decode import DecodedImage, decode_stored_colours
 from pipeline.image.decode.work import Deadline
 from pipeline.ingest.phase_clock import PhaseClock
-from pipeline.ingest.prepare import find_views, prepare_all
+from pipeline.ingest.prepare import prepare_all
+from pipeline.ingest.view_search import find_views
 from pipeline.ports import Concurrency, ImageLimits
 from pipeline.ports.embedder import never_late
 from pipeline.testing.memory_store import MemoryStore

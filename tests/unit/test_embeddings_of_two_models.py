@@ -14,7 +14,7 @@ from pipeline.image.decode.cuda_jpeg import JpegBatcher
 from pipeline.ingest.block import pack_block, unpack_block
 from pipeline.ingest.handle import handle_embed, handle_prepare
 from pipeline.ingest.message import encode_batch
-from pipeline.ingest.prepare import decode_object
+from pipeline.ingest.one_image import decode_object
 from pipeline.ingest.run_batch import run_batch
 from pipeline.ports import Deps, ImageLimits
 from pipeline.testing.memory_index import MemoryIndex

@@ -9,7 +9,7 @@ import pytest
 from tests.conftest import REPOSITORY
 
 ALLOWED = {
-    "pipeline/settings.py": "every setting is read there, once",
+    "pipeline/settings/__init__.py": "every setting is read there, once",
     "pipeline/client_settings.py": "what a client of the service needs, before there is time for pydantic",
     "workers/identity.py": "what a worker's main process tells its children",
     "pipeline/cli/output.py": "TERM says whether a terminal obeys codes, as for every program",

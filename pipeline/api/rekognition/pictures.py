@@ -6,7 +6,7 @@ from pipeline.api.aws.errors import AwsError
 from pipeline.api.backend import Backend
 from pipeline.api.rekognition.members import MAX_BYTES, MAX_OBJECT_BYTES, Picture
 from pipeline.errors import ImageError
-from pipeline.ingest.prepare import fetch_object
+from pipeline.ingest.one_image import fetch_object
 from pipeline.names import check_bucket_or_folder, check_key
 from pipeline.search.query import Bytes, Object
 from pipeline.service.access import Caller, require_name

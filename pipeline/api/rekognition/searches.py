@@ -17,7 +17,7 @@ from pipeline.api.rekognition.quality import is_good_enough
 from pipeline.api.rekognition.shapes import Shape, box, compared_face, confidence_of, face, version_at
 from pipeline.api.stated import StatedInHeaders
 from pipeline.errors import ErrorCode
-from pipeline.search.examples import Example
+from pipeline.search.example import Example
 from pipeline.search.persons import owners_of
 from pipeline.search.query import Bytes, Stored
 from pipeline.service.face_ids import likely_row_of

@@ -3,12 +3,14 @@
 A body with a marker in it kills or hangs the process that decodes it, or raises what nobody foresaw.
 Variables do the rest:
 
-    PICTOR_TEST_LOST_DEVICE     the model fails after this many groups, as a device that fell off the bus
-    PICTOR_TEST_GROUP_S         what the model takes longer for a group
-    PICTOR_TEST_CLOCK_S         requests to S3 are signed by a clock that is wrong by so many seconds
-    PICTOR_TEST_SPLIT_AFTER_S   a batch is slow after this
-    PICTOR_TEST_TRIAL_LIMIT_S   a trial is slow after this
-    PICTOR_TEST_RETRY_DELAY_S   between two tries of a task
+    PICTOR_TEST_LOST_DEVICE      the model fails after this many groups, as a device that fell off the bus
+    PICTOR_TEST_GROUP_S          what the model takes longer for a group
+    PICTOR_TEST_CLOCK_S          requests to S3 are signed by a clock that is wrong by so many seconds
+    PICTOR_TEST_SPLIT_AFTER_S    a batch is slow after this
+    PICTOR_TEST_TRIAL_LIMIT_S    a trial is slow after this
+    PICTOR_TEST_RETRY_DELAY_S    between two tries of a task
+    PICTOR_TEST_WATCH_S          how often a planner's process looks at the jobs that run
+    PICTOR_TEST_STALLED_AFTER_S  a claim that was not renewed for so long is nobody's
 """
 
 import importlib.util
@@ -86,6 +88,11 @@ def retry_sooner(module: Any) -> None:
         module.RETRY_DELAYS_S = (int(delay),)
 
 
+def watch_sooner(module: Any) -> None:
+    module.WATCH_S = float(os.environ.get("PICTOR_TEST_WATCH_S", module.WATCH_S))
+    module.STALLED_AFTER_S = float(os.environ.get("PICTOR_TEST_STALLED_AFTER_S", module.STALLED_AFTER_S))
+
+
 CHANGES: dict[str, Callable[[Any], None]] = {
     "pipeline.image.decode": hurt_decoding,
     "pipeline.adapters.models.torch_embedder": hurt_device,
@@ -93,6 +100,7 @@ CHANGES: dict[str, Callable[[Any], None]] = {
     "workers.isolation.halve": split_sooner,
     "workers.isolation.sandbox": try_shorter,
     "workers.delivery": retry_sooner,
+    "workers.planning.watch": watch_sooner,
 }
 
 
