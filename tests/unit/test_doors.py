@@ -187,7 +187,8 @@ OVER_HTTP: Mapping[str, Knock] = {
 OTHERS = {
     "task search",
     "pictor search",
-    "pictor duplicates",  # test_duplicates.py looks at it
+    "pictor duplicates",  # test_duplicates.py looks at these two
+    "POST /v1/collections/{collection}/duplicates",
     "POST /rekognition/CompareFaces",  # test_rekognition.py looks at these three
     "POST /rekognition/SearchFaces",
     "POST /rekognition/SearchFacesByImage",
