@@ -284,7 +284,11 @@ class Backend:
         """Args: `model` is the address that was asked for, or "" for the collection's own."""
         if self.driver == WORKERS:
             return self._model_for_workers(model, collection)
-        return self.model_for(model or self.settings.model, collection)
+        asked = self.model_for(model or self.settings.model, collection)
+        existing = None if model else self.index.get_collection(collection)
+        if existing is None or asked.spec.fingerprint == existing.fingerprint:
+            return asked
+        return self.model_for("", collection)  # PICTOR_MODEL is for collections that are made
 
     def _model_for_workers(self, model: str, collection: str) -> ImageEmbedder:
         """A collection that is there keeps its model, which need not be on this machine."""
