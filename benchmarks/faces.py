@@ -133,7 +133,7 @@ def _networks_s(model: Path, pictures: Sequence[Path], device: str) -> tuple[flo
             looked_at += [small[tile.top : tile.bottom, tile.left : tile.right] for tile in look.tiles]
         crops += [view.pixels for view in finder.find_views(rgb)]
     groups = [np.stack(crops[start : start + 8]) for start in range(0, len(crops), 8)]
-    detector = _best_s(lambda: [finder.detector.detect(part) for part in looked_at])
+    detector = _best_s(lambda: [finder.detector.look(part)() for part in looked_at])
     embedder_s = _best_s(lambda: [embedder.embed_images(group) for group in groups])
     return detector / len(pictures), embedder_s / len(pictures), len(crops)
 

@@ -23,7 +23,7 @@ The word after each class is its `code`. The exit code of a command, the status 
 `code` of a JSON answer follow from it.
 
 An expected failure of one image travels as a value (`types.Rejected`); `ImageError` is how decoders and
-stores say it to `prepare_one`, the one place that turns it into that value.
+stores say it to `prepare_one`, which turns it into that value, as `view_search` does for what comes later.
 """
 
 from enum import StrEnum

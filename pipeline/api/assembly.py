@@ -8,6 +8,7 @@ from typing import Protocol
 
 from pipeline import wiring
 from pipeline.api.backend import Backend, Runner
+from pipeline.api.metrics import ServiceMetrics
 from pipeline.api.places import Places, known_places
 from pipeline.api.readiness import Part
 from pipeline.evaluation.scale import calibration_in
@@ -24,6 +25,7 @@ from pipeline.ports import (
 )
 from pipeline.ports.embedder import warm_model, warm_texts
 from pipeline.ports.lazy import LazyEmbedder
+from pipeline.search.gathered_index import GatheredIndex
 from pipeline.search.micro_batches import MicroBatches
 from pipeline.service.accountability import Accountability
 from pipeline.service.models import LoadedOnDemand, Models
@@ -61,11 +63,14 @@ def make_backend(
 ) -> Backend:
     """What every service has, over the ports that differ. Args: `opened` closes what is opened later."""
     runs_jobs = driver != WORKERS
+    metrics = ServiceMetrics()
+    index = GatheredIndex(index, told=metrics.record_index_call)
     load = wiring.model_loader(settings)
     models = LoadedOnDemand(
         index,
         lambda address, precision: opened.enter_context(MicroBatches(load(address, precision))),
         requested=settings.model if runs_jobs else "",  # workers of several models may share a cluster
+        else_own=True,
         precision=settings.precision,
         finder_of=partial(wiring.finder_of, settings=settings),
         load_texts=partial(wiring.load_texts, settings=settings),
@@ -108,6 +113,7 @@ def make_backend(
         runner=runner,
         driver=driver,
         uploads=uploads,
+        metrics=metrics,
         parts=(
             Part(name="model", look=lambda: _warm(settings.collection, index, models)),
             Part(name="index", look=index.list_collections),

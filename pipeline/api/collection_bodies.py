@@ -57,6 +57,7 @@ class Generation(BaseModel):
     model: str
     rows: int
     live: Annotated[bool, Field(description="Searches look here")]
+    precision: str
 
 
 class Generations(BaseModel):

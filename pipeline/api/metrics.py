@@ -19,10 +19,13 @@ from prometheus_client import (
     generate_latest,
 )
 
+from pipeline.search.gathered_index import CALLS
+
 __all__ = ["CONTENT_TYPE", "ServiceMetrics"]
 
 # From an answer out of memory to a batch of a hundred pictures.
 _BUCKETS_S = (0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
+_BUCKETS_QUESTIONS = (1, 2, 3, 4, 6, 8, 16, 32)
 METHODS = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")
 OTHER = "other"  # a method that no route has
 NO_ROUTE = "none"  # turned away before its route was looked for, or there is none
@@ -78,6 +81,13 @@ class ServiceMetrics:
             registry=self.registry,
             buckets=_BUCKETS_S,
         )
+        self._index_calls = Histogram(
+            "pictor_index_call_questions",
+            "Searches or lookups of rows that went to the index in one call",
+            ["call"],
+            registry=self.registry,
+            buckets=_BUCKETS_QUESTIONS,
+        )
         build = Gauge(
             "pictor_build_info", "1; what runs here", ["version", "python", "torch"], registry=self.registry
         )
@@ -89,6 +99,7 @@ class ServiceMetrics:
         for door in DOORS:
             for answer in ANSWERS:
                 self._searches.labels(answer, door)
+        self._questions = {call: self._index_calls.labels(call) for call in CALLS}
 
     def open_request(self, kind: str) -> None:
         self._in_flight.labels(kind).inc()
@@ -109,6 +120,10 @@ class ServiceMetrics:
         self._searches.labels("answered", door).inc(answered)
         self._searches.labels("refused", door).inc(refused)
         self._search_seconds.observe(seconds)
+
+    def record_index_call(self, call: str, questions: int) -> None:
+        """Args: `call` is one of `gathered_index.CALLS`."""
+        self._questions[call].observe(questions)
 
     def page(self) -> bytes:
         """As Prometheus reads it."""

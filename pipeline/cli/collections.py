@@ -84,10 +84,13 @@ def show_collection(name: Name, as_json: AsJson = False) -> None:
             ],
         )
     note("Generations:")
-    write_table(
-        ("fingerprint", "model", "rows", "live"),
-        [(_digits_of(one), one["model"], one["rows"], "yes" if one["live"] else "") for one in generations],
-    )
+    write_table(("fingerprint", "model", "rows", "precision", "live"), map(_generation_row, generations))
+
+
+def _generation_row(one: Fields) -> Sequence[object]:
+    """A service of an earlier version tells no precision."""
+    live = "yes" if one["live"] else ""
+    return (_digits_of(one), one["model"], one["rows"], one.get("precision", ""), live)
 
 
 @app.command("promote")

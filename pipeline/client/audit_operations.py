@@ -4,9 +4,9 @@ import hashlib
 from datetime import datetime
 from pathlib import Path
 
-from pipeline.client.calls import Call, Pages, quoted
+from pipeline.client.calls import JSON_HEADERS, Call, Pages, json_body, quoted
 from pipeline.client.queries import picture_of
-from pipeline.client.requests import page_of
+from pipeline.client.requests import sent_page_of
 from pipeline.client.results import AuditEntry, Review, reader_of
 
 
@@ -47,9 +47,9 @@ def search_audit(
         "since": since.isoformat() if since else "",
         "until": until.isoformat() if until else "",
     }
-    params = {name: text for name, text in given.items() if text}
+    terms = {name: text for name, text in given.items() if text}
     return Pages(
-        call=lambda token: page_of("/v1/audit/entries", "entries", AuditEntry, page_items, token, params)
+        call=lambda token: sent_page_of("/v1/audit/search", "entries", AuditEntry, page_items, token, terms)
     )
 
 
@@ -82,8 +82,13 @@ def audit_report(
         "collection": collection,
         "recipient": recipient,
     }
-    params = {name: text for name, text in given.items() if text}
-    return Call(method="GET", path=f"/v1/audit/reports/{quoted(shape)}", params=params, read=bytes)
+    return Call(
+        method="POST",
+        path=f"/v1/audit/reports/{quoted(shape)}",
+        headers=JSON_HEADERS,
+        body=json_body({name: text for name, text in given.items() if text}),
+        read=bytes,
+    )
 
 
 def audit_review(*, since: datetime | None = None, until: datetime | None = None) -> Call[Review]:

@@ -1,18 +1,14 @@
 """From one reference to pixels: fetch, decode and resize."""
 
-import time
 from collections.abc import Callable, Mapping
 from threading import Semaphore
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from pipeline.errors import ImageError
 from pipeline.ingest.phase_clock import PhaseClock
-from pipeline.ingest.same_faces import face_of_key
-from pipeline.ports import ImageLimits, ObjectReader, ViewFinder, misfit_of
-from pipeline.ports.image_rows import MAX_VIEWS
+from pipeline.ports import ImageLimits, ObjectReader, misfit_of
 from pipeline.types import (
-    Box,
     FailedAt,
     FetchedObject,
     ObjectRef,
@@ -22,12 +18,12 @@ from pipeline.types import (
     Reason,
     Rejected,
     View,
-    split_metadata,
 )
 
 if TYPE_CHECKING:
     from pipeline.image.decode import DecodedImage
 
+T = TypeVar("T")
 
 NONE_BESIDE: Mapping[str, Preprocessing] = MappingProxyType({})
 
@@ -35,16 +31,12 @@ NONE_BESIDE: Mapping[str, Preprocessing] = MappingProxyType({})
 def prepare_one(
     ref: ObjectRef,
     store: ObjectReader,
-    spec: Preprocessing,
     limits: ImageLimits,
     clock: PhaseClock,
     decode_slots: Semaphore,
-    *,
-    jpeg_device: str = "",
-    finder: ViewFinder | None = None,
-    beside: Mapping[str, Preprocessing] = NONE_BESIDE,
-) -> Prepared | Rejected:
-    """The ONE place where an image error becomes data."""
+    decode: Callable[[ObjectRef, FetchedObject], T],
+) -> T | Rejected:
+    """The place where an error of one image becomes data. Those of `view_search` do so there."""
     stage = FailedAt.FETCH
     try:
         with clock.measure("fetch"):
@@ -52,24 +44,14 @@ def prepare_one(
         clock.count_fetched(len(fetched.body))
         stage = FailedAt.DECODE
         with decode_slots, clock.measure("decode"):
-            return _decode(ref, fetched, spec, limits, jpeg_device, finder, beside)
+            return _decode(ref, fetched, decode)
     except ImageError as err:
         return Rejected(ref=ref, stage=stage, reason=err.reason, detail=err.detail)
 
 
-def _decode(
-    ref: ObjectRef,
-    fetched: FetchedObject,
-    spec: Preprocessing,
-    limits: ImageLimits,
-    jpeg_device: str,
-    finder: ViewFinder | None,
-    beside: Mapping[str, Preprocessing],
-) -> Prepared:
+def _decode(ref: ObjectRef, fetched: FetchedObject, decode: Callable[[ObjectRef, FetchedObject], T]) -> T:
     try:
-        if finder is not None:
-            return find_views(ref, fetched, finder, limits)
-        return decode_object(ref, fetched, spec, limits, jpeg_device=jpeg_device, beside=beside)
+        return decode(ref, fetched)
     except ImageError as err:
         if err.reason is Reason.NOT_AN_IMAGE and fetched.encoding:
             words = f"{err.detail}, stored with Content-Encoding {fetched.encoding!r}"
@@ -147,49 +129,3 @@ def decode_object(
 def _target_px(spec: Preprocessing) -> int:
     """The shorter side that is resized to."""
     return spec.crop if spec.fit == "stretch" else spec.resize
-
-
-def find_views(
-    ref: ObjectRef,
-    fetched: FetchedObject,
-    finder: ViewFinder,
-    limits: ImageLimits,
-    *,
-    now: Callable[[], float] = time.thread_time,
-) -> Prepared:
-    """Turn bytes into the input of a model that looks at parts of an image. Raises ImageError.
-
-    Args:
-        now: the clock of the deadline, seconds. One deadline covers decoding and finding.
-    """
-    from pipeline.image.decode import decode_stored_colours
-    from pipeline.image.decode.work import Deadline
-
-    deadline = Deadline(limits.decode_deadline_s, now=now, late="not searched for faces")
-    image = decode_stored_colours(fetched.body, limits=limits, target_px=finder.min_side_px, now=now)
-    found = finder.find_views(image.rgb, check_time=deadline.check_time)[:MAX_VIEWS]
-    deadline.check_time()
-    views = face_of_key([_in_original(view, image) for view in found], ref.key)
-    return Prepared(
-        ref=ref,
-        views=tuple(views),
-        width=image.width,
-        height=image.height,
-        metadata=split_metadata(fetched.metadata)[0],  # those names belong to what is said of views
-    )
-
-
-def _in_original(view: View, image: "DecodedImage") -> View:
-    """With its place in the upright original, and in the colours that the model knows."""
-    pixels = view.pixels if image.conversion is None else image.conversion.convert_planes(view.pixels)
-    if view.box is None:
-        return View(pixels=pixels)
-    height, width = image.rgb.shape[:2]
-    x, y = image.width / width, image.height / height
-    box = Box(
-        left=round(view.box.left * x),
-        top=round(view.box.top * y),
-        width=round(view.box.width * x),
-        height=round(view.box.height * y),
-    )
-    return View(pixels=pixels, box=box, face=view.face and view.face.scaled(x, y))

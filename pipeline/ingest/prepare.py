@@ -8,7 +8,7 @@ from dataclasses import replace
 from itertools import chain
 from threading import Semaphore
 
-from pipeline.ingest.one_image import NONE_BESIDE, prepare_one
+from pipeline.ingest.one_image import NONE_BESIDE, decode_object, prepare_one
 from pipeline.ingest.phase_clock import PhaseClock
 from pipeline.ingest.reuse import changed_refs, look_up_versions, reuse_vectors
 from pipeline.ingest.same_faces import metadata_of_kept
@@ -17,6 +17,7 @@ from pipeline.ports.embedder import check_beside, check_finder
 from pipeline.types import (
     CollectionRef,
     EmbedBatch,
+    FetchedObject,
     ModelSpec,
     ObjectRef,
     Prepared,
@@ -91,7 +92,7 @@ def prepare_all(
 
     At most two groups of finished pixels wait for the consumer, and at most `fetch_threads` bodies are in
     memory. Closing the iterator early stops the threads. Without `concurrency.works_ahead` there are none,
-    and an image is prepared when it is asked for.
+    and an image is prepared when it is asked for; with a finder, a few images are.
 
     Args:
         beside: see `decode_object`.
@@ -102,21 +103,21 @@ def prepare_all(
     """
     slots = decode_slots or Semaphore(concurrency.decode_threads)
 
+    def decode(ref: ObjectRef, fetched: FetchedObject) -> Prepared:
+        if finder is None:
+            return decode_object(
+                ref, fetched, spec, limits, jpeg_device=concurrency.jpeg_device, beside=beside
+            )
+        from pipeline.ingest.view_search import find_views
+
+        return find_views(ref, fetched, finder, limits)
+
     def prepare(ref: ObjectRef) -> Prepared | Rejected:
-        return prepare_one(
-            ref,
-            store,
-            spec,
-            limits,
-            clock,
-            slots,
-            jpeg_device=concurrency.jpeg_device,
-            finder=finder,
-            beside=beside,
-        )
+        return prepare_one(ref, store, limits, clock, slots, decode)
 
     if not concurrency.works_ahead:
-        yield from map(prepare, refs)
+        in_turn = map(prepare, refs) if finder is None else _search(refs, store, finder, limits, clock, slots)
+        yield from in_turn
         return
     ahead = 2 * concurrency.group_items
     with ThreadPoolExecutor(concurrency.fetch_threads, thread_name_prefix="prepare") as pool:
@@ -124,6 +125,31 @@ def prepare_all(
             yield from _in_order(pool, prepare, refs, ahead)
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+def _search(
+    refs: Sequence[ObjectRef],
+    store: ObjectReader,
+    finder: ViewFinder,
+    limits: ImageLimits,
+    clock: PhaseClock,
+    slots: Semaphore,
+) -> Generator[Prepared | Rejected]:
+    """By the thread that asks, a few images at once."""
+    # Imported at the first image: torch costs seconds, and a run that finds nothing new never needs it.
+    from pipeline.ingest.view_search import ViewSearch, search_together
+
+    def begin(ref: ObjectRef) -> ViewSearch | Rejected:
+        return prepare_one(
+            ref, store, limits, clock, slots, lambda ref, fetched: ViewSearch(ref, fetched, finder, limits)
+        )
+
+    @contextmanager
+    def hold() -> Iterator[None]:
+        with slots, clock.measure("decode"):
+            yield
+
+    yield from search_together(map(begin, refs), hold)
 
 
 def _in_order(

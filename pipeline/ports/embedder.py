@@ -1,13 +1,15 @@
 """A model on a device, by what it can be asked for. `ModelSpec.capabilities` says what that is."""
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
+from collections.abc import Callable, Generator, Mapping, Sequence
+from typing import Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import ModelError
 from pipeline.types import Capability, ModelSpec, View
+
+T = TypeVar("T")
 
 
 class ImageEmbedder(Protocol):
@@ -88,6 +90,42 @@ class ViewFinder(Protocol):
             At most MAX_VIEWS. Boxes are in px of `rgb`, pixels [3, S, S].
         """
         ...
+
+
+Finding = Generator[None, None, Sequence[View]]
+"""Work that ends with the views of a picture. It stops after each step, so that others can take theirs."""
+
+
+@runtime_checkable
+class SteppingFinder(ViewFinder, Protocol):
+    """One that can go through several pictures together: each takes a step before any takes the next.
+
+    A network drives all else out of the caches of a core. Lines of Python take several times as long after a
+    network as after the same lines for another picture.
+    """
+
+    def find_in_steps(
+        self, rgb: NDArray[np.uint8], *, check_time: Callable[[], None] = never_late
+    ) -> Finding:
+        """The views that `find_views` gives."""
+        ...
+
+
+def find_in_steps(finder: ViewFinder, rgb: NDArray[np.uint8], *, check_time: Callable[[], None]) -> Finding:
+    """The same of any finder. One that knows no steps does all in the first."""
+    if isinstance(finder, SteppingFinder):
+        return (yield from finder.find_in_steps(rgb, check_time=check_time))
+    return finder.find_views(rgb, check_time=check_time)
+
+
+def finish(work: Generator[None, None, T]) -> T:
+    """Take all steps of it. Returns what it ends with."""
+    while True:
+        try:
+            next(work)
+        except StopIteration as end:
+            ended: T = end.value
+            return ended
 
 
 def warm_model(embedder: ImageEmbedder) -> None:

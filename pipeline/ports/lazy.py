@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.ports import ImageEmbedder, ObjectStore, TextEmbedder, ViewFinder
-from pipeline.ports.embedder import never_late
+from pipeline.ports.embedder import Finding, find_in_steps, never_late
 from pipeline.ports.passing import PassingStore
 from pipeline.types import ModelSpec, View
 
@@ -83,6 +83,11 @@ class LazyFinder:
         self, rgb: NDArray[np.uint8], *, check_time: Callable[[], None] = never_late
     ) -> Sequence[View]:
         return self._finder().find_views(rgb, check_time=check_time)
+
+    def find_in_steps(
+        self, rgb: NDArray[np.uint8], *, check_time: Callable[[], None] = never_late
+    ) -> Finding:
+        return find_in_steps(self._finder(), rgb, check_time=check_time)
 
 
 class LazyStore(PassingStore):

@@ -220,7 +220,13 @@ def _embeddings_json(info: CollectionInfo) -> list[dict[str, object]]:
 
 
 def generation_json(info: CollectionInfo) -> dict[str, object]:
-    return {"fingerprint": info.fingerprint, "model": info.model_name, "rows": info.rows, "live": info.live}
+    return {
+        "fingerprint": info.fingerprint,
+        "model": info.model_name,
+        "rows": info.rows,
+        "live": info.live,
+        "precision": info.precision,
+    }
 
 
 def model_json(spec: ModelSpec) -> dict[str, object]:

@@ -14,6 +14,7 @@ from pipeline.adapters.ledger.sql_ledger import SqlLedger, open_ledger
 from pipeline.adapters.milvus.index import MilvusIndex
 from pipeline.errors import PictorError
 from pipeline.ports import VectorIndex
+from pipeline.search.gathered_index import GatheredIndex
 from pipeline.service.confined import ConfinedIndex, Scope
 from pipeline.testing.memory_index import MemoryIndex
 from pipeline.types import CollectionRef
@@ -80,7 +81,8 @@ def index(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         yield MemoryIndex()
         return
     if request.param == "of a tenant":
-        yield ConfinedIndex(BesideIndex(MemoryIndex()), Scope(who="ann", tenant="acme", collections=("*",)))
+        gathered = GatheredIndex(BesideIndex(MemoryIndex()))  # as in the service
+        yield ConfinedIndex(gathered, Scope(who="ann", tenant="acme", collections=("*",)))
         return
     with open_index(request.param, tmp_path_factory) as index:
         yield index

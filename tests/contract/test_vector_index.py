@@ -6,6 +6,7 @@ import textwrap
 import threading
 import traceback
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
@@ -36,6 +37,7 @@ from pipeline.errors import (
     TransientError,
 )
 from pipeline.ports import MAX_ETAG_BYTES, MAX_HITS, MAX_METADATA_BYTES, MAX_PATH_BYTES, VectorIndex
+from pipeline.search.gathered_index import GatheredIndex
 from pipeline.testing.memory_filter import matches
 from pipeline.types import (
     AllOf,
@@ -384,6 +386,28 @@ class TestSearch:
         answers = index.search(ref, vectors, k=40)  # more than one call's worth of hits
         assert [answer[0].id for answer in answers] == ids(rows)
         assert {len(answer) for answer in answers} == {40}
+
+    def test_questions_of_many_threads_that_go_together_find_what_each_finds_alone(
+        self, index: VectorIndex, ref: CollectionRef
+    ) -> None:
+        vectors = unit(5, 60)
+        rows = [row(f"{n}", vector, metadata={"n": str(n % 2)}) for n, vector in enumerate(vectors)]
+        put(index, ref, rows)
+        filters = [None, SearchFilter(metadata={"n": "1"})]
+        questions = [(place, where) for place in range(24) for where in filters]
+        calls: list[int] = []
+        gathered = GatheredIndex(index, at_once=1, told=lambda _call, questions: calls.append(questions))
+
+        def find(asked: VectorIndex, place: int, where: SearchFilter | None) -> list[tuple[str, Any]]:
+            [stored] = asked.get_rows(ref, [rows[place].id], latest=False)
+            [hits] = asked.search(ref, stored.vector[None], k=4, where=where)
+            # Sums of a batch may differ in the last bit, and so the sixth decimal may.
+            return [(hit.id, pytest.approx(hit.score, abs=2e-6)) for hit in hits]
+
+        with ThreadPoolExecutor(8) as pool:
+            together = list(pool.map(lambda question: find(gathered, *question), questions))
+        assert together == [find(index, *question) for question in questions]
+        assert sum(calls) == 2 * len(questions)
 
     def test_equal_scores_are_ordered_by_id_at_the_cut_too(
         self, index: VectorIndex, ref: CollectionRef

@@ -184,6 +184,7 @@ EXAMPLES: dict[Route, Example] = {
     ("POST", "/v1/collections/{collection}/search"): Example(json={"query": {"id": "IMAGE"}}),
     ("POST", "/v1/collections/{collection}/search/batch"): Example(json={"queries": [{"id": "IMAGE"}]}),
     ("POST", "/v1/collections/{collection}/search/image"): Example(content=PICTURE),
+    ("POST", "/v1/collections/{collection}/duplicates"): Example(json={}),
     # The collections of this table are of whole images: who may ask is told so.
     ("POST", "/v1/faces/detect"): Example(params={"collection": "COLLECTION"}, content=PICTURE),
     ("POST", "/v1/faces/compare"): Example(
@@ -194,7 +195,9 @@ EXAMPLES: dict[Route, Example] = {
         }
     ),
     ("GET", "/v1/audit/entries"): Example(),
+    ("POST", "/v1/audit/search"): Example(json={"actor": "nobody"}),
     ("GET", "/v1/audit/reports/{shape}"): Example(before=record_searches),
+    ("POST", "/v1/audit/reports/{shape}"): Example(json={"recipient": "nobody"}, before=record_searches),
     ("GET", "/v1/audit/review"): Example(),
     ("GET", "/v1/keys"): Example(),
     ("POST", "/v1/keys"): Example(json={"name": "k", "roles": ["searcher"], "collections": ["COLLECTION"]}),
@@ -446,8 +449,8 @@ def test_who_looks_on_changes_nothing_and_searches_nobody() -> None:
             assert statuses[KeyRole.VERIFIER] >= 300 or path in VERIFICATIONS, path
 
 
-# They change nothing but the log of who looked. Forms, since names stand in no address (decision 0165).
-LOOKS = {"/audit", "/audit/reports/{shape}"}
+# They change nothing but the log of who looked. Bodies, since names stand in no address (decision 0165).
+LOOKS = {"/audit", "/audit/reports/{shape}", "/v1/audit/search", "/v1/audit/reports/{shape}"}
 # What an approver is for.
 DECISIONS = {*(f"{POLICY}/versions/{{number}}/{word}" for word in ("approve", "refuse")), DECIDE_CASE}
 VERIFICATIONS = {f"{MATCH}/decision"}  # what a verifier is for

@@ -136,6 +136,14 @@ def test_queries_are_counted_by_door(client: TestClient) -> None:
     assert page.total("pictor_search_seconds_count") == 2
 
 
+def test_calls_of_the_index_are_counted_by_what_they_hold(backend: Backend) -> None:
+    for questions in (1, 3):
+        backend.metrics.record_index_call("search", questions)
+    page = Page(backend.metrics.page().decode())
+    assert page.by("pictor_index_call_questions_count", "call") == {"search": 2}
+    assert page.total("pictor_index_call_questions_sum", call="search") == 4
+
+
 def test_metrics_with_a_port_of_their_own_are_not_on_the_service(backend: Backend) -> None:
     moved = replace(backend, settings=backend.settings.model_copy(update={"metrics_port": 9090}))
     with client_of(moved) as client:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
+from pipeline.client import audit_operations
 from pipeline.errors import ArgumentError, AuditError, DeniedError, TransientError
 from pipeline.ports import Deps
 from pipeline.service import audit_search
@@ -28,6 +29,7 @@ from pipeline.types import (
     ReferenceDb,
 )
 from tests.audit_records import NOON, search_by
+from tests.golden.test_http_api import document
 from tests.unit.api_client import backend_of, client_with_keys, key_for
 
 ME = local_caller()
@@ -204,6 +206,48 @@ def test_the_service_reads_every_condition(
     assert [entry["index"] for entry in listed] == indexes
 
 
+def test_what_is_sought_is_sent_in_a_body(asked: tuple[TestClient, dict[str, str]]) -> None:
+    client, headers = asked
+    given = {"actor": "bob", "max_results": 1}
+    first = client.post("/v1/audit/search", json=given, headers=headers).json()
+    by_address = client.get(
+        "/v1/audit/entries", params={"actor": "bob", "until": "2026-11-27T14:03:00Z"}, headers=headers
+    )
+    assert first["entries"] == by_address.json()["entries"][:1]
+    token = {"next_token": first["next_token"]}
+    second = client.post("/v1/audit/search", json=given | token, headers=headers).json()
+    assert ([entry["index"] for entry in second["entries"]], second["next_token"]) == ([1], None)
+
+
+@pytest.mark.parametrize(
+    "body", [{"probe": "abc"}, {"kind": "rumour"}, {"since": "yesterday"}, {"person": "bob"}]
+)
+def test_a_body_that_cannot_be_is_refused(
+    asked: tuple[TestClient, dict[str, str]], body: dict[str, str]
+) -> None:
+    client, headers = asked
+    assert client.post("/v1/audit/search", json=body, headers=headers).status_code == 422
+    assert client.post("/v1/audit/reports/extract", json=body, headers=headers).status_code == 422
+
+
+def test_an_address_that_tells_who_is_looked_for_is_deprecated() -> None:
+    """For every route of the log, so that a new one is no exception."""
+    told = {"actor", "case", "purpose", "probe", "image", "candidate", "recipient"}
+    routes = {path: item for path, item in document()["paths"].items() if path.startswith("/v1/audit")}
+    parameters = [each for item in routes.values() for each in item.get("get", {}).get("parameters", [])]
+    assert {each["name"] for each in parameters} >= told
+    assert {each["name"] for each in parameters if each.get("deprecated")} == told
+
+
+def test_the_client_puts_nobody_into_an_address() -> None:
+    who, case = "Ann Example", "2026-17"
+    search = audit_operations.search_audit(actor=who, case=case, probe=b"picture").call("")
+    report = audit_operations.audit_report("extract", actor=who, case=case)
+    assert (search.method, search.params, report.method, report.params) == ("POST", {}, "POST", {})
+    for body in (search.body, report.body):
+        assert {"actor": who, "case": case}.items() <= json.loads(body or b"{}").items()
+
+
 @pytest.mark.parametrize("params", [{"probe": "abc"}, {"kind": "rumour"}, {"since": "yesterday"}])
 def test_a_condition_that_cannot_be_is_refused(
     asked: tuple[TestClient, dict[str, str]], params: dict[str, str]
@@ -220,5 +264,7 @@ def test_the_service_makes_reports_as_files(asked: tuple[TestClient, dict[str, s
     params = {"actor": "bob", "since": "2026-11-27T12:02:00", "recipient": "the court"}
     extract = client.get("/v1/audit/reports/extract", params=params, headers=headers).json()
     assert [row["entry"] for row in extract["tables"]["entries"]["rows"]] == [2]
+    sent = client.post("/v1/audit/reports/extract", json=params, headers=headers).json()
+    assert sent["tables"]["entries"]["rows"] == extract["tables"]["entries"]["rows"]
     refused = client.get("/v1/audit/reports/annual", params={"actor": "bob"}, headers=headers)
     assert (refused.status_code, refused.json()["code"]) == (400, "invalid_argument")

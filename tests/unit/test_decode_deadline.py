@@ -14,9 +14,9 @@ from pipeline.adapters.models.faces.detections import Detections, suppress
 from pipeline.errors import ImageError
 from pipeline.image.decode import DecodedImage, decode_stored_colours
 from pipeline.image.decode.work import Deadline
-from pipeline.ingest.one_image import find_views
 from pipeline.ingest.phase_clock import PhaseClock
 from pipeline.ingest.prepare import prepare_all
+from pipeline.ingest.view_search import find_views
 from pipeline.ports import Concurrency, ImageLimits
 from pipeline.ports.embedder import never_late
 from pipeline.testing.memory_store import MemoryStore

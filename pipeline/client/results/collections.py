@@ -46,12 +46,16 @@ class Collection(AnswerObject):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Generation(AnswerObject):
-    """The vectors of one model in a collection. The one that is `live` answers searches."""
+    """The vectors of one model in a collection. The one that is `live` answers searches.
+
+    `precision` is empty where the service is older.
+    """
 
     fingerprint: str
     model: str
     rows: int
     live: bool
+    precision: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -42,11 +42,20 @@ class Deadline:
         self._now = now
         self._late = late
         self._ends = now() + deadline_s
+        self._paused = math.nan
 
     def check_time(self) -> None:
         """Raises ImageError(timeout) when the deadline has passed."""
         if self._now() > self._ends:
             raise ImageError(Reason.TIMEOUT, f"{self._late} within {self._deadline_s:g} s of processor time")
+
+    def pause(self) -> None:
+        """The thread goes on with another image, whose time is not that of this one."""
+        self._paused = self._now()
+
+    def resume(self) -> None:
+        """After a pause."""
+        self._ends += self._now() - self._paused
 
 
 class Work(Deadline):

@@ -12,7 +12,7 @@ from pipeline.adapters.models.faces.face_file import AlignerSettings, FinderSett
 from pipeline.adapters.models.faces.looks import Look, Tile, make_small, plan_looks
 from pipeline.adapters.models.faces.quality import pose_of
 from pipeline.image.quality import brightness, grey_of, sharpness
-from pipeline.ports.embedder import never_late
+from pipeline.ports.embedder import Finding, finish, never_late
 from pipeline.types import Box, Face, Pixels, View
 
 MIN_SIDE_PX = 1000  # a picture keeps four times as many px of the shorter side where memory allows it
@@ -20,7 +20,9 @@ EDGE_PX = 2  # so near to the inner side of a tile, a face is taken to be cut
 
 
 class Detector(Protocol):
-    def detect(self, rgb: Pixels) -> Detections: ...
+    def look(self, rgb: Pixels) -> Callable[[], Detections]:
+        """Ask the network. The function that is returned reads its answer."""
+        ...
 
 
 class FaceFinder:
@@ -36,43 +38,59 @@ class FaceFinder:
 
     def find_views(self, rgb: Pixels, *, check_time: Callable[[], None] = never_late) -> Sequence[View]:
         """The largest face first. One whose points are in one place cannot be aligned and is left out."""
-        found, views = self._find(rgb, check_time), []
-        for number in range(len(found)):
-            check_time()
-            views.append(self._view(rgb, found, number))
-        return [view for view in views if view is not None]
+        return finish(self.find_in_steps(rgb, check_time=check_time))
 
-    def _find(self, rgb: Pixels, check_time: Callable[[], None]) -> Detections:
+    def find_in_steps(self, rgb: Pixels, *, check_time: Callable[[], None] = never_late) -> Finding:
+        """See `ports.SteppingFinder`: the network, its answer, the crops, and what is known of each face."""
         height, width = rgb.shape[:2]
         looks = plan_looks(
             width, height, side_px=self.settings.side_px, min_face_px=self.settings.min_face_px
         )
-        found = join([self._look(rgb, look, check_time) for look in looks])
+        answers = [self._look(rgb, look, check_time) for look in looks]
+        yield
+        found = self._choose(join([read() for read in answers]), check_time)
+        yield
+        crops = [self._cut(rgb, points, check_time) for points in found.points]
+        yield
+        return [
+            View(
+                pixels=crop,
+                box=_box(found.boxes[number], rgb),
+                face=_face(found.points[number], crop, float(found.scores[number])),
+            )
+            for number, crop in enumerate(crops)
+            if crop is not None
+        ]
+
+    def _look(self, rgb: Pixels, look: Look, check_time: Callable[[], None]) -> Callable[[], Detections]:
+        check_time()
+        small = make_small(rgb, look.width, look.height)
+        scale = rgb.shape[1] / look.width
+        if len(look.tiles) == 1:
+            read = self._ask(small, look.tiles[0], check_time)
+            return lambda: read().moved(scale=scale)
+        # Answers of many tiles would take megabytes until they are read.
+        found = join([self._ask(small, tile, check_time)() for tile in look.tiles]).moved(scale=scale)
+        return lambda: found
+
+    def _ask(self, small: Pixels, tile: Tile, check_time: Callable[[], None]) -> Callable[[], Detections]:
+        check_time()
+        read = self.detector.look(small[tile.top : tile.bottom, tile.left : tile.right])
+
+        def within() -> Detections:
+            found = read()
+            return found.take(~_is_cut(found, tile)).moved(left=tile.left, top=tile.top)
+
+        return within
+
+    def _choose(self, found: Detections, check_time: Callable[[], None]) -> Detections:
         kept = suppress(found, max_overlap=self.settings.max_overlap, check_time=check_time)
         return largest_first(kept, most=self.settings.max_faces)
 
-    def _look(self, rgb: Pixels, look: Look, check_time: Callable[[], None]) -> Detections:
+    def _cut(self, rgb: Pixels, points: Points, check_time: Callable[[], None]) -> Pixels | None:
         check_time()
-        small = make_small(rgb, look.width, look.height)
-        found = join([self._detect(small, tile, check_time) for tile in look.tiles])
-        return found.moved(scale=rgb.shape[1] / look.width)
-
-    def _detect(self, small: Pixels, tile: Tile, check_time: Callable[[], None]) -> Detections:
-        check_time()
-        found = self.detector.detect(small[tile.top : tile.bottom, tile.left : tile.right])
-        return found.take(~_is_cut(found, tile)).moved(left=tile.left, top=tile.top)
-
-    def _view(self, rgb: Pixels, found: Detections, number: int) -> View | None:
-        points: Points = found.points[number]
         to_crop = fit_similarity(points, self._template)
-        if to_crop is None:
-            return None
-        crop = cut_face(rgb, to_crop, self._side_px)
-        return View(
-            pixels=crop,
-            box=_box(found.boxes[number], rgb),
-            face=_face(points, crop, float(found.scores[number])),
-        )
+        return None if to_crop is None else cut_face(rgb, to_crop, self._side_px)
 
 
 def _is_cut(found: Detections, tile: Tile) -> NDArray[np.bool_]:

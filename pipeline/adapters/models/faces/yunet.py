@@ -4,7 +4,7 @@ Wu, Peng and Yu, "YuNet: A Tiny Millisecond-level Face Detector", Machine Intell
 each stride (8, 16 and 32 px) and each cell of it the network gives two scores, a box and five points.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,17 +34,21 @@ class YuNet:
         self._network = network
         self._min_score = min_score
 
-    def detect(self, rgb: Pixels) -> Detections:
-        """All that score enough, overlapping ones too.
+    def look(self, rgb: Pixels) -> Callable[[], Detections]:
+        """Ask the network. The function that is returned gives all that score enough, overlapping ones too.
 
         Args:
             rgb: [H, W, 3].
         """
         blob = _to_input(rgb)
         answers = dict(zip(OUTPUTS, self._network.run(blob, OUTPUTS), strict=True))
+        width = blob.shape[3]
+        return lambda: self._read_all(answers, width)
+
+    def _read_all(self, answers: Mapping[str, Values], width: int) -> Detections:
         return join(
             [
-                self._read(answers, stride, blob.shape[3] // stride, scores)
+                self._read(answers, stride, width // stride, scores)
                 for stride, scores in zip(STRIDES, self._scores(answers), strict=True)
             ]
         )
