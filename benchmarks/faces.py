@@ -12,11 +12,11 @@ option makes an embedder of this shape with random weights, which takes the plac
 Speed is that of two jobs of copies of the pictures, few and many. Each copy has bytes of its own.
 
 - images/s of the job of many, from its creation to its end, and of its further images: those beyond the few.
-- The computed limit: images/s of both networks alone, in a process for each core at the same time. A job has no
-  more than that. Stated beside it is what one process alone does, times the number of cores, which is more
-  where busy cores hold each other up.
-- The processor time of both networks, in these processes, divided by that of a further image. Other programs on
-  the machine change it little, and images/s much.
+- The computed limit: images/s of both networks alone, in a process for each core at the same time. A job
+  has no more than that. Stated beside it is what one process alone does, times the number of cores, which
+  is more where busy cores hold each other up.
+- The processor time of both networks, in these processes, divided by that of a further image. Other
+  programs on the machine change it little, and images/s much.
 """
 
 import argparse

@@ -34,6 +34,7 @@ class Edge:
     def __init__(self, size: int = 0, read_tile: Callable[[int, int], bytes] = _no_tile) -> None:
         self.size = size
         self._nodes: dict[tuple[int, int], bytes] = {}
+        self._root = b""  # once somebody asked, until the next leaf
         self._filled: list[tuple[int, int]] = []  # level and number of tiles that `forget_full` drops
         for level, number, width in _partial_tiles(size):
             hashes = read_tile(level, number)
@@ -48,7 +49,7 @@ class Edge:
 
     def append(self, leaf: bytes) -> list[FullTile]:
         """Add a leaf by its hash. Returns the tiles that this makes full, lowest level first."""
-        index, self.size = self.size, self.size + 1
+        index, self.size, self._root = self.size, self.size + 1, b""
         self._add(0, index, leaf)
         return list(self._new_full(self.size))
 
@@ -56,7 +57,8 @@ class Edge:
         return self._nodes[height, index]
 
     def root(self) -> bytes:
-        return root_of(self.size, self.node)
+        self._root = self._root or root_of(self.size, self.node)
+        return self._root
 
     def prove(self, index: int) -> list[bytes]:
         """Of a leaf whose tile was not full when `forget_full` was called last."""

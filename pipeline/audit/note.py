@@ -84,6 +84,7 @@ class SigningKey:
         self.verifier = VerifierKey(
             name=name, type=SignatureType.ED25519, public=self._key.public_key().public_bytes_raw()
         )
+        self._key_id = self.verifier.key_id
 
     def __repr__(self) -> str:
         return f"SigningKey({self.verifier})"
@@ -115,7 +116,7 @@ class SigningKey:
 
     def sign(self, text: str) -> SignatureLine:
         return SignatureLine(
-            name=self.verifier.name, key_id=self.verifier.key_id, signature=self._key.sign(text.encode())
+            name=self.verifier.name, key_id=self._key_id, signature=self._key.sign(text.encode())
         )
 
 

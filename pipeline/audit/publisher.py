@@ -15,7 +15,7 @@ from pipeline.ports.audit import PublishedLog
 
 logger = logging.getLogger(__name__)
 
-INTERVAL_S = 1.0  # a bucket takes ten milliseconds for each of a few files
+INTERVAL_S = 3.0  # each pass takes 5 ms of the processor, and a bucket 10 ms for each of a few files
 RETRY_S = 10.0
 CLOSE_WAIT_S = 60.0
 

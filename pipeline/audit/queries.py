@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any, TypedDict
 
+from pipeline.audit.canonical import as_unicode
 from pipeline.types.audit import AuditQuery, AuditRecord
 
 
@@ -42,6 +43,11 @@ def asked_facets(query: AuditQuery) -> dict[str, str]:
         "probe_sha256": query.probe_sha256,
     }
     return {name: str(value) for name, value in wanted.items() if value}
+
+
+def said_facets(record: AuditRecord) -> dict[str, str]:
+    """As the JSON of the record has them, which shows the bytes of what is no Unicode."""
+    return {name: as_unicode(str(value)) for name, value in facets_of(record).items()}
 
 
 def facets_in(record: Mapping[str, Any]) -> Facets:

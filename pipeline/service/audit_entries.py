@@ -30,14 +30,14 @@ def record_of(
         started_at: now, by default.
         rest: other fields of `AuditRecord`.
     """
-    now = datetime.now(UTC)
-    usual: dict[str, Any] = {"ended_at": now, "software_version": software_version()}
+    rest.setdefault("ended_at", datetime.now(UTC))
     return AuditRecord(
         kind=kind,
         actor=actor_of(caller),
         tenant=caller.tenant,
         on_behalf_of=caller.on_behalf_of,
         request_id=caller.request_id,
-        started_at=started_at or now,
-        **(usual | rest),
+        started_at=started_at or rest["ended_at"],
+        software_version=software_version(),
+        **rest,
     )

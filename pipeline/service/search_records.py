@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import Any
 
 from pipeline.errors import AuditError, ErrorCode, PictorError
 from pipeline.search.groups import GroupBy
@@ -87,8 +88,9 @@ def recorded(
 
 def _failure_record(query: Query, terms: Terms, error: Exception, answers_to: Accountability) -> AuditRecord:
     code = error.code if isinstance(error, PictorError) else ErrorCode.INTERNAL_ERROR
-    return replace(
-        _record(terms, answers_to.now()),
+    return _record(
+        terms,
+        ended_at=answers_to.now(),
         probe=probe_of(query),
         decision=Decision(policy_version=_version(terms)),
         outcome=FAILED,
@@ -103,8 +105,9 @@ def refusal_records(
         outcome=AuditOutcome.REFUSED, policy_version=_version(terms), reason_code=reason.value
     )
     return [
-        replace(
-            _record(terms, ended_at),
+        _record(
+            terms,
+            ended_at=ended_at,
             probe=probe_of(query),
             decision=decision,
             outcome=AuditOutcome.REFUSED.value,
@@ -118,8 +121,9 @@ def _answer_record(found: Found, terms: Terms, answers_to: Accountability) -> Au
     answer, target = found.answer, found.answer.target
     assert target is not None, "it was searched"
     count = answers_to.row_count(target)
-    return replace(
-        _record(terms, answers_to.now()),
+    return _record(
+        terms,
+        ended_at=answers_to.now(),
         probe=found.probe,
         reference_db=ReferenceDb(
             collection=terms.request.collection,
@@ -222,8 +226,10 @@ def _outcome(answer: SearchAnswer) -> str:
     return TO_BE_VERIFIED if answer.to_verify else ANSWERED
 
 
-def _record(terms: Terms, ended_at: datetime) -> AuditRecord:
+def _record(terms: Terms, *, ended_at: datetime, **rest: Any) -> AuditRecord:
+    """Args: `rest` are other fields of the record."""
     request, caller, why = terms.request, terms.caller, terms.request.justification
+    usual: dict[str, Any] = {"reference_db": ReferenceDb(collection=request.collection)}
     return record_of(
         AuditKind.SEARCH,
         caller,
@@ -233,11 +239,11 @@ def _record(terms: Terms, ended_at: datetime) -> AuditRecord:
         offence_code=why.offence,
         case_ref=why.case,
         authorisation=_authorisation(terms),
-        reference_db=ReferenceDb(collection=request.collection),
         params=AuditParams(
             k=request.k, threshold=request.min_score, metric="cosine", filters=_filters(request.where)
         ),
         retention_class=terms.policy.retention_class if terms.policy else "",
+        **(usual | rest),
     )
 
 

@@ -1,4 +1,4 @@
-"""Records are written by the standard library's encoder where it agrees with RFC 8785, and nowhere else."""
+"""Records are written here, and every byte is as the library for RFC 8785 writes it."""
 
 import math
 from collections.abc import Mapping

@@ -1,13 +1,10 @@
-"""Publishing a log, committing in groups, and the fence between histories."""
+"""Publishing a log, and the fence between histories."""
 
 import threading
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from pipeline.audit.checkpoint import Checkpoint, NamedCheckpoint, parse_checkpoint
-from pipeline.audit.group_commit import GroupCommit
 from pipeline.audit.note import SigningKey
 from pipeline.audit.place import Place, read_checkpoints
 from pipeline.audit.publisher import Publisher
@@ -205,63 +202,3 @@ def test_a_log_is_compared_with_what_is_known_of_it() -> None:
         check_not_behind(known(b"a", b"b", b"c", b"d"), 3, tree._edge.node)
     with pytest.raises(FatalError, match="kept: the log was forked"):
         check_not_behind(known(b"a", b"x"), 3, tree._edge.node)
-
-
-# Group commit
-
-
-def test_callers_that_wait_share_a_commit() -> None:
-    first_is_in, may_go_on, groups = threading.Event(), threading.Event(), list[list[int]]()
-
-    def commit(items: Sequence[int]) -> list[int]:
-        groups.append(list(items))
-        if len(groups) == 1:
-            first_is_in.set()
-            assert may_go_on.wait(10)
-        return [10 * item for item in items]
-
-    group = GroupCommit(commit, max_items=3, wait_s=10)
-    with ThreadPoolExecutor(6) as pool:
-        answers = [pool.submit(group.submit, 0)]
-        assert first_is_in.wait(10)
-        answers += [pool.submit(group.submit, item) for item in range(1, 6)]
-        while len(group._pending) < 5:
-            threading.Event().wait(0.001)
-        may_go_on.set()
-        assert [answer.result() for answer in answers] == [0, 10, 20, 30, 40, 50]
-    assert [len(items) for items in groups] == [1, 3, 2]
-
-
-def test_every_caller_of_a_group_gets_its_error_and_the_next_one_goes_on() -> None:
-    def commit(items: Sequence[int]) -> list[int]:
-        if 1 in items:
-            raise TransientError("away")
-        return list(items)
-
-    group = GroupCommit(commit, max_items=3, wait_s=10)
-    with pytest.raises(TransientError, match="away"):
-        group.submit(1)
-    assert group.submit(2) == 2
-
-
-def test_who_waits_too_long_is_refused_and_not_committed() -> None:
-    is_in, may_go_on, committed = threading.Event(), threading.Event(), list[int]()
-
-    def commit(items: Sequence[int]) -> list[int]:
-        is_in.set()
-        assert may_go_on.wait(10)
-        committed.extend(items)
-        return list(items)
-
-    group = GroupCommit(commit, max_items=3, wait_s=0.01)
-    with ThreadPoolExecutor(1) as pool:
-        slow = pool.submit(group.submit, 1)
-        assert is_in.wait(10)
-        with pytest.raises(TransientError, match=r"within 0.01 s"):
-            group.submit(2)
-        with pytest.raises(TransientError, match=r"busy"):
-            group.alone(lambda: 3)
-        may_go_on.set()
-        assert slow.result() == 1
-    assert committed == [1]
-    assert group.alone(lambda: 3) == 3

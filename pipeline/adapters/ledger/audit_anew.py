@@ -29,4 +29,4 @@ def begin_anew(
     lock_tree(connection)
     for table in LOG_TABLES:
         connection.execute(table.delete())
-    return writer.write(connection, first)
+    return writer.write(connection, lambda: first)

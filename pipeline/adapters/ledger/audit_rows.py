@@ -1,6 +1,5 @@
 """Between entries of the transparency log and rows."""
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +9,7 @@ import sqlalchemy as sa
 from pipeline.adapters.ledger.audit_schema import audit_entry, audit_reference
 from pipeline.adapters.ledger.rows import Values
 from pipeline.adapters.ledger.statements import slices
-from pipeline.audit.queries import asked_facets, facets_in, said_references
+from pipeline.audit.queries import asked_facets, said_facets, said_references
 from pipeline.types.audit import AuditEntry, AuditQuery, AuditRecord
 
 FACETS = ("kind", "actor", "tenant", "collection", "purpose_code", "case_ref", "probe_sha256")
@@ -47,7 +46,7 @@ def entry_values(index: int, new: NewEntry) -> Values:
         "salt": new.salt,
         "record": new.canonical,
         "started_at": new.record.started_at,
-        **facets_in(json.loads(new.canonical)),  # where odd characters are escaped, as in no other place
+        **said_facets(new.record),
     }
 
 

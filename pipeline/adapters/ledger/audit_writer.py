@@ -4,8 +4,8 @@ A checkpoint leaves this process after the commit, and not before. So none is ev
 be lost, whenever the process or the machine dies, and no two are known that contradict each other.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias
 
 import sqlalchemy as sa
 
@@ -31,7 +31,7 @@ from pipeline.adapters.ledger.audit_tree_rows import (
     tile_rows,
     tree_nodes,
 )
-from pipeline.adapters.ledger.prepared import Prepared
+from pipeline.adapters.ledger.prepared import Prepared, PreparedInsert
 from pipeline.adapters.ledger.statements import slices
 from pipeline.adapters.ledger.verification_rows import make_anew_without, take_entry
 from pipeline.audit.checkpoint import NamedCheckpoint, open_checkpoint, sign_checkpoint
@@ -58,8 +58,12 @@ IS_AS_LEFT = (
 )
 
 
-class ChangedTreeError(Exception):
-    """The tree is not as this process left it, so that the usual way has to look."""
+NewEntries: TypeAlias = Callable[[], Sequence[NewEntry]]
+"""Asked once the log is locked. While it waits for that, more come in."""
+
+
+class OtherWayError(Exception):
+    """Entries or the tree are not as the short way wants them, so that the usual way has to look."""
 
 
 class AuditWriter:
@@ -74,8 +78,8 @@ class AuditWriter:
         self._vkey = str(key.verifier)
         self._lock = LOCK_IN[dialect]
         self._move_tree = Prepared(SET_TREE.where(*IS_AS_LEFT), dialect)
-        self._add_entries = Prepared(ADD_ENTRIES, dialect, of=list(audit_entry.c))
-        self._add_tiles = Prepared(ADD_TILES, dialect, of=list(audit_tile.c))
+        self._add_entries = PreparedInsert(audit_entry, dialect)
+        self._add_tiles = PreparedInsert(audit_tile, dialect)
         self._edge: Edge | None = None  # of what this process committed last
         self._committed = 0  # size of that tree, also while the edge is not known
         self._written: Edge | None = None  # and of what it is about to commit
@@ -88,7 +92,7 @@ class AuditWriter:
             self._published = self._guard()
 
     def write(
-        self, connection: sa.Connection, new: Sequence[NewEntry], erased: Sequence[str] = ()
+        self, connection: sa.Connection, entries: NewEntries, erased: Sequence[str] = ()
     ) -> list[AuditReceipt]:
         """Append entries that are not there yet, and take out records of others. Inside a transaction.
 
@@ -96,6 +100,7 @@ class AuditWriter:
             erased: ids of records. The only new entry is then their erasure.
         """
         lock_tree(connection)
+        new = entries()
         edge = self._take_edge(connection)
         if erased:
             _erase(connection, new[0].record, erased)
@@ -118,32 +123,36 @@ class AuditWriter:
             for entry in new
         ]
 
-    def can_go_on(self, new: Sequence[NewEntry]) -> bool:
-        """Whether `go_on` is for these: entries that are about themselves alone, after others of ours."""
-        return self._edge is not None and all(_stands_alone(entry.record) for entry in new)
+    @property
+    def can_go_on(self) -> bool:
+        """Whether this process knows how it left the tree."""
+        return self._edge is not None
 
-    def go_on(self, cursor: Any, new: Sequence[NewEntry]) -> list[AuditReceipt]:
+    def go_on(self, cursor: Any, entries: NewEntries) -> list[AuditReceipt]:
         """Append where this process was the last that wrote. Inside a transaction, as `write`.
 
         Two statements: the first moves the tree on if it is as it was left, and the second adds the entries.
         Each record is new, or the database refuses its id.
 
         Raises:
-            ChangedTreeError: it is not as it was left. Nothing is written.
+            OtherWayError: it is not as it was left, or an entry speaks of others. Nothing is written.
         """
+        if self._lock:
+            cursor.execute(self._lock)
+        new = entries()
+        if not all(_stands_alone(entry.record) for entry in new):
+            raise OtherWayError
         edge, self._edge = self._edge, None  # see `_take_edge`
         assert edge is not None
         edge.forget_full()
         left = {"by_vkey": self._vkey, "of_size": edge.size, "of_root": edge.root()}
         first, tiles = edge.size, _grown(edge, new)
         moved = self._signed(edge)
-        if self._lock:
-            cursor.execute(self._lock)
         if self._move_tree.run(cursor, left | moved) != 1:
-            raise ChangedTreeError
+            raise OtherWayError
         rows = [entry_values(index, entry) for index, entry in enumerate(new, start=first)]
-        self._add_entries.run_each(cursor, rows)
-        self._add_tiles.run_each(cursor, tile_rows(tiles))
+        self._add_entries.run(cursor, rows)
+        self._add_tiles.run(cursor, tile_rows(tiles))
         self._written = edge
         return [
             prove_entry(entry, index, edge.node, edge.size, moved["to_checkpoint"])

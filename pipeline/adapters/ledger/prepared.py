@@ -6,6 +6,7 @@ statement and for each begin, and SQLite itself takes 0.05 ms for the whole tran
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -13,36 +14,85 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from pipeline.adapters.ledger.rows import Values
 
+ROWS_OF_ONE_INSERT = 64  # each number of rows is a text of its own, which the driver keeps
+
 
 class Prepared:
     """A statement in the words of one database. Args: `statement` has named parameters of the types `of`."""
 
     def __init__(self, statement: Any, dialect: str, of: Sequence[sa.Column[Any]] = ()) -> None:
-        named = sqlite.dialect(paramstyle="named") if dialect == "sqlite" else postgresql.psycopg.dialect()  # type: ignore[no-untyped-call]
+        named = _dialect(dialect, sqlite="named", postgresql="pyformat")
         self._text = str(statement.compile(dialect=named))
-        found = ((column.name, column.type.dialect_impl(named).bind_processor(named)) for column in of)
-        self._processors = {name: processor for name, processor in found if processor is not None}
+        self._processors = _processors(of, named)
 
     def run(self, cursor: Any, values: Values) -> int:
         """Returns how many rows there were."""
-        return int(cursor.execute(self._text, self._stored(values)).rowcount)
-
-    def run_each(self, cursor: Any, rows: Sequence[Values]) -> None:
-        cursor.executemany(self._text, list(map(self._stored, rows)))
-
-    def _stored(self, values: Values) -> Values:
-        return values | {name: stored(values[name]) for name, stored in self._processors.items()}
+        return int(cursor.execute(self._text, _stored(values, self._processors)).rowcount)
 
 
-@contextmanager
-def driver_transaction(engine: sa.Engine) -> Iterator[Any]:
-    """A cursor in a writing transaction, which ends with what is raised inside. Errors are the driver's."""
-    connection = engine.raw_connection()
-    try:
-        cursor = connection.cursor()
-        if engine.dialect.name == "sqlite":  # psycopg begins by itself
-            cursor.execute("BEGIN IMMEDIATE")
-        yield cursor
-        connection.commit()
-    finally:
-        connection.close()  # back to the pool, which rolls back what is open
+class PreparedInsert:
+    """Rows of a table, many in one statement: for each statement, Python's lock is given up."""
+
+    def __init__(self, table: sa.Table, dialect: str) -> None:
+        self._table, self._dialect = table, _dialect(dialect, sqlite="qmark", postgresql="format")
+        self._names = [column.name for column in table.columns]
+        self._processors = _processors(list(table.columns), self._dialect)
+        self._text = cache(self._text_of)
+
+    def run(self, cursor: Any, rows: Sequence[Values]) -> None:
+        """Args: `rows` has a value for each column. There may be no rows."""
+        for start in range(0, len(rows), ROWS_OF_ONE_INSERT):
+            some = [_stored(row, self._processors) for row in rows[start : start + ROWS_OF_ONE_INSERT]]
+            cursor.execute(self._text(len(some)), [row[name] for row in some for name in self._names])
+
+    def _text_of(self, rows: int) -> str:
+        """Its marks are in the order of the columns, row by row."""
+        made = self._table.insert().values([dict.fromkeys(self._names)] * rows)
+        return str(made.compile(dialect=self._dialect))
+
+
+class DriverTransactions:
+    """Transactions of the thread that has the turn. Errors are the driver's."""
+
+    def __init__(self, engine: sa.Engine) -> None:
+        self._engine = engine
+        self._is_file = engine.dialect.name == "sqlite"
+        self._kept: Any = None  # a connection to a file; a server's is asked each time whether it is alive
+
+    @contextmanager
+    def begin(self) -> Iterator[Any]:
+        """A cursor in a writing transaction, which ends with what is raised inside."""
+        connection, self._kept = self._kept or self._engine.raw_connection(), None
+        try:
+            cursor = connection.cursor()
+            if self._is_file:  # psycopg begins by itself
+                cursor.execute("BEGIN IMMEDIATE")
+            yield cursor
+            connection.commit()
+        except BaseException:
+            connection.close()  # back to the pool, which rolls back what is open
+            raise
+        if self._is_file:
+            self._kept = connection
+        else:
+            connection.close()
+
+    def close(self) -> None:
+        """Give the connection back, before the engine is closed."""
+        if self._kept is not None:
+            self._kept.close()
+            self._kept = None
+
+
+def _dialect(name: str, **paramstyles: str) -> Any:
+    kind: Any = {"sqlite": sqlite.dialect, "postgresql": postgresql.psycopg.dialect}[name]
+    return kind(paramstyle=paramstyles[name])
+
+
+def _processors(columns: Sequence[sa.Column[Any]], dialect: Any) -> dict[str, Any]:
+    found = ((column.name, column.type.dialect_impl(dialect).bind_processor(dialect)) for column in columns)
+    return {name: processor for name, processor in found if processor is not None}
+
+
+def _stored(values: Values, processors: dict[str, Any]) -> Values:
+    return values | {name: stored(values[name]) for name, stored in processors.items()}

@@ -25,14 +25,14 @@ from pipeline.adapters.ledger.audit_tree_rows import (
     select_tree,
     tree_nodes,
 )
-from pipeline.adapters.ledger.audit_writer import AuditWriter, ChangedTreeError, prove_entry
+from pipeline.adapters.ledger.audit_writer import AuditWriter, NewEntries, OtherWayError, prove_entry
 from pipeline.adapters.ledger.engine import InTransactions, Transactions, forget_copies
 from pipeline.adapters.ledger.migrate import open_migrated
-from pipeline.adapters.ledger.prepared import driver_transaction
+from pipeline.adapters.ledger.prepared import DriverTransactions
 from pipeline.adapters.ledger.sql_verification_book import SqlVerificationBook
 from pipeline.adapters.ledger.verification_rows import make_all_anew
 from pipeline.audit.checkpoint import parse_checkpoint
-from pipeline.audit.group_commit import GroupCommit
+from pipeline.audit.group_commit import Close, GroupCommit
 from pipeline.audit.hashes import EMPTY_ROOT
 from pipeline.audit.note import SigningKey
 from pipeline.audit.records import canonical_json, commit, new_salt, no_such_record
@@ -64,6 +64,7 @@ class SqlAuditLog(InTransactions):
         self.on_commit: Callable[[], None] = _do_nothing  # set once, before the log is shared
         self.agency = self.legal_basis = ""  # of records that name none; set once, as `on_commit` is
         self._writer = AuditWriter(key, guard, engine.dialect.name)
+        self._short = DriverTransactions(engine)
         self._group: GroupCommit[Sequence[NewEntry], list[AuditReceipt]] = GroupCommit(
             self._commit, max_items=MAX_GROUP_CALLS, wait_s=TURN_WAIT_S
         )
@@ -77,6 +78,7 @@ class SqlAuditLog(InTransactions):
         self.close()
 
     def close(self) -> None:
+        self._short.close()
         self._engine.dispose()
 
     def append(self, records: Sequence[AuditRecord]) -> list[AuditReceipt]:
@@ -88,7 +90,7 @@ class SqlAuditLog(InTransactions):
 
     def erase(self, record_ids: Sequence[str], erasure: AuditRecord) -> AuditReceipt:
         new = [_new_entry(self._completed(erasure))]
-        (receipt,) = self._group.alone(lambda: self._write_entries(new, record_ids))
+        (receipt,) = self._group.alone(lambda: self._write_entries(lambda: new, record_ids))
         forget_copies(self._engine)
         return receipt
 
@@ -152,13 +154,18 @@ class SqlAuditLog(InTransactions):
 
     def _completed(self, record: AuditRecord) -> AuditRecord:
         basis = self.legal_basis if record.kind is AuditKind.SEARCH else ""
+        if not (self.agency or basis):
+            return record
         return replace(record, agency=record.agency or self.agency, legal_basis=record.legal_basis or basis)
 
-    def _commit(self, calls: Sequence[Sequence[NewEntry]]) -> list[list[AuditReceipt]]:
-        receipts = iter(self._write_entries([entry for call in calls for entry in call]))
-        return [[next(receipts) for _ in call] for call in calls]
+    def _commit(self, close: Close[Sequence[NewEntry]]) -> list[list[AuditReceipt]]:
+        def new() -> list[NewEntry]:
+            return [entry for call in close() for entry in call]
 
-    def _write_entries(self, new: Sequence[NewEntry], erased: Sequence[str] = ()) -> list[AuditReceipt]:
+        receipts = iter(self._write_entries(new))
+        return [[next(receipts) for _ in call] for call in close()]
+
+    def _write_entries(self, new: NewEntries, erased: Sequence[str] = ()) -> list[AuditReceipt]:
         self._writer.ask_guard()
         receipts = None if erased else self._go_on(new)
         if receipts is None:
@@ -174,17 +181,17 @@ class SqlAuditLog(InTransactions):
         self.on_commit()
         return receipts
 
-    def _go_on(self, new: Sequence[NewEntry]) -> list[AuditReceipt] | None:
+    def _go_on(self, new: NewEntries) -> list[AuditReceipt] | None:
         """The short way. None where it does not lead there: the usual way then tells what is wrong.
 
         It also finds the entries by their ids where they were committed, and the answer was lost.
         """
-        if not self._writer.can_go_on(new):
+        if not self._writer.can_go_on:
             return None
         try:
-            with driver_transaction(self._engine) as cursor:
+            with self._short.begin() as cursor:
                 return self._writer.go_on(cursor, new)
-        except (ChangedTreeError, exc.SQLAlchemyError, self._engine.dialect.loaded_dbapi.Error):
+        except (OtherWayError, exc.SQLAlchemyError, self._engine.dialect.loaded_dbapi.Error):
             return None
 
 
