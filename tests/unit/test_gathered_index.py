@@ -110,7 +110,7 @@ class Crowd:
 def held(world: World) -> Iterator[Crowd]:
     """Whoever asks within gets no answer before the end."""
     world.held.go_on.clear()
-    with ThreadPoolExecutor(16) as pool:
+    with ThreadPoolExecutor(32) as pool:
         try:
             yield Crowd(pool, world)
         finally:
@@ -158,6 +158,26 @@ def test_a_large_question_waits_for_nobody_and_nobody_for_it() -> None:
         crowd.ask(world.index.get_rows, world.ref, world.ids * 2, latest=False)
         crowd.ask(world.index.search, world.ref, axis(0)[None], k=1)
         assert world.held.sizes == [len(many), 1, 1, 2 * len(world.ids), 1]
+
+
+def test_searches_that_differ_in_anything_but_their_vectors_are_of_different_kinds() -> None:
+    world = world_of()
+    others: list[dict[str, Any]] = [
+        {"k": 2},
+        {"min_score": 0.5},
+        {"where": SearchFilter(bucket="photos")},
+        {"where": SearchFilter(key_prefix="1")},
+        {"where": SearchFilter(metadata={"n": "1"})},
+        *({"where": SearchFilter(condition=condition)} for condition in CONDITIONS if condition),
+        {"embedding": "none"},
+    ]
+    with held(world) as crowd:
+        for differs in ({}, *others):
+            crowd.ask(world.index.search, world.ref, axis(0)[None], **({"k": 1} | differs))
+        assert (world.index.waiting, len(world.held.asked)) == (0, 1 + len(others))
+        for differs in ({}, *others):
+            crowd.ask(world.index.search, world.ref, axis(0)[None], **({"k": 1} | differs))
+        assert (world.index.waiting, len(world.held.asked)) == (1 + len(others), 1 + len(others))
 
 
 def test_a_call_holds_only_so_many_hits() -> None:
