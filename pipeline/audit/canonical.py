@@ -71,18 +71,16 @@ def _mapping(value: Mapping[Any, Any]) -> str:
     return f"{{{','.join([f'{_quoted(name)}:{_WRITERS[type(part)](part)}' for name, part in pairs])}}}"
 
 
-def _dataclass(value: Any) -> str:
-    kind: Any = type(value)
-    form, parts_of = _form_of(kind)
-    return form % tuple([_WRITERS[type(part)](part) for part in parts_of(value)])
-
-
-@cache
-def _form_of(kind: Any) -> tuple[str, Callable[[Any], tuple[Any, ...]]]:
-    """The JSON of a class with a mark for each part, and what gives the parts in that order."""
-    names = sorted(field.name for field in fields(kind))
+def _writer_of(kind: Any) -> Writer:
+    """Of a dataclass: its JSON is a form with a mark for each part."""
+    names = sorted(_names_in(kind))
     pairs = ",".join(f"{_quoted(name)}:%s" for name in names)
-    return f"{{{pairs}}}", attrgetter(*names) if len(names) > 1 else lambda value: (getattr(value, names[0]),)
+    form, parts_of = f"{{{pairs}}}", attrgetter(*names, names[0])  # of one name alone it gives no tuple
+
+    def write(value: Any) -> str:
+        return form % tuple([_WRITERS[type(part)](part) for part in parts_of(value)[:-1]])
+
+    return write
 
 
 @cache
@@ -98,7 +96,7 @@ class _Writers(dict[type, Writer]):
         if writer is None:
             if not is_dataclass(kind):
                 raise TypeError(f"{kind.__name__} is nothing that a record holds")
-            writer = _dataclass
+            writer = _writer_of(kind)
         self[kind] = writer
         return writer
 
