@@ -3,7 +3,7 @@
 from celery import Task, shared_task
 
 from pipeline.ingest.handle import handle_embed, handle_prepare
-from workers import public_tasks
+from workers import answering_tasks, public_tasks
 from workers.delivery import run_message
 
 
@@ -42,9 +42,9 @@ def delete(self: Task, /, *args: object, **kwargs: object) -> None:
 # The two that answer their caller; a lost answer is asked for again, so they are not worth a redelivery.
 @shared_task(name="pictor.search", bind=True, ignore_result=False, acks_late=False)
 def search(self: Task, /, *args: object, **kwargs: object) -> dict[str, object]:
-    return public_tasks.search(self, args, kwargs)
+    return answering_tasks.search(self, args, kwargs)
 
 
 @shared_task(name="pictor.job", bind=True, ignore_result=False, acks_late=False)
 def job(self: Task, /, *args: object, **kwargs: object) -> dict[str, object]:
-    return public_tasks.job(self, args, kwargs)
+    return answering_tasks.job(self, args, kwargs)

@@ -40,6 +40,7 @@ from pipeline.api.rekognition.names import in_ids
 from pipeline.api.routes import (
     audit,
     collections,
+    duplicates,
     embeddings,
     faces,
     health,
@@ -109,6 +110,7 @@ def make_app(
         search,
         policies,
         collections,
+        duplicates,
         jobs,
         images,
         faces,

@@ -70,6 +70,7 @@ def make_backend(
         index,
         lambda address, precision: opened.enter_context(MicroBatches(load(address, precision))),
         requested=settings.model if runs_jobs else "",  # workers of several models may share a cluster
+        else_own=True,
         precision=settings.precision,
         finder_of=partial(wiring.finder_of, settings=settings),
         load_texts=partial(wiring.load_texts, settings=settings),

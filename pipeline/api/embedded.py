@@ -45,6 +45,7 @@ def open_embedded(settings: Settings, allowed: list[Location]) -> Iterator[Backe
                 before_pass=lambda: backend.right_of_way.give_way(),
             ),
             requested=settings.model,
+            else_own=True,
             precision=settings.precision,
             finder_of=partial(wiring.finder_of, settings=settings),
         )

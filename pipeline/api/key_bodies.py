@@ -12,7 +12,7 @@ Globs = Annotated[list[str], Field(min_length=1, max_length=100, examples=[["*"]
 
 class NewKey(Strict):
     name: Annotated[str, Field(min_length=1, max_length=100, examples=["search page of the shop"])]
-    roles: Annotated[list[KeyRole], Field(min_length=1, examples=[["searcher"]])]
+    roles: Annotated[list[KeyRole], Field(min_length=1, fail_fast=True, examples=[["searcher"]])]
     collections: Annotated[Globs, Field(description="Globs of the collections that it may reach")] = ["*"]
     buckets: Annotated[Globs, Field(description="Globs of the buckets that it may name")] = ["*"]
     acts_for_others: Annotated[

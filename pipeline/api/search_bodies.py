@@ -67,7 +67,7 @@ class WeightsBody(Strict):
 
 
 Prompts = Annotated[
-    str | list[str] | None,
+    str | Annotated[list[str], Field(fail_fast=True)] | None,
     Field(
         description=f"At most {MAX_PROMPTS} texts of {MAX_PROMPT_CHARS} characters in one query. "
         "The collection's model must read text"
@@ -83,7 +83,7 @@ class QueryBody(Strict):
     image: Annotated[
         str | None, Field(description="The bytes of a picture in base64", examples=["/9j/4AAQSkZJRg…"])
     ] = None
-    vector: Annotated[list[float] | None, Field(max_length=32_768)] = None
+    vector: Annotated[list[float] | None, Field(max_length=32_768, fail_fast=True)] = None
     person: Annotated[
         str | None,
         Field(max_length=MAX_PERSON_ID_CHARS, description="By the mean of their faces"),
@@ -123,7 +123,9 @@ class SearchOptions(Strict):
     ] = None
     group_by: Annotated[Literal["", "image", "person"], Field(description=GROUP_BY)] = ""
     embedding: Annotated[str, Field(max_length=MAX_EMBEDDING_CHARS, description=EMBEDDING)] = ""
-    filter: Filter = Filter()
+    filter: Annotated[
+        Filter, Field(default_factory=Filter, json_schema_extra={"default": Filter().model_dump()})
+    ]  # made and not copied, which takes as long as the rest of a body
     with_vector: Annotated[
         bool,
         Field(description=f"Also the vector of each hit. At most {MAX_VECTORS} hits can be asked for then"),

@@ -35,6 +35,7 @@ def open_search_ports(settings: Settings, collection: str, *, model: str = "") -
                 index,
                 wiring.model_loader(settings),
                 requested=model or settings.model,
+                else_own=not model,  # PICTOR_MODEL is for collections that are made
                 precision=settings.precision,
                 finder_of=partial(wiring.finder_of, settings=settings),
                 load_texts=partial(wiring.load_texts, settings=settings),

@@ -7,7 +7,7 @@ from pathlib import Path
 from pipeline.client.calls import JSON_HEADERS, Call, Fields, json_body
 from pipeline.client.queries import Query, picture_of, query_json
 from pipeline.client.requests import DEFAULT_COLLECTION, collection_path, stated_headers
-from pipeline.client.results import SearchResult, reader_of
+from pipeline.client.results import FoundDuplicates, SearchResult, reader_of
 
 MAX_QUERIES = 100  # of one batch
 
@@ -73,6 +73,40 @@ def search(
     )
     body = json_body({"query": query_json(query), **options})
     return _search_call(f"{collection_path(collection)}/search", body, {**JSON_HEADERS, **stated})
+
+
+def find_duplicates(
+    *,
+    collection: str = DEFAULT_COLLECTION,
+    min_score: float | None = None,
+    key_prefix: str = "",
+    embedding: str = "",
+    purpose: str = "",
+    case: str = "",
+    offence: str = "",
+    authorisation: str = "",
+    authority: str = "",
+    on_behalf_of: str = "",
+) -> Call[FoundDuplicates]:
+    """Groups of images that look like copies of each other. Nothing is deleted.
+
+    Each image is searched for, so it takes seconds, and the log has an entry of each.
+
+    Args:
+        min_score: cosine from which two images count as copies, by default 0.9.
+        key_prefix: only keys that begin with this. One call compares at most 10,000 images.
+        embedding: which embedding is compared. By default "copies", if there is one, or else "main".
+        purpose, case, offence, authorisation, authority: what the policy of the collection asks for.
+        on_behalf_of: the person on whose behalf you search.
+    """
+    stated = stated_headers(purpose, case, offence, authorisation, authority, on_behalf_of)
+    return Call(
+        method="POST",
+        path=f"{collection_path(collection)}/duplicates",
+        headers={**JSON_HEADERS, **stated},
+        body=json_body({"min_score": min_score, "key_prefix": key_prefix, "embedding": embedding}),
+        read=reader_of(FoundDuplicates),
+    )
 
 
 def search_batch(

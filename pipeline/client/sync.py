@@ -118,6 +118,7 @@ class Pictor:
     show_image = _sent(image_operations.show_image)
     thumbnail = _sent(image_operations.thumbnail)
     remove_image = _sent(image_operations.remove_image)
+    find_duplicates = _sent(search_operations.find_duplicates)
     search_audit = _paged(audit_operations.search_audit)
     list_verifications = _paged(verification_operations.list_verifications)
     show_verification = _sent(verification_operations.show_verification)

@@ -14,6 +14,7 @@ from pipeline.ports import ImageLimits
 from pipeline.ports.model_binding import find_collection
 from pipeline.search.query import Stored
 from pipeline.service.access import Caller, Permission, require, require_names
+from pipeline.service.answers import hit_json
 from pipeline.service.arguments import read_search
 from pipeline.service.search import QUERIES_AT_ONCE, SearchPorts, search_images
 from pipeline.types import CollectionInfo, IndexRow, Justification, SearchHit
@@ -52,15 +53,17 @@ def find_duplicates(
     min_score: float = MIN_SCORE,
     key_prefix: str = "",
     justification: Justification | None = None,
+    max_images: int | None = None,
 ) -> list[Duplicates]:
     """Groups in order of the bucket and key of the image that is kept.
 
     Args:
         embedding: by its name, see `choose_embedding`.
         key_prefix: only images whose key begins so are compared.
+        max_images: that are compared at most, for somebody who waits. None is any number.
 
     Raises:
-        ArgumentError: the collection is of faces, or has no such embedding.
+        ArgumentError: the collection is of faces, has no such embedding, or has more images than that.
         NotFoundError, DeniedError, PolicyError, AuditError: as a search.
     """
     require(caller, Permission.READ)  # all images are listed
@@ -77,7 +80,8 @@ def find_duplicates(
         justification=justification,
     )
     images = ports.index.list_images(info.ref)
-    ids = (image.ref.image_id for image in images if image.ref.key.startswith(key_prefix))
+    listed = (image.ref.image_id for image in images if image.ref.key.startswith(key_prefix))
+    ids = iter(listed if max_images is None else _at_most(max_images, listed, collection))
     groups = _Groups()
     while chunk := [Stored(text=id_, id=id_) for id_ in islice(ids, QUERIES_AT_ONCE)]:
         answers = search_images(chunk, request, ports, limits, caller)
@@ -88,6 +92,20 @@ def find_duplicates(
         for row in ports.index.get_rows(info.ref, unseen[start : start + QUERIES_AT_ONCE]):
             groups.note(_hit_of(row, groups.best[row.id]))
     return sorted(groups.all(), key=lambda group: (group.kept.bucket, group.kept.key))
+
+
+def group_json(group: Duplicates) -> dict[str, object]:
+    return {"kept": hit_json(group.kept), "copies": [hit_json(hit) for hit in group.copies]}
+
+
+def _at_most(max_images: int, ids: Iterator[str], collection: str) -> Sequence[str]:
+    found = list(islice(ids, max_images + 1))
+    if len(found) > max_images:
+        raise ArgumentError(
+            f"collection {shown(collection)}: over {max_images} images are to be compared, and one request "
+            f"compares at most {max_images}; compare a part of the keys with key_prefix"
+        )
+    return found
 
 
 class _Groups:

@@ -101,6 +101,7 @@ class LoadedOnDemand:
     Args:
         load: from a model's address and a precision.
         requested: a model's address that is taken for the collection's own, if its file has moved.
+        else_own: a collection that is of another model than `requested` is answered by its own.
         precision: as PICTOR_PRECISION has it.
         finder_of: of a model that looks at views.
         load_texts: the text tower of a model, by its address.
@@ -112,6 +113,7 @@ class LoadedOnDemand:
         load: Callable[[str, str], ImageEmbedder],
         *,
         requested: str,
+        else_own: bool = False,
         precision: str,
         finder_of: Callable[[ModelSpec], ViewFinder | None] = lambda _spec: None,
         load_texts: Callable[[str], TextEmbedder] = _no_texts,
@@ -119,15 +121,18 @@ class LoadedOnDemand:
         self._index = index
         self._load = load
         self._requested = requested
+        self._else_own = else_own
         self._precision = precision
         self._finder_of = finder_of
         self._finders: dict[str, ViewFinder | None] = {}  # by fingerprint
         self._of: dict[tuple[CollectionRef, str], ImageEmbedder] = {}  # by the embedding, too
         self._loaded: dict[tuple[str, str], ImageEmbedder] = {}  # by fingerprint and precision
+        self._loaded_from: dict[tuple[str, str], ImageEmbedder] = {}  # by address and precision
         self._loading = threading.Lock()
         self._load_texts = load_texts
         self._texts_of: dict[tuple[CollectionRef, str], TextEmbedder] = {}
         self._texts: dict[str, TextEmbedder] = {}  # by fingerprint
+        self._texts_from: dict[str, TextEmbedder] = {}  # by address
         self._loading_texts = threading.Lock()  # of its own: words do not wait for an image tower
 
     def answering(self, target: CollectionRef, embedding: str = "") -> ImageEmbedder:
@@ -160,20 +165,39 @@ class LoadedOnDemand:
         precision = choose_precision(self._precision, info)
         if (loaded := self._loaded.get((info.fingerprint, precision))) is not None:
             return loaded
-        embedder = self._load(self._address(info, embedding), precision)
+        for address in self._addresses(info, embedding):
+            embedder = self._load_once(address, precision)
+            if embedder.spec.fingerprint == info.fingerprint:
+                break
         check_binding(info, embedder.spec)
         self._loaded[info.fingerprint, precision] = embedder
         return embedder
+
+    def _load_once(self, address: str, precision: str) -> ImageEmbedder:
+        """It is kept, whichever model it turns out to be. Else each image would load it again."""
+        if (address, precision) not in self._loaded_from:
+            self._loaded_from[address, precision] = self._load(address, precision)
+        return self._loaded_from[address, precision]
 
     def _open_texts(self, target: CollectionRef, embedding: str) -> TextEmbedder:
         info = info_of_embedding(find_generation(target, self._index), embedding)
         if (loaded := self._texts.get(info.fingerprint)) is not None:
             return loaded
-        texts = self._load_texts(self._address(info, embedding))
+        for address in self._addresses(info, embedding):
+            texts = self._load_texts_once(address)
+            if texts.spec.fingerprint == info.fingerprint:
+                break
         check_binding(info, texts.spec)
         require_capability(texts.spec, Capability.TEXT)
         self._texts[info.fingerprint] = texts
         return texts
 
-    def _address(self, info: CollectionInfo, embedding: str) -> str:
-        return choose_model("" if embedding else self._requested, info)
+    def _load_texts_once(self, address: str) -> TextEmbedder:
+        if address not in self._texts_from:
+            self._texts_from[address] = self._load_texts(address)
+        return self._texts_from[address]
+
+    def _addresses(self, info: CollectionInfo, embedding: str) -> list[str]:
+        """Where the model may be, in the order in which to look."""
+        first = choose_model("" if embedding else self._requested, info)
+        return [first, *([info.model_address] if self._else_own and info.model_address != first else [])]

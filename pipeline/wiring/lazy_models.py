@@ -54,12 +54,16 @@ def model_of_generation(
 ) -> LazyEmbedder:
     """The model whose vectors a generation holds, for a job that goes on.
 
+    It may have moved to PICTOR_MODEL, which may also be another one: for collections that are made.
+
     Raises:
         NotFoundError: the collection does not exist any more.
         ModelMismatchError: it belongs to another model.
     """
     info = find_generation(target, index)
     embedder = lazy_model(settings.model, settings, existing=info, batches=batches)
+    if embedder.spec.fingerprint != info.fingerprint:
+        embedder = lazy_model("", settings, existing=info, batches=batches)
     check_binding(info, embedder.spec)
     return embedder
 

@@ -13,6 +13,8 @@ SEARCH = (
 METHODS = {
     "search": f"query {SEARCH}",
     "search_batch": f"queries {SEARCH}",
+    "find_duplicates": "collection min_score key_prefix embedding "
+    "purpose case offence authorisation authority on_behalf_of",
     "list_collections": "",
     "show_collection": "name",
     "list_generations": "name",
@@ -74,9 +76,10 @@ METHODS = {
 def test_the_client_has_these_names() -> None:
     assert sorted(client.__all__) == [
         "AcceptedImage", "Answer", "AsyncPictor", "AuditEntry", "CaseState", "Collection",
-        "CollectionEmbedding", "Comparison", "Estimate", "Example", "FaceMatch", "FacesChanged",
-        "Failure", "Finding", "FoundFace", "FoundFaces", "Generation", "Hit", "Image", "Int8Recall", "Job",
-        "Key", "Match", "NewSecret", "Person", "Pictor", "PolicyVersion", "Query", "RefusedFace", "Retried",
+        "CollectionEmbedding", "Comparison", "DuplicateGroup", "Estimate", "Example", "FaceMatch",
+        "FacesChanged", "Failure", "Finding", "FoundDuplicates", "FoundFace", "FoundFaces", "Generation",
+        "Hit", "Image", "Int8Recall", "Job", "Key", "Match", "NewSecret", "Person", "Pictor",
+        "PolicyVersion", "Query", "RefusedFace", "Retried",
         "Retries", "Review", "SearchResult", "SearchState", "ShownMatch", "StoredObject",
         "StoredPerson", "Words",
     ]  # fmt: skip

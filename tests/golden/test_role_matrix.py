@@ -184,6 +184,7 @@ EXAMPLES: dict[Route, Example] = {
     ("POST", "/v1/collections/{collection}/search"): Example(json={"query": {"id": "IMAGE"}}),
     ("POST", "/v1/collections/{collection}/search/batch"): Example(json={"queries": [{"id": "IMAGE"}]}),
     ("POST", "/v1/collections/{collection}/search/image"): Example(content=PICTURE),
+    ("POST", "/v1/collections/{collection}/duplicates"): Example(json={}),
     # The collections of this table are of whole images: who may ask is told so.
     ("POST", "/v1/faces/detect"): Example(params={"collection": "COLLECTION"}, content=PICTURE),
     ("POST", "/v1/faces/compare"): Example(

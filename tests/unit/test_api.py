@@ -19,7 +19,7 @@ from pipeline.api.backend import Backend
 from pipeline.api.problems import KINDS, MEDIA_TYPE
 from pipeline.errors import TransientError
 from pipeline.ingest.run_batch import run_batch
-from pipeline.ports import Deps
+from pipeline.ports import Deps, ImageEmbedder
 from pipeline.testing.memory_index import MemoryIndex
 from pipeline.testing.memory_store import MemoryStore
 from pipeline.types import (
@@ -42,6 +42,7 @@ from tests.unit.fakes import (
     LIMITS,
     OTHER_SPEC,
     SPEC,
+    FakeEmbedder,
     distinct_png,
     plan_one_batch,
     request_of,
@@ -237,6 +238,24 @@ def test_collections_are_made_shown_listed_and_dropped(client: TestClient) -> No
     assert client.get(f"/v1/collections/{COLLECTION}").json()["rows"] == len(KEYS)
     assert client.delete("/v1/collections/second").status_code == 204
     assert problem_of(client.get("/v1/collections/second"))["code"] == "not_found"
+
+
+def test_a_job_of_a_collection_that_is_there_takes_its_model_and_not_the_default(backend: Backend) -> None:
+    """PICTOR_MODEL is for collections that are made."""
+    own = backend.model_for("", COLLECTION)
+
+    def model_for(address: str, _collection: str) -> ImageEmbedder:
+        return FakeEmbedder(OTHER_SPEC) if address == "torchvision/resnet18" else own
+
+    settings = backend.settings.model_copy(update={"model": "torchvision/resnet18"})
+    with client_of(replace(backend, settings=settings, model_for=model_for)) as client:
+        asked = {"source": f"s3://{BUCKET}/", "collection": COLLECTION}
+        job = client.post("/v1/jobs", json=asked)
+        assert (job.status_code, job.json()["model"]) == (202, SPEC.name)
+        refused = client.post("/v1/jobs", json=asked | {"model": "torchvision/resnet18"})
+        assert (refused.status_code, problem_of(refused)["code"]) == (409, "model_mismatch")
+        new = client.post("/v1/jobs", json=asked | {"collection": "new"})
+        assert (new.status_code, new.json()["model"]) == (202, OTHER_SPEC.name)
 
 
 def test_a_collection_of_another_model_is_a_conflict(client: TestClient, deps: Deps) -> None:

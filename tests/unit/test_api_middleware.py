@@ -8,7 +8,7 @@ from starlette.datastructures import Headers
 from starlette.types import Message, Receive, Scope, Send
 
 from pipeline.api.header_text import header_text
-from pipeline.api.middleware.bounds import OPEN_BODY_BYTES, BoundedBodies, BoundedRequests
+from pipeline.api.middleware.bounds import MAX_JSON_MEMBERS, OPEN_BODY_BYTES, BoundedBodies, BoundedRequests
 from pipeline.api.middleware.callers import person_of
 from pipeline.api.middleware.names import NamedRequests
 from pipeline.api.middleware.origins import OwnOrigins
@@ -121,6 +121,14 @@ def test_it_answers_to_no_other_name(host: str) -> None:
     assert status == 421
 
 
+@pytest.mark.parametrize("hosts", [HOSTS, ("*",)])
+def test_two_names_are_none(hosts: tuple[str, ...]) -> None:
+    """A proxy before the service may have looked at the other one."""
+    scope = scope_of()
+    scope["headers"] *= 2
+    assert asyncio.run(ask(OwnOrigins(Echo(), hosts=hosts), scope))[0] == 421
+
+
 ORIGINS: dict[str, tuple[dict[str, str], int]] = {
     "a program": ({}, 200),
     "its own page": ({"origin": "http://127.0.0.1:8780", "sec-fetch-site": "same-origin"}, 200),
@@ -176,6 +184,25 @@ def test_a_longer_body_is_refused_before_the_route_runs(announced: bool) -> None
     headers = {"content-length": "11"} if announced else {}
     assert asyncio.run(ask(app, scope_of(headers, method="POST"), b"12345", b"678901"))[0] == 413
     assert echo.lengths == []
+
+
+@pytest.mark.parametrize(
+    "kind", ["application/json", "Application/JSON; charset=utf-8", "application/x-amz-json-1.1"]
+)
+def test_json_of_too_many_members_is_refused_before_it_is_read(kind: str) -> None:
+    echo = Echo()
+    app = BoundedBodies(echo, max_bytes=2**20)
+    scope, member = scope_of({"content-type": kind}, method="POST"), b'"a":1,'
+    assert asyncio.run(ask(app, scope, b"{", member * MAX_JSON_MEMBERS))[0] == 200
+    assert asyncio.run(ask(app, scope, b"{", member * (MAX_JSON_MEMBERS + 1)))[0] == 413
+    assert len(echo.lengths) == 1
+
+
+def test_a_picture_may_have_any_bytes() -> None:
+    app = BoundedBodies(Echo(), max_bytes=2**20)
+    picture = b":" * (MAX_JSON_MEMBERS + 1)
+    for kind in ({}, {"content-type": "application/octet-stream"}, {"content-type": "image/jpeg"}):
+        assert asyncio.run(ask(app, scope_of(kind, method="POST"), picture))[0] == 200
 
 
 @pytest.mark.parametrize("path", ["/sign-in", "/sign-out", "/livez", "/static/x", "/docs"])

@@ -239,6 +239,13 @@ def test_a_picture_that_is_sent_is_kept_and_indexed_once(ask: Ask) -> None:
         ask("index_picture", b"hello", collection=COLLECTION)
 
 
+def test_duplicates_are_found(ask: Ask) -> None:
+    found = ask("find_duplicates", collection=COLLECTION, min_score=-1, purpose="tidy")
+    assert found.embedding == "main"
+    assert {hit.id for group in found.groups for hit in (group.kept, *group.copies)} == set(IDS)
+    assert ask("find_duplicates", collection=COLLECTION, key_prefix="none").groups == ()
+
+
 def test_a_collection_has_its_generations(ask: Ask) -> None:
     (generation,) = ask("list_generations", COLLECTION)
     shown = ask("show_collection", COLLECTION)

@@ -67,7 +67,7 @@ def test_nothing_but_the_gate_asks_an_index_for_its_nearest_rows() -> None:
     known = {
         "ports.search",  # of the backend, see below
         "self.ports.search",  # of the backend that the gate of the endpoint holds
-        "public_tasks.search",
+        "answering_tasks.search",
         "pictor.search",  # over HTTP
         "self.right_of_way.search",  # a turn
     }
@@ -187,7 +187,8 @@ OVER_HTTP: Mapping[str, Knock] = {
 OTHERS = {
     "task search",
     "pictor search",
-    "pictor duplicates",  # test_duplicates.py looks at it
+    "pictor duplicates",  # test_duplicates.py looks at these two
+    "POST /v1/collections/{collection}/duplicates",
     "POST /rekognition/CompareFaces",  # test_rekognition.py looks at these three
     "POST /rekognition/SearchFaces",
     "POST /rekognition/SearchFacesByImage",

@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from pipeline.adapters.beside.index import BesideIndex
-from pipeline.errors import ArgumentError, DeniedError, PolicyError
+from pipeline.errors import ArgumentError, DeniedError, PolicyError, TransientError
 from pipeline.ports import Deps
 from pipeline.service.access import Caller, Permission, local_caller
 from pipeline.service.duplicates import Duplicates, choose_embedding, find_duplicates
@@ -30,7 +30,7 @@ from pipeline.types import (
 from tests.accountable import policy_version
 from tests.contract.indexes import BUCKET, model, row, views_model
 from tests.index_rows import put
-from tests.unit.api_client import backend_of
+from tests.unit.api_client import backend_of, client_of
 from tests.unit.fakes import LIMITS
 from tests.unit.test_embeddings_doors import COPY_SPEC, two
 
@@ -153,3 +153,40 @@ def test_faces_are_no_copies_of_each_other(ports: SearchPorts) -> None:
     ports.index.create_collection(NAME, views_model())
     with pytest.raises(ArgumentError, match="is of faces; duplicates are whole images"):
         find(ports)
+
+
+# Over HTTP
+
+
+def test_the_service_finds_duplicates(deps: Deps, log: MemoryAuditLog, tmp_path: Path) -> None:
+    backend = backend_of(replace(deps, index=BesideIndex(MemoryIndex())), tmp_path, log=log)
+    ref = backend.index.create_collection(NAME, model()).ref
+    put(backend.index, ref, rows_at({"a": 0, "b": 1, "c": 90}))
+    policy = CollectionPolicy(purposes=(Purpose(code="tidy", text="Tidy up"),), roles=(LOCAL_ROLE,))
+    backend.policies.add(policy_version(NAME, policy))
+    path, client = f"/v1/collections/{NAME}/duplicates", client_of(backend)
+    stated = {"justification": {"purpose": "tidy"}}
+    told = client.post(path, json=stated | {"min_score": 0.9}).json()
+    [group] = told["groups"]
+    assert told["embedding"] == "main"
+    assert [hit["key"] for hit in (group["kept"], *group["copies"])] == ["a", "b"]
+    assert len(list(log.entries())) == 3
+    assert client.post(path, json=stated | {"key_prefix": "c"}).json()["groups"] == []
+    assert client.post(path, json={}, headers={"x-pictor-purpose": "tidy"}).json()["groups"]
+    assert client.post(path, json={}).json()["code"] == "refused_by_policy"
+    assert client.post("/v1/collections/none/duplicates", json=stated).status_code == 404
+
+    log.fail_next(TransientError("away"))
+    refused = client.post(path, json=stated).json()
+    assert (refused["code"], "groups" in refused) == ("audit_unavailable", False)
+
+
+def test_a_request_compares_so_many_images_and_says_how_to_go_on(
+    ports: SearchPorts, ref: CollectionRef, log: MemoryAuditLog
+) -> None:
+    put(ports.index, ref, rows_at({"a_1": 0, "a_2": 0, "b": 0}))
+    with pytest.raises(ArgumentError, match=r"over 2 images .* with key_prefix"):
+        find(ports, max_images=2)
+    assert list(log.entries()) == []
+    assert len(find(ports, max_images=2, key_prefix="a_")) == 1
+    assert len(find(ports, max_images=3)) == 1

@@ -468,14 +468,19 @@ def test_words_do_not_wait_for_an_image_tower_that_is_loading(index: MemoryIndex
 
 
 def test_a_text_tower_of_another_model_is_refused(index: MemoryIndex) -> None:
-    def load_texts(_address: str) -> FakeTexts:
+    loaded: list[str] = []
+
+    def load_texts(address: str) -> FakeTexts:
+        loaded.append(address)
         texts = FakeTexts()
         texts.spec = replace(TEXT_SPEC, fingerprint="0e" * 32)
         return texts
 
     models = LoadedOnDemand(index, no_images, requested="", precision="auto", load_texts=load_texts)
-    with pytest.raises(ModelMismatchError, match="two towers"):
-        models.reading(index.live(COLLECTION))
+    for _ in range(2):
+        with pytest.raises(ModelMismatchError, match="two towers"):
+            models.reading(index.live(COLLECTION))
+    assert len(loaded) == 1
 
 
 def no_images(_address: str, _precision: str) -> FakeEmbedder:

@@ -381,6 +381,35 @@ def test_another_model_does_not_answer(index: MemoryIndex) -> None:
     assert said[0] == said[1], "one fact, one wording"
 
 
+def test_a_model_that_turns_out_to_be_another_s_is_loaded_once(index: MemoryIndex) -> None:
+    """Else each search of a picture would leave a model in memory, with a thread of its own."""
+    loads: list[str] = []
+
+    def load(source: str, _precision: str) -> ImageEmbedder:
+        loads.append(source)
+        return FakeEmbedder(OTHER_SPEC)
+
+    models = LoadedOnDemand(index, load, requested="other.toml", precision="auto")
+    for _ in range(3):
+        error_of(lambda: models.answering(TARGET), ModelMismatchError)
+    assert loads == ["other.toml"]
+
+
+def test_where_the_requested_model_is_a_default_other_collections_keep_their_own(index: MemoryIndex) -> None:
+    other = index.create_collection("other", OTHER_SPEC).ref
+    loads: list[str] = []
+
+    def load(source: str, _precision: str) -> ImageEmbedder:
+        loads.append(source)
+        return FakeEmbedder() if source == SPEC.address else FakeEmbedder(OTHER_SPEC)
+
+    models = LoadedOnDemand(index, load, requested="moved.toml", else_own=True, precision="auto")
+    for _ in range(2):
+        assert models.answering(other).spec == OTHER_SPEC
+        assert models.answering(TARGET).spec == SPEC
+    assert loads == ["moved.toml", SPEC.address]
+
+
 def test_the_bucket_of_staged_pixels_is_no_source(deps: Deps) -> None:
     staged = replace(deps, staging_bucket=BUCKET)
     job = submit_to_workers(replace(WANTED, collection="other"), staged, NO_LOG, ME)

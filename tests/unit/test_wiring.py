@@ -7,9 +7,12 @@ import pytest
 from pydantic import SecretStr
 
 from pipeline import wiring
+from pipeline.adapters.models.builtin_spec import builtin_spec
 from pipeline.errors import ConfigError
 from pipeline.settings import Settings
+from pipeline.testing.memory_index import MemoryIndex
 from pipeline.types import embedded_on
+from tests.face_models import write_face_model
 
 
 def test_a_job_run_here_is_driven_by_this_host(tmp_path: Path) -> None:
@@ -82,3 +85,10 @@ def test_what_is_no_place_is_said_of_its_setting(tmp_path: Path, target: str) ->
     (tmp_path / "FILE").write_text("")
     with pytest.raises(ConfigError, match=r"^PICTOR_AUDIT_TILES: "):
         wiring.make_place(target.replace("FILE", str(tmp_path / "FILE")), of="PICTOR_AUDIT_TILES")
+
+
+def test_a_job_that_goes_on_has_the_model_of_its_collection_and_not_the_default(tmp_path: Path) -> None:
+    """PICTOR_MODEL is for collections that are made, or for one whose model has moved."""
+    index, settings = MemoryIndex(), Settings(home=tmp_path, model=str(write_face_model(tmp_path / "faces")))
+    own = index.create_collection("images", builtin_spec()).ref
+    assert wiring.model_of_generation(own, index, settings).spec == builtin_spec()

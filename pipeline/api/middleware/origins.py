@@ -36,6 +36,8 @@ class OwnOrigins:
             return None
         headers = Headers(scope=scope)
         host = headers.get("host", "")
+        if len(headers.getlist("host")) > 1:  # a proxy may have looked at the other one
+            return "unknown_host", "there are several headers Host; one is expected"
         if "*" not in self._hosts and _name_of(f"//{host}") not in self._hosts:
             return "unknown_host", f"host {host[:80]!r} is none of {', '.join(sorted(self._hosts))}"
         if scope["method"] in SAFE_METHODS:

@@ -21,7 +21,15 @@ from pipeline.client.results.faces import (
 )
 from pipeline.client.results.jobs import OVER, AcceptedImage, Estimate, Failure, Job, Retried
 from pipeline.client.results.keys import Key, NewSecret
-from pipeline.client.results.searches import Answer, Embedding, Hit, Image, SearchResult
+from pipeline.client.results.searches import (
+    Answer,
+    DuplicateGroup,
+    Embedding,
+    FoundDuplicates,
+    Hit,
+    Image,
+    SearchResult,
+)
 
 __all__ = [
     "OVER",
@@ -33,12 +41,14 @@ __all__ = [
     "Collection",
     "CollectionEmbedding",
     "Comparison",
+    "DuplicateGroup",
     "Embedding",
     "Estimate",
     "FaceMatch",
     "FacesChanged",
     "Failure",
     "Finding",
+    "FoundDuplicates",
     "FoundFace",
     "FoundFaces",
     "Generation",

@@ -93,3 +93,26 @@ class SearchResult(AnswerObject):
 class Embedding(AnswerObject):
     index: int
     embedding: Sequence[float]  # [D], of unit length
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DuplicateGroup(AnswerObject):
+    """Images that look alike. `kept` is the largest, or the oldest of equal ones.
+
+    The score of a copy is its highest cosine with any other image of the group.
+    """
+
+    _NESTED: ClassVar[Nested] = {"kept": Hit, "copies": Hit}
+
+    kept: Hit
+    copies: tuple[Hit, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FoundDuplicates(AnswerObject):
+    """`embedding` is which embedding of each image was compared."""
+
+    _NESTED: ClassVar[Nested] = {"groups": DuplicateGroup}
+
+    embedding: str
+    groups: tuple[DuplicateGroup, ...]
