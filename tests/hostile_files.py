@@ -3,6 +3,7 @@
 import struct
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 
 from PIL import Image
 
@@ -32,7 +33,13 @@ def make_hostile_files() -> Iterator[HostileFile]:
 
 
 def picture(mode: str = "RGB") -> Image.Image:
-    return draw_scene(3).resize(SIZE_PX).convert(mode)
+    return _drawn().convert(mode)  # a copy, in whatever mode
+
+
+@cache
+def _drawn() -> Image.Image:
+    """Drawing takes ten times as long as writing, and fifty files are of this picture."""
+    return draw_scene(3).resize(SIZE_PX)
 
 
 # Sound files

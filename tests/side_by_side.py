@@ -27,7 +27,10 @@ _TOGETHER: Mapping[str, str] = {
         "distributed_parity",
         "distributed_submission",
         "flower",
+        "made_secrets",
+        "second_generation",
         "service_in_a_cluster",
+        "two_models",
     )
 }
 # The longest first: a long one that begins last keeps a process busy while the others have ended.
@@ -42,7 +45,6 @@ _LONGEST: Sequence[str] = (
     "tests/integration/test_stack.py",
     "tests/contract/test_generations_of_indexes.py",
     "tests/integration/test_main_path.py",
-    "tests/integration/test_two_models.py",
     "tests/integration/test_milvus_backup.py",
     "tests/integration/test_worker_metrics.py",
     "tests/integration/test_image.py",
@@ -53,7 +55,6 @@ _LONGEST: Sequence[str] = (
     "tests/integration/test_photographs.py",
     "tests/integration/test_bad_input.py",
     "tests/integration/test_label_retrieval.py",
-    "tests/integration/test_made_secrets.py",
     "tests/integration/test_distributed_planning.py",
     "tests/integration/test_tls.py",
     "tests/integration/test_side_by_side.py",

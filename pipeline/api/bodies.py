@@ -40,6 +40,8 @@ class BoxBody(Strict):
 class Stated(Strict):
     """Why you search. Each field that is empty is taken from its header."""
 
+    model_config = ConfigDict(frozen=True)  # so that a default is shared: pydantic copies what could change
+
     purpose: Annotated[str, Field(max_length=MAX_STATED_CHARS, description="A code of the policy")] = ""
     case: Annotated[str, Field(max_length=MAX_STATED_CHARS, description="Reference of the case")] = ""
     offence: Annotated[str, Field(max_length=MAX_STATED_CHARS)] = ""

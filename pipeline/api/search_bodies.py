@@ -123,7 +123,9 @@ class SearchOptions(Strict):
     ] = None
     group_by: Annotated[Literal["", "image", "person"], Field(description=GROUP_BY)] = ""
     embedding: Annotated[str, Field(max_length=MAX_EMBEDDING_CHARS, description=EMBEDDING)] = ""
-    filter: Filter = Filter()
+    filter: Annotated[
+        Filter, Field(default_factory=Filter, json_schema_extra={"default": Filter().model_dump()})
+    ]  # made and not copied, which takes as long as the rest of a body
     with_vector: Annotated[
         bool,
         Field(description=f"Also the vector of each hit. At most {MAX_VECTORS} hits can be asked for then"),

@@ -51,11 +51,14 @@ def restore(
     old log to the folder of --keep. Then it empties the log, with all matches to verify. The first entry of
     the new log says which entries of the old one are lost.
     """
-    from pipeline.cli.audit_restore_here import begin_new_log, new_settings
+    from pipeline.cli.audit_restore_here import begin_new_log, is_unfinished, new_settings
 
     require(local_caller(), Permission.OPERATE)
     settings = Settings.from_env()
     new = new_settings(settings, origin=origin, new_key=new_key, tiles=tiles, checkpoints=checkpoints)
+    if is_unfinished(settings):
+        _end_unfinished(settings, yes=yes)
+        return
     loss, key = _find_loss(settings)
     if loss is None:
         if yes:
@@ -74,6 +77,22 @@ def restore(
     note(f"the new log has the key {vkey}; publish it as you did the old one")
     for line in _to_set(settings, new, new_key):
         note(f"before you start Pictor, set {line}")
+
+
+def _end_unfinished(settings: Settings, *, yes: bool) -> None:
+    from pipeline.cli.audit_restore_here import end_unfinished
+
+    if not yes:
+        note(
+            "an earlier run with --yes was cut off; stop Pictor everywhere and run this with --yes to end it"
+        )
+        raise typer.Exit(EXIT_UNFINISHED)
+    _check_nothing_runs()
+    if end_unfinished(settings):
+        note("the new log of an earlier run is in its place; `pictor audit key` prints its key")
+        return
+    note("an earlier run had not begun a new log, and all is as it was; run this again to begin one")
+    raise typer.Exit(EXIT_UNFINISHED)
 
 
 def _find_loss(settings: Settings) -> "tuple[Loss | None, VerifierKey]":

@@ -1,15 +1,20 @@
-"""Begin a new log: keep the old one, empty the ledger's, and append the first entry."""
+"""Begin a new log: keep the old one, empty the ledger's, and append the first entry.
+
+The commit in the ledger decides which of the two logs there is. Until then the home keeps all that it has of
+the old one, and what it will have of the new one lies beside it. So whoever is killed can run it again.
+"""
 
 import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import SecretStr
 
 from pipeline import wiring_audit
-from pipeline.audit.key_file import KEY_FILE
+from pipeline.audit.checkpoint import open_checkpoint
+from pipeline.audit.key_file import KEY_FILE, load_or_make_key
+from pipeline.audit.note import NoteError
 from pipeline.audit.tiles import CHECKPOINT
 from pipeline.errors import ArgumentError
 from pipeline.service.access import local_caller
@@ -20,6 +25,8 @@ if TYPE_CHECKING:
     from pipeline.audit.loss import Loss
     from pipeline.audit.note import VerifierKey
 
+BEGUN = "audit.new"  # in the home: its part of a log that is about to begin
+TILES = "audit"  # in the home, where no other place is set
 OLD_LOG = "log"  # in the folder that is kept: what the ledger had, as `pictor audit export` writes it
 
 
@@ -62,9 +69,62 @@ def begin_new_log(loss: "Loss", old_key: "VerifierKey", settings: Settings, new:
     first = enter_new_log(loss, str(old_key), local_caller())
     check_new(settings, new)
     _export(settings, keep)
-    with _moved(_of_home(settings, new), keep), wiring_audit.open_audit_log(new) as log:
-        log.begin_anew(first)
-        return log.vkey
+    _copy(_of_home(settings, new), keep)
+    try:
+        with wiring_audit.open_audit_log(_beside(settings, new)) as log:
+            log.begin_anew(first)
+            return log.vkey
+    finally:
+        end_unfinished(settings)
+
+
+def is_unfinished(settings: Settings) -> bool:
+    """Whether somebody was killed while a new log began."""
+    return (settings.home / BEGUN).exists()
+
+
+def end_unfinished(settings: Settings) -> bool:
+    """Put the home's part of the new log in the place of the old one's, or take it away if none has begun.
+
+    Safe to run twice. The key comes last: nobody signs with the old one, since the ledger has the new log.
+
+    Args:
+        settings: of the old log.
+
+    Returns:
+        Whether the new log has begun.
+    """
+    begun, home = settings.home / BEGUN, settings.home
+    if has_begun := _is_of_another_key(settings):
+        if (begun / TILES).exists():
+            shutil.rmtree(home / TILES, ignore_errors=True)
+            (begun / TILES).replace(home / TILES)
+        if (begun / KEY_FILE).exists():
+            (begun / KEY_FILE).replace(home / KEY_FILE)
+    shutil.rmtree(begun)
+    return has_begun
+
+
+def _is_of_another_key(settings: Settings) -> bool:
+    with wiring_audit.open_audit_log(settings) as log:
+        signed = log.head().checkpoint
+        try:
+            return bool(signed) and not open_checkpoint(signed, log.key.verifier)
+        except NoteError:
+            return True
+
+
+def _beside(settings: Settings, new: Settings) -> Settings:
+    """Those of the new log, with its part of the home in a folder of its own."""
+    begun = settings.home / BEGUN
+    begun.mkdir(mode=0o700)
+    given: dict[str, Any] = {}
+    if not new.audit_key.get_secret_value():
+        given["audit_key"] = SecretStr(load_or_make_key(begun, new.audit_origin).secret_text())
+    if new.audit_tiles_target and new.audit_tiles_target == settings.audit_tiles_target:
+        (begun / TILES).mkdir()
+        given["audit_tiles"] = str(begun / TILES)
+    return new.model_copy(update=given)
 
 
 def _export(settings: Settings, keep: Path) -> None:
@@ -84,19 +144,12 @@ def _of_home(old: Settings, new: Settings) -> list[Path]:
     return [path for path in (*folder, *key) if path.exists()]
 
 
-@contextmanager
-def _moved(paths: list[Path], keep: Path) -> Iterator[None]:
-    """Move files to a folder, and back if what follows fails."""
+def _copy(paths: list[Path], keep: Path) -> None:
     for path in paths:
-        shutil.move(path, keep / path.name)
-    try:
-        yield
-    except BaseException:
-        for path in paths:
-            if path.exists():  # of the log that was not begun, as far as this process knows
-                shutil.move(path, keep / f"unused-{path.name}")
-            shutil.move(keep / path.name, path)
-        raise
+        if path.is_dir():
+            shutil.copytree(path, keep / path.name)
+        else:
+            shutil.copy2(path, keep / path.name)
 
 
 def _secret_in(file: Path | None) -> SecretStr | None:

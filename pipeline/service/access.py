@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from fnmatch import fnmatchcase
+from functools import cache
 
 from pipeline.errors import DeniedError
 from pipeline.names import is_of_tenant, shown
@@ -71,7 +72,7 @@ class Caller:
 def local_caller(*, request_id: str = "", on_behalf_of: str = "") -> Caller:
     """The user of this machine who runs the command: whoever may open the ledger and the index may all."""
     return Caller(
-        who=_user_name(),
+        who=_name_of_user(os.getuid()),
         permissions=frozenset(Permission),
         tenant=ALL_TENANTS,
         roles=(LOCAL_ROLE,),
@@ -118,8 +119,9 @@ def is_like_any(name: str, globs: Iterable[str]) -> bool:
     return any(fnmatchcase(name, glob) for glob in globs)
 
 
-def _user_name() -> str:
+@cache  # each request asks, and it is a look into the system's file of users
+def _name_of_user(uid: int) -> str:
     try:
-        return pwd.getpwuid(os.getuid()).pw_name
+        return pwd.getpwuid(uid).pw_name
     except KeyError:  # a container's user often has a number and no name
-        return f"uid {os.getuid()}"
+        return f"uid {uid}"

@@ -1,8 +1,10 @@
 """`pictor audit restore`: what a ledger that was put back lacks, and how a new log begins."""
 
 import json
+import os
 import shutil
 import sqlite3
+import sys
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
@@ -199,3 +201,62 @@ def test_where_the_ledger_cannot_be_emptied_all_stays(
 def test_the_new_log_empties_every_table_of_the_log_and_no_other() -> None:
     emptied = sorted(table.name for table in LOG_TABLES)
     assert emptied == sorted(name for name in metadata.tables if name.startswith(OF_THE_LOG))
+
+
+CHANGES = ("os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.link", "shutil.copyfile", "shutil.rmtree")
+
+
+def killed_before(step: int, arguments: Sequence[str], home: Path, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """Run the command in a process that ends without a word before its n-th change of the home's log.
+
+    Returns:
+        Whether it was killed.
+    """
+    if (child := os.fork()) == 0:
+        seen = 0
+
+        def kill(event: str, about: tuple[object, ...]) -> None:
+            nonlocal seen
+            seen += event in CHANGES and any(str(each).startswith(f"{home}/audit") for each in about)
+            if seen > step:
+                os._exit(137)
+
+        sys.addaudithook(kill)
+        os._exit(pictor(monkeypatch, *arguments))
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    assert code in (0, 137)
+    return code == 137
+
+
+def test_whoever_is_killed_at_any_step_runs_it_again(
+    home: Path,
+    old_log: Sequence[str],
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    old_key, place = (home / "audit.key").read_text(), tmp_path_factory.mktemp("place")
+    shutil.copytree(home, place / "before")
+    step, killed = 0, True
+    while killed:
+        shutil.rmtree(home)
+        shutil.copytree(place / "before", home)
+        asked = ["audit", "restore", "--yes", "--keep"]
+        kept = [place / f"kept-{step}-{attempt}" for attempt in range(4)]
+        killed = killed_before(step, [*asked, str(kept[0])], home, monkeypatch)
+        if killed and [entry["kind"] for entry in entries()] != ["new_log"]:
+            with pytest.raises(FatalError, match="rolled back"):
+                append(search_by("mallory"))
+        for again in kept[1:]:
+            if len(entries()) == 1 and not (home / "audit.new").exists():
+                break
+            pictor(monkeypatch, *asked, str(again))
+        append(search_by("ann"))
+        assert pictor(monkeypatch, "audit", "verify") == 0
+        assert [entry["kind"] for entry in entries()] == ["new_log", "search"]
+        assert (home / "audit" / "checkpoint").read_text().splitlines()[1] == "2"
+        assert (home / "audit.key").read_text() != old_key
+        last = [folder for folder in kept if (folder / "audit.key").exists()][-1]
+        assert (last / "audit.key").read_text() == old_key
+        assert (last / "audit" / "checkpoint").read_text().splitlines()[:3] == list(old_log)
+        step += 1
+    assert step > 8
