@@ -1,62 +1,74 @@
 """Faces by the public path: `python -m benchmarks.faces --model MODEL.toml --pictures FOLDER`.
 
-The folder holds pictures of one person each, and `faces.csv` with the columns `path` and `identity`. A policy
+The folder holds JPEGs of one person each, and `faces.csv` with the columns `path` and `identity`. A policy
 is set, and `pictor ingest` indexes the folder. What comes out of the vectors in the index:
 
 - rank-1: how often the nearest picture that is not the probe itself is of the same person.
 - TAR at FAR: the share of pairs of one person over the score that a share FAR of pairs of strangers exceeds.
-- images/s of the job, divided by what both networks alone would do on all cores: the computed limit.
-- The processor time of both networks alone, divided by that of the job: the same on a machine that is busy.
+
+Without faces.csv, or with `--embedder-like iresnet50`, nobody is recognised, and only speed is measured. That
+option makes an embedder of this shape with random weights, which takes the place of the model's own.
+
+Speed is that of two jobs of copies of the pictures, few and many. Each copy has bytes of its own.
+
+- images/s of the job of many, from its creation to its end, and of its further images: those beyond the few.
+- The computed limit: images/s of both networks alone, in a process for each core at the same time. A job
+  has no more than that. Stated beside it is what one process alone does, times the number of cores, which
+  is more where busy cores hold each other up.
+- The processor time of both networks, in these processes, divided by that of a further image. Other
+  programs on the machine change it little, and images/s much.
 """
 
 import argparse
 import csv
+import hashlib
 import json
-import math
 import os
 import resource
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.face_embedders import DEPTHS, DIM, write_embedder
+from benchmarks.face_networks import Alone, run_alone
 from pipeline import wiring
-from pipeline.adapters.models.catalogue import load_embedder, load_finder, load_spec
-from pipeline.adapters.models.faces.finder import FaceFinder
-from pipeline.adapters.models.faces.looks import make_small, plan_looks
-from pipeline.image.decode import decode_image
-from pipeline.ports import ImageLimits
 from pipeline.settings import Settings
 
 COLLECTION = "faces"
 FALSE_RATES = (1e-2, 1e-3, 1e-4)
-ROUNDS = 3
-COPIES = (1, 6)  # of each picture, for the processor time of an image
 POLICY = {"faces": True, "purposes": [{"code": "benchmark", "text": "Benchmark"}], "roles": ["local"]}
 
 
 def main() -> None:
     options = _parse()
     identities = read_identities(options.pictures)
+    pictures = [options.pictures / key for key in identities] or sorted(options.pictures.rglob("*.jpg"))
     with tempfile.TemporaryDirectory() as home:
-        command = _Command(Path(home), options.model, options.device)
+        model = options.model
+        if options.embedder_like:
+            model = _with_embedder(options.embedder_like, model, Path(home))
+        command = _Command(Path(home), model, options.device)
         policy = Path(home, "policy.json")
         policy.write_text(json.dumps(POLICY), encoding="utf-8")
         command.run("policies", "set", COLLECTION, str(policy))
-        started = time.perf_counter()
-        command.run("ingest", str(options.pictures), "--collection", COLLECTION, "--local")
-        seconds = time.perf_counter() - started
-        (job,) = command.run("jobs", "list", "--json")
-        vectors = command.vectors()
-        cpu_s = _cpu_s_of_an_image(command, options.pictures, Path(home))
-    found = {"pictures": len(identities), "faces": len(vectors), "job": job["indexed"]}
-    rates = accuracy(vectors, identities)
-    print(json.dumps(found | rates | speed(options, identities, job, seconds, cpu_s)))
+        found: dict[str, object] = {"pictures": len(pictures)}
+        if identities and not options.embedder_like:
+            command.run("ingest", str(options.pictures), "--collection", COLLECTION, "--local")
+            found |= accuracy(command.vectors(), identities)
+        few, many = (
+            _run_job(command, pictures, Path(home), copies) for copies in (options.few, options.many)
+        )
+        one, all_cores = (
+            run_alone(model, pictures, options.device, processes=processes)
+            for processes in (1, os.cpu_count() or 1)
+        )
+    print(json.dumps(found | speed(few, many, one, all_cores, pictures=len(pictures)), ensure_ascii=False))
 
 
 def accuracy(
@@ -78,77 +90,54 @@ def accuracy(
     return {"rank-1": float(np.mean(right)), **rates}
 
 
-def speed(
-    options: argparse.Namespace,
-    identities: Mapping[str, str],
-    job: Mapping[str, object],
-    command_s: float,
-    cpu_s: float,
-) -> dict[str, float]:
-    """The job against both networks alone, each on one thread with what it would be given.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class JobTime:
+    images: int
+    wall_s: float
+    cpu_s: float
 
-    Args:
-        cpu_s: processor time of the job for each image.
-    """
-    first, last = (np.datetime64(str(job[name])[:26]) for name in ("created_at", "finished_at"))
-    job_s = float((last - first) / np.timedelta64(1, "s"))
-    detector_s, embedder_s, faces = _networks_s(
-        options.model, [options.pictures / key for key in identities], options.device
-    )
-    limit = (os.cpu_count() or 1) / (detector_s + embedder_s)
-    per_s = len(identities) / job_s
+
+def speed(few: JobTime, many: JobTime, one: Alone, all_cores: Alone, *, pictures: int) -> dict[str, float]:
+    """Two jobs against both networks alone. Args: `one` process, and as many as there are cores."""
+    images = many.images - few.images
+    wall_s, cpu_s = (many.wall_s - few.wall_s) / images, (many.cpu_s - few.cpu_s) / images
+    limit, faces = all_cores.images_per_s, all_cores.faces / pictures
     return {
-        "images/s of the job": round(per_s, 2),
-        "seconds of the command": round(command_s, 2),
-        "detector alone, ms an image": round(1000 * detector_s, 2),
-        "embedder alone, ms an image": round(1000 * embedder_s, 2),
-        "images/s ÷ computed limit": round(per_s / limit, 3),
-        "CPU of the job, ms an image": round(1000 * cpu_s, 2),
-        "CPU of both networks ÷ CPU of the job": round((detector_s + embedder_s) / cpu_s, 3),
-        "faces/s of one core, by CPU": round(faces / len(identities) / cpu_s, 1),
+        "images of the job": many.images,
+        "images/s of the job": round(many.images / many.wall_s, 1),
+        "images/s of further images": round(1 / wall_s, 1),
+        "faces/s of further images": round(faces / wall_s, 1),
+        "faces/s of one core, by CPU": round(faces / cpu_s, 1),
+        "detector alone, ms an image": round(1000 * all_cores.detector_cpu_s, 2),
+        "embedder alone, ms an image": round(1000 * all_cores.embedder_cpu_s, 2),
+        "both alone in one process, ms an image": round(1000 * one.cpu_s, 2),
+        "computed limit, images/s": round(limit, 1),
+        "one process alone × cores, images/s": round(one.images_per_s * (os.cpu_count() or 1), 1),
+        "images/s of the job ÷ computed limit": round(many.images / many.wall_s / limit, 3),
+        "images/s of further images ÷ computed limit": round(1 / wall_s / limit, 3),
+        "CPU of a further image, ms": round(1000 * cpu_s, 2),
+        "CPU of both networks ÷ CPU of a further image": round(all_cores.cpu_s / cpu_s, 3),
     }
 
 
 def read_identities(folder: Path) -> dict[str, str]:
-    """By key."""
+    """By key. None where the folder does not tell."""
+    if not (folder / "faces.csv").exists():
+        return {}
     with (folder / "faces.csv").open(encoding="utf-8", newline="") as file:
         return {row["path"]: row["identity"] for row in csv.DictReader(file)}
 
 
-def _networks_s(model: Path, pictures: Sequence[Path], device: str) -> tuple[float, float, int]:
-    """Of an image: processor time of the detector, and of the embedder. Last, the faces of all images."""
-    weights_dir = model.parent
-    spec = load_spec(str(model), weights_dir=weights_dir)
-    finder = load_finder(spec, weights_dir=weights_dir)
-    assert isinstance(finder, FaceFinder)
-    embedder = load_embedder(str(model), weights_dir=weights_dir, device=device, group_items=8, threads=1)
-    looked_at, crops = [], []
-    for path in pictures:
-        rgb = decode_image(path.read_bytes(), limits=ImageLimits(), target_px=finder.min_side_px).rgb
-        settings = finder.settings
-        for look in plan_looks(
-            rgb.shape[1], rgb.shape[0], side_px=settings.side_px, min_face_px=settings.min_face_px
-        ):
-            small = make_small(rgb, look.width, look.height)
-            looked_at += [small[tile.top : tile.bottom, tile.left : tile.right] for tile in look.tiles]
-        crops += [view.pixels for view in finder.find_views(rgb)]
-    groups = [np.stack(crops[start : start + 8]) for start in range(0, len(crops), 8)]
-    detector = _best_s(lambda: [finder.detector.look(part)() for part in looked_at])
-    embedder_s = _best_s(lambda: [embedder.embed_images(group) for group in groups])
-    return detector / len(pictures), embedder_s / len(pictures), len(crops)
-
-
-def _cpu_s_of_an_image(command: "_Command", pictures: Path, folder: Path) -> float:
-    """What a job of many pictures takes beyond one of few. So what is done once for each job is left out."""
-    found = []
-    for copies in COPIES:
-        many = folder / f"copies-{copies}"
-        count = _copy_pictures(pictures, many, copies)
-        before = _children_s()
-        command.run("ingest", str(many), "--collection", COLLECTION, "--local")
-        found.append((count, _children_s() - before))
-    (few, few_s), (most, most_s) = found
-    return (most_s - few_s) / (most - few)
+def _run_job(command: "_Command", pictures: Sequence[Path], folder: Path, copies: int) -> JobTime:
+    many = folder / f"copies-{copies}"
+    images = _copy_pictures(pictures, many, copies)
+    before, earlier = _children_s(), {str(job["job_id"]) for job in command.run("jobs", "list", "--json")}
+    command.run("ingest", str(many), "--collection", COLLECTION, "--local")
+    cpu_s = _children_s() - before
+    (job,) = [job for job in command.run("jobs", "list", "--json") if job["job_id"] not in earlier]
+    first, last = (np.datetime64(str(job[name])[:26]) for name in ("created_at", "finished_at"))
+    assert job["indexed"] == images, f"{job['indexed']} of {images} images were indexed"
+    return JobTime(images=images, wall_s=float((last - first) / np.timedelta64(1, "s")), cpu_s=cpu_s)
 
 
 def _children_s() -> float:
@@ -157,10 +146,10 @@ def _children_s() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def _copy_pictures(pictures: Path, folder: Path, copies: int) -> int:
+def _copy_pictures(pictures: Sequence[Path], folder: Path, copies: int) -> int:
     """JPEGs with the pixels of others and bytes of their own, as known bytes are not embedded again."""
     folder.mkdir()
-    bodies = [path.read_bytes() for path in sorted(pictures.rglob("*.jpg"))]
+    bodies = [path.read_bytes() for path in pictures]
     for number, body in enumerate(bodies * copies):
         comment = f"copy {copies} {number}".encode()
         segment = b"\xff\xfe" + (len(comment) + 2).to_bytes(2, "big") + comment
@@ -168,13 +157,18 @@ def _copy_pictures(pictures: Path, folder: Path, copies: int) -> int:
     return len(bodies) * copies
 
 
-def _best_s(work: Callable[[], object]) -> float:
-    best = math.inf
-    for _ in range(ROUNDS):
-        started = time.process_time()
-        work()
-        best = min(best, time.process_time() - started)
-    return best
+def _with_embedder(name: str, model: Path, folder: Path) -> Path:
+    """The model file with another embedder, whose weights are made here."""
+    weights = folder / f"{name}.onnx"
+    write_embedder(name, weights)
+    text = model.read_text(encoding="utf-8")
+    before, _, _ = text.partition("[embedder]")
+    digest = hashlib.sha256(weights.read_bytes()).hexdigest()
+    made = folder / f"{name}.toml"
+    made.write_text(
+        f'{before}[embedder]\nweights = "{weights}"\nsha256 = "{digest}"\ndim = {DIM}\n', encoding="utf-8"
+    )
+    return made
 
 
 class _Command:
@@ -208,7 +202,10 @@ class _Command:
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.faces", description=__doc__)
     parser.add_argument("--model", type=Path, required=True, help="the model file (.toml)")
-    parser.add_argument("--pictures", type=Path, required=True, help="a folder with faces.csv")
+    parser.add_argument("--pictures", type=Path, required=True, help="a folder of JPEGs, with faces.csv")
+    parser.add_argument("--embedder-like", choices=DEPTHS, help="measure an embedder of this shape")
+    parser.add_argument("--few", type=int, default=1, help="copies of each picture in the first job")
+    parser.add_argument("--many", type=int, default=12, help="copies of each picture in the second job")
     parser.add_argument("--device", default="cpu", help="of the embedder: cpu or cuda:N; default cpu")
     options = parser.parse_args()
     options.model, options.pictures = options.model.resolve(), options.pictures.resolve()

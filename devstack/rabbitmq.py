@@ -34,7 +34,6 @@ default_permissions.configure = .*
 default_permissions.read = .*
 default_permissions.write = .*
 max_message_size = 16777216                 # as in 4.x, whose default is an eighth of that of 3.x
-collect_statistics_interval = 1000          # ms, not 5000: tests wait until it has counted
 """
 
 

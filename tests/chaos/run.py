@@ -31,7 +31,7 @@ FIRST_AT, LAST_AT = 0.03, 0.85  # of the objects: when the first and the last di
 JOB_S = 1200.0
 INLINE_ROLES = {"planner": ("plan,search", 1), "embed-a": ("embed", 2), "embed-b": ("embed", 1)}
 STAGED_ROLES = {"planner": ("plan,search", 1), "prepare": ("prepare", 2), "embed": ("embed", 2)}
-COUNTED_EVERY_S = 2.0  # the broker of the stack counts every second
+COUNTED_EVERY_S = 6.0  # the broker's own interval is 5 s
 QUEUES = ("plan", "prepare", "embed", "dead")
 
 
