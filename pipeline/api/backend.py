@@ -31,10 +31,10 @@ from pipeline.ports import (
     VerificationBook,
 )
 from pipeline.ports.giving_way import StoreGivingWay
-from pipeline.ports.model_binding import DEFAULT_MODEL, check_target, find_collection
+from pipeline.ports.model_binding import DEFAULT_MODEL, check_target
 from pipeline.search.query import Bytes, Query
 from pipeline.search.right_of_way import RightOfWay
-from pipeline.service.access import ALL_TENANTS, Caller, Permission, require
+from pipeline.service.access import ALL_TENANTS, Caller
 from pipeline.service.accountability import Accountability
 from pipeline.service.confined import (
     ConfinedIndex,
@@ -46,7 +46,6 @@ from pipeline.service.confined import (
     Scope,
     scope_of,
 )
-from pipeline.service.duplicates import Duplicates, choose_embedding, find_duplicates
 from pipeline.service.embeddings import embed_pictures
 from pipeline.service.faces import Comparison, FoundFaces, compare_faces, detect_faces
 from pipeline.service.index_faces import FacesToIndex, IndexedFaces, index_faces
@@ -56,10 +55,9 @@ from pipeline.service.search import SearchAnswer, SearchPorts, SearchRequest, se
 from pipeline.service.submit import Submission, submit_embedded, submit_heard
 from pipeline.service.verifications import VerificationPorts
 from pipeline.settings import Settings
-from pipeline.types import WORKERS, CollectionRef, Job, Justification, Vector
+from pipeline.types import WORKERS, CollectionRef, Job, Vector
 
 MOST_CONFINED = 1000  # callers whose ports are kept
-MOST_COMPARED = 10_000  # images of one request for duplicates: 5 s of searches on two cores
 
 
 class Runner(Protocol):
@@ -159,34 +157,6 @@ class Backend:
         """See `embed_pictures`."""
         with self.right_of_way.search():
             return embed_pictures(pictures, target, self.search_ports(), self.limits, caller)
-
-    def find_duplicates(
-        self,
-        collection: str,
-        caller: Caller,
-        *,
-        embedding: str,
-        min_score: float,
-        key_prefix: str,
-        justification: Justification | None,
-    ) -> tuple[str, list[Duplicates]]:
-        """The embedding that was compared, and what `find_duplicates` of the use case found.
-
-        It takes seconds, so it has no right of way before jobs.
-        """
-        require(caller, Permission.SEARCH)
-        chosen = choose_embedding(find_collection(collection, self.index), embedding)
-        return chosen, find_duplicates(
-            collection,
-            self.search_ports(),
-            self.limits,
-            caller,
-            embedding=chosen,
-            min_score=min_score,
-            key_prefix=key_prefix,
-            justification=justification,
-            max_images=MOST_COMPARED,
-        )
 
     def detect_faces(self, picture: Bytes, collection: str, caller: Caller) -> FoundFaces:
         """See `service.faces`."""

@@ -15,25 +15,26 @@ from typing import Any
 
 import rfc8785
 
+from pipeline.types.audit import Json
+
 MAX_INTEGER = 2**53 - 1  # `rfc8785` refuses larger ones
 PLAIN_FLOATS = (1e-4, 1e16)  # between these, Python writes no exponent, and neither does RFC 8785
 
 Writer = Callable[[Any], str]
 
 
-def to_canonical(value: object) -> bytes:
-    """Args: `value` is of dataclasses, mappings, sequences, times and what JSON has.
+def to_canonical(value: object, **more: Json) -> bytes:
+    """JSON of dataclasses, mappings, sequences, times and what JSON has.
+
+    Args:
+        more: further parts of a dataclass, which are the same each time.
 
     Raises:
         rfc8785.CanonicalizationError: it holds a number that JSON cannot say.
     """
-    return _WRITERS[type(value)](value).encode()
-
-
-def fields_of(value: Any) -> dict[str, object]:
-    """The parts of a dataclass, as they are."""
     kind: Any = type(value)
-    return {name: getattr(value, name) for name in _names_in(kind)}
+    writer = _writer_of(kind, tuple(more.items())) if more else _WRITERS[kind]
+    return writer(value).encode()
 
 
 def as_unicode(text: str) -> str:
@@ -71,23 +72,19 @@ def _mapping(value: Mapping[Any, Any]) -> str:
     return f"{{{','.join([f'{_quoted(name)}:{_WRITERS[type(part)](part)}' for name, part in pairs])}}}"
 
 
-def _dataclass(value: Any) -> str:
-    kind: Any = type(value)
-    form, parts_of = _form_of(kind)
-    return form % tuple([_WRITERS[type(part)](part) for part in parts_of(value)])
-
-
 @cache
-def _form_of(kind: Any) -> tuple[str, Callable[[Any], tuple[Any, ...]]]:
-    """The JSON of a class with a mark for each part, and what gives the parts in that order."""
+def _writer_of(kind: Any, more: tuple[tuple[str, Json], ...] = ()) -> Writer:
+    """Of a dataclass: its JSON is a form with a mark for each part."""
     names = sorted(field.name for field in fields(kind))
-    pairs = ",".join(f"{_quoted(name)}:%s" for name in names)
-    return f"{{{pairs}}}", attrgetter(*names) if len(names) > 1 else lambda value: (getattr(value, names[0]),)
+    same = {name: _WRITERS[type(part)](part).replace("%", "%%") for name, part in more}
+    parts = dict.fromkeys(names, "%s") | same
+    pairs = ",".join(f"{_quoted(name)}:{parts[name]}" for name in sorted(parts))
+    form, parts_of = f"{{{pairs}}}", attrgetter(*names, names[0])  # of one name alone it gives no tuple
 
+    def write(value: Any) -> str:
+        return form % tuple([_WRITERS[type(part)](part) for part in parts_of(value)[:-1]])
 
-@cache
-def _names_in(kind: Any) -> tuple[str, ...]:
-    return tuple(field.name for field in fields(kind))
+    return write
 
 
 class _Writers(dict[type, Writer]):
@@ -98,7 +95,7 @@ class _Writers(dict[type, Writer]):
         if writer is None:
             if not is_dataclass(kind):
                 raise TypeError(f"{kind.__name__} is nothing that a record holds")
-            writer = _dataclass
+            writer = _writer_of(kind)
         self[kind] = writer
         return writer
 

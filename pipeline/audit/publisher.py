@@ -50,7 +50,8 @@ class Publisher:
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="audit-publisher", daemon=True)
             self._thread.start()
-        self._wanted.set()
+        if not self._wanted.is_set():  # each search comes here, and most find it set
+            self._wanted.set()
 
     def close(self) -> None:
         """Publish what is left, and end."""

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import rfc8785
 
-from pipeline.audit.canonical import fields_of, to_canonical
+from pipeline.audit.canonical import to_canonical
 from pipeline.errors import ArgumentError, NotFoundError
 from pipeline.types.audit import RECORD_VERSION, AuditEntry, AuditKind, AuditRecord
 
@@ -35,7 +35,7 @@ def canonical_json(record: AuditRecord) -> bytes:
         ArgumentError: the record holds what JSON cannot say, or is too large.
     """
     try:
-        canonical = to_canonical({"v": RECORD_VERSION, **fields_of(record)})
+        canonical = to_canonical(record, v=RECORD_VERSION)
     except rfc8785.CanonicalizationError as err:
         raise ArgumentError(f"record {record.record_id} cannot be written as JSON: {err}") from err
     if len(canonical) > MAX_RECORD_BYTES:

@@ -1,7 +1,11 @@
 """Records are written here, and every byte is as the library for RFC 8785 writes it."""
 
+import json
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from enum import IntEnum, StrEnum
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -10,6 +14,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pipeline.audit.canonical import to_canonical
+from pipeline.audit.records import canonical_json
+from pipeline.errors import ArgumentError
+from pipeline.types import AuditRecord
+from tests.audit_records import search_by
 
 TEXTS = st.text(st.characters(exclude_categories=()), max_size=8)  # also lone surrogates and controls
 NUMBERS = st.one_of(
@@ -61,3 +69,54 @@ def test_any_value_is_written_as_the_library_for_rfc_8785_writes_it(value: Any) 
 def test_a_number_that_json_cannot_say_is_refused(number: float) -> None:
     with pytest.raises(rfc8785.CanonicalizationError):
         to_canonical({"score": [number]})
+
+
+@given(TEXTS, VALUES)
+def test_a_record_is_written_as_the_library_writes_it(text: str, value: Any) -> None:
+    record = search_by(text, case_ref=text, details={"value": value, text: 1})
+    try:
+        body = canonical_json(record)
+    except ArgumentError:
+        with pytest.raises(rfc8785.CanonicalizationError):
+            rfc8785.dumps(said(value))
+    else:
+        read = json.loads(body, parse_int=float)  # as every number of RFC 8785 is read
+        assert rfc8785.dumps(read) == body
+        assert set(read) == {field.name for field in fields(AuditRecord)} | {"v"}
+        assert read["case_ref"] == said(text)
+
+
+@dataclass(frozen=True)
+class One:
+    part: object
+
+
+class Word(StrEnum):
+    YES = "yes"
+
+
+class Number(IntEnum):
+    TWO = 2
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (One("50 %"), '{"part":"50 %"}'),
+        (One((One(1), One(None))), '{"part":[{"part":1},{"part":null}]}'),
+        ([Word.YES, Number.TWO, True], '["yes",2,true]'),
+        (MappingProxyType({Word.YES: 1.0, "a": -0.0}), '{"a":0,"yes":1}'),
+    ],
+)
+def test_kinds_of_what_json_has_are_written_as_that(value: object, expected: str) -> None:
+    assert to_canonical(value).decode() == expected
+
+
+def test_a_class_takes_further_parts_in_their_place() -> None:
+    assert to_canonical(One("a"), z=1, a="%s").decode() == '{"a":"%s","part":"a","z":1}'
+
+
+@pytest.mark.parametrize("value", [b"bytes", {1, 2}, object(), One])
+def test_what_json_does_not_have_is_refused(value: object) -> None:
+    with pytest.raises(TypeError, match="is nothing that a record holds"):
+        to_canonical([value])
