@@ -26,7 +26,7 @@ def bodies(kind: type[Strict] = Strict) -> Iterator[type[Strict]]:
 
 LISTS = [
     (body, field.alias or name)
-    for body in {*bodies()}
+    for body in sorted({*bodies()}, key=lambda body: body.__qualname__)  # all processes agree on the order
     for name, field in body.model_fields.items()
     if "list[" in str(field.annotation).lower()
 ]
