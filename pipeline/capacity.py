@@ -60,7 +60,7 @@ def fit_threads(settings: Settings, limits: ImageLimits, share: Share, load: Loa
 
 
 def needed_bytes(limits: ImageLimits, threads: Threads, load: Load) -> int:
-    """The most memory that a container takes: every thread has the largest image that is allowed in hand."""
+    """The most memory that a container takes: every thread works on the largest image that is allowed."""
     of_batch = threads.decode * _image_bytes(limits, load) + threads.fetch * limits.max_object_bytes
     return _idle_bytes(load) + load.batches * of_batch
 

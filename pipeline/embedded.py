@@ -68,7 +68,7 @@ def run_job(
 
     Raises:
         PictorError: the run cannot go on. Done batches are recorded, and the same call goes on from there.
-        KeyboardInterrupt: after the batches in hand were finished.
+        KeyboardInterrupt: after the batches in flight were finished.
     """
     run = _Run(
         job=deps.ledger.get_job(job.job_id),  # as it is now: it was opened before this process held its lock

@@ -23,7 +23,7 @@ Attributes = Mapping[str, str | int | float]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Step:
-    """A part of the work in hand that is over. Times are seconds since 1970."""
+    """A part of the current work that is over. Times are seconds since 1970."""
 
     name: str
     began_s: float
@@ -96,7 +96,7 @@ def provider_in_use() -> "TracerProvider | None":
 
 
 def trace_headers() -> dict[str, str]:
-    """Headers that lead from a message back to the work in hand; none while tracing is off."""
+    """Headers that lead from a message back to the current work; none while tracing is off."""
     headers: dict[str, str] = {}
     if _Tracing.provider is not None:
         from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
@@ -135,7 +135,7 @@ def traced_message(name: str, headers: Mapping[str, object] | None, attributes: 
 
 
 def trace_steps(steps: Iterable[Step]) -> None:
-    """Parts of the work in hand, which are over already."""
+    """Parts of the current work, which are over already."""
     if _Tracing.provider is None:
         return
     for step in steps:

@@ -19,7 +19,7 @@ class _StoppedError(Exception):
 
 
 class EmbeddedRunner:
-    """One job at a time: two would share the same cores. `close` ends the job in hand after its batches."""
+    """One job at a time: two would share the same cores. `close` ends the running job after its batches."""
 
     def __init__(
         self,
@@ -91,7 +91,7 @@ class EmbeddedRunner:
 
     def _go_on(self, _: Job) -> None:
         if self._stop.is_set():
-            raise _StoppedError  # as Ctrl-C does: the batches in hand are finished
+            raise _StoppedError  # as Ctrl-C does: the batches in flight are finished
 
 
 class TwoLanes:

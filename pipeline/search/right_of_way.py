@@ -1,7 +1,7 @@
 """Searches go before the work of jobs in the same process, which share cores and the interpreter with them.
 
-A job asks before each step: a picture, a forward pass of eight, a write. While a search is in hand it waits,
-but for no more than a share of the time. However many searches come, a job goes on (decision 0094).
+A job asks before each step: a picture, a forward pass of eight, a write. While a search is in flight it
+waits, but for no more than a share of the time. However many searches come, a job goes on (decision 0094).
 """
 
 import threading
@@ -37,7 +37,7 @@ class RightOfWay:
 
     @contextmanager
     def search(self) -> Iterator[None]:
-        """Have jobs wait while this search is in hand."""
+        """Have jobs wait while this search is in flight."""
         with self._changed:
             self._searches += 1
         try:
@@ -49,7 +49,7 @@ class RightOfWay:
                     self._changed.notify_all()
 
     def give_way(self) -> None:
-        """Return when no search is in hand, or jobs have waited their share."""
+        """Return when no search is in flight, or jobs have waited their share."""
         with self._changed:
             if not self._searches:
                 return

@@ -106,7 +106,7 @@ def _backlog_faults(doc: Doc, queues: list[str]) -> Iterator[str]:
     if seen != set(taken):
         yield f"queue: it looks at {metadata['queueName']}, its workers take {', '.join(taken)}"
     if metadata.get("protocol") != "http" or metadata.get("excludeUnacknowledged") != "false":
-        yield "scaling: messages in hand are not counted"
+        yield "scaling: messages in flight are not counted"
 
 
 def _is_seen(queue: str, metadata: dict[str, str]) -> bool:

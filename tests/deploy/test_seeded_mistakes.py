@@ -151,11 +151,11 @@ MISTAKES: dict[str, tuple[Break, str]] = {
     ),
     "scaled on ready messages only": (
         lambda d: trigger(d).update(protocol="amqp"),
-        "in hand are not counted",
+        "in flight are not counted",
     ),
-    "scaled without those in hand": (
+    "scaled without those in flight": (
         lambda d: trigger(d).update(excludeUnacknowledged="true"),
-        "in hand are not counted",
+        "in flight are not counted",
     ),
     "scaled to zero under a task": (lambda d: scaled(d).update(cooldownPeriod=300), "to zero after 300 s"),
     "scaled without a fallback": (lambda d: scaled(d).pop("fallback"), "without a fallback"),

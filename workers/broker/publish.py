@@ -39,7 +39,7 @@ class Publisher:
         self.send(self._batch_task, {"message": batch.body.decode()}, queue=queue, shown=shown)
 
     def publish_to_model(self, task: str, batch: EmbedBatch) -> None:
-        """Send a batch that a worker had in hand on to the workers of its model."""
+        """Send a batch that a worker had in flight on to the workers of its model."""
         shown = f"job {batch.job_id} batch {batch.path}: {len(batch.refs)} objects"
         shown += ", staged" if batch.staged else ""
         queue = model_queue(ROUTES[task], batch.fingerprint)

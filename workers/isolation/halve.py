@@ -46,12 +46,12 @@ SPLIT_AFTER_S = 600.0  # a batch of 256 on a slow CPU takes two minutes; an outa
 TRIALS = 2  # one death may be the operator's or the kernel's, who could take the trial for a worker
 
 _DETAILS = {
-    Fate.CRASHED: (Reason.WORKER_CRASH, f"{TRIALS} processes in a row died with this object alone in hand"),
+    Fate.CRASHED: (Reason.WORKER_CRASH, f"{TRIALS} processes in a row died with this object alone"),
     Fate.INTERNAL_ERROR: (
         Reason.WORKER_CRASH,
         "every try ended with an internal error; the worker's log has it",
     ),
-    Fate.TIMED_OUT: (Reason.TIMEOUT, "a process with this object alone in hand did not come to an end"),
+    Fate.TIMED_OUT: (Reason.TIMEOUT, "a process with this object alone did not come to an end"),
 }
 
 
@@ -103,8 +103,8 @@ def split_when_slow(body: bytes, context: Context) -> Iterator[None]:
     """Split the batch at hand after SPLIT_AFTER_S and end this process, whatever it is stuck in.
 
     A thread, not Celery's soft limit: that raises an exception in the main thread, which then waits for the
-    decoding thread that hangs. The process has to go anyway, with the thread in it. Code that hangs with the
-    interpreter's lock in hand is ended by the hard limit, and its batch split at its third delivery.
+    decoding thread that hangs. The process has to go anyway, with the thread in it. Code that hangs while
+    it holds the interpreter's lock is ended by the hard limit, and its batch split at its third delivery.
     """
     timer = threading.Timer(SPLIT_AFTER_S, _split_and_die, args=(body, context))
     timer.name, timer.daemon = "split-when-slow", True

@@ -1,6 +1,6 @@
 """Try one batch alone, in a throw-away process: whatever it does there is its own doing.
 
-A message that is delivered again and again may have killed its workers, or have been in hand each time that
+A message that is delivered again and again may have killed its workers, or have been in flight each time that
 an operator, a deployment or the kernel killed one. Only a process that holds nothing else can tell. The trial
 does the work in full, pulled and embedded on the CPU: so it leaves either a finished batch or a proof, and no
 "it survived, but who knows" goes round for ever. It is not a child by `multiprocessing`, which Celery's

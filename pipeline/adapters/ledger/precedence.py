@@ -21,7 +21,7 @@ from pipeline.adapters.ledger.statements import insert_into
 from pipeline.adapters.ledger.versions import of_ids
 from pipeline.types import JobState, VersionEntry, VersionState, generation_of
 
-# A plan that has its number may not be written yet, and a worker may have a batch of a cancelled job in hand.
+# A plan with its number may not be written yet, and a worker may have a batch of a cancelled job in flight.
 GRACE_S = 3600.0
 RECENT_US = 60_000_000  # a message is on its queue for less, if all is well
 

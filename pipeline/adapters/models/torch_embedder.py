@@ -47,7 +47,7 @@ def pick_device(name: str) -> torch.device:
 def share_cores(device: torch.device, *, threads: int, batches: int, group_items: int) -> tuple[int, int]:
     """How many forward passes at once, and CPU threads of each.
 
-    On a CPU as many as there can be groups in hand, since passes side by side beat one pass on all cores;
+    On a CPU as many as there can be groups under way, since passes side by side beat one pass on all cores;
     on a GPU one for each batch, to copy while another computes.
 
     Args:

@@ -43,7 +43,7 @@ def _table(kind: Kind, **patterns: bytes) -> list[tuple[Signature, re.Pattern[by
 # In order; a pattern is matched at the first byte. The formats that are decoded have the signatures that
 # Pillow accepts, BMP a longer one: its header begins with its own length, between 12 and 124.
 # No repetition may match the same bytes in two ways: `(?:\s+|…)+` takes twice as long with each space more,
-# with the interpreter's lock in hand.
+# while it holds the interpreter's lock.
 _PATTERNS = (
     *_table(
         Kind.DECODED,

@@ -28,7 +28,7 @@ class LiteCopies:
         self._writer: LiteWriter | None = None
 
     def known(self, binding: Binding) -> LiteCopy | None:
-        """The copy if this process has it in step already. Its rows may be those before a write in hand."""
+        """The copy if this process has it in step already. Its rows may be those before a write under way."""
         return self._copies.get(binding.physical)
 
     def get(self, binding: Binding) -> LiteCopy:
