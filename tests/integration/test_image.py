@@ -33,7 +33,15 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def image(tmp_path_factory: pytest.TempPathFactory) -> Image:
+def usual_umask() -> Iterator[None]:
+    """A command that ran in this process before keeps files private, and an image is for another user."""
+    before = os.umask(0o022)
+    yield
+    os.umask(before)
+
+
+@pytest.fixture(scope="module")
+def image(tmp_path_factory: pytest.TempPathFactory, usual_umask: None) -> Image:
     absent = missing_for_images()
     if absent:
         missing(absent)
