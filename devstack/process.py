@@ -35,7 +35,11 @@ class ProcessId:
                 os.kill(self.pid, number)
 
     def is_stopped(self) -> bool:
-        return self.is_alive() and _state_and_fields(self.pid)[0] == "T"
+        """Whether all of its threads are. The signal stops one, which then has to run to stop the others."""
+        try:
+            return self.is_alive() and all(state == "T" for state in _thread_states(self.pid))
+        except OSError:
+            return False  # a thread ended meanwhile
 
     def resident_bytes(self) -> int:
         with suppress(OSError):
@@ -148,6 +152,17 @@ def kill(processes: Iterable[ProcessId]) -> None:
         raise StackError(f"pids {[p.pid for p in everyone if p.is_alive()]} live on 10 s after SIGKILL")
 
 
+def freeze(processes: Iterable[ProcessId]) -> None:
+    """SIGSTOP processes and all their children, and wait until none of their threads runs."""
+    everyone = families(processes)
+    for process in everyone:
+        process.signal(signal.SIGSTOP)
+    if not wait_until(
+        lambda: all(process.is_stopped() or not process.is_alive() for process in everyone), 10
+    ):
+        raise StackError(f"pids {[p.pid for p in everyone if not p.is_stopped()]} run on 10 s after SIGSTOP")
+
+
 def families(roots: Iterable[ProcessId]) -> list[ProcessId]:
     """The living ones of these processes and all their descendants, parents first."""
     children: dict[int, list[ProcessId]] = {}
@@ -186,10 +201,20 @@ def _stat(pid: int) -> ProcessId | None:
     return None if state in "ZX" else ProcessId(pid=pid, started_ticks=started_ticks)
 
 
+def _thread_states(pid: int) -> list[str]:
+    threads = Path(f"/proc/{pid}/task").iterdir()
+    return [_fields((thread / "stat").read_text(errors="replace"))[0] for thread in threads]
+
+
 def _state_and_fields(pid: int) -> tuple[str, int, int]:
-    """State, parent's pid and start time. The second field, the name, may hold spaces and brackets."""
-    fields = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
+    """State, parent's pid and start time."""
+    fields = _fields(Path(f"/proc/{pid}/stat").read_text(errors="replace"))
     return fields[0], int(fields[1]), int(fields[19])
+
+
+def _fields(stat: str) -> list[str]:
+    """From the third on. The second, the name, may hold spaces and brackets."""
+    return stat.rpartition(")")[2].split()
 
 
 def _reap(pid: int) -> None:

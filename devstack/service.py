@@ -10,7 +10,7 @@ from typing import ClassVar
 
 from devstack.errors import StackError
 from devstack.ports import Reservation
-from devstack.process import MEMBER, Launch, ProcessId, end, families, kill, tail, wait_until
+from devstack.process import MEMBER, Launch, ProcessId, end, families, freeze, kill, tail, wait_until
 from devstack.record import Record
 
 _PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/bin:/sbin:/bin"  # servers live where users do not look
@@ -91,10 +91,13 @@ class Service(ABC):
 
     def freeze(self) -> None:
         """SIGSTOP: connections are accepted and never answered, as on a hanging host."""
-        self._signal_families(signal.SIGSTOP)
+        self.reload()
+        freeze(self._targets())
 
     def thaw(self) -> None:
-        self._signal_families(signal.SIGCONT)
+        self.reload()
+        for process in families(self._targets()):
+            process.signal(signal.SIGCONT)
 
     def discard(self) -> None:
         """Stop it and delete its data, ports and secrets. Quick, because there is nothing to save."""
@@ -162,11 +165,6 @@ class Service(ABC):
         if not came or not running.is_alive():
             state = "does not answer" if running.is_alive() else "ended"
             raise StackError(f"{self.name}: {process} {state}\n{tail(self.home / f'{process}.log')}")
-
-    def _signal_families(self, number: signal.Signals) -> None:
-        self.reload()
-        for process in families(self._targets()):
-            process.signal(number)
 
     def _remove_places(self) -> None:
         for place in map(Path, self._record.places.values()):

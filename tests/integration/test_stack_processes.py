@@ -2,13 +2,14 @@
 
 import os
 import socket
+import sys
 from pathlib import Path
 from signal import SIGKILL, SIGSTOP, SIGTERM
 
 import pytest
 
 from devstack.ports import Reservation
-from devstack.process import Launch, ProcessId, end, members, wait_until
+from devstack.process import Launch, ProcessId, end, freeze, members, wait_until
 
 
 def test_a_recycled_pid_is_left_alone(tmp_path: Path) -> None:
@@ -30,6 +31,19 @@ def test_an_end_takes_frozen_processes_and_children_along(tmp_path: Path) -> Non
     parent.signal(SIGSTOP)
     end([parent], first=SIGTERM, patience_s=0.2)
     assert members(tmp_path) == []
+
+
+def test_a_process_is_stopped_with_all_its_threads_and_children(tmp_path: Path) -> None:
+    program = (
+        "import threading as t; [t.Thread(target=t.Event().wait).start() for _ in range(50)]; print('ready')"
+    )
+    parent = launch(tmp_path, "sh", "-c", f'{sys.executable} -c "{program}" & sleep 60 & wait').spawn()
+    assert wait_until(lambda: "ready" in (tmp_path / "log").read_text(), 10)
+    freeze([parent])
+    everyone = members(tmp_path)
+    assert len(everyone) == 3
+    assert all(process.is_stopped() for process in everyone)
+    end([parent], first=SIGTERM, patience_s=0.2)
 
 
 def test_a_reserved_port_is_free_for_its_server_and_taken_for_others() -> None:
