@@ -47,7 +47,8 @@ def test_a_job_outlasts_a_service_that_is_away(
     fleet = make_fleet(**BATCHES, PICTOR_S3_ATTEMPTS="2")
     worker, job_id = _at_work(fleet)
     server.stop()
-    wait_until(lambda: f"retries={retries}" in worker.log(2000), "the batch is tried again and again", 120)
+    # A call to Milvus takes 30 s to give up, and all batches in flight take turns.
+    wait_until(lambda: f"retries={retries}" in worker.log(2000), "the batch is tried again and again", 400)
     server.start()
     _assert_all_done(fleet, job_id)
 
