@@ -1,9 +1,9 @@
 """Which model answers for a generation: its own, or the one that was asked for if that is the same."""
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 from pipeline.errors import ModelError
 from pipeline.ports import ImageEmbedder, TextEmbedder, VectorIndex, ViewFinder
@@ -17,6 +17,8 @@ from pipeline.ports.model_binding import (
     unknown_embedding,
 )
 from pipeline.types import Capability, CollectionInfo, CollectionRef, ModelSpec
+
+Tower = TypeVar("Tower", bound=ImageEmbedder | TextEmbedder)
 
 NONE: Mapping[str, Any] = MappingProxyType({})
 
@@ -119,23 +121,70 @@ class LoadedOnDemand:
         load_texts: Callable[[str], TextEmbedder] = _no_texts,
     ) -> None:
         self._index = index
-        self._load = load
         self._requested = requested
         self._else_own = else_own
         self._precision = precision
         self._finder_of = finder_of
         self._finders: dict[str, ViewFinder | None] = {}  # by fingerprint
-        self._of: dict[tuple[CollectionRef, str], ImageEmbedder] = {}  # by the embedding, too
-        self._loaded: dict[tuple[str, str], ImageEmbedder] = {}  # by fingerprint and precision
-        self._loaded_from: dict[tuple[str, str], ImageEmbedder] = {}  # by address and precision
-        self._loading = threading.Lock()
-        self._load_texts = load_texts
-        self._texts_of: dict[tuple[CollectionRef, str], TextEmbedder] = {}
-        self._texts: dict[str, TextEmbedder] = {}  # by fingerprint
-        self._texts_from: dict[str, TextEmbedder] = {}  # by address
-        self._loading_texts = threading.Lock()  # of its own: words do not wait for an image tower
+        self._opening_finder = threading.Lock()
+        self._images: _Towers[ImageEmbedder] = _Towers(load, self._open)
+        # Others than those of images: words do not wait until such a tower is loaded.
+        self._texts: _Towers[TextEmbedder] = _Towers(lambda address, _: load_texts(address), self._open_texts)
 
     def answering(self, target: CollectionRef, embedding: str = "") -> ImageEmbedder:
+        return self._images.of(target, embedding)
+
+    def reading(self, target: CollectionRef, embedding: str = "") -> TextEmbedder:
+        return self._texts.of(target, embedding)
+
+    def finding(self, target: CollectionRef) -> ViewFinder | None:
+        spec = self.answering(target).spec
+        with self._opening_finder:
+            if spec.fingerprint not in self._finders:
+                self._finders[spec.fingerprint] = self._finder_of(spec)
+            return self._finders[spec.fingerprint]
+
+    def _open(self, target: CollectionRef, embedding: str) -> ImageEmbedder:
+        info = self._info(target, embedding)
+        precision = choose_precision(self._precision, info)
+        embedder = self._images.load_one_of(self._addresses(info, embedding), precision, info.fingerprint)
+        check_binding(info, embedder.spec)
+        return embedder
+
+    def _open_texts(self, target: CollectionRef, embedding: str) -> TextEmbedder:
+        info = self._info(target, embedding)
+        texts = self._texts.load_one_of(self._addresses(info, embedding), "", info.fingerprint)
+        check_binding(info, texts.spec)
+        require_capability(texts.spec, Capability.TEXT)
+        return texts
+
+    def _info(self, target: CollectionRef, embedding: str) -> CollectionInfo:
+        return info_of_embedding(find_generation(target, self._index), embedding)
+
+    def _addresses(self, info: CollectionInfo, embedding: str) -> list[str]:
+        """Where the model may be, in the order in which to look."""
+        first = choose_model("" if embedding else self._requested, info)
+        return [first, *([info.model_address] if self._else_own and info.model_address != first else [])]
+
+
+class _Towers(Generic[Tower]):
+    """Those of images, or those of texts: each is loaded once. Safe to share between threads.
+
+    Args:
+        load: from a model's address and a precision.
+        open_: the tower of a generation and an embedding. It calls `load_one_of`.
+    """
+
+    def __init__(
+        self, load: Callable[[str, str], Tower], open_: Callable[[CollectionRef, str], Tower]
+    ) -> None:
+        self._load = load
+        self._open = open_
+        self._of: dict[tuple[CollectionRef, str], Tower] = {}  # by the embedding, too
+        self._loaded: dict[tuple[str, str], Tower] = {}  # by address and precision
+        self._loading = threading.Lock()
+
+    def of(self, target: CollectionRef, embedding: str) -> Tower:
         wanted = target, embedding
         if (known := self._of.get(wanted)) is not None:
             return known  # without the lock: no other model's loading is waited for
@@ -144,60 +193,18 @@ class LoadedOnDemand:
                 self._of[wanted] = self._open(*wanted)
             return self._of[wanted]
 
-    def reading(self, target: CollectionRef, embedding: str = "") -> TextEmbedder:
-        wanted = target, embedding
-        if (known := self._texts_of.get(wanted)) is not None:
-            return known
-        with self._loading_texts:
-            if wanted not in self._texts_of:
-                self._texts_of[wanted] = self._open_texts(*wanted)
-            return self._texts_of[wanted]
+    def load_one_of(self, addresses: Sequence[str], precision: str, fingerprint: str) -> Tower:
+        """The one of this model, wherever it was loaded from. If there is none, the last of these addresses.
 
-    def finding(self, target: CollectionRef) -> ViewFinder | None:
-        spec = self.answering(target).spec
-        with self._loading:
-            if spec.fingerprint not in self._finders:
-                self._finders[spec.fingerprint] = self._finder_of(spec)
-            return self._finders[spec.fingerprint]
-
-    def _open(self, target: CollectionRef, embedding: str) -> ImageEmbedder:
-        info = info_of_embedding(find_generation(target, self._index), embedding)
-        precision = choose_precision(self._precision, info)
-        if (loaded := self._loaded.get((info.fingerprint, precision))) is not None:
-            return loaded
-        for address in self._addresses(info, embedding):
-            embedder = self._load_once(address, precision)
-            if embedder.spec.fingerprint == info.fingerprint:
+        What is loaded is kept, whichever model it turns out to be. Else each image would load it again.
+        """
+        for (_, loaded_in), loaded in self._loaded.items():
+            if loaded_in == precision and loaded.spec.fingerprint == fingerprint:
+                return loaded
+        for address in addresses:
+            wanted = address, precision
+            if wanted not in self._loaded:
+                self._loaded[wanted] = self._load(address, precision)
+            if self._loaded[wanted].spec.fingerprint == fingerprint:
                 break
-        check_binding(info, embedder.spec)
-        self._loaded[info.fingerprint, precision] = embedder
-        return embedder
-
-    def _load_once(self, address: str, precision: str) -> ImageEmbedder:
-        """It is kept, whichever model it turns out to be. Else each image would load it again."""
-        if (address, precision) not in self._loaded_from:
-            self._loaded_from[address, precision] = self._load(address, precision)
-        return self._loaded_from[address, precision]
-
-    def _open_texts(self, target: CollectionRef, embedding: str) -> TextEmbedder:
-        info = info_of_embedding(find_generation(target, self._index), embedding)
-        if (loaded := self._texts.get(info.fingerprint)) is not None:
-            return loaded
-        for address in self._addresses(info, embedding):
-            texts = self._load_texts_once(address)
-            if texts.spec.fingerprint == info.fingerprint:
-                break
-        check_binding(info, texts.spec)
-        require_capability(texts.spec, Capability.TEXT)
-        self._texts[info.fingerprint] = texts
-        return texts
-
-    def _load_texts_once(self, address: str) -> TextEmbedder:
-        if address not in self._texts_from:
-            self._texts_from[address] = self._load_texts(address)
-        return self._texts_from[address]
-
-    def _addresses(self, info: CollectionInfo, embedding: str) -> list[str]:
-        """Where the model may be, in the order in which to look."""
-        first = choose_model("" if embedding else self._requested, info)
-        return [first, *([info.model_address] if self._else_own and info.model_address != first else [])]
+        return self._loaded[wanted]
