@@ -7,6 +7,8 @@ from fastapi import Depends, Header
 
 from pipeline.api.bodies import MAX_STATED_CHARS, Stated
 from pipeline.api.header_text import header_text
+from pipeline.service.arguments import read_justification
+from pipeline.types import Justification
 
 Text = Annotated[str, Header(max_length=MAX_STATED_CHARS)]
 
@@ -34,6 +36,12 @@ def stated_by(headers: Mapping[str, str]) -> Stated | None:
     if any(len(text) > MAX_STATED_CHARS for text in texts.values()):
         return None
     return Stated(**{name: header_text(text) for name, text in texts.items()})
+
+
+def justification_of(stated: Stated, in_body: Stated | None = None) -> Justification:
+    """Why somebody searches. Args: `in_body` counts before what the headers say, field by field."""
+    said = stated.model_dump() | (in_body.model_dump(exclude_defaults=True) if in_body else {})
+    return read_justification(**said)
 
 
 StatedInHeaders = Annotated[Stated, Depends(stated_in)]

@@ -18,16 +18,15 @@ ROWS_OF_ONE_INSERT = 64  # each number of rows is a text of its own, which the d
 
 
 class Prepared:
-    """A statement in the words of one database. Args: `statement` has named parameters of the types `of`."""
+    """A statement in the words of one database. Its named parameters are of types that the driver takes."""
 
-    def __init__(self, statement: Any, dialect: str, of: Sequence[sa.Column[Any]] = ()) -> None:
+    def __init__(self, statement: Any, dialect: str) -> None:
         named = _dialect(dialect, sqlite="named", postgresql="pyformat")
         self._text = str(statement.compile(dialect=named))
-        self._processors = _processors(of, named)
 
     def run(self, cursor: Any, values: Values) -> int:
         """Returns how many rows there were."""
-        return int(cursor.execute(self._text, _stored(values, self._processors)).rowcount)
+        return int(cursor.execute(self._text, values).rowcount)
 
 
 class PreparedInsert:
@@ -36,14 +35,17 @@ class PreparedInsert:
     def __init__(self, table: sa.Table, dialect: str) -> None:
         self._table, self._dialect = table, _dialect(dialect, sqlite="qmark", postgresql="format")
         self._names = [column.name for column in table.columns]
-        self._processors = _processors(list(table.columns), self._dialect)
+        self._processors = _processors(table, self._dialect)
         self._text = cache(self._text_of)
 
     def run(self, cursor: Any, rows: Sequence[Values]) -> None:
         """Args: `rows` has a value for each column. There may be no rows."""
         for start in range(0, len(rows), ROWS_OF_ONE_INSERT):
-            some = [_stored(row, self._processors) for row in rows[start : start + ROWS_OF_ONE_INSERT]]
+            some = list(map(self._stored, rows[start : start + ROWS_OF_ONE_INSERT]))
             cursor.execute(self._text(len(some)), [row[name] for row in some for name in self._names])
+
+    def _stored(self, values: Values) -> Values:
+        return values | {name: stored(values[name]) for name, stored in self._processors.items()}
 
     def _text_of(self, rows: int) -> str:
         """Its marks are in the order of the columns, row by row."""
@@ -89,10 +91,7 @@ def _dialect(name: str, **paramstyles: str) -> Any:
     return kind(paramstyle=paramstyles[name])
 
 
-def _processors(columns: Sequence[sa.Column[Any]], dialect: Any) -> dict[str, Any]:
+def _processors(table: sa.Table, dialect: Any) -> dict[str, Any]:
+    columns = table.columns
     found = ((column.name, column.type.dialect_impl(dialect).bind_processor(dialect)) for column in columns)
     return {name: processor for name, processor in found if processor is not None}
-
-
-def _stored(values: Values, processors: dict[str, Any]) -> Values:
-    return values | {name: stored(values[name]) for name, stored in processors.items()}

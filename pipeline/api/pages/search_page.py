@@ -19,7 +19,7 @@ from pipeline.api.pages.looks import answers_of, looks_of
 from pipeline.api.pages.persons_part import PersonFields, list_shown_persons
 from pipeline.api.pages.rendering import render
 from pipeline.api.pages.search_fields import BOX, Asked, SearchForm, Words, read_box, words_in
-from pipeline.api.stated import StatedInHeaders
+from pipeline.api.stated import StatedInHeaders, justification_of
 from pipeline.errors import ArgumentError, PictorError
 from pipeline.names import MAIN_EMBEDDING
 from pipeline.search.query import Bytes, Person, Stored
@@ -27,7 +27,7 @@ from pipeline.search.query import Query as SearchQuery
 from pipeline.service import show
 from pipeline.service.access import Caller
 from pipeline.service.answers import http_status_of
-from pipeline.service.arguments import read_justification, read_pairs, read_search
+from pipeline.service.arguments import read_pairs, read_search
 from pipeline.service.images import show_image
 from pipeline.service.persons import ShownPerson, show_person
 from pipeline.service.search import SearchAnswer
@@ -213,7 +213,7 @@ def _find(query: SearchQuery, asked: Asked, stated: Stated, ports: Backend, call
         metadata=read_pairs(pairs, of="Metadata"),
         condition=asked.condition(),
         embedding=asked.embedding,
-        justification=read_justification(**stated.model_dump()),
+        justification=justification_of(stated),
     )
     (answer,) = ports.search([query], wanted, caller, door=PAGE)
     return answer

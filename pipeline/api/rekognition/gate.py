@@ -9,12 +9,13 @@ from fastapi import Response
 from pipeline.api.backend import Backend
 from pipeline.api.bodies import Stated
 from pipeline.api.routes.search import RECEIPT_HEADER
+from pipeline.api.stated import justification_of
 from pipeline.errors import DeniedError, PolicyError
 from pipeline.evaluation.scale import Scale
 from pipeline.search.groups import GroupBy
 from pipeline.search.query import Query, Stored
 from pipeline.service.access import Caller, Permission, require, require_names
-from pipeline.service.arguments import read_justification, read_search
+from pipeline.service.arguments import read_search
 from pipeline.service.faces import target_of_faces
 from pipeline.service.search import SearchRequest
 from pipeline.service.search_values import SearchAnswer
@@ -99,7 +100,7 @@ class Gate:
 
 def open_gate(collection: str, stated: Stated, ports: Backend, caller: Caller, response: Response) -> Gate:
     """Raises DeniedError, NotFoundError, ArgumentError: who may not search it, or it is not one of faces."""
-    why = read_justification(**stated.model_dump())
+    why = justification_of(stated)
     target = _target(collection, why, ports, caller)
     scale = ports.answers_to.scale_of(target)
     return Gate(target=target, scale=scale, why=why, ports=ports, caller=caller, response=response)

@@ -4,11 +4,10 @@ from fastapi import APIRouter
 
 from pipeline.api.backend import Asks, Ports
 from pipeline.api.duplicate_bodies import DuplicatesBody, FoundDuplicates
-from pipeline.api.stated import StatedInHeaders
+from pipeline.api.stated import StatedInHeaders, justification_of
 from pipeline.ports.model_binding import find_collection
 from pipeline.service import duplicates
 from pipeline.service.access import Permission, require
-from pipeline.service.arguments import read_justification
 from pipeline.service.duplicates import choose_embedding, group_json
 
 MOST_COMPARED = 10_000  # images of one request: 5 s of searches on two cores
@@ -25,7 +24,6 @@ def find_duplicates(
     Each image is searched for, and has an entry of its own in the log. One request compares at most 10,000.
     """
     require(caller, Permission.SEARCH)
-    said = stated.model_dump() | body.justification.model_dump(exclude_defaults=True)
     embedding = choose_embedding(find_collection(collection, ports.index), body.embedding)
     found = duplicates.find_duplicates(  # it takes seconds, and has no right of way before jobs
         collection,
@@ -35,7 +33,7 @@ def find_duplicates(
         embedding=embedding,
         min_score=body.min_score,
         key_prefix=body.key_prefix,
-        justification=read_justification(**said),
+        justification=justification_of(stated, body.justification),
         max_images=MOST_COMPARED,
     )
     return FoundDuplicates.model_validate({"embedding": embedding, "groups": [*map(group_json, found)]})

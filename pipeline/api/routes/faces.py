@@ -10,11 +10,11 @@ from pipeline.api.backend import Asks, Ports
 from pipeline.api.bodies import MAX_TEXT_CHARS
 from pipeline.api.face_bodies import CompareBody, ComparisonBody, FacesBody
 from pipeline.api.routes.search import RECEIPT_HEADER, read_box
-from pipeline.api.stated import StatedInHeaders
+from pipeline.api.stated import StatedInHeaders, justification_of
 from pipeline.errors import ArgumentError
 from pipeline.search.query import Bytes
 from pipeline.service.answers import comparison_json, faces_json
-from pipeline.service.arguments import read_justification, read_search
+from pipeline.service.arguments import read_search
 
 router = APIRouter(prefix="/v1/faces", tags=["faces"])
 
@@ -41,11 +41,10 @@ def compare_faces(
 
     It is recorded like a search of that collection, and neither picture is kept.
     """
-    said = stated.model_dump() | body.justification.model_dump(exclude_defaults=True)
     request = read_search(
         collection=body.collection,
         min_score=body.min_score,
-        justification=read_justification(**said),
+        justification=justification_of(stated, body.justification),
     )
     first = Bytes(text="first picture", body=_read(body.first, "first"), box=read_box(body.box))
     second = Bytes(text="second picture", body=_read(body.second, "second"))

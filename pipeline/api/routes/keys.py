@@ -7,9 +7,9 @@ from fastapi import APIRouter, Response
 from pipeline.api.backend import Asks, Ports
 from pipeline.api.idempotency import TAKES_KEY
 from pipeline.api.key_bodies import Key, Keys, NewKey, NewSecret, Rotation
+from pipeline.api.stated import justification_of
 from pipeline.service import keys
 from pipeline.service.answers import key_json
-from pipeline.service.arguments import read_justification
 from pipeline.service.keys import KeyRequest, MadeKey
 
 router = APIRouter(prefix="/v1/keys", tags=["keys"])
@@ -30,7 +30,7 @@ def create_key(body: NewKey, ports: Ports, caller: Asks, response: Response) -> 
         collections=body.collections,
         buckets=body.buckets,
         acts_for_others=body.acts_for_others,
-        justification=read_justification(**body.justification.model_dump()),
+        justification=justification_of(body.justification),
         expires_in=timedelta(days=body.expires_in_days) if body.expires_in_days else None,
     )
     return _shown_once(keys.create_key(request, ports.keys, ports.answers_to, caller), response)

@@ -27,14 +27,14 @@ from pipeline.api.search_bodies import (
     SearchBody,
     SearchOptions,
 )
-from pipeline.api.stated import StatedInHeaders
+from pipeline.api.stated import StatedInHeaders, justification_of
 from pipeline.errors import ArgumentError, ErrorCode, ImageError, ModelError, NotFoundError, TargetError
 from pipeline.names import MAIN_EMBEDDING
 from pipeline.ports.model_binding import find_collection, model_of_embedding
 from pipeline.search.query import Bytes, Object, Person, Query, Shown, Stored, Vector
 from pipeline.service.access import Caller
 from pipeline.service.answers import answer_json
-from pipeline.service.arguments import ROW_ID, read_justification, read_search
+from pipeline.service.arguments import ROW_ID, read_search
 from pipeline.service.conditions import read_condition, read_condition_text
 from pipeline.service.query_words import read_words
 from pipeline.service.search import SearchAnswer, SearchRequest
@@ -116,7 +116,7 @@ def search_image(
         with_vector=with_vector,
         group_by=group_by,
         embedding=embedding,
-        justification=read_justification(**stated.model_dump()),
+        justification=justification_of(stated),
     )
     return _single(_answered(request, [Bytes(text="picture", body=picture)], ports, caller))
 
@@ -165,7 +165,6 @@ def _search(
     ports: Backend,
     caller: Caller,
 ) -> Told:
-    said = stated.model_dump() | options.justification.model_dump(exclude_defaults=True)
     request = read_search(
         collection=collection,
         k=options.k,
@@ -177,7 +176,7 @@ def _search(
         with_vector=options.with_vector,
         group_by=options.group_by,
         embedding=options.embedding,
-        justification=read_justification(**said),
+        justification=justification_of(stated, options.justification),
     )
     vectors = len(queries) * options.k if options.with_vector else 0
     if vectors > MAX_VECTORS:
