@@ -37,8 +37,8 @@ FIRSTS = ("resnet18", "builtin")
 NOTES = (
     f"{PHOTOS} photographs of all sizes from a folder, forward passes on one thread. The first model takes "
     f"224 px (the builtin one 128), the second, {SECOND}, {SECOND_SIDE_PX} px.",
-    "“Second model, in a job” is the CPU time of a job with both models less that of one with the first "
-    "alone. It holds the larger decode, a resize, the forward pass, and the writing of its vectors.",
+    "“Second model, in a job” is what CPU time a job with both models takes beyond one with the first. "
+    "It holds the larger decode, a resize, the forward pass, and the writing of its vectors.",
 )
 
 
